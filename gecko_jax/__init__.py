@@ -1,0 +1,39 @@
+"""gecko_jax: train, quantise, attack, price and deploy the same pure Flax model.
+
+Sub-packages load on first use (`gecko_jax.training`), and importing this package touches no device.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "activations",
+    "attacks",
+    "audit",
+    "checks",
+    "datasets",
+    "integer",
+    "keys",
+    "losses",
+    "metrics",
+    "models",
+    "quantizers",
+    "reports",
+    "runtime",
+    "training",
+    "trees",
+    "types",
+)
+
+__all__ = ["__version__", *_ROOMS]
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; rooms: {', '.join(_ROOMS)}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,75 @@
+"""Argument checks, in one place: a message names the argument, its value, the bound, and what to do.
+
+An unhelpful error message is a bug. Each check returns the value it was given, so that it can stand in an assignment.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def positive(name: str, value: float) -> float:
+    """Raises ValueError unless value > 0 (and finite)."""
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name}={value!r} must be a finite number above 0.")
+    return value
+
+
+def at_least(name: str, value: float, low: float) -> float:
+    """Raises ValueError unless value >= low."""
+    if not value >= low:
+        raise ValueError(f"{name}={value!r} must be at least {low}.")
+    return value
+
+
+def between(name: str, value: float, low: float, high: float) -> float:
+    """Raises ValueError unless low <= value <= high."""
+    if not low <= value <= high:
+        raise ValueError(f"{name}={value!r} must lie between {low} and {high}.")
+    return value
+
+
+def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
+    """Raises ValueError, with a suggestion for a typo, unless value is among `allowed`."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}={value!r} is not known.{hint} Known: {', '.join(str(a) for a in allowed)}.")
+
+
+def lookup(name: str, value: str, table: Mapping[str, T]) -> T:
+    """table[value], or a ValueError that lists the table and suggests the nearest name."""
+    return table[one_of(name, value, table)]
+
+
+def shape(name: str, array: Any, expected: tuple[int | None, ...]) -> Any:
+    """Raises ValueError unless array.shape matches `expected`, in which None stands for any length."""
+    actual = tuple(np.shape(array))
+    if len(actual) != len(expected) or any(e is not None and a != e for a, e in zip(actual, expected, strict=True)):
+        wanted = ", ".join("any" if e is None else str(e) for e in expected)
+        raise ValueError(f"{name} has shape {actual}; expected ({wanted}).")
+    return array
+
+
+def not_empty(name: str, array: Any) -> Any:
+    """Raises ValueError if the array's first axis has length 0."""
+    if len(array) == 0:
+        raise ValueError(f"{name} is empty; at least one row is needed.")
+    return array
+
+
+def finite(name: str, array: Any) -> Any:
+    """Raises ValueError with the first bad position unless every entry is finite."""
+    bad = np.argwhere(~np.isfinite(np.asarray(array)))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(f"{name} holds {len(bad)} entries that are NaN or infinite, the first at index {where}.")
+    return array

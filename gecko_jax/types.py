@@ -1,0 +1,153 @@
+"""The nouns that cross rooms: every one a NamedTuple of arrays and pure functions, and nothing else.
+
+Left of `Variables` all is a function of (model, gradients, indices, key); right of `Signals` all is a function of two
+arrays, values[m, n] and member[m, n]. The two halves never meet.
+
+JAX begins at `Model`: `Dataset`, `Examples` and memberships are host (NumPy) arrays; an `Estimate` holds Python floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Array = Any  # a jax.Array or a np.ndarray
+Variables = Mapping[str, Any]  # Flax's own: {"params": tree, "batch_stats": tree, ...}
+
+
+class Examples(NamedTuple):
+    """Rows of a data set, on the host.
+
+    Attributes:
+      x: inputs [n, ...], float32 (images [n, height, width, channels] in 0..1; features [n, d]).
+      y: labels [n], int32 in 0..num_classes-1.
+      id: names of the rows [n], int64, unique; membership is keyed by them, so that a reordered file keeps its members.
+    """
+
+    x: Array
+    y: Array
+    id: Array
+
+
+class Dataset(NamedTuple):
+    """A named data set: `train` is the pool that members are drawn from, `test` is never trained on."""
+
+    name: str
+    train: Examples
+    test: Examples
+    num_classes: int
+
+
+class Batch(NamedTuple):
+    """Rows that a step trains on. One example is the same tuple without the leading axis.
+
+    Attributes:
+      x: inputs [b, ...].
+      y: labels [b], int32.
+      weight: [b] float32, 1 for a real row and 0 for padding.
+      teacher: teacher's logits [b, classes], or None where nobody teaches.
+    """
+
+    x: Array
+    y: Array
+    weight: Array
+    teacher: Array | None = None
+
+
+class Codes(NamedTuple):
+    """Weights as a device stores them: `values * scale` is exactly what the quantiser computes with.
+
+    Attributes:
+      values: small integers (int8), of the weight's own shape.
+      scale: float32, broadcastable to `values`.
+      bits: bits one value is packed in (1 for {-1, +1}, 2 for {-1, 0, +1}, k for a k-bit grid).
+    """
+
+    values: Array
+    scale: Array
+    bits: int
+
+
+class Quantizer(NamedTuple):
+    """A quantisation scheme: pure functions, its settings in their closures, its gradient straight-through inside.
+
+    Attributes:
+      name: as listed in `gecko_jax.quantizers`.
+      bits: bits a quantised value is stored in.
+      init: w -> state: () or a tree of trained arrays.
+      apply: (state, w, key=None) -> w_hat of w's shape. `key` is for stochastic schemes and for training alone; without
+        it the result is the one that is deployed.
+      codes: (state, w) -> Codes with values * scale == apply(state, w), or None where values stay floats.
+      gain: (x, layer) -> a factor on the layer's output before its bias (XNOR-Net's K), or None.
+      project: w -> w, after each update (BinaryConnect's clip to [-1, 1]), or None.
+      inputs: whether it serves layer inputs too, that is, couples no two examples of a batch.
+    """
+
+    name: str
+    bits: int
+    init: Callable[[Array], Any]
+    apply: Callable[..., Array]
+    codes: Callable[[Any, Array], Codes] | None = None
+    gain: Callable[..., Array] | None = None
+    project: Callable[[Array], Array] | None = None
+    inputs: bool = True
+
+
+class Rule(NamedTuple):
+    """Which layers are quantised, and how: `path` is a regular expression searched in a layer's path ("Dense_0")."""
+
+    path: str
+    weight: Quantizer | None = None
+    input: Quantizer | None = None
+
+
+class Model(NamedTuple):
+    """A network as two pure functions.
+
+    Attributes:
+      init: (key, x) -> variables, for one batch of inputs x [b, ...].
+      apply: (variables, x, *, key=None, train=False) -> (logits [b, classes], updates). `updates` are the collections
+        that training changes without a gradient (BatchNorm's statistics): {} unless train.
+      rules: the quantisation in force, first match first; () for a float model.
+      skipped: paths of layers that the rules leave in float (the first and the last): (variables, x) -> set of paths.
+      project: (variables) -> variables, to be called after each update; the identity for a float model.
+    """
+
+    init: Callable[..., Variables]
+    apply: Callable[..., tuple[Array, Variables]]
+    rules: tuple[Rule, ...] = ()
+    skipped: Callable[[Variables, Array], frozenset[str]] = lambda variables, x: frozenset()
+    project: Callable[[Variables], Variables] = lambda variables: variables
+
+
+class Signals(NamedTuple):
+    """One signal of m shadow models and of the target on n records, and who was in which shadow.
+
+    Attributes:
+      values: [m, n] float, the signal of each shadow on each record. m may be 0.
+      member: [m, n] bool, whether the record was in the shadow's training set.
+      target: [n] float, the target's signal.
+    """
+
+    values: Array
+    member: Array
+    target: Array
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval and its kind.
+
+    Attributes:
+      value: the figure (a mean over seeds, or a proportion).
+      low, high: a 95 % interval, or None where the figure has none (a count).
+      kind: "measured", "counted" or "modelled".
+      unit: "" for a pure number, else "%", "B", "J", "s", ...
+      n: how many seeds, runs or records the interval comes from, or None.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    kind: str = "measured"
+    unit: str = ""
+    n: int | None = None
