@@ -1,0 +1,120 @@
+"""Batches of row indices, of one static shape for all models: who is trained on in which step.
+
+The data stay where they are; a step gathers its rows by index. The shape is [models, steps, batch size], so that one
+compiled program serves an ensemble whose models have differently many members: what is missing is padding, rows of
+weight 0. Padding repeats members of the same model, so that a statistic over a batch never meets a non-member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks, keys
+
+
+class Batches(NamedTuple):
+    """Row indices in training order.
+
+    Attributes:
+      indices: int32 [m, steps, b] (of `eval_batches`: [steps, b]), rows of the data set.
+      weight: float32 of the same shape, 1 for a real row and 0 for padding, which comes last.
+    """
+
+    indices: np.ndarray
+    weight: np.ndarray
+
+
+def _whole(name: str, value: int, low: int) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}.")
+    return int(checks.at_least(name, value, low))
+
+
+def batches(
+    member: np.ndarray,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    steps: int | None = None,
+    models: Sequence[int] | None = None,
+) -> Batches:
+    """One epoch of m models: each one's own members, shuffled, cut into batches.
+
+    Row i is a function of (seed, epoch, models[i]) and of that model's own members alone, so that a model trained alone
+    sees the same rows in the same order as in an ensemble. Every member appears exactly once with weight 1. A model
+    with fewer members than another ends in steps of weight 0 only, which a trainer has to skip.
+
+    Args:
+      member: bool [m, n], whether example j trains model i.
+      batch_size: rows b of a batch.
+      seed: seed of the shuffling, at least 0.
+      epoch: which epoch, from 0.
+      steps: batches of the epoch; ceil(largest number of members / b) if None. Fewer leave out the tail of each
+        shuffle (another one each epoch), more are padding.
+      models: each row's name in the random stream, [m] different integers from 0; range(m) if None.
+
+    Returns:
+      Batches of [m, steps, b].
+
+    Raises:
+      ValueError: for a model without members, or an argument of a wrong shape or range.
+
+    Example:
+      >>> import numpy as np
+      >>> order = batches(np.array([[True, False, True, True]]), batch_size=2, seed=0, epoch=0)
+      >>> order.indices.shape, sorted(order.indices[order.weight == 1].tolist())
+      ((1, 2, 2), [0, 2, 3])
+    """
+    member = np.asarray(member)
+    checks.shape("member", member, (None, None))
+    if member.dtype != np.bool_:
+        raise ValueError(f"member has dtype {member.dtype}; expected bool [m, n] (one row a model).")
+    checks.not_empty("member", member)
+    batch_size, seed = _whole("batch_size", batch_size, 1), _whole("seed", seed, 0)
+    epoch = _whole("epoch", epoch, 0)
+    names = range(len(member)) if models is None else [_whole("models", name, 0) for name in models]
+    if len(names) != len(member) or len(set(names)) != len(names):
+        raise ValueError(f"models={list(names)} must be {len(member)} different integers, one for each row of member.")
+    counts = np.count_nonzero(member, axis=1)
+    if not counts.all():
+        row = int(np.argmin(counts))
+        raise ValueError(f"member[{row}] selects no rows; give that model at least one example, or leave it out.")
+    steps = -(-int(counts.max()) // batch_size) if steps is None else _whole("steps", steps, 1)
+
+    slots = steps * batch_size
+    indices = np.empty((len(member), slots), np.int32)
+    for row, name in enumerate(names):
+        order = np.flatnonzero(member[row])
+        keys.generator(seed, "batches", epoch, name).shuffle(order)
+        indices[row] = np.resize(order, slots)
+    weight = (np.arange(slots) < counts[:, None]).astype(np.float32)
+    shape = (len(member), steps, batch_size)
+    return Batches(indices.reshape(shape), weight.reshape(shape))
+
+
+def eval_batches(n: int, batch_size: int) -> Batches:
+    """All of n rows in their own order, for evaluation.
+
+    Args:
+      n: number of rows.
+      batch_size: rows b of a batch.
+
+    Returns:
+      Batches of [ceil(n / b), b]: `weight` marks the padding of the last batch, which repeats rows from the first on.
+      Results of shape [steps, b] become per-row ones by `.reshape(-1)[:n]`.
+
+    Raises:
+      ValueError: if n or batch_size is below 1.
+
+    Example:
+      >>> eval_batches(3, 2).indices.tolist()
+      [[0, 1], [2, 0]]
+    """
+    n, batch_size = _whole("n", n, 1), _whole("batch_size", batch_size, 1)
+    shape = (-(-n // batch_size), batch_size)
+    slots = np.arange(shape[0] * batch_size)
+    return Batches((slots % n).astype(np.int32).reshape(shape), (slots < n).astype(np.float32).reshape(shape))
