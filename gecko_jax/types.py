@@ -68,6 +68,20 @@ class Codes(NamedTuple):
     bits: int
 
 
+class Loss(NamedTuple):
+    """A loss of ONE example; a batch is a vmap away.
+
+    Attributes:
+      name: as listed in `gecko_jax.losses`.
+      teacher: whether it reads `example.teacher`.
+      apply: (logits [classes], example: Batch without its leading axis) -> scalar.
+    """
+
+    name: str
+    teacher: bool
+    apply: Callable[[Array, Batch], Array]
+
+
 class Quantizer(NamedTuple):
     """A quantisation scheme: pure functions, its settings in their closures, its gradient straight-through inside.
 
@@ -80,6 +94,7 @@ class Quantizer(NamedTuple):
       codes: (state, w) -> Codes with values * scale == apply(state, w), or None where values stay floats.
       gain: (x, layer) -> a factor on the layer's output before its bias (XNOR-Net's K), or None.
       project: w -> w, after each update (BinaryConnect's clip to [-1, 1]), or None.
+      rate: w -> a factor on this weight's learning rate (BinaryConnect's 1 / Glorot), or None.
       inputs: whether it serves layer inputs too, that is, couples no two examples of a batch.
     """
 
@@ -90,6 +105,7 @@ class Quantizer(NamedTuple):
     codes: Callable[[Any, Array], Codes] | None = None
     gain: Callable[..., Array] | None = None
     project: Callable[[Array], Array] | None = None
+    rate: Callable[[Array], float] | None = None
     inputs: bool = True
 
 
@@ -109,15 +125,17 @@ class Model(NamedTuple):
       apply: (variables, x, *, key=None, train=False) -> (logits [b, classes], updates). `updates` are the collections
         that training changes without a gradient (BatchNorm's statistics): {} unless train.
       rules: the quantisation in force, first match first; () for a float model.
-      skipped: paths of layers that the rules leave in float (the first and the last): (variables, x) -> set of paths.
-      project: (variables) -> variables, to be called after each update; the identity for a float model.
+      skipped: (variables, x) -> paths of the layers that are left in float (the first and the last); None for none.
+      project: (params, x) -> params, applied after each update; None for a float model.
+      rates: (params, x) -> a factor on each parameter's learning rate; None where all are 1.
     """
 
     init: Callable[..., Variables]
     apply: Callable[..., tuple[Array, Variables]]
     rules: tuple[Rule, ...] = ()
-    skipped: Callable[[Variables, Array], frozenset[str]] = lambda variables, x: frozenset()
-    project: Callable[[Variables], Variables] = lambda variables: variables
+    skipped: Callable[[Variables, Array], frozenset[str]] | None = None
+    project: Callable[[Variables, Array], Variables] | None = None
+    rates: Callable[[Variables, Array], Variables] | None = None
 
 
 class Signals(NamedTuple):

@@ -1,0 +1,15 @@
+"""No activation: for networks whose non-linearity is the sign of the next layer's input."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from gecko_jax.types import Array
+
+
+class Identity(nn.Module):
+    """x."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return x

@@ -1,0 +1,15 @@
+"""The rectifier."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from gecko_jax.types import Array
+
+
+class Relu(nn.Module):
+    """max(x, 0)."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return nn.relu(x)

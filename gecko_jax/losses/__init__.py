@@ -1,0 +1,13 @@
+"""Per-example losses: (logits [classes], example) -> scalar. A new loss: one function and one line in LOSSES."""
+
+from gecko_jax.losses.cross_entropy import cross_entropy
+from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
+
+LOSSES = {
+    "cross_entropy": cross_entropy,
+    "symmetric_cross_entropy": symmetric_cross_entropy,
+    "kullback_leibler": kullback_leibler,
+    "hard_labels": hard_labels,
+}
+
+__all__ = ["LOSSES", "cross_entropy", "hard_labels", "kullback_leibler", "symmetric_cross_entropy"]

@@ -1,0 +1,18 @@
+"""Cross-entropy with the true label."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from gecko_jax.types import Array, Loss
+
+
+def label_cross_entropy(logits: Array, label: Array) -> Array:
+    """-log softmax(logits)[label], for logits [classes] and one integer label."""
+    return jax.nn.logsumexp(logits) - jnp.take(logits, label)
+
+
+def cross_entropy() -> Loss:
+    """-log p_y."""
+    return Loss("cross_entropy", False, lambda logits, example: label_cross_entropy(logits, example.y))

@@ -1,0 +1,53 @@
+"""What every scheme is made of: the straight-through gradient, the sign, and who shares a scale."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from gecko_jax.types import Array
+
+
+@jax.custom_jvp
+def straight_through(value: Array, through: Array) -> Array:
+    """Returns `value` to the last bit, with the gradient of `through`.
+
+    The usual `through + stop_gradient(value - through)` rounds, so that a "binary" layer takes more than two values.
+
+    Args:
+      value: what is computed with, of any shape.
+      through: a differentiable array of the same shape, whose gradient stands in.
+    """
+    del through
+    return value
+
+
+@straight_through.defjvp
+def _straight_through_jvp(primals, tangents):
+    return primals[0], tangents[1]
+
+
+def sign(x: Array) -> Array:
+    """+1 where x >= 0, else -1: sign(0) = +1, where `jnp.sign(0)` is 0 and no bit stands for it."""
+    return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
+
+
+def clip_gradient(x: Array) -> Array:
+    """x where |x| <= 1, with gradient 1{|x| <= 1}: the straight-through estimator of Hubara et al. 2016."""
+    return jnp.where(jnp.abs(x) <= 1, x, jax.lax.stop_gradient(x))
+
+
+def filter_axes(w: Array) -> tuple[int, ...]:
+    """All axes but the last: Flax keeps a layer's outputs (its filters) in the last axis of a kernel."""
+    return tuple(range(w.ndim - 1))
+
+
+def no_state(w: Array) -> tuple[()]:
+    """The state of a scheme that has none."""
+    del w
+    return ()
+
+
+def unit_clip(w: Array) -> Array:
+    """w clipped to [-1, 1], where the latent weights of a binary layer live."""
+    return jnp.clip(w, -1.0, 1.0)

@@ -1,0 +1,15 @@
+"""No quantisation: the float that every scheme is compared with."""
+
+from __future__ import annotations
+
+from gecko_jax.quantizers.base import no_state
+from gecko_jax.types import Quantizer
+
+
+def full() -> Quantizer:
+    """w_hat = w, 32 bits.
+
+    >>> full().apply((), 0.3)
+    0.3
+    """
+    return Quantizer("full", 32, no_state, lambda state, w, key=None: w)

@@ -1,0 +1,36 @@
+"""Ternary weight networks (Li & Liu 2016): {-alpha, 0, +alpha}, two bits a weight."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from gecko_jax.quantizers.base import no_state, straight_through
+from gecko_jax.types import Codes, Quantizer
+
+
+def ternary(threshold: float = 0.7) -> Quantizer:
+    """w_hat = alpha * sign(w) where |w| > Delta, else 0; Delta = 0.7 E|w|, alpha = E[|w| : |w| > Delta] (eq. 5-6).
+
+    Delta and alpha are one a layer, as in the paper. The gradient passes unchanged.
+
+    Args:
+      threshold: Delta in units of the layer's mean magnitude; 0 <= threshold < 1 keeps at least one weight.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold={threshold!r} must lie in [0, 1): from 1 on a layer may lose all its weights.")
+
+    def split(w):
+        magnitude = jnp.abs(w)
+        large = magnitude > threshold * jnp.mean(magnitude)
+        alpha = jnp.sum(jnp.where(large, magnitude, 0)) / jnp.maximum(jnp.sum(large), 1)
+        return jnp.where(large, jnp.sign(w), 0.0).astype(w.dtype), alpha.astype(w.dtype)
+
+    def apply(state, w, key=None):
+        values, alpha = split(w)
+        return straight_through(values * alpha, w)
+
+    def codes(state, w):
+        values, alpha = split(w)
+        return Codes(values.astype(jnp.int8), alpha, 2)
+
+    return Quantizer("ternary", 2, no_state, apply, codes, inputs=False)

@@ -1,0 +1,46 @@
+"""Uniform symmetric k-bit grid: integers in -Q..Q times a scale, Q = 2^(k-1) - 1 (narrow range, zero included)."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from gecko_jax.checks import positive
+from gecko_jax.quantizers.base import filter_axes, no_state, straight_through
+from gecko_jax.types import Codes, Quantizer
+
+
+def uniform(bits: int, max_abs: float | None = None) -> Quantizer:
+    """w_hat = s * round(clip(w / s, -Q, Q)), Q = 2^(bits-1) - 1, s = max_abs / Q.
+
+    The gradient is 1 inside the range and 0 outside it (Jacob et al. 2018; round half to even).
+
+    Args:
+      bits: 2 to 8. For one bit use `binary`, which has no zero.
+      max_abs: the range's end. None takes the largest magnitude of each output filter, which serves weights alone: over
+        a layer's inputs that would couple the examples of a batch.
+    """
+    if not (isinstance(bits, int) and 2 <= bits <= 8):
+        raise ValueError(f"bits={bits!r} must be an integer from 2 to 8; for one bit use quantizers.binary().")
+    if max_abs is not None:
+        positive("max_abs", max_abs)
+    largest = 2 ** (bits - 1) - 1
+
+    def scale(w):
+        if max_abs is not None:
+            return jnp.asarray(max_abs / largest, w.dtype)
+        top = jnp.max(jnp.abs(w), axis=filter_axes(w), keepdims=True)
+        return jnp.where(top > 0, top, 1.0) / largest
+
+    def grid(w, s):
+        return jnp.round(jnp.clip(w / s, -largest, largest))
+
+    def apply(state, w, key=None):
+        s = scale(w)
+        inside = jnp.clip(w, -s * largest, s * largest) if max_abs is not None else w
+        return straight_through(grid(w, s) * s, inside)
+
+    def codes(state, w):
+        s = scale(w)
+        return Codes(grid(w, s).astype(jnp.int8), s, bits)
+
+    return Quantizer(f"uniform{bits}", bits, no_state, apply, codes, inputs=max_abs is not None)
