@@ -126,8 +126,8 @@ class Model(NamedTuple):
         that training changes without a gradient (BatchNorm's statistics): {} unless train.
       rules: the quantisation in force, first match first; () for a float model.
       skipped: (variables, x) -> paths of the layers that are left in float (the first and the last); None for none.
-      project: (params, x) -> params, applied after each update; None for a float model.
-      rates: (params, x) -> a factor on each parameter's learning rate; None where all are 1.
+      project: (variables, x) -> variables, applied after each update; None where nothing is projected.
+      rates: (variables, x) -> a factor on each parameter's learning rate, shaped like params; None where all are 1.
     """
 
     init: Callable[..., Variables]

@@ -1,0 +1,44 @@
+"""Architectures as `types.Model`s, and the transforms from model to model.
+
+A new architecture: one file with a Linen module, and one line in MODELS; the contract test runs over it.
+"""
+
+import dataclasses
+
+from gecko_jax.checks import at_least, lookup, one_of
+from gecko_jax.models.blocks import ORDERS
+from gecko_jax.models.convolution import convolutions_as_matmul
+from gecko_jax.models.lenet import LeNet
+from gecko_jax.models.linen import from_linen
+from gecko_jax.models.mlp import MLP
+from gecko_jax.models.quantized import quantized
+from gecko_jax.models.trace import Call, trace
+from gecko_jax.types import Model
+
+MODELS = {"lenet": LeNet, "mlp": MLP}
+
+
+def create(name: str, num_classes: int, **options) -> Model:
+    """A float model by name.
+
+    Args:
+      name: "mlp" (Gecko's Architecture 2) or "lenet" (Architecture 1).
+      num_classes: logits.
+      **options: fields of the architecture: order, activation, normalize; hidden (mlp, lenet), channels (lenet).
+
+    Raises:
+      ValueError: an unknown name or option, with the known ones.
+
+    >>> model = create("mlp", 10, hidden=(32,))
+    """
+    architecture = lookup("name", name, MODELS)
+    at_least("num_classes", num_classes, 2)
+    fields = [f.name for f in dataclasses.fields(architecture) if f.name not in ("parent", "name", "num_classes")]
+    for option in options:
+        one_of(f"option of {name!r}", option, fields)
+    if "order" in options:
+        one_of("order", options["order"], ORDERS)
+    return from_linen(architecture(num_classes, **options))
+
+
+__all__ = ["MODELS", "Call", "LeNet", "MLP", "convolutions_as_matmul", "create", "from_linen", "quantized", "trace"]

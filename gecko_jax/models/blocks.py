@@ -1,0 +1,63 @@
+"""The two orders of a block, shared by every architecture.
+
+  "post":  layer -> [BatchNorm] -> activation         (float nets, BinaryConnect; BinaryNet with the identity)
+  "xnor":  BatchNorm -> [sign] -> layer -> activation  (XNOR-Net; the sign is a quantisation rule on the layer's input)
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from gecko_jax.activations import ACTIVATIONS
+from gecko_jax.checks import lookup, one_of
+from gecko_jax.types import Array
+
+ORDERS = ("post", "xnor")
+
+
+class Block(nn.Module):
+    """One layer with what stands around it.
+
+    Attributes:
+      layer: a Dense or Conv to call.
+      order: "post" or "xnor".
+      activation: a name of `gecko_jax.activations.ACTIVATIONS`.
+      normalize: BatchNorm after the layer in the order "post"; the order "xnor" always has it, before the layer.
+      pool: side of a max-pool at the block's end, or 1. In the order "post" with normalisation it stands before the
+        BatchNorm, as in BinaryNet, so that what is pooled is never +-1.
+      first: the first block of an "xnor" network, whose input is not normalised.
+    """
+
+    layer: nn.Module
+    order: str = "post"
+    activation: str = "relu"
+    normalize: bool = False
+    pool: int = 1
+    first: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        one_of("order", self.order, ORDERS)
+        activation = lookup("activation", self.activation, ACTIVATIONS)()
+        if self.order == "xnor":
+            if not self.first:
+                x = normalise(x, train)
+            return max_pool(activation(self.layer(x)), self.pool)
+        x = self.layer(x)
+        if self.normalize:
+            return activation(normalise(max_pool(x, self.pool), train))
+        return max_pool(activation(x), self.pool)
+
+
+def normalise(x: Array, train: bool) -> Array:
+    """BatchNorm over all but the last axis; created by the calling module."""
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-4)(x)
+
+
+def max_pool(x: Array, side: int) -> Array:
+    """Max over side x side windows of x [b, h, w, c]; by a reshape, whose gradient is fast on CPU."""
+    if side == 1:
+        return x
+    b, h, w, c = x.shape
+    x = x[:, : h - h % side, : w - w % side]
+    return x.reshape(b, h // side, side, w // side, side, c).max(axis=(2, 4))

@@ -1,0 +1,40 @@
+"""The modified LeNet of Gecko, Architecture 1: Conv32 3x3, Conv64 3x3, MaxPool 2, Dense 128, Dense 10."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from gecko_jax.models.blocks import Block, normalise
+from gecko_jax.types import Array
+
+
+class LeNet(nn.Module):
+    """Two convolutions without padding, one pool, two dense layers (1,199,882 parameters on 28x28x1 and 10 classes).
+
+    Attributes:
+      num_classes: logits.
+      channels: filters of the two convolutions.
+      hidden: width of the dense layer.
+      order, activation, normalize: see `blocks.Block`.
+    """
+
+    num_classes: int
+    channels: tuple[int, int] = (32, 64)
+    hidden: int = 128
+    order: str = "post"
+    activation: str = "relu"
+    normalize: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        if x.ndim != 4 or min(x.shape[1:3]) < 6:
+            raise ValueError(f"x has shape {x.shape}; LeNet takes images [batch, height >= 6, width >= 6, channels].")
+        settings = dict(order=self.order, activation=self.activation, normalize=self.normalize)
+        conv1, conv2 = (nn.Conv(c, (3, 3), padding="VALID", name=f"conv{i + 1}") for i, c in enumerate(self.channels))
+        x = Block(conv1, first=True, name="block1", **settings)(x, train)
+        x = Block(conv2, pool=2, name="block2", **settings)(x, train)
+        x = x.reshape(x.shape[0], -1)
+        x = Block(nn.Dense(self.hidden, name="dense"), name="block3", **settings)(x, train)
+        if self.order == "xnor":
+            x = normalise(x, train)
+        return nn.Dense(self.num_classes, name="logits")(x)

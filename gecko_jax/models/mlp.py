@@ -1,0 +1,35 @@
+"""Multi-layer perceptron; Architecture 2 of Gecko is `hidden=(512, 512, 512)`."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from gecko_jax.models.blocks import Block, normalise
+from gecko_jax.types import Array
+
+
+class MLP(nn.Module):
+    """Dense blocks and a last Dense.
+
+    Attributes:
+      num_classes: logits.
+      hidden: widths of the hidden layers.
+      order, activation, normalize: see `blocks.Block`.
+    """
+
+    num_classes: int
+    hidden: tuple[int, ...] = (512, 512, 512)
+    order: str = "post"
+    activation: str = "relu"
+    normalize: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.hidden):
+            dense = nn.Dense(width, name=f"dense{i + 1}")
+            settings = dict(order=self.order, activation=self.activation, normalize=self.normalize)
+            x = Block(dense, first=i == 0, name=f"block{i + 1}", **settings)(x, train)
+        if self.order == "xnor":
+            x = normalise(x, train)
+        return nn.Dense(self.num_classes, name="logits")(x)

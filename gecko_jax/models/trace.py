@@ -1,0 +1,74 @@
+"""What a model's forward pass calls, in order: the layers that own a kernel, with the quantisers in force on them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+
+from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
+
+WEIGHTS = ("kernel", "embedding")
+
+
+class Call(NamedTuple):
+    """One call of a layer that owns a kernel. Shapes include the batch axis; None stands for float."""
+
+    path: str
+    kind: str
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    weight: Quantizer | None
+    inputs: Quantizer | None
+    kernel: tuple[int, ...]
+
+
+def layer_path(module: nn.Module) -> str:
+    """A bound module's path, "block/Dense_0"; "" for the top."""
+    return "/".join(str(part) for part in module.path)
+
+
+def kernel_of(module: nn.Module) -> Array | None:
+    """The kernel (or embedding) a bound layer owns, or None."""
+    for name in WEIGHTS:
+        if module.has_variable("params", name):
+            return module.get_variable("params", name)
+    return None
+
+
+def find_rule(rules: tuple[Rule, ...], path: str) -> Rule | None:
+    """The first rule whose expression is found in the path."""
+    return next((rule for rule in rules if re.search(rule.path, path)), None)
+
+
+def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
+    """The layers of one forward pass in call order; nothing is computed.
+
+    Args:
+      model: any model made of Linen modules.
+      variables: its variables (or their shapes).
+      x: a batch of inputs [b, ...] (or its shape).
+
+    Returns:
+      One `Call` for each call of a layer that owns a kernel; a layer that is called twice stands there twice.
+    """
+    skipped = model.skipped(variables, x) if model.skipped else frozenset()
+    calls: list[Call] = []
+
+    def record(next_fun, args, kwargs, context):
+        output = next_fun(*args, **kwargs)
+        module = context.module
+        if context.method_name == "__call__" and args and (kernel := kernel_of(module)) is not None:
+            path = layer_path(module)
+            rule = None if path in skipped else find_rule(model.rules, path)
+            weight, inputs = (rule.weight, rule.input) if rule else (None, None)
+            calls.append(
+                Call(path, type(module).__name__, args[0].shape, output.shape, weight, inputs, tuple(kernel.shape))
+            )
+        return output
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(lambda v, xs: model.apply(v, xs)[0], variables, x)
+    return calls
