@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that must hold: makes the environment as quickstart.sh does, then lint, tests and doctests.
+# Arguments go to pytest: scripts/test.sh tests/structure -k floors. PYTHON= and VENV= are explained in scripts/lib.sh.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# One test opens a report's page in a headless browser. Where it cannot be installed, that test skips and says why.
+prepare_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null; then return; fi
+  done
+  if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
+    say "installing Debian's chromium, for the test of the report page"
+    if (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) \
+      >"$ROOT/.cache/chromium.log" 2>&1; then
+      return
+    fi
+    say "chromium could not be installed (see .cache/chromium.log)"
+  else
+    say "no chromium here; the test of the report page will skip"
+  fi
+}
+
+prepare
+prepare_browser
+cd "$ROOT"
+say "ruff check"
+"$VENV/bin/ruff" check .
+say "pytest"
+exec "$VENV/bin/python" -m pytest "$@"
