@@ -1,0 +1,74 @@
+"""Where to write the labels of points so that they cover neither each other nor the points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """A rectangle; y grows downwards or upwards, it does not matter."""
+
+    left: float
+    low: float
+    right: float
+    high: float
+
+
+def overlap(a: Box, b: Box) -> float:
+    """The area that two boxes share, 0 where they only touch."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.high, b.high) - max(a.low, b.low)
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def place_labels(
+    points: Sequence[tuple[float, float, float]],
+    sizes: Sequence[tuple[float, float]],
+    room: Box,
+    obstacles: Sequence[Box] = (),
+) -> list[Box]:
+    """A box for each label, near its point.
+
+    Every label tries places around its point, from near to far; labels then move in turn, each to the place with the
+    least overlap (and, of those, the nearest), until none moves.
+
+    Args:
+      points: (x, y, radius) of each marker.
+      sizes: (width, height) of each label.
+      room: what the labels must stay inside.
+      obstacles: boxes to stay clear of, the markers aside.
+
+    Returns:
+      A Box for each label. They are free of overlap wherever the places tried allow it.
+    """
+    fixed = [*obstacles, *(Box(x - r, y - r, x + r, y + r) for x, y, r in points)]
+    tried = [_candidates(*point, *size, room) for point, size in zip(points, sizes, strict=True)]
+    costs = [[1e-3 * rank + sum(overlap(box, other) for other in fixed) for rank, box in enumerate(boxes)] for boxes in tried]
+    chosen: list[Box | None] = [None] * len(points)
+    order = sorted(range(len(points)), key=lambda i: -sizes[i][0])  # the widest first: it has the fewest places
+    for _ in range(20):
+        before = list(chosen)
+        for i in order:
+            others = [box for j, box in enumerate(chosen) if j != i and box is not None]
+            totals = [cost + sum(overlap(box, other) for other in others) for cost, box in zip(costs[i], tried[i], strict=True)]
+            chosen[i] = tried[i][min(range(len(totals)), key=totals.__getitem__)]
+        if chosen == before:
+            break
+    return chosen
+
+
+def _candidates(x: float, y: float, radius: float, width: float, height: float, room: Box) -> list[Box]:
+    """Places right, left, above and below, then further out; those that leave the room are pushed back inside."""
+    boxes = []
+    for step in range(14):
+        gap = radius + 3 + 0.6 * height * step
+        rise = 0.6 * height * step
+        for dx in (0, -1, -0.5):  # how much of the label is to the left of its point
+            for up in (1, -1):
+                left = x + dx * width + (gap if dx == 0 else -gap if dx == -1 else 0) * (1 if step == 0 or dx == -0.5 else 0.5)
+                middle = y + up * (rise if dx != -0.5 else gap + height / 2)
+                left = min(max(left, room.left), room.right - width)
+                low = min(max(middle - height / 2, room.low), room.high - height)
+                boxes.append(Box(left, low, left + width, low + height))
+    return boxes

@@ -1,0 +1,219 @@
+"""A study as one HTML page that needs nothing else: its style and plots are inside, and it may ask the network for nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from html import escape
+
+from gecko_jax.reports import plots
+from gecko_jax.reports.files import write_atomic
+from gecko_jax.reports.page_style import CSS
+from gecko_jax.reports.pareto import front
+from gecko_jax.reports.record import plain
+from gecko_jax.reports.study import Column, Row, Study, best
+from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, explained, number, plus_minus
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def html(study: Study) -> str:
+    """The page: notes, the best figures, the table (`id="table"`), plots (`id="plot-tradeoff"`, `"plot-roc"`,
+    `"plot-histograms"`, `"plot-losses"`, each if there is something to plot), and the record.
+
+    Args:
+      study: what to show; all of its text is escaped.
+
+    Returns:
+      HTML text, the same for the same study.
+    """
+    figures = "\n".join(_figures(study))
+    body = [
+        f"<h1>{escape(study.title)}</h1>",
+        f"<p>{escape(study.summary)}</p>" if study.summary else "",
+        _notes(study),
+        _tiles(study),
+        "<h2>All figures</h2>",
+        _table(study),
+        _legend(study),
+        f'<h2>Plots</h2>\n<div class="plots">\n{figures}\n</div>' if figures else "",
+        _record(study),
+    ]
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(study.title)}</title>
+<style>{CSS}</style>
+</head>
+<body>
+<main>
+{chr(10).join(filter(None, body))}
+</main>
+</body>
+</html>
+"""
+
+
+def write_html(path: str | os.PathLike[str], study: Study) -> pathlib.Path:
+    """Writes `html(study)` to a file, whole or not at all. Raises OSError as `write_atomic` does."""
+    return write_atomic(path, html(study))
+
+
+def _notes(study: Study) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in study.notes)
+    return f'<section class="notes" aria-label="Notes"><ul>{items}</ul></section>' if items else ""
+
+
+def _tiles(study: Study) -> str:
+    """The best figure of each column of the trade-off, or of the first three columns that have a better end."""
+    keys = [k for k in study.tradeoff or () if k] or [column.key for column in study.columns if column.better][:3]
+    tiles = []
+    for column in (next(c for c in study.columns if c.key == key) for key in keys):
+        if not (names := best(study, column)):
+            continue
+        row = next(row for row in study.rows if row.name == names[0])
+        figure = row.figures[column.key]
+        interval = plus_minus(figure, column.digits)
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        word = "Highest" if column.better == "high" else "Lowest"
+        tiles.append(
+            f'<div><dt>{word} {escape(_lower(column.heading))}</dt><dd class="figure" title="{escape(explained(row, column))}">'
+            f"{number(figure.value, column.digits)} {escape(column.unit)}"
+            f'{f" <small>± {interval}</small>" if interval else ""}</dd>'
+            f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}</dd></div>'
+        )
+    return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
+
+
+def _table(study: Study) -> str:
+    on_front = front(study)
+    shared = {column.key: common_kind(study, column) for column in study.columns}
+    tops = {column.key: best(study, column) for column in study.columns}
+    heads = "".join(_head(column, shared[column.key]) for column in study.columns)
+    lines, group = [], ""
+    for row in study.rows:
+        if row.group != group:
+            group = row.group
+            span = len(study.columns) + 1
+            lines.append(f'<tr class="group"><th colspan="{span}" scope="rowgroup"><span>{escape(group)}</span></th></tr>')
+        star = ' <abbr title="On the Pareto front">★</abbr>' if row.name in on_front else ""
+        note = f"<br><small>{escape(row.note)}</small>" if row.note else ""
+        cells = "".join(_cell(row, c, shared[c.key] is None, row.name in tops[c.key]) for c in study.columns)
+        lines.append(f'<tr><th scope="row">{escape(row.name)}{star}{note}</th>{cells}</tr>')
+    rows = "\n".join(lines)
+    return (
+        '<div class="scroll" role="region" aria-label="Table of all figures" tabindex="0"><table id="table">\n'
+        f'<thead><tr><th scope="col">Row</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+    )
+
+
+def _head(column: Column, kind: str | None) -> str:
+    arrow = {"high": "↑", "low": "↓", None: ""}[column.better]
+    said = {"high": ' <abbr title="higher is better">↑</abbr>', "low": ' <abbr title="lower is better">↓</abbr>'}
+    parts = [escape(column.unit), f'<abbr title="{kind}">({LETTERS[kind]})</abbr>' if kind else ""]
+    under = " ".join(filter(None, parts)) + (said[column.better] if arrow else "")
+    return f'<th scope="col">{escape(column.heading)}<small>{under}</small></th>'
+
+
+def _cell(row: Row, column: Column, mark: bool, top: bool) -> str:
+    figure = row.figures.get(column.key)
+    text, interval = MISSING, ""
+    if figure is not None:
+        text, interval = number(figure.value, column.digits), plus_minus(figure, column.digits)
+    letter = f' <abbr title="{figure.kind}">{LETTERS[figure.kind]}</abbr>' if mark and figure is not None else ""
+    published = (row.published or {}).get(column.key)
+    small = f"<small>± {interval}</small>" if interval else ""
+    small += f"<small>[{number(published, column.digits)}]</small>" if published is not None else ""
+    best_class = ' class="best"' if top else ""
+    return f'<td{best_class} title="{escape(explained(row, column))}"><b>{text}</b>{letter}{small}</td>'
+
+
+def _legend(study: Study) -> str:
+    estimates = [figure for row in study.rows for figure in row.figures.values()]
+    kinds = {figure.kind for figure in estimates}
+    lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
+    if any(figure.low is not None for figure in estimates):
+        lines.append("± is half the width of the 95 % interval; a figure's tooltip gives its ends.")
+    if any(row.published for row in study.rows):
+        lines.append("[ ] encloses a published figure.")
+    lines.append("↑ or ↓ says which end is better; the best figure of a column is underlined.")
+    if study.tradeoff is not None:
+        lines.append(f"★ {_front_meaning(study)}")
+    return '<ul class="legend">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _figures(study: Study) -> Iterator[str]:
+    """Each plot with its heading and a caption that says how to read it."""
+    if study.tradeoff is not None and plots.drawn(study):
+        x, y = (next(c for c in study.columns if c.key == key) for key in study.tradeoff[:2])
+        left_out = [row.name for row in study.rows if row not in plots.drawn(study)]
+        corner = {"high": ("top", "right"), "low": ("bottom", "left")}
+        yield _figure(
+            "plot-tradeoff",
+            f"{x.heading} against {_lower(y.heading)}",
+            plots.tradeoff(study),
+            f"Better is towards the {corner[y.better][0]} {corner[x.better][1]}. Bars are 95 % intervals. "
+            f"Filled markers: {_front_meaning(study)}"
+            + (f" Not shown, for want of a figure: {', '.join(left_out)}." if left_out else ""),
+        )
+    if study.rocs:
+        yield _figure(
+            "plot-roc",
+            "ROC curves of the attacks",
+            plots.rocs(study),
+            "Both axes are logarithmic, since an attack does harm where it is sure: at the left. The dotted diagonal is "
+            "guessing; a curve above it tells members from non-members. Bands are 95 % intervals.",
+        )
+    if study.histograms:
+        yield _figure(
+            "plot-histograms",
+            "What the attacker sees",
+            plots.histograms(study),
+            "Shares of members and of non-members by their signal, on a logarithmic scale. Where the two outlines part, "
+            "membership shows.",
+        )
+    if study.losses:
+        yield _figure(
+            "plot-losses",
+            "Training curves",
+            plots.losses(study),
+            "Mean over seeds; bands are 95 % intervals where there are any. A gap between training and test loss is "
+            "what membership inference feeds on.",
+        )
+
+
+def _figure(name: str, title: str, drawing: str, caption: str) -> str:
+    drawing = re.sub(r' xmlns="[^"]*"', "", drawing, count=1)  # HTML knows the namespace
+    return (
+        f'<section id="{name}"><h3>{escape(title)}</h3>\n<figure>\n{drawing}'
+        f"<figcaption>{escape(caption)}</figcaption></figure></section>"
+    )
+
+
+def _record(study: Study) -> str:
+    """How the run was made: each part of the record under its own fold."""
+    if not study.record:
+        return ""
+    folds = []
+    for key, value in study.record.items():
+        text = value if isinstance(value, str) else json.dumps(plain(value, key), indent=2, ensure_ascii=False)
+        folds.append(f"<details><summary>{escape(str(key))}</summary><pre>{escape(text)}</pre></details>")
+    return f'<h2 id="record">Record of the run</h2>\n{"".join(folds)}'
+
+
+def _front_meaning(study: Study) -> str:
+    names = [_lower(c.heading) for key in study.tradeoff for c in study.columns if c.key == key]
+    return f"no other row is as good in all of {', '.join(names)} and better in one (the Pareto front)."
+
+
+def _lower(text: str) -> str:
+    """A heading inside a sentence: its capital goes unless it begins an abbreviation."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+

@@ -1,0 +1,162 @@
+"""A study on disk: record.json, from which it can be read back whole, and results.csv for other programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from gecko_jax.reports.environment import environment
+from gecko_jax.reports.files import write_atomic
+from gecko_jax.reports.study import Column, Curve, Histogram, Row, Study
+from gecko_jax.types import Estimate
+
+FORMAT = "gecko_jax study 1"
+NEEDED = ("config", "seeds", "timings")
+HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
+
+
+def write_record(folder: str | os.PathLike[str], study: Study) -> Study:
+    """Writes record.json and results.csv, each whole or not at all; results.csv first, so that record.json vouches for it.
+
+    Args:
+      folder: where; made if need be.
+      study: its `record` must hold "config", "seeds" and "timings"; "environment" is added unless it is there.
+
+    Returns:
+      The study as `read_record` would give it: with the environment, and with plain Python values throughout.
+
+    Raises:
+      ValueError: if the record lacks one of the three.
+      TypeError: naming the entry that JSON cannot hold.
+      OSError: see `write_atomic`.
+    """
+    missing = [key for key in NEEDED if key not in study.record]
+    if missing:
+        raise ValueError(f"study.record lacks {missing}; without config, seeds and timings a run cannot be repeated.")
+    record = dict(study.record)
+    record.setdefault("environment", environment())
+    text = _dumps(dataclasses.replace(study, record=record))
+    study = _loads(text)
+    write_atomic(pathlib.Path(folder) / "results.csv", results_csv(study))
+    write_atomic(pathlib.Path(folder) / "record.json", text)
+    return study
+
+
+def read_record(folder: str | os.PathLike[str]) -> Study:
+    """The study that `write_record` wrote.
+
+    Raises:
+      FileNotFoundError: if one of the two files is not there.
+      ValueError: naming the file and the fault, if record.json is cut short or no record, or if results.csv holds
+        other figures.
+    """
+    folder = pathlib.Path(folder)
+    texts = {}
+    for name in ("record.json", "results.csv"):
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there; a record is record.json and results.csv. Run the study again.")
+        texts[name] = path.read_text(encoding="utf-8")
+    try:
+        study = _loads(texts["record.json"])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / 'record.json'} is not whole JSON ({error}); run the study again.") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder / 'record.json'} is not a record of a study: {error}") from error
+    if texts["results.csv"].splitlines() != results_csv(study).splitlines():
+        raise ValueError(
+            f"{folder / 'results.csv'} does not hold the figures of record.json: it was edited, or the run was stopped "
+            "between the two. Write the record again."
+        )
+    return study
+
+
+def results_csv(study: Study) -> str:
+    """All figures in long form, one a line, under row,metric,value,low,high,kind,unit,n; an absent part is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADER)
+    for row in study.rows:
+        for column in study.columns:
+            if (figure := row.figures.get(column.key)) is not None:
+                low, high, n = ("" if part is None else part for part in (figure.low, figure.high, figure.n))
+                writer.writerow((row.name, column.key, figure.value, low, high, figure.kind, figure.unit, n))
+    return out.getvalue()
+
+
+def _dumps(study: Study) -> str:
+    """JSON with one row, column or curve a line, so that a reader and a diff can follow it."""
+    body = {"format": FORMAT, **{field.name: getattr(study, field.name) for field in dataclasses.fields(study)}}
+    lines = []
+    for key, value in body.items():
+        value = plain(value, key)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"  {json.dumps(v, allow_nan=False)}" for v in value) + "\n ]" if value else "[]"
+        else:
+            text = json.dumps(value, allow_nan=False, indent=1).replace("\n", "\n ")
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def plain(value: Any, where: str) -> Any:
+    """A value as JSON holds it: arrays and tuples as lists, tuples with names as objects, NaN and infinities as words."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, int):
+        return int(value)
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(part, f"{where}[{key!r}]") for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part, f"{where}[{i}]") for i, part in enumerate(value)]
+    if hasattr(value, "tolist"):  # NumPy's and JAX's arrays and scalars
+        return plain(value.tolist(), where)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{where} is a {type(value).__name__}, which JSON cannot hold; give numbers, strings, lists or dicts.")
+
+
+def _loads(text: str) -> Study:
+    body = json.loads(text)
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        found = body.get("format") if isinstance(body, dict) else type(body).__name__
+        raise ValueError(f"its format is {found!r}, expected {FORMAT!r}.")
+    expected = {field.name for field in dataclasses.fields(Study)} | {"format"}
+    if set(body) != expected:
+        raise ValueError(f"it lacks {sorted(expected - set(body))} and has, unknown, {sorted(set(body) - expected)}.")
+    body.pop("format")
+    body["columns"] = tuple(Column(**column) for column in body["columns"])
+    body["rows"] = tuple(_row(row) for row in body["rows"])
+    body["rocs"] = tuple(_of_floats(Curve, curve) for curve in body["rocs"])
+    body["losses"] = tuple(_of_floats(Curve, curve) for curve in body["losses"])
+    body["histograms"] = tuple(_of_floats(Histogram, histogram) for histogram in body["histograms"])
+    body["notes"] = tuple(body["notes"])
+    body["tradeoff"] = None if body["tradeoff"] is None else tuple(body["tradeoff"])
+    return Study(**body)
+
+
+def _row(row: dict[str, Any]) -> Row:
+    figures = {key: _estimate(figure) for key, figure in row["figures"].items()}
+    published = None if row["published"] is None else {key: float(value) for key, value in row["published"].items()}
+    return Row(**{**row, "figures": figures, "published": published})
+
+
+def _estimate(figure: dict[str, Any]) -> Estimate:
+    """Numbers as they were written: a count stays an int; "nan" and "inf" become floats again."""
+    return Estimate(**{k: float(v) if k in ("value", "low", "high") and isinstance(v, str) else v for k, v in figure.items()})
+
+
+def _of_floats(noun: type, parts: dict[str, Any]) -> Any:
+    return noun(**{k: tuple(map(float, v)) if isinstance(v, list) else v for k, v in parts.items()})

@@ -1,0 +1,196 @@
+"""The nouns of a report: rows of figures, the columns they stand in, the curves beside them, and the record of the run.
+
+A `Study` is plain data: Python floats, strings and sequences of floats. It is checked once, when it is built, so that
+the tables, plots and pages made from it need no checks of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gecko_jax import checks
+from gecko_jax.types import Estimate
+
+KINDS = ("measured", "counted", "modelled")
+
+
+class Row(NamedTuple):
+    """One line of the table: a method, a model, a setting.
+
+    Attributes:
+      name: unique in its study.
+      figures: column key -> Estimate. A key that is absent is shown as a dash.
+      group: a heading shared by neighbouring rows, or "".
+      note: one sentence about this row, or "".
+      published: column key -> the figure that somebody else printed, or None.
+    """
+
+    name: str
+    figures: Mapping[str, Estimate]
+    group: str = ""
+    note: str = ""
+    published: Mapping[str, float] | None = None
+
+
+class Column(NamedTuple):
+    """One figure of each row.
+
+    Attributes:
+      key: names the figure in `Row.figures`.
+      heading: what a reader sees, without the unit.
+      unit: the unit of every figure in it ("" for a pure number).
+      digits: decimals shown.
+      better: "high", "low", or None where neither is.
+    """
+
+    key: str
+    heading: str
+    unit: str = ""
+    digits: int = 2
+    better: str | None = None
+
+
+class Curve(NamedTuple):
+    """A line y(x), with a band from low to high or without. All are sequences of one length.
+
+    The name is a row's, or begins with a row's and goes on after a comma ("XNOR, test"): it is then drawn in its colour.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+
+class Histogram(NamedTuple):
+    """Counts of members and non-members in the bins between `edges` (one more than there are bins)."""
+
+    name: str
+    edges: Sequence[float]
+    members: Sequence[float]
+    nonmembers: Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Everything a report shows.
+
+    Attributes:
+      title: of the report.
+      summary: what was asked and found, in a sentence or two.
+      rows: the table's lines, in order.
+      columns: the table's columns, in order.
+      rocs: attack ROC curves, x the false-positive rate and y the true-positive rate, both in 0..1.
+      histograms: the attack's signal on members and on non-members.
+      losses: training curves, x the epoch or step.
+      record: how to make it again: config, seeds, timings, environment; anything JSON can hold.
+      notes: warnings that a reader should see before the figures.
+      tradeoff: keys of the columns on the x axis, on the y axis and (or None) in the marker's area, or None: no plot.
+
+    Raises:
+      ValueError: for two rows or columns of one name, a figure without a column, a figure whose unit is not its
+        column's, an unknown kind, half an interval, or curves of uneven length.
+    """
+
+    title: str
+    summary: str
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    rocs: tuple[Curve, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    losses: tuple[Curve, ...] = ()
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    tradeoff: tuple[str, str, str | None] | None = None
+
+    def __post_init__(self):
+        checks.not_empty("rows", self.rows)
+        checks.not_empty("columns", self.columns)
+        _unique("rows", [row.name for row in self.rows])
+        _unique("columns", [column.key for column in self.columns])
+        columns = {column.key: column for column in self.columns}
+        for column in self.columns:
+            checks.one_of(f"columns[{column.key!r}].better", column.better, ("high", "low", None))
+            checks.at_least(f"columns[{column.key!r}].digits", column.digits, 0)
+        for row in self.rows:
+            for key, estimate in row.figures.items():
+                _check_figure(row.name, checks.lookup(f"figure of row {row.name!r}", key, columns), estimate)
+            for key in row.published or ():
+                checks.one_of(f"published figure of row {row.name!r}", key, columns)
+        if self.tradeoff is not None:
+            checks.shape("tradeoff", self.tradeoff, (3,))
+            for key in self.tradeoff:
+                if key is not None and checks.lookup("tradeoff", key, columns).better is None:
+                    raise ValueError(f"tradeoff={key!r}: its column must say whether 'high' or 'low' is better.")
+        for curve in (*self.rocs, *self.losses):
+            _same_length(curve.name, {k: v for k, v in curve._asdict().items() if k != "name" and v is not None})
+            if (curve.low is None) != (curve.high is None):
+                raise ValueError(f"curve {curve.name!r} has half a band; give both low and high, or neither.")
+        for histogram in self.histograms:
+            bins = {"edges[1:]": histogram.edges[1:], "members": histogram.members, "nonmembers": histogram.nonmembers}
+            _same_length(histogram.name, bins)
+
+
+def percent(estimate: Estimate) -> Estimate:
+    """A proportion as a percentage, interval and all: value * 100.
+
+    Args:
+      estimate: an Estimate without a unit.
+
+    Returns:
+      The Estimate in "%".
+
+    Raises:
+      ValueError: if it has a unit already.
+
+    >>> percent(Estimate(0.5, 0.25, 0.75)).high
+    75.0
+    """
+    checks.one_of("unit of the proportion", estimate.unit, ("",))
+    low, high = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
+    return estimate._replace(value=100 * estimate.value, low=low, high=high, unit="%")
+
+
+def half_width(estimate: Estimate) -> float | None:
+    """Half the width of the interval, (high - low) / 2, or None where the figure has none."""
+    return None if estimate.low is None else (estimate.high - estimate.low) / 2
+
+
+def best(study: Study, column: Column) -> tuple[str, ...]:
+    """Names of the rows with the best figure of a column: () where neither high nor low is better, or none has one."""
+    values = {row.name: row.figures[column.key].value for row in study.rows if column.key in row.figures}
+    values = {name: value for name, value in values.items() if not math.isnan(value)}
+    if column.better is None or not values:
+        return ()
+    top = (max if column.better == "high" else min)(values.values())
+    return tuple(name for name, value in values.items() if value == top)
+
+
+def _unique(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what} hold {twice[0]!r} more than once; each needs a name of its own.")
+
+
+def _check_figure(row: str, column: Column, estimate: Estimate) -> None:
+    where = f"figure {column.key!r} of row {row!r}"
+    checks.one_of(f"kind of {where}", estimate.kind, KINDS)
+    if estimate.unit != column.unit:
+        raise ValueError(
+            f"{where} is in {estimate.unit!r} and its column in {column.unit!r}; convert it (`percent` makes a "
+            "percentage of a proportion) or change the column."
+        )
+    if (estimate.low is None) != (estimate.high is None):
+        raise ValueError(f"{where} has half an interval; give both low and high, or neither.")
+    if estimate.low is not None and estimate.low > estimate.high:
+        raise ValueError(f"{where} has low={estimate.low!r} above high={estimate.high!r}; swap them.")
+
+
+def _same_length(name: str, parts: Mapping[str, Sequence[float]]) -> None:
+    lengths = {key: len(part) for key, part in parts.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(f"{name!r} has parts of lengths {lengths}; they must be equal and above 0.")

@@ -1,0 +1,106 @@
+"""From a matplotlib Figure to an SVG that takes the page's colours.
+
+Matplotlib knows only fixed colours. Figures are drawn in stand-ins (INK, GRID, series(0), ...) which become `currentColor`
+and CSS variables in the text of the SVG, so that one drawing serves light and dark pages; a viewer without the variables
+sees the light palette.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+WIDTH = 420  # units of the viewBox; text of 12 units is still 10 pixels tall on a phone
+TEXT = 12
+INK, GRID = "#010101", "#010102"
+# Light and dark shades of hues that stay apart under the common colour blindnesses (after Okabe and Ito, and Tol); each
+# has a contrast of at least 3 with its background. Lines differ in their dashes too.
+LIGHT = ("#0072b2", "#c44e00", "#00805c", "#aa3377", "#8a6d00", "#2a2a72", "#c8285a", "#5b6770")
+DARK = ("#4db3f0", "#ff8a4c", "#2fc79b", "#f08cc0", "#e3c23c", "#a9a4ff", "#ff7d95", "#b4bec7")
+LIGHT_GRID, DARK_GRID = "#d9dde1", "#3a4148"
+
+
+def series(index: int) -> str:
+    """The stand-in for the colour of the index-th series; colours come round again after eight."""
+    return f"#0202{index % len(LIGHT):02x}"
+
+
+def figure(height: float, width: float = WIDTH) -> Any:
+    """A matplotlib Figure of width x height viewBox units, drawn without pyplot: no window, no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", layout=None)
+
+
+def finish(fig: Any, name: str, title: str) -> str:
+    """The figure as SVG text, the same for the same figure on every run.
+
+    Args:
+      fig: a Figure drawn in stand-in colours.
+      name: goes in front of every id, so that several plots may stand on one page.
+      title: says what is drawn, for those who hear the page.
+
+    Returns:
+      A standalone <svg>, with a viewBox and no width or height.
+    """
+    import matplotlib
+
+    out = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "path.simplify": True}
+    with matplotlib.rc_context(settings):
+        fig.savefig(out, format="svg", transparent=True, metadata={k: None for k in ("Creator", "Date", "Format", "Type")})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = text.replace("xlink:href=", "href=").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)  # the page's own typeface
+    text = text.replace(INK, "currentColor").replace(GRID, f"var(--grid, {LIGHT_GRID})")
+    for index, colour in enumerate(LIGHT):
+        text = text.replace(series(index), f"var(--series-{index}, {colour})")
+    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip() + "\n"
+
+
+def style(axes: Any) -> None:
+    """Ink for text and axes, a faint grid, no box."""
+    axes.set_facecolor("none")
+    axes.grid(True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_edgecolor(INK)
+        spine.set_linewidth(0.8)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(INK)
+        axis.label.set_size(TEXT)
+    axes.tick_params(which="both", colors=INK, labelsize=TEXT - 1, length=3, width=0.8)
+    axes.tick_params(which="minor", length=0)
+
+
+def place(fig: Any, left: float, top: float, width: float, height: float, **kwargs: Any) -> Any:
+    """Axes at a place in viewBox units from the top left corner, styled."""
+    full_width, full_height = fig.get_size_inches() * 72
+    box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
+    axes = fig.add_axes(box, **kwargs)
+    style(axes)
+    return axes
+
+
+def write(fig: Any, left: float, top: float, text: str, **kwargs: Any) -> Any:
+    """Text at a place in viewBox units from the top left corner (its baseline)."""
+    full_width, full_height = fig.get_size_inches() * 72
+    kwargs = {"color": INK, "fontsize": TEXT, "va": "baseline", "parse_math": False, **kwargs}
+    return fig.text(left / full_width, 1 - top / full_height, text, **kwargs)
+
+
+def text_width(text: str, size: float = TEXT) -> float:
+    """Units that a text takes in a wide typeface: an upper bound for what a browser is likely to choose."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    return TextToPath().get_text_width_height_descent(text, FontProperties(size=size), False)[0] if text else 0.0

@@ -1,0 +1,121 @@
+"""A study as a table of plain text."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+
+from gecko_jax import checks
+from gecko_jax.reports.pareto import front
+from gecko_jax.reports.study import Column, Row, Study
+from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, number, plus_minus
+
+NARROWEST = 40
+GAP = "  "
+
+
+def table(study: Study, width: int | None = None) -> str:
+    """Title, notes, the table and its legend.
+
+    A figure is `value ± half the width of its 95 % interval`, then the published one in brackets where there is one. The
+    letter of its kind stands under the heading if the whole column shares it, else behind each figure. Columns that do
+    not fit beside each other go on in a further block under the same row names: nothing is left out.
+
+    Args:
+      study: what to show.
+      width: characters a line may have, at least 40; the terminal's own by default, 120 where there is none.
+
+    Returns:
+      The text, without trailing spaces, ending in a line end.
+    """
+    width = shutil.get_terminal_size((120, 24)).columns if width is None else checks.at_least("width", width, NARROWEST)
+    width = max(width, NARROWEST)
+    on_front = front(study)
+    names = [f"{'*' if row.name in on_front else ' '} {row.name}" for row in study.rows]
+    noted = [row for row in study.rows if row.note]
+    names = [f"{name} ({noted.index(row) + 1})" if row.note else name for name, row in zip(names, study.rows, strict=True)]
+    widest = max(len(row.group) for row in study.rows)
+    stub = min(max(max(map(len, names)), widest), max(width // 2 - 2, 16))
+    parts = [_wrap(study.title, width), _wrap(study.summary, width)]
+    parts += [_wrap(f"! {note}", width, "  ") for note in study.notes]
+    for columns in _blocks([_column(study, column) for column in study.columns], width - stub):
+        parts.append(_block(study.rows, names, columns, stub))
+    parts.append("\n".join(_wrap(line, width, "  ") for line in _legend(study, noted)))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _column(study: Study, column: Column) -> list[str]:
+    """Heading lines, then a line for each row, all of one width, figures aligned at the ± sign."""
+    shared = common_kind(study, column)
+    cells = [_cell(row, column, mark=shared is None) for row in study.rows]
+    widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
+    body = ["".join((c[0].rjust(widths[0]), c[1].ljust(widths[1]), c[2].ljust(widths[2]))) for c in cells]
+    foot = " ".join(filter(None, (column.unit, f"({LETTERS[shared]})" if shared else "")))
+    wrapped = textwrap.wrap(column.heading, max(len(body[0]), len(foot), 10), break_long_words=False) or [""]
+    lines = [*wrapped, foot]
+    size = max(map(len, [*lines, *body]))
+    return ["\n".join(line.rjust(size) for line in lines), *(line.rjust(size) for line in body)]
+
+
+def _cell(row: Row, column: Column, mark: bool) -> tuple[str, str, str]:
+    figure = row.figures.get(column.key)
+    value, interval = MISSING, ""
+    if figure is not None:
+        value, interval = number(figure.value, column.digits), plus_minus(figure, column.digits)
+    published = (row.published or {}).get(column.key)
+    return (
+        value,
+        f" ± {interval}" if interval else "",
+        (f" {LETTERS[figure.kind]}" if mark and figure is not None else "")
+        + (f" [{number(published, column.digits)}]" if published is not None else ""),
+    )
+
+
+def _blocks(columns: list[list[str]], room: int) -> list[list[list[str]]]:
+    """Columns in order, as many side by side as fit; one that is wider than the room stands alone."""
+    blocks, used = [[]], 0
+    for column in columns:
+        need = len(GAP) + len(column[1])
+        if blocks[-1] and used + need > room:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(column)
+        used += need
+    return blocks
+
+
+def _block(rows: tuple[Row, ...], names: list[str], columns: list[list[str]], stub: int) -> str:
+    heads = [column[0].split("\n") for column in columns]
+    depth = max(map(len, heads))
+    lines = []
+    for i in range(depth):  # the unit, last of a heading, stands on the bottom line of all
+        cells = [(head[:-1] + [""] * (depth - len(head)) + head[-1:])[i].rjust(len(column[1]))
+                 for head, column in zip(heads, columns, strict=True)]
+        lines.append(GAP.join([" " * stub, *cells]).rstrip())
+    lines.append("-" * (stub + sum(len(GAP) + len(column[1]) for column in columns)))
+    group = ""
+    for i, (row, name) in enumerate(zip(rows, names, strict=True)):
+        if row.group != group:
+            group = row.group
+            lines.append(group)
+        first, *rest = textwrap.wrap(name, stub, drop_whitespace=False, subsequent_indent="  ") or [""]
+        lines.append(GAP.join([first.ljust(stub), *(column[i + 1] for column in columns)]).rstrip())
+        lines += [line.rstrip() for line in rest]
+    return "\n".join(lines)
+
+
+def _legend(study: Study, noted: list[Row]) -> list[str]:
+    kinds = {figure.kind for row in study.rows for figure in row.figures.values()}
+    lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}" for kind in MEANINGS if kind in kinds]
+    if any(figure.low is not None for row in study.rows for figure in row.figures.values()):
+        lines.append("±   half the width of the 95 % interval")
+    if any(row.published for row in study.rows):
+        lines.append("[ ] as published")
+    if study.tradeoff is not None:
+        headings = [column.heading for key in study.tradeoff for column in study.columns if column.key == key]
+        lines.append(f"*   no other row is as good in {', '.join(headings)} and better in one of them")
+    return lines + [f"({i + 1}) {row.name}: {row.note}" for i, row in enumerate(noted)]
+
+
+def _wrap(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(text, width, subsequent_indent=indent)

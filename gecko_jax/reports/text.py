@@ -1,0 +1,76 @@
+"""How a figure is spelt, in one place: the terminal's table, the page and the plots all ask here."""
+
+from __future__ import annotations
+
+import math
+
+from gecko_jax.reports.study import Column, Row, Study, half_width
+from gecko_jax.types import Estimate
+
+MISSING = "–"
+LETTERS = {"measured": "m", "counted": "c", "modelled": "e"}
+MEANINGS = {
+    "measured": "measured: observed in runs, with a 95 % interval where there is one",
+    "counted": "counted: exact, read off the artefact",
+    "modelled": "modelled: estimated from counts by a stated cost model, not observed",
+}
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def number(value: float, digits: int) -> str:
+    """A number with thousands separated; one that would round to nothing keeps a significant digit.
+
+    >>> number(1199882, 0), number(0.00042, 2), number(-0.5, 1), number(float("inf"), 2)
+    ('1,199,882', '4e-04', '-0.5', 'inf')
+    """
+    if not math.isfinite(value):
+        return str(float(value))
+    text = f"{value:,.{digits}f}"
+    if value != 0 and not any(digit in text for digit in "123456789"):
+        return f"{value:.0e}"
+    return text
+
+
+def short(value: float, unit: str) -> str:
+    """Three significant digits and a prefix: for a label, not for a table.
+
+    >>> short(4799528, "B"), short(0.00002, "J"), short(57.46, "%"), short(0, "B")
+    ('4.8 MB', '20 µJ', '57.5 %', '0 B')
+    """
+    if unit == "%" or value == 0 or not math.isfinite(value):
+        return f"{value:.3g} {unit}".strip()
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
+    return f"{value / scale:.3g} {prefix}{unit}".strip()
+
+
+def plus_minus(estimate: Estimate, digits: int) -> str:
+    """Half the interval's width, or "" where the figure has none."""
+    width = half_width(estimate)
+    return "" if width is None else number(width, digits)
+
+
+def common_kind(study: Study, column: Column) -> str | None:
+    """The kind that all figures of a column share, or None: then each figure is marked by itself."""
+    kinds = {row.figures[column.key].kind for row in study.rows if column.key in row.figures}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def explained(row: Row, column: Column) -> str:
+    """All that is known of one figure, as a sentence: for a tooltip."""
+    parts = []
+    estimate = row.figures.get(column.key)
+    if estimate is not None:
+        unit = f" {column.unit}" if column.unit else ""
+        parts.append(f"{estimate.kind}: {estimate.value:.6g}{unit}")
+        if estimate.low is not None:
+            parts.append(f"95 % interval {estimate.low:.6g} to {estimate.high:.6g}")
+        if estimate.n is not None:
+            parts.append(f"n = {estimate.n:,}")
+    if row.published and column.key in row.published:
+        parts.append(f"published {row.published[column.key]:.6g}")
+    return "; ".join(parts) or "no figure"
+
+
+def heading(column: Column) -> str:
+    """ "Test accuracy, %"."""
+    return f"{column.heading}, {column.unit}" if column.unit else column.heading
