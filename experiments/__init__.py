@@ -1,0 +1,1 @@
+"""One folder a claim: how to check it in one command, and the figures to expect."""

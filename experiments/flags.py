@@ -1,0 +1,213 @@
+"""Command-line flags from a frozen dataclass: one flag a field, its type and help taken from the field.
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        steps: int = dataclasses.field(metadata={"help": "updates of each model"})
+
+    PRESETS = {"quick": Config(steps=100), "paper": Config(steps=5000)}
+    config = flags.parse(flags.define(Config, PRESETS))      # --preset=paper --steps=200
+
+A run's config is a preset with the flags that were given put in its place. The library itself reads no flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar, Union
+
+from absl import flags as absl_flags
+
+from gecko_jax import checks
+
+C = TypeVar("C")
+
+
+class Definition(NamedTuple):
+    """What `define` made: the config's class, its presets by name, and absl's flags."""
+
+    config_cls: type
+    presets: Mapping[str, Any]
+    values: absl_flags.FlagValues
+
+
+def define(config_cls: type[C], presets: Mapping[str, C], default: str | None = None) -> Definition:
+    """Defines `--preset` and one typed flag for each field of a frozen dataclass.
+
+    A field is a bool, int, float, str, Literal, a tuple of these (`tuple[int, ...]`), or one of them `| None`. On the
+    command line a tuple is its items between commas, and None is the word none. `metadata={"help": ...}` is the help.
+
+    Args:
+      config_cls: a frozen dataclass.
+      presets: name -> config.
+      default: the preset where `--preset` is not given; the first where None.
+
+    Returns:
+      A Definition, for `parse`. It is apart from absl's global flags, so that two experiments can be imported together.
+
+    Raises:
+      TypeError: if config_cls is no frozen dataclass, or a field is of another type.
+      ValueError: if there is no preset, or `default` names none.
+    """
+    if not (dataclasses.is_dataclass(config_cls) and config_cls.__dataclass_params__.frozen):
+        raise TypeError(f"config_cls={config_cls!r} must be a frozen dataclass: @dataclasses.dataclass(frozen=True).")
+    checks.not_empty("presets", presets)
+    default = checks.one_of("default", next(iter(presets)) if default is None else default, presets)
+    values = absl_flags.FlagValues()
+    settings = {"flag_values": values, "module_name": "flags"}
+    absl_flags.DEFINE_enum("preset", default, list(presets), "the settings that the other flags change", **settings)
+    absl_flags.DEFINE_bool("help", False, "show this help", short_name="h", **settings)
+    for name, hint in _hints(config_cls).items():
+        parser = _parser(name, hint)
+        field_help = config_cls.__dataclass_fields__[name].metadata.get("help", "")
+        shown = "; ".join(f"{preset}: {_text(getattr(config, name))}" for preset, config in presets.items())
+        serializer = absl_flags.ArgumentSerializer()
+        described = f"{field_help} [{shown}]".strip()
+        flag = absl_flags.Flag(parser, serializer, name, None, described, boolean=isinstance(parser, _Boolean))
+        absl_flags.DEFINE_flag(flag, **settings)
+    return Definition(config_cls, presets, values)
+
+
+def parse(definition: Definition, argv: Sequence[str] | None = None) -> Any:
+    """The preset, with the flags that were given in its fields' places.
+
+    `--help` prints the flags and exits with 0; a bad flag prints absl's message and exits with 1; `--flagfile=path`
+    reads flags from a file. A ValueError of the config's own `__post_init__` is shown as a bad flag is.
+
+    Args:
+      definition: from `define`.
+      argv: the program's name and its arguments; sys.argv where None.
+
+    Returns:
+      A config of the definition's class.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    config_cls, presets, values = definition
+    values.unparse_flags()
+    try:
+        rest = values(argv)[1:]
+        if values.help:
+            _print_help(argv[0], values)
+            raise SystemExit(0)
+        if rest:
+            raise absl_flags.Error(f"Unexpected argument {rest[0]!r}: settings are given as --name=value.")
+        given = {name: values[name].value for name in _hints(config_cls) if values[name].present}
+        return dataclasses.replace(presets[values.preset], **given)
+    except (absl_flags.Error, ValueError) as error:
+        print(f"FATAL Flags parsing error:\n  {error}\nPass --help to see the flags.", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config in JSON's own types, for a run's record; `from_dict` undoes it."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def from_dict(config_cls: type[C], values: Mapping[str, Any]) -> C:
+    """The config that `to_dict` was given.
+
+    Raises:
+      ValueError: if `values` names a field that the class has not, or lacks one that has no default.
+    """
+    hints = _hints(config_cls)
+    for name in values:
+        checks.one_of("field", name, hints)
+    empty = dataclasses.MISSING
+    lacking = [f.name for f in dataclasses.fields(config_cls) if f.default is empty and f.default_factory is empty]
+    lacking = [name for name in lacking if name not in values]
+    if lacking:
+        raise ValueError(f"values lacks {', '.join(lacking)}; {config_cls.__name__} has no default for it.")
+    return config_cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _hints(config_cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(config_cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config_cls) if field.init}
+
+
+def _text(value: Any) -> str:
+    """A value as the command line spells it."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(_text(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Boolean(absl_flags.BooleanParser):
+    """absl's parser of true and false, which may also take the word none."""
+
+    def __init__(self, optional: bool):
+        super().__init__()
+        self.optional = optional
+
+    def parse(self, argument: str | int) -> Any:
+        if self.optional and isinstance(argument, str) and argument.lower() == "none":
+            return None
+        return super().parse(argument)
+
+
+class _Choice(absl_flags.ArgumentParser):
+    """The values of a Literal, whatever their type."""
+
+    def __init__(self, choices: tuple[Any, ...]):
+        self.choices = {_text(choice): choice for choice in choices}
+        self.syntactic_help = f"<{'|'.join(self.choices)}>"
+
+    def parse(self, argument: str) -> Any:
+        if argument not in self.choices:
+            raise ValueError(f"value should be one of {self.syntactic_help}")
+        return self.choices[argument]
+
+
+class _Optional(absl_flags.ArgumentParser):
+    """Another parser's values, or None for the word none."""
+
+    def __init__(self, inner: absl_flags.ArgumentParser):
+        self.inner = inner
+        self.syntactic_help = f"{inner.syntactic_help}, or none".lstrip(", ")
+
+    def parse(self, argument: str) -> Any:
+        return None if argument.lower() == "none" else self.inner.parse(argument)
+
+
+class _Tuple(absl_flags.ArgumentParser):
+    """Another parser's values between commas; nothing is the empty tuple."""
+
+    def __init__(self, inner: absl_flags.ArgumentParser):
+        self.inner = inner
+        self.syntactic_help = f"a comma-separated list; each item {inner.syntactic_help or 'a string'}"
+
+    def parse(self, argument: str) -> tuple[Any, ...]:
+        return tuple(self.inner.parse(item.strip()) for item in argument.split(",")) if argument.strip() else ()
+
+
+def _parser(name: str, hint: Any) -> absl_flags.ArgumentParser:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is bool:
+        return _Boolean(False)
+    plain = {int: absl_flags.IntegerParser, float: absl_flags.FloatParser, str: absl_flags.ArgumentParser}
+    if hint in plain:
+        return plain[hint]()
+    if origin is Literal:
+        return _Choice(arguments)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return _Tuple(_parser(name, arguments[0]))
+    if origin in (Union, types.UnionType) and len(arguments) == 2 and type(None) in arguments:
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return _Boolean(True) if inner is bool else _Optional(_parser(name, inner))
+    raise TypeError(
+        f"field {name!r} is of type {hint}, for which there is no flag;"
+        " use bool, int, float, str, Literal, tuple[X, ...] or one of them | None."
+    )
+
+
+def _print_help(program: str, values: absl_flags.FlagValues) -> None:
+    about = sys.modules["__main__"].__doc__
+    print(
+        "\n".join(part for part in (about and about.strip(), f"\nusage: {program} [flags]", values.get_help()) if part)
+    )
