@@ -1,0 +1,186 @@
+"""The ROC curve of a membership attack, and the figures read off it.
+
+A record is called a member when its score >= the threshold. Nothing is interpolated and no convex hull is taken: both
+flatter an attack (a hull reads an AUC of .58 off pure noise at 50 + 50 records). Scores may be infinite, never NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.types import Array
+
+
+def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+    """The arguments as float64 [n] and bool [n], checked.
+
+    Args:
+      scores: [n] numbers, larger for a likelier member; +-inf allowed.
+      member: [n] bool (or 0 and 1), at least one record of each kind.
+
+    Raises:
+      ValueError: wrong shapes, NaN scores, a member that is neither bool nor 0/1, or one kind of record missing.
+    """
+    scores, member = np.asarray(scores, np.float64), as_member(member)
+    if scores.ndim != 1:
+        raise ValueError(f"scores has shape {scores.shape}; expected (records,): one target at a time, never pooled.")
+    checks.shape("member", member, scores.shape)
+    if np.isnan(scores).any():
+        raise ValueError(f"scores holds {int(np.isnan(scores).sum())} NaN of {len(scores)}; a NaN ranks nowhere.")
+    if member.all() or not member.any():
+        missing = "non-member" if member.any() else "member"
+        raise ValueError(f"member marks no {missing} among {len(member)} records; both kinds are needed.")
+    return scores, member
+
+
+def as_member(member: Array) -> np.ndarray:
+    """`member` as bool, of any shape; integers must be 0 or 1, so that a list of indices is not taken for a mask."""
+    member = np.asarray(member)
+    if member.dtype != bool and not np.isin(member, (0, 1)).all():
+        raise ValueError(f"member has dtype {member.dtype} and values other than 0 and 1; expected a bool per record.")
+    return member.astype(bool)
+
+
+def roc_curve(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every point of the empirical ROC curve, one for each distinct score.
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+
+    Returns:
+      (fpr, tpr, thresholds), each [k + 1] for k distinct scores, thresholds falling. The first point is (0, 0), where
+      nobody is called a member; its threshold is given as inf.
+
+    Raises:
+      ValueError: see `scored_pairs`.
+
+    >>> fpr, tpr, thresholds = roc_curve([3.0, 2.0, 2.0, 1.0], [True, True, False, False])
+    >>> fpr.tolist(), tpr.tolist(), thresholds.tolist()
+    ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0], [inf, 3.0, 2.0, 1.0])
+    """
+    scores, member = scored_pairs(scores, member)
+    order = np.argsort(-scores, kind="stable")
+    ranked, hit = scores[order], member[order]
+    last = np.append(ranked[1:] != ranked[:-1], True)  # the last record of each run of equal scores
+    true_positives, false_positives = np.cumsum(hit)[last], np.cumsum(~hit)[last]
+    fpr = np.append(0.0, false_positives / false_positives[-1])
+    tpr = np.append(0.0, true_positives / true_positives[-1])
+    return fpr, tpr, np.append(np.inf, ranked[last])
+
+
+def roc_auc(scores: Array, member: Array) -> float:
+    """Chance that a random member scores above a random non-member, ties counted half (Mann-Whitney).
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+
+    Returns:
+      AUC in 0..1; 1/2 for an attack that learns nothing.
+
+    Raises:
+      ValueError: see `scored_pairs`.
+
+    >>> roc_auc([3.0, 2.0, 2.0, 1.0], [True, True, False, False])
+    0.875
+    """
+    scores, member = scored_pairs(scores, member)
+    return float(shares_below(scores[member], scores[~member]).mean())
+
+
+def shares_below(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """For each of values [k] the share of `reference` below it, equals counted half: [k]."""
+    reference = np.sort(reference)
+    below = np.searchsorted(reference, values, "left")
+    up_to = np.searchsorted(reference, values, "right")
+    return (below + up_to) / (2.0 * len(reference))
+
+
+def tpr_at_fpr(scores: Array, member: Array, fpr: float) -> float:
+    """Largest TPR among the curve's points whose empirical FPR is at most `fpr`.
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+      fpr: the false-positive rate allowed, in 0..1. Below `smallest_fpr(member)` it means no false positive at all.
+
+    Returns:
+      TPR in 0..1.
+
+    Raises:
+      ValueError: see `scored_pairs`; fpr outside 0..1.
+
+    >>> tpr_at_fpr([3.0, 2.0, 2.0, 1.0], [True, True, False, False], fpr=0.1)
+    0.5
+    """
+    checks.between("fpr", fpr, 0.0, 1.0)
+    curve_fpr, curve_tpr, _ = roc_curve(scores, member)
+    return float(curve_tpr[curve_fpr <= fpr][-1])  # the curve never falls, so the last point is the largest
+
+
+def smallest_fpr(member: Array) -> float:
+    """Smallest non-zero FPR that the sample can show: 1 / number of non-members.
+
+    >>> smallest_fpr([True, False, False, False, False])
+    0.25
+    """
+    nonmembers = int((~as_member(member)).sum())
+    if nonmembers == 0:
+        raise ValueError("member marks no non-member; a false-positive rate needs some.")
+    return 1.0 / nonmembers
+
+
+def advantage(scores: Array, member: Array, threshold: float | Array) -> float:
+    """TPR - FPR at a threshold (Yeom et al. 2018, definition 4).
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+      threshold: a number, or one for each record [n]. It must not have been chosen on these records.
+
+    Returns:
+      Advantage in -1..1; 0 for an attack that learns nothing.
+
+    Raises:
+      ValueError: see `scored_pairs`; a NaN threshold or one of another shape.
+
+    >>> advantage([3.0, 2.0, 2.0, 1.0], [True, True, False, False], threshold=3.0)
+    0.5
+    """
+    scores, member, called = called_members(scores, member, threshold)
+    return float(called[member].mean() - called[~member].mean())
+
+
+def balanced_accuracy(scores: Array, member: Array, threshold: float | Array) -> float:
+    """(TPR + 1 - FPR) / 2 at a threshold: the "attack accuracy", whatever the share of members.
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+      threshold: a number, or one for each record [n]. It must not have been chosen on these records.
+
+    Returns:
+      Balanced accuracy in 0..1; 1/2 for an attack that learns nothing.
+
+    Raises:
+      ValueError: see `scored_pairs`; a NaN threshold or one of another shape.
+
+    >>> balanced_accuracy([3.0, 2.0, 2.0, 1.0], [True, True, False, False], threshold=3.0)
+    0.75
+    """
+    return (1.0 + advantage(scores, member, threshold)) / 2.0
+
+
+def called_members(
+    scores: Array, member: Array, threshold: float | Array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(scores, member, scores >= threshold), checked."""
+    scores, member = scored_pairs(scores, member)
+    threshold = np.asarray(threshold, np.float64)
+    if threshold.shape not in ((), scores.shape):
+        raise ValueError(f"threshold has shape {threshold.shape}; expected () or one for each record {scores.shape}.")
+    if np.isnan(threshold).any():
+        raise ValueError("threshold holds NaN; choose it on shadow models or on held-out records first.")
+    return scores, member, scores >= threshold

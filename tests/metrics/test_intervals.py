@@ -1,0 +1,103 @@
+"""Intervals against SciPy, against a naive double loop, and by their coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from gecko_jax import metrics
+
+
+@given(st.integers(1, 300), st.floats(0, 1), st.sampled_from([0.9, 0.95, 0.99]))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_clopper_pearson_is_scipys(trials, share, confidence):
+    successes = int(share * trials)
+    expected = stats.binomtest(successes, trials).proportion_ci(confidence, "exact")
+    np.testing.assert_allclose(metrics.clopper_pearson(successes, trials, confidence), expected, atol=1e-9)
+
+
+def test_clopper_pearson_takes_arrays_and_refuses_nonsense():
+    low, high = metrics.clopper_pearson(np.array([0, 5, 10]), 10)
+    assert low.shape == high.shape == (3,)
+    assert (low[0], high[2]) == (0.0, 1.0)
+    for successes, trials in ((11, 10), (-1, 10), (0, 0), (0.5, 10)):
+        with pytest.raises(ValueError, match="successes"):
+            metrics.clopper_pearson(successes, trials)
+    with pytest.raises(ValueError, match="confidence"):
+        metrics.clopper_pearson(1, 2, 95)
+
+
+def test_tpr_interval_is_that_of_the_count():
+    scores, member = np.arange(300.0)[::-1], np.arange(300) % 3 != 0
+    estimate = metrics.tpr_interval_at_fpr(scores, member, 0.1)
+    hits = round(estimate.value * 200)
+    assert estimate.value == metrics.tpr_at_fpr(scores, member, 0.1) == hits / 200
+    np.testing.assert_allclose(estimate[1:3], stats.binomtest(hits, 200).proportion_ci(0.95, "exact"), atol=1e-9)
+    assert estimate.n == 200
+
+
+def naive_delong(scores, member):
+    """Placement values by a double loop."""
+    kernel = np.array([[float(a > b) + 0.5 * (a == b) for b in scores[~member]] for a in scores[member]])
+    variance = stats.tvar(kernel.mean(1)) / len(kernel) + stats.tvar(kernel.mean(0)) / kernel.shape[1]
+    return kernel.mean(), np.sqrt(variance)
+
+
+def test_auc_interval_is_delongs():
+    rng = np.random.default_rng(3)
+    member = rng.random(80) < 0.4
+    scores = np.round(rng.normal(size=80) + member, 1)
+    auc, error = naive_delong(scores, member)
+    estimate = metrics.auc_interval(scores, member, 0.9)
+    np.testing.assert_allclose(estimate[:3], [auc, auc - 1.6448536 * error, auc + 1.6448536 * error], atol=1e-7)
+
+
+def test_auc_interval_covers():
+    rng = np.random.default_rng(4)
+    member = np.arange(120) < 60
+    truth = stats.norm.cdf(1 / np.sqrt(2))  # AUC of N(1, 1) against N(0, 1)
+    inside = 0
+    for _ in range(400):
+        estimate = metrics.auc_interval(rng.normal(size=120) + member, member)
+        inside += estimate.low <= truth <= estimate.high
+    # Nominal 95 %; with 400 trials four standard deviations are .044.
+    assert abs(inside / 400 - 0.95) < 0.044
+
+
+def test_a_perfect_auc_is_not_certain():
+    scores, member = np.arange(20.0), np.arange(20) >= 12
+    estimate = metrics.auc_interval(scores, member)
+    assert estimate.value == estimate.high == 1.0
+    assert estimate.low == pytest.approx(0.025 ** (1 / 8))  # all of 8 disjoint pairs in order
+    assert metrics.auc_interval(-scores, member).low == 0.0
+    with pytest.raises(ValueError, match="number of members=1"):
+        metrics.auc_interval([1.0, 2.0, 3.0], [True, False, False])
+
+
+def test_balanced_accuracy_interval_covers_and_holds_the_value():
+    rng = np.random.default_rng(5)
+    member = np.arange(100) < 30
+    truth = (stats.norm.sf(0.5, 1) + stats.norm.cdf(0.5)) / 2
+    inside = 0
+    for _ in range(400):
+        scores = rng.normal(size=100) + member
+        estimate = metrics.balanced_accuracy_interval(scores, member, 0.5)
+        assert estimate.value == pytest.approx(metrics.balanced_accuracy(scores, member, 0.5))
+        assert estimate.low < estimate.value < estimate.high
+        inside += estimate.low <= truth <= estimate.high
+    assert inside / 400 >= 0.95  # it is conservative
+
+
+def test_mean_interval_is_students():
+    values = np.random.default_rng(6).normal(size=7)
+    estimate = metrics.mean_interval(values, unit="%")
+    expected = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose(estimate[1:3], expected)
+    assert (estimate.kind, estimate.unit, estimate.n) == ("measured", "%", 7)
+    assert metrics.mean_interval([2.0]) == (2.0, None, None, "measured", "", 1)
+    for bad, words in (([], "empty"), ([1.0, np.nan], "NaN"), ([[1.0]], "shape")):
+        with pytest.raises(ValueError, match=words):
+            metrics.mean_interval(bad)
