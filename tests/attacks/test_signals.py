@@ -1,0 +1,96 @@
+"""Signals against closed formulae in high precision, and at the ends of the range."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal, getcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from gecko_jax.attacks import SIGNALS, signals
+
+getcontext().prec = 120
+
+
+def exact(z, label):
+    """Every signal of one record by its textbook formula, in 120 decimal digits."""
+    e = [Decimal(float(v)).exp() for v in z]
+    p = [v / sum(e) for v in e]
+    rest = [sum(p[:i] + p[i + 1 :]) for i in range(len(p))]
+    return {
+        "confidence": max(p),
+        "true_confidence": p[label],
+        "loss": -p[label].ln(),
+        "phi": (p[label] / rest[label]).ln(),
+        "entropy": -sum(v * v.ln() for v in p),
+        "modified_entropy": -rest[label] * p[label].ln()
+        - sum(p[i] * rest[i].ln() for i in range(len(p)) if i != label),
+        "correct": Decimal(int(np.argmax(z) == label)),
+    }
+
+
+@given(st.lists(st.floats(-90, 90), min_size=2, max_size=5), st.integers(0, 4))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_every_signal_is_exact_relative_to_its_own_size(z, label):
+    label %= len(z)
+    expected = exact(z, label)
+    for name, function in SIGNALS.items():
+        value = function([z], np.array([label]))[0]
+        # phi crosses 0, where only an absolute error means anything; the others keep their relative precision.
+        assert math.isclose(value, expected[name], rel_tol=1e-9, abs_tol=1e-12 if name == "phi" else 0), name
+
+
+def test_batches_of_models_equal_one_at_a_time_and_scipy():
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(scale=3, size=(3, 20, 6)).astype(np.float32), rng.integers(0, 6, 20)
+    p = special.softmax(logits.astype(np.float64), -1)
+    for function in SIGNALS.values():
+        together = function(logits, y)
+        assert together.shape == (3, 20)
+        for one, alone in zip(together, logits, strict=True):
+            np.testing.assert_array_equal(one, function(alone, y))
+    np.testing.assert_allclose(signals.entropy(logits, y), stats.entropy(p, axis=-1))
+    np.testing.assert_allclose(signals.confidence(logits, y), p.max(-1))
+
+
+def test_no_signal_reads_a_shift_of_the_logits():
+    rng = np.random.default_rng(1)
+    logits, y = rng.normal(size=(30, 4)), rng.integers(0, 4, 30)
+    for function in SIGNALS.values():
+        np.testing.assert_allclose(function(logits + 500.0, y), function(logits, y), atol=1e-9)
+
+
+def test_impossible_and_certain_labels_have_limits_and_no_nan():
+    inf = np.inf
+    logits = np.array([[0.0, -inf, -inf], [-inf, 0.0, -inf], [0.0, 0.0, -inf], [1e5, 0.0, 0.0]])
+    found = {name: function(logits, np.zeros(4, int)).tolist() for name, function in SIGNALS.items()}
+    assert found["loss"] == [0.0, inf, pytest.approx(math.log(2)), 0.0]
+    assert found["phi"] == [inf, -inf, 0.0, pytest.approx(1e5, abs=1)]
+    assert found["entropy"] == [0.0, 0.0, pytest.approx(math.log(2)), 0.0]
+    assert found["modified_entropy"] == [0.0, inf, pytest.approx(math.log(2)), 0.0]
+    assert found["true_confidence"] == [1.0, 0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("logits", "y", "words"),
+    [
+        (np.zeros((3, 1)), np.zeros(3, int), "two classes"),
+        (np.zeros(3), np.zeros(3, int), "expected"),
+        (np.zeros((3, 2)), np.zeros(2, int), "y has shape"),
+        (np.zeros((3, 2)), np.eye(3, 2), "y has shape"),
+        (np.zeros((3, 2)), np.zeros(3), "dtype"),
+        (np.zeros((3, 2)), np.array([0, 1, 2]), "0..1"),
+        (np.zeros((3, 2)), np.array([0, 1, -1]), "-1"),
+        (np.full((3, 2), np.nan), np.zeros(3, int), "NaN"),
+        (np.full((3, 2), np.inf), np.zeros(3, int), "inf"),
+        (np.full((3, 2), -np.inf), np.zeros(3, int), "-inf alone"),
+    ],
+)
+def test_bad_input_is_named(logits, y, words):
+    for function in SIGNALS.values():
+        with pytest.raises(ValueError, match=words):
+            function(logits, y)
