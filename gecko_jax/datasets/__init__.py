@@ -1,7 +1,102 @@
-"""Data: name -> host arrays; who is a member; batches of indices. NumPy only."""
+"""Data: name -> host arrays; who is a member; batches of indices. NumPy only.
+
+`load(name)` gives one of the data sets of the table below, `dataset(...)` makes one of your own arrays. Membership
+(`coins`, `balanced`, `single`) is keyed by the rows' ids, `batches` turns it into row indices of one static shape.
+"""
 
 from __future__ import annotations
 
-from gecko_jax.datasets.batches import Batches, batches, eval_batches
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["Batches", "batches", "eval_batches"]
+from gecko_jax import checks
+from gecko_jax.datasets import delimited, digits, location, mnist, purchase, tfds
+from gecko_jax.datasets.arrays import dataset
+from gecko_jax.datasets.batches import Batches, batches, eval_batches
+from gecko_jax.datasets.membership import balanced, coins, single
+from gecko_jax.datasets.synthetic import bayes_accuracy, synthetic
+from gecko_jax.types import Dataset
+
+__all__ = [
+    "LOADERS",
+    "Batches",
+    "balanced",
+    "batches",
+    "bayes_accuracy",
+    "coins",
+    "dataset",
+    "eval_batches",
+    "load",
+    "prepare",
+    "single",
+    "synthetic",
+]
+
+
+class Loader(NamedTuple):
+    """load: (data_dir) -> Dataset. prepare: (data_dir) -> the files that it reads; None if it reads none."""
+
+    load: Callable[..., Dataset]
+    prepare: Callable[..., list[Path]] | None = None
+
+
+LOADERS = {
+    "digits": Loader(digits.load),
+    "fashion_mnist": Loader(mnist.fashion_mnist, partial(mnist.find, "fashion_mnist")),
+    "location": Loader(partial(delimited.load, location.TABLE), partial(delimited.prepare, location.TABLE)),
+    "mnist": Loader(mnist.mnist, partial(mnist.find, "mnist")),
+    "purchase": Loader(partial(delimited.load, purchase.TABLE), partial(delimited.prepare, purchase.TABLE)),
+    "synthetic": Loader(lambda data_dir: synthetic()),
+}
+
+
+def _loader(name: str) -> Loader:
+    if name.startswith("tfds:"):
+        return Loader(partial(tfds.load, name[5:]), partial(tfds.prepare, name[5:]))
+    if name not in LOADERS:
+        checks.one_of("name", name, [*LOADERS, "tfds:<name>"])
+    return LOADERS[name]
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
+    """A data set by its name.
+
+    Args:
+      name: one of `LOADERS`, or "tfds:" and a name of TensorFlow Datasets.
+      data_dir: folder to look in first, for those that are not part of the package; else TFDS's folder
+        ($TFDS_DATA_DIR, or ~/tensorflow_datasets) with the name under it. fashion_mnist and mnist are downloaded where
+        they are nowhere.
+
+    Returns:
+      A Dataset of host arrays: x float32 (images in 0..1), y int32, id int64.
+
+    Raises:
+      ValueError: for an unknown name, or a damaged file.
+      FileNotFoundError: where the files are nowhere; it says what gets them.
+
+    Example:
+      >>> data = load("digits")
+      >>> data.train.x.shape, data.test.x.shape, data.num_classes
+      ((1437, 8, 8, 1), (360, 8, 8, 1), 10)
+    """
+    return _loader(name).load(data_dir)
+
+
+def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
+    """Fetches or converts a data set, so that later runs find it.
+
+    Args:
+      name: as in `load`.
+      data_dir: folder to look in, and to write to.
+
+    Returns:
+      The files or folders that `load` reads; [] for one that needs none.
+
+    Raises:
+      As `load`; RuntimeError if TFDS cannot prepare it.
+    """
+    loader = _loader(name)
+    return [] if loader.prepare is None else loader.prepare(data_dir)

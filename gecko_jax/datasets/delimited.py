@@ -1,0 +1,143 @@
+"""Binary features as text or .npz: one row a record, the class 1..K first, then zeros and ones, all comma separated.
+
+Location and Purchase are published in this form (Shokri et al. 2017, Membership inference attacks against machine
+learning models, arXiv:1610.05820). Both come without a split: a fixed fifth of the rows, by hash of the row number, is
+the test set, so that every run and every machine has the same one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax.datasets.arrays import split_by_id
+from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.types import Dataset
+
+
+class Table(NamedTuple):
+    """What a published table holds.
+
+    Attributes:
+      name: as listed in `gecko_jax.datasets`.
+      features: number of binary columns.
+      classes: number K of classes.
+      files: names it is known by, the first being what `prepare` writes.
+      address: where people get it.
+    """
+
+    name: str
+    features: int
+    classes: int
+    files: Sequence[str]
+    address: str
+
+
+def _read_text(path: Path) -> np.ndarray:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="ascii") as lines:
+            return np.loadtxt(lines, np.int16, delimiter=",", comments=None, quotechar='"', ndmin=2)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: corrupt gzip file ({error}); delete it and get it again.") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; expected rows of comma-separated whole numbers, without a head.") from error
+
+
+def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not {"features", "labels"} <= set(arrays.files):
+                raise ValueError(f"holds {sorted(arrays.files)}; expected the arrays 'features' and 'labels'")
+            x, y = arrays["features"], arrays["labels"]
+    except (zipfile.BadZipFile, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{path}: {error}.") from error
+    if y.ndim == 2:
+        if y.shape[1] != classes or not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
+            raise ValueError(f"{path}: labels of shape {y.shape} are not one-hot rows of {classes} classes.")
+        return x, y.argmax(1)
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise ValueError(f"{path}: labels are {y.dtype}{list(y.shape)}; expected one-hot rows or integers [n].")
+    if len(y) and (y.min() == 0) == (y.max() == classes):
+        raise ValueError(f"{path}: labels {y.min()}..{y.max()} may count from 0 or 1; store them as one-hot rows.")
+    return x, y - (len(y) > 0 and y.min() > 0)
+
+
+def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """One file of binary features.
+
+    Args:
+      path: .npz with arrays `features` [n, d] and `labels` (one-hot [n, K], or integers [n] that reach 0 or K); else
+        text, .gz or not, with a label 1..K and d zeros or ones a line.
+      features: number d of features.
+      classes: number K of classes.
+
+    Returns:
+      (x, y): int16 or the file's own type [n, d], and labels 0..K-1 [n].
+
+    Raises:
+      ValueError: naming the file, for another number of columns, labels outside 1..K, other features than 0 and 1, no
+        rows, or a damaged file.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        x, y = _read_npz(path, classes)
+    else:
+        if path.stat().st_size == 0:
+            raise ValueError(f"{path}: empty; expected a label and {features} features a line.")
+        rows = _read_text(path)
+        if rows.shape[1] != features + 1:
+            raise ValueError(f"{path}: {rows.shape[1]} columns; expected {features + 1}, a label and the features.")
+        x, y = rows[:, 1:], rows[:, 0].astype(np.int64) - 1
+    if x.ndim != 2 or x.shape[1] != features or len(x) != len(y) or not len(x):
+        raise ValueError(f"{path}: features {x.shape} and labels {y.shape}; expected (n, {features}) and (n,), n > 0.")
+    bad = np.flatnonzero((y < 0) | (y >= classes))
+    if len(bad):
+        raise ValueError(f"{path}: row {bad[0]} has label {y[bad[0]] + 1}; expected 1..{classes}.")
+    bad = np.argwhere((x != 0) & (x != 1))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(f"{path}: feature {column} of row {row} is {x[row, column]}; expected 0 or 1.")
+    return x, y
+
+
+def find(table: Table, data_dir: str | os.PathLike | None = None) -> Path:
+    """The table's file, or FileNotFoundError with every place looked in."""
+    folders = places(table.name, data_dir)
+    for folder in folders:
+        for file in table.files:
+            if (folder / file).is_file():
+                return folder / file
+    remedy = f"Get it from {table.address}, put it into a folder DIR under one of these names, and pass data_dir=DIR."
+    raise not_found(table.name, " or ".join(table.files), [str(folder) for folder in folders], remedy)
+
+
+def load(table: Table, data_dir: str | os.PathLike | None = None) -> Dataset:
+    """The table as a Dataset: x [n, d] of 0 and 1; a row's id is its place in the file."""
+    x, y = read(find(table, data_dir), table.features, table.classes)
+    return split_by_id(table.name, x, y, np.arange(len(x)), max(1, len(x) // 5), table.classes)
+
+
+def prepare(table: Table, data_dir: str | os.PathLike | None = None) -> list[Path]:
+    """Converts the table's text to .npz, which reads many times faster; returns where it lies."""
+    source = find(table, data_dir)
+    if source.suffix == ".npz":
+        read(source, table.features, table.classes)
+        return [source]
+    x, y = read(source, table.features, table.classes)
+    target = own(table.name, data_dir) / table.files[0]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        np.savez_compressed(temporary, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return [target]

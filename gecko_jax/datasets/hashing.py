@@ -1,0 +1,56 @@
+"""A counter hash of ids: draws that belong to an example's name, not to its place in an array.
+
+`ranks(ids, seed, "purpose")` is a random order of the ids. Since each hash is a function of (seed, purpose, id) alone,
+permuting the ids permutes whatever is drawn from them in the same way, and adding examples moves no other one's hash.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gecko_jax import checks, keys
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser, a bijection of 64-bit words (Steele, Lea and Flood 2014, Fast splittable generators)."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def check_ids(ids: np.ndarray) -> np.ndarray:
+    """ids as int64 [n]; raises ValueError unless they are unique integers of one axis, at least one."""
+    ids = np.asarray(ids)
+    checks.shape("ids", ids, (None,))
+    checks.not_empty("ids", ids)
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"ids has dtype {ids.dtype}; expected integers.")
+    ids = ids.astype(np.int64)
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        twice = values[np.argmax(counts > 1)]
+        raise ValueError(f"ids must be unique, yet {twice} stands in it more than once; number the rows anew.")
+    return ids
+
+
+def hashes(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
+    """uint64 [n], uniform and independent from one (seed, words) to another; no two ids of one call share a hash.
+
+    Args:
+      ids: int64 [n].
+      seed: at least 0.
+      *words: what the draw is for, as in `gecko_jax.keys`.
+    """
+    # The raw 64-bit output of a NumPy bit generator never changes between versions, unlike a Generator's methods.
+    key = np.uint64(keys.generator(seed, *words).bit_generator.random_raw())
+    return _mix(_mix(ids.astype(np.uint64) + _GOLDEN) ^ key)
+
+
+def ranks(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
+    """int64 [n]: each id's place, 0..n-1, when the ids are sorted by their hashes."""
+    order = np.argsort(hashes(ids, seed, *words), kind="stable")
+    result = np.empty(len(ids), np.int64)
+    result[order] = np.arange(len(ids))
+    return result

@@ -1,0 +1,137 @@
+"""MNIST and Fashion-MNIST: four idx files, found on disk or downloaded.
+
+Both use the same four file names. A folder named like the data set therefore comes first, and the first labels tell
+the two apart, so that one is never taken for the other.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax.datasets import idx
+from gecko_jax.datasets.arrays import dataset
+from gecko_jax.datasets.download import download
+from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.types import Dataset
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+
+
+class _Source(NamedTuple):
+    url: str
+    md5: tuple[str, ...]  # published, of each of FILES with .gz
+    first_labels: tuple[int, ...]  # of the training set
+    system: tuple[str, ...]  # folders of distributions' packages
+    remedy: str
+
+
+SOURCES = {
+    "mnist": _Source(
+        MNIST_URL,
+        (
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        (5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
+        (),
+        "",
+    ),
+    "fashion_mnist": _Source(
+        FASHION_MNIST_URL,
+        (
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+        (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
+        ("/usr/share/datasets/fashion-mnist",),
+        "`apt-get install dataset-fashion-mnist`, or ",
+    ),
+}
+
+
+def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """Those of FILES that lie in a folder, plain or .gz, and the names of those that do not."""
+    found, missing = [], []
+    for name in FILES:
+        candidates = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+        found += candidates[:1]
+        missing += [] if candidates else [name]
+    return found, missing
+
+
+def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
+    """The four files of `name`: those on disk, else downloaded into data_dir/name (or the default folder's).
+
+    Raises:
+      FileNotFoundError: if they are nowhere and the network does not give them; it lists every place and the remedy.
+      ValueError: if a downloaded file has the wrong checksum.
+    """
+    source = SOURCES[name]
+    looked = []
+    for folder in [*places(name, data_dir), *map(Path, source.system)]:
+        found, missing = _in_folder(folder)
+        if not missing:
+            return found
+        looked.append(f"{folder} ({'no such files' if not found else 'lacks ' + ', '.join(missing)})")
+    folder = own(name, data_dir)
+    try:
+        for file, md5 in zip(FILES, source.md5, strict=True):
+            if not any((folder / f"{file}{end}").is_file() for end in ("", ".gz")):
+                download(f"{source.url}{file}.gz", folder / f"{file}.gz", md5)
+    except OSError as error:
+        looked.append(f"{source.url} ({error})")
+        command = f"`python scripts/prepare_data.py {name} --data_dir=DIR` where there is a network"
+        remedy = f"Get them with {source.remedy}{command}, and pass data_dir=DIR."
+        raise not_found(name, f"the idx files {', '.join(FILES)} (.gz or not)", looked, remedy) from error
+    return _in_folder(folder)[0]
+
+
+def _pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
+    x, y = idx.read(images, axes=3), idx.read(labels, axes=1)
+    if len(x) != len(y):
+        raise ValueError(f"{labels}: {len(y)} labels for the {len(x)} images of {images}; get both anew.")
+    return x, y
+
+
+def _scaled(images: np.ndarray) -> np.ndarray:
+    x = images[..., None].astype(np.float32)
+    x /= 255
+    return x
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
+    """Images [n, 28, 28, 1] in 0..1; a row's id is its place in the files, the test rows counted on after the others.
+
+    Sources: Y. LeCun, C. Cortes and C. Burges, The MNIST database, 1998; H. Xiao, K. Rasul and R. Vollgraf,
+    Fashion-MNIST, arXiv:1708.07747.
+
+    Raises:
+      FileNotFoundError: if the files are nowhere.
+      ValueError: naming the file, if one is damaged, does not fit the other, or belongs to the other data set.
+    """
+    files = find(name, data_dir)
+    (train_x, train_y), (test_x, test_y) = _pair(*files[:2]), _pair(*files[2:])
+    for other, source in SOURCES.items():
+        if other != name and tuple(train_y[: len(source.first_labels)]) == source.first_labels:
+            raise ValueError(f"{files[1]}: the labels of {other}, not {name}; keep each in a folder of its own name.")
+    return dataset(name, _scaled(train_x), train_y, _scaled(test_x), test_y, 10)
+
+
+def mnist(data_dir: str | os.PathLike | None = None) -> Dataset:
+    """MNIST's 60,000 + 10,000 handwritten digits; see `load`."""
+    return load("mnist", data_dir)
+
+
+def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Dataset:
+    """Fashion-MNIST's 60,000 + 10,000 articles of clothing; see `load`."""
+    return load("fashion_mnist", data_dir)

@@ -1,0 +1,143 @@
+"""Any TensorFlow Datasets name, read as a random-access source: no TensorFlow is imported.
+
+TFDS shuffles a split when it writes it. A row's id is therefore the feature `id` where the data set has one; else it is
+the row's place in the source, which is fixed once written, but may be another where the data were prepared anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.datasets.arrays import dataset, split_by_id
+from gecko_jax.datasets.places import home
+from gecko_jax.types import Dataset
+
+_INPUTS = ("image", "features")  # what is the input where a data set does not say so itself
+_TESTS = ("test", "validation")
+
+
+def _builder(name: str, data_dir: str | os.PathLike | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    folder = home() if data_dir is None else Path(data_dir).expanduser()
+    try:
+        return tfds.builder(name, data_dir=folder)
+    except tfds.core.DatasetNotFoundError as error:
+        checks.one_of("name", name.split("/")[0].split(":")[0], tfds.list_builders(with_community_datasets=False))
+        raise ValueError(f"tfds:{name} does not exist in that configuration or version: {error}") from error
+
+
+def _columns(builder: Any) -> tuple[str, str]:
+    """Names of the input's and the label's features."""
+    features = builder.info.features
+    known = list(features) if hasattr(features, "keys") else []
+    keys = builder.info.supervised_keys or ()
+    if len(keys) == 2 and all(isinstance(key, str) and key in known for key in keys):
+        return keys
+    inputs = [key for key in _INPUTS if key in known]
+    if not inputs or "label" not in known:
+        raise ValueError(f"tfds:{builder.name} has features {known}; expected {' or '.join(_INPUTS)}, and label.")
+    return inputs[0], "label"
+
+
+def _id(value: Any) -> int:
+    """An integer as it is; text by the first 8 bytes of its BLAKE2b hash."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    text = value.encode() if isinstance(value, str) else bytes(value)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
+
+
+def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(x, y, ids or None) of one split; bytes of images are scaled to 0..1."""
+    try:
+        source = builder.as_data_source(split=split)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"tfds:{builder.name} in {builder.data_dir} is stored as {builder.info.file_format}, which cannot be read "
+            f"by index. Run `python scripts/prepare_data.py tfds:{builder.name} --data_dir=DIR` with another DIR."
+        ) from error
+    inputs, labels = _columns(builder)
+    if not len(source):
+        raise ValueError(f"tfds:{builder.name}: split {split!r} is empty.")
+    x, y, ids = [], [], []
+    for i in range(len(source)):
+        row = source[i]
+        x.append(np.asarray(row[inputs]))
+        y.append(row[labels])
+        if "id" in row:
+            ids.append(_id(row["id"]))
+    shapes = {item.shape for item in x}
+    if len(shapes) > 1 or x[0].dtype == object:
+        some = ", ".join(map(str, sorted(shapes)[:3]))
+        raise ValueError(f"tfds:{builder.name}: {inputs!r} has rows of several shapes ({some}); expected a single one.")
+    stacked = np.stack(x)
+    if stacked.dtype == np.uint8 and stacked.ndim == 4:
+        stacked = stacked.astype(np.float32) / 255
+    stacked = stacked.reshape(len(x), -1) if stacked.ndim == 1 else stacked  # a single feature is a column
+    return stacked, np.asarray(y), np.asarray(ids) if ids else None
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
+    """The splits `train` and `test` (else `validation`, else a fixed fifth of `train` by hash of the id).
+
+    Args:
+      name: a TFDS name, "cifar10" or "name/config:version", prepared before (`prepare`, or scripts/prepare_data.py).
+      data_dir: TFDS's folder; $TFDS_DATA_DIR, else ~/tensorflow_datasets, if None.
+
+    Returns:
+      A Dataset called tfds:name. Images of bytes are scaled to 0..1. Where both splits number their rows from the same
+      id on, the test rows are counted on after the training rows.
+
+    Raises:
+      ValueError: for an unknown name, or features that are no input and label.
+      FileNotFoundError: if the data set was not prepared in that folder.
+    """
+    builder = _builder(name, data_dir)
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"tfds:{name} is not prepared in {builder.data_dir}. Run `python scripts/prepare_data.py tfds:{name} "
+            f"--data_dir=DIR` where there is a network, and pass data_dir=DIR."
+        )
+    splits = list(builder.info.splits)
+    if "train" not in splits:
+        raise ValueError(f"tfds:{name} has the splits {splits}; one called train is needed.")
+    x, y, ids = _read(builder, "train")
+    ids = np.arange(len(x)) if ids is None else ids
+    label = builder.info.features[_columns(builder)[1]]
+    classes = getattr(label, "num_classes", None)
+    test = [split for split in _TESTS if split in splits]
+    if not test:
+        return split_by_id(f"tfds:{name}", x, y, ids, max(1, len(x) // 5), classes)
+    test_x, test_y, test_ids = _read(builder, test[0])
+    test_ids = np.arange(len(test_x)) if test_ids is None else test_ids
+    if np.isin(test_ids, ids).any():
+        test_ids = ids.max() + 1 + (test_ids - test_ids.min())
+    return dataset(f"tfds:{name}", x, y, test_x, test_y, classes, np.concatenate([ids, test_ids]))
+
+
+def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
+    """Downloads and converts a data set into a random-access format; returns the folder.
+
+    Raises:
+      RuntimeError: if TFDS fails, with its reason: no network, or a data set whose preparation needs TensorFlow (those
+        that encode images themselves).
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _builder(name, data_dir)
+    if not builder.is_prepared():
+        config = tfds.download.DownloadConfig(try_download_gcs=False)
+        try:
+            builder.download_and_prepare(download_config=config, file_format="array_record")
+        except Exception as error:  # TFDS raises whatever its downloaders and builders do
+            reason = f"{type(error).__name__}: {error}"
+            need = " Its preparation needs TensorFlow: install it for this once." if "tensorflow" in reason else ""
+            raise RuntimeError(f"tfds:{name} could not be prepared in {builder.data_dir} ({reason}).{need}") from error
+    return [Path(builder.data_dir)]
