@@ -112,7 +112,7 @@ class Progress:
 @contextmanager
 def progress(
     total: int,
-    label: str,
+    label: str | None,
     stream: TextIO | None = None,
     *,
     every: float = 15.0,
@@ -124,7 +124,7 @@ def progress(
 
     Args:
       total: how many steps there will be.
-      label: what is being done ("training").
+      label: what is being done ("training"); nothing is shown where None.
       stream: where to; standard error where None.
       every: seconds between two lines where `stream` is no terminal.
       clock: seconds that never go back.
@@ -144,7 +144,8 @@ def progress(
     if total < 0:
         raise ValueError(f"total={total!r} must be at least 0: it counts the steps to come.")
     stream = sys.stderr if stream is None else stream
-    bar = Progress(total, label, stream if is_main_process() else None, every, clock)
+    shown = label is not None and is_main_process()
+    bar = Progress(total, label or "", stream if shown else None, every, clock)
     try:
         yield bar
     except BaseException:

@@ -1,0 +1,31 @@
+"""Training: gradients -> step -> epoch -> ensemble; distillation; checkpoints; evaluation.
+
+  plain       fit(model, data)
+  shadows     fit_ensemble(model, data, member)                 member bool [m, n]
+  distilled   distill(student, data, member, teacher=logits)
+  private     fit(model, data, gradients=a private GradFn)
+"""
+
+from gecko_jax.training.diagnosis import NotFinite
+from gecko_jax.training.distillation import cross_fitted_logits, distill
+from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
+from gecko_jax.training.gradients import GradFn, StepMetrics, batch_gradients
+from gecko_jax.training.optimizers import OPTIMIZERS, SCHEDULES, optimizer
+from gecko_jax.training.predict import predict, predict_ensemble
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Fit",
+    "GradFn",
+    "NotFinite",
+    "StepMetrics",
+    "batch_gradients",
+    "cross_fitted_logits",
+    "distill",
+    "fit",
+    "fit_ensemble",
+    "optimizer",
+    "predict",
+    "predict_ensemble",
+]

@@ -1,0 +1,83 @@
+"""Distillation: a student learns from a teacher's logits, with teachers that need not have seen what they label.
+
+Distilling on the private data can itself leak (Jagielski et al. 2023): a teacher answers differently on what it was
+trained on, and the student learns the difference. A cross-fitted teacher labels only rows that it never saw.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gecko_jax import checks, keys
+from gecko_jax.losses import symmetric_cross_entropy
+from gecko_jax.training.ensemble import Fit, fit_ensemble
+from gecko_jax.training.predict import predict_ensemble
+from gecko_jax.types import Array, Examples, Loss, Model
+
+
+def distill(
+    student: Model, data: Examples, member: Array, teacher: Array, loss: Loss | None = None, **options
+) -> Fit:
+    """Trains m students on their members with a teacher's logits: Gecko's Phase II.
+
+    It is `fit_ensemble` with another loss and nothing else changed, so that a control with the same epochs, schedule,
+    mode and start differs in the loss alone.
+
+    Args:
+      student: the model to train.
+      data: the pool of examples, n rows.
+      member: bool [m, n].
+      teacher: logits [n, classes] or [m, n, classes], from `predict_ensemble` or `cross_fitted_logits`.
+      loss: one that reads a teacher; symmetric cross-entropy (the paper's) where None.
+      **options: of `fit_ensemble`.
+
+    Raises:
+      ValueError: for a loss that reads no teacher.
+    """
+    loss = loss or symmetric_cross_entropy()
+    if not loss.teacher:
+        raise ValueError(f"loss {loss.name!r} reads no teacher, so nothing would be distilled: take fit_ensemble.")
+    return fit_ensemble(student, data, member, loss=loss, teacher=teacher, **options)
+
+
+def cross_fitted_logits(
+    teacher: Model, data: Examples, member: Array, folds: int = 2, seed: int = 0, **options
+) -> np.ndarray:
+    """Logits of teachers on rows they never saw.
+
+    Each student's members are cut into folds; teacher k of that student trains on all of its members but fold k, and
+    labels fold k. A row that is nobody's member for a student gets the mean of that student's teachers.
+
+    Args:
+      teacher: the teachers' architecture.
+      data: the pool of examples, n rows.
+      member: bool [m, n], the students' members.
+      folds: at least 2, at most the number of members.
+      seed: of the folds and of the teachers.
+      **options: of `fit_ensemble`.
+
+    Returns:
+      float32 [m, n, classes].
+    """
+    member = np.atleast_2d(np.asarray(member))
+    checks.between("folds", folds, 2, int(member.sum(1).min()))
+    fold = np.stack([_folds(row, folds, seed, i) for i, row in enumerate(member)])
+    trained_on = np.stack([row & (fold[i] != k) for i, row in enumerate(member) for k in range(folds)])
+    fitted = fit_ensemble(teacher, data, trained_on, seed=seed, **options)
+    logits = predict_ensemble(teacher, fitted.variables, data.x)
+    logits = logits.reshape(len(member), folds, *logits.shape[1:])
+    chosen = logits.mean(1)
+    for i, row in enumerate(member):
+        for k in range(folds):
+            own = row & (fold[i] == k)
+            chosen[i, own] = logits[i, k, own]
+    return chosen
+
+
+def _folds(row: np.ndarray, folds: int, seed: int, student: int) -> np.ndarray:
+    """The fold of each member, in equal shares; -1 for non-members."""
+    members = np.flatnonzero(row)
+    keys.generator(seed, "folds", student).shuffle(members)
+    fold = np.full(len(row), -1)
+    fold[members] = np.arange(len(members)) % folds
+    return fold

@@ -1,0 +1,57 @@
+"""From a model and a per-example loss to a `GradFn`: the only place where two trainings differ.
+
+A `GradFn` is (variables, batch, key) -> (gradients, StepMetrics). A private one returns clipped and noised gradients of
+the same shape and is passed to `fit(gradients=...)` in this one's stead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gecko_jax.types import Array, Batch, Loss, Model, Variables
+
+
+class StepMetrics(NamedTuple):
+    """What a step reports.
+
+    Attributes:
+      loss: mean loss over the batch's real rows.
+      correct: how many of them are classified right.
+      count: how many there are.
+      updates: collections that change without a gradient, such as BatchNorm's statistics.
+    """
+
+    loss: Array
+    correct: Array
+    count: Array
+    updates: Variables
+
+
+GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
+
+
+def batch_gradients(model: Model, loss: Loss) -> GradFn:
+    """The gradient of the mean loss over a batch's real rows; rows of weight 0 add nothing to it.
+
+    Args:
+      model: any model; it sees the whole batch at once, so BatchNorm is allowed.
+      loss: a per-example loss.
+    """
+
+    def gradients(variables, batch, key):
+        def objective(params):
+            logits, updates = model.apply({**variables, "params": params}, batch.x, key=key, train=True)
+            losses = jax.vmap(loss.apply)(logits, batch)
+            count = jnp.sum(batch.weight)
+            # where, not a product: a padding row's NaN must not reach the sum.
+            mean = jnp.sum(jnp.where(batch.weight > 0, losses, 0.0)) / jnp.maximum(count, 1.0)
+            correct = jnp.sum((jnp.argmax(logits, -1) == batch.y) * batch.weight)
+            return mean, StepMetrics(mean, correct, count, updates)
+
+        return jax.grad(objective, has_aux=True)(variables["params"])
+
+    return gradients

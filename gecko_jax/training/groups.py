@@ -1,0 +1,45 @@
+"""m models in groups of the width that one program trains side by side, placed on the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gecko_jax import runtime
+from gecko_jax.training.layout import Layout
+from gecko_jax.trees import take
+
+AXIS = "model"
+
+
+class Groups:
+    """How m models are cut up. The last group repeats the last model until it is full.
+
+    Attributes:
+      rows: for each group the models in it, int [width].
+    """
+
+    def __init__(self, layout: Layout, models: int):
+        self.models = models
+        starts = range(0, models, layout.width)
+        self.rows = [np.minimum(np.arange(start, start + layout.width), models - 1) for start in starts]
+        self._sharding = None
+        if layout.devices > 1:
+            mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
+            self._sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def place(self, tree: Any) -> Any:
+        """A group's tree (leading axis: width), its models spread over the devices."""
+        return tree if self._sharding is None else jax.device_put(tree, self._sharding)
+
+    def split(self, tree: Any) -> list[Any]:
+        """A tree with leading axis m as one placed tree a group."""
+        return [self.place(take(tree, rows)) for rows in self.rows]
+
+    def join(self, groups: Sequence[Any]) -> Any:
+        """Groups' trees as one tree of host arrays with leading axis m."""
+        return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves])[: self.models], *groups)

@@ -1,0 +1,46 @@
+"""Evaluation: logits of many rows, in batches of one static shape, always in evaluation mode."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gecko_jax.datasets import eval_batches
+from gecko_jax.trees import take
+from gecko_jax.types import Array, Model, Variables
+
+BATCH = 500
+
+
+@functools.lru_cache(maxsize=128)
+def _forward(model: Model) -> Callable[[Variables, Array], Array]:
+    return jax.jit(lambda variables, x: model.apply(variables, x)[0])
+
+
+def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:
+    """Logits of one model.
+
+    Args:
+      model, variables: a trained model.
+      x: inputs [n, ...], n >= 1.
+      batch_size: rows a call.
+
+    Returns:
+      float32 [n, classes] on the host.
+    """
+    forward, x = _forward(model), np.asarray(x)
+    batch_size = min(batch_size, len(x))
+    order = eval_batches(len(x), batch_size).indices
+    variables = jax.device_put(variables)
+    rows = [np.asarray(forward(variables, jnp.asarray(x[index]))) for index in order]
+    return np.concatenate(rows)[: len(x)]
+
+
+def predict_ensemble(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:
+    """Logits [m, n, classes] of m models whose variables have a leading axis; see `predict`."""
+    models = len(jax.tree.leaves(variables)[0])
+    return np.stack([predict(model, take(variables, i), x, batch_size) for i in range(models)])

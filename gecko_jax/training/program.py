@@ -1,0 +1,72 @@
+"""The compiled epoch of a group of models, for one layout; compiled once for all epochs, groups and repeats."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+
+from gecko_jax.models import convolutions_as_matmul
+from gecko_jax.training.gradients import GradFn
+from gecko_jax.training.layout import Layout
+from gecko_jax.training.step import Data, Epoch, State, make_step, scanned_epoch, with_transition
+from gecko_jax.trees import take
+from gecko_jax.types import Model
+
+
+@functools.lru_cache(maxsize=64)
+def epoch_program(
+    model: Model,
+    gradients: GradFn,
+    optimizer: optax.GradientTransformation,
+    layout: Layout,
+    skips: bool,
+    own_teacher: bool,
+) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """A function of `layout.width` models' states and epochs (leading axis) and of the shared data.
+
+    Args:
+      model, gradients, optimizer, skips: see `step.make_step`.
+      layout: the layout.
+      own_teacher: whether `data.teacher` has a leading axis, one teacher a model.
+    """
+    step = make_step(model, gradients, optimizer, skips)
+    run = scanned_epoch(step)
+    if not layout.scan:
+        return _step_loop(jax.jit(step))
+    data_axes = Data(None, None, 0 if own_teacher else None)
+    epoch_axes = Epoch(0, 0, 0, None, None)
+
+    def several(states: State, data: Data, epochs: Epoch):
+        if layout.width == 1:  # a vmap of one would still turn products into batched ones
+            data = data._replace(teacher=data.teacher[0]) if own_teacher else data
+            return jax.tree.map(lambda leaf: leaf[None], run(take(states, 0), data, epochs.row(0)))
+        return jax.vmap(run, in_axes=(0, data_axes, epoch_axes))(states, data, epochs)
+
+    def traced(states, data, epochs):
+        if not layout.matmul:
+            return several(states, data, epochs)
+        with convolutions_as_matmul():
+            return several(states, data, epochs)
+
+    return jax.jit(traced)
+
+
+def _step_loop(step):
+    """One model at a time, one program a step: for convolutions that are slow inside a loop."""
+
+    def run(states: State, data: Data, epochs: Epoch):
+        state, epoch = take(states, 0), epochs.row(0)
+        data = data if data.teacher is None or data.teacher.ndim == 2 else data._replace(teacher=data.teacher[0])
+        state = state._replace(variables=with_transition(state.variables, epoch.transition))
+        metrics = []
+        for number in range(epoch.indices.shape[0]):
+            state, row = step(state, data, epoch, np.int32(number))
+            metrics.append(row)
+        stacked = tuple(np.array(column)[None] for column in zip(*metrics, strict=True))
+        return jax.tree.map(lambda leaf: leaf[None], state), stacked
+
+    return run

@@ -1,0 +1,110 @@
+"""One update, and one epoch of them as a single program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from gecko_jax.training.gradients import GradFn, StepMetrics
+from gecko_jax.types import Array, Batch, Model, Variables
+
+
+class State(NamedTuple):
+    """All that training changes: a run that restores it goes on bit by bit."""
+
+    variables: Variables
+    optimizer: optax.OptState
+
+
+class Epoch(NamedTuple):
+    """One epoch's work for one model (a leading axis for several).
+
+    Attributes:
+      indices: int32 [steps, b], rows of the data.
+      weight: float32 [steps, b].
+      key: the model's key in this epoch; step s draws from fold_in(key, s).
+      rate: factor on the learning rate in this epoch.
+      transition: r of the activations' transition in this epoch.
+    """
+
+    indices: Array
+    weight: Array
+    key: Array
+    rate: Array
+    transition: Array
+
+    def row(self, model: int) -> Epoch:
+        """The work of one of several models."""
+        return self._replace(**{name: getattr(self, name)[model] for name in PER_MODEL})
+
+
+PER_MODEL = ("indices", "weight", "key")  # the fields of an Epoch that have a leading axis for several models
+
+
+class Data(NamedTuple):
+    """Device arrays that a step gathers its rows from: x [n, ...], y [n], teacher's logits [n, classes] or None."""
+
+    x: Array
+    y: Array
+    teacher: Array | None
+
+
+Step = Callable[[State, Data, Epoch, Array], tuple[State, tuple[Array, Array, Array]]]
+
+
+def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransformation, skips: bool) -> Step:
+    """(state, data, epoch, step number) -> (state, (loss, correct, count)).
+
+    Args:
+      model: for its projection and its learning-rate factors.
+      gradients: what to descend along.
+      optimizer: an optax transformation.
+      skips: whether an epoch may hold steps of weight 0 only, which must leave the state (momentum, too) as it is.
+    """
+
+    def step(state: State, data: Data, epoch: Epoch, number: Array):
+        rows = epoch.indices[number]
+        teacher = None if data.teacher is None else data.teacher[rows]
+        batch = Batch(data.x[rows], data.y[rows], epoch.weight[number], teacher)
+        grads, metrics = gradients(state.variables, batch, jax.random.fold_in(epoch.key, number))
+        new = _update(model, optimizer, state, grads, metrics, epoch.rate, batch.x)
+        if skips:
+            new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)
+        return new, (metrics.loss, metrics.correct, metrics.count)
+
+    return step
+
+
+def _update(model, optimizer, state: State, grads, metrics: StepMetrics, rate: Array, x: Array) -> State:
+    params = state.variables["params"]
+    updates, optimizer_state = optimizer.update(grads, state.optimizer, params)
+    updates = jax.tree.map(lambda u: u * rate, updates)
+    if model.rates:
+        updates = jax.tree.map(lambda u, factor: u * factor, updates, model.rates(state.variables, x))
+    variables = {**state.variables, **metrics.updates, "params": optax.apply_updates(params, updates)}
+    if model.project:
+        variables = model.project(variables, x)
+    return State(variables, optimizer_state)
+
+
+def with_transition(variables: Variables, r: Array) -> Variables:
+    """The variables with every activation's transition at r (the identity where there is none)."""
+    if "transition" not in variables:
+        return variables
+    return {**variables, "transition": jax.tree.map(lambda old: jnp.full_like(old, r), variables["transition"])}
+
+
+def scanned_epoch(step: Step):
+    """(state, data, epoch) -> (state, (loss, correct, count) of each step [steps]): one XLA program."""
+
+    def run(state: State, data: Data, epoch: Epoch):
+        state = state._replace(variables=with_transition(state.variables, epoch.transition))
+        numbers = jnp.arange(epoch.indices.shape[0])
+        return lax.scan(lambda carry, number: step(carry, data, epoch, number), state, numbers)
+
+    return run
