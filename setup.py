@@ -33,7 +33,7 @@ setup(
     extras_require={
         "bench": ["torch"],
         "cuda": ["jax[cuda13]"],
-        "test": ["hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],  # setuptools: to install the checkout itself
+        "test": ["hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],  # setuptools installs the checkout
         "tpu": ["jax[tpu]"],
     },
 )

@@ -37,7 +37,7 @@ find_python() {
   if [[ -n "${PYTHON:-}" ]]; then
     candidates=("$PYTHON")
   else
-    candidates=(python3.13 python3.12 python3.11 python3 "${HOME:-/root}"/.pyenv/versions/*/bin/python)
+    candidates=(python3.13 python3.12 python3.11 python3 "${HOME:-}"/.pyenv/versions/*/bin/python)
   fi
   for candidate in "${candidates[@]}"; do
     found="$(probe "$candidate")" || continue
