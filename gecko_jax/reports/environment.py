@@ -33,7 +33,7 @@ def environment() -> dict[str, Any]:
         "cpu": {"model": _cpu(), "cores": _cores()},
         "system": f"{platform.system()} {platform.machine()}",
         "revision": revision(pathlib.Path(__file__).parent),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 

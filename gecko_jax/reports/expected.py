@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
 
 def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> list[Difference]:
-    """Figures that are missing or further than their tolerance from expected: |actual - expected| <= tolerance holds not.
+    """Figures that are not there or not as expected: |actual - expected| > tolerance.
 
     Figures that the file does not list are not compared. A NaN is as expected only where nothing is: never.
 

@@ -39,9 +39,8 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> pathlib.
         if temporary is not None:
             pathlib.Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise OSError(
-                error.errno, f"could not write {len(data)} bytes ({error.strerror}); any old file is unchanged", str(path)
-            ) from error
+            message = f"could not write {len(data)} bytes ({error.strerror}); any old file is unchanged"
+            raise OSError(error.errno, message, str(path)) from error
         raise
     _sync_folder(path.parent)
     return path

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+CLEAR = 6.0  # units between a label and the markers of others
+
 
 class Box(NamedTuple):
     """A rectangle; y grows downwards or upwards, it does not matter."""
@@ -42,20 +44,34 @@ def place_labels(
     Returns:
       A Box for each label. They are free of overlap wherever the places tried allow it.
     """
-    fixed = [*obstacles, *(Box(x - r, y - r, x + r, y + r) for x, y, r in points)]
+    own = [_around(*point, 0) for point in points]
+    wide = [_around(*point, CLEAR) for point in points]  # a label beside another's marker would seem to be its own
+    fixed = [[*obstacles, own[i], *wide[:i], *wide[i + 1 :]] for i in range(len(points))]
     tried = [_candidates(*point, *size, room) for point, size in zip(points, sizes, strict=True)]
-    costs = [[1e-3 * rank + sum(overlap(box, other) for other in fixed) for rank, box in enumerate(boxes)] for boxes in tried]
+    costs = [
+        [1e-3 * rank + _shared(box, around) for rank, box in enumerate(boxes)]
+        for boxes, around in zip(tried, fixed, strict=True)
+    ]
     chosen: list[Box | None] = [None] * len(points)
     order = sorted(range(len(points)), key=lambda i: -sizes[i][0])  # the widest first: it has the fewest places
     for _ in range(20):
         before = list(chosen)
         for i in order:
             others = [box for j, box in enumerate(chosen) if j != i and box is not None]
-            totals = [cost + sum(overlap(box, other) for other in others) for cost, box in zip(costs[i], tried[i], strict=True)]
+            totals = [cost + _shared(box, others) for cost, box in zip(costs[i], tried[i], strict=True)]
             chosen[i] = tried[i][min(range(len(totals)), key=totals.__getitem__)]
         if chosen == before:
             break
     return chosen
+
+
+def _around(x: float, y: float, radius: float, clear: float) -> Box:
+    reach = radius + clear
+    return Box(x - reach, y - reach, x + reach, y + reach)
+
+
+def _shared(box: Box, others: Sequence[Box]) -> float:
+    return sum(overlap(box, other) for other in others)
 
 
 def _candidates(x: float, y: float, radius: float, width: float, height: float, room: Box) -> list[Box]:
@@ -66,7 +82,8 @@ def _candidates(x: float, y: float, radius: float, width: float, height: float, 
         rise = 0.6 * height * step
         for dx in (0, -1, -0.5):  # how much of the label is to the left of its point
             for up in (1, -1):
-                left = x + dx * width + (gap if dx == 0 else -gap if dx == -1 else 0) * (1 if step == 0 or dx == -0.5 else 0.5)
+                aside = gap * {0: 1, -1: -1, -0.5: 0}[dx] * (1 if step == 0 else 0.5)
+                left = x + dx * width + aside
                 middle = y + up * (rise if dx != -0.5 else gap + height / 2)
                 left = min(max(left, room.left), room.right - width)
                 low = min(max(middle - height / 2, room.low), room.high - height)

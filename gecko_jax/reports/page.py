@@ -1,4 +1,4 @@
-"""A study as one HTML page that needs nothing else: its style and plots are inside, and it may ask the network for nothing."""
+"""A study as one HTML page: its style and plots are inside, and it is forbidden to ask the network for anything."""
 
 from __future__ import annotations
 
@@ -83,9 +83,10 @@ def _tiles(study: Study) -> str:
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         word = "Highest" if column.better == "high" else "Lowest"
         tiles.append(
-            f'<div><dt>{word} {escape(_lower(column.heading))}</dt><dd class="figure" title="{escape(explained(row, column))}">'
+            f"<div><dt>{word} {escape(_lower(column.heading))}</dt>"
+            f'<dd class="figure" title="{escape(explained(row, column))}">'
             f"{number(figure.value, column.digits)} {escape(column.unit)}"
-            f'{f" <small>± {interval}</small>" if interval else ""}</dd>'
+            f"{f' <small>± {interval}</small>' if interval else ''}</dd>"
             f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}</dd></div>'
         )
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
@@ -100,12 +101,12 @@ def _table(study: Study) -> str:
     for row in study.rows:
         if row.group != group:
             group = row.group
-            span = len(study.columns) + 1
-            lines.append(f'<tr class="group"><th colspan="{span}" scope="rowgroup"><span>{escape(group)}</span></th></tr>')
-        star = ' <abbr title="On the Pareto front">★</abbr>' if row.name in on_front else ""
+            head = f'<th colspan="{len(study.columns) + 1}" scope="rowgroup"><span>{escape(group)}</span></th>'
+            lines.append(f'<tr class="group">{head}</tr>')
+        star = '<abbr title="On the Pareto front">★</abbr>&nbsp;' if row.name in on_front else ""
         note = f"<br><small>{escape(row.note)}</small>" if row.note else ""
         cells = "".join(_cell(row, c, shared[c.key] is None, row.name in tops[c.key]) for c in study.columns)
-        lines.append(f'<tr><th scope="row">{escape(row.name)}{star}{note}</th>{cells}</tr>')
+        lines.append(f'<tr><th scope="row">{star}{escape(row.name)}{note}</th>{cells}</tr>')
     rows = "\n".join(lines)
     return (
         '<div class="scroll" role="region" aria-label="Table of all figures" tabindex="0"><table id="table">\n'
@@ -114,11 +115,13 @@ def _table(study: Study) -> str:
 
 
 def _head(column: Column, kind: str | None) -> str:
-    arrow = {"high": "↑", "low": "↓", None: ""}[column.better]
-    said = {"high": ' <abbr title="higher is better">↑</abbr>', "low": ' <abbr title="lower is better">↓</abbr>'}
-    parts = [escape(column.unit), f'<abbr title="{kind}">({LETTERS[kind]})</abbr>' if kind else ""]
-    under = " ".join(filter(None, parts)) + (said[column.better] if arrow else "")
-    return f'<th scope="col">{escape(column.heading)}<small>{under}</small></th>'
+    said = {
+        "high": '<abbr title="higher is better">↑</abbr>',
+        "low": '<abbr title="lower is better">↓</abbr>',
+        None: "",
+    }
+    parts = [escape(column.unit), f'<abbr title="{kind}">({LETTERS[kind]})</abbr>' if kind else "", said[column.better]]
+    return f'<th scope="col">{escape(column.heading)}<small>{" ".join(filter(None, parts))}</small></th>'
 
 
 def _cell(row: Row, column: Column, mark: bool, top: bool) -> str:
@@ -139,10 +142,10 @@ def _legend(study: Study) -> str:
     kinds = {figure.kind for figure in estimates}
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
     if any(figure.low is not None for figure in estimates):
-        lines.append("± is half the width of the 95 % interval; a figure's tooltip gives its ends.")
+        lines.append("± is half the width of the 95 % interval; a figure's tooltip and results.csv give its ends.")
     if any(row.published for row in study.rows):
         lines.append("[ ] encloses a published figure.")
-    lines.append("↑ or ↓ says which end is better; the best figure of a column is underlined.")
+    lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined.")
     if study.tradeoff is not None:
         lines.append(f"★ {_front_meaning(study)}")
     return '<ul class="legend">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
@@ -167,16 +170,16 @@ def _figures(study: Study) -> Iterator[str]:
             "plot-roc",
             "ROC curves of the attacks",
             plots.rocs(study),
-            "Both axes are logarithmic, since an attack does harm where it is sure: at the left. The dotted diagonal is "
-            "guessing; a curve above it tells members from non-members. Bands are 95 % intervals.",
+            "Both axes are logarithmic, since an attack does harm where it is sure: at the left. The dashed diagonal "
+            "is guessing; a curve above it tells members from non-members. Bands are 95 % intervals.",
         )
     if study.histograms:
         yield _figure(
             "plot-histograms",
             "What the attacker sees",
             plots.histograms(study),
-            "Shares of members and of non-members by their signal, on a logarithmic scale. Where the two outlines part, "
-            "membership shows.",
+            "Shares of members and of non-members by their signal, on a logarithmic scale. Where the two outlines "
+            "part, membership shows.",
         )
     if study.losses:
         yield _figure(
@@ -215,5 +218,3 @@ def _front_meaning(study: Study) -> str:
 def _lower(text: str) -> str:
     """A heading inside a sentence: its capital goes unless it begins an abbreviation."""
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
-
-

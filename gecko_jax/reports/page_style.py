@@ -9,29 +9,34 @@ def _variables(palette: tuple[str, ...], grid: str) -> str:
     return f"--grid:{grid};" + "".join(f"--series-{i}:{colour};" for i, colour in enumerate(palette))
 
 
-CSS = f"""
+CSS = (
+    f"""
 :root {{ color-scheme: light dark; --page:#fff; --raised:#f5f6f8; --ink:#1b1f23; --muted:#57606a; --line:#d9dde1;
   --warn:#fff4d6; --warn-line:#b58100; {_variables(LIGHT, LIGHT_GRID)} }}
 @media (prefers-color-scheme: dark) {{ :root {{ --page:#14171a; --raised:#1e2328; --ink:#e8eaed; --muted:#a3acb5;
   --line:#3a4148; --warn:#33290f; --warn-line:#e3b341; {_variables(DARK, DARK_GRID)} }} }}
-""" + """
+"""
+    + """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; }
 main { max-width: 1200px; margin: 0 auto; padding: 24px 20px 64px; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 8px; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; line-height: 1.3; margin: 40px 0 8px; }
+h2 { font-size: 1.3rem; line-height: 1.3; margin: 40px 0 8px; }
+h3 { font-size: 1.05rem; line-height: 1.3; margin: 20px 0 12px; }
 p { margin: 8px 0; max-width: 75ch; overflow-wrap: anywhere; }
 .muted, figcaption { color: var(--muted); }
 .notes { margin: 16px 0; padding: 10px 16px; background: var(--warn); border-left: 4px solid var(--warn-line);
   border-radius: 4px; max-width: 80ch; }
 .notes ul { margin: 0; padding-left: 18px; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px; margin: 20px 0 0; padding: 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px;
+  margin: 20px 0 0; padding: 0; }
 .tiles div { background: var(--raised); border-radius: 8px; padding: 12px 16px; }
 .tiles dt { color: var(--muted); font-size: .875rem; }
 .tiles dd { margin: 0; overflow-wrap: anywhere; }
 .tiles .figure { font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.tiles small { font-size: 1rem; font-weight: 400; color: var(--muted); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; position: relative; }
 .scroll:focus-visible { outline: 2px solid var(--series-0); }
 table { border-collapse: separate; border-spacing: 0; font-size: .875rem; line-height: 1.35; width: 100%;
@@ -51,7 +56,8 @@ td small { display: block; }
 td.best b { border-bottom: 2px solid var(--series-2); }
 td b { font-weight: 400; } td.best b { font-weight: 700; }
 abbr { text-decoration: none; cursor: help; }
-.legend { font-size: .875rem; color: var(--muted); margin: 8px 0 0; padding-left: 0; list-style: none; max-width: 90ch; }
+.legend { font-size: .875rem; color: var(--muted); margin: 8px 0 0; padding-left: 0; list-style: none;
+  max-width: 90ch; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 8px 40px;
   align-items: start; }
 figure { margin: 0; min-width: 0; max-width: 600px; }
@@ -63,9 +69,10 @@ pre { overflow-x: auto; font-size: .8125rem; line-height: 1.4; margin: 10px 0 4p
 @media (max-width: 600px) {
   main { padding: 16px 16px 48px; }
   h1 { font-size: 1.4rem; }
-  th:first-child { min-width: 0; max-width: 8.5em; width: 8.5em; }
-  thead th:first-child { width: 8.5em; }
+  th:first-child { min-width: 11em; max-width: 11em; font-size: .8125rem; }
+  tr.group th:first-child { max-width: none; }
   .tiles { grid-template-columns: 1fr; gap: 8px; }
 }
 @media print { .scroll { overflow: visible; border: 0; } details { border: 0; } }
 """
+)

@@ -54,7 +54,8 @@ def front(study: Study) -> frozenset[str]:
         return frozenset()
     keys = [key for key in study.tradeoff if key is not None]
     better = [next(column.better for column in study.columns if column.key == key) for key in keys]
-    points = {row.name: [row.figures[k].value for k in keys] for row in study.rows if all(k in row.figures for k in keys)}
+    rows = [row for row in study.rows if all(key in row.figures for key in keys)]
+    points = {row.name: [row.figures[key].value for key in keys] for row in rows}
     points = {name: values for name, values in points.items() if not any(map(math.isnan, values))}
     mask = pareto(np.array(list(points.values())), better)
     return frozenset(name for name, on in zip(points, mask, strict=True) if on)

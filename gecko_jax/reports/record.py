@@ -23,7 +23,7 @@ HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
 
 def write_record(folder: str | os.PathLike[str], study: Study) -> Study:
-    """Writes record.json and results.csv, each whole or not at all; results.csv first, so that record.json vouches for it.
+    """Writes record.json and results.csv, each whole or not at all; record.json last, so that it vouches for both.
 
     Args:
       folder: where; made if need be.
@@ -62,7 +62,7 @@ def read_record(folder: str | os.PathLike[str]) -> Study:
     for name in ("record.json", "results.csv"):
         path = folder / name
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is not there; a record is record.json and results.csv. Run the study again.")
+            raise FileNotFoundError(f"{path} is not there; a record is record.json and results.csv. Run it again.")
         texts[name] = path.read_text(encoding="utf-8")
     try:
         study = _loads(texts["record.json"])
@@ -106,7 +106,7 @@ def _dumps(study: Study) -> str:
 
 
 def plain(value: Any, where: str) -> Any:
-    """A value as JSON holds it: arrays and tuples as lists, tuples with names as objects, NaN and infinities as words."""
+    """A value as JSON holds it: arrays and tuples as lists, named tuples as objects, NaN and infinities as words."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, float):
@@ -125,7 +125,7 @@ def plain(value: Any, where: str) -> Any:
         return plain(value.tolist(), where)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f"{where} is a {type(value).__name__}, which JSON cannot hold; give numbers, strings, lists or dicts.")
+    raise TypeError(f"{where} is a {type(value).__name__}; JSON holds numbers, strings, lists and dicts only.")
 
 
 def _loads(text: str) -> Study:
@@ -155,7 +155,8 @@ def _row(row: dict[str, Any]) -> Row:
 
 def _estimate(figure: dict[str, Any]) -> Estimate:
     """Numbers as they were written: a count stays an int; "nan" and "inf" become floats again."""
-    return Estimate(**{k: float(v) if k in ("value", "low", "high") and isinstance(v, str) else v for k, v in figure.items()})
+    spelt = {key: float(figure[key]) for key in ("value", "low", "high") if isinstance(figure[key], str)}
+    return Estimate(**{**figure, **spelt})
 
 
 def _of_floats(noun: type, parts: dict[str, Any]) -> Any:

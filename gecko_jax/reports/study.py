@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class Column(NamedTuple):
 class Curve(NamedTuple):
     """A line y(x), with a band from low to high or without. All are sequences of one length.
 
-    The name is a row's, or begins with a row's and goes on after a comma ("XNOR, test"): it is then drawn in its colour.
+    The name is a row's, or begins with a row's and goes on after a comma ("XNOR, test"): it is then drawn with it.
     """
 
     name: str
@@ -179,6 +180,9 @@ def _unique(what: str, names: list[str]) -> None:
 def _check_figure(row: str, column: Column, estimate: Estimate) -> None:
     where = f"figure {column.key!r} of row {row!r}"
     checks.one_of(f"kind of {where}", estimate.kind, KINDS)
+    for end, value in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high)):
+        if not isinstance(value, numbers.Real) and (value is not None or end == "value"):
+            raise ValueError(f"{where} has {end}={value!r}; it must be a Python number, such as float({end}).")
     if estimate.unit != column.unit:
         raise ValueError(
             f"{where} is in {estimate.unit!r} and its column in {column.unit!r}; convert it (`percent` makes a "

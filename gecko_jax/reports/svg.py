@@ -1,14 +1,17 @@
 """From a matplotlib Figure to an SVG that takes the page's colours.
 
-Matplotlib knows only fixed colours. Figures are drawn in stand-ins (INK, GRID, series(0), ...) which become `currentColor`
-and CSS variables in the text of the SVG, so that one drawing serves light and dark pages; a viewer without the variables
-sees the light palette.
+Matplotlib knows only fixed colours. Figures are drawn in stand-ins (INK, GRID, series(0), ...) which become
+`currentColor` and CSS variables in the text of the SVG, so that one drawing serves light and dark pages; a viewer
+without the variables sees the light palette.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 WIDTH = 420  # units of the viewBox; text of 12 units is still 10 pixels tall on a phone
@@ -48,8 +51,9 @@ def finish(fig: Any, name: str, title: str) -> str:
 
     out = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "path.simplify": True}
-    with matplotlib.rc_context(settings):
-        fig.savefig(out, format="svg", transparent=True, metadata={k: None for k in ("Creator", "Date", "Format", "Type")})
+    with matplotlib.rc_context(settings), _any_script():
+        nothing = {key: None for key in ("Creator", "Date", "Format", "Type")}
+        fig.savefig(out, format="svg", transparent=True, metadata=nothing)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = text.replace("xlink:href=", "href=").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
@@ -103,4 +107,41 @@ def text_width(text: str, size: float = TEXT) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    return TextToPath().get_text_width_height_descent(text, FontProperties(size=size), False)[0] if text else 0.0
+    if not text:
+        return 0.0
+    with _any_script():
+        return TextToPath().get_text_width_height_descent(text, FontProperties(size=size), False)[0]
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Matplotlib measures text in a typeface of its own, and says so of each letter that it lacks; the browser has it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
+
+
+def key(fig: Any, left: float, low: float, text: str, colour: str, dash: Any) -> None:
+    """A sample of a line and its name."""
+    from matplotlib.lines import Line2D
+
+    width, height = fig.get_size_inches() * 72
+    y = 1 - (low - 4) / height
+    fig.add_artist(Line2D([left / width, (left + 24) / width], [y, y], color=colour, linestyle=dash, linewidth=2))
+    write(fig, left + 30, low, cut(text, WIDTH - left - 30))
+
+
+def plain_ticks(axes: Any) -> None:
+    """Tick labels as plain numbers ("0.001"), for which no typesetting is needed."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def cut(text: str, width: float) -> str:
+    """The text, shortened with an ellipsis if it is wider than `width` units."""
+    while text_width(text) > width and len(text) > 4:
+        text = text[:-2] + "…"
+    return text

@@ -17,9 +17,9 @@ GAP = "  "
 def table(study: Study, width: int | None = None) -> str:
     """Title, notes, the table and its legend.
 
-    A figure is `value ± half the width of its 95 % interval`, then the published one in brackets where there is one. The
-    letter of its kind stands under the heading if the whole column shares it, else behind each figure. Columns that do
-    not fit beside each other go on in a further block under the same row names: nothing is left out.
+    A figure is `value ± half the width of its 95 % interval`, then the published one in brackets where there is one.
+    The letter of its kind stands under the heading if the whole column shares it, else behind each figure. Columns
+    that do not fit beside each other go on in a further block under the same row names: nothing is left out.
 
     Args:
       study: what to show.
@@ -31,13 +31,13 @@ def table(study: Study, width: int | None = None) -> str:
     width = shutil.get_terminal_size((120, 24)).columns if width is None else checks.at_least("width", width, NARROWEST)
     width = max(width, NARROWEST)
     on_front = front(study)
-    names = [f"{'*' if row.name in on_front else ' '} {row.name}" for row in study.rows]
     noted = [row for row in study.rows if row.note]
-    names = [f"{name} ({noted.index(row) + 1})" if row.note else name for name, row in zip(names, study.rows, strict=True)]
+    marks = {row.name: f" ({i + 1})" for i, row in enumerate(noted)}
+    names = [f"{'*' if row.name in on_front else ' '} {row.name}{marks.get(row.name, '')}" for row in study.rows]
     widest = max(len(row.group) for row in study.rows)
     stub = min(max(max(map(len, names)), widest), max(width // 2 - 2, 16))
     parts = [_wrap(study.title, width), _wrap(study.summary, width)]
-    parts += [_wrap(f"! {note}", width, "  ") for note in study.notes]
+    parts.append("\n".join(_wrap(f"! {note}", width, "  ") for note in study.notes))
     for columns in _blocks([_column(study, column) for column in study.columns], width - stub):
         parts.append(_block(study.rows, names, columns, stub))
     parts.append("\n".join(_wrap(line, width, "  ") for line in _legend(study, noted)))
@@ -89,8 +89,10 @@ def _block(rows: tuple[Row, ...], names: list[str], columns: list[list[str]], st
     depth = max(map(len, heads))
     lines = []
     for i in range(depth):  # the unit, last of a heading, stands on the bottom line of all
-        cells = [(head[:-1] + [""] * (depth - len(head)) + head[-1:])[i].rjust(len(column[1]))
-                 for head, column in zip(heads, columns, strict=True)]
+        cells = [
+            (head[:-1] + [""] * (depth - len(head)) + head[-1:])[i].rjust(len(column[1]))
+            for head, column in zip(heads, columns, strict=True)
+        ]
         lines.append(GAP.join([" " * stub, *cells]).rstrip())
     lines.append("-" * (stub + sum(len(GAP) + len(column[1]) for column in columns)))
     group = ""

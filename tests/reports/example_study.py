@@ -19,7 +19,7 @@ COLUMNS = (
     Column("ece", "ECE", "%", 2, "low"),
     Column("bytes", "Stored bytes", "B", 0, "low"),
     Column("macs", "MACs", "", 0, "low"),
-    Column("binary_macs", "Binary MACs", "", 0, "low"),
+    Column("binary_macs", "Binary MACs", "", 0),
     Column("peak", "Peak activation", "B", 0, "low"),
     Column("energy", "Energy", "µJ", 1, "low"),
 )
@@ -40,6 +40,7 @@ def example() -> Study:
     random = np.random.default_rng(7)
     rows, rocs, histograms, losses = [], [], [], []
     for name, group, train, test, attack, auc, size, published in NAMES:
+
         def seeds(value, spread, unit="%"):
             return Estimate(value, value - spread, value + spread, "measured", unit, 5)
 
@@ -91,6 +92,6 @@ def example() -> Study:
             "seeds": [0, 1, 2, 3, 4],
             "timings": {"train_s": 812.4, "attack_s": 33.1},
         },
-        notes=("These figures are invented: they are here to try the page.", "The energy of the DP row is not modelled."),
+        notes=("These figures are invented: they are here to try the page.", "The DP row has no energy."),
         tradeoff=("test", "attack", "bytes"),
     )
