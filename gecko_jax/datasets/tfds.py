@@ -6,6 +6,7 @@ the row's place in the source, which is fixed once written, but may be another w
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax import checks
 from gecko_jax.datasets.arrays import dataset, split_by_id
 from gecko_jax.datasets.places import home
 from gecko_jax.types import Dataset
@@ -29,8 +29,12 @@ def _builder(name: str, data_dir: str | os.PathLike | None) -> Any:
     try:
         return tfds.builder(name, data_dir=folder)
     except tfds.core.DatasetNotFoundError as error:
-        checks.one_of("name", name.split("/")[0].split(":")[0], tfds.list_builders(with_community_datasets=False))
-        raise ValueError(f"tfds:{name} does not exist in that configuration or version: {error}") from error
+        base = name.split("/")[0].split(":")[0]  # less configuration and version
+        close = difflib.get_close_matches(base, tfds.list_builders(with_community_datasets=False), n=1)
+        hint = f" Did you mean 'tfds:{close[0]}'?" if close and close[0] != base else ""
+        raise ValueError(f"tfds:{name} is not known to TFDS, nor prepared in {folder}.{hint}") from error
+    except (AssertionError, ValueError) as error:  # a configuration or version that does not exist
+        raise ValueError(f"tfds:{name}: {error}") from error
 
 
 def _columns(builder: Any) -> tuple[str, str]:
@@ -126,8 +130,8 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
     """Downloads and converts a data set into a random-access format; returns the folder.
 
     Raises:
-      RuntimeError: if TFDS fails, with its reason: no network, or a data set whose preparation needs TensorFlow (those
-        that encode images themselves).
+      RuntimeError: if TFDS fails, with its reason: no network, or a module that is missing (data sets that encode
+        images themselves need TensorFlow for the preparation).
     """
     import tensorflow_datasets as tfds
 
@@ -138,6 +142,6 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
             builder.download_and_prepare(download_config=config, file_format="array_record")
         except Exception as error:  # TFDS raises whatever its downloaders and builders do
             reason = f"{type(error).__name__}: {error}"
-            need = " Its preparation needs TensorFlow: install it for this once." if "tensorflow" in reason else ""
+            need = " Install that module for the preparation; reading does without." if "No module" in reason else ""
             raise RuntimeError(f"tfds:{name} could not be prepared in {builder.data_dir} ({reason}).{need}") from error
     return [Path(builder.data_dir)]
