@@ -25,7 +25,9 @@ prepare_browser() {
 prepare
 prepare_browser
 cd "$ROOT"
+failed=""
 say "ruff check"
-"$VENV/bin/ruff" check .
+"$VENV/bin/ruff" check . || failed="ruff"
 say "pytest"
-exec "$VENV/bin/python" -m pytest "$@"
+"$VENV/bin/python" -m pytest "$@" || failed="${failed:+$failed and }pytest"
+[[ -z "$failed" ]] || fail "$failed failed"
