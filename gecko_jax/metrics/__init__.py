@@ -12,6 +12,7 @@ from gecko_jax.metrics.intervals import (
     auc_interval,
     balanced_accuracy_interval,
     clopper_pearson,
+    mean_band,
     mean_interval,
     tpr_interval_at_fpr,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "balanced_accuracy_interval",
     "clopper_pearson",
     "expected_calibration_error",
+    "mean_band",
     "mean_interval",
     "reliability_bins",
     "roc_auc",

@@ -159,11 +159,29 @@ def mean_interval(values: Array, confidence: float = 0.95, unit: str = "") -> Es
     >>> mean_interval([1.0, 2.0, 3.0]).value
     2.0
     """
+    values = checks.shape("values", np.asarray(values, np.float64), (None,))
+    if len(checks.not_empty("values", values)) == 1:
+        _tail(confidence)
+        return Estimate(float(checks.finite("values", values)[0]), unit=unit, n=1)
+    return Estimate(*(float(part) for part in mean_band(values, confidence)), unit=unit, n=len(values))
+
+
+def mean_band(values: Array, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`mean_interval` at each of many points, as arrays: for curves.
+
+    Args:
+      values: [n, ...], one curve for each of n >= 2 seeds or targets.
+      confidence: of the pointwise interval.
+
+    Returns:
+      (mean, low, high), each [...].
+
+    Raises:
+      ValueError: n < 2, or a value that is NaN or infinite.
+    """
     tail = _tail(confidence)
-    values = checks.finite("values", checks.shape("values", np.asarray(values, np.float64), (None,)))
-    n = len(checks.not_empty("values", values))
-    mean = float(values.mean())
-    if n == 1:
-        return Estimate(mean, unit=unit, n=1)
-    half = float(special.stdtrit(n - 1, 1.0 - tail) * values.std(ddof=1) / np.sqrt(n))
-    return Estimate(mean, mean - half, mean + half, unit=unit, n=n)
+    values = checks.finite("values", np.asarray(values, np.float64))
+    n = checks.at_least("number of values", len(values), 2)
+    mean = values.mean(0)
+    half = special.stdtrit(n - 1, 1.0 - tail) * values.std(0, ddof=1) / np.sqrt(n)
+    return mean, mean - half, mean + half

@@ -98,6 +98,11 @@ def test_mean_interval_is_students():
     np.testing.assert_allclose(estimate[1:3], expected)
     assert (estimate.kind, estimate.unit, estimate.n) == ("measured", "%", 7)
     assert metrics.mean_interval([2.0]) == (2.0, None, None, "measured", "", 1)
+    curves = np.random.default_rng(7).normal(size=(5, 3, 2))
+    for i, part in enumerate(metrics.mean_band(curves, 0.9)):
+        assert part[2, 1] == pytest.approx(metrics.mean_interval(curves[:, 2, 1], 0.9)[i])
+    with pytest.raises(ValueError, match="number of values=1"):
+        metrics.mean_band([[1.0, 2.0]])
     for bad, words in (([], "empty"), ([1.0, np.nan], "NaN"), ([[1.0]], "shape")):
         with pytest.raises(ValueError, match=words):
             metrics.mean_interval(bad)

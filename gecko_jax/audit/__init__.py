@@ -1,0 +1,17 @@
+"""Audits: predictors or their saved outputs -> Signals -> attacks -> Report.
+
+`audit` takes a predict function, `from_predictions` an .npz of outputs, `audit_models` the outputs of an ensemble in
+which every model is a target in turn, `audit_model` those of one model alone. A threshold is never chosen on the target
+and records it is judged on: it comes from shadow models, each playing a fake target, or, where there are none, from the
+other half of the records. NumPy throughout; JAX ends at the predictor.
+"""
+
+from __future__ import annotations
+
+from gecko_jax.audit.leave_one_out import audit_models
+from gecko_jax.audit.one_model import audit_model
+from gecko_jax.audit.predictions import from_predictions
+from gecko_jax.audit.predictor import audit
+from gecko_jax.audit.report import Report
+
+__all__ = ["Report", "audit", "audit_model", "audit_models", "from_predictions"]

@@ -1,0 +1,129 @@
+"""What is read off one target's scores, and what is said over several targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax import metrics
+from gecko_jax.types import Estimate
+
+FPRS = {"tpr_at_1pct": 0.01, "tpr_at_0p1pct": 0.001}
+METRICS = ("auc", "attack_accuracy", "advantage", *FPRS, "smallest_fpr")
+GRID = np.logspace(-4, 0, 101)
+BINS = 20
+
+
+class Curve(NamedTuple):
+    """ROC curves of m targets on a common grid of g false-positive rates, as steps: nothing is interpolated.
+
+    Attributes:
+      fpr: [g] the grid, 1e-4..1, even in the logarithm.
+      tpr: [m, g] largest TPR at an empirical FPR <= fpr.
+      tpr_low, tpr_high: [m, g] pointwise 95 % Clopper-Pearson over the target's members.
+      mean: [g] over targets.
+      mean_low, mean_high: [g] 95 % Student t over targets, cut to 0..1; None for one target.
+    """
+
+    fpr: np.ndarray
+    tpr: np.ndarray
+    tpr_low: np.ndarray
+    tpr_high: np.ndarray
+    mean: np.ndarray
+    mean_low: np.ndarray | None
+    mean_high: np.ndarray | None
+
+
+class Histogram(NamedTuple):
+    """Largest probabilities of m targets, counted in b bins: edges [b + 1], members and nonmembers [m, b] counts."""
+
+    edges: np.ndarray
+    members: np.ndarray
+    nonmembers: np.ndarray
+
+
+def target_figures(scores: np.ndarray, member: np.ndarray, threshold: np.ndarray) -> dict[str, Estimate]:
+    """METRICS of one attack on one target, with 95 % intervals over its records.
+
+    Args:
+      scores: [n].
+      member: [n] bool.
+      threshold: [n], not chosen on these records.
+    """
+    accuracy = metrics.balanced_accuracy_interval(scores, member, threshold)
+    row = {
+        "auc": metrics.auc_interval(scores, member),
+        "attack_accuracy": accuracy,
+        "advantage": accuracy._replace(value=2 * accuracy[0] - 1, low=2 * accuracy[1] - 1, high=2 * accuracy[2] - 1),
+    }
+    row |= {name: metrics.tpr_interval_at_fpr(scores, member, fpr) for name, fpr in FPRS.items()}
+    nonmembers = int((~member).sum())
+    return row | {"smallest_fpr": Estimate(metrics.smallest_fpr(member), kind="counted", n=nonmembers)}
+
+
+def over_targets(rows: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """Mean of each figure over m >= 2 targets with Student's t interval, cut to the figure's range.
+
+    The smallest FPR is the largest of the targets' ones: what every one of them can resolve.
+    """
+    result = {}
+    for name in rows[0]:
+        values = [row[name].value for row in rows]
+        if name == "smallest_fpr":
+            result[name] = Estimate(max(values), kind="counted", n=len(rows))
+        else:
+            least = -1.0 if name == "advantage" else 0.0
+            mean = metrics.mean_interval(values)
+            result[name] = mean._replace(low=max(mean.low, least), high=min(mean.high, 1.0))
+    return result
+
+
+def roc_curves(scores: Sequence[np.ndarray], member: np.ndarray) -> Curve:
+    """ROC curves of m targets: scores m x [n], member [m, n]."""
+    tpr, low, high = [], [], []
+    for one, truth in zip(scores, member, strict=True):
+        curve_fpr, curve_tpr, _ = metrics.roc_curve(one, truth)
+        tpr.append(curve_tpr[np.searchsorted(curve_fpr, GRID, "right") - 1])
+        members = int(truth.sum())
+        bounds = metrics.clopper_pearson(np.rint(tpr[-1] * members), members)
+        low.append(bounds[0])
+        high.append(bounds[1])
+    tpr = np.array(tpr)
+    if len(tpr) == 1:
+        return Curve(GRID, tpr, np.array(low), np.array(high), tpr[0], None, None)
+    mean, mean_low, mean_high = (np.clip(part, 0.0, 1.0) for part in metrics.mean_band(tpr))
+    return Curve(GRID, tpr, np.array(low), np.array(high), mean, mean_low, mean_high)
+
+
+def confidence_histogram(confidence: np.ndarray, member: np.ndarray) -> Histogram:
+    """Counts of the largest probability [m, n] of members and of non-members, in bins of equal width."""
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    pairs = list(zip(np.minimum(confidence, 1.0), member, strict=True))
+    members = np.array([np.histogram(row[truth], edges)[0] for row, truth in pairs])
+    return Histogram(edges, members, np.array([np.histogram(row[~truth], edges)[0] for row, truth in pairs]))
+
+
+def model_accuracies(correct: np.ndarray, member: np.ndarray) -> dict[str, Estimate]:
+    """Accuracy of m models on their members and on their non-members; correct [m, n] of 0 and 1, member [m, n]."""
+    result = {}
+    for name, mask in (("members", member), ("nonmembers", ~member)):
+        if len(correct) == 1:
+            hits, trials = int(correct[0][mask[0]].sum()), int(mask.sum())
+            result[name] = Estimate(hits / trials, *metrics.clopper_pearson(hits, trials), n=trials)
+        else:
+            mean = metrics.mean_interval([row[rows].mean() for row, rows in zip(correct, mask, strict=True)])
+            result[name] = mean._replace(low=max(mean.low, 0.0), high=min(mean.high, 1.0))
+    return result
+
+
+def resolution_warnings(member: np.ndarray) -> list[str]:
+    """What the fewest non-members of any target [m, n] cannot resolve."""
+    fewest = int((~member).sum(1).min())
+    return [
+        f"TPR at {fpr:.1%} FPR cannot be resolved with {fewest} non-members (it needs {round(1 / fpr)}): "
+        "the figure is the TPR without a single false positive"
+        for fpr in FPRS.values()
+        if fewest * fpr < 1 - 1e-9
+    ]

@@ -1,0 +1,131 @@
+"""The result of an audit: plain data, a table, JSON, and an assertion for a test suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gecko_jax import checks
+from gecko_jax.audit.figures import FPRS, METRICS, Curve, Histogram
+from gecko_jax.types import Estimate
+
+_TITLES = {
+    "auc": "AUC",
+    "attack_accuracy": "attack accuracy",
+    "advantage": "advantage",
+    "tpr_at_1pct": "TPR @ 1% FPR",
+    "tpr_at_0p1pct": "TPR @ 0.1% FPR",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every figure of an audit with its interval.
+
+    Attributes:
+      rows: attack -> metric -> Estimate. Of one target: its figures, with intervals over records. Of m targets: means
+        over targets, with Student t intervals, n = m. Metrics: auc, attack_accuracy (balanced, at a threshold that was
+        not chosen on these records), advantage, tpr_at_1pct, tpr_at_0p1pct, smallest_fpr (1 / non-members).
+      targets: for each of the m targets the same with its own intervals over records: DeLong for auc, Clopper-Pearson
+        for the rates.
+      curves: attack -> ROC curves on a common grid.
+      histogram: largest probabilities of members and non-members.
+      accuracy: the models' own accuracy on "members" and on "nonmembers".
+      members, nonmembers: how many of each, for each target.
+      threshold: how the threshold of the attack accuracy was chosen.
+      warnings: what a reader must know before trusting a figure.
+    """
+
+    rows: Mapping[str, Mapping[str, Estimate]]
+    targets: tuple[Mapping[str, Mapping[str, Estimate]], ...]
+    curves: Mapping[str, Curve]
+    histogram: Histogram
+    accuracy: Mapping[str, Estimate]
+    members: tuple[int, ...]
+    nonmembers: tuple[int, ...]
+    threshold: str
+    warnings: tuple[str, ...] = ()
+
+    def resolved(self, metric: str) -> bool:
+        """Whether every target has the non-members that `metric` needs."""
+        return metric not in FPRS or min(self.nonmembers) * FPRS[metric] >= 1 - 1e-9
+
+    def table(self) -> str:
+        """A plain-text table: value [95 % interval], one row for each attack; * marks what cannot be resolved."""
+        lines = [["attack", *_TITLES.values()]]
+        for name, row in self.rows.items():
+            cells = [_cell(row[metric]) + ("" if self.resolved(metric) else "*") for metric in _TITLES]
+            lines.append([name, *cells])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        text.insert(1, "  ".join("-" * width for width in widths))
+        over = "records" if len(self.targets) == 1 else f"{len(self.targets)} targets"
+        text += [
+            "",
+            f"95 % intervals over {over}; members {_range(self.members)}, non-members {_range(self.nonmembers)}.",
+            f"Model accuracy: members {_cell(self.accuracy['members'])}, "
+            f"non-members {_cell(self.accuracy['nonmembers'])}.",
+            f"Threshold of the attack accuracy: {self.threshold}.",
+            *(f"Warning: {warning}." for warning in self.warnings),
+        ]
+        return "\n".join(text)
+
+    def to_json(self) -> str:
+        """Every field as strict JSON; an Estimate is an object with its six names."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return json.dumps(_plain(fields), indent=1, allow_nan=False)
+
+    def assert_below(self, upper: bool = False, **bounds: float) -> None:
+        """Asserts that no attack reaches a bound; for a test suite.
+
+        Args:
+          upper: compare the upper end of the 95 % interval in place of the figure itself: then passing is evidence,
+            where otherwise it may be luck of a small sample.
+          **bounds: metric=bound, for example tpr_at_1pct=0.05, auc=0.6.
+
+        Raises:
+          AssertionError: for each attack and metric at or above its bound, with the interval; and for a TPR at an FPR
+            that the non-members are too few to resolve, for it would pass unmeasured.
+          ValueError: no bound, or an unknown metric.
+        """
+        if not bounds:
+            raise ValueError("assert_below needs a bound, for example assert_below(tpr_at_1pct=0.05).")
+        failures = []
+        for metric, bound in bounds.items():
+            checks.one_of("metric", metric, METRICS)
+            if not self.resolved(metric):
+                failures.append(
+                    f"{metric} cannot be resolved with {min(self.nonmembers)} non-members; "
+                    f"it needs {round(1 / FPRS[metric])}"
+                )
+                continue
+            for name, row in self.rows.items():
+                estimate = row[metric]
+                reached = estimate.high if upper and estimate.high is not None else estimate.value
+                if not reached < bound:
+                    what = "upper end of the interval" if upper else "figure"
+                    failures.append(f"{name}: {metric} {_cell(estimate)}, whose {what} is not below {bound}")
+        if failures:
+            raise AssertionError("The audit is not below its bounds:\n  " + "\n  ".join(failures))
+
+
+def _cell(estimate: Estimate) -> str:
+    if estimate.low is None:
+        return f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
+def _range(counts: tuple[int, ...]) -> str:
+    return str(counts[0]) if min(counts) == max(counts) else f"{min(counts)}..{max(counts)}"
+
+
+def _plain(value):
+    """Nested mappings, named tuples, tuples and arrays as JSON's own types."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
