@@ -115,7 +115,7 @@ def text_width(text: str, size: float = TEXT) -> float:
 
 @contextlib.contextmanager
 def _any_script() -> Iterator[None]:
-    """Matplotlib measures text in a typeface of its own, and says so of each letter that it lacks; the browser has it."""
+    """Matplotlib measures text in a typeface of its own and warns of each letter it lacks; the browser has them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
@@ -133,11 +133,11 @@ def key(fig: Any, left: float, low: float, text: str, colour: str, dash: Any) ->
 
 def plain_ticks(axes: Any) -> None:
     """Tick labels as plain numbers ("0.001"), for which no typesetting is needed."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
 
 
 def cut(text: str, width: float) -> str:

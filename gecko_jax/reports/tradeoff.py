@@ -48,7 +48,9 @@ def tradeoff(study: Study, name: str = "plot-tradeoff") -> str:
     for index, (row, ((x0, x1, x2), (y0, y1, y2)), radius) in enumerate(zip(rows, points, radii, strict=True)):
         colour = svg.series(place_of(study, row.name))
         bars = {"xerr": [[x1 - x0], [x2 - x1]], "yerr": [[y1 - y0], [y2 - y1]]}
-        axes.errorbar(x1, y1, **bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2)
+        bar = axes.errorbar(x1, y1, **bars, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=2)
+        for cap in bar.lines[1]:
+            cap.set_markerfacecolor(colour)
         filled = {"facecolor": colour, "alpha": 0.75} if row.name in on_front else {"facecolor": "none"}
         axes.scatter([x1], [y1], s=(2 * radius) ** 2, edgecolor=colour, linewidth=1.6, zorder=3 + index, **filled)
     _label(axes, study, rows, points, radii, numbered)
@@ -56,7 +58,9 @@ def tradeoff(study: Study, name: str = "plot-tradeoff") -> str:
         _size_key(fig, size, areas.max())
     if numbered:
         for index, row in enumerate(rows):
-            svg.write(fig, 4, top + plot_height + 52 + 18 * index, f"{index + 1}  {row.name}")
+            low = top + plot_height + 54 + 18 * index
+            svg.write(fig, 0, low, f"{index + 1}", fontweight="bold", color=svg.series(place_of(study, row.name)))
+            svg.write(fig, 24, low, svg.cut(row.name, svg.WIDTH - 24))
     return svg.finish(fig, name, f"{y.heading} against {x.heading}")
 
 

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import re
+
+from gecko_jax import reports
+from gecko_jax.reports import Column, Curve, Histogram, Row, Study, read_record, write_html, write_record
+from gecko_jax.types import Estimate
+
+
+class Page(html.parser.HTMLParser):
+    """Collects tags, attributes and text, and notices a tag that is closed out of turn."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_whole_and_asks_for_nothing(page):
+    parsed = Page(page)
+    names = [value for key, value in parsed.attributes if key == "id"]
+    assert len(names) == len(set(names))
+    assert {"table", "plot-tradeoff", "plot-roc", "plot-histograms", "plot-losses", "record"} <= set(names)
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    assert not re.search(r"(?i)https?:|//\w|@import|url\((?!#)", re.sub(r"<title>.*?</title>", "", page))
+    assert all(value.startswith("#") for key, value in parsed.attributes if key in ("href", "src", "xlink:href"))
+    assert dict(parsed.attributes)["lang"] == "en" and "width=device-width" in page
+    assert "default-src 'none'" in page and "prefers-color-scheme: dark" in page and "tabular-nums" in page
+
+
+def test_notes_come_first_then_figures_then_plots_then_the_record(page):
+    places = [
+        page.index(mark) for mark in ('class="notes"', 'class="tiles"', 'id="table"', 'id="plot-t', 'id="record"')
+    ]
+    assert places == sorted(places)
+
+
+def test_every_figure_stands_in_the_table_with_its_kind(study, page):
+    table = page[page.index('<table id="table"') : page.index("</table>")]
+    lines = {re.sub("<.*?>", "", line): line for line in table.splitlines()}
+    for row in study.rows:
+        line = next(line for text, line in lines.items() if row.name in text)
+        cells = re.findall(r"<td.*?</td>", line)
+        assert len(cells) == len(study.columns)
+        for column, cell in zip(study.columns, cells, strict=True):
+            if (figure := row.figures.get(column.key)) is None:
+                assert "–" in cell and 'title="no figure' in cell
+                continue
+            assert f"<b>{figure.value:,.{column.digits}f}</b>" in cell
+            assert f'title="{figure.kind}: ' in cell
+            if figure.low is not None:
+                assert f"± {(figure.high - figure.low) / 2:.{column.digits}f}" in cell and "n = 5" in cell
+        if row.published:
+            assert f"[{row.published['attack']:.2f}]" in line
+
+
+HOSTILE = "<script>alert('1')</script>\"&'<img src=x onerror=y>"
+
+
+def test_all_text_is_escaped():
+    study = Study(
+        title=HOSTILE,
+        summary=HOSTILE,
+        rows=(Row(HOSTILE, {"a": Estimate(1.0, unit=HOSTILE)}, HOSTILE, HOSTILE), Row("b", {})),
+        columns=(Column("a", HOSTILE, HOSTILE, 2, "high"), Column("b", "B", "", 1, "low")),
+        rocs=(Curve(HOSTILE, [0.1, 1], [0.2, 1]),),
+        histograms=(Histogram(HOSTILE, [0, 1], [1], [1]),),
+        losses=(Curve(HOSTILE, [0, 1], [1, 0]),),
+        record={HOSTILE: {"key": HOSTILE}, "text": HOSTILE},
+        notes=(HOSTILE,),
+        tradeoff=("a", "a", "a"),
+    )
+    text = reports.html(study)
+    parsed = Page(text)
+    assert not {"script", "img"} & set(parsed.tags)
+    assert not any(key.startswith("on") for key, _ in parsed.attributes)
+    assert "".join(parsed.text).count("<script>alert('1')</script>") >= 8
+
+
+def test_a_study_of_one_figure_makes_a_page_without_plots():
+    text = reports.html(Study("t", "", (Row("a", {"x": Estimate(1.0)}),), (Column("x", "X"),)))
+    parsed = Page(text)
+    assert "svg" not in parsed.tags and "Plots" not in parsed.text
+    assert not any(value == "record" for key, value in parsed.attributes if key == "id")
+
+
+def test_mixed_kinds_are_marked_in_their_cells():
+    rows = (Row("a", {"x": Estimate(1.0)}), Row("b", {"x": Estimate(2.0, kind="modelled")}))
+    text = reports.html(Study("t", "", rows, (Column("x", "X", better="high"),)))
+    assert '<b>1.00</b> <abbr title="measured">m</abbr>' in text
+    assert '<td class="best" title="modelled: 2"><b>2.00</b> <abbr title="modelled">e</abbr>' in text
+
+
+def test_a_page_can_be_made_from_the_record_alone(tmp_path, study):
+    written = write_record(tmp_path, dataclasses.replace(study, histograms=(), losses=()))
+    path = write_html(tmp_path / "report.html", written)
+    assert path.read_text() == reports.html(read_record(tmp_path))
+
+
+def test_rows_that_the_plot_leaves_out_are_named(study):
+    rows = (*study.rows[:1], study.rows[1]._replace(figures={}))
+    text = reports.html(dataclasses.replace(study, rows=rows, rocs=(), histograms=(), losses=()))
+    assert "Not shown, for want of a figure: BinaryConnect." in text
+    assert "plot-roc" not in text

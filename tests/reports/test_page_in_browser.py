@@ -1,0 +1,95 @@
+"""The page as a browser lays it out, on a phone and on a desk, by light and by dark."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import numpy as np
+
+MEASURE = """
+const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
+window.onload = () => {
+  const found = {};
+  for (const frame of document.querySelectorAll("iframe")) {
+    const inner = frame.contentDocument, root = inner.documentElement, scroll = inner.querySelector(".scroll");
+    const report = { page: [root.scrollWidth, frame.clientWidth],
+      rows: inner.querySelectorAll("#table tbody tr").length,
+      table: [scroll.scrollWidth, scroll.clientWidth], plots: {}, labels: [],
+      requests: frame.contentWindow.performance.getEntriesByType("resource").length };
+    scroll.scrollLeft = 200;
+    report.name = box(inner.querySelector("#table tbody tr:nth-child(2) th"));
+    for (const svg of inner.querySelectorAll("figure svg")) {
+      const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+      const texts = [...svg.querySelectorAll("text")];
+      report.plots[svg.closest("section").id] = { box: box(svg), texts: texts.map(box),
+        marks: svg.querySelectorAll("path").length,
+        size: Math.min(...texts.map(t => scale * parseFloat(inner.defaultView.getComputedStyle(t).fontSize))) };
+    }
+    for (const text of inner.querySelectorAll("#plot-tradeoff text"))
+      report.labels.push([text.textContent.trim(), box(text)]);
+    found[frame.id] = report;
+  }
+  document.body.innerHTML = "<pre id=found></pre>";
+  document.getElementById("found").textContent = JSON.stringify(found);
+};
+"""
+
+
+def overlapping(a, b, slack=1.0):
+    return min(a[2], b[2]) - max(a[0], b[0]) > slack and min(a[3], b[3]) - max(a[1], b[1]) > slack
+
+
+def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
+    frames = "".join(
+        f'<iframe id="{name}" srcdoc="{html.escape(page)}" style="border:0;width:{width}px;height:900px"></iframe>'
+        for name, width in (("phone", 390), ("desk", 1280))
+    )
+    path = tmp_path / "frames.html"
+    path.write_text(f'<!DOCTYPE html><meta charset="utf-8"><body>{frames}<script>{MEASURE}</script>', encoding="utf-8")
+    dom = browser(path, "--dump-dom", "--window-size=1700,1000")
+    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
+    groups = len({row.group for row in study.rows})
+    for name, width in (("phone", 390), ("desk", 1280)):
+        report = found[name]
+        assert report["page"] == [width, width], "the page scrolls sideways"
+        assert report["requests"] == 0
+        assert report["rows"] == len(study.rows) + groups
+        assert set(report["plots"]) == {"plot-tradeoff", "plot-roc", "plot-histograms", "plot-losses"}
+        for plot, drawn in report["plots"].items():
+            left, top, right, bottom = drawn["box"]
+            assert 0 <= left and right <= width and right - left >= 350 and bottom - top >= 200, plot
+            assert drawn["marks"] > 10, plot
+            assert drawn["size"] >= 9, f"text of {plot} is too small to read"
+            assert all(left - 1 <= text[0] and text[2] <= right + 1 for text in drawn["texts"]), plot
+        names = [label for label in report["labels"] if label[0] in {row.name for row in study.rows}]
+        assert len(names) == len(study.rows)
+        for i, (label, box) in enumerate(names):
+            assert not [other for other, place in names[:i] if overlapping(box, place)], label
+    scrolled, room = found["phone"]["table"]
+    assert scrolled > room, "on a phone the table scrolls in its own frame"
+    assert 0 <= found["phone"]["name"][0] <= 30, "the row's name stays while the figures scroll"
+
+
+def test_it_is_light_by_day_and_dark_by_night(page, browser, tmp_path):
+    from matplotlib.image import imread
+
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    pictures = []
+    for scheme in (1, 0):
+        picture = tmp_path / f"{scheme}.png"
+        browser(
+            path,
+            f"--blink-settings=preferredColorScheme={scheme}",
+            "--window-size=1280,2000",
+            f"--screenshot={picture}",
+        )
+        pictures.append(imread(picture)[..., :3])
+    light, dark = pictures
+    assert light.shape == dark.shape == (2000, 1280, 3)
+    assert np.median(light) == 1 and np.median(dark) < 0.2
+    colours = [(picture[1300:] * 15).astype(int) @ [1, 16, 256] for picture in pictures]
+    assert all(len(np.unique(picture)) > 40 for picture in colours)  # the plots
+    assert (light.min(axis=2) < 0.3).mean() > 0.01 and (dark.max(axis=2) > 0.7).mean() > 0.01  # text, on either
