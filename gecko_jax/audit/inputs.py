@@ -9,6 +9,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.attacks import ATTACKS, Attack
 from gecko_jax.metrics.calibration import as_probabilities
+from gecko_jax.metrics.roc import as_member
 from gecko_jax.types import Array
 
 OUTPUTS = ("logits", "probabilities")
@@ -56,10 +57,7 @@ def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
 
 def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
     """member as bool of `shape`, with two members and two non-members or more in each row, or a ValueError."""
-    member = checks.shape("member", np.asarray(member), shape)
-    if member.dtype != bool and not np.isin(member, (0, 1)).all():
-        raise ValueError(f"member has dtype {member.dtype} and values other than 0 and 1; expected a bool per record.")
-    member = member.astype(bool)
+    member = as_member(checks.shape("member", np.asarray(member), shape))
     for i, row in enumerate(np.atleast_2d(member)):
         if min(row.sum(), (~row).sum()) < 2:
             raise ValueError(

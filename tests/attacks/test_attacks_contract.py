@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from gecko_jax.attacks import ATTACKS, SIGNALS, Attack
 from gecko_jax.types import Signals
@@ -34,9 +33,9 @@ def draw(rng, attack, member, leak):
 
 
 def auc(scores, member):
-    """By SciPy's Mann-Whitney count, ties half."""
-    u = stats.mannwhitneyu(scores[member], scores[~member], method="asymptotic").statistic
-    return u / (member.sum() * (~member).sum())
+    """By counting every pair, ties half."""
+    gap = scores[member][:, None] - scores[~member]
+    return (gap > 0).mean() + (gap == 0).mean() / 2
 
 
 @EVERY
@@ -75,7 +74,7 @@ def test_its_arguments_are_left_alone(name):
 @EVERY
 @pytest.mark.parametrize("design", [coins, balanced])
 def test_it_learns_nothing_where_there_is_nothing(name, design):
-    rng, attack, repeats = np.random.default_rng(3), ATTACKS[name](), 300
+    rng, attack, repeats = np.random.default_rng(3), ATTACKS[name](), 200
     aucs = []
     for _ in range(repeats):
         member = design(rng, SHADOWS + 1, 60)

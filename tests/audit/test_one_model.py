@@ -35,11 +35,11 @@ def test_each_half_is_judged_by_the_other_halfs_threshold():
 
 def test_split_halves_find_nothing_in_nothing_and_a_leak_in_a_leak():
     found = {name: [] for name in attacks.ATTACKS}
-    for seed in range(100):
+    for seed in range(64):
         for name, row in audit.audit_model(*outputs(seed, n=80)).rows.items():
             found[name].append(row["attack_accuracy"].value)
     for name, values in found.items():
-        assert abs(np.mean(values) - 0.5) < 4 * np.std(values, ddof=1) / 10, name
+        assert abs(np.mean(values) - 0.5) < 4 * np.std(values, ddof=1) / 8, name
     for name, row in audit.audit_model(*outputs(1, n=1000, leak=3.0)).rows.items():
         assert row["attack_accuracy"].low > 0.5 and row["auc"].low > 0.55, name
 
