@@ -93,7 +93,7 @@ class Study:
       tradeoff: keys of the columns on the x axis, on the y axis and (or None) in the marker's area, or None: no plot.
 
     Raises:
-      ValueError: for two rows or columns of one name, a figure without a column, a figure whose unit is not its
+      ValueError: for two rows, columns or histograms of one name, a figure without a column, a figure whose unit is not its
         column's, an unknown kind, half an interval, or curves of uneven length.
     """
 
@@ -113,6 +113,7 @@ class Study:
         checks.not_empty("columns", self.columns)
         _unique("rows", [row.name for row in self.rows])
         _unique("columns", [column.key for column in self.columns])
+        _unique("histograms", [histogram.name for histogram in self.histograms])
         columns = {column.key: column for column in self.columns}
         for column in self.columns:
             checks.one_of(f"columns[{column.key!r}].better", column.better, ("high", "low", None))

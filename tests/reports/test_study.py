@@ -20,6 +20,7 @@ def build(*rows, columns=COLUMNS, **kwargs):
         ((Row("a", {}), Row("a", {})), {}, "rows hold 'a' more than once"),
         ((), {"columns": (*COLUMNS, Column("acc", "x"))}, "columns hold 'acc' more than once"),
         ((), {"columns": ()}, "columns is empty"),
+        ((), {"histograms": 2 * (Histogram("a", [0, 1], [1], [1]),)}, "histograms hold 'a' more than once"),
         ((), {"columns": (Column("a", "A", better="hgih"),)}, "Did you mean 'high'"),
         ((Row("a", {"accu": Estimate(1.0)}),), {}, "figure of row 'a'='accu' is not known. Did you mean 'acc'"),
         ((Row("a", {}, published={"ac": 1.0}),), {}, "published figure of row 'a'='ac'"),
