@@ -17,7 +17,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 def environment() -> dict[str, Any]:
     """What is needed to understand a figure later, as plain JSON.
 
-    The devices are JAX's own if the process has loaded JAX, else None: a table read back from disk needs no accelerator.
+    The devices are JAX's own if the process has loaded JAX, else None: a table read from disk needs no accelerator.
 
     Returns:
       versions {package: version or None}, device {platform, kind, count} or None, cpu {model, cores}, system,

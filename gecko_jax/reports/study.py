@@ -93,8 +93,8 @@ class Study:
       tradeoff: keys of the columns on the x axis, on the y axis and (or None) in the marker's area, or None: no plot.
 
     Raises:
-      ValueError: for two rows, columns or histograms of one name, a figure without a column, a figure whose unit is not its
-        column's, an unknown kind, half an interval, or curves of uneven length.
+      ValueError: for two rows, columns or histograms of one name, a figure without a column, a figure whose unit is not
+        its column's, an unknown kind, half an interval, or curves of uneven length.
     """
 
     title: str
