@@ -53,7 +53,7 @@ def _read_text(path: Path) -> np.ndarray:
 
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if not {"features", "labels"} <= set(arrays.files):
                 raise ValueError(f"holds {sorted(arrays.files)}; expected the arrays 'features' and 'labels'")
             x, y = arrays["features"], arrays["labels"]

@@ -38,8 +38,7 @@ def coins(ids: np.ndarray, models: int, seed: int, rate: float = 0.5) -> np.ndar
     checks.at_least("models", models, 1)
     checks.between("rate", rate, 0, 1)
     # The hash's upper 53 bits are a uniform float in [0, 1), as a random number generator makes one.
-    uniform = [(hashes(ids, seed, "coins", i) >> np.uint64(11)) * 2.0**-53 for i in range(models)]
-    return np.stack(uniform) < rate
+    return np.stack([(hashes(ids, seed, "coins", i) >> np.uint64(11)) * 2.0**-53 < rate for i in range(models)])
 
 
 def balanced(ids: np.ndarray, models: int, seed: int) -> np.ndarray:

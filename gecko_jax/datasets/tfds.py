@@ -46,7 +46,7 @@ def _columns(builder: Any) -> tuple[str, str]:
         return keys
     inputs = [key for key in _INPUTS if key in known]
     if not inputs or "label" not in known:
-        raise ValueError(f"tfds:{builder.name} has features {known}; expected {' or '.join(_INPUTS)}, and label.")
+        raise ValueError(f"tfds:{builder.name} has features {sorted(known)}; expected image or features, and label.")
     return inputs[0], "label"
 
 
