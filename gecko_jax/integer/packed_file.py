@@ -1,0 +1,180 @@
+"""A packed model as one file, and what every byte of it is for. All numbers are little-endian.
+
+  0   8 bytes   magic "GECKOPAK"
+  8   uint32    version, 1
+  12  uint32    length of the header in bytes, a multiple of 4
+  16  uint32    CRC32 of the header
+  20  header    JSON, UTF-8, filled up with spaces:
+                {"payload": bytes, "crc32": of the payload, "tensors": [{"path": [...], "shape": [...], "bits": k,
+                 "at": offset in the payload, and either "type": "<f4" (raw), or
+                 "grid": [offset, step], "scale_shape": [...], "scale_at": offset}]}
+  ..  payload   raw arrays in C order, codes as `packing.pack_bits` lays them, float32 scales; each starts at a
+                multiple of 4 bytes, the bytes between are 0
+
+The value of a code is (grid offset + grid step * level) * scale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor, unpack
+
+MAGIC = b"GECKOPAK"
+VERSION = 1
+_PREAMBLE = struct.Struct("<8sIII")
+
+
+class StoredBytes(NamedTuple):
+    """What a packed file consists of; `total` is its size on disk to the byte.
+
+    Attributes:
+      code_bits: bits of all codes, without padding.
+      padding_bits: what fills codes and raw arrays up to whole aligned words.
+      scale_bytes: the codes' float32 scales.
+      raw_bytes: everything stored unquantised.
+      header_bytes: preamble and header.
+    """
+
+    code_bits: int
+    padding_bits: int
+    scale_bytes: int
+    raw_bytes: int
+    header_bytes: int
+
+    @property
+    def payload(self) -> int:
+        """Bytes without the header: what a device must hold."""
+        return (self.code_bits + self.padding_bits) // 8 + self.scale_bytes + self.raw_bytes
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole file."""
+        return self.payload + self.header_bytes
+
+
+def encode(packed: PackedModel) -> bytes:
+    """The file's bytes."""
+    header, payload = _encode(packed)
+    return header + payload
+
+
+def stored_bytes(packed: PackedModel) -> StoredBytes:
+    """Counts a packed model by what its bytes are for; nothing is written."""
+    header, payload = _encode(packed)
+    coded = [tensor for tensor in packed.tensors if tensor.scale is not None]
+    code_bits = sum(tensor.size * tensor.bits for tensor in coded)
+    scales = sum(tensor.scale.nbytes for tensor in coded)
+    raw = sum(tensor.data.nbytes for tensor in packed.tensors if tensor.scale is None)
+    filled = sum(
+        8 * (_aligned(tensor.data.nbytes) - tensor.data.nbytes)
+        + (8 * tensor.data.nbytes - tensor.size * tensor.bits if tensor.scale is not None else 0)
+        for tensor in packed.tensors
+    )
+    del payload
+    return StoredBytes(code_bits, filled, scales, raw, len(header))
+
+
+def write(path: str | os.PathLike, packed: PackedModel) -> StoredBytes:
+    """Writes a packed model; another process sees the old file or the whole new one.
+
+    Args:
+      path: the file; its folder exists.
+      packed: from `pack`.
+
+    Returns:
+      What the file's bytes are for.
+    """
+    path, content = Path(path), encode(packed)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    return stored_bytes(packed)
+
+
+def read(path: str | os.PathLike) -> dict[str, Any]:
+    """The variables stored in a file, w_hat in the place of each quantised weight; see `packing.unpack`.
+
+    Raises:
+      ValueError: another kind of file, another version, a truncated or damaged one.
+    """
+    return unpack(read_packed(path))
+
+
+def read_packed(path: str | os.PathLike) -> PackedModel:
+    """The `PackedModel` stored in a file; raises as `read` does."""
+    content = Path(path).read_bytes()
+    if len(content) < _PREAMBLE.size or content[:8] != MAGIC:
+        raise ValueError(f"{path} is no packed model: it does not begin with {MAGIC.decode()!r}.")
+    _, version, length, crc = _PREAMBLE.unpack_from(content)
+    if version != VERSION:
+        raise ValueError(f"{path} has version {version}; this library reads version {VERSION}. Pack the model anew.")
+    header, payload = content[_PREAMBLE.size : _PREAMBLE.size + length], content[_PREAMBLE.size + length :]
+    if len(header) < length:
+        raise ValueError(f"{path} is truncated: {len(header)} of the header's {length} bytes are there.")
+    if zlib.crc32(header) != crc:
+        raise ValueError(f"{path} is damaged: its header does not match its checksum. Write it anew.")
+    fields = json.loads(header)
+    if len(payload) != fields["payload"]:
+        raise ValueError(f"{path} is truncated or has grown: payload {len(payload)} of {fields['payload']} bytes.")
+    if zlib.crc32(payload) != fields["crc32"]:
+        raise ValueError(f"{path} is damaged: its payload does not match its checksum. Write it anew.")
+    return PackedModel(tuple(_tensor(entry, payload) for entry in fields["tensors"]))
+
+
+def _tensor(entry: dict[str, Any], payload: bytes) -> PackedTensor:
+    path, shape, bits = tuple(entry["path"]), tuple(entry["shape"]), entry["bits"]
+    size = int(np.prod(shape, dtype=np.int64))
+    if "type" in entry:
+        stored = np.dtype(entry["type"])
+        data = np.frombuffer(payload, stored, size, entry["at"]).reshape(shape)
+        return PackedTensor(path, shape, bits, None, None, data.astype(stored.newbyteorder("=")), None)
+    codes = np.frombuffer(payload, np.uint8, -(-size * bits // 8), entry["at"]).copy()
+    scale_shape = tuple(entry["scale_shape"])
+    scale = np.frombuffer(payload, "<f4", int(np.prod(scale_shape, dtype=np.int64)), entry["scale_at"])
+    return PackedTensor(path, shape, bits, *entry["grid"], codes, scale.astype(np.float32).reshape(scale_shape))
+
+
+def _aligned(length: int) -> int:
+    return -(-length // ALIGNMENT) * ALIGNMENT
+
+
+def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
+    payload, entries = bytearray(), []
+
+    def append(array: np.ndarray) -> int:
+        at = len(payload)
+        payload.extend(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes())
+        payload.extend(bytes(_aligned(len(payload)) - len(payload)))
+        return at
+
+    for tensor in packed.tensors:
+        entry = {"path": tensor.path, "shape": tensor.shape, "bits": tensor.bits, "at": append(tensor.data)}
+        if tensor.scale is None:
+            entry["type"] = tensor.data.dtype.newbyteorder("<").str
+        else:
+            entry["grid"] = (tensor.offset, tensor.step)
+            entry["scale_shape"], entry["scale_at"] = tensor.scale.shape, append(tensor.scale)
+        entries.append(entry)
+    payload = bytes(payload)
+    fields = {"payload": len(payload), "crc32": zlib.crc32(payload), "tensors": entries}
+    header = json.dumps(fields, separators=(",", ":")).encode()
+    header += b" " * (-(_PREAMBLE.size + len(header)) % ALIGNMENT)
+    return _PREAMBLE.pack(MAGIC, VERSION, len(header), zlib.crc32(header)) + header, payload

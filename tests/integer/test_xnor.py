@@ -1,0 +1,134 @@
+"""Packed products against integer and float64 products of signs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from gecko_jax import integer, models, quantizers
+
+
+def signs(x):
+    return np.where(x >= 0, 1, -1)
+
+
+def test_ten_thousand_random_inputs_dense():
+    random = np.random.default_rng(0)
+    shapes = [(1, 1, 1), (3, 31, 5), (500, 32, 7), (500, 33, 129), (2000, 45, 16), (2000, 100, 200), (1000, 257, 20)]
+    shapes += [(3996, 64, 130), (7, 3000, 30), (4, 1024, 300)]
+    assert sum(rows for rows, _, _ in shapes) >= 10_000
+    for rows, n, out in shapes:
+        x, w = random.standard_normal((rows, n)).astype(np.float32), random.standard_normal((n, out)).astype(np.float32)
+        x.flat[:: max(n // 3, 1)] = 0.0
+        x.flat[1 :: max(n, 2)] = -0.0
+        expected = signs(x).astype(np.float64) @ signs(w).astype(np.float64)
+        a = integer.pack_signs(x)
+        by_rows = jax.jit(integer.xnor_matmul, static_argnums=2)(a, integer.pack_signs(w.T), n)
+        by_columns = jax.jit(integer.xnor_matmul_transposed, static_argnums=2)(a, integer.pack_kernel(w), n)
+        assert by_rows.dtype == by_columns.dtype == jnp.int32
+        np.testing.assert_array_equal(by_rows, expected)
+        np.testing.assert_array_equal(by_columns, expected)
+
+
+def test_bits_past_the_end_count_nothing():
+    random = np.random.default_rng(1)
+    x, w = random.standard_normal((9, 37)), random.standard_normal((37, 300))
+    a, rows = np.array(integer.pack_signs(x)), np.array(integer.pack_signs(w.T))
+    a[:, -1] |= np.uint32(0xFFFFFF00)
+    rows[::2, -1] |= np.uint32(0xABCDEF00)
+    np.testing.assert_array_equal(integer.xnor_matmul(a, rows, 37), signs(x) @ signs(w))
+
+
+def test_pack_signs_is_little_endian_and_zero_is_plus_one():
+    x = np.random.default_rng(2).standard_normal((3, 2, 70)).astype(np.float32)
+    x[..., 3], x[..., 4] = 0.0, -0.0
+    packed = np.asarray(integer.pack_signs(x))
+    assert packed.dtype == np.uint32 and packed.shape == (3, 2, 3)
+    for element in range(70):
+        bit = packed[..., element // 32] >> (element % 32) & 1
+        np.testing.assert_array_equal(bit, x[..., element] >= 0)
+    assert not (packed[..., 2] >> 6).any()
+
+
+CONVOLUTIONS = [
+    # channels, out, kernel, strides, padding, dilation
+    (64, 8, (3, 3), (1, 1), "SAME", (1, 1)),
+    (5, 3, (3, 2), (2, 1), "SAME", (1, 1)),
+    (40, 130, (3, 3), (2, 2), "VALID", (1, 1)),
+    (33, 4, (5, 3), (1, 2), ((2, 0), (1, 3)), (1, 1)),
+    (16, 6, (3, 3), (1, 1), "SAME", (2, 2)),
+    (300, 5, (3, 3), (2, 2), "SAME", (1, 1)),
+    (64, 7, (1, 1), (2, 2), "SAME", (1, 1)),
+]
+
+
+@pytest.mark.parametrize("channels, out, size, strides, padding, dilation", CONVOLUTIONS)
+def test_conv_equals_the_integer_convolution_with_a_border_of_ones(channels, out, size, strides, padding, dilation):
+    random = np.random.default_rng(channels)
+    x = random.standard_normal((4, 9, 8, channels)).astype(np.float32)
+    w = random.standard_normal((*size, channels, out)).astype(np.float32)
+    words, kernel = integer.pack_signs(x), integer.pack_kernel(w)
+    conv = jax.jit(lambda a, k: integer.xnor_conv(a, k, channels, strides, padding, dilation))
+    spans = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
+    pads = padding
+    if isinstance(padding, str):
+        pads = lax.padtype_to_pads((9, 8), spans, strides, padding)
+    full = np.pad(signs(x), ((0, 0), *pads, (0, 0)), constant_values=1)
+    height = (full.shape[1] - spans[0]) // strides[0] + 1
+    width = (full.shape[2] - spans[1]) // strides[1] + 1
+    expected = np.zeros((4, height, width, out), np.int64)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            rows = slice(i * dilation[0], i * dilation[0] + (height - 1) * strides[0] + 1, strides[0])
+            columns = slice(j * dilation[1], j * dilation[1] + (width - 1) * strides[1] + 1, strides[1])
+            expected += full[:, rows, columns] @ signs(w[i, j])
+    np.testing.assert_array_equal(conv(words, kernel), expected)
+
+
+@pytest.mark.parametrize("name, x_shape", [("mlp", (16, 6, 7, 1)), ("lenet", (6, 12, 11, 1))])
+def test_binary_layers_equal_the_fake_quantised_model(name, x_shape):
+    """Every quantised layer of a model, fed with what it saw, gives what it gave, but for the rounding of the scale."""
+    import flax.linen as nn
+
+    options = dict(order="xnor", hidden=(33, 20)) if name == "mlp" else dict(order="xnor", channels=(8, 34), hidden=20)
+    rules = [(".*", quantizers.xnor(), quantizers.xnor_input())]
+    model = models.quantized(models.create(name, 10, **options), rules, float_layers=())
+    x = jax.random.normal(jax.random.key(0), x_shape)
+    variables = jax.jit(model.init)(jax.random.key(1), x)
+    seen = []
+
+    def watch(next_fun, args, kwargs, context):
+        y = next_fun(*args, **kwargs)
+        if isinstance(context.module, (nn.Dense, nn.Conv)):
+            seen.append((context.module.path, context.module, args[0], y))
+        return y
+
+    with nn.intercept_methods(watch):
+        model.apply(variables, x)
+    assert len(seen) == len(models.trace(model, variables, x))
+    for path, module, inputs, outputs in seen:
+        layer = variables["params"]
+        for part in path:
+            layer = layer[part]
+        codes = rules[0][1].codes((), layer["kernel"])
+        if isinstance(module, nn.Conv):
+            y = jax.jit(integer.binary_conv, static_argnames="padding")(
+                inputs, codes.values, codes.scale, layer["bias"], padding=module.padding
+            )
+        else:
+            y = jax.jit(integer.binary_dense)(inputs, codes.values, codes.scale, layer["bias"])
+        # The float path sums n rounded terms +-alpha, the packed one multiplies an exact integer once.
+        np.testing.assert_allclose(y, outputs, rtol=1e-5, atol=1e-5 * float(jnp.abs(outputs).max()))
+
+
+def test_errors_name_the_argument():
+    a, w = jnp.zeros((2, 2), jnp.uint32), jnp.zeros((3, 2), jnp.uint32)
+    with pytest.raises(ValueError, match="w_words"):
+        integer.xnor_matmul(a, w, 65)
+    with pytest.raises(ValueError, match="a_words"):
+        integer.xnor_matmul_transposed(a[:, :1], w.T, 64)
+    with pytest.raises(ValueError, match="smaller than the dilated kernel"):
+        integer.xnor_conv(jnp.zeros((1, 2, 2, 1), jnp.uint32), jnp.zeros((3, 3, 1, 4), jnp.uint32), 32, padding="VALID")
+    with pytest.raises(ValueError, match="scale"):
+        integer.binary_dense(jnp.ones((1, 4)), jnp.ones((4, 3)), jnp.ones((4, 1)))
