@@ -1,4 +1,7 @@
-"""Per-example losses: (logits [classes], example) -> scalar. A new loss: one function and one line in LOSSES."""
+"""Per-example losses: (logits [classes], example) -> scalar. A new loss: one function and one line in LOSSES.
+
+The same arguments give the same object (functools.cache), so that fits with equal losses share a compiled program.
+"""
 
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy

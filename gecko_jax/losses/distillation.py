@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -10,6 +12,7 @@ from gecko_jax.losses.cross_entropy import label_cross_entropy
 from gecko_jax.types import Loss
 
 
+@functools.cache
 def symmetric_cross_entropy() -> Loss:
     """-sum_k t_k log s_k - sum_k s_k log t_k for posteriors t (teacher) and s (student): no labels, no temperature.
 
@@ -24,6 +27,7 @@ def symmetric_cross_entropy() -> Loss:
     return Loss("symmetric_cross_entropy", True, apply)
 
 
+@functools.cache
 def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
     """weight * T^2 * KL(t_T || s_T) + (1 - weight) * (-log s_y), posteriors at temperature T (Hinton et al. 2015).
 
@@ -43,6 +47,7 @@ def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
     return Loss("kullback_leibler", True, apply)
 
 
+@functools.cache
 def hard_labels() -> Loss:
     """-log s_k at the teacher's arg-max k: what Gecko's published code does."""
 

@@ -10,12 +10,15 @@ import contextlib
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gecko_jax.types import Array
 
 Convolution = Callable[..., Array]
+
+CACHED_ROWS = 800  # windows worked on at a time: 28x28 images one by one, 8x8 ones by the dozen
 
 
 def patches(x: Array, size: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
@@ -53,8 +56,21 @@ def as_matmul(
     pads = explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation)
     if any(low or high for low, high in pads):
         lhs = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
-    windows = patches(lhs, rhs.shape[:2], tuple(window_strides), dilation)
-    return jnp.matmul(windows, rhs.reshape(-1, rhs.shape[-1]), precision=options.get("precision"))
+    flat = rhs.reshape(-1, rhs.shape[-1])
+
+    def convolve(images):
+        windows = patches(images, rhs.shape[:2], tuple(window_strides), dilation)
+        product = jnp.matmul(windows.reshape(-1, len(flat)), flat, precision=options.get("precision"))
+        return product.reshape(*windows.shape[:-1], -1)
+
+    # A few images at a time, their windows made again for the gradient: they stay in the cache, twice as fast on CPU.
+    group = _divisor(len(lhs), at_most=max(1, CACHED_ROWS // (lhs.shape[1] * lhs.shape[2])))
+    out = lax.map(jax.checkpoint(convolve), lhs.reshape(-1, group, *lhs.shape[1:]))
+    return out.reshape(len(lhs), *out.shape[2:])
+
+
+def _divisor(n: int, at_most: int) -> int:
+    return max(d for d in range(1, min(n, at_most) + 1) if n % d == 0)
 
 
 def padded_with_ones(inner: Convolution) -> Convolution:

@@ -24,7 +24,7 @@ from gecko_jax.training.groups import Groups
 from gecko_jax.training.optimizers import SCHEDULES, rate, transition_at
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.program import epoch_program
-from gecko_jax.training.step import PER_MODEL, Data, Epoch, State, make_step
+from gecko_jax.training.step import Data, Epoch, State, make_step
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Loss, Model, Variables
 
@@ -120,15 +120,20 @@ def fit_ensemble(
         with runtime.progress(epochs - done, label) as bar:
             for epoch in range(done, epochs):
                 work = _work(member, batch_size, seed, names, epoch, rate(schedule, epoch, epochs), transition)
-                for number, rows in enumerate(groups.rows):
-                    part = work._replace(**{f: groups.place(getattr(work, f)[rows]) for f in PER_MODEL})
-                    shared = device._replace(teacher=groups.place(device.teacher[rows])) if own_teacher else device
-                    before = placed[number]
-                    placed[number], metrics = run_epoch(before, shared, part)
+                parts = [
+                    (groups.place(work.row(rows)), device._replace(teacher=groups.place(device.teacher[rows])))
+                    if own_teacher
+                    else (groups.place(work.row(rows)), device)
+                    for rows in groups.rows
+                ]
+                before = placed
+                results = [run_epoch(state, shared, part) for state, (part, shared) in zip(before, parts, strict=True)]
+                placed = [state for state, _ in results]
+                for rows, start, (part, shared), (_, metrics) in zip(groups.rows, before, parts, results, strict=True):
                     losses, correct, count = (np.asarray(column) for column in metrics)
                     if (where := not_finite(losses)) is not None:
                         step = make_step(model, gradients, optimizer, skips)
-                        raise locate(model, step, before, shared, part, where, losses, names[rows[where[0]]], epoch)
+                        raise locate(model, step, start, shared, part, where, losses, names[rows[where[0]]], epoch)
                     total = np.maximum(count.sum(1), 1)
                     history[0, epoch, rows] = (losses * count).sum(1) / total
                     history[1, epoch, rows] = correct.sum(1) / total
@@ -185,23 +190,37 @@ def _check(data, member, loss, gradients, epochs, batch_size, teacher, schedule,
 
 def _start(model, optimizer, x, seed, names, init) -> State:
     """States [m] before the first epoch."""
-    roots = [keys.stream(seed, "init", name) for name in names]
     if init is None:
-        create = jax.jit(model.init)
-        fresh = [create(root, x) for root in roots]
-        init = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *fresh)
+        root = keys.stream(seed, "init")
+        init = jax.tree.map(np.asarray, _initialiser(model)(root, np.array(names, np.uint32), x))
     else:
         for leaf in jax.tree.leaves(init):
             checks.shape("init (each leaf)", leaf, (len(names), *np.shape(leaf)[1:]))
         init = jax.tree.map(np.asarray, init)
-    return State(init, jax.tree.map(np.asarray, jax.vmap(optimizer.init)(init["params"])))
+    return State(init, jax.tree.map(np.asarray, _optimizer_start(optimizer)(init["params"])))
+
+
+@functools.lru_cache(maxsize=64)
+def _initialiser(model: Model):
+    """(root key, names [m], x) -> variables [m]; one at a time, so that a model's bits do not depend on its company."""
+    return jax.jit(lambda root, names, x: jax.lax.map(lambda name: model.init(jax.random.fold_in(root, name), x), names))
+
+
+@functools.lru_cache(maxsize=64)
+def _optimizer_start(optimizer: optax.GradientTransformation):
+    return jax.jit(jax.vmap(optimizer.init))
+
+
+@jax.jit
+def _model_keys(root: Array, names: Array) -> Array:
+    """One key a model, as its data, uint32 [m, words]: host arrays are cheap to cut up."""
+    return jax.vmap(lambda name: jax.random.key_data(jax.random.fold_in(root, name)))(names)
 
 
 def _work(member, batch_size, seed, names, epoch, factor, transition) -> Epoch:
     """One epoch's rows, keys and schedules for all models."""
     order = batches(member, batch_size, seed, epoch, models=names)
-    root = keys.stream(seed, "steps", epoch)
-    model_keys = jax.vmap(lambda name: jax.random.fold_in(root, name))(np.array(names, np.uint32))
+    model_keys = np.asarray(_model_keys(keys.stream(seed, "steps", epoch), np.array(names, np.uint32)))
     r = np.float32(transition_at(transition, epoch))
     return Epoch(order.indices, order.weight, model_keys, np.float32(factor), r)
 

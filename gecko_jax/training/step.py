@@ -27,7 +27,7 @@ class Epoch(NamedTuple):
     Attributes:
       indices: int32 [steps, b], rows of the data.
       weight: float32 [steps, b].
-      key: the model's key in this epoch; step s draws from fold_in(key, s).
+      key: data (uint32 words) of the model's key in this epoch; step s draws from fold_in(key, s).
       rate: factor on the learning rate in this epoch.
       transition: r of the activations' transition in this epoch.
     """
@@ -38,8 +38,8 @@ class Epoch(NamedTuple):
     rate: Array
     transition: Array
 
-    def row(self, model: int) -> Epoch:
-        """The work of one of several models."""
+    def row(self, model: Array | int) -> Epoch:
+        """The work of one of several models, or of some of them."""
         return self._replace(**{name: getattr(self, name)[model] for name in PER_MODEL})
 
 
@@ -71,7 +71,7 @@ def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransfor
         rows = epoch.indices[number]
         teacher = None if data.teacher is None else data.teacher[rows]
         batch = Batch(data.x[rows], data.y[rows], epoch.weight[number], teacher)
-        grads, metrics = gradients(state.variables, batch, jax.random.fold_in(epoch.key, number))
+        grads, metrics = gradients(state.variables, batch, jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number))
         new = _update(model, optimizer, state, grads, metrics, epoch.rate, batch.x)
         if skips:
             new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)

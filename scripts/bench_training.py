@@ -1,0 +1,120 @@
+"""Training speed, CPU time, side by side with a plain PyTorch loop in one run.
+
+    pip install -e .[bench]
+    python scripts/bench_training.py [--repeats=5] [--threads=1]
+
+Both sides train the same architectures on the same number of rows with Adam, in float32, in this process, by turns;
+compilation and warm-up are left out on both sides and shown apart. The PyTorch side is what one writes first: a loop
+over models, epochs and batches that are already tensors (no DataLoader).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+
+from absl import app, flags
+
+flags.DEFINE_integer("repeats", 5, "How often each side is timed.", lower_bound=1)
+flags.DEFINE_integer("threads", 1, "Threads of either side.", lower_bound=1)
+flags.DEFINE_multi_string("only", [], "Names of cases; all where none is given.")
+FLAGS = flags.FLAGS
+
+# name: (input shape, models, rows, epochs, floor that the project promises)
+CASES = {
+    "64 x MLP 64-64-10": ((8, 8, 1), 64, 1000, 10, 15.0),
+    "MLP 784-256-10": ((28, 28, 1), 1, 4000, 2, 2.0),
+    "LeNet (Architecture 1)": ((28, 28, 1), 1, 512, 1, 1.0),
+}
+BATCH = 64
+
+
+def main(argv):
+    del argv
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+        " --xla_cpu_multi_thread_eigen=false" if FLAGS.threads == 1 else ""
+    )
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: FLAGS.threads])
+    try:
+        import torch
+    except ImportError as error:
+        raise SystemExit("PyTorch is missing: pip install 'gecko_jax[bench]'") from error
+    import jax
+
+    torch.set_num_threads(FLAGS.threads)
+    print(f"jax {jax.__version__}, torch {torch.__version__}, threads {FLAGS.threads}, batch {BATCH}, Adam, float32")
+    print(f"{'case':26}{'ours s':>10}{'torch s':>10}{'ratio':>8}{'promised':>10}{'first run s':>13}")
+    for name, (shape, models, rows, epochs, promised) in CASES.items():
+        if FLAGS.only and name not in FLAGS.only:
+            continue
+        ours, theirs = ours_case(name, shape, models, rows, epochs), torch_case(torch, name, shape, models, rows, epochs)
+        first = timed(ours)
+        timed(theirs)
+        pairs = [(timed(ours), timed(theirs)) for _ in range(FLAGS.repeats)]
+        ratio = statistics.median(b / a for a, b in pairs)
+        mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+        verdict = "" if ratio >= 1 else "  torch wins"
+        print(f"{name:26}{mine:10.3f}{other:10.3f}{ratio:8.2f}{promised:10.1f}{first:13.1f}{verdict}", flush=True)
+
+
+def timed(function) -> float:
+    """CPU seconds of all threads."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def data(shape, rows):
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    return random.random((rows, *shape), np.float32), random.integers(0, 10, rows).astype(np.int32)
+
+
+def ours_case(name, shape, models, rows, epochs):
+    import numpy as np
+
+    from gecko_jax import training
+    from gecko_jax import models as architectures
+    from gecko_jax.types import Examples
+
+    x, y = data(shape, rows)
+    examples, member = Examples(x, y, np.arange(rows)), np.ones((models, rows), bool)
+    if "LeNet" in name:
+        model = architectures.create("lenet", 10)
+    else:
+        model = architectures.create("mlp", 10, hidden=(int(name.split("-")[1]),))
+    return lambda: training.fit_ensemble(model, examples, member, epochs=epochs, batch_size=BATCH)
+
+
+def torch_case(torch, name, shape, models, rows, epochs):
+    from torch import nn
+
+    x, y = data(shape, rows)
+    x, y = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y).long()
+
+    def network():
+        if "LeNet" in name:
+            convolutions = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+            return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10))
+        inputs, hidden = shape[0] * shape[1], int(name.split("-")[1])
+        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+
+    def run():
+        for _ in range(models):
+            model = network()
+            optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+            for _ in range(epochs):
+                order = torch.randperm(rows)
+                for start in range(0, rows, BATCH):
+                    batch = order[start : start + BATCH]
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+                    optimizer.step()
+
+    return run
+
+
+if __name__ == "__main__":
+    app.run(main)
