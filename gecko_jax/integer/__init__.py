@@ -2,8 +2,11 @@
 
   pack -> write -> read        a model's variables in a file, binary weights at one bit each
   pack_signs, xnor_matmul      products of +-1 vectors on 32-bit words
+  cost                         bytes, operations, activation memory and modelled energy of one inference
 """
 
+from gecko_jax.integer.costs import Cost, cost
+from gecko_jax.integer.operations import LayerOperations
 from gecko_jax.integer.packed_file import StoredBytes, encode, read, read_packed, stored_bytes, write
 from gecko_jax.integer.packing import PackedModel, PackedTensor, pack, pack_bits, unpack, unpack_bits
 from gecko_jax.integer.xnor import (
@@ -17,11 +20,14 @@ from gecko_jax.integer.xnor import (
 )
 
 __all__ = [
+    "Cost",
+    "LayerOperations",
     "PackedModel",
     "PackedTensor",
     "StoredBytes",
     "binary_conv",
     "binary_dense",
+    "cost",
     "encode",
     "pack",
     "pack_bits",

@@ -15,20 +15,17 @@ def signs(x):
 
 def test_ten_thousand_random_inputs_dense():
     random = np.random.default_rng(0)
-    shapes = [(1, 1, 1), (3, 31, 5), (500, 32, 7), (500, 33, 129), (2000, 45, 16), (2000, 100, 200), (1000, 257, 20)]
-    shapes += [(3996, 64, 130), (7, 3000, 30), (4, 1024, 300)]
-    assert sum(rows for rows, _, _ in shapes) >= 10_000
+    shapes = [(1, 1, 1), (3990, 33, 129), (3000, 100, 20), (3000, 64, 7), (9, 3000, 5)]
+    assert sum(rows for rows, _, _ in shapes) == 10_000
     for rows, n, out in shapes:
         x, w = random.standard_normal((rows, n)).astype(np.float32), random.standard_normal((n, out)).astype(np.float32)
         x.flat[:: max(n // 3, 1)] = 0.0
         x.flat[1 :: max(n, 2)] = -0.0
         expected = signs(x).astype(np.float64) @ signs(w).astype(np.float64)
-        a = integer.pack_signs(x)
-        by_rows = jax.jit(integer.xnor_matmul, static_argnums=2)(a, integer.pack_signs(w.T), n)
-        by_columns = jax.jit(integer.xnor_matmul_transposed, static_argnums=2)(a, integer.pack_kernel(w), n)
-        assert by_rows.dtype == by_columns.dtype == jnp.int32
-        np.testing.assert_array_equal(by_rows, expected)
-        np.testing.assert_array_equal(by_columns, expected)
+        product = jax.jit(integer.xnor_matmul_transposed, static_argnums=2)
+        got = product(integer.pack_signs(x), integer.pack_kernel(w), n)
+        assert got.dtype == jnp.int32
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_bits_past_the_end_count_nothing():
@@ -37,7 +34,8 @@ def test_bits_past_the_end_count_nothing():
     a, rows = np.array(integer.pack_signs(x)), np.array(integer.pack_signs(w.T))
     a[:, -1] |= np.uint32(0xFFFFFF00)
     rows[::2, -1] |= np.uint32(0xABCDEF00)
-    np.testing.assert_array_equal(integer.xnor_matmul(a, rows, 37), signs(x) @ signs(w))
+    got = jax.jit(integer.xnor_matmul, static_argnums=2)(a, rows, 37)
+    np.testing.assert_array_equal(got, signs(x) @ signs(w))
 
 
 def test_pack_signs_is_little_endian_and_zero_is_plus_one():
@@ -87,37 +85,43 @@ def test_conv_equals_the_integer_convolution_with_a_border_of_ones(channels, out
 
 
 @pytest.mark.parametrize("name, x_shape", [("mlp", (16, 6, 7, 1)), ("lenet", (6, 12, 11, 1))])
-def test_binary_layers_equal_the_fake_quantised_model(name, x_shape):
+def test_binary_layers_equal_the_fake_quantised_model(filled, name, x_shape):
     """Every quantised layer of a model, fed with what it saw, gives what it gave, but for the rounding of the scale."""
     import flax.linen as nn
 
     options = dict(order="xnor", hidden=(33, 20)) if name == "mlp" else dict(order="xnor", channels=(8, 34), hidden=20)
     rules = [(".*", quantizers.xnor(), quantizers.xnor_input())]
     model = models.quantized(models.create(name, 10, **options), rules, float_layers=())
-    x = jax.random.normal(jax.random.key(0), x_shape)
-    variables = jax.jit(model.init)(jax.random.key(1), x)
-    seen = []
+    x = np.random.default_rng(0).standard_normal(x_shape).astype(np.float32)
+    variables = filled(model, x)
+    seen, modules = [], []
 
     def watch(next_fun, args, kwargs, context):
         y = next_fun(*args, **kwargs)
         if isinstance(context.module, (nn.Dense, nn.Conv)):
-            seen.append((context.module.path, context.module, args[0], y))
+            seen.append((args[0], y))
+            modules.append((context.module.path, getattr(context.module, "padding", None)))
         return y
 
-    with nn.intercept_methods(watch):
-        model.apply(variables, x)
-    assert len(seen) == len(models.trace(model, variables, x))
-    for path, module, inputs, outputs in seen:
+    @jax.jit
+    def run(variables, x):
+        seen.clear()
+        with nn.intercept_methods(watch):
+            model.apply(variables, x)
+        return tuple(seen)
+
+    pairs = run(variables, x)
+    assert len(pairs) == len(models.trace(model, variables, x))
+    for (path, padding), (inputs, outputs) in zip(modules, pairs, strict=True):
         layer = variables["params"]
         for part in path:
             layer = layer[part]
         codes = rules[0][1].codes((), layer["kernel"])
-        if isinstance(module, nn.Conv):
-            y = jax.jit(integer.binary_conv, static_argnames="padding")(
-                inputs, codes.values, codes.scale, layer["bias"], padding=module.padding
-            )
-        else:
+        if padding is None:
             y = jax.jit(integer.binary_dense)(inputs, codes.values, codes.scale, layer["bias"])
+        else:
+            packed = jax.jit(integer.binary_conv, static_argnames="padding")
+            y = packed(inputs, codes.values, codes.scale, layer["bias"], padding=padding)
         # The float path sums n rounded terms +-alpha, the packed one multiplies an exact integer once.
         np.testing.assert_allclose(y, outputs, rtol=1e-5, atol=1e-5 * float(jnp.abs(outputs).max()))
 

@@ -1,0 +1,140 @@
+"""What a model costs on a device: bytes, operations, activation memory and energy, each figure with its kind.
+
+Bytes come from the packed file, operations from the layers' shapes, activation memory from the program, and energy
+from a published table: "counted", "counted", "counted" under the assumptions of `memory`, and "modelled".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gecko_jax.checks import not_empty
+from gecko_jax.integer.energy import mac_energy, read_energy
+from gecko_jax.integer.memory import activations, peak
+from gecko_jax.integer.operations import LayerOperations, by_precision, operations
+from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
+from gecko_jax.integer.packing import PackedModel, pack
+from gecko_jax.models.quantized import STATES
+from gecko_jax.models.trace import trace
+from gecko_jax.types import Array, Estimate, Model, Variables
+
+
+class Cost(NamedTuple):
+    """The cost of one example's forward pass.
+
+    Attributes:
+      stored: what each byte of the packed file is for.
+      stored_bytes: size of the packed file in bytes.
+      bytes_by_precision: {bits of a value: bytes of the values, their padding and their scales}; no header.
+      parameters: {bits: how many of "params" are stored at them}; what a quantiser learned is no parameter.
+      layers: the work of each layer, in call order.
+      macs: {(weight bits, input bits): multiply-accumulates}; 32 stands for float32.
+      bops: sum of MACs * weight bits * input bits.
+      peak_activation_bytes: lower bound of activation memory, see `integer.memory`.
+      compute_energy, memory_energy, energy: joules, see `integer.energy`.
+      memory: what weights are read from, as the energy model has it.
+    """
+
+    stored: StoredBytes
+    stored_bytes: Estimate
+    bytes_by_precision: dict[int, Estimate]
+    parameters: dict[int, Estimate]
+    layers: tuple[LayerOperations, ...]
+    macs: dict[tuple[int, int], Estimate]
+    bops: Estimate
+    peak_activation_bytes: Estimate
+    compute_energy: Estimate
+    memory_energy: Estimate
+    energy: Estimate
+    memory: str
+
+    def table(self) -> str:
+        """Layers and totals as a short text table."""
+        rows = [("layer", "kind", "MACs", "weight x input", "BOPs", "modelled pJ")]
+        for layer in self.layers:
+            picojoules = 1e12 * layer.macs * mac_energy(layer.weight_bits, layer.input_bits)
+            precision = f"{layer.weight_bits} x {layer.input_bits}"
+            rows.append(
+                (layer.path, layer.kind, f"{layer.macs:,}", precision, f"{layer.bops:,}", f"{picojoules:,.0f}")
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        aligned = [f"{{:{'<' if i < 2 else '>'}{width}}}" for i, width in enumerate(widths)]
+        lines = ["  ".join(aligned).format(*row) for row in rows]
+        parameters = ", ".join(f"{int(count.value):,} at {bits} bit" for bits, count in self.parameters.items())
+        macs = ", ".join(f"{int(count.value):,} at {w} x {a} bit" for (w, a), count in self.macs.items())
+        microjoules = [1e6 * e.value for e in (self.energy, self.compute_energy, self.memory_energy)]
+        lines += [
+            f"parameters (counted): {parameters}",
+            f"stored (counted): {self.stored.total:,} B = codes {self.stored.code_bits / 8:,.0f}, padding "
+            f"{self.stored.padding_bits / 8:,.0f}, scales {self.stored.scale_bytes:,}, raw {self.stored.raw_bytes:,}, "
+            f"header {self.stored.header_bytes:,}",
+            f"MACs (counted): {macs}",
+            f"BOPs (counted): {int(self.bops.value):,}",
+            f"peak activations (counted, lower bound): {int(self.peak_activation_bytes.value):,} B",
+            f"energy (modelled): {microjoules[0]:,.3f} uJ = MACs {microjoules[1]:,.3f} + weights from {self.memory} "
+            f"{microjoules[2]:,.3f}",
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> Cost:
+    """Counts and models the cost of one example's forward pass.
+
+    Args:
+      model: a float or quantised model.
+      variables: its trained variables.
+      x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
+      memory: what the weights are read from: "sram_8kB", "sram_32kB", "sram_1MB" or "dram".
+
+    Returns:
+      A `Cost`; every figure in it but the layers' is an `Estimate` of kind "counted" or "modelled".
+
+    Raises:
+      ValueError: no input row, an unknown memory, or a layer whose multiply-accumulates follow no known rule.
+    """
+    one = not_empty("x", x)[:1]
+    packed = pack(model, variables, one)
+    stored = stored_bytes(packed)
+    layers = operations(trace(model, variables, one))
+    totals = by_precision(layers)
+    compute = sum(layer.macs * mac_energy(layer.weight_bits, layer.input_bits) for layer in layers)
+    reading = read_energy(stored.payload, memory)
+    return Cost(
+        stored,
+        _counted(stored.total, "B"),
+        {bits: _counted(size, "B") for bits, size in bytes_by_precision(packed).items()},
+        {bits: _counted(number) for bits, number in _parameters(packed).items()},
+        layers,
+        {precision: _counted(number) for precision, number in totals.items()},
+        _counted(sum(layer.bops for layer in layers)),
+        _counted(peak(activations(model, variables, one)), "B"),
+        _joules(compute),
+        _joules(reading),
+        _joules(compute + reading),
+        memory,
+    )
+
+
+def bytes_by_precision(packed: PackedModel) -> dict[int, int]:
+    """{bits of a value: bytes that values of that width take in the payload}, the widest first; they sum to it."""
+    sizes: dict[int, int] = {}
+    for tensor in packed.tensors:
+        # A tensor alone has the payload that it has in the file: every array starts at an aligned place.
+        sizes[tensor.bits] = sizes.get(tensor.bits, 0) + stored_bytes(PackedModel((tensor,))).payload
+    return dict(sorted(sizes.items(), reverse=True))
+
+
+def _parameters(packed: PackedModel) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for tensor in packed.tensors:
+        if tensor.path[0] == "params" and tensor.path[1] != STATES:
+            counts[tensor.bits] = counts.get(tensor.bits, 0) + tensor.size
+    return dict(sorted(counts.items(), reverse=True))
+
+
+def _counted(number: int, unit: str = "") -> Estimate:
+    return Estimate(number, kind="counted", unit=unit)
+
+
+def _joules(value: float) -> Estimate:
+    return Estimate(value, kind="modelled", unit="J")
