@@ -33,3 +33,8 @@ def processor() -> str:
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax" / processor()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes name no test: gzip writes the time into them, and parallel workers must find tests of the same names."""
+    return argname if isinstance(val, bytes) else None
