@@ -2,7 +2,9 @@
 
   python scripts/bench_xnor.py [--seconds 10]
 
-A time is that of one call from Python, dispatch included; "empty call" shows what dispatch alone takes.
+A time is that of one call from Python, dispatch included; "empty call" shows what dispatch alone takes. The
+second ratio is that of the shortest times: where other processes run too, long calls are interrupted more often, and
+the ratio of medians flatters the shorter one.
 """
 
 from __future__ import annotations
@@ -74,8 +76,8 @@ def cases():
         yield name, {variant: (jax.jit(function), arguments) for variant, (function, arguments) in variants.items()}
 
 
-def medians(variants, seconds: float) -> dict[str, float]:
-    """Median seconds of one call of each variant, called in turns for about `seconds` in total (at least 5 rounds)."""
+def interleaved(variants, seconds: float) -> dict[str, tuple[float, float]]:
+    """(median, shortest) seconds of one call of each variant, in turns for about `seconds` (at least 5 rounds)."""
     import jax
     import numpy as np
 
@@ -93,7 +95,7 @@ def medians(variants, seconds: float) -> dict[str, float]:
             start = time.perf_counter()
             jax.block_until_ready(function(*arguments))
             times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return {name: (statistics.median(taken), min(taken)) for name, taken in times.items()}
 
 
 def main() -> None:
@@ -110,13 +112,14 @@ def main() -> None:
     print(f"python {platform.python_version()}, jax {jax.__version__}, jaxlib {jaxlib.__version__}")
     print(f"device {device.platform} ({device.device_kind}), {platform.machine()}, one thread")
     for name, variants in cases():
-        result = medians(variants, seconds / 4)
-        print(f"\n{name}")
-        for variant, median in result.items():
-            ratio = result["float32"] / median
-            verdict = "" if variant in ("float32", "empty call") else f"  {ratio:5.2f}x"
-            loses = "  float32 wins" if verdict and ratio < 1 else ""
-            print(f"  {variant:32s}{1e6 * median:10.1f} us{verdict}{loses}")
+        result = interleaved(variants, seconds / 4)
+        print(f"\n{name:34s}{'median':>13s}{'shortest':>13s}  ratios to float32")
+        float_median, float_shortest = result["float32"]
+        for variant, (median, shortest) in result.items():
+            ratios = f"{float_median / median:7.2f}x{float_shortest / shortest:7.2f}x"
+            loses = "  float32 wins" if median > float_median else ""
+            compared = "" if variant in ("float32", "empty call") else ratios + loses
+            print(f"  {variant:32s}{1e6 * median:10.1f} us{1e6 * shortest:10.1f} us{compared}")
 
 
 if __name__ == "__main__":
