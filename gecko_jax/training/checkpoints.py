@@ -1,13 +1,17 @@
 """Checkpoints of a run in a folder of its own: whole or absent, and never of another run.
 
-Orbax writes to a temporary folder and renames it, so that a half-written checkpoint is never read. Beside it stands
-run.json, what the run was asked to do; a folder that holds another run is refused, not continued.
+Orbax writes to a temporary folder and renames it, so that a half-written checkpoint is never taken for one. It does
+not notice a flipped bit: a checksum of the state is stored with it and compared. Beside it stands run.json, what the
+run was asked to do; a folder that holds another run is refused, not continued.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -39,7 +43,9 @@ class Checkpoints:
       run: what identifies the run, in JSON's types.
 
     Raises:
-      ValueError: if the folder holds a run with another identity; the message names what differs.
+      ValueError: if the folder holds a run with another identity (the message names what differs), or one whose
+        identity is lost.
+      OSError: if the folder cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]):
@@ -47,36 +53,65 @@ class Checkpoints:
 
         self.folder = Path(folder).absolute()
         self._orbax = ocp
-        with _clear_errors(self.folder):
+        self._steps = self.folder / "checkpoints"
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._claim(json.loads(json.dumps(run)))
-            options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-            self._manager = ocp.CheckpointManager(self.folder / "checkpoints", options=options)
+            self._remove_half_written()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self._steps, options=options)
 
     def _claim(self, run: dict[str, Any]) -> None:
         path = self.folder / "run.json"
         if not path.exists():
+            if self._steps.exists():
+                raise ValueError(
+                    f"folder={str(self.folder)!r} holds checkpoints without the run.json that says of which run: "
+                    "name a new one or delete it."
+                )
             temporary = path.with_suffix(".tmp")
             temporary.write_text(json.dumps(run, indent=1, sort_keys=True))
             os.replace(temporary, path)
             return
-        found = json.loads(path.read_text())
+        try:
+            found = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{str(path)!r} is damaged ({error}): delete its folder or name a new one.") from error
         differing = sorted(name for name in {*found, *run} if found.get(name) != run.get(name))
         if differing:
             listed = "; ".join(f"{name} was {found.get(name)!r}, is {run.get(name)!r}" for name in differing)
             raise ValueError(f"folder={str(self.folder)!r} holds another run ({listed}): name a new one or delete it.")
+
+    def _remove_half_written(self) -> None:
+        """What a killed run or a full disk left: no use to anyone, and it takes room."""
+        for path in self._steps.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(path)
 
     def restore(self, like: Any) -> tuple[int, Any] | None:
         """(epochs done, tree) of the last whole checkpoint, as host arrays; None if there is none.
 
         Args:
           like: a tree of the same structure, shapes and types.
+
+        Raises:
+          ValueError: if the checkpoint is damaged.
         """
         done = self._manager.latest_step()
         if done is None:
             return None
-        target = jax.tree.map(lambda leaf: np.empty(np.shape(leaf), np.asarray(leaf).dtype), like)
-        return done, self._manager.restore(done, args=self._orbax.args.StandardRestore(target))
+        target = jax.tree.map(lambda leaf: np.empty(np.shape(leaf), np.asarray(leaf).dtype), _with_sum(like))
+        try:
+            stored = self._manager.restore(done, args=self._orbax.args.StandardRestore(target))
+            if _sum(stored["tree"]) != int(stored["sum"]):
+                raise ValueError("its checksum does not fit")
+        except Exception as error:  # Orbax raises whatever its parsers raise
+            raise ValueError(
+                f"the checkpoint {str(self._steps / str(done))!r} is damaged ({_first_line(error)}): delete "
+                f"{str(self.folder)!r} to train again from the start."
+            ) from error
+        return done, stored["tree"]
 
     def save(self, done: int, tree: Any) -> None:
         """Writes the tree as the state after `done` epochs and removes the one before.
@@ -84,28 +119,36 @@ class Checkpoints:
         Raises:
           OSError: if it cannot be written (a full disk); the checkpoint before is kept.
         """
-        with _clear_errors(self.folder):
-            self._manager.save(done, args=self._orbax.args.StandardSave(jax.tree.map(np.asarray, tree)))
+        try:
+            self._manager.save(done, args=self._orbax.args.StandardSave(_with_sum(jax.tree.map(np.asarray, tree))))
             self._manager.wait_until_finished()
+        except Exception as error:  # a full disk is an OSError here and a ValueError of the array store there
+            raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Lets go of the folder."""
         self._manager.close()
 
+    def _unwritable(self, error: Exception) -> OSError:
+        """Which folder could not be written, and that nothing earlier was lost."""
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        number = getattr(error, "errno", None) or (int(code[1]) if code else errno.EIO)
+        reason = os.strerror(number) if code or isinstance(error, OSError) else _first_line(error)
+        return OSError(
+            number,
+            f"could not write a checkpoint in {str(self.folder)!r} ({reason}). The last whole one is untouched: make "
+            "room or give another folder, and start again to go on from it",
+        )
 
-class _clear_errors:
-    """Says which folder could not be written, and that nothing earlier was lost."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+def _sum(tree: Any) -> int:
+    return int(digest(*jax.tree.leaves(tree)), 16)
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, OSError):
-            raise OSError(
-                error.errno,
-                f"could not write a checkpoint in {str(self.folder)!r} ({error.strerror or error}). The last whole one "
-                "is untouched: make room or give another folder, and start again to go on from it",
-            ) from error
+def _with_sum(tree: Any) -> dict[str, Any]:
+    return {"tree": tree, "sum": np.array(_sum(tree), np.uint32)}
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).split("\n", 1)[0]
+    return text if len(text) <= 200 else f"{text[:200]}..."

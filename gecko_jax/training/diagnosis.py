@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,17 +11,17 @@ import numpy as np
 
 from gecko_jax.models.trace import layer_path
 from gecko_jax.training.step import Data, Epoch, State, Step, with_transition
-from gecko_jax.trees import first_not_finite, take
-from gecko_jax.types import Model
+from gecko_jax.trees import first_not_finite, named_leaves, take
+from gecko_jax.types import Array, Model, Variables
 
 
 class NotFinite(FloatingPointError):
-    """A loss became NaN or infinite. `step` counts from 0 within `epoch`; `layer` is the first bad one."""
+    """A loss or a trained value became NaN or infinite. `step` counts from 0 within `epoch`; `layer` the first bad."""
 
     def __init__(self, model: int, epoch: int, step: int, layer: str, loss: float):
         self.model, self.epoch, self.step, self.layer = model, epoch, step, layer
         super().__init__(
-            f"the loss of model {model} is {loss} at epoch {epoch}, step {step}; first not finite: {layer}. "
+            f"model {model} is not finite at epoch {epoch}, step {step} (loss {loss}); first not finite: {layer}. "
             "Lower the learning rate, check the inputs for NaN, or bound the activations."
         )
 
@@ -58,21 +60,38 @@ def locate(
     compiled = jax.jit(step)
     for number in range(until):
         state, _ = compiled(state, data, rows, jnp.int32(number))
-    layer = _first_bad(model, state, data.x[rows.indices[until]])
+    key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(rows.key)), until)
+    layer = _first_bad(model, state, data.x, np.asarray(rows.indices[until]), key)
     return NotFinite(name, epoch, until, layer, float(losses[row, until]))
 
 
-def _first_bad(model: Model, state: State, x) -> str:
-    if not bool(jnp.isfinite(x).all()):
-        return "the input x"
+def check_trained(variables: Variables, names: Sequence[int], epochs: int, steps: np.ndarray, loss: np.ndarray) -> None:
+    """Raises NotFinite if the last update, which no loss sees, left a value that is not finite.
+
+    Args:
+      variables: of all models, leading axis m.
+      names, steps, loss: [m], each model's name, steps of an epoch and last loss.
+      epochs: how many were trained.
+    """
+    for name, leaf in named_leaves(variables):
+        bad = ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1) if np.issubdtype(leaf.dtype, np.floating) else []
+        if np.any(bad):
+            row = int(np.argmax(bad))
+            raise NotFinite(names[row], epochs - 1, int(steps[row]) - 1, f"{name!r}, after the step", float(loss[row]))
+
+
+def _first_bad(model: Model, state: State, x: Array, rows: np.ndarray, key: Array) -> str:
+    batch = x[rows]
+    if (bad := ~np.isfinite(np.asarray(batch)).reshape(len(rows), -1).all(1)).any():
+        return f"the input x, in row {int(rows[np.argmax(bad)])} of the data"
     if name := first_not_finite(state.variables):
         return f"{name!r}, already before the step"
-    if name := _first_bad_output(model, state, x):
+    if name := _first_bad_output(model, state, batch, key):
         return f"the output of layer {name!r}"
     return "the loss itself; the outputs of all layers are finite"
 
 
-def _first_bad_output(model: Model, state: State, x) -> str | None:
+def _first_bad_output(model: Model, state: State, x: Array, key: Array) -> str | None:
     bad: list[str] = []
 
     def watch(next_fun, args, kwargs, context):
@@ -82,5 +101,5 @@ def _first_bad_output(model: Model, state: State, x) -> str | None:
         return output
 
     with nn.intercept_methods(watch):
-        model.apply(state.variables, x, train=True, key=jax.random.key(0))
+        model.apply(state.variables, x, train=True, key=key)
     return bad[0] if bad else None

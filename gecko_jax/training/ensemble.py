@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,13 +16,14 @@ from gecko_jax import checks, keys, runtime
 from gecko_jax.datasets import batches
 from gecko_jax.losses import cross_entropy
 from gecko_jax.training import layout as layouts
-from gecko_jax.training.checkpoints import Checkpoints, digest
-from gecko_jax.training.diagnosis import locate, not_finite
+from gecko_jax.training.checkpoints import digest
+from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.groups import Groups
+from gecko_jax.training.keeper import Keeper
 from gecko_jax.training.optimizers import SCHEDULES, rate, transition_at
 from gecko_jax.training.optimizers import optimizer as named_optimizer
-from gecko_jax.training.program import epoch_program
+from gecko_jax.training.program import epoch_program, program_text
 from gecko_jax.training.step import Data, Epoch, State, make_step
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Loss, Model, Variables
@@ -67,7 +67,9 @@ def fit_ensemble(
     """Trains m models in one compiled program; the code chooses loop, scan, vmap width and sharding.
 
     Model i is a function of (seed, models[i], its members) alone: trained by itself or among others it sees the same
-    initial values, rows and random draws.
+    initial values, rows and random draws. Its results are the same bits where it shares a program with as many others
+    (`layout.Layout`); a product over one model and one over several may round differently in the last bit, which
+    training can amplify.
 
     Args:
       model: the architecture that all share.
@@ -75,7 +77,8 @@ def fit_ensemble(
       member: bool [m, n], who trains on what.
       loss: a per-example loss; cross-entropy where None. One that reads a teacher needs `teacher`.
       gradients: a GradFn in place of the plain gradient of `loss`.
-      optimizer: an optax transformation; Adam at 1e-3 where None.
+      optimizer: an optax transformation; Adam at 1e-3 where None. Fits with the same object (as `training.optimizer`
+        gives) share a compiled program.
       epochs, batch_size: at least 1 each.
       seed: of initial values, order and draws.
       models: [m] names of the rows in the random streams; 0..m-1 where None.
@@ -92,54 +95,67 @@ def fit_ensemble(
 
     Raises:
       ValueError: arguments that do not fit each other.
-      NotFinite: a loss that is NaN or infinite, with epoch, step and layer; the last whole checkpoint stays.
+      NotFinite: a loss or a trained value that is NaN or infinite, with epoch, step and layer; the last whole
+        checkpoint stays.
+      OSError: a checkpoint that cannot be written.
     """
     loss = loss or cross_entropy()
-    member = np.atleast_2d(np.asarray(member))
+    member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     names = tuple(range(len(member))) if models is None else tuple(int(name) for name in models)
-    _check(data, member, loss, gradients, epochs, batch_size, teacher, schedule, transition)
+    _check(data, member, loss, gradients, epochs, batch_size, seed, names, teacher, schedule, transition)
     gradients = gradients or _gradients(model, loss)
     optimizer = optimizer or named_optimizer()
     states = _start(model, optimizer, jnp.asarray(data.x[:1]), seed, names, init)
     batch_shape = jax.ShapeDtypeStruct((batch_size, *data.x.shape[1:]), data.x.dtype)
+    _check_fits(model, take(states.variables, 0), batch_shape, data, teacher, transition)
     layout = layouts.choose(model, take(states.variables, 0), batch_shape, len(names))
     groups = Groups(layout, len(names))
     steps = -(-member.sum(1) // batch_size)
     skips = bool((steps < steps.max()).any())
     own_teacher = teacher is not None and np.ndim(teacher) == 3
     run_epoch = epoch_program(model, gradients, optimizer, layout, skips, own_teacher)
-    device = Data(jnp.asarray(data.x), jnp.asarray(data.y), None if teacher is None else jnp.asarray(teacher))
+    whole = groups.share(Data(data.x, data.y, None if own_teacher else teacher))
+    shared = [whole._replace(teacher=groups.place(teacher[rows])) if own_teacher else whole for rows in groups.rows]
+
+    def work_of(epoch: int) -> Epoch:
+        return _work(member, batch_size, seed, names, epoch, rate(schedule, epoch, epochs), transition)
+
+    def run() -> dict:
+        """What identifies the run: a folder of another one is not continued."""
+        step = make_step(model, gradients, optimizer, skips)
+        text = program_text(step, states, Data(data.x, data.y, teacher), work_of(0))
+        return dict(
+            epochs=int(epochs), batch_size=int(batch_size), seed=int(seed), models=names, schedule=schedule,
+            transition=transition and [float(t) for t in transition], loss=loss.name, jax=jax.__version__,
+            data=digest(data.x, data.y, member, teacher), start=digest(*jax.tree.leaves(states)),
+        ) | {"program (model, loss, gradients, optimizer)": digest(np.frombuffer(text.encode(), np.uint8))}  # fmt: skip
 
     history = np.zeros((2, epochs, len(names)), np.float32)  # loss, accuracy
-    settings = dict(epochs=epochs, batch_size=batch_size, seed=seed, models=names, schedule=schedule)
-    settings |= dict(loss=loss.name, transition=transition, data=digest(data.x, data.y, member, teacher))
-    settings |= dict(start=digest(*jax.tree.leaves(states)))
-    with _Keeper(folder, settings, history) as keeper:
+    with Keeper(folder, run, SAVE_EVERY) as keeper:
         done, states, history = keeper.restore(states, history)
         placed = groups.split(states)
         with runtime.progress(epochs - done, label) as bar:
             for epoch in range(done, epochs):
-                work = _work(member, batch_size, seed, names, epoch, rate(schedule, epoch, epochs), transition)
-                parts = [
-                    (groups.place(work.row(rows)), device._replace(teacher=groups.place(device.teacher[rows])))
-                    if own_teacher
-                    else (groups.place(work.row(rows)), device)
-                    for rows in groups.rows
-                ]
+                work = work_of(epoch)
+                parts = [groups.place(work.row(rows)) for rows in groups.rows]
                 before = placed
-                results = [run_epoch(state, shared, part) for state, (part, shared) in zip(before, parts, strict=True)]
+                results = [run_epoch(*each) for each in zip(before, shared, parts, strict=True)]
                 placed = [state for state, _ in results]
-                for rows, start, (part, shared), (_, metrics) in zip(groups.rows, before, parts, results, strict=True):
+                for rows, start, seen, part, (_, metrics) in zip(
+                    groups.rows, before, shared, parts, results, strict=True
+                ):
                     losses, correct, count = (np.asarray(column) for column in metrics)
                     if (where := not_finite(losses)) is not None:
                         step = make_step(model, gradients, optimizer, skips)
-                        raise locate(model, step, start, shared, part, where, losses, names[rows[where[0]]], epoch)
+                        raise locate(model, step, start, seen, part, where, losses, names[rows[where[0]]], epoch)
                     total = np.maximum(count.sum(1), 1)
                     history[0, epoch, rows] = (losses * count).sum(1) / total
                     history[1, epoch, rows] = correct.sum(1) / total
-                keeper.epoch_done(epoch, epochs, history, lambda: groups.join(placed))
+                keeper.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
                 bar.step(f"loss {history[0, epoch].mean():.3f}  accuracy {100 * history[1, epoch].mean():.1f} %")
-    return Fit(groups.join(placed).variables, history[0], history[1])
+    variables = groups.join(placed).variables
+    check_trained(variables, names, epochs, steps, history[0, -1])
+    return Fit(variables, history[0], history[1])
 
 
 def fit(model: Model, data: Examples, member: Array | None = None, **options) -> Fit:
@@ -168,12 +184,14 @@ def _gradients(model: Model, loss: Loss) -> GradFn:
     return batch_gradients(model, loss)
 
 
-def _check(data, member, loss, gradients, epochs, batch_size, teacher, schedule, transition) -> None:
+def _check(data, member, loss, gradients, epochs, batch_size, seed, names, teacher, schedule, transition) -> None:
+    """What can be known before anything is made, so that a folder is never claimed by a run that cannot begin."""
     n = len(checks.not_empty("data.y", data.y))
     checks.shape("member", member, (None, n))
     checks.shape("data.x", data.x, (n, *(None,) * (np.ndim(data.x) - 1)))
-    checks.at_least("epochs", epochs, 1)
-    checks.at_least("batch_size", batch_size, 1)
+    if checks.at_least("epochs", epochs, 1) != int(epochs):
+        raise ValueError(f"epochs={epochs!r} must be a whole number.")
+    batches(member, batch_size, seed, 0, models=names)  # refuses what it cannot cut into batches
     checks.one_of("schedule", schedule, SCHEDULES)
     if loss.teacher and teacher is None and gradients is None:
         raise ValueError(f"loss {loss.name!r} reads a teacher: pass teacher=logits [n, classes] or [m, n, classes].")
@@ -185,6 +203,21 @@ def _check(data, member, loss, gradients, epochs, batch_size, teacher, schedule,
         raise ValueError(
             f"transition={transition!r} must satisfy 0 <= start < end < epochs={epochs}, so that the last epoch trains "
             "the polynomials that are deployed."
+        )
+
+
+def _check_fits(model, variables, x, data, teacher, transition) -> None:
+    """Whether labels, teacher and transition are ones that this model has."""
+    classes = jax.eval_shape(lambda v, xs: model.apply(v, xs)[0], variables, x).shape[-1]
+    low, high = int(np.min(data.y)), int(np.max(data.y))
+    if low < 0 or high >= classes:
+        raise ValueError(f"data.y holds labels {low} to {high}; the model has logits for 0 to {classes - 1}.")
+    if teacher is not None and np.shape(teacher)[-1] != classes:
+        raise ValueError(f"teacher has {np.shape(teacher)[-1]} logits a row; the model has {classes}.")
+    if transition is not None and "transition" not in variables:
+        raise ValueError(
+            f"transition={transition!r} would change nothing: no activation of the model has one. Leave it out, or "
+            'take an activation such as "quadratic".'
         )
 
 
@@ -203,7 +236,11 @@ def _start(model, optimizer, x, seed, names, init) -> State:
 @functools.lru_cache(maxsize=64)
 def _initialiser(model: Model):
     """(root key, names [m], x) -> variables [m]; one at a time, so that a model's bits do not depend on its company."""
-    return jax.jit(lambda root, names, x: jax.lax.map(lambda name: model.init(jax.random.fold_in(root, name), x), names))
+
+    def one(root, name, x):
+        return model.init(jax.random.fold_in(root, name), x)
+
+    return jax.jit(lambda root, names, x: jax.lax.map(lambda name: one(root, name, x), names))
 
 
 @functools.lru_cache(maxsize=64)
@@ -223,44 +260,3 @@ def _work(member, batch_size, seed, names, epoch, factor, transition) -> Epoch:
     model_keys = np.asarray(_model_keys(keys.stream(seed, "steps", epoch), np.array(names, np.uint32)))
     r = np.float32(transition_at(transition, epoch))
     return Epoch(order.indices, order.weight, model_keys, np.float32(factor), r)
-
-
-class _Keeper:
-    """What stays on disk of a run: checkpoints and metrics.jsonl in its folder, or nothing where there is none."""
-
-    def __init__(self, folder, settings, history):
-        self.checkpoints = None if folder is None else Checkpoints(folder, settings)
-        self.log, self.saved = None, time.monotonic()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        if self.checkpoints:
-            self.checkpoints.close()
-            if self.log:
-                self.log.close()
-
-    def restore(self, states, history):
-        """(epochs done, states, history), the log cut back to what is done."""
-        if not self.checkpoints:
-            return 0, states, history
-        done, (states, history) = self.checkpoints.restore((states, history)) or (0, (states, history))
-        path = self.checkpoints.folder / "metrics.jsonl"
-        path.unlink(missing_ok=True)
-        self.log = runtime.JsonLines(path)
-        for epoch in range(done):
-            self._write(epoch, history)
-        return done, states, np.array(history)
-
-    def epoch_done(self, epoch, epochs, history, states) -> None:
-        """Logs an epoch, and saves where it is the last or the last save is a while ago."""
-        if not self.checkpoints:
-            return
-        self._write(epoch, history)
-        if epoch == epochs - 1 or time.monotonic() - self.saved > SAVE_EVERY:
-            self.checkpoints.save(epoch + 1, (states(), history))
-            self.saved = time.monotonic()
-
-    def _write(self, epoch, history) -> None:
-        self.log.write({"epoch": epoch, "loss": history[0, epoch], "accuracy": history[1, epoch]})

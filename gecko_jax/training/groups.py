@@ -27,14 +27,22 @@ class Groups:
         self.models = models
         starts = range(0, models, layout.width)
         self.rows = [np.minimum(np.arange(start, start + layout.width), models - 1) for start in starts]
-        self._sharding = None
+        self._mesh = None
         if layout.devices > 1:
-            mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
-            self._sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+            self._mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
 
     def place(self, tree: Any) -> Any:
-        """A group's tree (leading axis: width), its models spread over the devices."""
-        return tree if self._sharding is None else jax.device_put(tree, self._sharding)
+        """A group's tree (leading axis: width), its models spread over the devices; a scalar goes to each of them."""
+        return self._put(tree, lambda leaf: PartitionSpec(AXIS) if np.ndim(leaf) else PartitionSpec())
+
+    def share(self, tree: Any) -> Any:
+        """A tree that all models read, whole on each device."""
+        return jax.device_put(tree) if self._mesh is None else self._put(tree, lambda leaf: PartitionSpec())
+
+    def _put(self, tree: Any, spec) -> Any:
+        if self._mesh is None:
+            return tree
+        return jax.device_put(tree, jax.tree.map(lambda leaf: NamedSharding(self._mesh, spec(leaf)), tree))
 
     def split(self, tree: Any) -> list[Any]:
         """A tree with leading axis m as one placed tree a group."""

@@ -12,7 +12,7 @@ import optax
 from gecko_jax.models import convolutions_as_matmul
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.layout import Layout
-from gecko_jax.training.step import Data, Epoch, State, make_step, scanned_epoch, with_transition
+from gecko_jax.training.step import Data, Epoch, State, Step, make_step, scanned_epoch, with_transition
 from gecko_jax.trees import take
 from gecko_jax.types import Model
 
@@ -70,3 +70,18 @@ def _step_loop(step):
         return jax.tree.map(lambda leaf: leaf[None], state), stacked
 
     return run
+
+
+def program_text(step: Step, states: State, data: Data, epochs: Epoch) -> str:
+    """One model's step as XLA's input: what a run computes, to the last constant, and a name for it.
+
+    It differs wherever model, loss, gradients or optimiser do, and for another JAX; it does not depend on the layout.
+
+    Args:
+      step: the step.
+      states, data, epochs: of all models.
+    """
+    if data.teacher is not None and np.ndim(data.teacher) == 3:
+        data = data._replace(teacher=data.teacher[0])
+    shapes = jax.tree.map(jax.typeof, (take(states, 0), data, epochs.row(0), np.int32(0)))
+    return jax.jit(step).lower(*shapes).as_text()

@@ -1,0 +1,66 @@
+"""What stays on disk of a run: checkpoints and metrics.jsonl in its folder, or nothing where there is none."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gecko_jax import runtime
+from gecko_jax.training.checkpoints import Checkpoints
+from gecko_jax.training.step import State
+
+
+class Keeper:
+    """A context that restores, logs and saves.
+
+    Args:
+      folder: the run's own folder; nothing is kept where None.
+      run: () -> what identifies the run; called only where there is a folder.
+      save_every: seconds between two checkpoints; the last epoch's is always written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, run: Callable[[], dict[str, Any]], save_every: float):
+        self.checkpoints = None if folder is None else Checkpoints(folder, run())
+        self.log, self.saved, self.save_every = None, time.monotonic(), save_every
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        if self.checkpoints:
+            self.checkpoints.close()
+            if self.log:
+                self.log.close()
+
+    def restore(self, states: State, history: np.ndarray) -> tuple[int, State, np.ndarray]:
+        """(epochs done, states, history), the log cut back to what is done."""
+        if not self.checkpoints:
+            return 0, states, history
+        done, (states, history) = self.checkpoints.restore((states, history)) or (0, (states, history))
+        # Beside the old log and in its place at once: whoever reads it never finds less than is done.
+        path, beside = (self.checkpoints.folder / name for name in ("metrics.jsonl", "metrics.jsonl.tmp"))
+        beside.unlink(missing_ok=True)
+        with runtime.JsonLines(beside) as log:
+            for epoch in range(done):
+                log.write(_line(epoch, history))
+        if beside.exists():  # only the main process writes
+            os.replace(beside, path)
+        self.log = runtime.JsonLines(path)
+        return done, states, np.array(history)
+
+    def epoch_done(self, epoch: int, epochs: int, history: np.ndarray, states: Callable[[], State]) -> None:
+        """Logs an epoch, and saves where it is the last or the last save is a while ago."""
+        if not self.checkpoints:
+            return
+        self.log.write(_line(epoch, history))
+        if epoch == epochs - 1 or time.monotonic() - self.saved > self.save_every:
+            self.checkpoints.save(epoch + 1, (states(), history))
+            self.saved = time.monotonic()
+
+
+def _line(epoch: int, history: np.ndarray) -> dict[str, Any]:
+    return {"epoch": epoch, "loss": history[0, epoch], "accuracy": history[1, epoch]}
