@@ -35,20 +35,22 @@ GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
 
 
 def batch_gradients(model: Model, loss: Loss) -> GradFn:
-    """The gradient of the mean loss over a batch's real rows; rows of weight 0 add nothing to it.
+    """The gradient of the mean loss over a batch's real rows; a loss at a row of weight 0 adds nothing, not even a NaN.
 
     Args:
-      model: any model; it sees the whole batch at once, so BatchNorm is allowed.
+      model: any model; it sees the whole batch at once, so BatchNorm is allowed (its statistics are over all rows,
+        padding included: see `datasets.batches` for what stands there).
       loss: a per-example loss.
     """
 
     def gradients(variables, batch, key):
         def objective(params):
             logits, updates = model.apply({**variables, "params": params}, batch.x, key=key, train=True)
-            losses = jax.vmap(loss.apply)(logits, batch)
+            real = batch.weight > 0
+            # where, not a product, and on both sides of the loss: a padding row's NaN reaches neither sum nor gradient.
+            losses = jax.vmap(loss.apply)(jnp.where(real[:, None], logits, 0.0), batch)
             count = jnp.sum(batch.weight)
-            # where, not a product: a padding row's NaN must not reach the sum.
-            mean = jnp.sum(jnp.where(batch.weight > 0, losses, 0.0)) / jnp.maximum(count, 1.0)
+            mean = jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
             correct = jnp.sum((jnp.argmax(logits, -1) == batch.y) * batch.weight)
             return mean, StepMetrics(mean, correct, count, updates)
 

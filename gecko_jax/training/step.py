@@ -71,7 +71,8 @@ def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransfor
         rows = epoch.indices[number]
         teacher = None if data.teacher is None else data.teacher[rows]
         batch = Batch(data.x[rows], data.y[rows], epoch.weight[number], teacher)
-        grads, metrics = gradients(state.variables, batch, jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number))
+        key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
+        grads, metrics = gradients(state.variables, batch, key)
         new = _update(model, optimizer, state, grads, metrics, epoch.rate, batch.x)
         if skips:
             new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)
