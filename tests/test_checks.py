@@ -1,0 +1,72 @@
+"""Argument checks: what passes comes back unchanged, and a message names the argument, its value and the bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gecko_jax import checks
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "check, value, bounds",
+    [
+        (checks.positive, 1e-9, ()),
+        (checks.positive, np.float32(3), ()),
+        (checks.at_least, 2, (2,)),
+        (checks.at_least, INF, (2,)),
+        (checks.between, 0, (0, 1)),
+        (checks.between, 1.0, (0, 1)),
+        (checks.one_of, "b", (("a", "b"),)),
+        (checks.one_of, 2, (iter([1, 2]),)),
+        (checks.shape, np.zeros((2, 3)), ((None, 3),)),
+        (checks.shape, 1.5, ((),)),
+        (checks.not_empty, [0], ()),
+        (checks.finite, np.arange(3), ()),
+        (checks.finite, np.zeros((0, 2)), ()),
+    ],
+)
+def test_a_good_value_comes_back(check, value, bounds):
+    assert check("limit", value, *bounds) is value
+
+
+@pytest.mark.parametrize(
+    "check, value, bounds, said",
+    [
+        (checks.positive, 0, (), ["limit=0", "above 0"]),
+        (checks.positive, -1.5, (), ["limit=-1.5"]),
+        (checks.positive, NAN, (), ["limit=nan", "finite"]),
+        (checks.positive, INF, (), ["limit=inf", "finite"]),
+        (checks.at_least, 1, (2,), ["limit=1", "at least 2"]),
+        (checks.at_least, NAN, (2,), ["limit=nan"]),
+        (checks.between, -0.1, (0, 1), ["limit=-0.1", "between 0 and 1"]),
+        (checks.between, 1.1, (0, 1), ["limit=1.1"]),
+        (checks.between, NAN, (0, 1), ["limit=nan"]),
+        (checks.one_of, "binry", (("xnor", "binary"),), ["limit='binry'", "Did you mean 'binary'?", "xnor, binary"]),
+        (checks.one_of, "qqq", (("xnor", "binary"),), ["limit='qqq'", "Known: xnor, binary"]),
+        (checks.shape, np.zeros((2, 3)), ((None, 4),), ["limit has shape (2, 3)", "(any, 4)"]),
+        (checks.shape, np.zeros((2, 3)), ((None,),), ["limit has shape (2, 3)"]),
+        (checks.not_empty, np.zeros((0, 3)), (), ["limit is empty", "at least one row"]),
+        (checks.finite, [[0, NAN], [INF, 0]], (), ["limit holds 2 entries", "index (0, 1)"]),
+        (checks.finite, NAN, (), ["limit holds 1 entries", "index ()"]),
+    ],
+)
+def test_a_bad_value_is_named(check, value, bounds, said):
+    with pytest.raises(ValueError) as error:
+        check("limit", value, *bounds)
+    assert all(part in str(error.value) for part in said), str(error.value)
+
+
+def test_no_suggestion_where_nothing_is_near():
+    with pytest.raises(ValueError) as error:
+        checks.one_of("name", "zzzz", ["mlp", "lenet"])
+    assert "Did you mean" not in str(error.value)
+
+
+def test_lookup_gives_what_the_table_holds():
+    table = {"mlp": object(), "lenet": object()}
+    assert checks.lookup("name", "lenet", table) is table["lenet"]
+    with pytest.raises(ValueError, match=r"name='lenett' is not known\. Did you mean 'lenet'\?"):
+        checks.lookup("name", "lenett", table)
