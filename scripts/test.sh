@@ -26,6 +26,10 @@ prepare
 prepare_browser
 cd "$ROOT"
 failed=""
+# The whole suite runs in 2 to 4 processes, a file's tests in one of them: apart they would compile the same again. A
+# selection is sooner done in one process, which need not import JAX anew.
+workers="$(nproc 2>/dev/null || echo 2)"
+[[ $# -gt 0 ]] || set -- --numprocesses="$((workers < 2 ? 2 : workers > 4 ? 4 : workers))" --dist=loadfile
 say "ruff check"
 "$VENV/bin/ruff" check . || failed="ruff"
 say "pytest"

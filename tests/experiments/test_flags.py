@@ -159,7 +159,7 @@ configs = st.builds(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=25)
 @given(config=configs)
 def test_a_config_survives_json(config):
     assert flags.from_dict(Config, json.loads(json.dumps(flags.to_dict(config)))) == config
