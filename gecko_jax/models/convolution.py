@@ -10,23 +10,13 @@ import contextlib
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gecko_jax.models.windows import windowed_product
 from gecko_jax.types import Array
 
 Convolution = Callable[..., Array]
-
-CACHED_ROWS = 800  # windows worked on at a time: 28x28 images one by one, 8x8 ones by the dozen
-
-
-def patches(x: Array, size: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
-    """The windows of x [b, h, w, c] that lie wholly inside it, as [b, h', w', kh * kw * c]."""
-    (kh, kw), (sh, sw), (dh, dw) = size, strides, dilation
-    height, width = x.shape[1] - (kh - 1) * dh, x.shape[2] - (kw - 1) * dw
-    slices = [x[:, i * dh : i * dh + height : sh, j * dw : j * dw + width : sw] for i in range(kh) for j in range(kw)]
-    return jnp.concatenate(slices, axis=-1)
 
 
 def explicit_padding(
@@ -46,31 +36,34 @@ def explicit_padding(
 def as_matmul(
     lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, dimension_numbers=None, **options
 ) -> Array:
-    """`lax.conv_general_dilated` of NHWC inputs by one matrix product; other layouts and groups go to XLA."""
-    dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
-    grouped = options.get("feature_group_count", 1) != 1
-    if lhs.ndim != 4 or grouped or any(d != 1 for d in lhs_dilation or ()):
+    """`lax.conv_general_dilated` of NHWC inputs by matrix products; what is grouped, dilated inside or not 2-d: XLA.
+
+    Args:
+      lhs, rhs, ...: as `lax.conv_general_dilated` takes them; `options` may hold its feature_group_count and precision.
+    """
+    if not _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options):
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **options
         )
-    pads = explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation)
-    if any(low or high for low, high in pads):
-        lhs = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
-    flat = rhs.reshape(-1, rhs.shape[-1])
-
-    def convolve(images):
-        windows = patches(images, rhs.shape[:2], tuple(window_strides), dilation)
-        product = jnp.matmul(windows.reshape(-1, len(flat)), flat, precision=options.get("precision"))
-        return product.reshape(*windows.shape[:-1], -1)
-
-    # A few images at a time, their windows made again for the gradient: they stay in the cache, twice as fast on CPU.
-    group = _divisor(len(lhs), at_most=max(1, CACHED_ROWS // (lhs.shape[1] * lhs.shape[2])))
-    out = lax.map(jax.checkpoint(convolve), lhs.reshape(-1, group, *lhs.shape[1:]))
-    return out.reshape(len(lhs), *out.shape[2:])
+    dilation = tuple(rhs_dilation or (1, 1))
+    lhs = _bordered(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
+    return windowed_product(tuple(window_strides), dilation, options.get("precision"), lhs, rhs)
 
 
-def _divisor(n: int, at_most: int) -> int:
-    return max(d for d in range(1, min(n, at_most) + 1) if n % d == 0)
+def _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options) -> bool:
+    if lhs.ndim != 4 or lhs.size == 0 or any(d != 1 for d in lhs_dilation or ()):
+        return False
+    if options.get("feature_group_count", 1) != 1 or set(options) - {"feature_group_count", "precision"}:
+        return False
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    return numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC"))
+
+
+def _bordered(x: Array, pads: list[tuple[int, int]], value: float) -> Array:
+    """x with a border of `value` around its spatial axes."""
+    if not any(low or high for low, high in pads):
+        return x
+    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
 
 
 def padded_with_ones(inner: Convolution) -> Convolution:
@@ -78,8 +71,7 @@ def padded_with_ones(inner: Convolution) -> Convolution:
 
     def convolve(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, *rest, **options):
         dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
-        pads = explicit_padding(padding, lhs.shape[1:-1], rhs.shape[:-2], window_strides, dilation)
-        lhs = jnp.pad(lhs, ((0, 0), *pads, (0, 0)), constant_values=1)
+        lhs = _bordered(lhs, explicit_padding(padding, lhs.shape[1:-1], rhs.shape[:-2], window_strides, dilation), 1)
         return inner(lhs, rhs, window_strides, "VALID", lhs_dilation, rhs_dilation, *rest, **options)
 
     return convolve
@@ -98,11 +90,23 @@ def hooked(layer: nn.Module, wrap: Callable[[Convolution], Convolution]):
 
 
 def convolutions_as_matmul():
-    """A context in which every `nn.Conv` is computed by a matrix product over patches, with the same parameters."""
+    """A context in which every `nn.Conv` is computed by a matrix product over patches, with the same parameters.
+
+    A layer that brings a convolution of its own keeps it.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp
+    >>> x = jnp.ones((1, 4, 4, 1))
+    >>> with convolutions_as_matmul():
+    ...     nn.Conv(2, (3, 3)).init_with_output(jax.random.key(0), x)[0].shape
+    (1, 4, 4, 2)
+    """
+
+    def choose(inner):
+        return as_matmul if inner is lax.conv_general_dilated else inner
 
     def intercept(next_fun, args, kwargs, context):
         if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
-            with hooked(context.module, lambda inner: as_matmul):
+            with hooked(context.module, choose):
                 return next_fun(*args, **kwargs)
         return next_fun(*args, **kwargs)
 

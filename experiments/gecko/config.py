@@ -1,0 +1,88 @@
+"""Settings of the Gecko study, one preset a line of the table below.
+
+  preset          command                                              time           figures
+  quick           python -m experiments.gecko.run                      see README     digits, 8 models a row
+  fashion_mnist   python -m experiments.gecko.run --preset=fashion_mnist  see README  expected.csv
+  paper           python -m experiments.gecko.run --preset=paper       a GPU's day    the paper's 75 epochs
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.gecko.methods import METHODS
+from gecko_jax import checks
+from gecko_jax.models import MODELS
+
+
+def _field(help: str, default=dataclasses.MISSING):
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The study: architectures x methods, `models` of each, every one a target with the others as its shadows."""
+
+    dataset: str = _field("a name of gecko_jax.datasets, or tfds:<name>", "digits")
+    data_dir: str | None = _field("folder to look for the data in", None)
+    output: str = _field("folder for the report and the checkpoints; a killed run goes on from there", "runs/gecko")
+    architectures: tuple[str, ...] = _field("of gecko_jax.models.MODELS", ("mlp",))
+    methods: tuple[str, ...] = _field("rows of the table", tuple(METHODS))
+    models: int = _field("models of each row: seeds, each with its own members, 3 at least", 8)
+    seed: int = _field("of members, initial values and order", 0)
+    member_rate: float = _field("chance of an example to be a member of a model", 0.5)
+    epochs: tuple[int, ...] = _field("of each architecture's training", (30,))
+    fine_tuning_epochs: tuple[int, ...] = _field("of Phase II and of its control, from Phase I's end", (30,))
+    batch_size: int = _field("rows of a batch", 64)
+    learning_rate: float = _field("of Adam", 1e-3)
+    schedule: str = _field("of the learning rate: constant or cosine", "cosine")
+    hidden: tuple[int, ...] = _field("widths of the MLP", (512, 512, 512))
+    channels: tuple[int, ...] = _field("filters of the LeNet", (32, 64))
+    dense: int = _field("width of the LeNet's dense layer", 128)
+    heterogeneous_teacher: str = _field("architecture that teaches Phase II heterogeneous", "lenet")
+    cross_fit: int = _field("folds of cross-fitted teachers; 0: the teacher labels what it was trained on", 0)
+    distillation: str = _field("loss of Phase II, of gecko_jax.losses", "symmetric_cross_entropy")
+
+    def __post_init__(self):
+        checks.not_empty("architectures", self.architectures)
+        for name in (*self.architectures, self.heterogeneous_teacher):
+            checks.one_of("architecture", name, MODELS)
+        for name in self.methods:
+            checks.one_of("method", name, METHODS)
+        checks.at_least("models", self.models, 3)
+        checks.between("member_rate", self.member_rate, 0.05, 0.95)
+        for name in ("epochs", "fine_tuning_epochs"):
+            if len(getattr(self, name)) != len(self.architectures):
+                raise ValueError(f"{name}={getattr(self, name)} needs one number an architecture: {self.architectures}.")
+        needed = {need for name in self.methods for need in METHODS[name].needs}
+        if missing := sorted(needed - set(self.methods)):
+            raise ValueError(f"methods={self.methods} need {missing} as well: they start from it or are taught by it.")
+
+    def options(self, architecture: str) -> dict:
+        """Options of `models.create` for an architecture."""
+        return {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}[architecture]
+
+
+PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous")
+
+PRESETS = {
+    "quick": Config(hidden=(128, 128, 128), channels=(16, 32), dense=64, epochs=(30,), fine_tuning_epochs=(20,)),
+    "fashion_mnist": Config(
+        dataset="fashion_mnist",
+        output="runs/gecko_fashion_mnist",
+        architectures=("mlp", "lenet"),
+        methods=PAPER_ROWS,
+        models=3,
+        epochs=(15, 3),
+        fine_tuning_epochs=(10, 2),
+    ),
+    "paper": Config(
+        dataset="fashion_mnist",
+        output="runs/gecko_paper",
+        architectures=("mlp", "lenet"),
+        methods=tuple(METHODS),
+        models=8,
+        epochs=(75, 75),
+        fine_tuning_epochs=(75, 75),
+    ),
+}

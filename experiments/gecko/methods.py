@@ -1,0 +1,70 @@
+"""The rows of the study: how each network is made and trained. A new row is one line in METHODS."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gecko_jax import models, quantizers
+from gecko_jax.types import Model
+
+
+class Method(NamedTuple):
+    """One row.
+
+    Attributes:
+      label: in the table.
+      options: of `models.create`, beside the architecture's own.
+      rules: of `models.quantized`; () for a float network.
+      start: the method whose trained variables this one goes on from, for the fine-tuning epochs; None: fresh, for all.
+      teacher: "homogeneous", "heterogeneous" or None.
+      transition: whether activations change smoothly from ReLU to polynomials.
+      note: what a reader should know of the row.
+    """
+
+    label: str
+    options: dict
+    rules: tuple = ()
+    start: str | None = None
+    teacher: str | None = None
+    transition: bool = False
+    note: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Methods that must be trained before this one."""
+        return tuple(n for n in (self.start, "full" if self.teacher == "homogeneous" else None) if n)
+
+    def model(self, architecture: str, num_classes: int, **options) -> Model:
+        """The network of this row."""
+        model = models.create(architecture, num_classes, **options, **self.options)
+        return models.quantized(model, self.rules) if self.rules else model
+
+
+NORMALIZED = dict(normalize=True)
+BINARY_NET = dict(normalize=True, activation="identity")
+XNOR_ORDER = dict(order="xnor")
+BINARY_CONNECT_RULES = (("", quantizers.binary_connect(), None),)
+BINARY_NET_RULES = (("", quantizers.binary(), quantizers.binary()),)
+XNOR_RULES = (("", quantizers.xnor(), quantizers.xnor_input()),)
+
+METHODS = {
+    "full": Method("Full precision", {}),
+    "binary_connect": Method("BinaryConnect", NORMALIZED, BINARY_CONNECT_RULES, note="binary weights, float inputs"),
+    "binary_net": Method("BinaryNet", BINARY_NET, BINARY_NET_RULES, note="first and last layer in float"),
+    "xnor": Method("XNOR Phase I", XNOR_ORDER, XNOR_RULES, note="first and last layer in float"),
+    "phase1_control": Method(
+        "Phase I control", XNOR_ORDER, XNOR_RULES, "xnor", note="Phase II with true labels: differs in the loss alone"
+    ),
+    "phase2_homogeneous": Method(
+        "Phase II homogeneous", XNOR_ORDER, XNOR_RULES, "xnor", "homogeneous", note="taught by the row Full precision"
+    ),
+    "phase2_heterogeneous": Method(
+        "Phase II heterogeneous", XNOR_ORDER, XNOR_RULES, "xnor", "heterogeneous", note="taught by another architecture"
+    ),
+    "quadratic": Method(
+        "Quadratic activations",
+        dict(normalize=True, activation="quadratic"),
+        transition=True,
+        note="a x^2 + b x grown out of ReLU: ready for encryption",
+    ),
+}
