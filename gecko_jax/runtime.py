@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from gecko_jax import checks
+
 
 def is_main_process() -> bool:
     """Whether this process writes files and speaks: process 0, or the only one.
@@ -38,12 +40,13 @@ def mesh(axis: str = "data", devices: Sequence[Any] | None = None) -> Any:
 
     Returns:
       A `jax.sharding.Mesh`.
+
+    Raises:
+      ValueError: if `devices` is empty.
     """
     import jax
 
-    devices = jax.devices() if devices is None else list(devices)
-    if not devices:
-        raise ValueError("devices is empty; pass None for all devices, or name at least one.")
+    devices = jax.devices() if devices is None else checks.not_empty("devices", list(devices))
     return jax.make_mesh((len(devices),), (axis,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
 
 
@@ -141,8 +144,7 @@ def progress(
     training 1/2  loss 0.71
     training 2/2  done in 0.0 s
     """
-    if total < 0:
-        raise ValueError(f"total={total!r} must be at least 0: it counts the steps to come.")
+    checks.at_least("total", total, 0)
     stream = sys.stderr if stream is None else stream
     shown = label is not None and is_main_process()
     bar = Progress(total, label or "", stream if shown else None, every, clock)
