@@ -14,7 +14,7 @@ import os
 import statistics
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 
 flags.DEFINE_integer("repeats", 5, "How often each side is timed.", lower_bound=1)
 flags.DEFINE_integer("threads", 1, "Threads of either side.", lower_bound=1)
@@ -32,6 +32,7 @@ BATCH = 64
 
 def main(argv):
     del argv
+    logging.set_verbosity(logging.WARNING)
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
         " --xla_cpu_multi_thread_eigen=false" if FLAGS.threads == 1 else ""
     )
@@ -48,7 +49,8 @@ def main(argv):
     for name, (shape, models, rows, epochs, promised) in CASES.items():
         if FLAGS.only and name not in FLAGS.only:
             continue
-        ours, theirs = ours_case(name, shape, models, rows, epochs), torch_case(torch, name, shape, models, rows, epochs)
+        case = (name, shape, models, rows, epochs)
+        ours, theirs = ours_case(*case), torch_case(torch, *case)
         first = timed(ours)
         timed(theirs)
         pairs = [(timed(ours), timed(theirs)) for _ in range(FLAGS.repeats)]
@@ -75,8 +77,8 @@ def data(shape, rows):
 def ours_case(name, shape, models, rows, epochs):
     import numpy as np
 
-    from gecko_jax import training
     from gecko_jax import models as architectures
+    from gecko_jax import training
     from gecko_jax.types import Examples
 
     x, y = data(shape, rows)

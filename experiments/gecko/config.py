@@ -53,7 +53,8 @@ class Config:
         checks.between("member_rate", self.member_rate, 0.05, 0.95)
         for name in ("epochs", "fine_tuning_epochs"):
             if len(getattr(self, name)) != len(self.architectures):
-                raise ValueError(f"{name}={getattr(self, name)} needs one number an architecture: {self.architectures}.")
+                given = getattr(self, name)
+                raise ValueError(f"{name}={given} needs one number for each of architectures={self.architectures}.")
         needed = {need for name in self.methods for need in METHODS[name].needs}
         if missing := sorted(needed - set(self.methods)):
             raise ValueError(f"methods={self.methods} need {missing} as well: they start from it or are taught by it.")

@@ -80,8 +80,8 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
 def _summary(config: Config, member: np.ndarray) -> str:
     low, high = member.sum(1).min(), member.sum(1).max()
     return (
-        f"Accuracy, membership leakage and cost of the same network under different quantisation and training. Each row "
-        f"is {config.models} models, each trained on its own random members ({low} to {high} of {member.shape[1]} "
+        "Accuracy, membership leakage and cost of the same network under different quantisation and training. Each "
+        f"row is {config.models} models, each trained on its own random members ({low} to {high} of {member.shape[1]} "
         "examples); every model is attacked in turn, with thresholds chosen on the others. Figures are means with 95 % "
         f"intervals over the models; the attack is {ATTACK.replace('_', ' ')}, the other attacks stand in "
         "rows/*/*/audit.json."

@@ -1,0 +1,33 @@
+"""Trains one network of any combination and saves it.
+
+    python scripts/train.py --weights=xnor --inputs=xnor_input --order=xnor --output=runs/xnor
+    python scripts/train.py --loss=symmetric_cross_entropy --teacher=lenet --models=8
+    python scripts/train.py --help
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments import flags
+from experiments.one_model import Config, train
+from gecko_jax import datasets, integer, metrics, training
+from gecko_jax.trees import take
+
+
+def main() -> None:
+    config = flags.parse(flags.define(Config, {"default": Config()}))
+    try:
+        data = datasets.load(config.dataset, config.data_dir)
+        saved = train(config, data)
+    except (OSError, ValueError, training.NotFinite) as error:
+        raise SystemExit(f"train: {error}") from error
+    logits = training.predict_ensemble(saved.model, saved.variables, data.test.x)
+    accuracy = [100 * metrics.accuracy(row, data.test.y) for row in logits]
+    print(f"test accuracy %: {', '.join(f'{value:.2f}' for value in accuracy)}")
+    print(integer.cost(saved.model, take(saved.variables, 0), data.test.x[:1]).table())
+    print(f"saved in {Path(config.output)}; next: python scripts/audit.py --model={config.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The study from flags to page, small, on real data; and the settings that make its comparisons fair."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.gecko import measure, run, train
+from experiments.gecko.config import PRESETS, Config
+from experiments.gecko.methods import METHODS
+from gecko_jax import datasets, losses, reports, training
+from gecko_jax.trees import take
+
+TINY = dict(hidden=(16, 16, 16), channels=(4, 4), dense=8, models=3, epochs=(3,), fine_tuning_epochs=(2,))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gecko")
+    flags = [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in TINY.items()]
+    run.main(["run", f"--output={folder}", *flags])
+    return folder
+
+
+def test_every_row_has_its_figures_with_intervals(finished):
+    study = reports.read_record(finished)
+    assert [row.name for row in study.rows] == [METHODS[name].label for name in PRESETS["quick"].methods]
+    for row in study.rows:
+        for key in ("train", "test", "attack", "auc", "ece"):
+            estimate = row.figures[key]
+            assert estimate.low <= estimate.value <= estimate.high and estimate.n == 3 and estimate.kind == "measured"
+        assert row.figures["bytes"].kind == "counted" and row.figures["energy"].kind == "modelled"
+
+
+def test_packed_files_are_as_large_as_counted(finished):
+    for row, name in zip(reports.read_record(finished).rows, METHODS, strict=True):
+        path = finished / "rows" / "mlp" / name / "model.packed"
+        assert path.stat().st_size == round(1000 * row.figures["bytes"].value)
+
+
+def test_a_second_run_trains_nothing_and_says_the_same(finished, monkeypatch):
+    before = (finished / "results.csv").read_bytes()
+    config = Config(output=str(finished), **TINY)
+    monkeypatch.setattr(training.ensemble, "epoch_program", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 0)
+    data = datasets.load(config.dataset)
+    member = train.membership(config, data)
+    monkeypatch.undo()  # an epoch program is built, but not called, for a finished run
+    trained = train.train_all(config, data, member)
+    study = measure.study(config, data, member, trained, 0.0)
+    again = reports.write_record(finished, study)
+    assert (finished / "results.csv").read_bytes() == before
+    assert again.rows == study.rows
+
+
+def test_figures_equal_a_plain_computation(finished):
+    """Train and test accuracy of a row from its checkpoint, by hand."""
+    config = Config(output=str(finished), methods=("full",), **TINY)
+    data = datasets.load("digits")
+    member = train.membership(config, data)
+    (row,) = train.train_all(config, data, member)
+    hits = row.pool.argmax(-1) == data.train.y
+    by_hand = 100 * np.mean([hits[i][member[i]].mean() for i in range(3)])
+    shown = next(r for r in reports.read_record(finished).rows if r.name == "Full precision")
+    assert shown.figures["train"].value == pytest.approx(by_hand)
+    logits = training.predict(row.model, take(row.variables, 1), data.test.x)
+    np.testing.assert_allclose(logits, row.test[1], rtol=1e-5, atol=1e-5)
+
+
+def test_the_page_and_the_audits_are_written(finished):
+    assert 'id="table"' in (finished / "report.html").read_text()
+    audited = json.loads((finished / "rows" / "mlp" / "xnor" / "audit.json").read_text())
+    assert set(audited["rows"]) >= {"confidence", "loss", "entropy", "modified_entropy", "gap"}
+
+
+def test_phase_two_and_its_control_differ_in_the_loss_alone(monkeypatch):
+    calls = {}
+
+    def spy(model, data, member, **options):
+        calls[options["label"]] = (model.rules, options)
+        n, m = len(data.y), len(member)
+        variables = {"params": {"w": np.zeros((m, 1))}}
+        return training.Fit(variables, np.zeros((1, m)), np.zeros((1, m))) if n else None
+
+    monkeypatch.setattr(training, "fit_ensemble", spy)
+    monkeypatch.setattr(training, "predict_ensemble", lambda model, v, x: np.zeros((3, len(x), 10)))
+    config = Config(methods=("full", "xnor", "phase1_control", "phase2_homogeneous"), **TINY)
+    data = datasets.load("digits")
+    train.train_all(config, data, train.membership(config, data))
+    (rules, control), (other_rules, phase2) = calls["mlp Phase I control"], calls["mlp Phase II homogeneous"]
+    assert rules == other_rules
+    differing = {k for k in {*control, *phase2} if k not in ("folder", "label") and control.get(k) is not phase2.get(k)}
+    differing = {k for k in differing if k not in control or k not in phase2 or control[k] != phase2[k]}
+    assert differing == {"teacher", "loss"}
+    assert phase2["loss"] is losses.symmetric_cross_entropy()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(architectures=("resnet",)), "resnet.*Known"),
+        (dict(methods=("xnr",)), "Did you mean 'xnor'"),
+        (dict(models=2), "at least 3"),
+        (dict(epochs=(1, 2)), "epochs=.*one number"),
+        (dict(methods=("phase1_control",)), r"need \['xnor'\]"),
+        (dict(member_rate=1.0), "member_rate"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(PRESETS["quick"], **change)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_makes_a_network_for_every_architecture(name):
+    import jax
+
+    for architecture in ("mlp", "lenet"):
+        model = METHODS[name].model(architecture, 10, **PRESETS["quick"].options(architecture))
+        shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
+        assert shapes["params"]
+
+
+def test_expected_figures_of_fashion_mnist_stand_beside_the_published_ones():
+    from experiments.gecko.published import FASHION_MNIST
+
+    text = (Path(run.__file__).parent / "expected.csv").read_text()
+    for architecture, method in FASHION_MNIST:
+        assert f"{architecture}: {METHODS[method].label}" in text
