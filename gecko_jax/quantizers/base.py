@@ -12,7 +12,7 @@ from gecko_jax.types import Array
 def straight_through(value: Array, through: Array) -> Array:
     """Returns `value` to the last bit, with the gradient of `through`.
 
-    The usual `through + stop_gradient(value - through)` rounds, so that a "binary" layer takes more than two values.
+    The usual `through + stop_gradient(value - through)` rounds, so that a filter of +-alpha takes more than two values.
 
     Args:
       value: what is computed with, of any shape.
@@ -32,9 +32,12 @@ def sign(x: Array) -> Array:
     return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
 
 
-def clip_gradient(x: Array) -> Array:
-    """x where |x| <= 1, with gradient 1{|x| <= 1}: the straight-through estimator of Hubara et al. 2016."""
-    return jnp.where(jnp.abs(x) <= 1, x, jax.lax.stop_gradient(x))
+def clip_gradient(x: Array, limit: float = 1.0) -> Array:
+    """x with gradient 1{|x| <= limit}: at limit 1 the straight-through estimator of Hubara et al. 2016.
+
+    `jnp.clip` would not do: its gradient at the very ends, where inputs in 0..1 often lie, is 1/2.
+    """
+    return jnp.where(jnp.abs(x) <= limit, x, jax.lax.stop_gradient(x))
 
 
 def filter_axes(w: Array) -> tuple[int, ...]:

@@ -22,6 +22,10 @@ def binary_connect(stochastic: bool = False) -> Quantizer:
 
     Args:
       stochastic: draw the sign of each weight anew at each training step.
+
+    >>> import jax.numpy as jnp
+    >>> binary_connect().apply((), jnp.array([-0.2, 0.0, 0.7])).tolist()
+    [-1.0, 1.0, 1.0]
     """
 
     def apply(state, w, key=None):

@@ -15,6 +15,13 @@ def ternary(threshold: float = 0.7) -> Quantizer:
 
     Args:
       threshold: Delta in units of the layer's mean magnitude; 0 <= threshold < 1 keeps at least one weight.
+
+    Raises:
+      ValueError: a threshold outside [0, 1).
+
+    >>> import jax.numpy as jnp
+    >>> ternary().apply((), jnp.array([-3.0, 0.5, 1.0])).tolist()
+    [-3.0, 0.0, 0.0]
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold={threshold!r} must lie in [0, 1): from 1 on a layer may lose all its weights.")

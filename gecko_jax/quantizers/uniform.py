@@ -5,19 +5,29 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gecko_jax.checks import positive
-from gecko_jax.quantizers.base import filter_axes, no_state, straight_through
+from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, straight_through
 from gecko_jax.types import Codes, Quantizer
+
+SMALLEST = 1e-30  # a filter below it counts as zeros: its scale would be a subnormal number, which XLA flushes to 0
 
 
 def uniform(bits: int, max_abs: float | None = None) -> Quantizer:
     """w_hat = s * round(clip(w / s, -Q, Q)), Q = 2^(bits-1) - 1, s = max_abs / Q.
 
-    The gradient is 1 inside the range and 0 outside it (Jacob et al. 2018; round half to even).
+    The gradient is 1{|w| <= max_abs}, the ends included; without max_abs nothing lies outside and it passes unchanged:
+    s is a constant to it (Jacob et al. 2018; round half to even).
 
     Args:
       bits: 2 to 8. For one bit use `binary`, which has no zero.
       max_abs: the range's end. None takes the largest magnitude of each output filter, which serves weights alone: over
         a layer's inputs that would couple the examples of a batch.
+
+    Raises:
+      ValueError: bits outside 2..8, a max_abs that is not above 0.
+
+    >>> import jax.numpy as jnp
+    >>> uniform(2).apply((), jnp.array([[-0.75], [0.125], [0.5]])).tolist()
+    [[-0.75], [0.0], [0.75]]
     """
     if not (isinstance(bits, int) and 2 <= bits <= 8):
         raise ValueError(f"bits={bits!r} must be an integer from 2 to 8; for one bit use quantizers.binary().")
@@ -29,15 +39,14 @@ def uniform(bits: int, max_abs: float | None = None) -> Quantizer:
         if max_abs is not None:
             return jnp.asarray(max_abs / largest, w.dtype)
         top = jnp.max(jnp.abs(w), axis=filter_axes(w), keepdims=True)
-        return jnp.where(top > 0, top, 1.0) / largest
+        return jnp.where(top >= SMALLEST, top, 1.0) * (1 / largest)  # compiled or not, the same bits; a division is not
 
     def grid(w, s):
         return jnp.round(jnp.clip(w / s, -largest, largest))
 
     def apply(state, w, key=None):
         s = scale(w)
-        inside = jnp.clip(w, -s * largest, s * largest) if max_abs is not None else w
-        return straight_through(grid(w, s) * s, inside)
+        return straight_through(grid(w, s) * s, w if max_abs is None else clip_gradient(w, max_abs))
 
     def codes(state, w):
         s = scale(w)

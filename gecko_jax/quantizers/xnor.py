@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
@@ -15,12 +18,21 @@ def xnor(gradient: str = "exact") -> Quantizer:
 
     Args:
       gradient: "exact": dW_i = g_i alpha 1{|W_i| <= 1} + sign(W_i)/n sum_j g_j sign(W_j), the gradient through alpha
-        included (section 3.1); "stopped": alpha is a constant, as in many published codes.
+        included (the paper's section 3.1 prints g_i (alpha 1{|W_i| <= 1} + 1/n), which leaves out all terms j != i);
+        "stopped": g_i alpha 1{|W_i| <= 1}, alpha a constant, as in many published codes.
+
+    Raises:
+      ValueError: another gradient.
+
+    >>> import jax.numpy as jnp
+    >>> xnor().apply((), jnp.array([[-0.5], [0.25]])).tolist()
+    [[-0.375], [0.375]]
     """
     one_of("gradient", gradient, ("exact", "stopped"))
 
     def alpha(w):
-        return jnp.mean(jnp.abs(w), axis=filter_axes(w), keepdims=True)
+        # |w|, with the gradient sign(w) at 0 too: a filter of zeros, whose alpha is 0, has no other way to leave it.
+        return jnp.mean(w * lax.stop_gradient(sign(w)), axis=filter_axes(w), keepdims=True)
 
     def apply(state, w, key=None):
         scale = alpha(w) if gradient == "exact" else lax.stop_gradient(alpha(w))
@@ -35,30 +47,74 @@ def xnor(gradient: str = "exact") -> Quantizer:
 def xnor_input(scaling: bool = False) -> Quantizer:
     """x_hat = sign(x), and with `scaling` the layer's output times K (eq. 8-11).
 
-    K is the mean of |x| over each window that the filter sees: over the features of a dense layer, and for a
-    convolution the box-filtered channel mean. The paper finds that it matters little; it costs a float
-    multiplication an output.
+    K is the mean of |x| over each window that the filter sees (of its own group's channels), zeros where the window
+    leaves the image: over the features of a dense layer, and for a convolution the box-filtered channel mean. The
+    gradient is 1{|x| <= 1} through the sign, and exact through K. The paper finds that K matters little; it costs a
+    float multiplication an output.
+
+    Args:
+      scaling: whether to multiply by K; for `nn.Dense` and `nn.Conv` alone.
+
+    >>> import jax.numpy as jnp
+    >>> xnor_input().apply((), jnp.array([-0.2, 0.0, 3.0])).tolist()
+    [-1.0, 1.0, 1.0]
     """
 
     def apply(state, x, key=None):
         return straight_through(sign(x), clip_gradient(x))
 
-    def gain(x: Array, layer) -> Array:
-        mean = jnp.mean(jnp.abs(x), axis=-1, keepdims=True)
-        size = getattr(layer, "kernel_size", None)
-        if size is None:
-            return mean
-        size = (size,) * (x.ndim - 2) if isinstance(size, int) else tuple(size)
-        strides = layer.strides or 1
-        strides = (strides,) * len(size) if isinstance(strides, int) else tuple(strides)
-        count = 1
-        for length in size:
-            count *= length
-        total = lax.reduce_window(mean, 0.0, lax.add, (1, *size, 1), (1, *strides, 1), layer.padding)
-        return total / count
-
     def codes(state, x):
         return Codes(sign(x).astype(jnp.int8), jnp.ones((), x.dtype), 1)
 
     name = "xnor_input_scaled" if scaling else "xnor_input"
-    return Quantizer(name, 1, no_state, apply, codes, gain=gain if scaling else None)
+    return Quantizer(name, 1, no_state, apply, codes, gain=window_mean if scaling else None)
+
+
+def window_mean(x: Array, layer: nn.Module) -> Array:
+    """K of eq. 11: the mean of |x| over what each output of a dense or convolution layer sees.
+
+    Args:
+      x: the layer's input [..., features] or [..., height, width, channels].
+      layer: the layer, for its window, strides, padding, dilation and groups.
+
+    Returns:
+      Factors that broadcast against the layer's output.
+
+    Raises:
+      ValueError: a layer of another kind, a border that is not of zeros.
+    """
+    if type(layer) is nn.Dense:
+        return jnp.mean(jnp.abs(x), axis=-1, keepdims=True)
+    if type(layer) is not nn.Conv or layer.padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
+        kind = f"{type(layer).__name__}(padding={layer.padding!r})" if type(layer) is nn.Conv else type(layer).__name__
+        raise ValueError(
+            f"xnor_input(scaling=True): K is defined for nn.Dense and for nn.Conv bordered by zeros; layer {kind} is "
+            "neither. Take xnor_input() there."
+        )
+    size = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
+    groups = layer.feature_group_count
+    mean = jnp.mean(jnp.abs(x).reshape(-1, *x.shape[-len(size) - 1 : -1], groups, x.shape[-1] // groups), axis=-1)
+    total = lax.reduce_window(
+        mean,
+        0.0,
+        lax.add,
+        (1, *size, 1),
+        (1, *_each(layer.strides, len(size)), 1),
+        _window_padding(layer.padding, len(size)),
+        window_dilation=(1, *_each(layer.kernel_dilation, len(size)), 1),
+    )
+    total = total if groups == 1 else jnp.repeat(total, layer.features // groups, axis=-1)
+    return (total / math.prod(size)).reshape(*x.shape[: -len(size) - 1], *total.shape[1:])
+
+
+def _each(value: int | tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
+    """A setting of nn.Conv for each spatial axis."""
+    return (value or 1,) * rank if value is None or isinstance(value, int) else tuple(value)
+
+
+def _window_padding(padding, rank: int):
+    """nn.Conv's padding as `lax.reduce_window` takes it, batch and channels included."""
+    if isinstance(padding, str):
+        return padding
+    pairs = [padding] * rank if isinstance(padding, int) else padding
+    return ((0, 0), *((pair, pair) if isinstance(pair, int) else tuple(pair) for pair in pairs), (0, 0))

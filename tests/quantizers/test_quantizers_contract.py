@@ -1,0 +1,177 @@
+"""What every listed quantiser promises; a new one is tested by being listed."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gecko_jax.quantizers import QUANTIZERS
+from gecko_jax.types import Quantizer
+
+EVERY = pytest.mark.parametrize("name", sorted(QUANTIZERS))
+SHAPES = [(7, 3), (1, 1), (3, 2, 2, 4)]  # (1, 1): nothing to reduce over, where XLA rearranges most
+
+
+@functools.cache
+def made(name):
+    """The quantiser, and its functions as compiled programs."""
+    quantizer = QUANTIZERS[name]()
+    state = quantizer.init(draw((7, 3)))
+    value = jax.jit(lambda w: quantizer.apply(state, w))
+    gradient = jax.jit(jax.grad(lambda w, g: (quantizer.apply(state, w) * g).sum()))
+    return quantizer, state, value, gradient
+
+
+def draw(shape, dtype=jnp.float32, seed=1):
+    values = np.random.default_rng(seed).normal(scale=0.6, size=shape)
+    return jnp.asarray(values.astype(np.float32), dtype)
+
+
+def each(function, *arrays):
+    """The function of one row after the other."""
+    return np.stack([np.asarray(function(*rows)) for rows in zip(*map(np.asarray, arrays), strict=True)])
+
+
+def stored(codes):
+    """What a device computes with, in NumPy."""
+    return np.asarray(codes.values).astype(np.float32) * np.asarray(codes.scale, np.float32)
+
+
+@EVERY
+def test_it_carries_its_own_name_and_bits(name):
+    quantizer = made(name)[0]
+    assert isinstance(quantizer, Quantizer)
+    assert quantizer.name == name.removesuffix("_inputs")
+    assert 1 <= quantizer.bits <= 32
+
+
+@EVERY
+def test_shapes_and_dtypes_stay(name):
+    quantizer, state, _, _ = made(name)
+    for shape, dtype in itertools.product([(5,), *SHAPES], [jnp.float32, jnp.bfloat16]):
+        out = jax.eval_shape(lambda w: quantizer.apply(state, w), jax.ShapeDtypeStruct(shape, dtype))
+        assert (out.shape, out.dtype) == (shape, dtype)
+
+
+@EVERY
+@pytest.mark.parametrize("shape", SHAPES)
+def test_codes_times_scale_is_what_is_computed_with_to_the_last_bit(name, shape):
+    quantizer, state, value, _ = made(name)
+    if quantizer.codes is None:
+        assert quantizer.bits == 32  # only floats have no codes
+        return
+    w = draw(shape)
+    codes = quantizer.codes(state, w)
+    assert (codes.values.dtype, codes.values.shape) == (jnp.int8, shape)
+    assert np.broadcast_shapes(codes.scale.shape, shape) == shape
+    assert (stored(codes) == np.asarray(quantizer.apply(state, w))).all()
+    assert (stored(codes) == np.asarray(value(w))).all()  # compiled, too
+
+
+@EVERY
+def test_codes_fit_in_their_bits(name):
+    quantizer, state, value, _ = made(name)
+    if quantizer.codes is None:
+        return
+    w = jnp.linspace(-0.9, 0.9, 2001)[:, None]  # one filter, each of its codes taken
+    values = np.unique(quantizer.codes(state, w).values)
+    assert quantizer.codes(state, w).bits == quantizer.bits
+    assert len(values) <= 2**quantizer.bits
+    assert (values == -values[::-1]).all()  # a symmetric grid
+    assert len(np.unique(value(w))) == len(values)  # one filter, one scale
+    assert len(values) == 2**quantizer.bits - (quantizer.bits > 1)  # and all of it is used
+
+
+@EVERY
+def test_the_gradient_is_finite_and_straight_through(name):
+    *_, gradient = made(name)
+    found = np.asarray(gradient(draw((7, 3)), jnp.ones((7, 3))))
+    assert np.isfinite(found).all() and (found != 0).mean() > 0.5
+
+
+@EVERY
+def test_gradients_are_linear_in_what_comes_back(name):
+    *_, gradient = made(name)
+    w, g, h = draw((7, 3)), draw((7, 3), seed=3), draw((7, 3), seed=4)
+    both = 2 * np.asarray(gradient(w, g)) - np.asarray(gradient(w, h))
+    np.testing.assert_allclose(gradient(w, 2 * g - h), both, rtol=1e-5, atol=1e-6)
+
+
+@EVERY
+def test_many_models_at_once(name):
+    """vmap and vmap of grad, as an ensemble trains: each model gets what it would get alone."""
+    quantizer, state, value, gradient = made(name)
+    many, g = draw((3, 7, 3), seed=5), draw((3, 7, 3), seed=6)
+    apply = jax.vmap(lambda w: quantizer.apply(state, w))
+    slope = jax.vmap(jax.grad(lambda w, g: (quantizer.apply(state, w) * g).sum()))
+    np.testing.assert_allclose(jax.jit(apply)(many), each(value, many), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(slope)(many, g), each(gradient, many, g), rtol=1e-6)
+
+
+@EVERY
+def test_keys_draw_one_sign_a_model(name):
+    """vmap of grad over keys alone: the weights are shared, the draws are not."""
+    quantizer, state, _, _ = made(name)
+    w, keys = draw((7, 3)), jax.random.split(jax.random.key(0), 4)
+
+    def loss(w, key):
+        w_hat = quantizer.apply(state, w, key)
+        return w_hat.sum(), w_hat
+
+    slopes, drawn = map(np.asarray, jax.jit(jax.vmap(jax.grad(loss, has_aux=True), (None, 0)))(w, keys))
+    assert slopes.shape == (4, 7, 3) and np.isfinite(slopes).all() and (slopes == slopes[:1]).all()
+    assert len(np.unique(drawn, axis=0)) == (4 if "stochastic" in name else 1)
+
+
+@EVERY
+def test_a_filter_of_zeros_gives_no_nan(name):
+    quantizer, state, value, gradient = made(name)
+    for w in (jnp.zeros((7, 3)), jnp.full((7, 3), 1e-38), jnp.full((7, 3), 1e-44)):
+        assert np.isfinite(value(w)).all() and np.isfinite(gradient(w, jnp.ones_like(w))).all()
+        if quantizer.codes:
+            assert (stored(quantizer.codes(state, w)) == np.asarray(value(w))).all()
+
+
+@EVERY
+def test_the_sign_of_zero_is_plus(name):
+    quantizer, state, _, _ = made(name)
+    if quantizer.bits > 1:
+        return
+    zeros = quantizer.apply(state, jnp.array([[0.0, -0.0, 1.0], [2.0, 2.0, 1.0]]))
+    assert (np.asarray(zeros) > 0).all()
+    assert (np.asarray(quantizer.codes(state, jnp.array([[0.0, -0.0]])).values) == 1).all()
+
+
+@EVERY
+def test_inputs_couple_no_two_examples(name):
+    """Rows apart, or the batch: what serves a layer's inputs does the same to both; what does not, does not."""
+    quantizer, state, value, gradient = made(name)
+    rows = draw((4, 6), seed=8) * jnp.array([[0.5], [1.0], [2.0], [4.0]])
+    g = draw((4, 6), seed=9)
+    apart, slopes = each(lambda w: value(w[None])[0], rows), each(lambda w, g: gradient(w[None], g[None])[0], rows, g)
+    if quantizer.inputs:
+        assert (np.asarray(value(rows)) == apart).all() and (np.asarray(gradient(rows, g)) == slopes).all()
+    elif "binary_connect" not in name:  # couples nothing, but its draws are made for weights
+        assert (np.asarray(value(rows)) != apart).any()
+
+
+@EVERY
+def test_quantising_twice_changes_nothing(name):
+    _, _, value, _ = made(name)
+    once = value(draw((7, 3)))
+    np.testing.assert_allclose(value(once), once, rtol=1e-6)
+
+
+@EVERY
+def test_projection_and_rate(name):
+    quantizer = made(name)[0]
+    if quantizer.project:
+        projected = quantizer.project(jnp.array([[-3.0, -1.0, 0.2, 1.0, 1.5]]))
+        assert projected.tolist() == [[-1.0, -1.0, pytest.approx(0.2), 1.0, 1.0]]
+    assert (quantizer.project is not None) == (quantizer.bits == 1 and "input" not in name)
+    assert (quantizer.rate is not None) == name.startswith("binary_connect")
