@@ -11,7 +11,7 @@ from gecko_jax.types import Array, Loss
 
 
 def label_cross_entropy(logits: Array, label: Array) -> Array:
-    """-log softmax(logits)[label], for logits [classes] and one integer label."""
+    """-log softmax(logits)[label], for logits [classes] and one integer label; NaN for a label past the last class."""
     return jax.nn.logsumexp(logits) - jnp.take(logits, label)
 
 

@@ -1,4 +1,4 @@
-"""What a student learns from a teacher's logits. Gradients never reach the teacher."""
+"""What a student learns from a teacher's logits. Gradients never reach the teacher: its logits are data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.checks import between, positive
+from gecko_jax.checks import between, positive, shape
 from gecko_jax.losses.cross_entropy import label_cross_entropy
-from gecko_jax.types import Loss
+from gecko_jax.types import Array, Batch, Loss
+
+
+def teacher_logits(logits: Array, example: Batch) -> Array:
+    """The teacher's logits as constants.
+
+    Raises:
+      ValueError: an example that no teacher has seen, or a teacher of other classes than the student's.
+    """
+    if example.teacher is None:
+        raise ValueError("example.teacher is None; this loss takes a teacher's logits: fill Batch.teacher.")
+    return jax.lax.stop_gradient(shape("example.teacher", example.teacher, logits.shape))
 
 
 @functools.cache
@@ -18,29 +29,39 @@ def symmetric_cross_entropy() -> Loss:
 
     Gecko's Phase II as the paper states it (Duddu et al., arXiv 2010.00912, section 4.2); the published code trains on
     the teacher's arg-max instead, which here is `hard_labels`.
+
+    >>> import jax.numpy as jnp
+    >>> example = Batch(x=None, y=0, weight=1.0, teacher=jnp.zeros(2))
+    >>> round(float(symmetric_cross_entropy().apply(jnp.zeros(2), example)), 4)  # 2 log 2
+    1.3863
     """
 
     def apply(logits, example):
-        student, teacher = jax.nn.log_softmax(logits), jax.nn.log_softmax(example.teacher)
+        student, teacher = jax.nn.log_softmax(logits), jax.nn.log_softmax(teacher_logits(logits, example))
         return -jnp.sum(jnp.exp(teacher) * student) - jnp.sum(jnp.exp(student) * teacher)
 
     return Loss("symmetric_cross_entropy", True, apply)
 
 
-@functools.cache
 def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
     """weight * T^2 * KL(t_T || s_T) + (1 - weight) * (-log s_y), posteriors at temperature T (Hinton et al. 2015).
 
     Args:
       temperature: T > 0.
       weight: share of the teacher's term, 0 to 1.
+
+    Raises:
+      ValueError: a temperature that is not above 0, a weight outside 0..1.
     """
-    positive("temperature", temperature)
-    between("weight", weight, 0, 1)
+    return _kullback_leibler(float(positive("temperature", temperature)), float(between("weight", weight, 0, 1)))
+
+
+@functools.cache
+def _kullback_leibler(temperature: float, weight: float) -> Loss:
 
     def apply(logits, example):
         student = jax.nn.log_softmax(logits / temperature)
-        teacher = jax.nn.log_softmax(example.teacher / temperature)
+        teacher = jax.nn.log_softmax(teacher_logits(logits, example) / temperature)
         divergence = jnp.sum(jnp.exp(teacher) * (teacher - student))
         return weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, example.y)
 
@@ -49,9 +70,9 @@ def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
 
 @functools.cache
 def hard_labels() -> Loss:
-    """-log s_k at the teacher's arg-max k: what Gecko's published code does."""
+    """-log s_k at the teacher's arg-max k (the first of several): what Gecko's published code does."""
 
     def apply(logits, example):
-        return label_cross_entropy(logits, jnp.argmax(example.teacher))
+        return label_cross_entropy(logits, jnp.argmax(teacher_logits(logits, example)))
 
     return Loss("hard_labels", True, apply)
