@@ -224,8 +224,10 @@ def _check_fits(model, variables, x, data, teacher, transition) -> None:
 def _start(model, optimizer, x, seed, names, init) -> State:
     """States [m] before the first epoch."""
     if init is None:
-        root = keys.stream(seed, "init")
-        init = jax.tree.map(np.asarray, _initialiser(model)(root, np.array(names, np.uint32), x))
+        # One at a time: a model's bits do not depend on its company, and one compiled program serves any number.
+        root, one = keys.stream(seed, "init"), _initialiser(model)
+        each = [jax.tree.map(np.asarray, one(root, np.uint32(name), x)) for name in names]
+        init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
         for leaf in jax.tree.leaves(init):
             checks.shape("init (each leaf)", leaf, (len(names), *np.shape(leaf)[1:]))
@@ -235,12 +237,8 @@ def _start(model, optimizer, x, seed, names, init) -> State:
 
 @functools.lru_cache(maxsize=64)
 def _initialiser(model: Model):
-    """(root key, names [m], x) -> variables [m]; one at a time, so that a model's bits do not depend on its company."""
-
-    def one(root, name, x):
-        return model.init(jax.random.fold_in(root, name), x)
-
-    return jax.jit(lambda root, names, x: jax.lax.map(lambda name: one(root, name, x), names))
+    """(root key, a model's name, x) -> its variables."""
+    return jax.jit(lambda root, name, x: model.init(jax.random.fold_in(root, name), x))
 
 
 @functools.lru_cache(maxsize=64)
