@@ -21,6 +21,7 @@ setup(
         "absl-py",
         "dp-accounting",
         "flax>=0.12.8",
+        "importlib_resources",  # TFDS prepares its own data sets with it and does not say so
         "jax>=0.10.2",
         "matplotlib",
         "numpy",
