@@ -67,7 +67,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         title=f"Gecko on {config.dataset}",
         summary=_summary(config, member),
         rows=tuple(rows),
-        columns=COLUMNS,
+        columns=tuple(column for column in COLUMNS if any(column.key in row.figures for row in rows)),
         rocs=tuple(rocs),
         histograms=tuple(histograms),
         losses=tuple(curves),
