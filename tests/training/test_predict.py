@@ -1,0 +1,69 @@
+"""Evaluation: `predict` is `model.apply` in evaluation mode, for any number of rows."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from naive_training import start_of
+
+from gecko_jax import models, training
+from gecko_jax.trees import take
+
+
+class Net(nn.Module):
+    """Everything that differs between training and evaluation."""
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(6)(x))
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(x))
+
+
+MODEL = models.from_linen(Net())
+X = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
+
+
+def by_hand(variables, x):
+    params, stats = variables["params"], variables["batch_stats"]["BatchNorm_0"]
+    h = x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+    norm = params["BatchNorm_0"]
+    h = (h - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * norm["scale"] + norm["bias"]
+    return h @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
+
+
+def drawn(seed):
+    variables = start_of(MODEL, X, seed)
+    stats = {"mean": np.linspace(-1, 1, 6, dtype=np.float32), "var": np.linspace(1, 4, 6, dtype=np.float32)}
+    return {**variables, "batch_stats": {"BatchNorm_0": stats}}
+
+
+@pytest.mark.parametrize("n, batch_size", [(1, 8), (7, 8), (8, 8), (23, 8), (23, 500)])
+def test_any_number_of_rows(n, batch_size):
+    variables = drawn(0)
+    actual = training.predict(MODEL, variables, X[:n], batch_size=batch_size)
+    assert actual.shape == (n, 3) and actual.dtype == np.float32 and isinstance(actual, np.ndarray)
+    np.testing.assert_allclose(actual, by_hand(variables, X[:n]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, MODEL.apply(variables, X[:n])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_s_logits_depend_on_no_other_row():
+    """BatchNorm is frozen and dropout is off: the same row among others, and twice, gives the same bits."""
+    variables = drawn(0)
+    whole = training.predict(MODEL, variables, X, batch_size=8)
+    np.testing.assert_array_equal(training.predict(MODEL, variables, X[::-1], batch_size=8)[::-1], whole)
+    np.testing.assert_array_equal(training.predict(MODEL, variables, X, batch_size=8), whole)
+
+
+def test_an_ensemble_is_its_models_one_by_one():
+    each = [drawn(seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    actual = training.predict_ensemble(MODEL, stacked, X, batch_size=8)
+    assert actual.shape == (3, 23, 3)
+    for i in range(3):
+        np.testing.assert_array_equal(actual[i], training.predict(MODEL, take(stacked, i), X, batch_size=8))
+        np.testing.assert_allclose(actual[i], by_hand(each[i], X), rtol=1e-4, atol=1e-5)
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ValueError, match="n=0 must be at least 1"):
+        training.predict(MODEL, drawn(0), X[:0])
