@@ -25,7 +25,7 @@ from gecko_jax.training.optimizers import SCHEDULES, rate, transition_at
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.program import epoch_program, program_text
 from gecko_jax.training.step import Data, Epoch, State, make_step
-from gecko_jax.trees import take
+from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import Array, Examples, Loss, Model, Variables
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints; the last epoch's is always written
@@ -229,10 +229,20 @@ def _start(model, optimizer, x, seed, names, init) -> State:
         each = [jax.tree.map(np.asarray, one(root, np.uint32(name), x)) for name in names]
         init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
-        for leaf in jax.tree.leaves(init):
-            checks.shape("init (each leaf)", leaf, (len(names), *np.shape(leaf)[1:]))
         init = jax.tree.map(np.asarray, init)
+        _check_init(init, jax.eval_shape(model.init, jax.random.key(0), x), len(names))
     return State(init, jax.tree.map(np.asarray, _optimizer_start(optimizer)(init["params"])))
+
+
+def _check_init(init, expected, models) -> None:
+    """Whether the values to start from are this model's: others would be ignored here and fail obscurely there."""
+    given, wanted = dict(named_leaves(init)), dict(named_leaves(expected))
+    for name in [*given, *wanted]:
+        if name not in wanted:
+            raise ValueError(f"init has {name!r}, which the model has not. The model has: {', '.join(wanted)}.")
+        if name not in given:
+            raise ValueError(f"init lacks {name!r}, which the model has. It has: {', '.join(given)}.")
+        checks.shape(f"init[{name!r}]", given[name], (models, *wanted[name].shape))
 
 
 @functools.lru_cache(maxsize=64)

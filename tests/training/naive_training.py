@@ -35,6 +35,11 @@ def start_of(model, x, seed=0):
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, jax.random.key(0), x[:1]))
 
 
+def starts_of(model, x, count):
+    """Those of several models, with a leading axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(start_of(model, x, seed=i) for i in range(count)))
+
+
 def label_loss(logits, y, teacher):
     del teacher
     return optax.softmax_cross_entropy_with_integer_labels(logits, y)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from naive_training import assert_close, assert_same_bits, naive_fit, start_of
+from naive_training import assert_close, assert_same_bits, naive_fit, starts_of
 
 from gecko_jax import models, training
 from gecko_jax.training.groups import Groups
@@ -20,7 +20,7 @@ TX = training.optimizer("momentum", 0.1)
 
 @pytest.fixture(scope="module")
 def starts(mlp, pool):
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(start_of(mlp, pool.x, seed=i) for i in range(5)))
+    return starts_of(mlp, pool.x, 5)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,97 @@
+"""Arguments that do not fit: refused by name before anything is trained or a folder is claimed."""
+
+import jax
+import numpy as np
+import pytest
+from naive_training import start_of
+
+from gecko_jax import losses, training
+
+ALL = np.ones((2, 60), bool)
+LOGITS = np.zeros((60, 10), np.float32)
+NAN = np.where(np.arange(10) == 3, np.nan, LOGITS)
+ONE_EMPTY = np.stack([np.ones(60, bool), np.zeros(60, bool)])
+
+BAD = {
+    "member of other rows": (dict(member=ALL[:, :50]), r"member has shape \(2, 50\); expected \(any, 60\)"),
+    "member of numbers": (dict(member=ALL.astype(int)), r"member has dtype int64; expected bool"),
+    "a model without members": (dict(member=ONE_EMPTY), r"member\[1\] selects no rows"),
+    "no models": (dict(member=ALL[:0]), r"member is empty"),
+    "no epochs": (dict(epochs=0), r"epochs=0 must be at least 1"),
+    "half an epoch": (dict(epochs=1.5), r"epochs=1.5 must be a whole number"),
+    "no rows a batch": (dict(batch_size=0), r"batch_size=0 must be at least 1"),
+    "half a row": (dict(batch_size=2.5), r"batch_size=2.5 must be a whole number"),
+    "a negative seed": (dict(seed=-1), r"seed=-1 must be at least 0"),
+    "too few names": (dict(models=[0]), r"models=\[0\] must be 2 different integers"),
+    "a name twice": (dict(models=[4, 4]), r"models=\[4, 4\] must be 2 different integers"),
+    "an unknown schedule": (dict(schedule="cosin"), r"schedule='cosin' is not known. Did you mean 'cosine'"),
+    "no teacher": (
+        dict(loss=losses.hard_labels()), r"loss 'hard_labels' reads a teacher: pass teacher=logits \[n, classes\]"
+    ),
+    "a teacher of other rows": (dict(teacher=LOGITS[:7]), r"teacher has shape \(7, 10\); expected \(60, any\)"),
+    "teachers of other models": (
+        dict(teacher=np.stack([LOGITS] * 3)), r"teacher has shape \(3, 60, 10\); expected \(2, 60, any\)"
+    ),
+    "a teacher of NaN": (dict(teacher=NAN), r"teacher holds 60 entries that are NaN or infinite, the first at .*0, 3"),
+    "a teacher of other classes": (dict(teacher=LOGITS[:, :7]), r"teacher has 7 logits a row; the model has 10"),
+    "a transition backwards": (dict(transition=(3, 2), epochs=5), r"transition=\(3, 2\) must satisfy 0 <= start < end"),
+    "a transition to the end": (dict(transition=(0, 5), epochs=5), r"end < epochs=5"),
+    "a transition before the start": (dict(transition=(-1, 2), epochs=5), r"transition=\(-1, 2\)"),
+    "a transition of nothing": (dict(transition=(0, 2), epochs=5), r"transition=\(0, 2\) would change nothing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refused_before_a_folder_is_claimed(mlp, pool, tmp_path, case):
+    options, message = BAD[case]
+    start = jax.tree.map(lambda leaf: np.stack([leaf] * 2), start_of(mlp, pool.x))
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match=message):
+        training.fit_ensemble(mlp, pool, **{"member": ALL, "init": start, "folder": folder, "epochs": 1, **options})
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_labels_that_the_model_has_no_logit_for(mlp, pool, label):
+    """-1 would train the last class, and 10 give NaN."""
+    y = np.where(np.arange(60) == 4, label, pool.y)
+    with pytest.raises(ValueError, match=rf"data.y holds labels {y.min()} to {y.max()}; the model has .* 0 to 9"):
+        training.fit(mlp, pool._replace(y=y), init=start_of(mlp, pool.x))
+
+
+def test_data_of_no_rows_or_of_different_lengths(mlp, pool):
+    with pytest.raises(ValueError, match="data.y is empty; at least one row is needed"):
+        training.fit(mlp, type(pool)(pool.x[:0], pool.y[:0], pool.id[:0]))
+    with pytest.raises(ValueError, match=r"data.x has shape \(59, 64\); expected \(60, any\)"):
+        training.fit(mlp, pool._replace(x=pool.x[:59]))
+
+
+def test_one_model_takes_one_row_of_members(mlp, pool):
+    with pytest.raises(ValueError, match=r"member has shape \(2, 60\); expected \(60\)"):
+        training.fit(mlp, pool, ALL)
+
+
+def test_initial_values_of_another_number_of_models(mlp, pool):
+    start = jax.tree.map(lambda leaf: np.stack([leaf] * 3), start_of(mlp, pool.x))
+    with pytest.raises(ValueError, match=r"init\['params/dense1/bias'\] has shape \(3, 8\); expected \(2, 8\)"):
+        training.fit_ensemble(mlp, pool, ALL, init=start)
+
+
+def test_initial_values_of_another_model(mlp, pool):
+    start = start_of(mlp, pool.x)
+    other = {"params": {**start["params"], "extra": start["params"]["logits"]}}
+    with pytest.raises(ValueError, match="init has 'params/extra/bias', which the model has not"):
+        training.fit(mlp, pool, init=other)
+    fewer = {"params": {"logits": start["params"]["logits"]}}
+    with pytest.raises(ValueError, match="init lacks 'params/dense1/bias'"):
+        training.fit(mlp, pool, init=fewer)
+    wrong = jax.tree.map(lambda leaf: leaf[..., :3], start)
+    with pytest.raises(ValueError, match=r"init\['params/dense1/bias'\] has shape \(1, 3\); expected \(1, 8\)"):
+        training.fit(mlp, pool, init=wrong)
+
+
+def test_optimisers_are_known_by_name():
+    with pytest.raises(ValueError, match="optimizer='adm' is not known. Did you mean 'adam'"):
+        training.optimizer("adm")
+    with pytest.raises(ValueError, match="learning_rate=0 must be a finite number above 0"):
+        training.optimizer("sgd", 0)
