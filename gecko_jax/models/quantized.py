@@ -14,17 +14,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gecko_jax.keys import stream
 from gecko_jax.models.convolution import hooked, padded_with_ones
-from gecko_jax.models.trace import WEIGHTS, find_rule, kernel_of, layer_path, trace
+from gecko_jax.models.trace import WEIGHTS, find_rule, kernel_of, layer_input, layer_path, trace
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
 STATES = "quantizers"
 
 
-def quantized(
-    model: Model, rules: Sequence[Rule | tuple], float_layers: Sequence[str] = ("first", "last")
-) -> Model:
+def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequence[str] = ("first", "last")) -> Model:
     """The model under quantisation rules.
 
     Args:
@@ -38,8 +37,13 @@ def quantized(
       A model with the same parameter names; binary inputs of a padded convolution are padded with +1.
 
     Raises:
-      ValueError: an invalid expression, a quantiser that cannot serve inputs, an unknown entry of `float_layers`; at
-        init, a rule that matches no layer.
+      ValueError: an invalid expression, a quantiser that cannot serve inputs, an unknown entry of `float_layers`, a
+        model that is quantised already; at init, a rule that matches no layer; at init and apply, inputs that cannot
+        be quantised (integers; a layer that borders +-1 with zeros).
+
+    >>> from gecko_jax import models, quantizers
+    >>> rules = [("dense", quantizers.binary(), quantizers.binary())]
+    >>> model = quantized(models.create("mlp", 10, hidden=(32, 32), activation="identity", normalize=True), rules)
     """
     rules = tuple(_checked(rule) for rule in rules)
     unknown = set(float_layers) - {"first", "last"}
@@ -61,26 +65,33 @@ def quantized(
         ends = {"first": paths[:1], "last": paths[-1:]}
         return frozenset(path for end in float_layers for path in ends[end])
 
-    def rule_of(path, skip):
-        return None if path in skip else find_rule(rules, path)
+    def reached(variables, x):
+        """{path: rule} of the layers that are quantised."""
+        skip = skipped(variables, x)
+        found = {path: find_rule(rules, path) for path in order(_without_states(variables), x) if path not in skip}
+        return {path: rule for path, rule in found.items() if rule}
 
-    def weight_rule(name, leaf, skip):
+    def weight_of(name, leaf, held):
         path, _, leaf_name = name.rpartition("/")
-        rule = rule_of(path, skip) if leaf_name in WEIGHTS and leaf.ndim >= 2 else None
-        return rule.weight if rule else None
+        return held[path].weight if path in held and leaf_name in WEIGHTS and leaf.ndim >= 2 else None
 
     def init(key, x):
         variables = model.init(key, x)
-        skip = skipped(variables, x)
-        _check_matched(rules, order(variables, x), skip)
+        if STATES in variables["params"]:
+            raise ValueError(f"model has a layer {STATES!r}, the place of what quantisers learn; rename that layer.")
+        held = reached(variables, x)
+        _check_matched(rules, order(variables, x), held)
         states = {}
         for name, leaf in named_leaves(variables["params"]):
-            if quantizer := weight_rule(name, leaf, skip):
+            if quantizer := weight_of(name, leaf, held):
                 states[f"weight:{name}"] = quantizer.init(leaf)
 
         def observe(next_fun, args, kwargs, context):
-            if _is_layer(context) and (rule := rule_of(layer_path(context.module), skip)) and rule.input:
-                states[f"input:{layer_path(context.module)}"] = rule.input.init(args[0])
+            path = layer_path(context.module)
+            if path in held and _is_layer(context) and (quantizer := held[path].input):
+                given = layer_input(args, kwargs)
+                _check_input(quantizer, given, context.module)
+                states.setdefault(f"input:{path}", quantizer.init(given))  # a layer called twice: from its first call
             return next_fun(*args, **kwargs)
 
         with nn.intercept_methods(observe):
@@ -91,24 +102,27 @@ def quantized(
     def apply(variables, x, *, key=None, train=False):
         states = variables["params"].get(STATES, {})
         variables = _without_states(variables)
-        skip = skipped(variables, x)
-        draws = iter(jax.random.split(key, len(named_leaves(variables["params"])))) if key is not None else None
+        held = reached(variables, x)
 
         def quantise_weight(name, leaf):
-            draw = next(draws) if draws is not None else None
-            quantizer = weight_rule(name, leaf, skip)
+            quantizer = weight_of(name, leaf, held)
             if quantizer is None:
                 return leaf
-            return quantizer.apply(states.get(f"weight:{name}", ()), leaf, key=draw if train else None)
+            draw = stream(key, STATES, name) if train and key is not None else None
+            return quantizer.apply(states.get(f"weight:{name}", ()), leaf, key=draw)
 
         def quantise_input(next_fun, args, kwargs, context):
             path = layer_path(context.module)
-            rule = rule_of(path, skip) if _is_layer(context) else None
-            if rule is None or rule.input is None:
+            if path not in held or not _is_layer(context) or held[path].input is None:
                 return next_fun(*args, **kwargs)
-            inner = lambda x_hat: next_fun(x_hat, *args[1:], **kwargs)  # noqa: E731
+
+            def inner(x_hat):
+                if args:
+                    return next_fun(x_hat, *args[1:], **kwargs)
+                return next_fun(**{**kwargs, next(iter(kwargs)): x_hat})
+
             state = states.get(f"input:{path}", ())
-            return _with_quantised_input(rule.input, state, args[0], inner, context.module)
+            return _with_quantised_input(held[path].input, state, layer_input(args, kwargs), inner, context.module)
 
         params = map_named(quantise_weight, variables["params"])
         with nn.intercept_methods(quantise_input):
@@ -116,10 +130,10 @@ def quantized(
 
     def per_weight(variables, x, default, of):
         """of(quantiser)(leaf) for each parameter that a rule quantises; default(leaf) where there is none."""
-        skip = skipped(variables, x)
+        held = reached(variables, x)
 
         def choose(name, leaf):
-            quantizer = None if name.startswith(STATES) else weight_rule(name, leaf, skip)
+            quantizer = weight_of(name, leaf, held)
             function = of(quantizer) if quantizer else None
             return function(leaf) if function else default(leaf)
 
@@ -159,13 +173,35 @@ def _checked(rule: Rule | tuple) -> Rule:
     return rule
 
 
-def _check_matched(rules: tuple[Rule, ...], paths: tuple[str, ...], skip: frozenset[str]) -> None:
+def _check_matched(rules: tuple[Rule, ...], paths: tuple[str, ...], held: dict[str, Rule]) -> None:
     for rule in rules:
-        if not any(find_rule(rules, path) is rule for path in paths if path not in skip):
+        if not any(other is rule for other in held.values()):
+            taken = "; ".join(f"{path}: {held[path].path!r}" if path in held else f"{path}: float" for path in paths)
             raise ValueError(
-                f"rules: {rule.path!r} holds for no layer. Layers: {', '.join(paths)}; left in float: "
-                f"{', '.join(sorted(skip)) or 'none'} (float_layers)."
+                f"rules: {rule.path!r} holds for no layer (the first match holds, float_layers before all). "
+                f"Layers and what holds for them: {taken or 'none'}."
             )
+
+
+def _check_input(quantizer: Quantizer, x: Array, layer: nn.Module) -> None:
+    path, kind = layer_path(layer), type(layer).__name__
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"rules: input {quantizer.name!r} at {path!r} ({kind}), whose inputs are {x.dtype}: indices cannot be "
+            "quantised. Give that layer a rule of its own, with input None, before this one."
+        )
+    if quantizer.bits > 1:
+        return
+    zeros = isinstance(layer, (nn.ConvTranspose, nn.ConvLocal))
+    if isinstance(layer, nn.Conv):
+        dilated = any(d != 1 for d in jax.tree.leaves(layer.input_dilation))
+        zeros = layer.padding == "CAUSAL" or dilated or layer.conv_general_dilated_cls is not None
+    if zeros:
+        raise ValueError(
+            f"rules: input {quantizer.name!r} at {path!r} ({kind}): a transposed, local, causal, input-dilated or "
+            "custom convolution pads with zeros, which +-1 has not. Pad the layer's input yourself and convolve with "
+            "nn.Conv(padding='VALID'), or leave its input in float."
+        )
 
 
 def _without_states(variables: Variables) -> dict[str, Any]:
@@ -178,6 +214,7 @@ def _is_layer(context: nn.module.InterceptorContext) -> bool:
 
 
 def _with_quantised_input(quantizer: Quantizer, state: Any, x: Array, inner, layer: nn.Module) -> Array:
+    _check_input(quantizer, x, layer)  # here too: a float model's variables may come without this model's init
     x_hat = quantizer.apply(state, x)
     if quantizer.bits == 1 and isinstance(layer, nn.Conv):
         with hooked(layer, padded_with_ones):
@@ -186,5 +223,9 @@ def _with_quantised_input(quantizer: Quantizer, state: Any, x: Array, inner, lay
         y = inner(x_hat)
     if quantizer.gain is None:
         return y
-    bias = layer.get_variable("params", "bias") if layer.has_variable("params", "bias") else 0.0
-    return (y - bias) * quantizer.gain(x, layer) + bias
+    gain = quantizer.gain(x, layer)
+    if not layer.has_variable("params", "bias"):
+        return y * gain
+    bias = layer.get_variable("params", "bias")
+    bias = bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+    return (y - bias) * gain + bias

@@ -38,6 +38,11 @@ def kernel_of(module: nn.Module) -> Array | None:
     return None
 
 
+def layer_input(args: tuple, kwargs: dict) -> Array | None:
+    """The first argument of a call, by position or by name."""
+    return args[0] if args else next(iter(kwargs.values()), None)
+
+
 def find_rule(rules: tuple[Rule, ...], path: str) -> Rule | None:
     """The first rule whose expression is found in the path."""
     return next((rule for rule in rules if re.search(rule.path, path)), None)
@@ -52,20 +57,29 @@ def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
       x: a batch of inputs [b, ...] (or its shape).
 
     Returns:
-      One `Call` for each call of a layer that owns a kernel; a layer that is called twice stands there twice.
+      One `Call` for each call of a layer that owns a kernel; a layer that is called twice stands there twice. What
+      gives away its kernel instead of an array (the gates of `nn.OptimizedLSTMCell`) is no layer, and in a loop of
+      Flax's own (`nn.scan`, `nn.RNN`) a layer stands once for each time that Flax traces the body, not once a step.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp
+    >>> from gecko_jax.models import from_linen
+    >>> model, x = from_linen(nn.Dense(3)), jnp.ones((2, 4))
+    >>> [(call.kind, call.output) for call in trace(model, model.init(jax.random.key(0), x), x)]
+    [('Dense', (2, 3))]
     """
     skipped = model.skipped(variables, x) if model.skipped else frozenset()
     calls: list[Call] = []
 
     def record(next_fun, args, kwargs, context):
         output = next_fun(*args, **kwargs)
-        module = context.module
-        if context.method_name == "__call__" and args and (kernel := kernel_of(module)) is not None:
+        module, given = context.module, layer_input(args, kwargs)
+        called = context.method_name == "__call__" and hasattr(given, "shape") and hasattr(output, "shape")
+        if called and (kernel := kernel_of(module)) is not None:
             path = layer_path(module)
             rule = None if path in skipped else find_rule(model.rules, path)
             weight, inputs = (rule.weight, rule.input) if rule else (None, None)
             calls.append(
-                Call(path, type(module).__name__, args[0].shape, output.shape, weight, inputs, tuple(kernel.shape))
+                Call(path, type(module).__name__, given.shape, output.shape, weight, inputs, tuple(kernel.shape))
             )
         return output
 

@@ -1,0 +1,132 @@
+"""What every listed architecture promises, in each order and with each activation."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gecko_jax import models
+from gecko_jax.activations import ACTIVATIONS
+from gecko_jax.models.blocks import ORDERS, max_pool
+from gecko_jax.types import Model
+
+SMALL = {"lenet": dict(channels=(2, 3), hidden=4), "mlp": dict(hidden=(4, 5))}
+EVERY = pytest.mark.parametrize("name", sorted(models.MODELS))
+X = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("name, parameters", [("lenet", 1_199_882), ("mlp", 932_362)])
+def test_the_sizes_of_gecko_architectures(name, parameters):
+    shapes = jax.eval_shape(models.create(name, 10).init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    assert count(shapes["params"]) == parameters
+
+
+@EVERY
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("normalize", [False, True])
+def test_every_composition_gives_logits_and_updates(name, order, activation, normalize):
+    model = models.create(name, 3, order=order, activation=activation, normalize=normalize, **SMALL[name])
+    assert isinstance(model, Model) and model.rules == ()
+    variables = jax.eval_shape(model.init, jax.random.key(0), X)
+    plain, trained = (jax.eval_shape(lambda v, t=t: model.apply(v, X, train=t), variables) for t in (False, True))
+    assert plain[0].shape == trained[0].shape == (3, 3) and plain[0].dtype == jnp.float32
+    assert plain[1] == {}
+    normalised = normalize or order == "xnor"
+    assert set(trained[1]) == ({"batch_stats"} if normalised else set())
+    if normalised:
+        assert jax.tree.map(jnp.shape, trained[1]) == {"batch_stats": jax.tree.map(jnp.shape, variables["batch_stats"])}
+
+
+@EVERY
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_parameter_is_trained(name, order):
+    model = models.create(name, 3, order=order, activation="quadratic", normalize=True, **SMALL[name])
+    variables = model.init(jax.random.key(0), jnp.asarray(X))
+    rest = {key: leaf for key, leaf in variables.items() if key != "params"}
+
+    def loss(params):
+        return (model.apply({**rest, "params": params}, jnp.asarray(X), train=True)[0] ** 3).sum()
+
+    # A bias right before a BatchNorm has no effect, the mean being taken out; all else has.
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
+        assert np.isfinite(leaf).all()
+        assert np.asarray(leaf).any() or "bias" in jax.tree_util.keystr(path), path
+
+
+@EVERY
+def test_examples_are_apart_when_not_training(name):
+    model = models.create(name, 3, normalize=True, **SMALL[name])
+    variables = model.init(jax.random.key(0), jnp.asarray(X))
+    together = model.apply(variables, jnp.asarray(X))[0]
+    np.testing.assert_allclose(model.apply(variables, jnp.asarray(X[1:2]))[0], together[1:2], rtol=1e-4, atol=1e-5)
+
+
+def by_hand(params, stats, order, x):
+    """The MLP of `SMALL` in NumPy, in float64."""
+    h = x.reshape(len(x), -1).astype(np.float64)
+
+    def normal(h, path):
+        scale, bias = params, stats
+        for part in path:
+            scale, bias = scale[part], bias[part]
+        return (h - bias["mean"]) / np.sqrt(bias["var"] + 1e-4) * scale["scale"] + scale["bias"]
+
+    def dense(h, name):
+        return h @ params[name]["kernel"] + params[name]["bias"]
+
+    for i in (1, 2):
+        if order == "xnor":
+            h = normal(h, [f"block{i}", "BatchNorm_0"]) if i > 1 else h
+            h = np.maximum(dense(h, f"dense{i}"), 0)
+        else:
+            h = np.maximum(normal(dense(h, f"dense{i}"), [f"block{i}", "BatchNorm_0"]), 0)
+    return dense(normal(h, ["BatchNorm_0"]) if order == "xnor" else h, "logits")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_mlp_against_numpy(order):
+    model = models.create("mlp", 3, order=order, normalize=True, **SMALL["mlp"])
+    shapes = jax.eval_shape(model.init, jax.random.key(0), X)
+    rng = np.random.default_rng(1)
+    variables = jax.tree.map(lambda leaf: np.abs(rng.normal(size=leaf.shape)).astype(np.float32), shapes)
+    variables = {**variables, "params": jax.tree.map(lambda leaf: leaf - 0.7, variables["params"])}
+    expected = by_hand(variables["params"], variables["batch_stats"], order, X)
+    np.testing.assert_allclose(model.apply(variables, jnp.asarray(X))[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_max_pool_is_linen_max_pool():
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
+    for side in (1, 2, 3):
+        expected = nn.max_pool(x, (side, side), (side, side))
+        np.testing.assert_array_equal(max_pool(x, side), expected)
+    ours, theirs = (
+        jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x)
+        for pool in (lambda x: max_pool(x, 2), lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (lambda: models.create("lenett", 10), "name='lenett' .*Did you mean 'lenet'"),
+        (lambda: models.create("mlp", 1), "num_classes=1 must be at least 2"),
+        (lambda: models.create("mlp", 10, width=3), "option of 'mlp'='width' is not known"),
+        (lambda: models.create("mlp", 10, channels=(1, 2)), "'channels'"),
+        (lambda: models.create("mlp", 10, order="prae"), "order='prae'"),
+        (lambda: models.create("mlp", 10, activation="rellu").init(jax.random.key(0), X), "Did you mean 'relu'"),
+        (lambda: models.create("lenet", 10).init(jax.random.key(0), X[:, :5]), r"x has shape \(3, 5, 8, 1\)"),
+        (lambda: models.create("lenet", 10).init(jax.random.key(0), X[0]), r"x has shape \(8, 8, 1\)"),
+    ],
+)
+def test_bad_settings_are_named(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
