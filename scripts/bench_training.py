@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 # name: (input shape, models, rows, epochs, floor that the project promises)
 CASES = {
     "64 x MLP 64-64-10": ((8, 8, 1), 64, 1000, 10, 15.0),
-    "MLP 784-256-10": ((28, 28, 1), 1, 4000, 2, 2.0),
+    "MLP 784-256-10": ((28, 28, 1), 1, 10000, 2, 2.0),
     "LeNet (Architecture 1)": ((28, 28, 1), 1, 2048, 1, 1.0),
 }
 BATCH = 64

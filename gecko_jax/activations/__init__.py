@@ -1,5 +1,6 @@
 """Activations, each a small Linen module, so that a trained one brings its parameters along.
 
+One that never falls says `monotone = True`: pools may then stand before it.
 A new activation: one file and one line in ACTIVATIONS; the contract test runs over it.
 """
 

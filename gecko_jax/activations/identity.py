@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 
 from gecko_jax.types import Array
@@ -9,6 +11,8 @@ from gecko_jax.types import Array
 
 class Identity(nn.Module):
     """x."""
+
+    monotone: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
