@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import flags
+from experiments import flags, unchanged
 from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
@@ -143,7 +142,8 @@ def _roc(name: str, curve) -> reports.Curve:
 def _record(config: Config, trained: list[Trained], seconds: float) -> dict[str, Any]:
     timings = {f"{row.architecture}/{row.method}": round(row.seconds, 2) for row in trained}
     return {
-        "config": {k: v for k, v in flags.to_dict(config).items() if k in {f.name for f in dataclasses.fields(config)}},
+        "config": flags.to_dict(config),
+        "code": unchanged.code_digest(),
         "seeds": list(range(config.models)),
         "timings": {**timings, "total": round(seconds, 2)},
         "attack": ATTACK,

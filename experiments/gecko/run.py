@@ -8,26 +8,40 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from experiments import flags
+from experiments import flags, unchanged
 from experiments.gecko.config import PRESETS, Config
+from gecko_jax import reports
+from gecko_jax.training import NotFinite
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     config = flags.parse(flags.define(Config, PRESETS), argv)
+    folder = Path(config.output)
+    if (result := unchanged.finished(folder, flags.to_dict(config))) is None:
+        try:
+            result = _study(config, folder)
+        except (OSError, ValueError, NotFinite) as error:
+            raise SystemExit(f"gecko: {error}") from error
+    else:
+        print("Nothing changed since this study was run; delete its folder to run it anew.\n")
+    print(reports.table(result))
+    print(f"\nReport: {folder / 'report.html'}   figures: {folder / 'results.csv'}   record: {folder / 'record.json'}")
+
+
+def _study(config: Config, folder: Path) -> reports.Study:
+    """Trains, measures and writes."""
     from experiments.gecko.measure import study
     from experiments.gecko.train import membership, train_all
-    from gecko_jax import datasets, reports
+    from gecko_jax import datasets
 
     start = time.perf_counter()
-    folder = Path(config.output)
     data = datasets.load(config.dataset, config.data_dir)
     member = membership(config, data)
     trained = train_all(config, data, member)
     result = reports.write_record(folder, study(config, data, member, trained, time.perf_counter() - start))
     reports.write_html(folder / "report.html", result)
-    print(reports.table(result))
-    print(f"\nReport: {folder / 'report.html'}   figures: {folder / 'results.csv'}   record: {folder / 'record.json'}")
+    return result
 
 
 if __name__ == "__main__":

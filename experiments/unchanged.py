@@ -1,0 +1,35 @@
+"""Whether a finished study still stands: the same settings, code and versions as its record's."""
+
+from __future__ import annotations
+
+import pathlib
+import zlib
+from typing import Any
+
+from gecko_jax import reports
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def code_digest() -> str:
+    """A checksum of all source files that a study runs."""
+    value = 0
+    for path in sorted([*ROOT.glob("gecko_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
+        value = zlib.crc32(path.relative_to(ROOT).as_posix().encode() + path.read_bytes(), value)
+    return f"{value:08x}"
+
+
+def finished(folder: pathlib.Path, config: dict[str, Any]) -> reports.Study | None:
+    """The study in `folder`, if running it again would make the same one; None if it has to be run.
+
+    Args:
+      folder: where a study writes its record.
+      config: the settings, in JSON's types, as its record holds them.
+    """
+    try:
+        study = reports.read_record(folder)
+    except (OSError, ValueError):
+        return None  # none there, or half of one: it is made anew
+    then, now = study.record.get("environment", {}).get("versions"), reports.environment()["versions"]
+    same = study.record.get("config") == config and study.record.get("code") == code_digest() and then == now
+    return study if same and (folder / "report.html").exists() else None
