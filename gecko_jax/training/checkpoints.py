@@ -7,12 +7,14 @@ run was asked to do; a folder that holds another run is refused, not continued.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +56,10 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self._orbax = ocp
         self._steps = self.folder / "checkpoints"
-        try:
+        with self.clear_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._claim(json.loads(json.dumps(run)))
             self._remove_half_written()
-        except OSError as error:
-            raise self._unwritable(error) from error
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self._steps, options=options)
 
@@ -129,6 +129,14 @@ class Checkpoints:
         """Lets go of the folder."""
         self._manager.close()
 
+    @contextlib.contextmanager
+    def clear_errors(self) -> Iterator[None]:
+        """For whatever else is written in the folder: an OSError that says where, and what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def _unwritable(self, error: Exception) -> OSError:
         """Which folder could not be written, and that nothing earlier was lost."""
         code = re.search(r"os_error_code='(\d+)'", str(error))
@@ -136,8 +144,8 @@ class Checkpoints:
         reason = os.strerror(number) if code or isinstance(error, OSError) else _first_line(error)
         return OSError(
             number,
-            f"could not write a checkpoint in {str(self.folder)!r} ({reason}). The last whole one is untouched: make "
-            "room or give another folder, and start again to go on from it",
+            f"could not write in {str(self.folder)!r} ({reason}). The last whole checkpoint is untouched: make room or "
+            "give another folder, and start again to go on from it",
         )
 
 

@@ -54,10 +54,13 @@ def cross_fitted_logits(
       member: bool [m, n], the students' members.
       folds: at least 2, at most the number of members.
       seed: of the folds and of the teachers.
-      **options: of `fit_ensemble`.
+      **options: of `fit_ensemble`; `models` and `init` are those of m * folds teachers, student by student.
 
     Returns:
       float32 [m, n, classes].
+
+    Raises:
+      ValueError: for folds out of bounds.
     """
     member = np.atleast_2d(np.asarray(member))
     checks.between("folds", folds, 2, int(member.sum(1).min()))

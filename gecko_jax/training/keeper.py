@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,25 +42,31 @@ class Keeper:
         if not self.checkpoints:
             return 0, states, history
         done, (states, history) = self.checkpoints.restore((states, history)) or (0, (states, history))
-        # Beside the old log and in its place at once: whoever reads it never finds less than is done.
-        path, beside = (self.checkpoints.folder / name for name in ("metrics.jsonl", "metrics.jsonl.tmp"))
-        beside.unlink(missing_ok=True)
-        with runtime.JsonLines(beside) as log:
-            for epoch in range(done):
-                log.write(_line(epoch, history))
-        if beside.exists():  # only the main process writes
-            os.replace(beside, path)
-        self.log = runtime.JsonLines(path)
+        with self.checkpoints.clear_errors():
+            self.log = _log_of(self.checkpoints.folder / "metrics.jsonl", history, done)
         return done, states, np.array(history)
 
     def epoch_done(self, epoch: int, epochs: int, history: np.ndarray, states: Callable[[], State]) -> None:
         """Logs an epoch, and saves where it is the last or the last save is a while ago."""
         if not self.checkpoints:
             return
-        self.log.write(_line(epoch, history))
+        with self.checkpoints.clear_errors():
+            self.log.write(_line(epoch, history))
         if epoch == epochs - 1 or time.monotonic() - self.saved > self.save_every:
             self.checkpoints.save(epoch + 1, (states(), history))
             self.saved = time.monotonic()
+
+
+def _log_of(path: Path, history: np.ndarray, done: int) -> runtime.JsonLines:
+    """The log with the epochs that are done, written beside the old one: whoever reads it never finds fewer."""
+    beside = path.with_suffix(".tmp")
+    beside.unlink(missing_ok=True)
+    with runtime.JsonLines(beside) as log:
+        for epoch in range(done):
+            log.write(_line(epoch, history))
+    if beside.exists():  # only the main process writes
+        os.replace(beside, path)
+    return runtime.JsonLines(path)
 
 
 def _line(epoch: int, history: np.ndarray) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, uninterrupted, monkeypatch, 
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", full)
-        with pytest.raises(OSError, match="No space left on device.*The last whole one is untouched") as caught:
+        with pytest.raises(OSError, match="No space left on device.*The last whole checkpoint is untouched") as caught:
             train(tmp_path)
     assert caught.value.errno == 28 and str(tmp_path) in str(caught.value)
     assert saved == list(range(1, epoch + 2))
@@ -102,6 +102,19 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, uninterrupted, monkeypatch, 
     resumed = train(tmp_path)
     assert_same_bits(resumed, uninterrupted)
     assert_logged(tmp_path, resumed)
+
+
+def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
+    history = np.zeros((2, 4, 1), np.float32)
+    with Keeper(tmp_path, dict, save_every=0) as keeper:
+        keeper.restore({}, history)
+
+        def no_room(record):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(keeper.log, "write", no_room)
+        with pytest.raises(OSError, match="could not write in .*No space left on device.*make room"):
+            keeper.epoch_done(0, 4, history, dict)
 
 
 def test_a_log_that_is_ahead_of_the_checkpoint_is_cut_back(tmp_path):
