@@ -46,6 +46,15 @@ def test_each_example_for_itself(name):
 
 
 @EVERY
+def test_what_says_that_it_never_falls_never_falls(name):
+    module, variables = module_of(name)
+    if getattr(module, "monotone", False):
+        assert not variables.get("params")  # a trained one may come to fall
+        rising = np.sort(X.ravel())[:, None]
+        assert (np.diff(module.apply({}, jnp.asarray(rising)), axis=0) >= 0).all()
+
+
+@EVERY
 def test_it_is_trained_only_by_what_it_names(name):
     _, variables = module_of(name)
     trained = {} if "quadratic" not in name else {"a": (3,) if "channel" in name else (1,)}
