@@ -87,7 +87,7 @@ def test_groups_hold_every_model_and_join_what_they_split(models_, width, device
 
 
 def test_padding_adds_nothing_not_even_a_nan():
-    """Weight 0 where the loss is NaN: mean, gradient and counts are those of the real rows."""
+    """Weight 0 where the loss and its gradient are NaN: mean, gradient and counts are those of the real rows."""
     model = models.from_linen(nn.Dense(3))
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 5)).astype(np.float32), np.array([0, 2, 1, -7], np.int32)
@@ -95,7 +95,9 @@ def test_padding_adds_nothing_not_even_a_nan():
 
     def loss(logits, example):
         bad = example.y < 0
-        return jnp.where(bad, jnp.log(-jnp.sum(logits**2) - 1), -jax.nn.log_softmax(logits)[example.y])
+        size = 1 + jnp.sum(logits**2)
+        root = jnp.sqrt(jnp.where(bad, -size, size))  # below 0 in the bad row alone: NaN, and so is its gradient
+        return jnp.where(bad, root, -jax.nn.log_softmax(logits)[example.y])
 
     gradients = training.batch_gradients(model, Loss("planted", False, loss))
     batch = Batch(x, y, np.array([1, 1, 1, 0], np.float32))

@@ -60,6 +60,15 @@ def test_nan_in_one_row_that_one_of_several_models_trains_on(mlp, pool, member):
     assert f"model 7 is not finite at epoch 0, step {step} (loss nan)" in str(error)
 
 
+def test_a_value_that_one_of_several_models_starts_from(mlp, pool, member):
+    init = starts_of(mlp, pool.x, 5)
+    init["params"]["logits"]["bias"][3, 2] = np.inf
+    with pytest.raises(training.NotFinite) as caught:
+        training.fit_ensemble(mlp, pool, member, init=init, optimizer=TX, **SETTINGS)
+    assert (caught.value.model, caught.value.epoch, caught.value.step) == (3, 0, 0)
+    assert caught.value.layer == "'params/logits/bias', already before the step"
+
+
 def test_a_planted_layer_during_a_transition_and_the_folder_it_leaves(pool, tmp_path, monkeypatch):
     """r is 0, 1/2 and 1 in the epochs 0 to 2; the run stops in epoch 2, again and again."""
     monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 0)
