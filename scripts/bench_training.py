@@ -6,6 +6,9 @@
 Both sides train the same architectures on the same number of rows with Adam, in float32, in this process, by turns;
 compilation and warm-up are left out on both sides and shown apart. The PyTorch side is what one writes first: a loop
 over models, epochs and batches that are already tensors (no DataLoader).
+
+A fit of ours has a fixed cost of some 35 ms of CPU (shapes are traced, states are made), which is inside the figures:
+on shorter runs than these (4,000 rows of the MLP, 512 of the LeNet, 5 epochs of the 64) our ratios are lower.
 """
 
 from __future__ import annotations
