@@ -1,10 +1,11 @@
 """Private training: per-example clipping at about the cost of a plain gradient, noise, sampling, and what it is worth.
 
-    sampling = privacy.poisson(n, batch_size=256, steps=14_063)                  who takes part, for loop and accountant
-    sigma = privacy.calibrate_noise(sampling, epsilon=2.0, delta=1e-5)           noise for a budget
-    gradients = privacy.private_gradients(privacy.example_loss(model, loss), clippings.flat(1.0), sigma, 256)
-    training.fit(model, data, gradients=gradients, ...)                          the same fit as without privacy
-    print(privacy.epsilon(sampling, sigma, delta=1e-5))
+    run = privacy.private_training(model, loss, clippings.flat(1.0), n=60_000, batch_size=256, epochs=60,
+                                   epsilon_target=2.0, delta=1e-5)              noise, batches and epsilon that agree
+    training.fit(run.model, data, optimizer=..., **run.options)                    the same fit as without privacy
+    print(run.epsilon)                                                             with its assumptions
+
+The same from its parts, for a loop of one's own: `poisson`, `calibrate_noise`, `private_gradients`, `epsilon`.
 """
 
 from gecko_jax.privacy.accounting import Epsilon, epsilon
@@ -12,12 +13,14 @@ from gecko_jax.privacy.calibration import affordable_steps, calibrate_noise
 from gecko_jax.privacy.clipped import METHODS, Clipped, clipped, clipped_sum
 from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
 from gecko_jax.privacy.noise import aes_words, gaussian, os_words, secure_gaussian
+from gecko_jax.privacy.private_training import PrivateTraining, private_training
 from gecko_jax.privacy.sampling import Sampling, draw, poisson, shuffled, truncated_poisson
 
 __all__ = [
     "METHODS",
     "Clipped",
     "Epsilon",
+    "PrivateTraining",
     "Sampling",
     "aes_words",
     "affordable_steps",
@@ -31,6 +34,7 @@ __all__ = [
     "os_words",
     "poisson",
     "private_gradients",
+    "private_training",
     "secure_gaussian",
     "shuffled",
     "truncated_poisson",

@@ -1,0 +1,100 @@
+"""Everything that a private run needs beside its data, made together so that noise, batches and epsilon agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gecko_jax import checks
+from gecko_jax.privacy.accounting import Epsilon, epsilon
+from gecko_jax.privacy.calibration import calibrate_noise
+from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
+from gecko_jax.privacy.sampling import Sampling, poisson, truncated_poisson
+from gecko_jax.types import AdaptiveClipping, Clipping, Loss, Model
+
+
+class PrivateTraining(NamedTuple):
+    """A private run, ready for `training.fit(private.model, data, **private.options)`.
+
+    Attributes:
+      model: the model; with an adaptive rule it holds the threshold among its variables.
+      gradients: the private GradFn.
+      sampling: how batches are drawn.
+      epochs: into which the run's steps are cut.
+      noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
+      epsilon: what the run costs; `str(epsilon)` states its assumptions.
+    """
+
+    model: Model
+    gradients: Callable[..., Any]
+    sampling: Sampling
+    epochs: int
+    noise_multiplier: float
+    epsilon: Epsilon
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of `training.fit`, `fit_ensemble` and `distill`. DP-SGD or DP-Adam is a matter of their `optimizer`."""
+        return dict(gradients=self.gradients, sampling=self.sampling, epochs=self.epochs)
+
+
+def private_training(
+    model: Model,
+    loss: Loss,
+    clipping: Clipping | AdaptiveClipping,
+    *,
+    n: int,
+    batch_size: float,
+    epochs: int,
+    delta: float,
+    epsilon_target: float | None = None,
+    noise_multiplier: float | None = None,
+    cap: int | None = None,
+    **options,
+) -> PrivateTraining:
+    """DP-SGD, DP-Adam or any other optimiser on private gradients: Abadi et al. 2016, Algorithm 1.
+
+    Args:
+      model: a model without statistics over the batch.
+      loss: a per-example loss of `gecko_jax.losses`.
+      clipping: a rule of `gecko_jax.clippings`.
+      n: examples trained on: a public number. Of several models with members of their own, the expected number.
+      batch_size: expected rows of a Poisson batch.
+      epochs: passes over the data: round(n / batch_size) steps each.
+      delta: below 1/n.
+      epsilon_target: the budget, from which the noise follows.
+      noise_multiplier: the noise, from which epsilon follows. One of the two.
+      cap: rows to which larger batches are cut (`truncated_poisson`), a smaller static shape; None: plain Poisson.
+      **options: of `private_gradients`: method, microbatch, count_noise, noise.
+
+    Returns:
+      A PrivateTraining.
+
+    Raises:
+      ValueError: both or neither of epsilon_target and noise_multiplier, or an argument out of its bounds.
+
+    >>> from gecko_jax import clippings, losses, models
+    >>> flat = clippings.flat(1.0)
+    >>> run = private_training(models.create("mlp", 10), losses.cross_entropy(), flat, n=60_000, batch_size=256,
+    ...                        epochs=60, delta=1e-5, noise_multiplier=1.1)
+    >>> round(float(run.epsilon), 2), run.sampling.steps
+    (2.38, 14040)
+    """
+    if (epsilon_target is None) == (noise_multiplier is None):
+        raise ValueError(
+            f"epsilon_target={epsilon_target!r} and noise_multiplier={noise_multiplier!r}: give one of the two, the "
+            "other follows from it."
+        )
+    checks.positive("batch_size", batch_size)
+    steps = checks.at_least("epochs", epochs, 1) * max(1, round(n / batch_size))
+    sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
+    count_noise = None
+    if isinstance(clipping, AdaptiveClipping):
+        count_noise = options.get("count_noise")
+        count_noise = options["count_noise"] = batch_size / 20 if count_noise is None else count_noise
+        model = with_threshold(model, clipping)
+    if noise_multiplier is None:
+        noise_multiplier = calibrate_noise(sampling, epsilon_target, delta, count_noise_multiplier=count_noise)
+    gradients = private_gradients(example_loss(model, loss), clipping, noise_multiplier, batch_size, **options)
+    spent = epsilon(sampling, noise_multiplier, delta, count_noise_multiplier=count_noise)
+    return PrivateTraining(model, gradients, sampling, int(epochs), float(noise_multiplier), spent)
