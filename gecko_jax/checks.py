@@ -1,6 +1,7 @@
 """Argument checks, in one place: a message names the argument, its value, the bound, and what to do.
 
-An unhelpful error message is a bug. Each check returns the value it was given, so that it can stand in an assignment.
+An unhelpful error message is a bug. Each check returns the value it was given (`whole` as a Python int), so that it can
+stand in an assignment.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ def at_least(name: str, value: float, low: float) -> float:
     if not value >= low:
         raise ValueError(f"{name}={value!r} must be at least {low}.")
     return value
+
+
+def whole(name: str, value: int, low: int) -> int:
+    """value as a Python int; ValueError unless it is an integer (2.0 and True are none) of at least `low`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}.")
+    return int(at_least(name, value, low))
 
 
 def between(name: str, value: float, low: float, high: float) -> float:

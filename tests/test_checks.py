@@ -17,6 +17,8 @@ NAN, INF = float("nan"), float("inf")
         (checks.positive, np.float32(3), ()),
         (checks.at_least, 2, (2,)),
         (checks.at_least, INF, (2,)),
+        (checks.whole, 2, (2,)),
+        (checks.whole, 0, (-1,)),
         (checks.between, 0, (0, 1)),
         (checks.between, 1.0, (0, 1)),
         (checks.one_of, "b", (("a", "b"),)),
@@ -41,6 +43,12 @@ def test_a_good_value_comes_back(check, value, bounds):
         (checks.positive, INF, (), ["limit=inf", "finite"]),
         (checks.at_least, 1, (2,), ["limit=1", "at least 2"]),
         (checks.at_least, NAN, (2,), ["limit=nan"]),
+        (checks.whole, 1, (2,), ["limit=1", "at least 2"]),
+        (checks.whole, 2.0, (1,), ["limit=2.0", "whole number of at least 1"]),
+        (checks.whole, "2", (1,), ["limit='2'", "whole number"]),
+        (checks.whole, True, (0,), ["limit=True", "whole number"]),
+        (checks.whole, np.True_, (0,), ["limit=np.True_", "whole number"]),
+        (checks.whole, NAN, (0,), ["limit=nan", "whole number"]),
         (checks.between, -0.1, (0, 1), ["limit=-0.1", "between 0 and 1"]),
         (checks.between, 1.1, (0, 1), ["limit=1.1"]),
         (checks.between, NAN, (0, 1), ["limit=nan"]),
@@ -57,6 +65,11 @@ def test_a_bad_value_is_named(check, value, bounds, said):
     with pytest.raises(ValueError) as error:
         check("limit", value, *bounds)
     assert all(part in str(error.value) for part in said), str(error.value)
+
+
+def test_a_whole_number_of_numpy_comes_back_as_one_of_python():
+    value = checks.whole("limit", np.int16(7), 7)
+    assert type(value) is int and value == 7
 
 
 def test_no_suggestion_where_nothing_is_near():

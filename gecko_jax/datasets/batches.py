@@ -27,12 +27,6 @@ class Batches(NamedTuple):
     weight: np.ndarray
 
 
-def _whole(name: str, value: int, low: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}.")
-    return int(checks.at_least(name, value, low))
-
-
 def batches(
     member: np.ndarray,
     batch_size: int,
@@ -74,16 +68,16 @@ def batches(
     if member.dtype != np.bool_:
         raise ValueError(f"member has dtype {member.dtype}; expected bool [m, n] (one row a model).")
     checks.not_empty("member", member)
-    batch_size, seed = _whole("batch_size", batch_size, 1), _whole("seed", seed, 0)
-    epoch = _whole("epoch", epoch, 0)
-    names = range(len(member)) if models is None else [_whole("models", name, 0) for name in models]
+    batch_size, seed = checks.whole("batch_size", batch_size, 1), checks.whole("seed", seed, 0)
+    epoch = checks.whole("epoch", epoch, 0)
+    names = range(len(member)) if models is None else [checks.whole("models", name, 0) for name in models]
     if len(names) != len(member) or len(set(names)) != len(names):
         raise ValueError(f"models={list(names)} must be {len(member)} different integers, one for each row of member.")
     counts = np.count_nonzero(member, axis=1)
     if not counts.all():
         row = int(np.argmin(counts))
         raise ValueError(f"member[{row}] selects no rows; give that model at least one example, or leave it out.")
-    steps = -(-int(counts.max()) // batch_size) if steps is None else _whole("steps", steps, 1)
+    steps = -(-int(counts.max()) // batch_size) if steps is None else checks.whole("steps", steps, 1)
 
     slots = steps * batch_size
     indices = np.empty((len(member), slots), np.int32)
@@ -114,7 +108,7 @@ def eval_batches(n: int, batch_size: int) -> Batches:
       >>> eval_batches(3, 2).indices.tolist()
       [[0, 1], [2, 0]]
     """
-    n, batch_size = _whole("n", n, 1), _whole("batch_size", batch_size, 1)
+    n, batch_size = checks.whole("n", n, 1), checks.whole("batch_size", batch_size, 1)
     shape = (-(-n // batch_size), batch_size)
     slots = np.arange(shape[0] * batch_size)
     return Batches((slots % n).astype(np.int32).reshape(shape), (slots < n).astype(np.float32).reshape(shape))

@@ -70,7 +70,7 @@ def clipped(loss: LossFn, method: str = "auto", microbatch: int | None = None) -
     """(clipping, variables, batch, key, weight) -> Clipped; arguments as of `clipped_sum`."""
     checks.one_of("method", method, METHODS)
     if microbatch is not None:
-        checks.at_least("microbatch", microbatch, 1)
+        checks.whole("microbatch", microbatch, 1)
     books = _made if method == "vmap" else keep_books
 
     def run(clipping: Clipping, variables, batch, key=None, weight=None) -> Clipped:

@@ -86,7 +86,7 @@ def private_training(
             "other follows from it."
         )
     checks.positive("batch_size", batch_size)
-    steps = checks.at_least("epochs", epochs, 1) * max(1, round(n / batch_size))
+    steps = checks.whole("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
     count_noise = None
     if isinstance(clipping, AdaptiveClipping):

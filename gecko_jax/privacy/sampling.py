@@ -55,12 +55,6 @@ class Sampling(NamedTuple):
         return f"Poisson sampling at rate {self.batch_size:g}/{self.n:,}{cut}, {self.steps:,} steps"
 
 
-def _whole(name: str, value: int, low: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}.")
-    return int(checks.at_least(name, value, low))
-
-
 def _steps_per_epoch(sampling: Sampling) -> int:
     return -(-sampling.n // sampling.cap)
 
@@ -80,7 +74,7 @@ def _slots(n: int, rate: float, steps: int) -> int:
 
 
 def _independent(kind: str, n: int, batch_size: float, steps: int, cap: int) -> Sampling:
-    n, steps = _whole("n", n, 1), _whole("steps", steps, 1)
+    n, steps = checks.whole("n", n, 1), checks.whole("steps", steps, 1)
     checks.between("n", n, 1, np.iinfo(np.int32).max)  # indices are int32
     checks.between("steps", steps, 1, keys.LARGEST)
     checks.positive("batch_size", batch_size)
@@ -113,7 +107,7 @@ def poisson(n: int, batch_size: float, steps: int, cap: int | None = None) -> Sa
     """
     sampling = _independent("poisson", n, batch_size, steps, 1)
     needed = _slots(sampling.n, sampling.rate, sampling.steps)
-    cap = needed if cap is None else _whole("cap", cap, 1)
+    cap = needed if cap is None else checks.whole("cap", cap, 1)
     if cap < needed:
         raise ValueError(
             f"cap={cap} must be at least {needed}: with fewer slots some of {steps} Poisson batches fails "
@@ -137,7 +131,7 @@ def truncated_poisson(n: int, batch_size: float, steps: int, cap: int) -> Sampli
     Source: Chua et al., "Scalable DP-SGD: shuffling vs. Poisson subsampling" (NeurIPS 2024, arXiv 2411.04205); the
       bound is that of dp_accounting's truncated subsampled Gaussian, a mixture over whether a batch was cut.
     """
-    return _independent("truncated_poisson", n, batch_size, steps, _whole("cap", cap, 1))
+    return _independent("truncated_poisson", n, batch_size, steps, checks.whole("cap", cap, 1))
 
 
 def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
@@ -154,7 +148,7 @@ def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
     Raises:
       ValueError: for an argument out of range.
     """
-    cap, epochs = _whole("batch_size", batch_size, 1), _whole("epochs", epochs, 1)
+    cap, epochs = checks.whole("batch_size", batch_size, 1), checks.whole("epochs", epochs, 1)
     sampling = _independent("shuffled", n, cap, 1, cap)
     return _independent("shuffled", n, cap, epochs * _steps_per_epoch(sampling), cap)
 
@@ -212,7 +206,7 @@ def draw(sampling: Sampling, seed: int, first_step: int, steps: int, name: int |
       (True, True)
     """
     checks.one_of("sampling.kind", sampling.kind, KINDS)
-    first_step, steps = _whole("first_step", first_step, 0), _whole("steps", steps, 1)
+    first_step, steps = checks.whole("first_step", first_step, 0), checks.whole("steps", steps, 1)
     if first_step + steps > sampling.steps:
         raise ValueError(
             f"first_step + steps = {first_step + steps} is beyond the run's {sampling.steps} steps, which are what the "

@@ -192,8 +192,7 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
     n = len(checks.not_empty("data.y", data.y))
     checks.shape("member", member, (None, n))
     checks.shape("data.x", data.x, (n, *(None,) * (np.ndim(data.x) - 1)))
-    if checks.at_least("epochs", epochs, 1) != int(epochs):
-        raise ValueError(f"epochs={epochs!r} must be a whole number.")
+    checks.whole("epochs", epochs, 1)
     checks.one_of("schedule", schedule, SCHEDULES)
     if loss.teacher and teacher is None and gradients is None:
         raise ValueError(f"loss {loss.name!r} reads a teacher: pass teacher=logits [n, classes] or [m, n, classes].")
