@@ -26,6 +26,7 @@ _ROOMS = (
     "training",
     "trees",
     "types",
+    "windows",
 )
 
 __all__ = ["__version__", *_ROOMS]

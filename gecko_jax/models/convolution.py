@@ -1,7 +1,6 @@
 """Convolutions where XLA is slow, and where zeros do not exist: both through the hook that Flax's layers offer.
 
-XLA's CPU backend runs `lax.conv` inside a loop several times slower than outside (jax-ml/jax#12868). The same sum as
-one matrix product over patches has no such trap. A network of +-1 has no zero to pad with: it is padded with +1.
+On a CPU a product over windows is faster inside a loop (`gecko_jax.windows`). A network of +-1 has no zero to pad with: it is padded with +1.
 """
 
 from __future__ import annotations
@@ -10,60 +9,12 @@ import contextlib
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax import lax
 
-from gecko_jax.models.windows import windowed_product
 from gecko_jax.types import Array
+from gecko_jax.windows import as_matmul, bordered, explicit_padding
 
 Convolution = Callable[..., Array]
-
-
-def explicit_padding(
-    padding: str | tuple[tuple[int, int], ...],
-    size: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> list[tuple[int, int]]:
-    """Padding as [(low, high)] for each spatial axis of length `size`."""
-    if not isinstance(padding, str):
-        return list(padding)
-    dilated = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    return list(lax.padtype_to_pads(size, dilated, strides, padding))
-
-
-def as_matmul(
-    lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, dimension_numbers=None, **options
-) -> Array:
-    """`lax.conv_general_dilated` of NHWC inputs by matrix products; what is grouped, dilated inside or not 2-d: XLA.
-
-    Args:
-      lhs, rhs, ...: as `lax.conv_general_dilated` takes them; `options` may hold its feature_group_count and precision.
-    """
-    if not _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options):
-        return lax.conv_general_dilated(
-            lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **options
-        )
-    dilation = tuple(rhs_dilation or (1, 1))
-    lhs = _bordered(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
-    return windowed_product(tuple(window_strides), dilation, options.get("precision"), lhs, rhs)
-
-
-def _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options) -> bool:
-    if lhs.ndim != 4 or lhs.size == 0 or any(d != 1 for d in lhs_dilation or ()):
-        return False
-    if options.get("feature_group_count", 1) != 1 or set(options) - {"feature_group_count", "precision"}:
-        return False
-    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    return numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC"))
-
-
-def _bordered(x: Array, pads: list[tuple[int, int]], value: float) -> Array:
-    """x with a border of `value` around its spatial axes."""
-    if not any(low or high for low, high in pads):
-        return x
-    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
 
 
 def padded_with_ones(inner: Convolution) -> Convolution:
@@ -71,7 +22,7 @@ def padded_with_ones(inner: Convolution) -> Convolution:
 
     def convolve(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, *rest, **options):
         dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
-        lhs = _bordered(lhs, explicit_padding(padding, lhs.shape[1:-1], rhs.shape[:-2], window_strides, dilation), 1)
+        lhs = bordered(lhs, explicit_padding(padding, lhs.shape[1:-1], rhs.shape[:-2], window_strides, dilation), 1)
         return inner(lhs, rhs, window_strides, "VALID", lhs_dilation, rhs_dilation, *rest, **options)
 
     return convolve

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from gecko_jax.models import convolutions_as_matmul
-from gecko_jax.models.convolution import as_matmul
+from gecko_jax.windows import as_matmul
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 

@@ -1,5 +1,8 @@
 """A convolution as a matrix product over the windows of a few images at a time: fast on CPU, also inside a loop.
 
+XLA's CPU backend runs `lax.conv` inside a loop several times slower than outside (jax-ml/jax#12868); the same sum as
+one matrix product over patches has no such trap.
+
 All windows of a batch together fall out of the cache (42 MB for 64 images of Gecko's second convolution); those of one
 group stay in it, and are made again for the gradient. That is twice as fast. Two kinds have shorter ways forward: one
 channel is a sum of shifted images, and where every row is used (stride 1) windows over a row's columns are enough.
@@ -18,6 +21,53 @@ from gecko_jax.types import Array
 CACHED_FLOATS = 400_000  # of windows worked on at a time: about a core's second-level cache
 
 Pair = tuple[int, int]
+
+
+def explicit_padding(
+    padding: str | tuple[tuple[int, int], ...],
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> list[tuple[int, int]]:
+    """Padding as [(low, high)] for each spatial axis of length `size`."""
+    if not isinstance(padding, str):
+        return list(padding)
+    dilated = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    return list(lax.padtype_to_pads(size, dilated, strides, padding))
+
+
+def as_matmul(
+    lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, dimension_numbers=None, **options
+) -> Array:
+    """`lax.conv_general_dilated` of NHWC inputs by matrix products; what is grouped, dilated inside or not 2-d: XLA.
+
+    Args:
+      lhs, rhs, ...: as `lax.conv_general_dilated` takes them; `options` may hold its feature_group_count and precision.
+    """
+    if not _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options):
+        return lax.conv_general_dilated(
+            lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **options
+        )
+    dilation = tuple(rhs_dilation or (1, 1))
+    lhs = bordered(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
+    return windowed_product(tuple(window_strides), dilation, options.get("precision"), lhs, rhs)
+
+
+def _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options) -> bool:
+    if lhs.ndim != 4 or lhs.size == 0 or any(d != 1 for d in lhs_dilation or ()):
+        return False
+    if options.get("feature_group_count", 1) != 1 or set(options) - {"feature_group_count", "precision"}:
+        return False
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    return numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC"))
+
+
+def bordered(x: Array, pads: list[tuple[int, int]], value: float) -> Array:
+    """x with a border of `value` around its spatial axes."""
+    if not any(low or high for low, high in pads):
+        return x
+    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
 
 
 def patches(x: Array, size: Pair, strides: Pair, dilation: Pair) -> Array:
@@ -83,7 +133,6 @@ def _forward(strides, dilation, precision, x, kernel):
 def _backward(strides, dilation, precision, saved, cotangent):
     x, kernel = saved
     groups = _groups(x, kernel)
-
 
     def body(total, group):
         images, back = group
