@@ -9,6 +9,7 @@ The same from its parts, for a loop of one's own: `poisson`, `calibrate_noise`, 
 """
 
 from gecko_jax.privacy.accounting import Epsilon, epsilon
+from gecko_jax.privacy.augmentation import augmented, chained, flip, shift
 from gecko_jax.privacy.calibration import affordable_steps, calibrate_noise
 from gecko_jax.privacy.clipped import METHODS, Clipped, clipped, clipped_sum
 from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
@@ -24,18 +25,22 @@ __all__ = [
     "Sampling",
     "aes_words",
     "affordable_steps",
+    "augmented",
     "calibrate_noise",
+    "chained",
     "clipped",
     "clipped_sum",
     "draw",
     "epsilon",
     "example_loss",
+    "flip",
     "gaussian",
     "os_words",
     "poisson",
     "private_gradients",
     "private_training",
     "secure_gaussian",
+    "shift",
     "shuffled",
     "truncated_poisson",
     "with_threshold",

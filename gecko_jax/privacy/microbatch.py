@@ -32,7 +32,7 @@ def floats_of_one(function: Callable[..., Any], params: Any, examples: Any) -> t
         if site.step.primitive.name == "conv_general_dilated":
             kernel = graph.avals[site.step.inputs[1]].shape
             spec = site.step.params["dimension_numbers"]
-            places = [site.step.avals[0].shape[axis] for axis in spec.out_spec[2:]]
+            places = [site.step.avals[0].shape[axis] for axis in (spec.out_spec[0], *spec.out_spec[2:])]
             total += math.prod(places) * math.prod(kernel) // kernel[spec.rhs_spec[0]]
     return total, any(step.primitive.name == "conv_general_dilated" for step in planned.inside)
 

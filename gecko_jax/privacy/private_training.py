@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gecko_jax import checks
 from gecko_jax.privacy.accounting import Epsilon, epsilon
+from gecko_jax.privacy.augmentation import Augment, augmented
 from gecko_jax.privacy.calibration import calibrate_noise
 from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
 from gecko_jax.privacy.sampling import Sampling, poisson, truncated_poisson
@@ -50,6 +51,8 @@ def private_training(
     epsilon_target: float | None = None,
     noise_multiplier: float | None = None,
     cap: int | None = None,
+    augment: Augment | None = None,
+    multiplicity: int = 1,
     **options,
 ) -> PrivateTraining:
     """DP-SGD, DP-Adam or any other optimiser on private gradients: Abadi et al. 2016, Algorithm 1.
@@ -65,13 +68,15 @@ def private_training(
       epsilon_target: the budget, from which the noise follows.
       noise_multiplier: the noise, from which epsilon follows. One of the two.
       cap: rows to which larger batches are cut (`truncated_poisson`), a smaller static shape; None: plain Poisson.
+      augment, multiplicity: random copies of each example in a step, free of privacy cost: see `augmented`.
       **options: of `private_gradients`: method, microbatch, count_noise, noise.
 
     Returns:
       A PrivateTraining.
 
     Raises:
-      ValueError: both or neither of epsilon_target and noise_multiplier, or an argument out of its bounds.
+      ValueError: both or neither of epsilon_target and noise_multiplier, a multiplicity without `augment`, or an
+        argument out of its bounds.
 
     >>> from gecko_jax import clippings, losses, models
     >>> flat = clippings.flat(1.0)
@@ -85,6 +90,8 @@ def private_training(
             f"epsilon_target={epsilon_target!r} and noise_multiplier={noise_multiplier!r}: give one of the two, the "
             "other follows from it."
         )
+    if augment is None and multiplicity != 1:
+        raise ValueError(f"multiplicity={multiplicity!r} needs augment=...: without it all copies are the same.")
     checks.positive("batch_size", batch_size)
     steps = checks.whole("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
@@ -95,6 +102,9 @@ def private_training(
         model = with_threshold(model, clipping)
     if noise_multiplier is None:
         noise_multiplier = calibrate_noise(sampling, epsilon_target, delta, count_noise_multiplier=count_noise)
-    gradients = private_gradients(example_loss(model, loss), clipping, noise_multiplier, batch_size, **options)
+    of_one = example_loss(model, loss)
+    if augment is not None:
+        of_one = augmented(of_one, augment, multiplicity)
+    gradients = private_gradients(of_one, clipping, noise_multiplier, batch_size, **options)
     spent = epsilon(sampling, noise_multiplier, delta, count_noise_multiplier=count_noise)
     return PrivateTraining(model, gradients, sampling, int(epochs), float(noise_multiplier), spent)

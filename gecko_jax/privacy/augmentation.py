@@ -1,0 +1,127 @@
+"""Augmentation multiplicity: several random copies of one example share its one clipped gradient.
+
+Without privacy, augmentation shows another copy at each pass. Here passes cost privacy and copies cost none: the
+gradients of the copies are averaged BEFORE the clipping, so that an example adds as much as before, with less variance.
+
+    augment = privacy.chained(privacy.shift(4), privacy.flip())
+    loss = privacy.augmented(privacy.example_loss(model, losses.cross_entropy()), augment, multiplicity=16)
+
+Source: De et al., "Unlocking high-accuracy differentially private image classification through scale" (arXiv
+2204.13650), section 3.2, after Hoffer et al., "Augment your batch" (CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gecko_jax import checks
+from gecko_jax.keys import stream
+from gecko_jax.types import Array
+
+Augment = Callable[[Array, Any], Any]  # (key, x) -> x: ONE example, jittable
+
+
+def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> Callable[..., Any]:
+    """The mean loss of `multiplicity` copies of one example, whose gradient is the mean of theirs.
+
+      l(w, z, key) = 1/K sum_k loss(w, augment(z; key, k); key, k)
+
+    It is a loss of one example like any other: what clips it bounds the example with all its copies, so that noise and
+    accounting stay as they are. Time and memory grow with K.
+
+    Args:
+      loss: (variables, example, key) -> scalar, or (scalar, aux): see `clipped_sum`.
+      augment: (key, x) -> x, of one example and jittable. `x` is the example's field of that name where it has one (a
+        row of a `types.Batch`; label and teacher's logits stay as they are), else the whole example.
+      multiplicity: K, copies of an example in each step. With 1 and an `augment` that changes nothing, the result is
+        that of `loss` to the last bit.
+
+    Returns:
+      (variables, example, key) -> scalar, or (scalar, aux) with the mean of every leaf of aux over the copies: the
+      share of copies classified right, for the aux of `example_loss`. It needs a key.
+
+    Raises:
+      ValueError: multiplicity below 1; when called, no key.
+
+    >>> import jax, jax.numpy as jnp
+    >>> noisy = augmented(lambda w, x, key: w @ x, lambda key, x: x + jax.random.normal(key, x.shape), 1000)
+    >>> bool(abs(noisy(jnp.ones(2), jnp.array([1.0, 2.0]), jax.random.key(0)) - 3.0) < 0.2)
+    True
+    """
+    copies = checks.whole("multiplicity", multiplicity, 1)
+
+    def one(variables, example, key):
+        draw = stream(key, "augment")  # `key` itself goes on to the loss, for its dropout
+        if hasattr(example, "_replace") and hasattr(example, "x"):
+            return loss(variables, example._replace(x=augment(draw, example.x)), key)
+        return loss(variables, augment(draw, example), key)
+
+    def mean(variables, example, key=None):
+        if key is None:
+            raise ValueError("key=None: an augmented loss draws its copies; pass a key, clipped_sum(...)(..., key).")
+        if copies == 1:  # a vmap of one would round differently
+            return one(variables, example, key)
+        results = jax.vmap(lambda i: one(variables, example, jax.random.fold_in(key, i)))(jnp.arange(copies))
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), results)
+
+    return mean
+
+
+def shift(max_pixels: int) -> Augment:
+    """An image moved by up to `max_pixels` each way, uniformly; what enters at the border is reflected.
+
+    Args:
+      max_pixels: at least 1, and below height and width.
+
+    Returns:
+      (key, x [height, width, channels]) -> x of the same shape.
+
+    Raises:
+      ValueError: max_pixels below 1; when called, an image that is no larger than it, or no image.
+    """
+    most = checks.whole("max_pixels", max_pixels, 1)
+
+    def augment(key, x):
+        _check_image("shift", x)
+        if most >= min(x.shape[:2]):
+            raise ValueError(f"max_pixels={most} must be below height and width of x, whose shape is {x.shape}.")
+        wide = jnp.pad(x, ((most, most), (most, most), (0, 0)), mode="reflect")
+        top, left = jax.random.randint(key, (2,), 0, 2 * most + 1)
+        return lax.dynamic_slice(wide, (top, left, jnp.zeros_like(top)), x.shape)
+
+    return augment
+
+
+def flip() -> Augment:
+    """An image turned left to right with probability 1/2.
+
+    Returns:
+      (key, x [height, width, channels]) -> x of the same shape.
+    """
+
+    def augment(key, x):
+        _check_image("flip", x)
+        return jnp.where(jax.random.bernoulli(key), jnp.flip(x, axis=1), x)
+
+    return augment
+
+
+def chained(*augmentations: Augment) -> Augment:
+    """Augmentations one after the other, each with draws of its own."""
+
+    def augment(key, x):
+        for number, each in enumerate(augmentations):
+            x = each(jax.random.fold_in(key, number), x)
+        return x
+
+    return augment
+
+
+def _check_image(name: str, x: Array) -> None:
+    if x.ndim != 3:
+        raise ValueError(f"{name} takes one image [height, width, channels]; x has shape {x.shape}.")
