@@ -4,8 +4,10 @@
   shadows     fit_ensemble(model, data, member)                 member bool [m, n]
   distilled   distill(student, data, member, teacher=logits)
   private     fit(model, data, gradients=a private GradFn)
+  averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
 """
 
+from gecko_jax.training.averaging import averaged, with_average
 from gecko_jax.training.diagnosis import NotFinite
 from gecko_jax.training.distillation import cross_fitted_logits, distill
 from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
@@ -20,6 +22,7 @@ __all__ = [
     "GradFn",
     "NotFinite",
     "StepMetrics",
+    "averaged",
     "batch_gradients",
     "cross_fitted_logits",
     "distill",
@@ -28,4 +31,5 @@ __all__ = [
     "optimizer",
     "predict",
     "predict_ensemble",
+    "with_average",
 ]

@@ -1,0 +1,110 @@
+"""A running average of the parameters, kept beside them during training and evaluated in their place.
+
+    model = models.create("lenet", 10)
+    trained = training.fit(training.with_average(model, 0.999), data)
+    logits = training.predict(model, training.averaged(trained.variables), x)
+
+The last step of a noisy descent is one draw; the average of the last steps has less of its noise. In private training
+it is post-processing of the noised steps, and costs no privacy.
+
+Source: Polyak and Juditsky 1992; for private training De et al. 2022 (arXiv 2204.13650).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.trees import named_leaves
+from gecko_jax.types import Model, Variables
+
+AVERAGE = "average"  # the collection that holds the average and the count of updates in it
+
+
+def with_average(model: Model, decay: float) -> Model:
+    """The model with an exponential moving average of its parameters among its variables.
+
+      avg <- d_t avg + (1 - d_t) params,    d_t = min(decay, (1 + t) / (10 + t)),    t = 0, 1, ...
+
+    after each update, from avg = the initial parameters; the warm-up lets go of these within some updates. Training
+    itself is the same as without. The average is of what is trained: latent weights, as projected, and what quantisers
+    learn; BatchNorm's statistics are averages already and stay those of the last step.
+
+    Args:
+      model: any model. Put it on last: over `models.quantized`, and over or under `privacy.with_threshold`.
+      decay: in 0..1. Of about 1 / (1 - decay) updates it is the average: 0.999 of a thousand.
+
+    Returns:
+      A model whose variables hold a further collection, "average", of the parameters' size. `averaged` takes it out.
+
+    Raises:
+      ValueError: decay out of its bounds; at init, a model that has such a collection already.
+    """
+    checks.between("decay", decay, 0, 1)
+
+    def init(key, x):
+        variables = model.init(key, x)
+        if AVERAGE in variables:
+            raise ValueError(f"model has a collection {AVERAGE!r} already: put with_average on once.")
+        # In single precision at least: in half, the share that a step has in a long average would be rounded away.
+        start = jax.tree.map(lambda p: jnp.astype(p, jnp.promote_types(p.dtype, jnp.float32)), variables["params"])
+        return {**variables, AVERAGE: {"params": start, "count": jnp.zeros((), jnp.int32)}}
+
+    def project(variables, x):
+        kept, variables = variables[AVERAGE], _without(variables)
+        if model.project:
+            variables = model.project(variables, x)
+        t = kept["count"]
+        d = jnp.minimum(decay, (1 + t) / (10 + t))
+        mean = jax.tree.map(lambda old, new: d * old + (1 - d) * new, kept["params"], variables["params"])
+        mean = jax.tree.map(lambda new, old: new.astype(old.dtype), mean, kept["params"])
+        return {**variables, AVERAGE: {"params": mean, "count": t + 1}}
+
+    def wrapped(function):
+        return function and (lambda variables, x: function(_without(variables), x))
+
+    return model._replace(
+        init=init,
+        apply=lambda variables, x, **options: model.apply(_without(variables), x, **options),
+        skipped=wrapped(model.skipped),
+        project=project,
+        rates=wrapped(model.rates),
+    )
+
+
+def averaged(variables: Variables) -> Variables:
+    """The variables with the average in the parameters' place, for the plain model that `with_average` was put on.
+
+    Args:
+      variables: trained ones of a model with an average; with a leading axis for several models, too.
+
+    Returns:
+      Variables without the collection "average", the parameters in the dtype that they were trained in.
+
+    Raises:
+      ValueError: variables without an average, or an average that no update has moved.
+    """
+    if AVERAGE not in variables:
+        raise ValueError(
+            f"variables hold no {AVERAGE!r}, but only {sorted(variables)}: train training.with_average(model, decay) "
+            "in the model's place."
+        )
+    kept, variables = variables[AVERAGE], _without(variables)
+    if not isinstance(kept["count"], jax.core.Tracer) and not np.all(kept["count"]):
+        raise ValueError(
+            "the average holds no update. Put with_average on last, over models.quantized, whose own projection stands "
+            "in its place otherwise; in a loop of your own call model.project(variables, x) after each update."
+        )
+    names = [name for name, _ in named_leaves(variables["params"])]
+    if names != [name for name, _ in named_leaves(kept["params"])]:
+        raise ValueError("the average is of other parameters than the variables hold: put with_average on last.")
+    params = jax.tree.map(lambda mean, p: mean.astype(p.dtype), kept["params"], variables["params"])
+    return {**variables, "params": params}
+
+
+def _without(variables: Variables) -> dict[str, Any]:
+    return {name: tree for name, tree in variables.items() if name != AVERAGE}
