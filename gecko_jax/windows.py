@@ -19,6 +19,7 @@ from jax import lax
 from gecko_jax.types import Array
 
 CACHED_FLOATS = 400_000  # of windows worked on at a time: about a core's second-level cache
+SCOPE = "windowed_product"  # the name of this product among the steps of a traced function
 
 Pair = tuple[int, int]
 
@@ -83,9 +84,14 @@ def _shifted(x: Array, size: Pair, strides: Pair, dilation: Pair) -> list[Array]
     return [x[:, i : i + height : sh, j : j + width : sw] for i, j in corners]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def windowed_product(strides: Pair, dilation: Pair, precision, x: Array, kernel: Array) -> Array:
     """patches(x) @ kernel: x [b, h, w, c], kernel [kh, kw, c, o] -> [b, h', w', o]; reverse-mode gradients only."""
+    with jax.named_scope(SCOPE):
+        return _in_groups(strides, dilation, precision, x, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _in_groups(strides: Pair, dilation: Pair, precision, x: Array, kernel: Array) -> Array:
     out = lax.map(lambda images: _product(strides, dilation, precision, images, kernel), _groups(x, kernel))
     return out.reshape(len(x), *out.shape[2:])
 
@@ -127,7 +133,7 @@ def _times(windows, kernel, precision):
 
 
 def _forward(strides, dilation, precision, x, kernel):
-    return windowed_product(strides, dilation, precision, x, kernel), (x, kernel)
+    return _in_groups(strides, dilation, precision, x, kernel), (x, kernel)
 
 
 def _backward(strides, dilation, precision, saved, cotangent):
@@ -151,7 +157,7 @@ def _backward(strides, dilation, precision, saved, cotangent):
     return to_x.reshape(x.shape), total.T.reshape(kernel.shape)
 
 
-windowed_product.defvjp(_forward, _backward)
+_in_groups.defvjp(_forward, _backward)
 
 
 def _groups(x: Array, kernel: Array) -> Array:

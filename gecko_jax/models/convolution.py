@@ -1,6 +1,7 @@
 """Convolutions where XLA is slow, and where zeros do not exist: both through the hook that Flax's layers offer.
 
-On a CPU a product over windows is faster inside a loop (`gecko_jax.windows`). A network of +-1 has no zero to pad with: it is padded with +1.
+On a CPU a product over windows is faster inside a loop (`gecko_jax.windows`).
+A network of +-1 has no zero to pad with: it is padded with +1.
 """
 
 from __future__ import annotations

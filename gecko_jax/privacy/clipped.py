@@ -13,6 +13,7 @@ from jax import lax
 
 from gecko_jax import checks
 from gecko_jax.privacy.bookkeeping import Books, keep_books
+from gecko_jax.privacy.looped import with_windows
 from gecko_jax.privacy.microbatch import microbatch_of
 from gecko_jax.privacy.sites import kept
 from gecko_jax.trees import named_leaves
@@ -85,11 +86,13 @@ def clipped(loss: LossFn, method: str = "auto", microbatch: int | None = None) -
         _check_real(params)
         _check_scalar(function, params, examples)
         columns = _columns(clipping, params)
+        turn = microbatch or (microbatch_of(function, params, examples, size) if method == "auto" else size)
+        looped = turn < size and method != "vmap" and jax.default_backend() == "cpu"
+        inner = with_windows(function) if looped else function
 
         def part(rows, real):
-            return _clip(clipping, columns, books(function, params, rows), real)
+            return _clip(clipping, columns, books(inner, params, rows), real)
 
-        turn = microbatch or (microbatch_of(function, params, examples, size) if method == "auto" else size)
         return part(examples, weight) if turn >= size else _in_turns(part, examples, weight, size, turn)
 
     return run

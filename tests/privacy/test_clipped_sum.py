@@ -14,6 +14,7 @@ import zoo
 from gecko_jax import clippings
 from gecko_jax.privacy import microbatch
 from gecko_jax.privacy.clipped import clipped_sum
+from gecko_jax.privacy.looped import with_windows
 from gecko_jax.trees import named_leaves
 
 KEY = jax.random.key(3)
@@ -104,7 +105,9 @@ def test_it_is_the_sum_of_clipped_gradients(name):
     "name, method, microbatch",
     [("dropout", "auto", None), ("dropout", "auto", 2), ("dropout", "vmap", None), ("dropout", "bookkeeping", 5)]
     + [("ghosts", "bookkeeping", 3), ("twice", "auto", 2), ("odds", "bookkeeping", 2), ("odds", "vmap", 2)]
-    + [("by_index", "bookkeeping", 1), ("lora", "vmap", 3), ("student", "bookkeeping", 7)],
+    + [("by_index", "bookkeeping", 1), ("lora", "vmap", 3), ("student", "bookkeeping", 7)]
+    # In a loop on a CPU convolutions are products over windows: strided, dilated, grouped, of one and of three axes.
+    + [("conv_1d", "bookkeeping", 2), ("conv_2d", "bookkeeping", 2), ("wide_residual", "auto", 4)],
 )
 def test_every_method_and_microbatch_gives_the_same(name, method, microbatch):
     check_exact(name, method, microbatch)
@@ -120,14 +123,16 @@ def test_parameters_that_the_loss_does_not_read_get_zeros(method):
 def test_auto_takes_as_many_examples_at_a_time_as_fit(monkeypatch):
     case = case_of("ghosts")
     params, loss = case.variables["params"], lambda params, row: case.loss({"params": params}, row, None)
-    floats, convolutions = microbatch.floats_of_one(loss, params, case.batch)
-    budget = "CONVOLUTIONS" if convolutions else "BUDGET"
-    monkeypatch.setattr(microbatch, budget, 3 * floats)
+    floats = microbatch.floats_of_one(with_windows(loss), params, case.batch)
+    assert floats.windows and not floats.convolutions
+    monkeypatch.setattr(microbatch, "PER_PARAMETER", 0)
+    monkeypatch.setattr(microbatch, "WINDOWS", 3 * floats.held)
     text = str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
-    assert "while" in text and "f32[2,4,3,3]" in text  # two at a time
+    assert "while" in text and "f32[2,1,4,3,3]" in text and "conv_general_dilated" not in text  # two at a time
     check_exact("ghosts", "auto")
-    monkeypatch.setattr(microbatch, budget, 5 * floats)
-    assert "while" not in str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
+    monkeypatch.setattr(microbatch, "WINDOWS", 5 * floats.held)
+    whole = str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
+    assert "while" not in whole and "conv_general_dilated" in whole
 
 
 def check_half_precision(dtype, method="bookkeeping", microbatch=None):
