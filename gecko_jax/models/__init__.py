@@ -11,6 +11,7 @@ from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
+from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.quantized import quantized
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.types import Model
@@ -24,7 +25,8 @@ def create(name: str, num_classes: int, **options) -> Model:
     Args:
       name: "mlp" (Gecko's Architecture 2) or "lenet" (Architecture 1).
       num_classes: logits.
-      **options: fields of the architecture: order, activation, normalize; hidden (mlp, lenet), channels (lenet).
+      **options: fields of the architecture: order, activation, normalize (False, True or "batch", "group", "layer");
+        hidden (mlp, lenet), channels (lenet).
 
     Raises:
       ValueError: an unknown name or option, with the known ones.
@@ -38,6 +40,7 @@ def create(name: str, num_classes: int, **options) -> Model:
         one_of(f"option of {name!r}", option, fields)
     if "order" in options:
         one_of("order", options["order"], ORDERS)
+    kind_of(options.get("normalize", False))
     return from_linen(architecture(num_classes, **options))
 
 

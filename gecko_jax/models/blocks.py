@@ -1,7 +1,9 @@
 """The two orders of a block, shared by every architecture.
 
-  "post":  layer -> [BatchNorm] -> activation         (float nets, BinaryConnect; BinaryNet with the identity)
-  "xnor":  BatchNorm -> [sign] -> layer -> activation  (XNOR-Net; the sign is a quantisation rule on the layer's input)
+  "post":  layer -> [norm] -> activation         (float nets, BinaryConnect; BinaryNet with the identity)
+  "xnor":  norm -> [sign] -> layer -> activation  (XNOR-Net; the sign is a quantisation rule on the layer's input)
+
+The norm is BatchNorm in these papers; for private training GroupNorm or LayerNorm (`normalization`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import flax.linen as nn
 
 from gecko_jax.activations import ACTIVATIONS
 from gecko_jax.checks import lookup, one_of
+from gecko_jax.models.normalization import kind_of, normalise
 from gecko_jax.models.pooling import max_pool
 from gecko_jax.types import Array
 
@@ -23,36 +26,32 @@ class Block(nn.Module):
       layer: a Dense or Conv to call.
       order: "post" or "xnor".
       activation: a name of `gecko_jax.activations.ACTIVATIONS`.
-      normalize: BatchNorm after the layer in the order "post"; the order "xnor" always has it, before the layer.
+      normalize: "batch" (or True), "group", "layer" or False: what normalises the layer's output in the order "post".
+        The order "xnor" always normalises, before the layer: by BatchNorm where False.
       pool: side of a max-pool at the block's end, or 1. In the order "post" with normalisation it stands before the
-        BatchNorm, as in BinaryNet, so that what is pooled is never +-1.
+        norm, as in BinaryNet, so that what is pooled is never +-1.
       first: the first block of an "xnor" network, whose input is not normalised.
     """
 
     layer: nn.Module
     order: str = "post"
     activation: str = "relu"
-    normalize: bool = False
+    normalize: bool | str = False
     pool: int = 1
     first: bool = False
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         one_of("order", self.order, ORDERS)
-        activation = lookup("activation", self.activation, ACTIVATIONS)()
+        activation, kind = lookup("activation", self.activation, ACTIVATIONS)(), kind_of(self.normalize)
         if self.order == "xnor":
             if not self.first:
-                x = normalise(x, train)
+                x = normalise(x, train, kind or "batch")
             return _activate_and_pool(activation, self.layer(x), self.pool)
         x = self.layer(x)
-        if self.normalize:
-            return activation(normalise(max_pool(x, self.pool), train))
+        if kind:
+            return activation(normalise(max_pool(x, self.pool), train, kind))
         return _activate_and_pool(activation, x, self.pool)
-
-
-def normalise(x: Array, train: bool) -> Array:
-    """BatchNorm over all but the last axis; created by the calling module."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-4)(x)
 
 
 def _activate_and_pool(activation: nn.Module, x: Array, side: int) -> Array:

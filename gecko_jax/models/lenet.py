@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flax.linen as nn
 
-from gecko_jax.models.blocks import Block, normalise
+from gecko_jax.models.blocks import Block
+from gecko_jax.models.normalization import kind_of, normalise
 from gecko_jax.types import Array
 
 
@@ -23,7 +24,7 @@ class LeNet(nn.Module):
     hidden: int = 128
     order: str = "post"
     activation: str = "relu"
-    normalize: bool = False
+    normalize: bool | str = False
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
@@ -36,5 +37,5 @@ class LeNet(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = Block(nn.Dense(self.hidden, name="dense"), name="block3", **settings)(x, train)
         if self.order == "xnor":
-            x = normalise(x, train)
+            x = normalise(x, train, kind_of(self.normalize) or "batch")
         return nn.Dense(self.num_classes, name="logits")(x)

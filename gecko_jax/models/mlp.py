@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flax.linen as nn
 
-from gecko_jax.models.blocks import Block, normalise
+from gecko_jax.models.blocks import Block
+from gecko_jax.models.normalization import kind_of, normalise
 from gecko_jax.types import Array
 
 
@@ -21,7 +22,7 @@ class MLP(nn.Module):
     hidden: tuple[int, ...] = (512, 512, 512)
     order: str = "post"
     activation: str = "relu"
-    normalize: bool = False
+    normalize: bool | str = False
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
@@ -31,5 +32,5 @@ class MLP(nn.Module):
             settings = dict(order=self.order, activation=self.activation, normalize=self.normalize)
             x = Block(dense, first=i == 0, name=f"block{i + 1}", **settings)(x, train)
         if self.order == "xnor":
-            x = normalise(x, train)
+            x = normalise(x, train, kind_of(self.normalize) or "batch")
         return nn.Dense(self.num_classes, name="logits")(x)

@@ -57,7 +57,7 @@ def _refuse_statistics(variables: Variables, updates: Variables) -> None:
         raise ValueError(
             f"layers {names} keep statistics over the batch ({collections}), so that one example moves "
             "the gradients of all others and clipping bounds nothing. Train with nn.GroupNorm or nn.LayerNorm in their "
-            "place, or without normalisation."
+            'place, or without normalisation: models.create(..., normalize="group").'
         )
 
 
