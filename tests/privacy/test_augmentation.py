@@ -132,8 +132,8 @@ def test_the_microbatch_counts_the_copies():
         numbers = ("NHWC", "HWIO", "NHWC")
         return (jnp.sum(lax.conv_general_dilated(images, params, (1, 1), "VALID", dimension_numbers=numbers)),)
 
-    floats, _ = floats_of_one(loss, jnp.ones((3, 3, 2, 5)), jnp.ones((4, 3, 6, 6, 2)))
-    assert floats == 3 * 16 * 5 + 1 + 3 * 16 * 5 + 3 * 16 * 18
+    found = floats_of_one(loss, jnp.ones((3, 3, 2, 5)), jnp.ones((4, 3, 6, 6, 2)))
+    assert found.held == 3 * 16 * 5 + 1 + 3 * 16 * 5 + 3 * 16 * 18
 
 
 def drawn(augment, image, count=4000):
