@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gecko_jax import checks
 from gecko_jax.privacy.bookkeeping import Books, keep_books
 from gecko_jax.privacy.looped import with_windows
 from gecko_jax.privacy.microbatch import microbatch_of
+from gecko_jax.privacy.rows import Clipped, in_sizes, in_turns, sizes
 from gecko_jax.privacy.sites import kept
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Clipping
@@ -22,19 +21,6 @@ from gecko_jax.types import Array, Clipping
 METHODS = ("auto", "vmap", "bookkeeping")
 
 LossFn = Callable[..., Any]  # (variables, example, key) -> scalar, or (scalar, aux): ONE example
-
-
-class Clipped(NamedTuple):
-    """Attributes:
-    sum: in the tree of the parameters, float32 at least (a sum that is rounded to half precision moves by more than one
-      example's share); divided by nothing, no noise on it yet.
-    norms: [b] gradient norms before clipping ([b, groups] where the rule has groups), 0 for padding; not private.
-    results: what the loss function gave for each example, [b, ...]; not private, and unreliable at padding.
-    """
-
-    sum: Any
-    norms: Array
-    results: Any
 
 
 def clipped_sum(
@@ -67,8 +53,16 @@ def clipped_sum(
     return lambda variables, batch, key=None, weight=None: full(clipping, variables, batch, key, weight)[:2]
 
 
-def clipped(loss: LossFn, method: str = "auto", microbatch: int | None = None) -> Callable[..., Clipped]:
-    """(clipping, variables, batch, key, weight) -> Clipped; arguments as of `clipped_sum`."""
+def clipped(
+    loss: LossFn, method: str = "auto", microbatch: int | None = None, expected: float | None = None
+) -> Callable[..., Clipped]:
+    """(clipping, variables, batch, key, weight) -> Clipped.
+
+    Args:
+      loss, method, microbatch: see `clipped_sum`.
+      expected: rows that are real in a batch on average, where batches are sampled: programs for a few sizes about it
+        are compiled, so that padding is not worked on.
+    """
     checks.one_of("method", method, METHODS)
     if microbatch is not None:
         checks.whole("microbatch", microbatch, 1)
@@ -93,7 +87,10 @@ def clipped(loss: LossFn, method: str = "auto", microbatch: int | None = None) -
         def part(rows, real):
             return _clip(clipping, columns, books(inner, params, rows), real)
 
-        return part(examples, weight) if turn >= size else _in_turns(part, examples, weight, size, turn)
+        if turn < size:
+            return in_turns(part, examples, weight, size, turn)
+        choices = sizes(expected, size) if weight is not None else (size,)
+        return in_sizes(part, examples, weight, choices) if len(choices) > 1 else part(examples, weight)
 
     return run
 
@@ -157,35 +154,6 @@ def _clip(clipping: Clipping, columns: tuple[int, ...], books: Books, real: Arra
     if real is not None:
         norms = jnp.where((real > 0)[:, None], norms, 0)
     return Clipped(total, norms if clipping.groups else norms[:, 0], books.results)
-
-
-def _in_turns(part, examples, weight, size: int, microbatch: int) -> Clipped:
-    """By microbatches up to the last real row: padding at the end costs nothing."""
-    turns = math.ceil(size / microbatch)
-    real = jnp.ones(size) if weight is None else weight
-    last = jnp.max(jnp.where(real > 0, jnp.arange(1, size + 1), 0))
-
-    def whole(leaf, fill):
-        short = turns * microbatch - size
-        return jnp.concatenate([leaf, jnp.broadcast_to(fill, (short, *leaf.shape[1:]))]) if short else leaf
-
-    examples = jax.tree.map(lambda leaf: whole(leaf, leaf[:1]), examples)
-    real = whole(real, jnp.zeros((), real.dtype))
-
-    def cut(leaf, turn):
-        return lax.dynamic_slice_in_dim(leaf, turn * microbatch, microbatch)
-
-    def body(turn, so_far):
-        one = part(jax.tree.map(lambda leaf: cut(leaf, turn), examples), cut(real, turn))
-        put = lambda old, new: lax.dynamic_update_slice_in_dim(old, new, turn * microbatch, 0)  # noqa: E731
-        rows = jax.tree.map(put, so_far[1:], one[1:])
-        return Clipped(jax.tree.map(jnp.add, so_far.sum, one.sum), *rows)
-
-    shapes = jax.eval_shape(part, jax.tree.map(lambda leaf: leaf[:microbatch], examples), real[:microbatch])
-    rows = jax.tree.map(lambda s: jnp.zeros((turns * microbatch, *s.shape[1:]), s.dtype), tuple(shapes)[1:])
-    start = Clipped(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes.sum), *rows)
-    done = lax.fori_loop(0, -(-last // microbatch), body, start)
-    return Clipped(done.sum, *jax.tree.map(lambda leaf: leaf[:size], tuple(done)[1:]))
 
 
 def _made(function, params, examples) -> Books:

@@ -129,7 +129,7 @@ def private_gradients(
     if count_noise is not None and not adaptive:
         raise ValueError(f"count_noise={count_noise} needs an adaptive rule; {clipping.name!r} counts nothing.")
     count_noise = expected_batch_size / 20 if count_noise is None else checks.at_least("count_noise", count_noise, 0)
-    summed = clipped(loss, method, microbatch)
+    summed = clipped(loss, method, microbatch, expected_batch_size)
 
     def gradients(variables, batch, key):
         of_loss, of_noise, of_count = jax.random.split(key, 3)

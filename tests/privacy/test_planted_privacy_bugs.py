@@ -15,7 +15,7 @@ import test_clipped_properties as shares
 import test_clipped_sum as sums
 import test_private_gradients as steps
 
-from gecko_jax.privacy import accounting, bookkeeping, convolution_site, gradients, graph, noise, plan, sites
+from gecko_jax.privacy import accounting, bookkeeping, convolution_site, gradients, graph, noise, plan, rows, sites
 from gecko_jax.training import step as training_step
 
 clipped = sys.modules["gecko_jax.privacy.clipped"]  # the rooms show functions of these names
@@ -88,7 +88,7 @@ BUGS = {
         clipped, "_clip", "fine if real is None else fine & (real > 0)", "fine", shares.check_padding,
     ),
     "a padded microbatch summed": (
-        clipped, "_in_turns", "whole(real, jnp.zeros((), real.dtype))", "whole(real, jnp.ones((), real.dtype))",
+        rows, "in_turns", "whole(real, jnp.zeros((), real.dtype))", "whole(real, jnp.ones((), real.dtype))",
         lambda: sums.check_exact("plain", "auto", 2),
     ),
     "a NaN let through": (
