@@ -1,6 +1,7 @@
 """Per-example losses: (logits [classes], example) -> scalar. A new loss: one function and one line in LOSSES.
 
-`soft_binned_ece` is a loss of a batch, not of an example, and in no table: it is no `Loss`, and no private training.
+Not in the table of the losses of a classifier: `squared_error`, for a model with one output, and `soft_binned_ece`, a
+loss of a batch: no `Loss`, and none for private training.
 
 The same arguments give the same object (functools.cache), so that fits with equal losses share a compiled program.
 """
@@ -8,6 +9,7 @@ The same arguments give the same object (functools.cache), so that fits with equ
 from gecko_jax.losses.calibration import soft_binned_ece
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
+from gecko_jax.losses.squared_error import squared_error
 
 LOSSES = {
     "cross_entropy": cross_entropy,
@@ -22,5 +24,6 @@ __all__ = [
     "hard_labels",
     "kullback_leibler",
     "soft_binned_ece",
+    "squared_error",
     "symmetric_cross_entropy",
 ]

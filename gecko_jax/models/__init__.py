@@ -24,7 +24,7 @@ def create(name: str, num_classes: int, **options) -> Model:
 
     Args:
       name: "mlp" (Gecko's Architecture 2) or "lenet" (Architecture 1).
-      num_classes: logits.
+      num_classes: logits; 1 for regression.
       **options: fields of the architecture: order, activation, normalize (False, True or "batch", "group", "layer");
         hidden (mlp, lenet), channels (lenet).
 
@@ -34,7 +34,7 @@ def create(name: str, num_classes: int, **options) -> Model:
     >>> model = create("mlp", 10, hidden=(32,))
     """
     architecture = lookup("name", name, MODELS)
-    at_least("num_classes", num_classes, 2)
+    at_least("num_classes", num_classes, 1)
     fields = [f.name for f in dataclasses.fields(architecture) if f.name not in ("parent", "name", "num_classes")]
     for option in options:
         one_of(f"option of {name!r}", option, fields)

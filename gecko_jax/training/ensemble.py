@@ -23,7 +23,7 @@ from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.groups import Groups
 from gecko_jax.training.keeper import Keeper
-from gecko_jax.training.optimizers import SCHEDULES
+from gecko_jax.training.optimizers import Rates, rate
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.program import epoch_program, program_text
 from gecko_jax.training.step import Data, State, make_step
@@ -62,7 +62,7 @@ def fit_ensemble(
     models: Sequence[int] | None = None,
     init: Variables | None = None,
     teacher: Array | None = None,
-    schedule: str = "constant",
+    schedule: Rates = "constant",
     transition: tuple[int, int] | None = None,
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
@@ -89,7 +89,8 @@ def fit_ensemble(
       models: [m] names of the rows in the random streams; 0..m-1 where None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
       teacher: teacher's logits on all n rows, [n, classes] for all models or [m, n, classes].
-      schedule: of the learning rate, by epoch: "constant" or "cosine".
+      schedule: of the learning rate, by epoch: "constant", "cosine", or a function from the share of the run that is
+        done, 0 to below 1, to a factor. Runs that differ in it alone share a compiled program.
       transition: (start, end) epochs of the activations' smooth transition; from `end` on they are pure polynomials.
       folder: where the run keeps its checkpoints and metrics.jsonl; a run that was killed goes on from there, to the
         same bits. Nothing is kept where None.
@@ -127,7 +128,8 @@ def fit_ensemble(
         step = make_step(model, gradients, optimizer, plan.skips)
         text = program_text(step, states, Data(data.x, data.y, teacher), work.epoch_work(plan, 0))
         return dict(
-            epochs=int(epochs), batch_size=int(batch_size), seed=int(seed), models=names, schedule=schedule,
+            epochs=int(epochs), batch_size=int(batch_size), seed=int(seed), models=names,
+            schedule=[rate(schedule, epoch, epochs) for epoch in range(epochs)] if callable(schedule) else schedule,
             transition=transition and [float(t) for t in transition], loss=loss.name, jax=jax.__version__,
             data=digest(data.x, data.y, member, teacher), start=digest(*jax.tree.leaves(states)),
             sampling=sampling and str(sampling),
@@ -193,7 +195,8 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
     checks.shape("member", member, (None, n))
     checks.shape("data.x", data.x, (n, *(None,) * (np.ndim(data.x) - 1)))
     checks.whole("epochs", epochs, 1)
-    checks.one_of("schedule", schedule, SCHEDULES)
+    for epoch in range(int(epochs)):
+        rate(schedule, epoch, epochs)
     if loss.teacher and teacher is None and gradients is None:
         raise ValueError(f"loss {loss.name!r} reads a teacher: pass teacher=logits [n, classes] or [m, n, classes].")
     if teacher is not None:
@@ -210,6 +213,14 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
 def _check_fits(model, variables, x, data, teacher, transition) -> None:
     """Whether labels, teacher and transition are ones that this model has."""
     classes = logits_shape(model, variables, x)[-1]
+    if np.issubdtype(np.asarray(data.y).dtype, np.floating):
+        checks.finite("data.y", data.y)
+        if classes != 1:
+            raise ValueError(
+                f"data.y holds real numbers, and the model has {classes} outputs; a regression model has one. For "
+                "classes pass whole numbers."
+            )
+        return
     low, high = int(np.min(data.y)), int(np.max(data.y))
     if low < 0 or high >= classes:
         raise ValueError(f"data.y holds labels {low} to {high}; the model has logits for 0 to {classes - 1}.")

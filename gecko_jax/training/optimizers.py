@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import optax
 
-from gecko_jax.checks import lookup, positive
+from gecko_jax.checks import at_least, finite, lookup, positive
 
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -37,9 +37,19 @@ def optimizer(name: str = "adam", learning_rate: float = 1e-3) -> optax.Gradient
     return lookup("optimizer", name, OPTIMIZERS)(positive("learning_rate", learning_rate))
 
 
-def rate(schedule: str, epoch: int, epochs: int) -> float:
-    """The factor on the learning rate in `epoch` of `epochs`: "constant" 1, "cosine" from 1 towards 0."""
-    return lookup("schedule", schedule, SCHEDULES)(epoch / epochs)
+Rates = str | Callable[[float], float]  # a name of SCHEDULES, or the function itself: share of the run -> factor
+
+
+def rate(schedule: Rates, epoch: int, epochs: int) -> float:
+    """The factor on the learning rate in `epoch` of `epochs`: "constant" 1, "cosine" from 1 towards 0, or a function's.
+
+    Raises:
+      ValueError: an unknown name, or a function whose factor is no finite number from 0 on.
+    """
+    if not callable(schedule):
+        return lookup("schedule", schedule, SCHEDULES)(epoch / epochs)
+    name, factor = f"schedule({epoch / epochs:g})", schedule(epoch / epochs)
+    return float(at_least(name, finite(name, factor), 0))
 
 
 def transition_at(transition: tuple[int, int] | None, epoch: int) -> float:

@@ -12,7 +12,7 @@ from gecko_jax import checks, keys
 from gecko_jax.datasets import batches
 from gecko_jax.datasets.batches import Batches
 from gecko_jax.privacy.sampling import Sampling, draw
-from gecko_jax.training.optimizers import rate, transition_at
+from gecko_jax.training.optimizers import Rates, rate, transition_at
 from gecko_jax.training.step import Epoch
 from gecko_jax.types import Array
 
@@ -27,7 +27,7 @@ class Schedule(NamedTuple):
       epochs: of the run.
       batch_size: rows of a batch, where each epoch passes over all members.
       sampling: how batches are drawn instead, or None.
-      rates: name of the learning rate's schedule.
+      rates: the learning rate's schedule, by name or as a function.
       transition: (start, end) epochs of the activations' transition, or None.
     """
 
@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
     epochs: int
     batch_size: int
     sampling: Sampling | None
-    rates: str
+    rates: Rates
     transition: tuple[int, int] | None
 
     @property

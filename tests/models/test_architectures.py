@@ -159,7 +159,7 @@ def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
     "make, said",
     [
         (lambda: models.create("lenett", 10), "name='lenett' .*Did you mean 'lenet'"),
-        (lambda: models.create("mlp", 1), "num_classes=1 must be at least 2"),
+        (lambda: models.create("mlp", 0), "num_classes=0 must be at least 1"),
         (lambda: models.create("mlp", 10, width=3), "option of 'mlp'='width' is not known"),
         (lambda: models.create("mlp", 10, channels=(1, 2)), "'channels'"),
         (lambda: models.create("mlp", 10, order="prae"), "order='prae'"),

@@ -25,6 +25,8 @@ BAD = {
     "too few names": (dict(models=[0]), r"models=\[0\] must be 2 different integers"),
     "a name twice": (dict(models=[4, 4]), r"models=\[4, 4\] must be 2 different integers"),
     "an unknown schedule": (dict(schedule="cosin"), r"schedule='cosin' is not known. Did you mean 'cosine'"),
+    "a schedule without end": (dict(schedule=lambda done: float("inf")), r"schedule\(0\).* NaN or infinite"),
+    "a schedule uphill": (dict(schedule=lambda done: -1.0), r"schedule\(0\)=-1.0 must be at least 0"),
     "no teacher": (
         dict(loss=losses.hard_labels()), r"loss 'hard_labels' reads a teacher: pass teacher=logits \[n, classes\]"
     ),

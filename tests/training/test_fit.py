@@ -126,6 +126,15 @@ def test_schedules(epochs):
     assert cosine[0] == 1.0 and (np.diff(cosine) < 0).all() and cosine[-1] > 0
 
 
+def test_a_schedule_may_be_a_function(pool, mlp):
+    settings = dict(epochs=3, batch_size=20, optimizer=training.optimizer("adam", 1e-2))
+    named = training.fit(mlp, pool, schedule="cosine", **settings)
+    given = training.fit(mlp, pool, schedule=lambda done: 0.5 * (1 + np.cos(np.pi * done)), **settings)
+    other = training.fit(mlp, pool, schedule=lambda done: 1 - done, **settings)
+    np.testing.assert_array_equal(named.loss, given.loss)
+    assert np.abs(named.loss - other.loss).max() > 1e-4
+
+
 def test_transition_at_interpolates():
     epochs = np.arange(12)
     actual = [transition_at((2, 8), epoch) for epoch in epochs]
