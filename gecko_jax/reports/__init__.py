@@ -15,7 +15,7 @@ from gecko_jax.reports.files import write_atomic
 from gecko_jax.reports.page import html, write_html
 from gecko_jax.reports.pareto import front, pareto
 from gecko_jax.reports.record import read_record, write_record
-from gecko_jax.reports.study import Column, Curve, Histogram, Row, Study, percent
+from gecko_jax.reports.study import Column, Curve, Histogram, Reliability, Row, Study, percent
 from gecko_jax.reports.terminal import table
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Curve",
     "Difference",
     "Histogram",
+    "Reliability",
     "Row",
     "Study",
     "compare_expected",

@@ -14,6 +14,7 @@ from gecko_jax.reports.files import write_atomic
 from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.record import plain
+from gecko_jax.reports.reliability import reliability_diagram
 from gecko_jax.reports.study import Column, Row, Study, best
 from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, explained, number, plus_minus
 
@@ -22,7 +23,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 def html(study: Study) -> str:
     """The page: notes, the best figures, the table (`id="table"`), plots (`id="plot-tradeoff"`, `"plot-roc"`,
-    `"plot-histograms"`, `"plot-losses"`, each if there is something to plot), and the record.
+    `"plot-histograms"`, `"plot-reliability"`, `"plot-losses"`, each if there is something to plot), and the record.
 
     Args:
       study: what to show; all of its text is escaped.
@@ -180,6 +181,14 @@ def _figures(study: Study) -> Iterator[str]:
             plots.histograms(study),
             "Shares of members and of non-members by their signal, on a logarithmic scale. Where the two outlines "
             "part, membership shows.",
+        )
+    if study.reliabilities:
+        yield _figure(
+            "plot-reliability",
+            "Reliability diagrams",
+            reliability_diagram({each.name: each.bins for each in study.reliabilities}),
+            "How often a model is right, by how sure it is. On the diagonal it is right as often as it says; below, it "
+            "is too sure. Whiskers are 95 % intervals; the small panels count the records.",
         )
     if study.losses:
         yield _figure(

@@ -14,7 +14,7 @@ from typing import Any
 
 from gecko_jax.reports.environment import environment
 from gecko_jax.reports.files import write_atomic
-from gecko_jax.reports.study import Column, Curve, Histogram, Row, Study
+from gecko_jax.reports.study import Column, Curve, Histogram, Reliability, Row, Study
 from gecko_jax.types import Estimate
 
 FORMAT = "gecko_jax study 1"
@@ -142,6 +142,7 @@ def _loads(text: str) -> Study:
     body["rocs"] = tuple(_of_floats(Curve, curve) for curve in body["rocs"])
     body["losses"] = tuple(_of_floats(Curve, curve) for curve in body["losses"])
     body["histograms"] = tuple(_of_floats(Histogram, histogram) for histogram in body["histograms"])
+    body["reliabilities"] = tuple(_of_floats(Reliability, diagram) for diagram in body["reliabilities"])
     body["notes"] = tuple(body["notes"])
     body["tradeoff"] = None if body["tradeoff"] is None else tuple(body["tradeoff"])
     return Study(**body)

@@ -12,7 +12,10 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gecko_jax import checks
+from gecko_jax.metrics import ReliabilityBins
 from gecko_jax.types import Estimate
 
 KINDS = ("measured", "counted", "modelled")
@@ -76,6 +79,31 @@ class Histogram(NamedTuple):
     nonmembers: Sequence[float]
 
 
+class Reliability(NamedTuple):
+    """A model's reliability diagram: its name, and the fields of `metrics.ReliabilityBins` as plain sequences.
+
+    Where a bin is empty its mean confidence and accuracy are 0 here, not NaN.
+    """
+
+    name: str
+    edges: Sequence[float]
+    count: Sequence[float]
+    confidence: Sequence[float]
+    accuracy: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+    @classmethod
+    def of(cls, name: str, bins: ReliabilityBins) -> Reliability:
+        """The diagram of `metrics.reliability_bins(probs, labels)`."""
+        return cls(name, *(np.nan_to_num(part).tolist() for part in bins))
+
+    @property
+    def bins(self) -> ReliabilityBins:
+        """The arrays again."""
+        return ReliabilityBins(*(np.asarray(part) for part in self[1:]))
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """Everything a report shows.
@@ -88,6 +116,7 @@ class Study:
       rocs: attack ROC curves, x the false-positive rate and y the true-positive rate, both in 0..1.
       histograms: the attack's signal on members and on non-members.
       losses: training curves, x the epoch or step.
+      reliabilities: reliability diagrams, of distinct names.
       record: how to make it again: config, seeds, timings, environment; anything JSON can hold.
       notes: warnings that a reader should see before the figures.
       tradeoff: keys of the columns on the x axis, on the y axis and (or None) in the marker's area, or None: no plot.
@@ -104,6 +133,7 @@ class Study:
     rocs: tuple[Curve, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     losses: tuple[Curve, ...] = ()
+    reliabilities: tuple[Reliability, ...] = ()
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     tradeoff: tuple[str, str, str | None] | None = None
@@ -132,6 +162,10 @@ class Study:
             _same_length(curve.name, {k: v for k, v in curve._asdict().items() if k != "name" and v is not None})
             if (curve.low is None) != (curve.high is None):
                 raise ValueError(f"curve {curve.name!r} has half a band; give both low and high, or neither.")
+        _unique("reliabilities", [diagram.name for diagram in self.reliabilities])
+        for diagram in self.reliabilities:
+            parts = {key: part for key, part in diagram._asdict().items() if key not in ("name", "edges")}
+            _same_length(diagram.name, {"edges[1:]": diagram.edges[1:], **parts})
         for histogram in self.histograms:
             bins = {"edges[1:]": histogram.edges[1:], "members": histogram.members, "nonmembers": histogram.nonmembers}
             _same_length(histogram.name, bins)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from gecko_jax.reports import Column, Curve, Histogram, Row, Study
+from gecko_jax.metrics import reliability_bins
+from gecko_jax.reports import Column, Curve, Histogram, Reliability, Row, Study
 from gecko_jax.types import Estimate
 
 COLUMNS = (
@@ -38,7 +39,7 @@ NAMES = (
 
 def example() -> Study:
     random = np.random.default_rng(7)
-    rows, rocs, histograms, losses = [], [], [], []
+    rows, rocs, histograms, losses, reliabilities = [], [], [], [], []
     for name, group, train, test, attack, auc, size, published in NAMES:
 
         def seeds(value, spread, unit="%"):
@@ -74,6 +75,10 @@ def example() -> Study:
         members = np.histogram(random.beta(9 - 8 * (100 - train) / 16, 1, 4000), edges)[0]
         others = np.histogram(random.beta(9 - 8 * (100 - test) / 20, 1, 3000), edges)[0]
         histograms.append(Histogram(name, edges, members, others))
+        sure = random.uniform(0.3, 1, 2000)
+        right = random.random(2000) < sure - (train - test) / 100
+        probs = np.column_stack([sure, (1 - sure) * 0.6, (1 - sure) * 0.4])
+        reliabilities.append(Reliability.of(name, reliability_bins(probs, np.where(right, probs.argmax(1), 2))))
         epochs = np.arange(1, 31)
         loss = (100 - train) / 40 + 1.2 * np.exp(-epochs / 4)
         losses.append(Curve(f"{name}, train", epochs, loss, loss * 0.97, loss * 1.03))
@@ -87,6 +92,7 @@ def example() -> Study:
         rocs=tuple(rocs),
         histograms=tuple(histograms),
         losses=tuple(losses),
+        reliabilities=tuple(reliabilities),
         record={
             "config": {"dataset": "fashion_mnist", "epochs": 30, "shadows": 16, "rules": ("Dense", "Conv")},
             "seeds": [0, 1, 2, 3, 4],

@@ -40,7 +40,8 @@ def test_the_page_is_whole_and_asks_for_nothing(page):
     parsed = Page(page)
     names = [value for key, value in parsed.attributes if key == "id"]
     assert len(names) == len(set(names))
-    assert {"table", "plot-tradeoff", "plot-roc", "plot-histograms", "plot-losses", "record"} <= set(names)
+    plots = {"plot-tradeoff", "plot-roc", "plot-histograms", "plot-reliability", "plot-losses"}
+    assert plots | {"table", "record"} <= set(names)
     assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
     assert not re.search(r"(?i)https?:|//\w|@import|url\((?!#)", re.sub(r"<title>.*?</title>", "", page))
     assert all(value.startswith("#") for key, value in parsed.attributes if key in ("href", "src", "xlink:href"))
@@ -112,13 +113,13 @@ def test_mixed_kinds_are_marked_in_their_cells():
 
 
 def test_a_page_can_be_made_from_the_record_alone(tmp_path, study):
-    written = write_record(tmp_path, dataclasses.replace(study, histograms=(), losses=()))
+    written = write_record(tmp_path, dataclasses.replace(study, histograms=(), losses=(), reliabilities=()))
     path = write_html(tmp_path / "report.html", written)
     assert path.read_text() == reports.html(read_record(tmp_path))
 
 
 def test_rows_that_the_plot_leaves_out_are_named(study):
     rows = (*study.rows[:1], study.rows[1]._replace(figures={}))
-    text = reports.html(dataclasses.replace(study, rows=rows, rocs=(), histograms=(), losses=()))
+    text = reports.html(dataclasses.replace(study, rows=rows, rocs=(), histograms=(), losses=(), reliabilities=()))
     assert "Not shown, for want of a figure: BinaryConnect." in text
     assert "plot-roc" not in text

@@ -56,7 +56,8 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
         assert report["page"] == [width, width], "the page scrolls sideways"
         assert report["requests"] == 0
         assert report["rows"] == len(study.rows) + groups
-        assert set(report["plots"]) == {"plot-tradeoff", "plot-roc", "plot-histograms", "plot-losses"}
+        kinds = ("tradeoff", "roc", "histograms", "reliability", "losses")
+        assert set(report["plots"]) == {f"plot-{kind}" for kind in kinds}
         for plot, drawn in report["plots"].items():
             left, top, right, bottom = drawn["box"]
             assert 0 <= left and right <= width and right - left >= 350 and bottom - top >= 200, plot

@@ -34,6 +34,10 @@ def test_what_is_read_is_what_was_written(tmp_path, study):
     for ours, theirs in zip(study.rocs + study.losses, again.rocs + again.losses, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert a is b is None or np.array_equal(a, b)
+    for ours, theirs in zip(study.reliabilities, again.reliabilities, strict=True):
+        assert ours.name == theirs.name
+        for a, b in zip(ours.bins, theirs.bins, strict=True):
+            np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(again.histograms[3].members, study.histograms[3].members)
     assert again.record["config"]["rules"] == ["Dense", "Conv"]
     assert again.record["environment"]["versions"]["numpy"] == np.__version__

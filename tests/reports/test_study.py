@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gecko_jax.reports import Column, Curve, Histogram, Row, Study, percent
+from gecko_jax.reports import Column, Curve, Histogram, Reliability, Row, Study, percent
 from gecko_jax.reports.study import best, half_width
 from gecko_jax.types import Estimate
 
@@ -35,6 +35,8 @@ def build(*rows, columns=COLUMNS, **kwargs):
         ((), {"losses": (Curve("a", [], []),)}, "above 0"),
         ((), {"rocs": (Curve("a", [0], [0], [0]),)}, "half a band"),
         ((), {"histograms": (Histogram("a", [0, 1], [1], [1, 2]),)}, "parts of lengths"),
+        ((), {"reliabilities": 2 * (Reliability("a", [0, 1], *[[0.5]] * 5),)}, "reliabilities hold 'a' more than once"),
+        ((), {"reliabilities": (Reliability("a", [0, 1], *[[0.5]] * 4, [1, 2]),)}, "parts of lengths"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(rows, kwargs, message):
