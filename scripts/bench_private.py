@@ -1,0 +1,260 @@
+"""What private training costs: every way's step over its own framework's step without privacy, in one run.
+
+    pip install -e .[bench,crypto]          (PyTorch, Opacus, jax-privacy; cryptography for the AES source)
+    python scripts/bench_private.py [--repeats=5] [--threads=1] [--only=MLP] [--sections=clipping] [--peers=false]
+
+clipping: a step is the gradient of a batch, plain or the sum of clipped per-example gradients. "vmap(grad)" is what one
+  writes first; jax-privacy and Opacus are shown in every mode, and judged by their best.
+noise: whole steps of SGD, with noise from JAX's generator and from the cryptographic source.
+poisson: 20 drawn Poisson batches in slots for the largest against 20 batches of exactly the mean size.
+memory: what XLA holds beside arguments and results, and the microbatch at which it is at most 1.5 times the plain
+  step's.
+
+All ways of a case take turns. Figures are medians, compilation left out: CPU time on a CPU; wall time on an
+accelerator, where PyTorch runs on the same card. Before it is timed, each way must give the clipped sum that one
+gradient at a time gives in its framework, to 1e-3 (1e-2 on an accelerator, whose products are rounded to TF32); else it
+is shown as wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import private_cases_timing as timing
+from absl import app, flags, logging
+
+SECTIONS = ("clipping", "noise", "poisson", "memory")
+# name: (what it is, batch, promised ratio, how many times as long jax-privacy is to take)
+CASES = {
+    "MLP": ("784-512-512-10", 256, 1.2, 20),
+    "CNN": ("16 and 32 channels, tanh, 28x28", 256, 1.25, 1.6),
+    "transformer": ("4 blocks of 128, 64 tokens", 64, 1.15, 1),
+    "WRN-16-4": ("GroupNorm, 32x32x3", 32, 1.1, 1.6),
+}
+NOISE, POISSON, MEMORY = 1.6, 1.15, 1.5  # promised: noisy step, Poisson batches, memory with microbatches
+MULTIPLIER = 1.1  # noise over sensitivity
+STEPS = 20  # Poisson batches
+TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8  # of glibc's mallopt
+
+flags.DEFINE_integer("repeats", 5, "How often each way is timed; twice at most where it is very slow.", lower_bound=1)
+flags.DEFINE_integer("threads", 1, "Threads of every way, on a CPU.", lower_bound=1)
+flags.DEFINE_multi_enum("only", [], list(CASES), "Cases; all where none is given.")
+flags.DEFINE_multi_enum("sections", list(SECTIONS), list(SECTIONS), "What is measured.")
+flags.DEFINE_boolean("peers", True, "Whether jax-privacy and Opacus take part.")
+flags.DEFINE_integer("rows", None, "Rows of every batch, for a trial: promises are not judged.", lower_bound=1)
+flags.DEFINE_string("output", None, "JSON file for all figures.")
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    del argv
+    logging.set_verbosity(logging.ERROR)
+    needed = FLAGS.peers and {"clipping", "noise"} & set(FLAGS.sections)
+    missing = [name for name in ("torch", "opacus", "jax_privacy") if needed and not importlib.util.find_spec(name)]
+    if missing:
+        raise SystemExit(
+            f"{', '.join(missing)} missing: pip install 'gecko_jax[bench]', or leave the peers out with --peers=false."
+        )
+    on_cpu = prepare()
+    import jax
+
+    record = {**versions(needed), "device": f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})"}
+    record |= {"clock": "CPU time" if on_cpu else "wall time", "repeats": FLAGS.repeats}
+    record |= {"threads": FLAGS.threads} if on_cpu else {}
+    print(", ".join(f"{name} {value}" for name, value in record.items()), flush=True)
+    for section in SECTIONS:
+        if section in FLAGS.sections:
+            record[section] = MEASURE[section](on_cpu, timing.CLOCKS[record["clock"]])
+    if FLAGS.output:
+        from gecko_jax import reports
+
+        print(f"\nwritten: {reports.write_atomic(FLAGS.output, json.dumps(record, indent=1) + chr(10))}")
+
+
+def prepare() -> bool:
+    """Whether JAX computes on a CPU, which has to be known before it is imported: then threads are pinned."""
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if not platforms:
+        ask = "import jax; print(jax.default_backend())"
+        answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+        platforms = answer.stdout.strip()
+    if platforms.split(",")[0] != "cpu":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same card
+        return False
+    if FLAGS.threads == 1:
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-FLAGS.threads :])
+    keep_memory()
+    return True
+
+
+def keep_memory() -> None:
+    """Freed memory stays with the process (glibc), as in a long run of equal steps.
+
+    Else the ways that make every example's gradient spend more than half of their time, which is not their arithmetic,
+    on pages that the operating system takes back and clears in each step; which others it hits depends on the order.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for setting, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (ARENA_MAX, 1)):
+            library.mallopt(setting, value)
+
+
+def versions(peers: bool) -> dict[str, str]:
+    names = ["jax", "jaxlib", "flax"] + (["jax-privacy", "torch", "opacus"] if peers else [])
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+
+
+def chosen(*names: str) -> list[tuple[str, int]]:
+    """(case, batch) of those that are asked for."""
+    wanted = [name for name in names or CASES if not FLAGS.only or name in FLAGS.only]
+    return [(name, FLAGS.rows or CASES[name][1]) for name in wanted]
+
+
+def base_of(key: timing.Key) -> timing.Key:
+    return ("PyTorch" if key[0] in ("PyTorch", "Opacus") else "JAX", "plain")
+
+
+def differs(found, expected, on_cpu: bool) -> str | None:
+    import numpy as np
+
+    error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    return None if error < (1e-3 if on_cpu else 1e-2) else f"WRONG: off by {error:.1e} of the sum's length"
+
+
+def torch_case(name: str, rows: int, on_cpu: bool):
+    import private_cases_jax as mine
+    import private_cases_torch as theirs
+    import torch
+
+    torch.set_num_threads(FLAGS.threads if on_cpu else torch.get_num_threads())
+    torch.set_float32_matmul_precision("highest" if on_cpu else "high")  # as JAX has it on either
+    device = "cpu" if on_cpu or not torch.cuda.is_available() else "cuda"
+    return theirs, theirs.Case(name, *mine.inputs(name, rows), device)
+
+
+def compared(ways, base, wrong, clock) -> timing.Times:
+    ready, broken = timing.checked(ways, wrong)
+    return timing.Times(timing.by_turns(ready, base, FLAGS.repeats, clock), broken)
+
+
+def clipping(on_cpu, clock):
+    import private_cases_jax as mine
+
+    record = {}
+    for name, rows in chosen():
+        what, batch, promised, asked = CASES[name]
+        case = mine.make(name, rows)
+        expected = {"JAX": mine.flat(mine.runner(mine.naive(case), case.variables, case.examples)())}
+        ways, flat = mine.clipping_ways(case, FLAGS.peers), {"JAX": mine.flat}
+        if FLAGS.peers:
+            theirs, torchs = torch_case(name, rows, on_cpu)
+            expected["PyTorch"], flat["PyTorch"] = theirs.flat(theirs.naive(torchs)), theirs.flat
+            ways |= theirs.ways(torchs)
+
+        def wrong(key, found, expected=expected, flat=flat):
+            side = base_of(key)[0]
+            return None if key[1] == "plain" else differs(flat[side](found), expected[side], on_cpu)
+
+        times = compared(ways, ("JAX", "plain"), wrong, clock)
+        private = [key for key in times.seconds if key[1] != "plain"]
+        medians = {key: times.median(key) for key in private}
+        ratios = {key: times.ratio(key, base_of(key)) for key in private}
+        found = timing.judge(ratios, medians, ("ours", "auto"), promised, mine.PEER, asked)
+        print(f"\nclipping: {name}, {what}, batch {rows}")
+        print("\n".join(timing.table(times, base_of, found.best)))
+        for line in timing.said(found, medians["ours", "auto"], mine.PEER, rows == batch):
+            print(f"  * {line}", flush=True)
+        record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": found._asdict()}
+    return record
+
+
+def noise(on_cpu, clock):
+    import numpy as np
+    import private_cases_jax as mine
+
+    record = {}
+    for name, rows in chosen("MLP"):
+        case = mine.make(name, rows)
+        ways = mine.noise_ways(case, MULTIPLIER, FLAGS.peers)
+        clean = {"JAX": mine.flat(ways["ours", "without noise"]()()[0])}
+        flat = {"JAX": lambda found: mine.flat(found[0])}
+        if FLAGS.peers:
+            theirs, torchs = torch_case(name, rows, on_cpu)
+            clean["PyTorch"], flat["PyTorch"] = theirs.flat(theirs.naive(torchs)) / rows, theirs.flat
+            ways |= theirs.ways(torchs, MULTIPLIER)
+
+        def wrong(key, found, clean=clean, flat=flat, rows=rows):
+            side = base_of(key)[0]
+            if key[1] in ("plain", "without noise"):
+                return None
+            share = float(np.std(flat[side](found) - clean[side])) / (MULTIPLIER * mine.CLIP_NORM / rows)
+            return None if abs(share - 1) < 0.01 else f"WRONG: its noise is {share:.3f} of what it should be"
+
+        times = compared(ways, ("JAX", "plain"), wrong, clock)
+        print(f"\nnoise: {name}, {CASES[name][0]}, batch {rows}, whole step of SGD, noise multiplier {MULTIPLIER}")
+        print("\n".join(timing.table(times, base_of)))
+        private = [key for key in times.seconds if key[1] not in ("plain", "without noise")]
+        medians = {key: times.median(key) for key in private}
+        ratios = {key: times.ratio(key, base_of(key)) for key in private}
+        found = timing.judge(ratios, medians, ("ours", "AES-256"), NOISE, mine.PEER, 1)
+        for line in timing.said(found, medians["ours", "AES-256"], mine.PEER, rows == CASES[name][1]):
+            print(f"  * {line}", flush=True)
+        record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": found._asdict()}
+    return record
+
+
+def poisson(on_cpu, clock):
+    import private_cases_jax as mine
+    import private_cases_ours as own
+
+    record, exact, usual = {}, ("ours", "exact size"), ("ours", "Poisson")
+    for name, rows in chosen("MLP", "CNN"):
+        ways, expected, drawn = own.poisson_ways(name, rows, STEPS)
+        wrong = lambda key, found, e=expected: None if key == exact else differs(mine.flat(found), e, on_cpu)  # noqa: E731
+        times = compared(ways, exact, wrong, clock)
+        ratio = times.ratio(usual, exact)
+        judged = rows == CASES[name][1]
+        met = ("met" if ratio <= POISSON else "NOT MET") if judged else "not judged at these settings"
+        print(f"\npoisson: {name}, {STEPS} batches, {drawn}; time of {STEPS} steps")
+        print("\n".join(timing.table(times, lambda key: exact)))
+        print(f"  * Poisson batches {ratio:.2f} x, promised <= {POISSON} x: {met}", flush=True)
+        record[name] = {"rows": rows, "drawn": drawn, "ways": timing.figures(times, lambda key: exact), "ratio": ratio}
+    return record
+
+
+def memory(on_cpu, clock):
+    import private_cases_jax as mine
+    import private_cases_ours as own
+
+    record = {}
+    for name, rows in chosen():
+        case = mine.make(name, rows)
+        sizes, programs = own.memory_of(case, rows, MEMORY)
+        plain = sizes["plain"]
+        print(f"\nmemory: {name}, {CASES[name][0]}, batch {rows}")
+        for way, size in sizes.items():
+            print(f"  {way:38}{size / 1e6:11.2f} MB{size / max(plain, 1):9.2f} x")
+        runs = {("JAX", way): lambda run=run: run for way, run in programs.items()}
+        times = compared(runs, ("JAX", "plain"), lambda key, found: None, clock)
+        kept = [way for way in programs if way != "plain"]
+        for way in kept:
+            ratio, share = times.ratio(("JAX", way), ("JAX", "plain")), sizes[way] / max(plain, 1)
+            met = ("met" if share <= MEMORY else "NOT MET") if rows == CASES[name][1] else "not judged"
+            print(f"  * {way}: {share:.2f} x the plain step's memory, promised <= {MEMORY}: {met}; time {ratio:.2f} x")
+        record[name] = {"rows": rows, "bytes": sizes, "ways": timing.figures(times, base_of)}
+    return record
+
+
+MEASURE = {"clipping": clipping, "noise": noise, "poisson": poisson, "memory": memory}
+
+if __name__ == "__main__":
+    app.run(main)
