@@ -14,6 +14,7 @@ import dataclasses
 
 from experiments.gecko.methods import METHODS
 from gecko_jax import checks
+from gecko_jax.clippings import CLIPPINGS
 from gecko_jax.models import MODELS
 
 
@@ -44,6 +45,12 @@ class Config:
     heterogeneous_teacher: str = _field("architecture that teaches Phase II heterogeneous", "lenet")
     cross_fit: int = _field("folds of cross-fitted teachers; 0: the teacher labels what it was trained on", 0)
     distillation: str = _field("loss of Phase II, of gecko_jax.losses", "symmetric_cross_entropy")
+    delta: float = _field("of the private rows' guarantee, below 1 / expected members", 1e-4)
+    clipping: str = _field("of the private rows: automatic, flat, ... of gecko_jax.clippings", "automatic")
+    clip_norm: float = _field("of the private rows' clipping; with automatic and Adam any will do", 1.0)
+    dp_epochs: tuple[int, ...] = _field("expected passes of the private rows, of each architecture", (10,))
+    dp_batch_size: int = _field("expected rows of a Poisson batch", 64)
+    dp_learning_rate: float = _field("of DP-Adam", 0.02)
 
     def __post_init__(self):
         checks.not_empty("architectures", self.architectures)
@@ -53,23 +60,35 @@ class Config:
             checks.one_of("method", name, METHODS)
         checks.at_least("models", self.models, 3)
         checks.between("member_rate", self.member_rate, 0.05, 0.95)
-        for name in ("epochs", "fine_tuning_epochs"):
+        for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
             if len(getattr(self, name)) != len(self.architectures):
                 given = getattr(self, name)
                 raise ValueError(f"{name}={given} needs one number for each of architectures={self.architectures}.")
         needed = {need for name in self.methods for need in METHODS[name].needs}
         if missing := sorted(needed - set(self.methods)):
             raise ValueError(f"methods={self.methods} need {missing} as well: they start from it or are taught by it.")
+        if not 0 < self.delta < 1:
+            raise ValueError(f"delta={self.delta!r} must lie above 0 and below 1, and below 1 / members of a model.")
+        checks.one_of("clipping", self.clipping, [name for name in CLIPPINGS if name != "per_layer"])
+        for name in ("clip_norm", "dp_batch_size", "dp_learning_rate"):
+            checks.positive(name, getattr(self, name))
 
     def options(self, architecture: str) -> dict:
         """Options of `models.create` for an architecture."""
         return {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}[architecture]
 
 
-PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous")
+PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
 
 PRESETS = {
-    "quick": Config(hidden=(128, 128, 128), channels=(16, 32), dense=64, epochs=(30,), fine_tuning_epochs=(20,)),
+    "quick": Config(
+        methods=tuple(name for name in METHODS if name != "dp_binary"),  # whose gradients take minutes here
+        hidden=(128, 128, 128),
+        channels=(16, 32),
+        dense=64,
+        epochs=(30,),
+        fine_tuning_epochs=(20,),
+    ),
     "fashion_mnist": Config(
         dataset="fashion_mnist",
         output="runs/gecko_fashion_mnist",
@@ -78,6 +97,10 @@ PRESETS = {
         models=3,
         epochs=(15, 3),
         fine_tuning_epochs=(10, 2),
+        delta=1e-5,
+        dp_epochs=(15, 3),
+        dp_batch_size=512,
+        dp_learning_rate=3e-3,
     ),
     "paper": Config(
         dataset="fashion_mnist",
@@ -87,5 +110,9 @@ PRESETS = {
         models=8,
         epochs=(75, 75),
         fine_tuning_epochs=(75, 75),
+        delta=1e-5,
+        dp_epochs=(75, 75),
+        dp_batch_size=512,
+        dp_learning_rate=3e-3,
     ),
 }

@@ -18,6 +18,8 @@ class Method(NamedTuple):
       start: the method whose trained variables this one goes on from, for the fine-tuning epochs; None: fresh, for all.
       teacher: "homogeneous", "heterogeneous" or None.
       transition: whether activations change smoothly from ReLU to polynomials.
+      epsilon: the budget of a row that is trained privately; None: without privacy. Such a row has no start and no
+        teacher, which its epsilon would not cover.
       note: what a reader should know of the row.
     """
 
@@ -27,6 +29,7 @@ class Method(NamedTuple):
     start: str | None = None
     teacher: str | None = None
     transition: bool = False
+    epsilon: float | None = None
     note: str = ""
 
     @property
@@ -46,6 +49,8 @@ XNOR_ORDER = dict(order="xnor")
 BINARY_CONNECT_RULES = (("", quantizers.binary_connect(), None),)
 BINARY_NET_RULES = (("", quantizers.binary(), quantizers.binary()),)
 XNOR_RULES = (("", quantizers.xnor(), quantizers.xnor_input()),)
+XNOR_WEIGHTS = (("", quantizers.xnor(), None),)  # their scale keeps activations in bounds where BatchNorm cannot
+FLOAT_NETWORK = "the network of the row Full precision"
 
 METHODS = {
     "full": Method("Full precision", {}),
@@ -66,5 +71,14 @@ METHODS = {
         dict(normalize=True, activation="quadratic"),
         transition=True,
         note="a x^2 + b x grown out of ReLU: ready for encryption",
+    ),
+    "dp_eps8": Method("DP-Adam, ε = 8", {}, epsilon=8.0, note=FLOAT_NETWORK),
+    "dp_eps2": Method("DP-Adam, ε = 2", {}, epsilon=2.0, note=FLOAT_NETWORK),
+    "dp_binary": Method(
+        "Binary weights, DP-Adam, ε = 8",
+        {},
+        XNOR_WEIGHTS,
+        epsilon=8.0,
+        note="XNOR's weights, float inputs, no BatchNorm",
     ),
 }

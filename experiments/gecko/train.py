@@ -10,7 +10,8 @@ import numpy as np
 
 from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS, Method
-from gecko_jax import datasets, losses, models, training
+from gecko_jax import clippings, datasets, losses, models, privacy, training
+from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.types import Dataset, Model, Variables
 
 
@@ -24,6 +25,7 @@ class Trained(NamedTuple):
       history: mean training loss of each epoch, [epochs, m].
       pool, test: logits [m, n, classes] on all that members are drawn from, without augmentation, and on the test set.
       seconds: wall time, or of the rest of it where the run was resumed.
+      epsilon: what one of these models cost, or None where it was trained without privacy.
     """
 
     architecture: str
@@ -34,6 +36,7 @@ class Trained(NamedTuple):
     pool: np.ndarray
     test: np.ndarray
     seconds: float
+    epsilon: privacy.Epsilon | None = None
 
 
 def membership(config: Config, data: Dataset) -> np.ndarray:
@@ -65,11 +68,36 @@ def _train(config, position, architecture, name, data, member, done) -> Trained:
     if method.teacher:
         options["teacher"] = _teacher(config, position, method, data, member, done)
         options["loss"] = losses.LOSSES[config.distillation]()
-    start = time.perf_counter()
-    fitted = training.fit_ensemble(model, data.train, member, **options)
-    pool, test = (training.predict_ensemble(model, fitted.variables, part.x) for part in (data.train, data.test))
-    seconds = time.perf_counter() - start
-    return Trained(architecture, name, model, fitted.variables, fitted.loss, pool, test, seconds)
+    start, private, trained = time.perf_counter(), None, model
+    if method.epsilon is not None:
+        private = _private(config, position, method.epsilon, model, data)
+        trained, optimizer = private.model, training.optimizer("adam", config.dp_learning_rate)
+        options |= dict(optimizer=optimizer, **private.options)
+    fitted = training.fit_ensemble(trained, data.train, member, **options)
+    variables = {key: tree for key, tree in fitted.variables.items() if key != THRESHOLD}  # of adaptive clipping
+    pool, test = (training.predict_ensemble(model, variables, part.x) for part in (data.train, data.test))
+    seconds, epsilon = time.perf_counter() - start, private and private.epsilon
+    return Trained(architecture, name, model, variables, fitted.loss, pool, test, seconds, epsilon)
+
+
+def _private(config: Config, position: int, epsilon: float, model: Model, data: Dataset) -> privacy.PrivateTraining:
+    """A private run of each model on its own members, whose number is secret: what is public is how many to expect."""
+    n = round(config.member_rate * len(data.train.y))
+    if config.delta >= 1 / n:
+        raise ValueError(
+            f"delta={config.delta:g} must be below 1 / {n} = {1 / n:.2g}, one over the expected members of a model: at "
+            "that delta, publishing one random member in full would pass as private."
+        )
+    return privacy.private_training(
+        model,
+        losses.cross_entropy(),
+        clippings.CLIPPINGS[config.clipping](config.clip_norm),
+        n=n,
+        batch_size=config.dp_batch_size,
+        epochs=config.dp_epochs[position],
+        delta=config.delta,
+        epsilon_target=epsilon,
+    )
 
 
 def _options(config: Config, epochs: int) -> dict:
