@@ -12,7 +12,7 @@ from jax import lax
 
 from gecko_jax.types import Array
 
-WORTH_A_CHOICE = 64  # rows of a batch from which programs for several sizes are compiled
+WORTH_A_CHOICE = 256  # rows of a batch from which programs for several sizes are compiled
 
 
 class Clipped(NamedTuple):

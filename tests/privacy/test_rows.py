@@ -13,10 +13,10 @@ from test_clipped_sum import FLAT, check_equal
 from gecko_jax.privacy import clipped
 from gecko_jax.privacy.rows import real_rows, sizes
 
-B, D = 80, 6
+B, D = 300, 6
 X = np.random.default_rng(0).normal(size=(B, D)).astype(np.float32)
 PARAMS = np.linspace(-1, 1, D).astype(np.float32)
-EXPECTED = 36.0  # of which sizes are 36, 42, 48 and 80
+EXPECTED = 200.0  # of which sizes are 200, 215, 229 and 300
 
 
 def loss(params, x, key):
@@ -43,15 +43,15 @@ def by_hand(count):
 
 
 def test_the_sizes_are_the_mean_and_two_deviations():
-    assert sizes(EXPECTED, B) == (36, 42, 48, 80)
-    assert sizes(EXPECTED, 45 + 20) == (36, 42, 48, 65)
-    assert sizes(EXPECTED, 40 + 25) != sizes(None, 65) == (65,)
-    assert sizes(10.0, 63) == (63,)  # not worth a choice
-    assert sizes(79.0, 80) == (79, 80)
-    assert sizes(200.0, 80) == (80,)
+    assert sizes(EXPECTED, B) == (200, 215, 229, 300)
+    assert sizes(256.0, 399) == (256, 272, 288, 399)
+    assert sizes(None, 300) == (300,)
+    assert sizes(100.0, 255) == (255,)  # not worth a choice
+    assert sizes(290.0, 300) == (290, 300)
+    assert sizes(400.0, 300) == (300,)
 
 
-@pytest.mark.parametrize("count", [0, 1, 35, 36, 37, 42, 43, 48, 49, 79, 80])
+@pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 215, 216, 229, 230, 299, 300])
 def test_a_sum_over_fewer_rows_is_the_sum_of_all_real_ones(count):
     found = run(PARAMS, X, of_first(count), EXPECTED)
     total, norms = by_hand(count)
@@ -63,11 +63,11 @@ def test_a_sum_over_fewer_rows_is_the_sum_of_all_real_ones(count):
 
 def test_real_rows_after_padding_are_not_lost():
     weight = of_first(10)
-    weight[60] = 1
+    weight[250] = 1
     found = run(PARAMS, X, weight, EXPECTED)
     whole = run(PARAMS, X, weight, None)
     check_equal(found.sum, np.asarray(whole.sum))
-    assert found.norms[60] > 0
+    assert found.norms[250] > 0
 
 
 def weights_of(counts):
@@ -80,12 +80,12 @@ def test_models_side_by_side_share_one_choice(microbatch):
     rule = FLAT.at(0.7)
     of_one = functools.partial(clipped(loss, microbatch=microbatch, expected=EXPECTED), rule)
     several = jax.vmap(lambda weight: of_one(PARAMS, X, None, weight).sum)
-    found = jax.jit(several)(weights_of([3, 41, 20]))
-    for row, count in zip(found, [3, 41, 20], strict=True):
+    found = jax.jit(several)(weights_of([3, 210, 120]))
+    for row, count in zip(found, [3, 210, 120], strict=True):
         np.testing.assert_allclose(row, by_hand(count)[0], rtol=1e-4, atol=1e-6)
     [branch] = [
         equation
-        for equation in jax.make_jaxpr(several)(weights_of([3, 41, 20])).eqns
+        for equation in jax.make_jaxpr(several)(weights_of([3, 210, 120])).eqns
         if equation.primitive.name == ("while" if microbatch else "cond")
     ]
     if microbatch:
@@ -95,6 +95,6 @@ def test_models_side_by_side_share_one_choice(microbatch):
 
 
 def test_the_shared_count_is_the_largest():
-    counts = jax.vmap(real_rows)(weights_of([3, 41, 20]))
-    assert counts.tolist() == [41, 41, 41]
+    counts = jax.vmap(real_rows)(weights_of([3, 210, 120]))
+    assert counts.tolist() == [210, 210, 210]
     assert real_rows(of_first(7)) == 7
