@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gecko_jax import checks
+from gecko_jax.privacy import graph as graphs
 from gecko_jax.privacy.bookkeeping import Books, keep_books
 from gecko_jax.privacy.looped import with_windows
 from gecko_jax.privacy.microbatch import microbatch_of
@@ -159,8 +160,10 @@ def _clip(clipping: Clipping, columns: tuple[int, ...], books: Books, real: Arra
 def _made(function, params, examples) -> Books:
     """Books by making every example's gradient."""
 
+    replayed = graphs.replayed(function)
+
     def value(params, example):
-        results = function(params, example)
+        results = replayed(params, example)
         leaves, structure = jax.tree.flatten(results)
         return leaves[0], structure.unflatten(leaves)
 

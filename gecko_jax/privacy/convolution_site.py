@@ -6,17 +6,13 @@ grouped convolution, which is several times slower on a CPU.
 
 from __future__ import annotations
 
-import math
-
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from gecko_jax.privacy.by_windows import channels_last, windows_of
 from gecko_jax.privacy.plan import Site
 from gecko_jax.privacy.sites import Found, outer
 from gecko_jax.types import Array
-
-SLICED = 128  # taps of a kernel that are sliced one by one
 
 
 def convolution(site: Site, weight: Array, saved: Array, back: Array) -> Found | None:
@@ -34,53 +30,17 @@ def convolution(site: Site, weight: Array, saved: Array, back: Array) -> Found |
     if site.weights != (1,) or dilated_inside or any(low < 0 or high < 0 for low, high in pads):
         return None
     numbers, groups = params["dimension_numbers"], params["feature_group_count"]
-    x = jnp.transpose(saved, (0, *(axis + 1 for axis in _channels_last(numbers.lhs_spec))))
-    g = jnp.transpose(back, (0, *(axis + 1 for axis in _channels_last(numbers.out_spec))))
+    x = jnp.transpose(saved, (0, *(axis + 1 for axis in channels_last(numbers.lhs_spec))))
+    g = jnp.transpose(back, (0, *(axis + 1 for axis in channels_last(numbers.out_spec))))
     kernel = tuple(weight.shape[axis] for axis in numbers.rhs_spec[2:])
     x = jnp.pad(x, ((0, 0), (0, 0), *pads, (0, 0)))
-    windows = _windows(x, kernel, g.shape[2:-1], params["window_strides"], params["rhs_dilation"])
+    windows = windows_of(x, kernel, g.shape[2:-1], params["window_strides"], params["rhs_dilation"])
     b, images, places, size, channels = windows.shape
     inputs, outputs = channels // groups, g.shape[-1] // groups
     a = windows.reshape(b, images * places, size, groups, inputs)
     a = jnp.moveaxis(a, 3, 1).reshape(b * groups, images * places, size * inputs)
     g = jnp.moveaxis(g.reshape(b, images * places, groups, outputs), 2, 1).reshape(b * groups, -1, outputs)
     return _grouped(outer(a, g), groups, (*kernel, inputs, outputs), numbers.rhs_spec)
-
-
-def _channels_last(spec: tuple[int, ...]) -> tuple[int, ...]:
-    """A permutation (batch, spatial..., channels) of an operand whose spec is (batch, channels, spatial...)."""
-    return (spec[0], *spec[2:], spec[1])
-
-
-def _windows(x: Array, kernel, out, strides, dilation) -> Array:
-    """x [b, n, spatial..., c] -> [b, n, places, kernel's size, c]."""
-    if math.prod(kernel) <= SLICED:
-        return _slices(x, kernel, out, strides, dilation)
-    spatial = x.shape[2:-1]
-    rank = len(spatial)
-    index = np.zeros((1,) * (2 * rank), np.int32)
-    for axis, (k, o, s, d) in enumerate(zip(kernel, out, strides, dilation, strict=True)):
-        here = (np.arange(o) * s)[:, None] + (np.arange(k) * d)[None]
-        shape = [1] * (2 * rank)
-        shape[axis], shape[rank + axis] = o, k
-        index = index * spatial[axis] + here.reshape(shape)
-    flat = x.reshape(*x.shape[:2], math.prod(spatial), x.shape[-1])
-    found = jnp.take(flat, index.reshape(-1), axis=2, mode="clip")
-    return found.reshape(*x.shape[:2], math.prod(out), math.prod(kernel), x.shape[-1])
-
-
-def _slices(x: Array, kernel, out, strides, dilation) -> Array:
-    """The same by a slice for each tap, which copies runs of numbers where a gather moves single ones."""
-    taps = []
-    for tap in np.ndindex(*kernel):
-        start = [t * d for t, d in zip(tap, dilation, strict=True)]
-        stop = [low + (o - 1) * s + 1 for low, o, s in zip(start, out, strides, strict=True)]
-        found = lax.slice(x, (0, 0, *start, 0), (*x.shape[:2], *stop, x.shape[-1]), (1, 1, *strides, 1))
-        taps.append(found.reshape(*x.shape[:2], math.prod(out), x.shape[-1]))
-    if x.shape[-1] > 1:
-        return jnp.stack(taps, axis=3)
-    # Of one channel the runs are along the places; the product that follows takes the two axes in either order.
-    return jnp.swapaxes(jnp.stack([tap[..., 0] for tap in taps], axis=2), 2, 3)[..., None]
 
 
 def _grouped(found: Found, groups: int, shape: tuple[int, ...], spec: tuple[int, ...]) -> Found:

@@ -1,7 +1,9 @@
 """A single-example loss as a flat list of steps, and which of them depend on parameters, on data, or on both.
 
 Calls that only wrap (jit, remat) are opened; what carries a derivative of its own (custom_vjp) or a loop (scan) stays
-one step. Values are numbered; nothing is computed here but by `execute`.
+one step. Convolutions are computed in a way that is right for many examples (`by_windows`), in loops and branches, too;
+only those within a derivative of the user's own stay as they are. Values are numbered; nothing is computed here but by
+`execute`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
+from gecko_jax.privacy.by_windows import by_windows, shared_kernel
 from gecko_jax.types import Array
 
+CONVOLUTION = "conv_general_dilated"
+LOOPS = {"scan", "while", "cond"}
 WRAPPERS = {"pjit", "jit", "closed_call", "core_call", "remat", "remat2", "checkpoint"}
 
 
@@ -33,6 +38,7 @@ class Step(NamedTuple):
     outputs: tuple[int, ...]
     avals: tuple[Any, ...]  # shapes and types of the outputs
     source: str  # where the user's code called it: the path of the Flax module, or ""
+    own: Callable[..., Any] | None = None  # computes the output in the primitive's place
 
 
 class Graph(NamedTuple):
@@ -85,8 +91,15 @@ def trace(function: Callable[..., Any], params: Any, data: Any) -> tuple[Graph, 
         for marked in (mixed, trained):
             if any(value in marked for value in step.inputs if not isinstance(value, Constant)):
                 marked.update(step.outputs)
+    # A kernel that is made of parameters alone is the same for all examples: only its gradient is each one's own.
+    steps = [
+        step._replace(own=shared_kernel(step.primitive, step.params))
+        if step.own and (isinstance(step.inputs[1], Constant) or step.inputs[1] not in mixed)
+        else step
+        for step in opened.steps
+    ]
     graph = Graph(
-        tuple(opened.steps), tuple(numbers[:count]), tuple(numbers[count:]), tuple(outputs), opened.avals,
+        tuple(steps), tuple(numbers[:count]), tuple(numbers[count:]), tuple(outputs), opened.avals,
         frozenset(mixed), frozenset(trained),
     )  # fmt: skip
     return graph, jax.tree.structure(shape)
@@ -121,15 +134,62 @@ class _Opened:
             else:
                 results = [self.new(var.aval) for var in equation.outvars]
                 avals = tuple(var.aval for var in equation.outvars)
-                self.steps.append(
-                    Step(equation.primitive, equation.params, tuple(given), tuple(results), avals, path)
-                )
+                convolution = equation.primitive.name == CONVOLUTION
+                own = by_windows(equation.params) if convolution else None
+                options = {name: _with_own_convolutions(value) for name, value in equation.params.items()}
+                options = options if equation.primitive.name in LOOPS else equation.params
+                self.steps.append(Step(equation.primitive, options, tuple(given), tuple(results), avals, path, own))
             known.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
 
+def _with_own_convolutions(value: Any) -> Any:
+    """A loop's or branches' jaxpr with its convolutions by windows; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(_with_own_convolutions(each) for each in value)
+    if not isinstance(value, core.ClosedJaxpr) or not _has_convolution(value):
+        return value
+
+    def run(*given):
+        opened = _Opened()
+        numbers = [opened.new(var.aval) for var in value.jaxpr.invars]
+        outputs = opened.open(value.jaxpr, [Constant(const) for const in value.consts], numbers, "")
+        values = execute(opened.steps, dict(zip(numbers, given, strict=True)))
+        return [read(values, atom) for atom in outputs]
+
+    return jax.make_jaxpr(run)(*value.in_avals)
+
+
+def _has_convolution(value: Any) -> bool:
+    """Whether a convolution is among the equations of a jaxpr, or deeper in."""
+    if isinstance(value, (tuple, list)):
+        return any(_has_convolution(each) for each in value)
+    if isinstance(value, core.ClosedJaxpr):
+        return _has_convolution(value.jaxpr)
+    if not isinstance(value, core.Jaxpr):
+        return False
+    return any(
+        equation.primitive.name == CONVOLUTION or _has_convolution(list(equation.params.values()))
+        for equation in value.eqns
+    )
+
+
+def replayed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """(params, data) -> what `function` gives for them, its convolutions computed as the steps of a graph are."""
+
+    def run(params, data):
+        graph, structure = trace(function, params, data)
+        start = dict(zip((*graph.params, *graph.data), jax.tree.leaves((params, data)), strict=True))
+        values = execute(graph.steps, start)
+        return structure.unflatten([read(values, atom) for atom in graph.outputs])
+
+    return run
+
+
 def apply(step: Step, values: Iterable[Array]) -> list[Array]:
     """The step's outputs."""
+    if step.own:
+        return [step.own(*values)]
     result = step.primitive.bind(*values, **step.primitive.get_bind_params(step.params))
     return list(result) if step.primitive.multiple_results else [result]
 

@@ -14,8 +14,6 @@ import jax
 from gecko_jax import windows
 from gecko_jax.privacy import graph as graphs
 
-CONVOLUTION = "conv_general_dilated"
-
 
 def with_windows(function: Callable[..., Any]) -> Callable[..., Any]:
     """(params, example) -> what `function` gives for them, its convolutions computed as products over windows."""
@@ -35,7 +33,7 @@ def with_windows(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_convolution(step: graphs.Step) -> bool:
     """Whether a step is one of XLA's convolutions."""
-    return step.primitive.name == CONVOLUTION
+    return step.primitive.name == graphs.CONVOLUTION
 
 
 def _convolution(step: graphs.Step, images, kernel):
