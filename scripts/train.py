@@ -2,7 +2,11 @@
 
     python scripts/train.py --weights=xnor --inputs=xnor_input --order=xnor --output=runs/xnor
     python scripts/train.py --loss=symmetric_cross_entropy --teacher=lenet --models=8
+    python scripts/train.py --clipping=flat --epsilon=8 --learning_rate=0.02 --epochs=10
     python scripts/train.py --help
+
+With --clipping each model is trained privately: DP-Adam, or DP-SGD with --optimizer=sgd. The epsilon that is printed
+is each model's by itself. It covers the parameters, not the losses and the memberships that are saved beside them.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ def main() -> None:
     logits = training.predict_ensemble(saved.model, saved.variables, data.test.x)
     accuracy = [100 * metrics.accuracy(row, data.test.y) for row in logits]
     print(f"test accuracy %: {', '.join(f'{value:.2f}' for value in accuracy)}")
+    if saved.privacy:
+        print(f"noise multiplier {saved.privacy['noise_multiplier']:.4g}; {saved.privacy['statement']}")
+        if saved.privacy["warning"]:
+            print(f"WARNING: {saved.privacy['warning']}")
     print(integer.cost(saved.model, take(saved.variables, 0), data.test.x[:1]).table())
     print(f"saved in {Path(config.output)}; next: python scripts/audit.py --model={config.output}")
 

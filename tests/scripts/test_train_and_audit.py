@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import one_model
-from gecko_jax import datasets, integer, training
+from gecko_jax import clippings, datasets, integer, training
 from gecko_jax.trees import take
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -61,6 +61,120 @@ def test_audit_of_a_saved_model_and_of_its_predictions_agree(saved, tmp_path):
     assert done.returncode == 0, done.stderr
     by_model, by_file = (json.loads((p / "audit.json").read_text()) for p in (folder, tmp_path))
     assert by_model["rows"] == by_file["rows"]
+
+
+def test_one_call_composes_binary_polynomial_distilled_private(tmp_path):
+    """And the audit of what it saved prints the accounted epsilon beside its figures."""
+    parts = ["--weights=binary", "--activation=quadratic", "--teacher=lenet", "--loss=symmetric_cross_entropy"]
+    flags = ["--clipping=flat", "--epsilon=8", "--hidden=16,16", "--channels=4,4", "--epochs=2"]
+    done = call("train.py", f"--output={tmp_path}", *parts, *flags)
+    assert done.returncode == 0, done.stderr
+    loaded, _ = one_model.load(tmp_path)
+    assert 7.9 < loaded.privacy["epsilon"] <= 8 and loaded.privacy["delta"] == 1e-4
+    assert "rate 64/718, 22 steps" in loaded.privacy["statement"] and "one example added" in loaded.privacy["statement"]
+    audited = call("audit.py", f"--model={tmp_path}")
+    assert audited.returncode == 0, audited.stderr
+    for printed in (done.stdout, audited.stdout):
+        assert loaded.privacy["statement"] in printed and "WARNING: epsilon covers the student alone" in printed
+
+
+def small(folder, **settings):
+    """Training of a small network in this process."""
+    config = one_model.Config(output=str(folder), hidden=(8,), epochs=1, batch_size=100, **settings)
+    return one_model.train(config, datasets.load("digits"))
+
+
+def test_a_private_teacher_is_paid_for_with_its_student(tmp_path, monkeypatch):
+    """By dp_accounting alone: two runs of one noise, which together keep to the budget."""
+    from dp_accounting import dp_event
+    from dp_accounting.pld import pld_privacy_accountant
+
+    calls, fit = [], training.fit_ensemble
+    monkeypatch.setattr(training, "fit_ensemble", lambda *a, **options: calls.append(options) or fit(*a, **options))
+    saved = small(tmp_path, clipping="automatic", epsilon=3.0, delta=1e-5, loss="kullback_leibler", teacher="mlp",
+                  private_teacher=True)  # fmt: skip
+    teacher, student = calls
+    assert teacher["label"] == "teacher" and teacher["gradients"] is not student["gradients"]
+    assert teacher["sampling"] == student["sampling"] and student["sampling"].steps == 7
+    step = dp_event.GaussianDpEvent(saved.privacy["noise_multiplier"])
+    run = dp_event.SelfComposedDpEvent(dp_event.PoissonSampledDpEvent(100 / 718, step), 7)
+    accountant = pld_privacy_accountant.PLDAccountant().compose(run).compose(run)
+    assert accountant.get_epsilon(1e-5) == pytest.approx(saved.privacy["epsilon"], rel=1e-4)
+    assert 2.99 < saved.privacy["epsilon"] <= 3 and saved.privacy["warning"] is None
+
+
+def test_an_adaptive_threshold_is_not_saved(tmp_path):
+    saved = small(tmp_path, clipping="quantile", noise_multiplier=0.0, optimizer="sgd")
+    assert saved.privacy["epsilon"] is None and "epsilon inf" in saved.privacy["statement"]
+    loaded, data = one_model.load(tmp_path)
+    assert loaded.variables.keys() == {"params"} and loaded.privacy == saved.privacy
+    assert integer.read(tmp_path / "model.packed").keys() == {"params"}
+    assert training.predict_ensemble(loaded.model, loaded.variables, data.test.x).shape == (1, len(data.test.y), 10)
+
+
+def test_a_run_saved_before_there_was_private_training_comes_back(saved, tmp_path):
+    folder, _ = saved
+    settings = json.loads((folder / "model.json").read_text())
+    assert "privacy" not in settings
+    new = ("clipping", "clip_norm", "epsilon", "noise_multiplier", "delta", "threshold", "gamma", "private_teacher")
+    for name in (*new, "norm"):
+        del settings[name]
+    (tmp_path / "model.json").write_text(json.dumps(settings))
+    (tmp_path / "model.msgpack").write_bytes((folder / "model.msgpack").read_bytes())
+    (old, _), (same, _) = one_model.load(tmp_path), one_model.load(folder)
+    assert old.config == same.config and old.privacy is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        (dict(clipping="flat"), clippings.flat(2.0)),
+        (dict(clipping="global_norm"), clippings.global_norm(2.0, 2.0)),
+        (dict(clipping="global_norm", threshold=5.0), clippings.global_norm(2.0, 5.0)),
+        (dict(clipping="global_adapt", threshold=5.0), clippings.global_adapt(2.0, 5.0)),
+        (dict(clipping="automatic"), clippings.automatic(2.0)),
+        (dict(clipping="automatic", gamma=0.5), clippings.automatic(2.0, 0.5)),
+        (dict(clipping="psac", gamma=0.5), clippings.psac(2.0, 0.5)),
+        (dict(clipping="per_layer"), clippings.per_layer({"^block1/.*": 2**0.5, "^logits/.*": 2**0.5})),
+    ],
+)
+def test_flags_reach_their_rule(settings, rule):
+    data = datasets.load("digits")
+    config = one_model.Config(hidden=(8,), clip_norm=2.0, epsilon=1.0, **settings)
+    made = one_model._rule(config, one_model.network(config, 10), data)
+    if rule.name != "per_layer":
+        assert made is rule  # the same arguments give the same object
+        return
+    assert made.sensitivity == pytest.approx(2.0) and len(made.groups) == 2
+    norms = np.array([[3.0, 1.0]], np.float32)
+    np.testing.assert_allclose(made.scale(norms), rule.scale(norms), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(epsilon=8.0), "epsilon without clipping.*--clipping=flat"),
+        (dict(private_teacher=True), "private_teacher without clipping"),
+        (dict(clipping="flt", epsilon=8.0), "Did you mean 'flat'"),
+        (dict(clipping="flat"), "one of the two"),
+        (dict(clipping="flat", epsilon=8.0, noise_multiplier=1.0), "one of the two"),
+        (dict(clipping="flat", epsilon=8.0, threshold=1.0), "threshold=1.0 is no setting of .flat., but of"),
+        (dict(clipping="flat", epsilon=8.0, clip_norm=0.0), "clip_norm=0.0"),
+        (dict(clipping="flat", epsilon=8.0, private_teacher=True), "takes a teacher"),
+        (dict(norm="grup"), "Did you mean 'group'"),
+    ],
+)
+def test_private_settings_that_do_not_go_together_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        one_model.Config(**settings)
+
+
+def test_group_norm_trains_privately_where_batch_norm_is_refused(tmp_path):
+    batch = call("train.py", "--normalize", "--clipping=flat", "--epsilon=8", "--hidden=8", f"--output={tmp_path}")
+    assert batch.returncode == 1 and batch.stderr.startswith("train: layers ['block1/BatchNorm_0'] keep statistics")
+    assert "Traceback" not in batch.stderr
+    saved = small(tmp_path / "group", clipping="flat", noise_multiplier=1.0, normalize=True, norm="group")
+    assert "GroupNorm_0" in saved.variables["params"]["block1"] and saved.privacy["epsilon"] > 0
 
 
 def test_errors_name_what_is_wrong(tmp_path):
