@@ -136,8 +136,9 @@ class _Opened:
                 avals = tuple(var.aval for var in equation.outvars)
                 convolution = equation.primitive.name == CONVOLUTION
                 own = by_windows(equation.params) if convolution else None
-                options = {name: _with_own_convolutions(value) for name, value in equation.params.items()}
-                options = options if equation.primitive.name in LOOPS else equation.params
+                options = equation.params
+                if equation.primitive.name in LOOPS:
+                    options = {name: _with_own_convolutions(value) for name, value in options.items()}
                 self.steps.append(Step(equation.primitive, options, tuple(given), tuple(results), avals, path, own))
             known.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -164,9 +165,7 @@ def _has_convolution(value: Any) -> bool:
     """Whether a convolution is among the equations of a jaxpr, or deeper in."""
     if isinstance(value, (tuple, list)):
         return any(_has_convolution(each) for each in value)
-    if isinstance(value, core.ClosedJaxpr):
-        return _has_convolution(value.jaxpr)
-    if not isinstance(value, core.Jaxpr):
+    if not hasattr(value, "eqns"):  # a jaxpr, closed or open
         return False
     return any(
         equation.primitive.name == CONVOLUTION or _has_convolution(list(equation.params.values()))
