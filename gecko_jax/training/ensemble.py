@@ -39,7 +39,7 @@ class Fit(NamedTuple):
     Attributes:
       variables: with a leading axis [m] (`fit`: without), host arrays.
       loss: mean training loss of each epoch, float32 [epochs, m] (`fit`: [epochs]).
-      accuracy: training accuracy of each epoch, as seen during it, same shape.
+      accuracy: training accuracy of each epoch, as seen during it, same shape; without meaning for a regression.
     """
 
     variables: Variables
@@ -157,7 +157,8 @@ def fit_ensemble(
                     history[0, epoch, rows] = (losses * count).sum(1) / total
                     history[1, epoch, rows] = correct.sum(1) / total
                 keeper.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
-                bar.step(f"loss {history[0, epoch].mean():.3f}  accuracy {100 * history[1, epoch].mean():.1f} %")
+                right = "" if _real_targets(data) else f"  accuracy {100 * history[1, epoch].mean():.1f} %"
+                bar.step(f"loss {history[0, epoch].mean():.3f}{right}")
     variables = groups.join(placed).variables
     check_trained(variables, names, epochs, plan.steps, history[0, -1])
     return Fit(variables, history[0], history[1])
@@ -210,10 +211,15 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
         )
 
 
+def _real_targets(data: Examples) -> bool:
+    """Whether targets are numbers to come near to, not classes."""
+    return np.issubdtype(np.asarray(data.y).dtype, np.floating)
+
+
 def _check_fits(model, variables, x, data, teacher, transition) -> None:
     """Whether labels, teacher and transition are ones that this model has."""
     classes = logits_shape(model, variables, x)[-1]
-    if np.issubdtype(np.asarray(data.y).dtype, np.floating):
+    if _real_targets(data):
         checks.finite("data.y", data.y)
         if classes != 1:
             raise ValueError(
