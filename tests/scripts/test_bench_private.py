@@ -1,0 +1,129 @@
+"""scripts/bench_private.py: its conclusions from figures, and a small run; no test depends on how fast anything is."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+timing = load("private_cases_timing")
+
+
+def call(*arguments: str, start=(str(SCRIPTS / "bench_private.py"),)) -> subprocess.CompletedProcess:
+    # Programs run for milliseconds here, so that compiling them well would be most of the time.
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, *start, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+OURS, GHOST, EACH, SLOW = ("ours", "auto"), ("Opacus", "ghost"), ("jax-privacy", "1"), ("jax-privacy", "all")
+
+
+def test_verdict_takes_each_rival_at_its_best():
+    ratios = {OURS: 1.1, ("ours", "vmap"): 0.5, GHOST: 2.0, EACH: 20.0, SLOW: 900.0}
+    seconds = {OURS: 0.011, ("ours", "vmap"): 0.005, GHOST: 0.009, EACH: 0.22, SLOW: 9.0}
+    found = timing.judge(ratios, seconds, OURS, 1.2, "jax-privacy", 20)
+    assert (found.met, found.best, found.best_ratio) == (True, GHOST, 2.0)
+    assert (found.fastest, found.fastest_seconds) == (GHOST, 0.009)
+    assert found.factor == pytest.approx(20) and found.met_factor == (found.factor >= 20)
+    words = " | ".join(timing.said(found, 0.011, "jax-privacy"))
+    assert "promised <= 1.2 x: met" in words
+    assert "ours is less" in words and "Opacus WINS" in words  # less over its own framework, and yet not the fastest
+
+
+def test_a_loss_is_said():
+    ratios, seconds = {OURS: 1.5, GHOST: 1.4, EACH: 3.0}, {OURS: 0.03, GHOST: 0.04, EACH: 0.02}
+    found = timing.judge(ratios, seconds, OURS, 1.2, "jax-privacy", 1)
+    first, ratio, time, factor = timing.said(found, 0.03, "jax-privacy")
+    assert first.endswith("NOT MET") and factor.endswith("NOT MET")
+    assert ratio.endswith("Opacus WINS") and time.endswith("jax-privacy WINS")
+    assert "not judged" in timing.said(found, 0.03, "jax-privacy", judged=False)[0]
+
+
+def test_without_rivals_only_the_promise_is_judged():
+    found = timing.judge({OURS: 1.2, ("ours", "vmap"): 9.0}, {OURS: 1.0, ("ours", "vmap"): 9.0}, OURS, 1.2, "x", 1)
+    assert found.met and found.best is None and found.factor is None
+    assert len(timing.said(found, 1.0, "x")) == 1
+
+
+class Machine:
+    """A clock that moves only when a way is run, by as much as the way is to take."""
+
+    def __init__(self):
+        self.now, self.runs = 0.0, []
+
+    def way(self, name, seconds):
+        def run():
+            self.runs.append(name)
+            self.now += seconds
+            return name
+
+        return run
+
+
+def test_times_are_those_of_a_step_and_slow_ways_are_timed_twice():
+    machine = Machine()
+    plain, fast, slow = ("JAX", "plain"), ("ours", "fast"), ("ours", "slow")
+    ready = {plain: machine.way("p", 0.01), fast: machine.way("f", 0.02), slow: machine.way("s", 3.0)}
+    seconds = timing.by_turns(ready, plain, 5, lambda: machine.now)
+    assert {key: len(found) for key, found in seconds.items()} == {plain: 5, fast: 5, slow: 2}
+    assert machine.runs.count("s") == 2
+    times = timing.Times(seconds, {})
+    assert times.median(fast) == pytest.approx(0.02)
+    assert times.ratio(fast, plain) == pytest.approx(2) and times.ratio(slow, plain) == pytest.approx(300)
+    assert "(2 samples)" in timing.table(times, lambda key: plain)[2]
+
+
+def test_failures_and_wrong_results_are_shown_and_the_others_go_on():
+    def fails():
+        raise RuntimeError("no rule for this layer\nand more")
+
+    ways = {OURS: lambda: lambda: 1.0, GHOST: lambda: fails, EACH: lambda: lambda: 2.0, SLOW: fails}
+    ready, broken = timing.checked(ways, lambda key, found: None if found == 1.0 else "WRONG")
+    assert list(ready) == [OURS] and broken[EACH] == "WRONG"
+    assert broken[GHOST] == broken[SLOW] == "does not work: RuntimeError: no rule for this layer"
+    assert "RuntimeError" in timing.table(timing.Times({OURS: [1.0]}, broken), lambda key: OURS)[1]
+
+
+# The script as it is, with a network that compiles in no time.
+SMALL = """
+import sys
+sys.path.insert(0, {scripts!r})
+import bench_private, flax.linen, private_cases_jax
+private_cases_jax.MODELS["MLP"] = lambda: flax.linen.Dense(10)
+bench_private.app.run(bench_private.main)
+"""
+
+
+def test_a_small_run_of_all_sections_without_peers(tmp_path):
+    file = tmp_path / "figures.json"
+    script = SMALL.format(scripts=str(SCRIPTS))
+    settings = ["--peers=false", "--repeats=1", "--rows=4", "--only=MLP", f"--output={file}"]
+    done = call(*settings, start=("-c", script))
+    assert done.returncode == 0, done.stderr
+    assert "WRONG" not in done.stdout and "does not work" not in done.stdout
+    found = json.loads(file.read_text())
+    assert set(found["clipping"]["MLP"]["ways"]) == {"JAX plain", "JAX vmap(grad)", "ours auto", "ours vmap"}
+    assert set(found["noise"]["MLP"]["ways"]) >= {"ours threefry", "ours AES-256"}
+    assert found["poisson"]["MLP"]["ratio"] > 0
+    assert found["memory"]["MLP"]["bytes"]["vmap(grad)"] > 4 * 4 * 7840  # every example's gradient, float32
+    assert "torch" not in found and found["jax"]
+
+
+def test_help_and_a_misspelt_case():
+    done = call("--help")
+    assert "--sections" in done.stdout and "pip install -e .[bench,crypto]" in done.stdout
+    assert "WRN-16-4" in call("--only=WRN").stderr
