@@ -1,9 +1,9 @@
 """Convolutions in a loss of one example, written so that many examples may each have a kernel, or a kernel's gradient.
 
 `vmap` makes of these a convolution with a group of features for each example. Where the examples are shared out over
-devices, XLA's partitioner computes other numbers for the groups, without a word (jax 0.10.2 and 0.12.0.1, 2 to 8
-devices, any shape tried); norms come out too small then, and clipping bounds nothing. Products over windows have no
-groups. On a CPU they are faster, too.
+devices, XLA's partitioner computes other numbers for such groups, without a word: for the kernel's gradient of any
+convolution of one image (jax 0.10.2 and 0.12.0.1, on 2 to 8 devices). Norms come out too small then, and clipping
+bounds nothing. Products over windows have no groups. On a CPU they are faster, too.
 """
 
 from __future__ import annotations
