@@ -70,11 +70,11 @@ def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str]
     return ways, flat(total) / rows, words
 
 
-def memory_of(case: Case, rows: int, most: float) -> tuple[dict[str, int], dict[str, Callable[[], Any]]]:
-    """Temporary bytes of the ways, and runs of the plain step and of ours at the microbatch that keeps within `most`.
+def memory_of(case: Case, rows: int, most: float) -> tuple[dict[str, int], int, dict[str, Callable[[], Any]]]:
+    """Temporary bytes of the ways, bytes of the gradient that all give, and runs of the plain step and of ours.
 
-    Microbatches are tried from the whole batch downwards, until the bytes are at most `most` times the plain step's; if
-    none keeps within it, the least is given.
+    Ours: auto, and the microbatch that keeps within `most`. They are tried from the whole batch downwards, until the
+    bytes are at most `most` times the plain step's; if none keeps within it, the least is given.
     """
     arguments = (case.variables, case.examples)
     sizes, programs = {}, {}
@@ -95,4 +95,5 @@ def memory_of(case: Case, rows: int, most: float) -> tuple[dict[str, int], dict[
         measured(tried[-1], ours(case, "bookkeeping", microbatch))
         microbatch = 2 ** ((microbatch - 1).bit_length() - 1) if microbatch > 1 else 0
     best = tried[-1] if sizes[tried[-1]] <= most * sizes["plain"] else min(tried, key=sizes.get)
-    return sizes, {way: run(way) for way in ("plain", "ours, auto", best)}
+    gradient = sum(leaf.nbytes for leaf in jax.tree.leaves(case.variables))
+    return sizes, gradient, {way: run(way) for way in ("plain", "ours, auto", best)}

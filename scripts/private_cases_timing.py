@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 Key = tuple[str, str]  # (side, way)
 
-SLOW = 20  # a way that takes so many plain steps is timed twice only
+SLOW, LONG = 8, 1.0  # a way that takes more than so many plain steps, and seconds, is timed twice only
 SAMPLE = 0.1  # seconds that a sample of a fast way lasts, by repeating it
 
 CLOCKS = {"CPU time": time.process_time, "wall time": time.perf_counter}  # CPU time is of all threads
@@ -69,7 +69,7 @@ def by_turns(ready: dict[Key, Callable[[], Any]], base: Key, repeats: int, clock
         return (clock() - start) / count
 
     first = {key: timed(run, 1) for key, run in ready.items()}
-    slow = {key for key in ready if first[key] > SLOW * first[base] and first[key] > SAMPLE}
+    slow = {key for key in ready if first[key] > max(SLOW * first[base], LONG)}
     seconds = {key: [first[key]] if key in slow and repeats > 1 else [] for key in ready}
     shuffle = random.Random(0)
     for number in range(repeats):
