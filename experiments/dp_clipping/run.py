@@ -1,0 +1,98 @@
+"""Runs the study: trains every rule with every optimiser, prints the tables and says where the reports lie.
+
+    python -m experiments.dp_clipping.run [--preset=quick|fashion_mnist|paper] [--help]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments import flags, unchanged
+from experiments.dp_clipping.config import PRESETS, Config
+from gecko_jax import reports
+from gecko_jax.training import NotFinite
+
+HERE = Path(__file__).parent
+NOTES = (
+    "Learning rates are chosen on held-out records without privacy: no ε here covers that choice.",
+    "ECE, temperature: after a temperature fitted on the held-out records, privately (with its own ε, on records that "
+    "were not trained on) but for the rows that are not private.",
+    "Unequal factors: members whose gradient's factor, at the end, is not the constant that short gradients get.",
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parses the flags and runs."""
+    config = flags.parse(flags.define(Config, PRESETS), argv)
+    for part, make in parts(config):
+        folder = Path(config.output) / part
+        if (study := unchanged.finished(folder, flags.to_dict(config))) is None:
+            try:
+                study = reports.write_record(folder, make())
+                reports.write_html(folder / "report.html", study)
+            except (OSError, ValueError, NotFinite) as error:
+                raise SystemExit(f"dp_clipping: {error}") from error
+        else:
+            print("Nothing changed since this part was run; delete its folder to run it anew.\n")
+        print(reports.table(study))
+        if beside := beside_expected(config, part, study):
+            print(f"\n{beside}")
+        print(f"\nReport: {folder / 'report.html'}   figures: {folder / 'results.csv'}\n")
+
+
+def parts(config: Config) -> Iterator[tuple[str, object]]:
+    """(folder, function that makes its study) of each part of the config."""
+    from experiments.dp_clipping import data, measure, snli, train
+
+    def rules(task_of, part):
+        def make():
+            start, task = time.perf_counter(), task_of(config)
+            folder = Path(config.output) / part / "checkpoints"
+            rows = [
+                train.train_row(config, task, rule, optimizer, folder / rule / optimizer)[0]
+                for optimizer in config.optimizers
+                for rule in config.rules
+            ]
+            notes = (*NOTES[: 1 if part == "regression" else 3], *([snli.note()] if part == "classification" else []))
+            return measure.study(config, task, rows, time.perf_counter() - start, notes)
+
+        return make
+
+    def grid():
+        start, task, cells = time.perf_counter(), data.classification(config), []
+        for rule in config.grid_rules:
+            for clip_norm in config.grid_clip_norms:
+                folder = Path(config.output) / "grid" / "checkpoints" / rule / f"clip_norm_{clip_norm:g}"
+                options = dict(clip_norm=clip_norm, rates=tuple(rate / clip_norm for rate in config.grid_rates))
+                rows = train.train_row(config, task, rule, "sgd", folder, **options)
+                cells += [(clip_norm, row) for row in sorted(rows, key=lambda row: row.rate)]
+        return measure.grid(config, task, cells, time.perf_counter() - start)
+
+    if config.dataset != "none":
+        yield "classification", rules(data.classification, "classification")
+    if config.regression != "none":
+        yield "regression", rules(data.regression, "regression")
+    if config.dataset != "none" and config.grid_clip_norms and config.grid_rules:
+        yield "grid", grid
+
+
+def beside_expected(config: Config, part: str, study: reports.Study) -> str:
+    """Whether a preset that was run to its end before came out as it did then; "" for other settings."""
+    name = next((name for name, preset in PRESETS.items() if _same(config, preset)), None)
+    path = HERE / "expected" / f"{name}_{part}.csv"
+    if name is None or not path.exists():
+        return ""
+    found = reports.compare_expected(study.rows, path)
+    lines = [f"{len(found)} figures are not as in {path.name}, within its tolerances:", *map(str, found)]
+    return "\n".join(lines) if found else f"All figures are as in {path.name}, within its tolerances."
+
+
+def _same(config: Config, preset: Config) -> bool:
+    return dataclasses.replace(config, data_dir=None, output=preset.output) == preset
+
+
+if __name__ == "__main__":
+    main()
