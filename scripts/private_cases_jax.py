@@ -227,6 +227,6 @@ def noise_ways(case: Case, multiplier: float, peers: bool) -> dict[tuple[str, st
         ("ours", "AES-256"): lambda: private(multiplier, privacy.secure_gaussian(privacy.aes_words())),
     }
     if peers:
-        steps |= {(PEER, label(m)): lambda m=m: theirs(m) for m in MICROBATCHES if m != 1}
+        steps |= {(PEER, label(m)): lambda m=m: theirs(m) for m in MICROBATCHES}
     arguments = (case.variables, case.examples, jnp.ones(size), jax.random.key(1))
     return {key: lambda make=make: runner(make(), *arguments) for key, make in steps.items()}
