@@ -32,7 +32,7 @@ setup(
         "tensorflow-datasets",
     ],
     extras_require={
-        "bench": ["torch"],
+        "bench": ["cryptography", "jax-privacy", "opacus", "torch"],
         "crypto": ["cryptography"],
         "cuda": ["jax[cuda13]"],
         # setuptools installs the checkout
