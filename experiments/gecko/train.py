@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -47,17 +48,33 @@ def membership(config: Config, data: Dataset) -> np.ndarray:
 def train_all(config: Config, data: Dataset, member: np.ndarray) -> list[Trained]:
     """Every architecture x method of the config."""
     results: list[Trained] = []
-    for position, architecture in enumerate(config.architectures):
-        done: dict[str, Trained] = {}
-        for name in sorted(config.methods, key=list(METHODS).index):  # a row comes after those it needs
-            done[name] = _train(config, position, architecture, name, data, member, done)
-        results += [done[name] for name in config.methods]
+    if any(METHODS[name].epsilon is not None for name in config.methods):
+        _check_delta(config, data)
+    # Accounting takes seconds and no accelerator: the private rows' is done while the rows before them are trained.
+    with concurrent.futures.ThreadPoolExecutor(1) as accounting:
+        private = {
+            (position, name): accounting.submit(_private, config, position, name, data)
+            for position in range(len(config.architectures))
+            for name in config.methods
+            if METHODS[name].epsilon is not None
+        }
+        for position, architecture in enumerate(config.architectures):
+            done: dict[str, Trained] = {}
+            for name in sorted(config.methods, key=list(METHODS).index):  # a row comes after those it needs
+                run = private[position, name].result() if (position, name) in private else None
+                done[name] = _train(config, position, architecture, name, data, member, done, run)
+            results += [done[name] for name in config.methods]
     return results
 
 
-def _train(config, position, architecture, name, data, member, done) -> Trained:
+def _network(config: Config, position: int, name: str, data: Dataset) -> Model:
+    architecture = config.architectures[position]
+    return METHODS[name].model(architecture, data.num_classes, **config.options(architecture))
+
+
+def _train(config, position, architecture, name, data, member, done, private) -> Trained:
     method, folder = METHODS[name], Path(config.output) / "checkpoints" / architecture / name
-    model = method.model(architecture, data.num_classes, **config.options(architecture))
+    model = _network(config, position, name, data)
     epochs = (config.fine_tuning_epochs if method.start else config.epochs)[position]
     options = _options(config, epochs)
     options |= dict(folder=folder, label=f"{architecture} {method.label}")
@@ -68,36 +85,42 @@ def _train(config, position, architecture, name, data, member, done) -> Trained:
     if method.teacher:
         options["teacher"] = _teacher(config, position, method, data, member, done)
         options["loss"] = losses.LOSSES[config.distillation]()
-    start, private, trained = time.perf_counter(), None, model
-    if method.epsilon is not None:
-        private = _private(config, position, method.epsilon, model, data)
-        trained, optimizer = private.model, training.optimizer("adam", config.dp_learning_rate)
-        options |= dict(optimizer=optimizer, **private.options)
-    fitted = training.fit_ensemble(trained, data.train, member, **options)
+    if private:
+        options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)
+    start = time.perf_counter()
+    fitted = training.fit_ensemble(private.model if private else model, data.train, member, **options)
     variables = {key: tree for key, tree in fitted.variables.items() if key != THRESHOLD}  # of adaptive clipping
     pool, test = (training.predict_ensemble(model, variables, part.x) for part in (data.train, data.test))
     seconds, epsilon = time.perf_counter() - start, private and private.epsilon
     return Trained(architecture, name, model, variables, fitted.loss, pool, test, seconds, epsilon)
 
 
-def _private(config: Config, position: int, epsilon: float, model: Model, data: Dataset) -> privacy.PrivateTraining:
+def _private(config: Config, position: int, name: str, data: Dataset) -> privacy.PrivateTraining:
     """A private run of each model on its own members, whose number is secret: what is public is how many to expect."""
-    n = round(config.member_rate * len(data.train.y))
+    return privacy.private_training(
+        _network(config, position, name, data),
+        losses.cross_entropy(),
+        clippings.CLIPPINGS[config.clipping](config.clip_norm),
+        n=_expected_members(config, data),
+        batch_size=config.dp_batch_size,
+        epochs=config.dp_epochs[position],
+        delta=config.delta,
+        epsilon_target=METHODS[name].epsilon,
+    )
+
+
+def _expected_members(config: Config, data: Dataset) -> int:
+    return round(config.member_rate * len(data.train.y))
+
+
+def _check_delta(config: Config, data: Dataset) -> None:
+    """Raises ValueError unless delta is below one over the expected members of a model."""
+    n = _expected_members(config, data)
     if config.delta >= 1 / n:
         raise ValueError(
             f"delta={config.delta:g} must be below 1 / {n} = {1 / n:.2g}, one over the expected members of a model: at "
             "that delta, publishing one random member in full would pass as private."
         )
-    return privacy.private_training(
-        model,
-        losses.cross_entropy(),
-        clippings.CLIPPINGS[config.clipping](config.clip_norm),
-        n=n,
-        batch_size=config.dp_batch_size,
-        epochs=config.dp_epochs[position],
-        delta=config.delta,
-        epsilon_target=epsilon,
-    )
 
 
 def _options(config: Config, epochs: int) -> dict:
