@@ -13,6 +13,8 @@ from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trained
 from gecko_jax import audit, integer, metrics, reports
+from gecko_jax.privacy import Epsilon
+from gecko_jax.privacy.accounting import ACCOUNTANTS, ADJACENCIES
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate
 
@@ -36,12 +38,6 @@ COLUMNS = (
     reports.Column("energy", "Energy", "µJ", 2, "low"),
 )
 
-GUARANTEE = (
-    "ε is a guarantee for one model of its row, whatever the attack; rows without it have none, however little these "
-    "attacks find. It covers neither the choice of settings nor the figures of this report, which are computed on the "
-    "training data."
-)
-
 
 def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained], seconds: float) -> reports.Study:
     """Audits and prices every row, writes their packed files and audits, and gathers the report.
@@ -63,7 +59,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         note, group = METHODS[row.method].note, row.architecture if several else ""
         if row.epsilon is not None:
             figures["epsilon"] = row.epsilon.estimate()
-            note = "; ".join(filter(None, (note, f"{config.clipping} clipping", str(row.epsilon))))
+            note = "; ".join((note, *map(str, row.epsilon.phases)))
         rows.append(reports.Row(name, figures, group, note, published(config.dataset, row.architecture, row.method)))
         rocs.append(_roc(name, audited.curves[ATTACK]))
         h = audited.histogram
@@ -72,8 +68,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         mean = row.history.mean(1)
         curves.append(reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
-    if any(row.epsilon is not None for row in trained):
-        notes.append(GUARANTEE)
+    notes += dict.fromkeys(_guarantee(config, row.epsilon) for row in trained if row.epsilon is not None)
     return reports.Study(
         title=f"Gecko on {config.dataset}",
         summary=_summary(config, member),
@@ -91,8 +86,24 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
 def _columns(config: Config, rows: list[reports.Row]) -> tuple[reports.Column, ...]:
     """The columns that some row has a figure for."""
     found = [column for column in COLUMNS if any(column.key in row.figures for row in rows)]
-    heading = f"ε (δ = {config.delta:g})"
+    heading = f"ε at δ={_power(config.delta)}"
     return tuple(column._replace(heading=heading) if column.key == "epsilon" else column for column in found)
+
+
+def _power(delta: float) -> str:
+    """1e-4 for 0.0001."""
+    mantissa, exponent = f"{delta:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def _guarantee(config: Config, epsilon: Epsilon) -> str:
+    """What all private rows have in common."""
+    return (
+        f"ε: DP-Adam with {config.clipping} clipping; {ADJACENCIES[epsilon.adjacency]}; δ = {_power(epsilon.delta)}; "
+        f"{ACCOUNTANTS[epsilon.accountant]}. It is a guarantee for one model of its row, whatever the attack; rows "
+        "without it have none, however little these attacks find. It covers neither the choice of settings nor this "
+        "report, whose figures are computed on the training data."
+    )
 
 
 def _summary(config: Config, member: np.ndarray) -> str:

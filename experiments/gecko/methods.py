@@ -50,7 +50,7 @@ BINARY_CONNECT_RULES = (("", quantizers.binary_connect(), None),)
 BINARY_NET_RULES = (("", quantizers.binary(), quantizers.binary()),)
 XNOR_RULES = (("", quantizers.xnor(), quantizers.xnor_input()),)
 XNOR_WEIGHTS = (("", quantizers.xnor(), None),)  # their scale keeps activations in bounds where BatchNorm cannot
-FLOAT_NETWORK = "the network of the row Full precision"
+FLOAT_NETWORK = "as Full precision"
 
 METHODS = {
     "full": Method("Full precision", {}),
