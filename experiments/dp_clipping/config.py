@@ -1,8 +1,8 @@
 """Settings of the clipping study, one preset a line of the table below.
 
   preset         command                                                       time
-  quick          python -m experiments.dp_clipping.run                         about 5 minutes on 2 cores
-  fashion_mnist  python -m experiments.dp_clipping.run --preset=fashion_mnist  about half an hour on 2 cores
+  quick          python -m experiments.dp_clipping.run                         about 6 minutes on 2 cores
+  fashion_mnist  python -m experiments.dp_clipping.run --preset=fashion_mnist  about 40 minutes on 2 cores
   paper          python -m experiments.dp_clipping.run --preset=paper          a GPU's work
 
 What came out stands in expected.csv and README.md beside this file.
