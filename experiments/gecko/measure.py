@@ -38,6 +38,8 @@ COLUMNS = (
     reports.Column("energy", "Energy", "µJ", 2, "low"),
 )
 
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained], seconds: float) -> reports.Study:
     """Audits and prices every row, writes their packed files and audits, and gathers the report.
@@ -91,9 +93,10 @@ def _columns(config: Config, rows: list[reports.Row]) -> tuple[reports.Column, .
 
 
 def _power(delta: float) -> str:
-    """1e-4 for 0.0001."""
+    """As it is printed: 10⁻⁴ for 0.0001."""
     mantissa, exponent = f"{delta:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
+    factor = f"{float(mantissa):g}·" if float(mantissa) != 1 else ""
+    return f"{factor}10{str(int(exponent)).translate(SUPERSCRIPT)}"
 
 
 def _guarantee(config: Config, epsilon: Epsilon) -> str:

@@ -48,7 +48,7 @@ def test_a_private_row_has_its_epsilon_and_the_others_have_none(finished):
     study = reports.read_record(finished)
     assert [row.name for row in study.rows if "epsilon" in row.figures] == ["DP-Adam, ε = 8"]
     row, (column,) = study.rows[-1], (column for column in study.columns if column.key == "epsilon")
-    assert column.heading == "ε at δ=1e-4" and row.figures["epsilon"].kind == "modelled"
+    assert column.heading == "ε at δ=10⁻⁴" and row.figures["epsilon"].kind == "modelled"
     assert row.note.rpartition("; ")[2] in study.record["privacy"]["mlp/dp_eps8"]
     (noise,) = re.findall(r"rate 64/718, 22 steps, noise multiplier ([0-9.]+)", row.note)
     event = dp_event.PoissonSampledDpEvent(64 / 718, dp_event.GaussianDpEvent(float(noise)))
@@ -56,7 +56,12 @@ def test_a_private_row_has_its_epsilon_and_the_others_have_none(finished):
     assert row.figures["epsilon"].value == pytest.approx(accountant.get_epsilon(1e-4), rel=1e-3)
     assert 7.9 < row.figures["epsilon"].value <= 8
     (note,) = (note for note in study.notes if "guarantee" in note)
-    assert "automatic clipping; one example added or removed; δ = 1e-4; privacy loss distributions" in note
+    assert "automatic clipping; one example added or removed; δ = 10⁻⁴; privacy loss distributions" in note
+
+
+@pytest.mark.parametrize(("delta", "printed"), [(1e-5, "10⁻⁵"), (2.5e-6, "2.5·10⁻⁶"), (3e-12, "3·10⁻¹²")])
+def test_a_delta_is_printed_as_a_power(delta, printed):
+    assert measure._power(delta) == printed
 
 
 def test_packed_files_are_as_large_as_counted(finished):
