@@ -29,12 +29,12 @@ class Clipped(NamedTuple):
 
 
 @jax.custom_batching.custom_vmap
-def _shared(count: Array) -> Array:
+def shared(count: Array) -> Array:
     """The count; under vmap the largest one, for all: loops and branches on it stay loops and branches."""
     return count
 
 
-@_shared.def_vmap
+@shared.def_vmap
 def _largest(axis_size, batched, count):
     del axis_size
     return (jnp.max(count) if batched[0] else count), False
@@ -42,7 +42,7 @@ def _largest(axis_size, batched, count):
 
 def real_rows(weight: Array) -> Array:
     """Rows [b] up to the last one that is real: those of all models, where several train side by side."""
-    return _shared(jnp.max(jnp.where(weight > 0, jnp.arange(1, len(weight) + 1), 0)))
+    return shared(jnp.max(jnp.where(weight > 0, jnp.arange(1, len(weight) + 1), 0)))
 
 
 def sizes(expected: float | None, size: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from jax import lax
 
 from gecko_jax.privacy.graph import Constant, apply, is_float
 from gecko_jax.privacy.plan import Site
+from gecko_jax.privacy.rows import shared
 from gecko_jax.types import Array
 
 # Of the squared length of terms that a sum of inner products is trusted to: a hundred roundings of float32.
@@ -91,9 +92,13 @@ def not_cancelled(products: Array, bounds: Array) -> Array:
     return jnp.maximum(jnp.sum(products, axis=(1, 2)), CANCELLED * jnp.sum(bounds, axis=(1, 2)))
 
 
-def mask(fine: Array, x: Array) -> Array:
-    """x [b, ...] with the rows that are not fine at 0: a factor of 0 would leave NaN at NaN."""
-    return jnp.where(fine.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)
+def over_fine(fine: Array, product: Callable[..., Array], *rows: Array) -> Array:
+    """product(*rows), a sum over the rows' leading axis [b], without those rows that are not fine.
+
+    A factor of 0 would leave NaN at NaN. Cleaning copies the largest arrays there are, and is hardly ever needed.
+    """
+    clean = lambda x: jnp.where(fine.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)  # noqa: E731
+    return lax.cond(shared(jnp.sum(~fine)) == 0, lambda: product(*rows), lambda: product(*map(clean, rows)))
 
 
 def kept(gradients: Array, finish: Callable[[Array], Array] = lambda total: total) -> Found:
@@ -101,11 +106,7 @@ def kept(gradients: Array, finish: Callable[[Array], Array] = lambda total: tota
     flat = single(gradients).reshape(len(gradients), -1)
 
     def weighted(factors, fine):
-        # Cleaning costs a pass over the largest array there is, and is hardly ever needed.
-        total = lax.cond(
-            jnp.all(fine), lambda: factors @ flat, lambda: jnp.where(fine, factors, 0) @ mask(fine, flat)
-        )
-        return finish(total.reshape(gradients.shape[1:]))
+        return finish(over_fine(fine, jnp.matmul, factors, flat).reshape(gradients.shape[1:]))
 
     return Found(squares(gradients), weighted)
 
@@ -132,19 +133,19 @@ def outer(a: Array, g: Array) -> Found:
     # The gradient is their product alone: a may be 1e-20 where g is 1e20, and neither can be squared as it is.
     a, g = single(a), single(g)
     of_a = largest(a, (2,))
-    scaled = g * of_a
-    of_all = largest(scaled, (1, 2))
-    unit_a, unit_g = a / of_a, scaled / of_all
     if t == 1:
-        squared = squares(unit_a) * squares(unit_g)
+        of_g = largest(g, (2,))
+        of_all, squared = of_a * of_g, squares(a / of_a) * squares(g / of_g)
     else:
-        of_rows, of_backs = inner(unit_a), inner(unit_g)
+        scaled = g * of_a
+        of_all = largest(scaled, (1, 2))
+        of_rows, of_backs = inner(a / of_a), inner(scaled / of_all)
         squared = not_cancelled(of_rows * of_backs, between_rows(of_rows) * between_rows(of_backs))
     squared = jnp.square(of_all[:, 0, 0]) * squared
 
     def weighted(factors, fine):
-        rows = mask(fine, a).reshape(b * t, d)
-        return rows.T @ mask(fine, factors[:, None, None] * g).reshape(b * t, p)
+        product = lambda a, g: a.reshape(-1, d).T @ g.reshape(-1, p)  # noqa: E731
+        return over_fine(fine, product, a, factors[:, None, None] * g)
 
     return Found(squared, weighted)
 
@@ -207,8 +208,11 @@ def embedding(site: Site, weight: Array, saved: Array, back: Array) -> Found | N
     products = inner(g)
     squared = not_cancelled(jnp.where(equal, products, 0), jnp.where(equal, between_rows(products), 0))
 
+    def add_up(index, g):
+        table = jnp.zeros((len(weight), g.shape[-1]), g.dtype)
+        return table.at[index.reshape(-1)].add(g.reshape(-1, g.shape[-1])).reshape(weight.shape)
+
     def weighted(factors, fine):
-        rows = mask(fine, factors[:, None, None] * g).reshape(-1, g.shape[-1])
-        return jnp.zeros((len(weight), g.shape[-1]), g.dtype).at[index.reshape(-1)].add(rows).reshape(weight.shape)
+        return over_fine(fine, add_up, index, factors[:, None, None] * g)
 
     return Found(squared, weighted)

@@ -115,6 +115,20 @@ def test_an_example_that_is_not_finite_adds_nothing(name, method):
     check_not_finite(name, method)
 
 
+def test_what_is_not_finite_stays_with_its_model():
+    """Models side by side share the choice of the way, and nothing else."""
+    case = case_of("ghosts")
+    x = np.stack([case.batch.x] * 2)
+    x[1, 3] = np.nan
+
+    def total(x):
+        return clipped_sum(case.loss, FLAT.at(middle("ghosts")))(case.variables, case.batch._replace(x=x), KEY)[0]
+
+    both = compiled(jax.vmap(total))(x)
+    check_equal(jax.tree.map(lambda leaf: leaf[0], both), by_hand("ghosts", middle("ghosts")))
+    check_equal(jax.tree.map(lambda leaf: leaf[1], both), by_hand("ghosts", middle("ghosts"), rows=(0, 1, 2, 4)))
+
+
 def test_the_order_of_the_examples_does_not_matter():
     order = np.asarray([3, 0, 4, 1, 2])
     case = case_of("ghosts")

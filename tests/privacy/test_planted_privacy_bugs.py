@@ -95,10 +95,10 @@ BUGS = {
         clipped, "_clip", "jnp.all(jnp.isfinite(norms), axis=1)", "jnp.ones(len(norms), bool)", shares.check_not_finite,
     ),
     "a NaN times 0": (
-        sites, "mask", "jnp.where(fine.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)", "x", shares.check_not_finite,
+        sites, "over_fine", "jnp.where(fine.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)", "x", shares.check_not_finite,
     ),
-    "kept gradients never cleaned": (
-        sites, "kept", "jnp.all(fine), lambda", "True, lambda", lambda: shares.check_not_finite("mlp"),
+    "rows that are not fine never left out": (
+        sites, "over_fine", "shared(jnp.sum(~fine)) == 0", "True", lambda: shares.check_not_finite("mlp"),
     ),
     "one key for all examples": (
         clipped, "clipped", "jax.random.fold_in(key, i)", "jax.random.fold_in(key, 0 * i)",
