@@ -73,9 +73,10 @@ def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str]
 def memory_of(case: Case, rows: int, most: float) -> tuple[dict[str, int], int, dict[str, Callable[[], Any]]]:
     """Temporary bytes of the ways, bytes of the gradient that all give, and runs of the plain step and of ours.
 
-    Ours: auto, and the microbatch that keeps within `most`. They are tried from the whole batch downwards, until the
-    bytes are at most `most` times the plain step's; if none keeps within it, the least is given.
+    Ours: auto, and the microbatch that keeps within `most`. They are tried from the whole batch downwards, until
+    temporaries and gradient are at most `most` times the plain step's; if none keeps within it, the least is given.
     """
+    gradient = sum(leaf.nbytes for leaf in jax.tree.leaves(case.variables))
     arguments = (case.variables, case.examples)
     sizes, programs = {}, {}
 
@@ -89,11 +90,11 @@ def memory_of(case: Case, rows: int, most: float) -> tuple[dict[str, int], int, 
     measured("plain", plain(case))
     measured("vmap(grad)", naive(case))
     measured("ours, auto", ours(case))
+    fits = lambda way: sizes[way] + gradient <= most * (sizes["plain"] + gradient)  # noqa: E731
     tried, microbatch = [], rows
-    while microbatch and (not tried or sizes[tried[-1]] > most * sizes["plain"]):
+    while microbatch and not (tried and fits(tried[-1])):
         tried.append(f"ours, microbatch {microbatch}")
         measured(tried[-1], ours(case, "bookkeeping", microbatch))
         microbatch = 2 ** ((microbatch - 1).bit_length() - 1) if microbatch > 1 else 0
-    best = tried[-1] if sizes[tried[-1]] <= most * sizes["plain"] else min(tried, key=sizes.get)
-    gradient = sum(leaf.nbytes for leaf in jax.tree.leaves(case.variables))
+    best = tried[-1] if fits(tried[-1]) else min(tried, key=sizes.get)
     return sizes, gradient, {way: run(way) for way in ("plain", "ours, auto", best)}

@@ -38,8 +38,8 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
     Raises:
       ValueError: an invalid expression, a quantiser that cannot serve inputs, an unknown entry of `float_layers`, a
-        model that is quantised already; at init, a rule that matches no layer; at init and apply, inputs that cannot
-        be quantised (integers; a layer that borders +-1 with zeros).
+        model that is quantised or averaged already; at init, a rule that matches no layer; at init and apply, inputs
+        that cannot be quantised (integers; a layer that borders +-1 with zeros).
 
     >>> from gecko_jax import models, quantizers
     >>> rules = [("dense", quantizers.binary(), quantizers.binary())]
@@ -51,6 +51,11 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         raise ValueError(f'float_layers={tuple(float_layers)!r} may hold "first" and "last"; not {sorted(unknown)}.')
     if model.rules:
         raise ValueError("model is quantised already; pass all rules at once, the first match holds.")
+    if model.project:
+        raise ValueError(
+            "model changes its variables after each update (as training.with_average does), and quantisation would "
+            "stand in that place: quantise first, training.with_average(models.quantized(model, rules), decay)."
+        )
     def order(variables, x):
         """Paths of the layers in call order; a function of shapes alone."""
         return tuple(call.path for call in trace(model, variables, x))

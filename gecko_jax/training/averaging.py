@@ -96,8 +96,7 @@ def averaged(variables: Variables) -> Variables:
     kept, variables = variables[AVERAGE], _without(variables)
     if not isinstance(kept["count"], jax.core.Tracer) and not np.all(kept["count"]):
         raise ValueError(
-            "the average holds no update. Put with_average on last, over models.quantized, whose own projection stands "
-            "in its place otherwise; in a loop of your own call model.project(variables, x) after each update."
+            "the average holds no update: in a loop of your own call model.project(variables, x) after each update."
         )
     names = [name for name, _ in named_leaves(variables["params"])]
     if names != [name for name, _ in named_leaves(kept["params"])]:
