@@ -14,6 +14,7 @@ from scipy import optimize, special
 
 from gecko_jax import checks
 from gecko_jax.metrics.calibration import class_numbers
+from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
 from gecko_jax.types import Array
 
 FURTHEST = 1e3  # the private fit keeps the temperature within 1 / FURTHEST..FURTHEST, however large the noise
@@ -101,8 +102,7 @@ class PrivateTemperature(NamedTuple):
     def epsilon(self, delta: float) -> float:
         """The least epsilon with which the fit is (epsilon, delta)-private; infinite without noise.
 
-        `steps` Gaussian mechanisms are one of mu = sqrt(steps) / noise_multiplier, for which, exactly,
-        delta = Phi(mu / 2 - epsilon / mu) - exp(epsilon) Phi(-mu / 2 - epsilon / mu).
+        `steps` Gaussian mechanisms are one of mu = sqrt(steps) / noise_multiplier: see `gaussian_epsilon`.
 
         Args:
           delta: in (0, 1).
@@ -110,29 +110,13 @@ class PrivateTemperature(NamedTuple):
         Raises:
           ValueError: delta is not strictly between 0 and 1.
 
-        Source: Balle and Wang, "Improving the Gaussian Mechanism" (2018), theorem 8; the composition: Dong, Roth and
-        Su, "Gaussian Differential Privacy" (2019), corollary 3.3.
+        Source: the composition: Dong, Roth and Su, "Gaussian Differential Privacy" (2019), corollary 3.3.
 
         >>> round(PrivateTemperature(1.0, noise_multiplier=10.0, steps=100).epsilon(1e-5), 3)  # mu = 1
         4.377
         """
-        if not 0 < delta < 1:
-            raise ValueError(f"delta={delta!r} must lie strictly between 0 and 1, for example 1e-5.")
-        if self.noise_multiplier == 0:
-            return math.inf
-        mu = math.sqrt(self.steps) / self.noise_multiplier
-
-        def excess(epsilon):
-            above, below = special.log_ndtr(mu / 2 - epsilon / mu), special.log_ndtr(-mu / 2 - epsilon / mu)
-            # exp(epsilon) and the lower tail leave the floats' range long before their product does.
-            return above + math.log(-math.expm1(min(epsilon + below - above, -1e-300))) - math.log(delta)
-
-        if excess(0.0) <= 0:
-            return 0.0
-        high = 1.0
-        while excess(high) > 0:
-            high *= 2
-        return float(optimize.brentq(excess, 0.0, high, xtol=1e-12, rtol=1e-12))
+        mu = math.sqrt(self.steps) / self.noise_multiplier if self.noise_multiplier else math.inf
+        return gaussian_epsilon(mu, delta)
 
 
 def fit_temperature_privately(
