@@ -1,0 +1,208 @@
+"""Empirical lower bounds of epsilon from a membership attack's errors over independent trials.
+
+An (epsilon, delta)-private mechanism keeps every attack to TPR <= e^epsilon FPR + delta and, for the complement, to
+TNR <= e^epsilon FNR + delta. So rates that were seen, less their error, refute every smaller epsilon. Both directions
+read the same two bounds (TNR >= 1 - FPR_high and FNR <= 1 - TPR_low), hold on the same event, and so cost nothing
+extra together. Thresholds do: the best of many is a maximum over noise, and there is no way here to get it uncorrected.
+
+The trials must be independent: each record one run with a canary of its own. Many canaries of one training run, or many
+records of one model, are not; a bound read off them rests on the assumption that they do not influence each other. What
+needs no such assumption is `one_run`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from gecko_jax import checks
+from gecko_jax.metrics.gaussian_dp import check_claim, gaussian_epsilon
+from gecko_jax.metrics.intervals import clopper_pearson
+from gecko_jax.metrics.roc import roc_curve, scored_pairs
+from gecko_jax.types import Array, Estimate
+
+
+class EpsilonBound(NamedTuple):
+    """A lower bound of epsilon and what it was read off.
+
+    Attributes:
+      epsilon: the bound as an Estimate, n the records judged. It has no low and high: it is itself the low end.
+      threshold: the threshold that gave it; "score >= threshold" says member.
+      tpr, fpr: the rates there, among the records judged. tpr.low and fpr.high, corrected for the number of
+        thresholds, are what the bound was computed from.
+      choice: how the threshold was chosen, in words.
+    """
+
+    epsilon: Estimate
+    threshold: float
+    tpr: Estimate
+    fpr: Estimate
+    choice: str
+
+    @property
+    def value(self) -> float:
+        """The bound as a number."""
+        return self.epsilon.value
+
+
+def _evidence(tpr_low: Array, fpr_high: Array, delta: float, assumption: str) -> Array:
+    """epsilon ("dp") or mu ("gaussian") that the two bounds refute anything below; negative or -inf for none."""
+    if assumption == "gaussian":
+        return special.ndtri(tpr_low) - special.ndtri(fpr_high)  # tpr_low < 1 and fpr_high > 0, so never inf - inf
+    with np.errstate(divide="ignore"):
+        called = np.log(np.maximum(tpr_low - delta, 0.0)) - np.log(fpr_high)
+        passed = np.log(np.maximum(1.0 - fpr_high - delta, 0.0)) - np.log1p(-tpr_low)
+    return np.maximum(called, passed)
+
+
+def _epsilon(evidence: float, delta: float, assumption: str) -> float:
+    if evidence <= 0:
+        return 0.0
+    return gaussian_epsilon(evidence, delta) if assumption == "gaussian" else float(evidence)
+
+
+def clopper_pearson_epsilon(
+    true_positives: int,
+    members: int,
+    false_positives: int,
+    nonmembers: int,
+    delta: float = 0.0,
+    confidence: float = 0.95,
+    assumption: str = "dp",
+) -> float:
+    """Lower bound of epsilon from counts at one threshold that was fixed beforehand.
+
+    max(0, log((TPR_low - delta) / FPR_high), log((1 - FPR_high - delta) / (1 - TPR_low))) with one-sided
+    Clopper-Pearson bounds of alpha/2 each; for "gaussian" Phi^-1(TPR_low) - Phi^-1(FPR_high) is a bound of mu.
+
+    Valid for independent trials, and for no others: one canary a run, or see the head of this file.
+
+    Args:
+      true_positives: members called members.
+      members: how many there were, at least 1.
+      false_positives: non-members called members.
+      nonmembers: how many there were, at least 1.
+      delta: of (epsilon, delta)-privacy, in [0, 1).
+      confidence: 1 - alpha, in (0, 1).
+      assumption: "dp", nothing but (epsilon, delta)-privacy; "gaussian", that the trade-off is that of a Gaussian
+        mechanism, which is tighter and needs delta > 0.
+
+    Returns:
+      The bound, at least 0.
+
+    Raises:
+      ValueError: counts that are not whole or out of range, or an argument outside its bound.
+
+    Source: Jagielski, Ullman and Oprea, "Auditing Differentially Private Machine Learning" (2020), section 3; the
+    Gaussian form: Nasr et al., "Tight Auditing of Differentially Private Machine Learning" (2023), section 4.
+
+    >>> round(clopper_pearson_epsilon(500, 1000, 10, 1000), 3)
+    3.242
+    """
+    check_claim(delta, confidence, assumption)
+    tpr_low = clopper_pearson(true_positives, members, confidence)[0]
+    fpr_high = clopper_pearson(false_positives, nonmembers, confidence)[1]
+    return _epsilon(float(_evidence(tpr_low, fpr_high, delta, assumption)), delta, assumption)
+
+
+def epsilon_lower_bound(
+    scores: Array,
+    member: Array,
+    delta: float = 0.0,
+    confidence: float = 0.95,
+    threshold: float | Array | str = "split",
+    assumption: str = "dp",
+    seed: int = 0,
+) -> EpsilonBound:
+    """Lower bound of epsilon from an attack's scores over independent trials; see `clopper_pearson_epsilon`.
+
+    Valid for independent trials, and for no others: one canary a run, or see the head of this file. It also needs
+    that thresholds, seed and attack were fixed before the scores were seen: the best of several bounds is not one.
+
+    Args:
+      scores: [n] numbers, larger for a likelier member, one for each trial.
+      member: [n] bool, whether the canary was in.
+      delta: of (epsilon, delta)-privacy, in [0, 1).
+      confidence: 1 - alpha, in (0, 1).
+      threshold: a number fixed beforehand; numbers [k] fixed beforehand, each judged with alpha / k (Bonferroni), the
+        best taken; or "split": the threshold with the best bound on a random half of the members and of the
+        non-members, judged on the other half alone.
+      assumption: "dp" or "gaussian"; see `clopper_pearson_epsilon`.
+      seed: of the split.
+
+    Returns:
+      An EpsilonBound; `.value` is the number.
+
+    Raises:
+      ValueError: see `roc.scored_pairs`; an argument outside its bound, a threshold that is NaN or none, or fewer
+        than two members or non-members to split.
+
+    >>> scores, member = [0.9, 0.8, 0.7, 0.6] * 25 + [0.4, 0.3, 0.2, 0.1] * 25, [True] * 100 + [False] * 100
+    >>> round(epsilon_lower_bound(scores, member, threshold=0.5).value, 3)  # log(0.96378 / 0.03622)
+    3.281
+    """
+    check_claim(delta, confidence, assumption)
+    scores, member = scored_pairs(scores, member)
+    if isinstance(threshold, str):
+        checks.one_of("threshold", threshold, ["split"])
+        choosing = _half(member, seed)
+        fpr, tpr, candidates = roc_curve(scores[choosing], member[choosing])
+        inside, outside = int(member[choosing].sum()), int((~member[choosing]).sum())
+        tpr_low = clopper_pearson(np.rint(tpr * inside), inside, confidence)[0]
+        fpr_high = clopper_pearson(np.rint(fpr * outside), outside, confidence)[1]
+        thresholds = candidates[[np.argmax(_evidence(tpr_low, fpr_high, delta, assumption))]]
+        scores, member = scores[~choosing], member[~choosing]
+        choice = f"chosen on a random half ({inside} + {outside} records), judged on the other"
+    else:
+        thresholds = _fixed(threshold)
+        k = len(thresholds)
+        choice = "fixed beforehand" if k == 1 else f"best of {k} fixed beforehand, each with 1/{k} of the error"
+    return _judged(scores, member, thresholds, delta, confidence, assumption, choice)
+
+
+def _judged(
+    scores: np.ndarray,
+    member: np.ndarray,
+    thresholds: np.ndarray,
+    delta: float,
+    confidence: float,
+    assumption: str,
+    choice: str,
+) -> EpsilonBound:
+    """The best bound of thresholds [k] that know nothing of these records, each with a k-th of the error."""
+    each = 1.0 - (1.0 - confidence) / len(thresholds)
+    rates, bounds = [], []
+    for kind in (member, ~member):
+        ranked = np.sort(scores[kind])
+        called = len(ranked) - np.searchsorted(ranked, thresholds, "left")
+        rates.append(called / len(ranked))
+        bounds.append(clopper_pearson(called, len(ranked), each))
+    evidence = _evidence(bounds[0][0], bounds[1][1], delta, assumption)
+    best = int(np.argmax(evidence))
+    tpr, fpr = (
+        Estimate(float(rate[best]), float(low[best]), float(high[best]), n=int(kind.sum()))
+        for rate, (low, high), kind in zip(rates, bounds, (member, ~member), strict=True)
+    )
+    epsilon = Estimate(_epsilon(float(evidence[best]), delta, assumption), n=len(member))
+    return EpsilonBound(epsilon, float(thresholds[best]), tpr, fpr, choice)
+
+
+def _fixed(threshold: float | Array) -> np.ndarray:
+    thresholds = np.atleast_1d(np.asarray(threshold, np.float64))
+    checks.not_empty("threshold", checks.shape("threshold", thresholds, (None,)))
+    if np.isnan(thresholds).any():
+        raise ValueError("threshold holds NaN; name numbers fixed beforehand, or 'split'.")
+    return thresholds
+
+
+def _half(member: np.ndarray, seed: int) -> np.ndarray:
+    """[n] bool: half of the members and half of the non-members, drawn without a look at the scores."""
+    from gecko_jax import keys  # it loads JAX, and most metrics need none of it
+
+    chosen = np.zeros(len(member), bool)
+    for kind, rows in (("members", np.flatnonzero(member)), ("non-members", np.flatnonzero(~member))):
+        checks.at_least(f"number of {kind} to split", len(rows), 2)
+        chosen[keys.generator(seed, "epsilon split", kind).permutation(rows)[: len(rows) // 2]] = True
+    return chosen
