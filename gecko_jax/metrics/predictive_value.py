@@ -1,0 +1,108 @@
+"""What a call is worth where members are rare: the share of true ones among those called members."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.metrics.intervals import clopper_pearson
+from gecko_jax.metrics.roc import called_members, roc_curve, scored_pairs
+from gecko_jax.types import Array, Estimate
+
+
+def positive_predictive_value(tpr: Array, fpr: Array, prior: float) -> Array:
+    """prior TPR / (prior TPR + (1 - prior) FPR).
+
+    Args:
+      tpr: true-positive rate in 0..1, a number or an array.
+      fpr: false-positive rate in 0..1, likewise.
+      prior: share of members among those that an attacker may meet, in (0, 1): 0.5 flatters, 0.01 to 0.1 is usual.
+
+    Returns:
+      A float, or an array where an argument is one. Where both rates are 0, nobody is called and nothing is learnt:
+      there it is the prior.
+
+    Raises:
+      ValueError: a rate outside 0..1, or a prior not strictly between 0 and 1.
+
+    Source: Jayaraman et al., "Revisiting Membership Inference Under Realistic Assumptions" (2021), section 3.
+
+    >>> round(positive_predictive_value(0.5, 0.01, prior=0.01), 4)
+    0.3356
+    """
+    if not 0 < prior < 1:
+        raise ValueError(f"prior={prior!r} must lie strictly between 0 and 1, for example 0.01.")
+    tpr, fpr = np.broadcast_arrays(np.asarray(tpr, np.float64), np.asarray(fpr, np.float64))
+    for name, rate in (("tpr", tpr), ("fpr", fpr)):
+        if not ((rate >= 0) & (rate <= 1)).all():
+            raise ValueError(f"{name} holds values outside 0..1, or NaN; expected rates.")
+    hits, alarms = prior * tpr, (1 - prior) * fpr
+    called = hits + alarms
+    value = np.where(called > 0, hits / np.where(called > 0, called, 1.0), prior)
+    return float(value) if value.ndim == 0 else value
+
+
+def predictive_value_interval(
+    scores: Array, member: Array, threshold: float | Array, prior: float, confidence: float = 0.95
+) -> Estimate:
+    """Positive predictive value at a threshold fixed beforehand, with an interval that is never too narrow.
+
+    TPR and FPR each get a Clopper-Pearson interval of confidence 1 - a/2; by Bonferroni both hold with 1 - a. The
+    value rises with TPR and falls with FPR, so that the ends are (TPR_low, FPR_high) and (TPR_high, FPR_low).
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+      threshold: a number, or one for each record [n]; not chosen on these records.
+      prior: share of members in the world, in (0, 1), whatever their share here.
+      confidence: 1 - a.
+
+    Returns:
+      An Estimate, its n the number of records.
+
+    Raises:
+      ValueError: see `roc.called_members` and `positive_predictive_value`.
+    """
+    _, member, called = called_members(scores, member, threshold)
+    return _interval(int(called[member].sum()), int(called[~member].sum()), member, prior, confidence)
+
+
+def predictive_value_interval_at_fpr(
+    scores: Array, member: Array, fpr: float, prior: float, confidence: float = 0.95
+) -> Estimate:
+    """Positive predictive value at the curve's last point whose empirical FPR is at most `fpr`.
+
+    The value takes the point's own FPR, which may be smaller than `fpr`, and the interval takes the threshold as given;
+    see `intervals.tpr_interval_at_fpr`. Without a false positive the value is 1, and the interval alone says how sure
+    that is.
+
+    Args:
+      scores: [n] numbers, larger for a likelier member.
+      member: [n] bool.
+      fpr: in 0..1.
+      prior: share of members in the world, in (0, 1).
+      confidence: of the interval.
+
+    Returns:
+      An Estimate, its n the number of records.
+
+    Raises:
+      ValueError: see `roc.scored_pairs` and `positive_predictive_value`; fpr outside 0..1.
+    """
+    checks.between("fpr", fpr, 0.0, 1.0)
+    scores, member = scored_pairs(scores, member)
+    curve_fpr, curve_tpr, _ = roc_curve(scores, member)
+    last = int((curve_fpr <= fpr).sum()) - 1
+    hits, alarms = curve_tpr[last] * member.sum(), curve_fpr[last] * (~member).sum()
+    return _interval(round(hits), round(alarms), member, prior, confidence)
+
+
+def _interval(hits: int, alarms: int, member: np.ndarray, prior: float, confidence: float) -> Estimate:
+    members, nonmembers = int(member.sum()), int((~member).sum())
+    value = positive_predictive_value(hits / members, alarms / nonmembers, prior)
+    clopper_pearson(hits, members, confidence)  # the confidence is named as it was given if it is refused
+    each = 1.0 - (1.0 - confidence) / 2.0
+    tpr_low, tpr_high = clopper_pearson(hits, members, each)
+    fpr_low, fpr_high = clopper_pearson(alarms, nonmembers, each)
+    low = positive_predictive_value(tpr_low, fpr_high, prior)
+    return Estimate(value, low, positive_predictive_value(tpr_high, fpr_low, prior), n=len(member))
