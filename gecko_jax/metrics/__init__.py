@@ -1,6 +1,7 @@
 """Metrics: arrays in, figures out. NumPy, float64.
 
-Accuracy of a model, what a membership attack reached (ROC and its points), how sure we are (intervals), calibration.
+Accuracy of a model, what a membership attack reached (ROC and its points), how sure we are (intervals), calibration,
+what an attack refutes of a claimed epsilon, and the exposure of single records.
 Every score is larger for a likelier member; "score >= threshold" says member.
 """
 
@@ -14,6 +15,10 @@ from gecko_jax.metrics.calibration import (
     maximum_calibration_error,
     reliability_bins,
 )
+from gecko_jax.metrics.differences import paired_auc_difference, paired_difference
+from gecko_jax.metrics.epsilon_bounds import EpsilonBound, clopper_pearson_epsilon, epsilon_lower_bound
+from gecko_jax.metrics.exposure import exposure, extrapolated_exposure
+from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
 from gecko_jax.metrics.intervals import (
     auc_interval,
     balanced_accuracy_interval,
@@ -21,6 +26,12 @@ from gecko_jax.metrics.intervals import (
     mean_band,
     mean_interval,
     tpr_interval_at_fpr,
+)
+from gecko_jax.metrics.one_run import OneRunBound, one_run_epsilon, one_run_epsilon_from_scores
+from gecko_jax.metrics.predictive_value import (
+    positive_predictive_value,
+    predictive_value_interval,
+    predictive_value_interval_at_fpr,
 )
 from gecko_jax.metrics.proper_scores import brier_score, negative_log_likelihood
 from gecko_jax.metrics.roc import (
@@ -32,9 +43,12 @@ from gecko_jax.metrics.roc import (
     smallest_fpr,
     tpr_at_fpr,
 )
+from gecko_jax.metrics.shapr import shapr
 from gecko_jax.metrics.temperature import PrivateTemperature, fit_temperature, fit_temperature_privately
 
 __all__ = [
+    "EpsilonBound",
+    "OneRunBound",
     "PrivateTemperature",
     "ReliabilityBins",
     "accuracy",
@@ -45,17 +59,30 @@ __all__ = [
     "brier_score",
     "classwise_calibration_error",
     "clopper_pearson",
+    "clopper_pearson_epsilon",
+    "epsilon_lower_bound",
     "expected_calibration_error",
+    "exposure",
+    "extrapolated_exposure",
     "fit_temperature",
     "fit_temperature_privately",
+    "gaussian_epsilon",
     "maximum_calibration_error",
     "mean_band",
     "mean_interval",
     "negative_log_likelihood",
+    "one_run_epsilon",
+    "one_run_epsilon_from_scores",
+    "paired_auc_difference",
+    "paired_difference",
+    "positive_predictive_value",
+    "predictive_value_interval",
+    "predictive_value_interval_at_fpr",
     "reliability_bins",
     "roc_auc",
     "roc_curve",
     "scored_pairs",
+    "shapr",
     "smallest_fpr",
     "tpr_at_fpr",
     "tpr_interval_at_fpr",
