@@ -35,7 +35,7 @@ def paired_auc_difference(scores_a: Array, scores_b: Array, member: Array, confi
     Raises:
       ValueError: see `roc.scored_pairs`; fewer than two members or non-members.
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988), eq. 5.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988).
 
     >>> paired_auc_difference([3.0, 2.0, 2.0, 1.0], [3.0, 1.0, 2.0, 2.0], [True, True, False, False]).value
     0.375

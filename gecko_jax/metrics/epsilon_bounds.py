@@ -95,8 +95,8 @@ def clopper_pearson_epsilon(
     Raises:
       ValueError: counts that are not whole or out of range, or an argument outside its bound.
 
-    Source: Jagielski, Ullman and Oprea, "Auditing Differentially Private Machine Learning" (2020), section 3; the
-    Gaussian form: Nasr et al., "Tight Auditing of Differentially Private Machine Learning" (2023), section 4.
+    Source: Jagielski, Ullman and Oprea, "Auditing Differentially Private Machine Learning" (2020); the Gaussian form:
+    Nasr et al., "Tight Auditing of Differentially Private Machine Learning" (2023).
 
     >>> round(clopper_pearson_epsilon(500, 1000, 10, 1000), 3)
     3.242

@@ -36,7 +36,7 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
     Raises:
       ValueError: wrong shapes, no reference, or a number that is NaN or infinite.
 
-    Source: Carlini et al., "The Secret Sharer" (2019), definition 6.
+    Source: Carlini et al., "The Secret Sharer" (2019).
 
     >>> exposure(0.5, [1.0, 2.0, 3.0, 4.0])
     2.0
@@ -65,7 +65,7 @@ def extrapolated_exposure(value: Array, reference: Array) -> float | np.ndarray:
     Raises:
       ValueError: wrong shapes, a number that is NaN or infinite, or a reference too short or all of one value.
 
-    Source: Carlini et al. (2019), section 4.3; the skew-normal: Azzalini (1985).
+    Source: Carlini et al. (2019); the skew-normal: Azzalini (1985).
     """
     value, reference = _checked(value, reference)
     checks.at_least("number of reference values", len(reference), 8)

@@ -70,7 +70,7 @@ def one_run_epsilon(
     Raises:
       ValueError: counts that are not whole or out of order, or an argument outside its bound.
 
-    Source: Steinke, Nasr and Jagielski, "Privacy Auditing with One (1) Training Run" (arXiv 2305.08846), theorem 5.2;
+    Source: Steinke, Nasr and Jagielski, "Privacy Auditing with One (1) Training Run" (arXiv 2305.08846);
     Mahloujifar, Melis and Chaudhuri, "Auditing f-Differential Privacy in One Run" (arXiv 2410.22235).
 
     >>> round(one_run_epsilon(150, 200, 1000, delta=1e-5), 2)

@@ -25,7 +25,7 @@ def positive_predictive_value(tpr: Array, fpr: Array, prior: float) -> Array:
     Raises:
       ValueError: a rate outside 0..1, or a prior not strictly between 0 and 1.
 
-    Source: Jayaraman et al., "Revisiting Membership Inference Under Realistic Assumptions" (2021), section 3.
+    Source: Jayaraman et al., "Revisiting Membership Inference Under Realistic Assumptions" (2021).
 
     >>> round(positive_predictive_value(0.5, 0.01, prior=0.01), 4)
     0.3356

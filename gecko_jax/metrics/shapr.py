@@ -31,7 +31,7 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
     Raises:
       ValueError: wrong shapes, no record, an output that is NaN or infinite, labels that are no integers, K < 1.
 
-    Source: Duddu, Szyller and Asokan, "SHAPr" (arXiv 2112.02230), section 4; Jia et al., "Efficient Task-Specific Data
+    Source: Duddu, Szyller and Asokan, "SHAPr" (arXiv 2112.02230); Jia et al., "Efficient Task-Specific Data
     Valuation for Nearest Neighbor Algorithms" (2019), theorem 1.
 
     >>> shapr([[0.0], [1.0]], [0, 1], [[0.1]], [0]).tolist()

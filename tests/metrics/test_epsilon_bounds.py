@@ -39,7 +39,7 @@ def naive(tp, members, fp, nonmembers, delta, confidence, assumption):
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.sampled_from(CLAIMS))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=25)
 def test_it_is_the_naive_formula(members, nonmembers, tpr, fpr, claim):
     counts = (int(tpr * members), members, int(fpr * nonmembers), nonmembers)
     found = metrics.clopper_pearson_epsilon(*counts, claim[0], 0.9, claim[1])

@@ -14,7 +14,7 @@ from gecko_jax.metrics.gaussian_dp import check_claim
 
 
 @given(st.floats(0.2, 6), st.sampled_from([1e-6, 1e-3, 0.1]))
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(derandomize=True, deadline=None, max_examples=12)
 def test_delta_is_the_divergence_at_epsilon(mu, delta):
     epsilon = metrics.gaussian_epsilon(mu, delta)
 
