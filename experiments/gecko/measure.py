@@ -12,7 +12,7 @@ from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trained
-from gecko_jax import audit, integer, metrics, reports
+from gecko_jax import attacks, audit, integer, metrics, reports
 from gecko_jax.privacy import Epsilon
 from gecko_jax.privacy.accounting import ACCOUNTANTS, ADJACENCIES
 from gecko_jax.trees import take
@@ -55,7 +55,9 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         name = f"{row.architecture}: {METHODS[row.method].label}" if several else METHODS[row.method].label
         folder = Path(config.output) / "rows" / row.architecture / row.method
         folder.mkdir(parents=True, exist_ok=True)
-        audited = audit.audit_models(row.pool, data.train.y, member)
+        # The paper's own kind of attack; experiments/audit asks what stronger ones find.
+        thresholds = [attacks.ATTACKS[kind]() for kind in attacks.OF_THE_TARGET]
+        audited = audit.audit_models(row.pool, data.train.y, member, thresholds)
         reports.write_atomic(folder / "audit.json", audited.to_json())
         figures = {**_accuracies(row, data, member), **_leaks(audited), **_costs(row, data, folder)}
         note, group = METHODS[row.method].note, row.architecture if several else ""

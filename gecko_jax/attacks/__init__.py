@@ -1,31 +1,78 @@
 """Membership-inference attacks: Signals -> scores, larger = more likely a member, always.
 
 How the known ones arise: a signal of `SIGNALS`, computed once from the logits, and a pure function of that signal's
-values under the target and under shadow models. `loss` is Yeom et al. 2018, `gap` their one bit, `confidence` and
-`entropy` Salem et al. 2019, `modified_entropy` Song and Mittal 2021. A threshold is no part of an attack: an audit
-chooses it on data that it does not evaluate.
+values under the target and under shadow models. Of the target alone: `loss` is Yeom et al. 2018, `gap` their one bit,
+`confidence` and `entropy` Salem et al. 2019, `modified_entropy` Song and Mittal 2021. Against models that had the
+record and models that had not: `lira` (Carlini et al. 2022), `rmia`, `base`. Against such as had not alone: their
+offline forms, `calibrated_loss`, `reference_rank`. `salem` and `shokri` learn what tells members, from the shadows. A
+threshold is no part of an attack: an audit chooses it on data that it does not evaluate.
+
+Several queries a record (augmented copies) are a sequence of Signals, whose scores are averaged.
 
 To add an attack: one file with one factory, and one line in `ATTACKS`; the contract test runs over the table.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from gecko_jax.attacks.base import Attack
+from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.bayes import base
+from gecko_jax.attacks.calibrated_loss import calibrated_loss
 from gecko_jax.attacks.confidence import confidence
 from gecko_jax.attacks.entropy import entropy
 from gecko_jax.attacks.gap import gap
+from gecko_jax.attacks.lira import lira
 from gecko_jax.attacks.loss import loss
 from gecko_jax.attacks.modified_entropy import modified_entropy
+from gecko_jax.attacks.networks import salem, shokri
+from gecko_jax.attacks.population_rank import population_rank
+from gecko_jax.attacks.reference_rank import reference_rank
+from gecko_jax.attacks.rmia import rmia
 from gecko_jax.attacks.signals import SIGNALS
 
+# name: how it is made with its usual settings; first those that read the target alone.
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "confidence": confidence,
     "entropy": entropy,
     "gap": gap,
     "loss": loss,
     "modified_entropy": modified_entropy,
+    "base": base,
+    "base_offline": functools.partial(base, online=False),
+    "calibrated_loss": calibrated_loss,
+    "lira": lira,
+    "lira_example": functools.partial(lira, variance="example"),
+    "lira_student": functools.partial(lira, variance="student"),
+    "lira_offline": functools.partial(lira, online=False),
+    "lira_offline_example": functools.partial(lira, online=False, variance="example"),
+    "lira_offline_student": functools.partial(lira, online=False, variance="student"),
+    "population_rank": population_rank,
+    "reference_rank": reference_rank,
+    "rmia": rmia,
+    "rmia_offline": functools.partial(rmia, online=False),
+    "salem": salem,
+    "shokri": shokri,
 }
+OF_THE_TARGET = ("confidence", "entropy", "gap", "loss", "modified_entropy")  # no shadows: the published thresholds
 
-__all__ = ["ATTACKS", "SIGNALS", "Attack", "confidence", "entropy", "gap", "loss", "modified_entropy"]
+__all__ = [
+    "ATTACKS",
+    "OF_THE_TARGET",
+    "SIGNALS",
+    "Attack",
+    "base",
+    "calibrated_loss",
+    "confidence",
+    "entropy",
+    "gap",
+    "lira",
+    "loss",
+    "modified_entropy",
+    "population_rank",
+    "reference_rank",
+    "rmia",
+    "salem",
+    "shokri",
+]

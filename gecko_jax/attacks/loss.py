@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gecko_jax.attacks.base import Attack
+from gecko_jax.attacks.attack import Attack
 
 
 def loss() -> Attack:

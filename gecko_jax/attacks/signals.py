@@ -1,8 +1,9 @@
 """Signals: what an attacker reads off a model's logits, one number a record. NumPy, float64, exact in the tails.
 
-Each is a pure function (logits [..., n, c], y [n]) -> [..., n]. Logarithms are taken of sums over the other classes,
-never of a rounded p or 1 - p (log(p + 1e-45)), so that the loss or entropy of a confident record (p = 1 - 1e-30) keeps
-its rank; the probabilities themselves tie at 1 - 1e-16. A logit of -inf (probability 0) is allowed.
+Each is a pure function (logits [..., n, c], y [n]) -> [..., n]; those in VECTORS give several numbers a record.
+Logarithms are taken of sums over the other classes, never of a rounded p or 1 - p (log(p + 1e-45)), so that the loss or
+entropy of a confident record (p = 1 - 1e-30) keeps its rank; the probabilities themselves tie at 1 - 1e-16. A logit of
+-inf (probability 0) is allowed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.types import Array
+
+TOP = 3  # posteriors
 
 
 def _logsumexp(values: np.ndarray) -> np.ndarray:
@@ -115,6 +118,26 @@ def correct(logits: Array, y: Array) -> np.ndarray:
     return (logits.argmax(-1) == column[..., 0]).astype(np.float64)
 
 
+def top_posteriors(logits: Array, y: Array) -> np.ndarray:
+    """The three largest probabilities, falling, [..., n, 3] (of two classes, both). y is not read."""
+    logits, _ = _checked(logits, y)
+    return -np.sort(-_posterior(logits)[0], axis=-1)[..., :TOP]
+
+
+def labelled_posteriors(logits: Array, y: Array) -> np.ndarray:
+    """The probabilities, and the label's one-hot row behind them, [..., n, 2 c]."""
+    logits, column = _checked(logits, y)
+    label = np.zeros(logits.shape)
+    np.put_along_axis(label, column, 1.0, -1)
+    return np.concatenate([_posterior(logits)[0], label], axis=-1)
+
+
+def hinge(logits: Array, y: Array) -> np.ndarray:
+    """z_y - max_{k != y} z_k: above 0 where the prediction is right. inf where every other probability is 0."""
+    logits, column = _checked(logits, y)
+    return _at(logits, column) - _without(logits, column, -np.inf).max(-1)
+
+
 def _posterior(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(p, log p, log(1 - p)), each [..., n, c].
 
@@ -135,8 +158,16 @@ SIGNALS: dict[str, Callable[[Array, Array], np.ndarray]] = {
     "confidence": confidence,
     "correct": correct,
     "entropy": entropy,
+    "hinge": hinge,
+    "labelled_posteriors": labelled_posteriors,
     "loss": loss,
     "modified_entropy": modified_entropy,
     "phi": phi,
+    "top_posteriors": top_posteriors,
     "true_confidence": true_confidence,
+}
+# Those of several numbers a record, [..., n, *shape]: the shape, from the number of classes.
+VECTORS: dict[str, Callable[[int], tuple[int]]] = {
+    "labelled_posteriors": lambda classes: (2 * classes,),
+    "top_posteriors": lambda classes: (min(classes, TOP),),
 }

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks import ATTACKS, Attack
+from gecko_jax.attacks import ATTACKS, OF_THE_TARGET, Attack
 from gecko_jax.metrics.calibration import as_probabilities
 from gecko_jax.metrics.roc import as_member
 from gecko_jax.types import Array
 
 OUTPUTS = ("logits", "probabilities")
+USUAL = (*OF_THE_TARGET, "base", "lira", "lira_student", "rmia")  # the strongest of each kind, and quick
 
 
 def as_logits(name: str, array: Array, outputs: str = "logits") -> np.ndarray:
@@ -68,9 +69,9 @@ def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def choose_attacks(attacks: Iterable[Attack] | None, shadows: int) -> list[Attack]:
-    """The attacks asked for, or every listed one that `shadows` models suffice for."""
+    """The attacks asked for, or the usual ones that `shadows` models suffice for."""
     if attacks is None:
-        listed = [make() for make in ATTACKS.values()]
+        listed = [ATTACKS[name]() for name in USUAL]
         return [attack for attack in listed if attack.shadows <= shadows]
     chosen = list(attacks)
     checks.not_empty("attacks", chosen)

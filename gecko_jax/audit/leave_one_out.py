@@ -31,7 +31,7 @@ def audit_models(
       logits: [m, n, c] outputs of m models on n records, without augmentation.
       y: [n] labels.
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
-      attacks: which; every listed one that m - 2 shadows suffice for, if None.
+      attacks: which; the usual ones that m - 2 shadows suffice for, if None.
       records: int [k], the records to look at, or all.
 
     Returns:

@@ -45,7 +45,7 @@ def audit_model(
       logits: [n, c] outputs on n records, without augmentation.
       y: [n] labels.
       member: [n] bool, who was in the training set.
-      attacks: which; every listed one that the shadows suffice for, if None.
+      attacks: which; the usual ones that the shadows suffice for, if None.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
 
     Returns:

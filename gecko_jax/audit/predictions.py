@@ -22,7 +22,7 @@ def from_predictions(path: str | os.PathLike, attacks: Iterable[Attack] | None =
     Args:
       path: of a file with the arrays `logits` or `probs` ([n, c] of one model or [m, n, c] of several), `y` [n] labels,
         and `member` [n] or [m, n] bool. Other arrays are not read.
-      attacks: which; every listed one that the models suffice for, if None.
+      attacks: which; the usual ones that the models suffice for, if None.
 
     Returns:
       The Report of `audit_model` for one model's [n, c], of `audit_models` for [m, n, c].

@@ -49,7 +49,7 @@ def audit(
       shadows: how many shadow models; 0 for none. Each has every row of the pool with probability 1/2.
       key: seed or JAX key of the shadows' members and training; needed with shadows.
       variables: the target's, where predict takes them.
-      attacks: which; every listed one that the shadows suffice for, if None.
+      attacks: which; the usual ones that the shadows suffice for, if None.
       outputs: what predict gives: "logits" or "probabilities".
       batch_size: records in one call of predict.
 

@@ -1,7 +1,7 @@
 """Where "member" begins: thresholds that never see the records they are judged on.
 
-On shadows: each shadow plays a fake target, its own members are the truth and the other shadows are its shadows; the
-threshold of the best balanced accuracy over the pooled (score, member) pairs is then applied to the target, whose
+On shadows: each of them, sixteen at most, plays a fake target: its own members are the truth, the others its shadows.
+The threshold of the best balanced accuracy over the pooled (score, member) pairs is then applied to the target, whose
 members are not an argument. Pooling is for choosing alone: no figure is ever read off scores of several models.
 Without shadows: fitted on one half of the target's records, judged on the other, and the halves swapped.
 """
@@ -13,6 +13,8 @@ import numpy as np
 from gecko_jax import keys, metrics
 from gecko_jax.attacks import Attack
 from gecko_jax.types import Signals
+
+FAKES = 16  # shadows that play a target, in turn: of more, the threshold hardly gains
 
 
 def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
@@ -59,10 +61,11 @@ def on_shadows(
     Returns:
       One threshold for each of the target's records (all equal unless the attack wants one for each class).
     """
-    others = [np.arange(len(values)) != k for k in range(len(values))]
-    scores = [attack(Signals(values[o], member[o], values[k])) for k, o in enumerate(others)]
-    labels = np.tile(y, len(values))
-    return per_record(np.concatenate(scores), member.reshape(-1), labels, y_target, attack.per_class)
+    fakes = range(min(len(values), FAKES))
+    others = [np.arange(len(values)) != k for k in fakes]
+    scores = [attack(Signals(values[o], member[o], values[k])) for k, o in zip(fakes, others, strict=True)]
+    truth, labels = member[: len(fakes)].reshape(-1), np.tile(y, len(fakes))
+    return per_record(np.concatenate(scores), truth, labels, y_target, attack.per_class)
 
 
 def split_half(attack: Attack, scores: np.ndarray, member: np.ndarray, y: np.ndarray) -> np.ndarray:

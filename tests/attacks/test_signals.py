@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from gecko_jax.attacks import SIGNALS, signals
+from gecko_jax.attacks.signals import VECTORS
 
 getcontext().prec = 120
 
@@ -30,6 +31,9 @@ def exact(z, label):
         "modified_entropy": -rest[label] * p[label].ln()
         - sum(p[i] * rest[i].ln() for i in range(len(p)) if i != label),
         "correct": Decimal(int(np.argmax(z) == label)),
+        "hinge": Decimal(float(z[label])) - max(Decimal(float(v)) for i, v in enumerate(z) if i != label),
+        "top_posteriors": sorted(p, reverse=True)[:3],
+        "labelled_posteriors": p + [Decimal(int(i == label)) for i in range(len(p))],
     }
 
 
@@ -40,17 +44,20 @@ def test_every_signal_is_exact_relative_to_its_own_size(z, label):
     expected = exact(z, label)
     for name, function in SIGNALS.items():
         value = function([z], np.array([label]))[0]
-        # phi crosses 0, where only an absolute error means anything; the others keep their relative precision.
-        assert math.isclose(value, expected[name], rel_tol=1e-9, abs_tol=1e-12 if name == "phi" else 0), name
+        # These two cross 0, where only an absolute error means anything; the others keep their relative precision.
+        least = 1e-12 if name in ("phi", "hinge") else 0
+        wanted = expected[name] if name in VECTORS else [expected[name]]
+        for one, other in zip(np.atleast_1d(value), wanted, strict=True):
+            assert math.isclose(one, other, rel_tol=1e-9, abs_tol=least), name
 
 
 def test_batches_of_models_equal_one_at_a_time_and_scipy():
     rng = np.random.default_rng(0)
     logits, y = rng.normal(scale=3, size=(3, 20, 6)).astype(np.float32), rng.integers(0, 6, 20)
     p = special.softmax(logits.astype(np.float64), -1)
-    for function in SIGNALS.values():
+    for name, function in SIGNALS.items():
         together = function(logits, y)
-        assert together.shape == (3, 20)
+        assert together.shape == (3, 20) + VECTORS.get(name, lambda classes: ())(6)
         for one, alone in zip(together, logits, strict=True):
             np.testing.assert_array_equal(one, function(alone, y))
     np.testing.assert_allclose(signals.entropy(logits, y), stats.entropy(p, axis=-1))

@@ -34,7 +34,7 @@ def test_each_half_is_judged_by_the_other_halfs_threshold():
 
 
 def test_split_halves_find_nothing_in_nothing_and_a_leak_in_a_leak():
-    found = {name: [] for name in attacks.ATTACKS}
+    found = {name: [] for name in attacks.OF_THE_TARGET}
     for seed in range(64):
         for name, row in audit.audit_model(*outputs(seed, n=80)).rows.items():
             found[name].append(row["attack_accuracy"].value)

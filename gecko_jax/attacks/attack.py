@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks.signals import SIGNALS
+from gecko_jax.attacks.signals import SIGNALS, VECTORS
 from gecko_jax.types import Array, Signals
 
 
@@ -34,21 +34,25 @@ class Attack:
         checks.one_of(f"signal of attack {self.name!r}", self.signal, SIGNALS)
         checks.at_least(f"shadows of attack {self.name!r}", self.shadows, 0)
 
-    def __call__(self, signals: Signals) -> np.ndarray:
+    def __call__(self, signals: Signals | Sequence[Signals]) -> np.ndarray:
         """Scores [n] float64 of the target's records.
 
         Args:
-          signals: this attack's signal: values [m, n] and member [m, n] of m shadows, target [n].
+          signals: this attack's signal: values [m, n] and member [m, n] of m shadows, target [n]; a signal of several
+            numbers a record has a last axis more in values and target. Of several queries for each record (augmented
+            copies), a sequence of them: the score is then the mean over queries.
 
         Raises:
           ValueError: wrong shapes, NaN signals, fewer shadows than needed, or scores that are NaN or misshapen.
         """
+        if not isinstance(signals, Signals):
+            return np.mean([self(query) for query in checks.not_empty("signals", list(signals))], axis=0)
         target = _no_nan("signals.target", np.asarray(signals.target, np.float64))
-        checks.shape("signals.target", target, (None,))
+        checks.shape("signals.target", target, (None,) * (1 + (self.signal in VECTORS)))
         values = _no_nan("signals.values", np.asarray(signals.values, np.float64))
-        checks.shape("signals.values", values, (None, len(target)))
+        checks.shape("signals.values", values, (None, *target.shape))
         member = np.asarray(signals.member)
-        checks.shape("signals.member", member, values.shape)
+        checks.shape("signals.member", member, values.shape[:2])
         if member.dtype != bool:
             raise ValueError(f"signals.member has dtype {member.dtype}; expected bool, one for each shadow and record.")
         if len(values) < self.shadows:
@@ -57,7 +61,7 @@ class Attack:
                 "train more, or choose an attack that needs none."
             )
         scores = np.array(self.score(Signals(values, member, target)), np.float64)  # a copy, never the signal itself
-        return _no_nan(f"scores of attack {self.name!r}", checks.shape("scores", scores, target.shape))
+        return _no_nan(f"scores of attack {self.name!r}", checks.shape("scores", scores, target.shape[:1]))
 
 
 def _no_nan(name: str, array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""RMIA: is the record likelier under the target, against reference models, than records of the population are?"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from gecko_jax import checks
+from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.moments import bounded
+from gecko_jax.attacks.references import log_mean_chance
+from gecko_jax.types import Signals
+
+GRID = np.arange(11) / 10  # of the offline form's a
+USUAL = 0.3  # a where there is one reference, which leaves nothing to choose it on
+FAKES = 8  # references that play the target while it is chosen
+TIES = ("broken", "counted")
+
+
+def rmia(
+    online: bool = True, a: float | None = None, population: Signals | None = None, ties: str = "broken"
+) -> Attack:
+    """The relative attack: r_x = p(x | target) / p(x), and the share of a population z with r_x >= r_z.
+
+      online:   p(x) = mean of p(x | reference) over all references, with x and without
+      offline:  p(x) = ((1 + a) p_out(x) + 1 - a) / 2, p_out the mean over references without x
+
+    The share only grows with r_x, so that the population ranks no two records another way than r_x does: it turns ranks
+    into rates of false positives, and ties records that fall between the same two of it. Ties are broken by r_x.
+
+    Args:
+      online: whether references that had the record are read.
+      a: of the offline form, 0..1; where None, the value whose attack on the references themselves, each a fake target
+        in turn, has the best AUC.
+      population: records z that neither the target nor any reference was trained on, under the same references.
+      ties: "broken" by r_x, or "counted" as the published form has them.
+
+    Returns:
+      An Attack. Without a population the score is log r_x.
+
+    Raises:
+      ValueError: a outside 0..1, or given online; an unknown `ties`; "counted" without a population.
+
+    Source: Zarifzadeh, Liu and Shokri, "Low-Cost High-Power Membership Inference Attacks" (2024), eq. 3 to 5, app. B.
+    """
+    checks.one_of("ties", ties, TIES)
+    if a is not None:
+        if online:
+            raise ValueError(f"a={a!r} belongs to the offline form: pass online=False, or leave it out.")
+        checks.between("a", a, 0.0, 1.0)
+    if ties == "counted" and population is None:
+        raise ValueError("ties='counted' needs population=, whose records are what ties: pass one, or leave ties out.")
+
+    def score(signals: Signals) -> np.ndarray:
+        chosen = (a if a is not None else best_a(signals)) if not online else None
+        ratios = _log_ratio(signals, chosen)
+        if population is None:
+            return ratios
+        of_population = np.sort(_log_ratio(Signals(*map(np.asarray, population)), chosen))
+        passed = np.searchsorted(of_population, ratios, "right")
+        if ties == "counted":
+            return passed / len(of_population)
+        # Within a step of the share by r_x: its rank among the target's own records, in 0..1.
+        rank = np.unique(ratios, return_inverse=True)[1] / len(ratios)
+        return (passed + rank) / (len(of_population) + 1)
+
+    return Attack("rmia" if online else "rmia_offline", "loss", score, shadows=1)
+
+
+def _log_ratio(signals: Signals, a: float | None) -> np.ndarray:
+    """log r_x [n]; `a` None for the online form."""
+    values, target = bounded(signals)
+    if a is None:
+        return -target - log_mean_chance(values, np.ones_like(signals.member))
+    return -target - _offline(log_mean_chance(values, ~signals.member), a)
+
+
+def _offline(log_p: np.ndarray, a: float | np.ndarray) -> np.ndarray:
+    """log(((1 + a) p + 1 - a) / 2), to the last digit of 1 - p where p is near 1."""
+    with np.errstate(divide="ignore"):
+        small = np.log1p((1 + a) / 2 * np.expm1(np.maximum(log_p, -1.0)))
+        return np.where(log_p > -1.0, small, np.logaddexp(np.log((1 + a) / 2) + log_p, np.log((1 - a) / 2)))
+
+
+def best_a(signals: Signals) -> float:
+    """The a of the offline form that attacks references best: the mean AUC over them, each a fake target.
+
+    The first `FAKES` references that the records are partly in play it.
+    """
+    values, _ = bounded(signals)
+    aucs = []
+    for k in np.flatnonzero(signals.member.any(1) & ~signals.member.all(1))[:FAKES]:
+        others = np.arange(len(values)) != k
+        if not others.any():
+            return USUAL
+        log_p = log_mean_chance(values[others], ~signals.member[others])
+        ranks = stats.rankdata(-values[k][None] - _offline(log_p[None], GRID[:, None]), axis=1)
+        inside = signals.member[k]
+        pairs = inside.sum() * (~inside).sum()
+        aucs.append((ranks[:, inside].sum(1) - inside.sum() * (inside.sum() + 1) / 2) / pairs)
+    return float(GRID[int(np.argmax(np.mean(aucs, axis=0)))]) if aucs else USUAL
