@@ -10,6 +10,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS, Attack
 from gecko_jax.audit import figures, inputs, thresholds
+from gecko_jax.audit.blind import Baselines, baselines
 from gecko_jax.audit.report import Report
 from gecko_jax.types import Array, Signals
 
@@ -38,6 +39,7 @@ def audit_model(
     member: Array,
     attacks: Iterable[Attack] | None = None,
     shadows: Shadows | None = None,
+    x: Array | None = None,
 ) -> Report:
     """Audits one model from its outputs.
 
@@ -47,6 +49,7 @@ def audit_model(
       member: [n] bool, who was in the training set.
       attacks: which; the usual ones that the shadows suffice for, if None.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
+      x: records [n, ...], for the blind baseline; without them there is none.
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
@@ -62,6 +65,7 @@ def audit_model(
     count = 0 if shadows is None else len(shadows.logits)
     chosen = inputs.choose_attacks(attacks, max(count - 1, 0))
     row, curves = {}, {}
+    blind = _blind(x, y, member, shadows)
     for attack in chosen:
         signal = SIGNALS[attack.signal]
         target = signal(logits, y)
@@ -87,5 +91,13 @@ def audit_model(
             if count
             else "no shadow models: fitted on one half of the records, judged on the other, halves swapped"
         ),
-        warnings=tuple(figures.resolution_warnings(member[None])),
+        warnings=(*blind.warnings, *figures.resolution_warnings(member[None])),
+        baselines=blind.found,
     )
+
+
+def _blind(x: Array | None, y: np.ndarray, member: np.ndarray, shadows: Shadows | None) -> Baselines:
+    if shadows is None:
+        return baselines(x, y, member)
+    loss = SIGNALS["loss"](shadows.logits[:, shadows.rows], y)
+    return baselines(x, y, member, loss, shadows.member[:, shadows.rows])

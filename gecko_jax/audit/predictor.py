@@ -80,7 +80,7 @@ def audit(
     logits = run(predict if variables is None else variables, x)
     y = check_labels(y, *logits.shape)
     if not shadows:
-        return audit_model(logits, y, member, attacks)
+        return audit_model(logits, y, member, attacks, x=x)
 
     rows, extra = _find(Examples(x, y, ids), pool)
     all_x = np.concatenate([np.asarray(pool.x), x[extra]])
@@ -91,7 +91,7 @@ def audit(
     made = [_shadow(recipe, drawn[i], keys.stream(key, "audit", "shadow", i), variables) for i in range(shadows)]
     inside = np.concatenate([drawn, np.zeros((shadows, len(extra)), bool)], 1)
     found = Shadows(np.stack([run(one, all_x) for one in made]), inside, all_y, len(pool.y), rows)
-    report = audit_model(logits, y, member, attacks, found)
+    report = audit_model(logits, y, member, attacks, found, x)
     if len(extra):
         text = f"{len(extra)} of {len(y)} audited records are not in the pool, so no shadow was trained on them"
         report = dataclasses.replace(report, warnings=(*report.warnings, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Report:
       members, nonmembers: how many of each, for each target.
       threshold: how the threshold of the attack accuracy was chosen.
       warnings: what a reader must know before trusting a figure.
+      baselines: AUCs of those that never ask the model: "records" (a classifier of them) and "reference loss" (other
+        models' mean loss on a record). 1/2 where members and non-members are of one distribution.
     """
 
     rows: Mapping[str, Mapping[str, Estimate]]
@@ -46,13 +49,19 @@ class Report:
     nonmembers: tuple[int, ...]
     threshold: str
     warnings: tuple[str, ...] = ()
+    baselines: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
 
     def resolved(self, metric: str) -> bool:
         """Whether every target has the non-members that `metric` needs."""
         return metric not in FPRS or min(self.nonmembers) * FPRS[metric] >= 1 - 1e-9
 
     def table(self) -> str:
-        """A plain-text table: value [95 % interval], one row for each attack; * marks what cannot be resolved."""
+        """A plain-text table: value [95 % interval], one row for each attack; * marks what cannot be resolved.
+
+        Warnings and what is found without the model come first.
+        """
+        head = [f"Warning: {warning}." for warning in self.warnings]
+        head += [f"Without the model, by the {name}: AUC {_cell(auc)}." for name, auc in self.baselines.items()]
         lines = [["attack", *_TITLES.values()]]
         for name, row in self.rows.items():
             cells = [_cell(row[metric]) + ("" if self.resolved(metric) else "*") for metric in _TITLES]
@@ -67,9 +76,8 @@ class Report:
             f"Model accuracy: members {_cell(self.accuracy['members'])}, "
             f"non-members {_cell(self.accuracy['nonmembers'])}.",
             f"Threshold of the attack accuracy: {self.threshold}.",
-            *(f"Warning: {warning}." for warning in self.warnings),
         ]
-        return "\n".join(text)
+        return "\n".join([*head, *([""] if head else []), *text])
 
     def to_json(self) -> str:
         """Every field as strict JSON; an Estimate is an object with its six names."""

@@ -1,0 +1,117 @@
+"""Blind baselines: can members be told from non-members without asking the model?
+
+Where they can, they do not come from one distribution, and every attack inherits that difference as if it were a leak.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks, keys, metrics
+from gecko_jax.types import Array, Estimate
+
+ROWS = 4000  # records that the classifier works on, at most
+FEATURES = 64  # principal components of larger records
+FOLDS = 5
+CONFIDENCE = 0.999  # of the lower end above 1/2 that gives a warning: one honest audit in a thousand has it
+
+
+class Baselines(NamedTuple):
+    """Attributes:
+    found: AUC, by what it is read off: "records", "reference loss".
+    warnings: in words, of those above 1/2 beyond doubt.
+    """
+
+    found: dict[str, Estimate]
+    warnings: list[str]
+
+
+def baselines(
+    x: Array | None, y: Array, member: Array, loss: Array | None = None, inside: Array | None = None
+) -> Baselines:
+    """AUCs, with DeLong's intervals, of what tells one target's members without asking it.
+
+    Args:
+      x: records [n, ...], or None: then no classifier of them is trained.
+      y: [n] class numbers.
+      member: [n] bool, the target's.
+      loss: [s, n] cross-entropies of s shadow models, or None.
+      inside: [s, n] bool, who was in which shadow.
+
+    Raises:
+      ValueError: with x, fewer than five members or non-members, or features that are not finite.
+    """
+    found, said = {}, []
+    ways = {"records": x is not None and of_records(x, y, member)}
+    ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
+    for name, way in ways.items():
+        if not way:
+            continue
+        found[name] = auc = metrics.auc_interval(*way)
+        if metrics.auc_interval(*way, CONFIDENCE).low > 0.5:
+            said.append(
+                f"members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
+                f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, and every figure is of that, too"
+            )
+    return Baselines(found, said)
+
+
+def of_records(x: Array, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+    """(scores, member), [k] each, of a classifier that sees records and labels alone.
+
+    Gradient-boosted trees on the standardised features (their principal components, where there are many) and the
+    label; each record is scored by a classifier that was not fitted on it. Of many records, some.
+    """
+    x, y, member = np.asarray(x), np.asarray(y), np.asarray(member, bool)
+    chosen = _some(member)
+    features = checks.finite("x", x[chosen].reshape(len(chosen), -1).astype(np.float64))
+    return _scores(features, y[chosen], member[chosen]), member[chosen]
+
+
+def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+    """(scores, member), [n] each: other models' mean loss on a record, those left out that had it.
+
+    The sign is the one whose AUC is above 1/2: members that are harder for every model stand out as easier ones do.
+    """
+    chosen = np.where(inside.all(0), True, ~inside)
+    finite = np.minimum(loss, np.finfo(np.float64).max / len(loss))
+    mean = np.where(chosen, finite, 0.0).sum(0) / chosen.sum(0)
+    return (mean if metrics.roc_auc(mean, member) >= 0.5 else -mean), member
+
+
+def _some(member: np.ndarray) -> np.ndarray:
+    """Rows of at most ROWS records, members and others in the proportion that they have."""
+    for name, count in (("members", member.sum()), ("non-members", (~member).sum())):
+        checks.at_least(f"number of {name}", int(count), FOLDS)
+    share = min(1.0, ROWS / len(member))
+    draws = keys.generator(0, "blind baseline")
+    kinds = [np.flatnonzero(member), np.flatnonzero(~member)]
+    return np.concatenate([draws.permutation(kind)[: max(FOLDS, round(share * len(kind)))] for kind in kinds])
+
+
+def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """The chance of a member, [n], each record's from the four folds that it is not in."""
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    steps = [StandardScaler()]
+    if features.shape[1] > FEATURES:
+        steps.append(PCA(FEATURES, random_state=0))
+    # The label stands beside the components, not among them, where it would be lost.
+    scores = np.empty(len(member))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a feature that never changes
+        for train, test in folds.split(features, member):
+            made = make_pipeline(*steps).fit(features[train])
+            seen, unseen = (np.column_stack([made.transform(features[rows]), y[rows]]) for rows in (train, test))
+            trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, random_state=0)
+            scores[test] = trees.fit(seen, member[train]).predict_proba(unseen)[:, 1]
+    return scores
