@@ -4,6 +4,7 @@
   shadows     fit_ensemble(model, data, member)                 member bool [m, n]
   distilled   distill(student, data, member, teacher=logits)
   private     fit(model, data, gradients=a private GradFn)
+  repeated    Recipe(model, pool, **options)(rows, key): how a target is made, for its shadows to be made alike
   averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
 """
 
@@ -14,6 +15,7 @@ from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
 from gecko_jax.training.gradients import GradFn, StepMetrics, batch_gradients
 from gecko_jax.training.optimizers import OPTIMIZERS, SCHEDULES, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
+from gecko_jax.training.recipe import Recipe
 
 __all__ = [
     "OPTIMIZERS",
@@ -21,6 +23,7 @@ __all__ = [
     "Fit",
     "GradFn",
     "NotFinite",
+    "Recipe",
     "StepMetrics",
     "averaged",
     "batch_gradients",
