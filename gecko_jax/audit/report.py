@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gecko_jax import checks
+from gecko_jax import checks, reports
+from gecko_jax.audit import pages
 from gecko_jax.audit.figures import FPRS, METRICS, Curve, Histogram
 from gecko_jax.types import Estimate
 
@@ -83,6 +86,18 @@ class Report:
         """Every field as strict JSON; an Estimate is an object with its six names."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return json.dumps(_plain(fields), indent=1, allow_nan=False)
+
+    def to_csv(self) -> str:
+        """Every figure as lines of CSV: target ("all" or its number), attack, metric and the Estimate's six parts."""
+        return pages.table_file(self)
+
+    def html(self, path: str | os.PathLike[str], title: str = "Membership audit") -> pathlib.Path:
+        """Writes one self-contained page: warnings, baselines, the table, ROC curves with bands, a histogram.
+
+        Raises:
+          OSError: a file that cannot be written; an old one is unchanged then.
+        """
+        return reports.write_html(path, pages.study(self, title))
 
     def assert_below(self, upper: bool = False, **bounds: float) -> None:
         """Asserts that no attack reaches a bound; for a test suite.
