@@ -1,0 +1,63 @@
+"""Probes: what an attacker reads off a model beyond its logits, one number a record or several.
+
+`PROBES` give scores [n], larger = more likely a member, and go where a signal goes: run the same probe with the same
+settings and key on the target and on every shadow, and `Signals(values, member, target)` is ready for any attack that
+reads it. `FEATURES` give several numbers a record without a direction, for an attack network. `QUERIES` give augmented
+inputs, on each of which any signal can be read.
+
+What is drawn at random is drawn once for all records: permuted records give permuted results, and a record's result
+does not depend on the others. The same key gives the same draws for every model.
+
+To add one: one file, and one line in its table; the contract test runs over the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gecko_jax.audit.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
+from gecko_jax.audit.probes.hopskipjump import boundary_distance
+from gecko_jax.audit.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
+from gecko_jax.audit.probes.on_host import on_host
+from gecko_jax.audit.probes.queries import flips_and_shifts, noise, rotations, translations
+from gecko_jax.audit.probes.sensitivity import sensitivity
+
+PROBES: dict[str, Callable] = {
+    "boundary_distance": boundary_distance,
+    "noise_robustness": noise_robustness,
+    "rotation_robustness": rotation_robustness,
+    "small_gradient": small_gradient,
+    "translation_robustness": translation_robustness,
+}
+
+FEATURES: dict[str, Callable] = {
+    "gradient_norms": gradient_norms,
+    "last_layer_gradients": last_layer_gradients,
+    "sensitivity": sensitivity,
+}
+
+QUERIES: dict[str, Callable] = {
+    "flips_and_shifts": flips_and_shifts,
+    "noise": noise,
+    "rotations": rotations,
+    "translations": translations,
+}
+
+__all__ = [
+    "FEATURES",
+    "PROBES",
+    "QUERIES",
+    "boundary_distance",
+    "flips_and_shifts",
+    "gradient_norms",
+    "last_layer_gradients",
+    "noise",
+    "noise_robustness",
+    "on_host",
+    "rotation_robustness",
+    "rotations",
+    "sensitivity",
+    "small_gradient",
+    "translation_robustness",
+    "translations",
+]

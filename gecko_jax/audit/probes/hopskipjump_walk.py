@@ -1,0 +1,201 @@
+"""The walk of HopSkipJump: the compiled part of `hopskipjump`, on a block of records side by side.
+
+What has no meaning (the walk of a misclassified record) is carried along, and settings are arrays, so that two compiled
+programs, of the beginning and of a stretch of the way, serve all blocks, and all models of one architecture.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gecko_jax import checks
+from gecko_jax.types import Array, Variables
+
+GROUP = 16  # inputs of one record in a call of classify: directions asked about, and inputs to begin from
+SIZES = 12  # step sizes asked about: distance / sqrt(t) / 2^0, 2^1, ...
+CONTENDERS = 4  # walks of one record through the first iterations, of which the nearest goes on
+TOGETHER = 3  # iterations that the contenders walk
+
+
+class Plan(NamedTuple):
+    """What a walk is told, as arrays: other settings need no other program.
+
+    Attributes:
+      groups: int32 [iterations], of GROUP directions in each gradient estimate.
+      search: int32, halvings of a bisection.
+      gamma: see `boundary_distance`.
+      low, high: bounds of the inputs.
+    """
+
+    groups: np.ndarray
+    search: np.ndarray
+    gamma: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bounds: tuple[float, float]) -> Plan:
+    """`queries` of one record, shared out; `begins` inputs to begin from are already asked about."""
+    search = max(1, math.ceil(math.log2(d**1.5 / checks.positive("gamma", gamma))))
+    number = np.arange(1, checks.whole("iterations", iterations, 1) + 1)
+    walks = np.where(number <= TOGETHER, CONTENDERS, 1)
+    fixed = 1 + begins + min(begins, GROUP) * search + walks.sum() * (search + SIZES)
+
+    def shared(unit: float) -> np.ndarray:
+        return np.maximum(1, np.floor(unit * np.sqrt(number) / walks)).astype(int)
+
+    def cost(unit: float) -> int:
+        return int(fixed + GROUP * (walks * shared(unit)).sum())
+
+    if checks.whole("queries", queries, 1) < cost(0):
+        raise ValueError(
+            f"queries={queries} must be at least {cost(0)} for iterations={iterations} and {begins} inputs to begin "
+            f"from: {fixed} go to searches. Ask for more queries, or fewer iterations."
+        )
+    low, high = 0.0, float(queries)  # the largest unit that the queries pay for
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) <= queries else (low, middle)
+    return Plan(shared(low).astype(np.int32), np.int32(search), *np.float32([gamma, *bounds]))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def ask_model(classify: Callable, variables: Variables | None, x: Array) -> Array:
+    """What classify says of x [b, ...]."""
+    return classify(x) if variables is None else classify(variables, x)
+
+
+def walk(
+    classify: Callable,
+    plan: Plan,
+    shape: tuple[int, ...],
+    variables: Variables | None,
+    x: np.ndarray,
+    y: np.ndarray,
+    begin: np.ndarray,
+    labels: np.ndarray,
+    drawn: Array,
+) -> np.ndarray:
+    """Distances [r] of records x [r, d] of labels y.
+
+    Args:
+      classify, variables: of `boundary_distance`.
+      plan, shape: the settings; of one input.
+      begin, labels: inputs [r, k, d] to begin from, k <= GROUP, and their labels [r, k], which are not y. The result
+        has no meaning where they are, or where the record itself has another label.
+      drawn: unit vectors [GROUP * sum of groups or more, d].
+    """
+    game, together = (classify, shape, variables, plan, x, y), min(TOGETHER, len(plan.groups))
+    early = [_stretch(*game, drawn, state, 0, together) for state in _contenders(game, begin, labels)]
+    early = [np.stack(part) for part in zip(*jax.device_get(early), strict=True)]
+    nearest = early[2][..., 0].argmin(0)
+    state = tuple(part[nearest, np.arange(len(x))] for part in early)
+    return np.asarray(_stretch(*game, drawn, state, together, len(plan.groups))[2])[:, 0]
+
+
+def by_label(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """An order [k]: the nearest of every label, by distance, then the second nearest of every label, and so on."""
+    order = np.argsort(distance, kind="stable")
+    runs = order[np.argsort(labels[order], kind="stable")]  # label by label, each by distance
+    _, first, count = np.unique(labels[runs], return_index=True, return_counts=True)
+    rank = np.empty(len(labels), int)
+    rank[runs] = np.arange(len(runs)) - np.repeat(first, count)
+    return order[np.argsort(rank[order], kind="stable")]
+
+
+def _contenders(game: tuple, begin: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """States (point, reach, best) of CONTENDERS walks: the nearest at the boundary of every label.
+
+    The boundary with the nearest other class is not found by a walk along the boundary with another one.
+    """
+    x, points = game[4][:, None], np.asarray(_at_boundary(*game, begin))
+    reach, far = (np.linalg.norm(ends - x, axis=-1, keepdims=True) for ends in (begin, points))
+    order = np.array([by_label(*one) for one in zip(labels, far[..., 0], strict=True)])
+    order = order[:, np.arange(CONTENDERS) % order.shape[1]]
+    rows = np.arange(len(order))
+    return [tuple(part[rows, order[:, place]] for part in (points, reach, far)) for place in range(CONTENDERS)]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _at_boundary(classify, shape, variables, plan, x, y, points):
+    return _to_boundary(_asker(classify, shape, variables, y), plan, x, points)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
+    """The state (point, reach, best) after iterations first..last-1: x_t, |x'_t - x|, and the least distance so far."""
+    ask = _asker(classify, shape, variables, y)
+    until = jnp.cumsum(plan.groups)
+
+    def normal(point, radius, number):
+        """The unit normal [r, d] at `point`, towards the other label."""
+
+        def add(turn, sums):
+            along = lax.dynamic_slice_in_dim(drawn, turn * GROUP, GROUP)
+            asked = jnp.clip(point[:, None] + radius[:, None] * along[None], plan.low, plan.high)
+            moved = (asked - point[:, None]) / radius[:, None]  # what the bounds have left of the direction
+            sign = jnp.where(ask(asked)[..., None], 1.0, -1.0)
+            signed, plain, total = sums
+            return signed + jnp.sum(sign * moved, 1), plain + jnp.sum(moved, 1), total + jnp.sum(sign, 1)
+
+        nothing = jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros((len(x), 1))
+        groups = plan.groups[number]
+        signed, plain, total = lax.fori_loop(until[number] - groups, until[number], add, nothing)
+        mean = total / (GROUP * groups)
+        # The mean as a baseline takes out variance; where all answers agree it would take out everything.
+        estimate = signed - jnp.where(jnp.abs(mean) < 1, mean, 0) * plain
+        return estimate / _length(estimate)
+
+    def step(number, state):
+        point, reach, best = state
+        ahead = normal(point, plan.gamma * reach / x.shape[1], number)
+        sizes = _length(point - x) / jnp.sqrt(number + 1) * 0.5 ** jnp.arange(SIZES, dtype=x.dtype)[None]
+        tried = jnp.clip(point[:, None] + sizes[..., None] * ahead[:, None], plan.low, plan.high)
+        out = ask(tried)
+        begin = jnp.where(out.any(1)[:, None], _pick(tried, jnp.argmax(out, 1)), point)
+        point = _to_boundary(ask, plan, x, begin[:, None])[:, 0]
+        return point, _length(begin - x), jnp.minimum(best, _length(point - x))
+
+    return lax.fori_loop(first, last, step, state)
+
+
+def _asker(classify, shape, variables, y):
+    """Points [r, k, d] -> [r, k], whether they have another label than their record's."""
+
+    def ask(points):
+        outputs = ask_model(classify, variables, points.reshape(-1, *shape))
+        answers = outputs if outputs.ndim == 1 else jnp.argmax(outputs, -1)
+        return answers.reshape(points.shape[:2]) != y[:, None]
+
+    return ask
+
+
+def _to_boundary(ask, plan, x, points):
+    """From points of another label [r, k, d] towards x, as far as they keep one."""
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        out = ask(x[:, None] + middle * (points - x[:, None]))[..., None]
+        return jnp.where(out, low, middle), jnp.where(out, middle, high)
+
+    ends = jnp.zeros((*points.shape[:2], 1)), jnp.ones((*points.shape[:2], 1))
+    return x[:, None] + lax.fori_loop(0, plan.search, halve, ends)[1] * (points - x[:, None])
+
+
+def _pick(rows: Array, index: Array) -> Array:
+    """rows [r, k, d] at index [r], as [r, d]."""
+    return jnp.take_along_axis(rows, index[:, None, None], 1)[:, 0]
+
+
+def _length(vectors: Array) -> Array:
+    """L2 norms over the last axis, which stays; never 0, so that it can divide."""
+    return jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-30)

@@ -1,0 +1,90 @@
+"""What probes take and what they read, checked once: records, labels, keys, and the answers of a predict function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from gecko_jax import checks, keys
+from gecko_jax.audit.inputs import check_labels
+from gecko_jax.types import Array
+
+BATCH = 1024  # records in one call of a predict function
+
+
+def check_inputs(x: Array) -> np.ndarray:
+    """x [n, ...] as a NumPy array of its own float type, n >= 1 and finite, or a ValueError."""
+    x = np.asarray(x)
+    if x.ndim < 2 or x.dtype.kind != "f":
+        raise ValueError(
+            f"x has shape {x.shape} and dtype {x.dtype}; expected floats (records, ...), as the model takes them: "
+            "x.astype('float32')."
+        )
+    return checks.finite("x", checks.not_empty("x", x))
+
+
+def check_images(x: Array) -> np.ndarray:
+    """x [n, height, width, channels] as `check_inputs` gives it, or a ValueError."""
+    if np.ndim(x) != 4:
+        raise ValueError(f"x has shape {np.shape(x)}; expected images (records, height, width, channels).")
+    return check_inputs(x)
+
+
+def check_classes(y: Array, records: int, classes: int | None) -> np.ndarray:
+    """y as int64 [records] in 0..classes-1, of at least 0 where `classes` is not known, or a ValueError."""
+    limit = np.iinfo(np.int32).max if classes is None else classes
+    return check_labels(y, records, limit)
+
+
+def generator(key: int | jax.Array, *words: str) -> np.random.Generator:
+    """A NumPy generator from a seed or a JAX key; see `keys.generator`."""
+    if not isinstance(key, (int, np.integer)):
+        key = int(jax.random.bits(keys.stream(key, "audit", "probe"), (), "uint32"))
+    return keys.generator(key, "audit", "probe", *words)
+
+
+def one_array(outputs: Array) -> np.ndarray:
+    """What a predict function gave, on the host; a ValueError for the (logits, updates) of a model's own apply."""
+    if isinstance(outputs, (tuple, list, dict)):
+        raise ValueError(f"predict returned a {type(outputs).__name__}; expected one array, lambda x: apply(...)[0].")
+    return np.asarray(outputs)
+
+
+def as_labels(outputs: Array, records: int) -> tuple[np.ndarray, int | None]:
+    """Labels read off what a predict function gave.
+
+    Args:
+      outputs: logits or probabilities [records, classes], or labels, integers [records].
+      records: how many it was asked about.
+
+    Returns:
+      (labels int64 [records], the first of the largest; number of classes, None where labels alone are given).
+
+    Raises:
+      ValueError: NaN, another shape, or floats [records].
+    """
+    outputs = one_array(outputs)
+    if outputs.shape == (records,) and outputs.dtype.kind in "iu":
+        return outputs.astype(np.int64), None
+    if outputs.ndim != 2 or len(outputs) != records or outputs.shape[1] < 2:
+        raise ValueError(
+            f"output of predict has shape {outputs.shape} and dtype {outputs.dtype} for {records} records; expected "
+            "(records, classes) with two classes or more, or integer labels (records,)."
+        )
+    if np.isnan(outputs).any():
+        raise ValueError("outputs of predict hold NaN; a diverged model cannot be probed.")
+    return outputs.argmax(-1).astype(np.int64), outputs.shape[1]
+
+
+def labels_of(predict: Callable[[Array], Array], x: np.ndarray, batch_size: int) -> tuple[np.ndarray, int | None]:
+    """`as_labels` of all records x [n, ...], by calls of at most `batch_size`."""
+    parts = [as_labels(predict(rows), len(rows)) for rows in blocks(x, batch_size)]
+    return np.concatenate([labels for labels, _ in parts]), parts[0][1]
+
+
+def blocks(x: np.ndarray, size: int) -> list[np.ndarray]:
+    """x [n, ...] in turns of at most `size` rows."""
+    checks.whole("batch_size", size, 1)
+    return [x[i : i + size] for i in range(0, len(x), size)]

@@ -1,0 +1,68 @@
+"""Sensitivity of a posterior to small changes of the input: a feature of each class, for an attack network.
+
+Training makes a model flat around its own records, and pruning, which makes it steeper elsewhere, does not undo that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from scipy import special
+
+from gecko_jax import checks
+from gecko_jax.audit.inputs import as_logits
+from gecko_jax.audit.probes import queries
+from gecko_jax.audit.probes.records import BATCH, blocks, check_inputs, one_array
+from gecko_jax.types import Array
+
+
+def sensitivity(
+    predict: Callable[[Array], Array],
+    x: Array,
+    key: int | jax.Array,
+    *,
+    draws: int = 10,
+    scale: float = 1e-3,
+    outputs: str = "logits",
+    batch_size: int = BATCH,
+) -> np.ndarray:
+    """Mean change of each class's probability, for one unit of noise.
+
+      s_k(x) = 1/draws sum_i |f_k(x + scale * u_i) - f_k(x)| / scale,   u_i ~ N(0, I)
+
+    The u_i are the same for all records and models. f is the posterior, in float64 from the model's own outputs:
+    float32 outputs resolve about 1e-7 / scale.
+
+    Args:
+      predict: x [b, ...] -> outputs [b, classes], in evaluation mode.
+      x: [n, ...] floats.
+      key: seed or JAX key of the draws.
+      draws: how many.
+      scale: size of a step, in x's own unit.
+      outputs: what predict gives: "logits" or "probabilities".
+      batch_size: records in one call of predict.
+
+    Returns:
+      float64 [n, classes], at least 0. It is a feature, not a score: no direction is promised.
+
+    Raises:
+      ValueError: NaN inputs or outputs, draws or scale out of bounds.
+
+    Source: Yuan and Zhang, "Membership inference attacks and defenses in neural network pruning", USENIX Security 2022
+    (SAMIA), and its released code, which draws u from a Gaussian.
+    """
+    x, done = check_inputs(x), []
+    checks.positive("scale", scale)
+    checks.whole("draws", draws, 1)
+    for rows in blocks(x, batch_size):
+        here, *near = (_posterior(predict(copy), len(rows), outputs) for copy in queries.noise(rows, scale, draws, key))
+        done.append(np.mean([np.abs(one - here) for one in near], axis=0) / scale)
+    return np.concatenate(done)
+
+
+def _posterior(result: Array, records: int, outputs: str) -> np.ndarray:
+    result = checks.shape("output of predict", one_array(result), (records, None))
+    logits = as_logits("outputs of predict", result, outputs)
+    return special.softmax(logits.astype(np.float64), -1)
