@@ -38,12 +38,14 @@ def side(values: np.ndarray, chosen: np.ndarray) -> Side:
     if not chosen.any():
         chosen = np.ones_like(chosen)
     count = chosen.sum(0)
-    overall = values[chosen].mean()
+    inside = chosen.astype(np.float64)
+    overall = np.einsum("mn,mn->", values, inside) / count.sum()
     # About the overall mean, so that the squares of large values near each other do not cancel.
-    centred = np.where(chosen, values - overall, 0.0)
+    centred = (values - overall) * inside
     mean = centred.sum(0) / np.maximum(count, 1)
-    within = np.where(chosen, (centred - mean) ** 2, 0.0).sum(0)
-    total = float((centred**2).sum() / count.sum())
+    squares = np.einsum("mn,mn->n", centred, centred)
+    within = np.maximum(squares - count * mean**2, 0.0)
+    total = float(squares.sum() / count.sum())
     free = int(np.maximum(count - 1, 0).sum())
     pooled = float(within.sum() / free) if free else total
     return Side(count, mean + overall, within, pooled, total)

@@ -12,13 +12,17 @@ from gecko_jax.attacks.references import log_mean_chance
 from gecko_jax.types import Signals
 
 GRID = np.arange(11) / 10  # of the offline form's a
-USUAL = 0.3  # a where there is one reference, which leaves nothing to choose it on
+USUAL = 0.3  # a where the references leave nothing to choose it on
 FAKES = 8  # references that play the target while it is chosen
 TIES = ("broken", "counted")
 
 
 def rmia(
-    online: bool = True, a: float | None = None, population: Signals | None = None, ties: str = "broken"
+    online: bool = True,
+    a: float | None = None,
+    population: Signals | None = None,
+    ties: str = "broken",
+    signal: str = "soft_loss",
 ) -> Attack:
     """The relative attack: r_x = p(x | target) / p(x), and the share of a population z with r_x >= r_z.
 
@@ -34,16 +38,18 @@ def rmia(
         in turn, has the best AUC.
       population: records z that neither the target nor any reference was trained on, under the same references.
       ties: "broken" by r_x, or "counted" as the published form has them.
+      signal: p is exp(-signal): "soft_loss" (the softmax at temperature 2, as the authors have it) or "loss".
 
     Returns:
       An Attack. Without a population the score is log r_x.
 
     Raises:
-      ValueError: a outside 0..1, or given online; an unknown `ties`; "counted" without a population.
+      ValueError: a outside 0..1, or given online; an unknown `ties` or signal; "counted" without a population.
 
     Source: Zarifzadeh, Liu and Shokri, "Low-Cost High-Power Membership Inference Attacks" (2024), eq. 3 to 5, app. B.
     """
     checks.one_of("ties", ties, TIES)
+    checks.one_of("signal", signal, ("soft_loss", "loss"))
     if a is not None:
         if online:
             raise ValueError(f"a={a!r} belongs to the offline form: pass online=False, or leave it out.")
@@ -64,7 +70,7 @@ def rmia(
         rank = np.unique(ratios, return_inverse=True)[1] / len(ratios)
         return (passed + rank) / (len(of_population) + 1)
 
-    return Attack("rmia" if online else "rmia_offline", "loss", score, shadows=1)
+    return Attack("rmia" if online else "rmia_offline", signal, score, shadows=1)
 
 
 def _log_ratio(signals: Signals, a: float | None) -> np.ndarray:
@@ -85,17 +91,19 @@ def _offline(log_p: np.ndarray, a: float | np.ndarray) -> np.ndarray:
 def best_a(signals: Signals) -> float:
     """The a of the offline form that attacks references best: the mean AUC over them, each a fake target.
 
-    The first `FAKES` references that the records are partly in play it.
+    The first `FAKES` references play it, on those records that some other reference has not seen: where a record's
+    others all had it, that alone would tell (of a complementary pair, everything).
     """
     values, _ = bounded(signals)
     aucs = []
-    for k in np.flatnonzero(signals.member.any(1) & ~signals.member.all(1))[:FAKES]:
+    for k in range(min(len(values), FAKES)):
         others = np.arange(len(values)) != k
-        if not others.any():
-            return USUAL
-        log_p = log_mean_chance(values[others], ~signals.member[others])
-        ranks = stats.rankdata(-values[k][None] - _offline(log_p[None], GRID[:, None]), axis=1)
-        inside = signals.member[k]
+        kept = ~signals.member[others].all(0)
+        inside = signals.member[k][kept]
+        if inside.all() or not inside.any():
+            continue
+        log_p = log_mean_chance(values[others][:, kept], ~signals.member[others][:, kept])
+        ranks = stats.rankdata(-values[k][kept][None] - _offline(log_p[None], GRID[:, None]), axis=1)
         pairs = inside.sum() * (~inside).sum()
         aucs.append((ranks[:, inside].sum(1) - inside.sum() * (inside.sum() + 1) / 2) / pairs)
     return float(GRID[int(np.argmax(np.mean(aucs, axis=0)))]) if aucs else USUAL

@@ -16,6 +16,7 @@ from gecko_jax import checks
 from gecko_jax.types import Array
 
 TOP = 3  # posteriors
+TEMPERATURE = 2.0  # of the soft loss
 
 
 def _logsumexp(values: np.ndarray) -> np.ndarray:
@@ -77,6 +78,11 @@ def loss(logits: Array, y: Array) -> np.ndarray:
     Through phi, not logsumexp(z) - z_y: that difference is 0 below 1e-16 of the logits and ties all confident records.
     """
     return np.logaddexp(0.0, -phi(logits, y))
+
+
+def soft_loss(logits: Array, y: Array) -> np.ndarray:
+    """The loss at temperature 2, -log softmax(z / 2)_y: confident records keep more of their differences."""
+    return loss(np.asarray(logits, np.float64) / TEMPERATURE, y)
 
 
 def phi(logits: Array, y: Array) -> np.ndarray:
@@ -163,6 +169,7 @@ SIGNALS: dict[str, Callable[[Array, Array], np.ndarray]] = {
     "loss": loss,
     "modified_entropy": modified_entropy,
     "phi": phi,
+    "soft_loss": soft_loss,
     "top_posteriors": top_posteriors,
     "true_confidence": true_confidence,
 }

@@ -13,6 +13,7 @@ from gecko_jax.types import Estimate
 
 # The best attack is the one that says how much leaks, so here the highest figure is the one to look at.
 COLUMNS = (
+    reports.Column("baseline", "AUC without the model", digits=3),
     reports.Column("auc", "AUC", digits=3, better="high"),
     reports.Column("attack_accuracy", "Attack accuracy", "%", 2, "high"),
     reports.Column("tpr_at_1pct", "TPR at 1 % FPR", "%", 2, "high"),
@@ -23,16 +24,17 @@ WITHOUT, WITH = "Without asking the model", "Attacks"
 
 def study(report, title: str = "Membership audit") -> reports.Study:
     """An `audit.Report` as a `reports.Study`: warnings first, then what needs no model, the attacks, their curves."""
-    rows = [reports.Row(f"by the {name}", {"auc": auc}, WITHOUT) for name, auc in report.baselines.items()]
+    rows = [reports.Row(f"by the {name}", {"baseline": auc}, WITHOUT) for name, auc in report.baselines.items()]
     for name, figures in report.rows.items():
-        shown = {c.key: figures[c.key] if c.key == "auc" else reports.percent(figures[c.key]) for c in COLUMNS}
+        shown = {"auc": figures["auc"]} | {c.key: reports.percent(figures[c.key]) for c in COLUMNS if c.unit}
         rows.append(reports.Row(_said(name), shown, WITH))
     counts = (np.sum(part, 0).tolist() for part in (report.histogram.members, report.histogram.nonmembers))
+    shown = {key for row in rows for key in row.figures}
     return reports.Study(
         title=title,
         summary=_summary(report),
         rows=tuple(rows),
-        columns=COLUMNS,
+        columns=tuple(column for column in COLUMNS if column.key in shown),
         rocs=tuple(_roc(_said(name), curve) for name, curve in report.curves.items()),
         histograms=(reports.Histogram("Largest probability", report.histogram.edges.tolist(), *counts),),
         record={"members": list(report.members), "nonmembers": list(report.nonmembers), "threshold": report.threshold},

@@ -138,12 +138,16 @@ def test_rmia_chooses_a_on_its_references():
             others = [j for j in range(4) if j != k]
             fake = Signals(signals.values[others], signals.member[others], signals.values[k])
             ratio = np.array([-fake.target[i] - math.log(chances(fake, i, a)) for i in range(N)])
-            gap = ratio[signals.member[k]][:, None] - ratio[~signals.member[k]]
+            kept = np.array([not all(fake.member[:, i]) for i in range(N)])
+            gap = ratio[kept & signals.member[k]][:, None] - ratio[kept & ~signals.member[k]]
             aucs.append((gap > 0).mean() + (gap == 0).mean() / 2)
         by_hand.append(np.mean(aucs))
     assert by_hand[round(10 * best_a(signals))] == pytest.approx(max(by_hand))
     assert best_a(signals._replace(target=-signals.target)) == best_a(signals)
     assert best_a(Signals(signals.values[:1], signals.member[:1], signals.target)) == USUAL
+    pair = signals.member[:2].copy()
+    pair[1] = ~pair[0]  # who the one has not seen the other has: the fake target's members would be known
+    assert best_a(Signals(signals.values[:2], pair, signals.target)) == USUAL
     chosen, found = attacks.rmia(online=False, a=best_a(signals)), attacks.rmia(online=False)
     np.testing.assert_array_equal(chosen(signals), found(signals))
 
@@ -210,6 +214,7 @@ def test_what_cannot_be_asked_is_refused():
         (lambda: attacks.rmia(online=False, a=1.5), "a=1.5 must lie between 0.0 and 1.0"),
         (lambda: attacks.rmia(ties="counted"), "needs population="),
         (lambda: attacks.rmia(ties="kept"), "ties='kept' is not known"),
+        (lambda: attacks.rmia(signal="phi"), "signal='phi' is not known"),
         (lambda: attacks.population_rank([]), "population is empty"),
         (lambda: attacks.salem()(one_kind), "all members or all not"),
         (lambda: attacks.lira()([]), "signals is empty"),

@@ -20,6 +20,7 @@ getcontext().prec = 120
 def exact(z, label):
     """Every signal of one record by its textbook formula, in 120 decimal digits."""
     e = [Decimal(float(v)).exp() for v in z]
+    halves = [(Decimal(float(v)) / 2).exp() for v in z]
     p = [v / sum(e) for v in e]
     rest = [sum(p[:i] + p[i + 1 :]) for i in range(len(p))]
     return {
@@ -32,6 +33,7 @@ def exact(z, label):
         - sum(p[i] * rest[i].ln() for i in range(len(p)) if i != label),
         "correct": Decimal(int(np.argmax(z) == label)),
         "hinge": Decimal(float(z[label])) - max(Decimal(float(v)) for i, v in enumerate(z) if i != label),
+        "soft_loss": -(halves[label] / sum(halves)).ln(),
         "top_posteriors": sorted(p, reverse=True)[:3],
         "labelled_posteriors": p + [Decimal(int(i == label)) for i in range(len(p))],
     }
