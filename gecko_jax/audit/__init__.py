@@ -3,7 +3,8 @@
 `audit` takes a predict function, `from_predictions` an .npz of outputs, `audit_models` the outputs of an ensemble in
 which every model is a target in turn, `audit_model` those of one model alone. A threshold is never chosen on the target
 and records it is judged on: it comes from shadow models, each playing a fake target, or, where there are none, from the
-other half of the records. NumPy throughout; JAX ends at the predictor.
+other half of the records. NumPy throughout; JAX ends at the predictor, its shadows and the `probes`, which read more
+off a model than its logits.
 """
 
 from __future__ import annotations
