@@ -14,7 +14,9 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS, Attack
 from gecko_jax.audit import figures, inputs, thresholds
+from gecko_jax.audit.claim import hold_against, judge
 from gecko_jax.audit.report import Report
+from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array, Signals
 
 
@@ -24,6 +26,7 @@ def audit_models(
     member: Array,
     attacks: Iterable[Attack] | None = None,
     records: Array | None = None,
+    epsilon: Epsilon | None = None,
 ) -> Report:
     """Audits each of m models with the help of the other m - 1.
 
@@ -33,11 +36,13 @@ def audit_models(
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
       attacks: which; the usual ones that m - 2 shadows suffice for, if None.
       records: int [k], the records to look at, or all.
+      epsilon: the guarantee that each model is said to have; a bound from the attacks is then put below it.
 
     Returns:
       A Report over m targets: means with Student t intervals, each target's own figures, ROC bands, warnings.
 
     Raises:
+      ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: one model alone, wrong shapes or values, two models with the same members, or fewer than two members
         or non-members of some model.
     """
@@ -81,6 +86,7 @@ def audit_models(
         nonmembers=tuple((~member).sum(1).tolist()),
         threshold=f"best balanced accuracy on the {models - 1} other models, each a fake target",
         warnings=tuple(warnings),
+        claim=epsilon and hold_against(epsilon, judge(scores), list(scores[judge(scores)]), member),
     )
 
 

@@ -11,7 +11,9 @@ from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS, Attack
 from gecko_jax.audit import figures, inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
+from gecko_jax.audit.claim import hold_against, judge
 from gecko_jax.audit.report import Report
+from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array, Signals
 
 
@@ -40,6 +42,7 @@ def audit_model(
     attacks: Iterable[Attack] | None = None,
     shadows: Shadows | None = None,
     x: Array | None = None,
+    epsilon: Epsilon | None = None,
 ) -> Report:
     """Audits one model from its outputs.
 
@@ -50,12 +53,15 @@ def audit_model(
       attacks: which; the usual ones that the shadows suffice for, if None.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
       x: records [n, ...], for the blind baseline; without them there is none.
+      epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for which
+        each record must have been a member by a fair coin.
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
       training would differ.
 
     Raises:
+      ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: wrong shapes or values, or fewer than two members or non-members.
     """
     logits = inputs.as_logits("logits", logits)
@@ -64,7 +70,7 @@ def audit_model(
     member = inputs.check_member(member, (len(logits),))
     count = 0 if shadows is None else len(shadows.logits)
     chosen = inputs.choose_attacks(attacks, max(count - 1, 0))
-    row, curves = {}, {}
+    row, curves, scores = {}, {}, {}
     blind = _blind(x, y, member, shadows)
     for attack in chosen:
         signal = SIGNALS[attack.signal]
@@ -76,6 +82,7 @@ def audit_model(
             values, p = signal(shadows.logits, shadows.y), shadows.pool
             found = attack(Signals(values[:, shadows.rows], shadows.member[:, shadows.rows], target))
             threshold = thresholds.on_shadows(attack, values[:, :p], shadows.member[:, :p], shadows.y[:p], y)
+        scores[attack.name] = found
         row[attack.name] = figures.target_figures(found, member, threshold)
         curves[attack.name] = figures.roc_curves([found], member[None])
     return Report(
@@ -93,6 +100,7 @@ def audit_model(
         ),
         warnings=(*blind.warnings, *figures.resolution_warnings(member[None])),
         baselines=blind.found,
+        claim=epsilon and hold_against(epsilon, judge(scores), [scores[judge(scores)]], member[None]),
     )
 
 

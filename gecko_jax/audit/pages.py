@@ -38,7 +38,10 @@ def study(report, title: str = "Membership audit") -> reports.Study:
         rocs=tuple(_roc(_said(name), curve) for name, curve in report.curves.items()),
         histograms=(reports.Histogram("Largest probability", report.histogram.edges.tolist(), *counts),),
         record={"members": list(report.members), "nonmembers": list(report.nonmembers), "threshold": report.threshold},
-        notes=tuple(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
+        notes=(
+            *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
+            *(report.claim.lines() if report.claim else ()),
+        ),
     )
 
 

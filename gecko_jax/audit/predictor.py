@@ -17,6 +17,7 @@ from gecko_jax.audit.one_model import audit_model
 from gecko_jax.audit.records import check_apart
 from gecko_jax.audit.report import Report
 from gecko_jax.audit.shadows import doubts, make_shadows
+from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array, Examples, Variables
 
 
@@ -34,6 +35,7 @@ def audit(
     outputs: str = "logits",
     batch_size: int = 1024,
     folder: str | os.PathLike[str] | None = None,
+    epsilon: Epsilon | None = None,
 ) -> Report:
     """Audits one predictor by black-box membership inference.
 
@@ -57,12 +59,15 @@ def audit(
       batch_size: records in one call of predict.
       folder: where the shadows' outputs are kept, each as soon as it is made, under what it was made of (pool, members,
         key; not the recipe: one folder for one recipe). The same audit reads them, and one that was killed goes on.
+      epsilon: the guarantee that the target is said to have, for example `privacy.private_training(...).epsilon`; a
+        bound from the attacks is put below it. Each record must have been a member by a fair coin.
 
     Returns:
       A Report of one target. Without shadows AUC, TPRs and ROC need no threshold; the attack accuracy has its own
       fitted on one half of the records and judged on the other, halves swapped.
 
     Raises:
+      ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: a record both among members and non-members, by id or by content; outputs of another shape or kind;
         arguments that do not go together.
     """
@@ -85,10 +90,10 @@ def audit(
     logits = run(predict if variables is None else variables, x)
     y = check_labels(y, *logits.shape)
     if not shadows:
-        return audit_model(logits, y, member, attacks, x=x)
+        return audit_model(logits, y, member, attacks, x=x, epsilon=epsilon)
 
     found, extra = make_shadows(recipe, run, Examples(x, y, ids), pool, shadows, key, variables is not None, folder)
-    report = audit_model(logits, y, member, attacks, found, x)
+    report = audit_model(logits, y, member, attacks, found, x, epsilon)
     said = [*doubts(found), *report.warnings]
     if extra:
         said.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gecko_jax import checks, reports
 from gecko_jax.audit import pages
+from gecko_jax.audit.claim import Claim
 from gecko_jax.audit.figures import FPRS, METRICS, Curve, Histogram
 from gecko_jax.types import Estimate
 
@@ -41,6 +42,7 @@ class Report:
       warnings: what a reader must know before trusting a figure.
       baselines: AUCs of those that never ask the model: "records" (a classifier of them) and "reference loss" (other
         models' mean loss on a record). 1/2 where members and non-members are of one distribution.
+      claim: the accounted epsilon beside the one that an attack shows, or None where none was claimed.
     """
 
     rows: Mapping[str, Mapping[str, Estimate]]
@@ -53,6 +55,7 @@ class Report:
     threshold: str
     warnings: tuple[str, ...] = ()
     baselines: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    claim: Claim | None = None
 
     def resolved(self, metric: str) -> bool:
         """Whether every target has the non-members that `metric` needs."""
@@ -65,6 +68,7 @@ class Report:
         """
         head = [f"Warning: {warning}." for warning in self.warnings]
         head += [f"Without the model, by the {name}: AUC {_cell(auc)}." for name, auc in self.baselines.items()]
+        head += self.claim.lines() if self.claim else []
         lines = [["attack", *_TITLES.values()]]
         for name, row in self.rows.items():
             cells = [_cell(row[metric]) + ("" if self.resolved(metric) else "*") for metric in _TITLES]
