@@ -1,0 +1,76 @@
+"""Canaries: what they promise, and that an audit of them finds a training run with too little noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gecko_jax import audit, datasets
+from gecko_jax.audit import canaries
+from gecko_jax.types import Examples
+
+CLASSES = 4
+RNG = np.random.default_rng(0)
+DATA = Examples(RNG.random((300, 8, 8, 1), np.float32), RNG.integers(0, CLASSES, 300).astype(np.int32), np.arange(300))
+EVERY = pytest.mark.parametrize("name", sorted(canaries.CANARIES))
+
+
+@EVERY
+def test_they_are_records_of_the_datas_kind_with_ids_of_their_own(name):
+    make = canaries.CANARIES[name]
+    made = make(DATA, 50, CLASSES, seed=3)
+    assert made.x.shape == (50, 8, 8, 1) and made.x.dtype == DATA.x.dtype and made.y.dtype == np.int32
+    assert made.y.min() >= 0 and made.y.max() < CLASSES and len(np.unique(made.y)) > 1
+    assert (made.id < 0).all() and len(np.unique(made.id)) == 50
+    assert len(np.unique(made.x.reshape(50, -1), axis=0)) == 50
+    for again, first in zip(make(DATA, 50, CLASSES, seed=3), made, strict=True):
+        np.testing.assert_array_equal(again, first)
+    assert not np.intersect1d(make(DATA, 50, CLASSES, seed=4).id, made.id).size
+    pool = canaries.added(DATA, made)
+    assert len(pool.y) == 350 and (pool.y[300:] == made.y).all() and (pool.id[:300] == DATA.id).all()
+
+
+def test_mislabelled_ones_are_the_datas_under_every_other_label():
+    made = canaries.mislabelled(DATA, 300, CLASSES, seed=0)
+    row = {x.tobytes(): i for i, x in enumerate(DATA.x)}
+    rows = np.array([row[x.tobytes()] for x in made.x])
+    assert len(set(rows)) == 300 and (DATA.y[rows] != made.y).all()
+    shift = (made.y - DATA.y[rows]) % CLASSES
+    assert np.bincount(shift, minlength=CLASSES)[1:].min() > 70  # of 100 each
+
+
+def test_blank_ones_have_one_feature_each():
+    made = canaries.blank(DATA, 64, CLASSES, seed=0).x.reshape(64, -1)
+    assert ((made > 0).sum(1) == 1).all() and ((made > 0).sum(0) == 1).all()
+
+
+@EVERY
+def test_a_model_that_learns_them_by_heart_is_found_out(name):
+    """A table of those that were in, where almost no noise was accounted for as much."""
+    from gecko_jax.privacy import Epsilon
+
+    made = canaries.CANARIES[name](DATA, 64, CLASSES, seed=1)
+    member = datasets.membership.coins(made.id, 1, seed=5)[0]
+    known = {x.tobytes() for x in made.x[member]}
+    labels = {x.tobytes(): y for x, y in zip(made.x, made.y, strict=True)}
+
+    def predict(x):
+        sure = np.array([10.0 * (row.tobytes() in known) for row in x])
+        return sure[:, None] * np.eye(CLASSES)[[labels[row.tobytes()] for row in x]]
+
+    parts = [Examples(*(part[rows] for part in made)) for rows in (member, ~member)]
+    with pytest.raises(audit.ClaimRefuted):
+        audit.audit(predict, *parts, epsilon=Epsilon(0.5, 1e-5, "add_or_remove", "pld", ()))
+
+
+def test_bad_counts_are_named():
+    for call, words in (
+        (lambda: canaries.mislabelled(DATA, 301, CLASSES, 0), "count=301 must lie between 1 and 300"),
+        (lambda: canaries.blank(DATA, 65, CLASSES, 0), "count=65 must lie between 1 and 64"),
+        (lambda: canaries.out_of_distribution(DATA, 0, CLASSES, 0), "count=0"),
+        (lambda: canaries.mislabelled(DATA, 5, 1, 0), "classes=1 must be at least 2"),
+        (lambda: canaries.added(DATA, DATA), "share 300 ids"),
+        (lambda: canaries.added(DATA, DATA._replace(x=DATA.x[..., 0])), "canaries.x has shape"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
