@@ -11,7 +11,9 @@ from gecko_jax import metrics
 from gecko_jax.types import Estimate
 
 FPRS = {"tpr_at_1pct": 0.01, "tpr_at_0p1pct": 0.001}
-METRICS = ("auc", "attack_accuracy", "advantage", *FPRS, "smallest_fpr")
+PRIORS = {"ppv_at_1pct_prior": 0.01, "ppv_at_10pct_prior": 0.1}  # share of members in the world
+PPV_FPR = 0.01  # at which those called members are counted
+METRICS = ("auc", "attack_accuracy", "advantage", *FPRS, *PRIORS, "smallest_fpr")
 GRID = np.logspace(-4, 0, 101)
 BINS = 20
 
@@ -59,6 +61,8 @@ def target_figures(scores: np.ndarray, member: np.ndarray, threshold: np.ndarray
         "advantage": accuracy._replace(value=2 * accuracy[0] - 1, low=2 * accuracy[1] - 1, high=2 * accuracy[2] - 1),
     }
     row |= {name: metrics.tpr_interval_at_fpr(scores, member, fpr) for name, fpr in FPRS.items()}
+    for name, prior in PRIORS.items():
+        row[name] = metrics.predictive_value_interval_at_fpr(scores, member, PPV_FPR, prior)
     nonmembers = int((~member).sum())
     return row | {"smallest_fpr": Estimate(metrics.smallest_fpr(member), kind="counted", n=nonmembers)}
 

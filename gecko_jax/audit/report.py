@@ -31,7 +31,9 @@ class Report:
     Attributes:
       rows: attack -> metric -> Estimate. Of one target: its figures, with intervals over records. Of m targets: means
         over targets, with Student t intervals, n = m. Metrics: auc, attack_accuracy (balanced, at a threshold that was
-        not chosen on these records), advantage, tpr_at_1pct, tpr_at_0p1pct, smallest_fpr (1 / non-members).
+        not chosen on these records), advantage, tpr_at_1pct, tpr_at_0p1pct, ppv_at_1pct_prior and ppv_at_10pct_prior
+        (of those called members at 1 % FPR, the share that are, where 1 or 10 % of all are), smallest_fpr (1 /
+        non-members).
       targets: for each of the m targets the same with its own intervals over records: DeLong for auc, Clopper-Pearson
         for the rates.
       curves: attack -> ROC curves on a common grid.

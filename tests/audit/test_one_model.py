@@ -51,6 +51,10 @@ def test_the_figures_are_those_of_the_metrics():
     row = report.rows["loss"]
     assert row["auc"] == metrics.auc_interval(scores, member)
     assert row["tpr_at_1pct"] == metrics.tpr_interval_at_fpr(scores, member, 0.01)
+    for prior in (0.01, 0.1):
+        found = row[f"ppv_at_{prior:.0%}_prior".replace("%", "pct")]
+        assert found == metrics.predictive_value_interval_at_fpr(scores, member, 0.01, prior)
+        assert 0 < found.low < found.high <= 1
     assert row["smallest_fpr"].value == 1 / (~member).sum()
     assert report.targets == (report.rows,)
     assert report.curves["loss"].mean_low is None

@@ -29,7 +29,7 @@ def test_the_table_file_holds_every_figure(reports):
     for report in reports:
         lines = list(csv.DictReader(io.StringIO(report.to_csv())))
         targets = len(report.targets) if len(report.targets) > 1 else 0
-        assert len(lines) == len(report.rows) * 6 * (1 + targets) + len(report.baselines)
+        assert len(lines) == len(report.rows) * 8 * (1 + targets) + len(report.baselines)
         for line in lines:
             if line["attack"].startswith("without"):
                 estimate = report.baselines[line["attack"].partition(": ")[2]]
