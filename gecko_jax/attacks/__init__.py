@@ -30,7 +30,7 @@ from gecko_jax.attacks.networks import salem, shokri
 from gecko_jax.attacks.population_rank import population_rank
 from gecko_jax.attacks.reference_rank import reference_rank
 from gecko_jax.attacks.rmia import rmia
-from gecko_jax.attacks.signals import SIGNALS
+from gecko_jax.attacks.signals import PROBED, SIGNALS
 
 # name: how it is made with its usual settings; first those that read the target alone.
 ATTACKS: dict[str, Callable[..., Attack]] = {

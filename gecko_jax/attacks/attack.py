@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks.signals import SIGNALS, VECTORS
+from gecko_jax.attacks.signals import PROBED, SIGNALS, axes_of
 from gecko_jax.types import Array, Signals
 
 
@@ -18,7 +18,7 @@ class Attack:
 
     Attributes:
       name: what a report calls it.
-      signal: the signal it reads, a key of `attacks.SIGNALS`.
+      signal: the signal it reads, a key of `attacks.SIGNALS`, or of `attacks.PROBED`.
       score: Signals -> scores [n]. It may read who was in which shadow, never who is in the target.
       shadows: the fewest shadow models it works with.
       per_class: whether its threshold is to be chosen for each class apart.
@@ -31,7 +31,7 @@ class Attack:
     per_class: bool = False
 
     def __post_init__(self):
-        checks.one_of(f"signal of attack {self.name!r}", self.signal, SIGNALS)
+        checks.one_of(f"signal of attack {self.name!r}", self.signal, (*SIGNALS, *PROBED))
         checks.at_least(f"shadows of attack {self.name!r}", self.shadows, 0)
 
     def __call__(self, signals: Signals | Sequence[Signals]) -> np.ndarray:
@@ -39,7 +39,7 @@ class Attack:
 
         Args:
           signals: this attack's signal: values [m, n] and member [m, n] of m shadows, target [n]; a signal of several
-            numbers a record has a last axis more in values and target. Of several queries for each record (augmented
+            numbers a record has further axes in values and target. Of several queries for each record (augmented
             copies), a sequence of them: the score is then the mean over queries.
 
         Raises:
@@ -48,7 +48,7 @@ class Attack:
         if not isinstance(signals, Signals):
             return np.mean([self(query) for query in checks.not_empty("signals", list(signals))], axis=0)
         target = _no_nan("signals.target", np.asarray(signals.target, np.float64))
-        checks.shape("signals.target", target, (None,) * (1 + (self.signal in VECTORS)))
+        checks.shape("signals.target", target, (None,) * (1 + axes_of(self.signal)))
         values = _no_nan("signals.values", np.asarray(signals.values, np.float64))
         checks.shape("signals.values", values, (None, *target.shape))
         member = np.asarray(signals.member)

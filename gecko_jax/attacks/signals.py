@@ -178,3 +178,19 @@ VECTORS: dict[str, Callable[[int], tuple[int]]] = {
     "labelled_posteriors": lambda classes: (2 * classes,),
     "top_posteriors": lambda classes: (min(classes, TOP),),
 }
+# What only the model itself can tell, and not its logits: read by an audit (gecko_jax.audit.probes), not here. For each
+# the axes that one record has: () for a number, else their names.
+PROBED: dict[str, tuple[str, ...]] = {
+    "label_robustness": (),  # share of moved copies that are still given the true label
+    "boundary_distance": (),  # L2 distance to the nearest input found with another label
+    "small_gradient": (),  # minus the norm of the gradient of the record's loss
+    "layer_gradients": ("leaf",),  # minus the log of that norm, for each parameter leaf
+    "white_box": ("part", "value"),  # posteriors, one-hot label, loss, log gradient norms of the leaves; 0 behind them
+    "sensitivity": ("part", "class"),  # posteriors, their sensitivity to a small change of the input, one-hot label
+    "hinge_on_record": ("feature",),  # the hinge, and behind it features of the record itself
+}
+
+
+def axes_of(name: str) -> int:
+    """How many axes one record has in this signal: 0 for a number."""
+    return len(PROBED[name]) if name in PROBED else int(name in VECTORS)
