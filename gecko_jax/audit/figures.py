@@ -16,6 +16,8 @@ PPV_FPR = 0.01  # at which those called members are counted
 METRICS = ("auc", "attack_accuracy", "advantage", *FPRS, *PRIORS, "smallest_fpr")
 GRID = np.logspace(-4, 0, 101)
 BINS = 20
+ENDS = 0.01  # share of the scores that a histogram of them may cut off on either side
+LARGEST = float(np.finfo(np.float64).max) / 4  # the width between two such is still a number
 
 
 class Curve(NamedTuple):
@@ -39,11 +41,18 @@ class Curve(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """Largest probabilities of m targets, counted in b bins: edges [b + 1], members and nonmembers [m, b] counts."""
+    """One number of each record (the largest probability, an attack's score) of m targets, counted in b bins.
+
+    Attributes:
+      edges: [b + 1].
+      members, nonmembers: [m, b] counts.
+      clipped: how many lie beyond the edges; they are counted in the first and in the last bin.
+    """
 
     edges: np.ndarray
     members: np.ndarray
     nonmembers: np.ndarray
+    clipped: int = 0
 
 
 def target_figures(scores: np.ndarray, member: np.ndarray, threshold: np.ndarray) -> dict[str, Estimate]:
@@ -103,8 +112,35 @@ def roc_curves(scores: Sequence[np.ndarray], member: np.ndarray) -> Curve:
 
 def confidence_histogram(confidence: np.ndarray, member: np.ndarray) -> Histogram:
     """Counts of the largest probability [m, n] of members and of non-members, in bins of equal width."""
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    pairs = list(zip(np.minimum(confidence, 1.0), member, strict=True))
+    return _counted(np.linspace(0.0, 1.0, BINS + 1), np.minimum(confidence, 1.0), member)
+
+
+def score_histogram(scores: Sequence[np.ndarray], member: np.ndarray) -> Histogram:
+    """Counts of one attack's scores of members and of non-members, in bins of equal width, the same for all targets.
+
+    The bins span the finite scores but for the lowest and the highest 1 %, and an infinite or far score is counted in
+    the bin at its end. Where these scores are all one, the bins span all finite ones, or 1/2 on either side of it.
+
+    Args:
+      scores: m x [n]; infinite ones allowed.
+      member: [m, n] bool.
+    """
+    scores = np.asarray(scores, np.float64)
+    finite = np.clip(scores[np.isfinite(scores)], -LARGEST, LARGEST)
+    low, high = np.quantile(finite, [ENDS, 1 - ENDS]) if len(finite) else (0.0, 1.0)
+    if low == high:
+        low, high = finite.min(), finite.max()
+    # A width that rounding swallows is none: 1e30 and 1e30 + 1/2 are one number.
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        half = max(0.5, 1e-3 * abs(low))
+        low, high = low - half, high + half
+    edges = np.linspace(low, high, BINS + 1)
+    clipped = int(((scores < low) | (scores > high)).sum())
+    return _counted(edges, np.clip(scores, low, high), member)._replace(clipped=clipped)
+
+
+def _counted(edges: np.ndarray, values: np.ndarray, member: np.ndarray) -> Histogram:
+    pairs = list(zip(values, member, strict=True))
     members = np.array([np.histogram(row[truth], edges)[0] for row, truth in pairs])
     return Histogram(edges, members, np.array([np.histogram(row[~truth], edges)[0] for row, truth in pairs]))
 

@@ -61,6 +61,7 @@ def table_file(report) -> str:
         lines(number, rows)
     for name, auc in report.baselines.items():
         writer.writerow(["all", f"without the model: {name}", "auc", *("" if part is None else part for part in auc)])
+    lines("all", {f"{report.sliced_by} on slice: {name}": row for name, row in report.slices.items()})
     return file.getvalue()
 
 

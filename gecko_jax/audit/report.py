@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from gecko_jax import checks, reports
 from gecko_jax.audit import pages
 from gecko_jax.audit.claim import Claim
+from gecko_jax.audit.exposed import Exposed
 from gecko_jax.audit.figures import FPRS, METRICS, Curve, Histogram
+from gecko_jax.audit.slices import resolved, worst_first
 from gecko_jax.types import Estimate
 
 _TITLES = {
@@ -22,6 +24,7 @@ _TITLES = {
     "tpr_at_1pct": "TPR @ 1% FPR",
     "tpr_at_0p1pct": "TPR @ 0.1% FPR",
 }
+SLICES = 10  # lines of the table: the worst; the page and the table file have all
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,12 @@ class Report:
       warnings: what a reader must know before trusting a figure.
       baselines: AUCs of those that never ask the model: "records" (a classifier of them) and "reference loss" (other
         models' mean loss on a record). 1/2 where members and non-members are of one distribution.
+      notes: what the figures were made by, where a reader would ask: which attack was chosen of several.
       claim: the accounted epsilon beside the one that an attack shows, or None where none was claimed.
+      slices: slice (a class, a group) -> metric -> Estimate, of the attack `sliced_by` on its records alone.
+      sliced_by: that attack, named beforehand (`claim.judge`).
+      score_histograms: attack -> its scores of members and non-members.
+      exposed: the members that the judging attack is surest of, or None.
     """
 
     rows: Mapping[str, Mapping[str, Estimate]]
@@ -58,6 +66,11 @@ class Report:
     warnings: tuple[str, ...] = ()
     baselines: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     claim: Claim | None = None
+    notes: tuple[str, ...] = ()
+    slices: Mapping[str, Mapping[str, Estimate]] = dataclasses.field(default_factory=dict)
+    sliced_by: str = ""
+    score_histograms: Mapping[str, Histogram] = dataclasses.field(default_factory=dict)
+    exposed: Exposed | None = None
 
     def resolved(self, metric: str) -> bool:
         """Whether every target has the non-members that `metric` needs."""
@@ -75,9 +88,7 @@ class Report:
         for name, row in self.rows.items():
             cells = [_cell(row[metric]) + ("" if self.resolved(metric) else "*") for metric in _TITLES]
             lines.append([name, *cells])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        text.insert(1, "  ".join("-" * width for width in widths))
+        text = _aligned(lines)
         over = "records" if len(self.targets) == 1 else f"{len(self.targets)} targets"
         text += [
             "",
@@ -85,20 +96,41 @@ class Report:
             f"Model accuracy: members {_cell(self.accuracy['members'])}, "
             f"non-members {_cell(self.accuracy['nonmembers'])}.",
             f"Threshold of the attack accuracy: {self.threshold}.",
+            *(f"{note[0].upper()}{note[1:]}." for note in self.notes),
         ]
-        return "\n".join([*head, *([""] if head else []), *text])
+        return "\n".join([*head, *([""] if head else []), *text, *self._slice_lines()])
+
+    def _slice_lines(self) -> list[str]:
+        """The worst slices, and how many more there are."""
+        if not self.slices:
+            return []
+        metrics = ("auc", "tpr_at_1pct")
+        lines = [[f"slice, by {self.sliced_by}", *(_TITLES[metric] for metric in metrics)]]
+        for name in (worst := worst_first(self.slices))[:SLICES]:
+            row = self.slices[name]
+            lines.append([name, *(_cell(row[metric]) + ("" if resolved(row, metric) else "*") for metric in metrics)])
+        said = [f"The worst {SLICES} by AUC; {len(worst) - SLICES} more are not shown."] if len(worst) > SLICES else []
+        if any(cell.endswith("*") for line in lines for cell in line):
+            said.append("* the slice's non-members are too few for that FPR: the TPR without a single false positive.")
+        return ["", *_aligned(lines), *said]
 
     def to_json(self) -> str:
-        """Every field as strict JSON; an Estimate is an object with its six names."""
+        """Every field as strict JSON; an Estimate is an object with its six names. Records are not in it."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields["exposed"] = self.exposed and self.exposed.plain()
         return json.dumps(_plain(fields), indent=1, allow_nan=False)
 
     def to_csv(self) -> str:
-        """Every figure as lines of CSV: target ("all" or its number), attack, metric and the Estimate's six parts."""
+        """Every figure as lines of CSV: target ("all" or its number), attack, metric and the Estimate's six parts.
+
+        A slice's stand under "<attack> on slice: <name>".
+        """
         return pages.table_file(self)
 
     def html(self, path: str | os.PathLike[str], title: str = "Membership audit") -> pathlib.Path:
-        """Writes one self-contained page: warnings, baselines, the table, ROC curves with bands, a histogram.
+        """Writes one self-contained page: warnings, baselines, the table, ROC curves, slices, histograms, records.
+
+        The most exposed records, where the report has them, are on it: who is shown the page is shown them.
 
         Raises:
           OSError: a file that cannot be written; an old one is unchanged then.
@@ -143,6 +175,13 @@ def _cell(estimate: Estimate) -> str:
     if estimate.low is None:
         return f"{estimate.value:.4f}"
     return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Cells in columns, a rule under the first line."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return [text[0], "  ".join("-" * width for width in widths), *text[1:]]
 
 
 def _range(counts: tuple[int, ...]) -> str:
