@@ -60,6 +60,7 @@ OF_THE_TARGET = ("confidence", "entropy", "gap", "loss", "modified_entropy")  # 
 __all__ = [
     "ATTACKS",
     "OF_THE_TARGET",
+    "PROBED",
     "SIGNALS",
     "Attack",
     "base",
