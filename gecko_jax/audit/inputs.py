@@ -1,19 +1,15 @@
-"""What an audit takes, checked once: outputs, labels, membership, attacks; and the designs that bias a figure."""
+"""What an audit takes, checked once: outputs, labels, membership; and the designs that bias a figure."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks import ATTACKS, OF_THE_TARGET, Attack
 from gecko_jax.metrics.calibration import as_probabilities
 from gecko_jax.metrics.roc import as_member
 from gecko_jax.types import Array
 
 OUTPUTS = ("logits", "probabilities")
-USUAL = (*OF_THE_TARGET, "base", "lira", "lira_student", "rmia")  # the strongest of each kind, and quick
 
 
 def as_logits(name: str, array: Array, outputs: str = "logits") -> np.ndarray:
@@ -66,27 +62,6 @@ def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
                 "an audit needs two or more of each among the records it looks at."
             )
     return member
-
-
-def choose_attacks(attacks: Iterable[Attack] | None, shadows: int) -> list[Attack]:
-    """The attacks asked for, or the usual ones that `shadows` models suffice for."""
-    if attacks is None:
-        listed = [ATTACKS[name]() for name in USUAL]
-        return [attack for attack in listed if attack.shadows <= shadows]
-    chosen = list(attacks)
-    checks.not_empty("attacks", chosen)
-    for attack in chosen:
-        if not isinstance(attack, Attack):
-            raise ValueError(f"attacks holds {attack!r}; expected an Attack, for example gecko_jax.attacks.loss().")
-        if attack.shadows > shadows:
-            raise ValueError(
-                f"attack {attack.name!r} needs {attack.shadows} shadow models and would have {shadows}; "
-                "give more models, or leave it out. (A shadow that plays the target leaves one fewer.)"
-            )
-    names = [attack.name for attack in chosen]
-    if len(set(names)) < len(names):
-        raise ValueError(f"attacks has names {names}; each must stand once, for a report is keyed by them.")
-    return chosen
 
 
 def check_design(member: np.ndarray) -> list[str]:

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks import SIGNALS, Attack
+from gecko_jax.attacks import SIGNALS
 from gecko_jax.audit import figures, inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
+from gecko_jax.audit.chosen import Choice, Entry, Seen, choose
 from gecko_jax.audit.claim import hold_against, judge
+from gecko_jax.audit.readings import Readings, checked
 from gecko_jax.audit.report import Report
 from gecko_jax.privacy import Epsilon
-from gecko_jax.types import Array, Signals
+from gecko_jax.types import Array
 
 
 class Shadows(NamedTuple):
-    """Outputs of s shadow models on u records: first the p of the pool that their members came from, then others.
+    """What was read off s shadow models on u records: first the p of the pool that members came from, then others.
 
     Attributes:
-      logits: [s, u, c].
+      readings: of the s models on the u records.
       member: [s, u] bool; False beyond the pool.
       y: [u] labels.
       pool: p. Thresholds are chosen on these.
       rows: int [n], where each of the target's records stands among the u.
+      unseen: int [z], where each of the population's stands.
     """
 
-    logits: np.ndarray
+    readings: Readings
     member: np.ndarray
     y: np.ndarray
     pool: int
     rows: np.ndarray
+    unseen: np.ndarray | slice = slice(0, 0)
 
 
 def audit_model(
     logits: Array,
     y: Array,
     member: Array,
-    attacks: Iterable[Attack] | None = None,
+    attacks: Iterable | None = None,
     shadows: Shadows | None = None,
     x: Array | None = None,
     epsilon: Epsilon | None = None,
+    *,
+    queries: Sequence[Array] = (),
+    probed: Mapping[str, Array] | None = None,
+    population: tuple[Readings, Array] | None = None,
 ) -> Report:
     """Audits one model from its outputs.
 
@@ -50,11 +58,14 @@ def audit_model(
       logits: [n, c] outputs on n records, without augmentation.
       y: [n] labels.
       member: [n] bool, who was in the training set.
-      attacks: which; the usual ones that the shadows suffice for, if None.
+      attacks: which; the usual ones for what there is, if None. See `audit`.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
       x: records [n, ...], for the blind baseline; without them there is none.
       epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for which
         each record must have been a member by a fair coin.
+      queries: further logits [n, c], of moved copies of the records, each; attacks average their scores over them.
+      probed: signals of `attacks.PROBED` [n, ...].
+      population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
@@ -64,33 +75,27 @@ def audit_model(
       ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: wrong shapes or values, or fewer than two members or non-members.
     """
-    logits = inputs.as_logits("logits", logits)
-    checks.shape("logits", logits, (None, None))
-    y = inputs.check_labels(y, *logits.shape)
-    member = inputs.check_member(member, (len(logits),))
-    count = 0 if shadows is None else len(shadows.logits)
-    chosen = inputs.choose_attacks(attacks, max(count - 1, 0))
-    row, curves, scores = {}, {}, {}
+    own = checked(logits, queries, probed)
+    checks.shape("logits", own.logits, (None, None))
+    y = inputs.check_labels(y, *own.logits.shape)
+    member = inputs.check_member(member, (len(y),))
+    count = 0 if shadows is None else len(shadows.member)
+    chosen = choose(attacks, count, own.probed, population is not None)
+    row, curves, scores, notes = {}, {}, {}, []
     blind = _blind(x, y, member, shadows)
-    for attack in chosen:
-        signal = SIGNALS[attack.signal]
-        target = signal(logits, y)
-        if shadows is None:
-            found = attack(Signals(np.zeros((0, len(y))), np.zeros((0, len(y)), bool), target))
-            threshold = thresholds.split_half(attack, found, member, y)
-        else:
-            values, p = signal(shadows.logits, shadows.y), shadows.pool
-            found = attack(Signals(values[:, shadows.rows], shadows.member[:, shadows.rows], target))
-            threshold = thresholds.on_shadows(attack, values[:, :p], shadows.member[:, :p], shadows.y[:p], y)
-        scores[attack.name] = found
-        row[attack.name] = figures.target_figures(found, member, threshold)
-        curves[attack.name] = figures.roc_curves([found], member[None])
+    for choice in chosen:
+        entry, found, threshold = _run(choice, own, y, member, shadows, population)
+        if len(choice.entries) > 1:
+            notes.append(f"{choice.name} is {entry.attack.name}, chosen on the shadows by {choice.metric}")
+        scores[choice.name] = found
+        row[choice.name] = figures.target_figures(found, member, threshold)
+        curves[choice.name] = figures.roc_curves([found], member[None])
     return Report(
         rows=row,
         targets=(row,),
         curves=curves,
-        histogram=figures.confidence_histogram(SIGNALS["confidence"](logits, y)[None], member[None]),
-        accuracy=figures.model_accuracies(SIGNALS["correct"](logits, y)[None], member[None]),
+        histogram=figures.confidence_histogram(SIGNALS["confidence"](own.logits, y)[None], member[None]),
+        accuracy=figures.model_accuracies(SIGNALS["correct"](own.logits, y)[None], member[None]),
         members=(int(member.sum()),),
         nonmembers=(int((~member).sum()),),
         threshold=(
@@ -99,13 +104,51 @@ def audit_model(
             else "no shadow models: fitted on one half of the records, judged on the other, halves swapped"
         ),
         warnings=(*blind.warnings, *figures.resolution_warnings(member[None])),
+        notes=tuple(notes),
         baselines=blind.found,
         claim=epsilon and hold_against(epsilon, judge(scores), [scores[judge(scores)]], member[None]),
     )
 
 
+def _run(
+    choice: Choice,
+    own: Readings,
+    y: np.ndarray,
+    member: np.ndarray,
+    shadows: Shadows | None,
+    population: tuple[Readings, Array] | None,
+) -> tuple[Entry, np.ndarray, np.ndarray]:
+    """(the entry that attacks, its scores [n], its thresholds [n])."""
+    seen = {}
+    for signal in choice.signals:
+        target = own.signal(signal, y)
+        nobody = [np.zeros((0, *values.shape)) for values in target]
+        values = nobody if shadows is None else shadows.readings.signal(signal, shadows.y)
+        inside = np.zeros((0, len(y)), bool) if shadows is None else shadows.member
+        seen[signal] = Seen(values, inside, target, _of_population(signal, population, shadows))
+    if shadows is None:
+        (entry,) = choice.entries  # of several one is chosen on shadows
+        found = entry(seen[entry.attack.signal])
+        return entry, found, thresholds.split_half(entry.attack, found, member, y)
+    p = slice(0, shadows.pool)
+    of_pool = {signal: one.on(p) for signal, one in seen.items()}
+    entry, threshold = thresholds.on_shadows(choice, of_pool, shadows.y[p], y)
+    return entry, entry(seen[entry.attack.signal].on(shadows.rows)), threshold
+
+
+def _of_population(
+    signal: str, population: tuple[Readings, Array] | None, shadows: Shadows | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    if population is None:
+        return None
+    target = population[0].signal(signal, population[1])[0]
+    if shadows is None:
+        return np.zeros((0, *target.shape)), target
+    return shadows.readings.signal(signal, shadows.y)[0][:, shadows.unseen], target
+
+
 def _blind(x: Array | None, y: np.ndarray, member: np.ndarray, shadows: Shadows | None) -> Baselines:
     if shadows is None:
         return baselines(x, y, member)
-    loss = SIGNALS["loss"](shadows.logits[:, shadows.rows], y)
+    loss = SIGNALS["loss"](shadows.readings.logits[:, shadows.rows], y)
     return baselines(x, y, member, loss, shadows.member[:, shadows.rows])

@@ -37,6 +37,23 @@ def check_apart(members: Examples, nonmembers: Examples) -> None:
             )
 
 
+def check_unseen(population: Examples, audited: Examples, pool: Examples | None) -> None:
+    """Raises ValueError where a record of the population is audited, or may have been trained on."""
+    check_rows("population", population)
+    if np.shape(population.x)[1:] != np.shape(audited.x)[1:]:
+        raise ValueError(f"population.x has rows {np.shape(population.x)[1:]}, the audited {np.shape(audited.x)[1:]}.")
+    for name, part in (("audited records", audited), ("pool", pool)):
+        if part is None:
+            continue
+        ids = np.isin(np.asarray(population.id), np.asarray(part.id))
+        shared = ids | np.isin(_digests(population.x), _digests(part.x))
+        if shared.any():
+            raise ValueError(
+                f"{int(shared.sum())} records of the population are among the {name}, the first "
+                f"population[{int(shared.argmax())}]; a population is of records that no model was trained on."
+            )
+
+
 def check_rows(name: str, part: Examples) -> None:
     checks.not_empty(f"{name}.y", part.y)
     for field, array in (("x", part.x), ("id", part.id)):

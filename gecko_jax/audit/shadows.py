@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import jax
 import numpy as np
 
 from gecko_jax import keys, metrics
-from gecko_jax.attacks import SIGNALS
+from gecko_jax.attacks import PROBED, SIGNALS
+from gecko_jax.audit.asking import Asker
 from gecko_jax.audit.inputs import check_labels
 from gecko_jax.audit.one_model import Shadows
+from gecko_jax.audit.readings import Readings, stacked
 from gecko_jax.audit.records import find
 from gecko_jax.datasets import membership
 from gecko_jax.reports import write_atomic
@@ -27,29 +29,31 @@ from gecko_jax.types import Examples
 
 def make_shadows(
     recipe: Callable[..., Any],
-    run: Callable[[Any, np.ndarray], np.ndarray],
+    asker: Asker,
+    signals: Collection[str],
     audited: Examples,
     pool: Examples,
     count: int,
     key: int | jax.Array,
-    variables: bool,
-    folder: str | os.PathLike[str] | None,
+    folder: str | os.PathLike[str] | None = None,
+    population: Examples | None = None,
 ) -> tuple[Shadows, int]:
-    """Trains shadows and takes their outputs on the pool and on the audited records that it lacks.
+    """Trains shadows and reads them on the pool, on the audited records that it lacks, and on the population.
 
     Args:
-      recipe, pool, key, folder: see `audit`.
-      run: (what the recipe made, x) -> logits.
+      recipe, pool, key, folder, population: see `audit`.
+      asker: reads what the recipe made.
+      signals: that attacks will need.
       audited: the target's records.
       count: of shadows.
-      variables: whether the recipe makes variables, and not a predict function.
 
     Returns:
       The shadows, and how many audited records are not in the pool.
     """
     rows, extra = find(audited, pool)
-    x = np.concatenate([np.asarray(pool.x), audited.x[extra]])
-    y = np.concatenate([np.asarray(pool.y), audited.y[extra]])
+    unseen = Examples(audited.x[:0], audited.y[:0], audited.id[:0]) if population is None else population
+    x = np.concatenate([np.asarray(pool.x), audited.x[extra], np.asarray(unseen.x)])
+    y = np.concatenate([np.asarray(pool.y), audited.y[extra], np.asarray(unseen.y)])
     # The draw has its own stream, so that it never repeats the draw that made the target from the same seed.
     seed = int(jax.random.bits(keys.stream(key, "audit", "members"), (), "uint32"))
     drawn = membership.coins(pool.id, count, seed)
@@ -58,37 +62,37 @@ def make_shadows(
             raise ValueError(f"pool has {len(row)} rows, too few for coins: a shadow got all of them or none.")
     key = keys.stream(key, "audit", "shadow")
     if isinstance(recipe, Recipe):
-        if not variables:
+        if not asker.variables:
             raise ValueError("recipe makes variables: pass the target's as variables= and a predict of (variables, x).")
         place = folder and Path(folder) / f"fit-{_digest(drawn, pool.x, pool.y, jax.random.key_data(key))}"
         together = recipe.ensemble(drawn, key, place)
-        logits = [run(take(together, i), x) for i in range(count)]
+        found = [asker.read(take(together, i), x, y, signals) for i in range(count)]
     else:
-        logits = list(_one_by_one(recipe, run, x, y, drawn, key, variables, folder))
-    logits = np.stack(logits)
-    inside = np.concatenate([drawn, np.zeros((count, len(extra)), bool)], 1)
-    return Shadows(logits, inside, check_labels(y, len(x), logits.shape[-1]), len(pool.y), rows), len(extra)
+        found = list(_one_by_one(recipe, asker, signals, x, y, drawn, key, folder))
+    readings = stacked(found)
+    inside = np.concatenate([drawn, np.zeros((count, len(x) - len(pool.y)), bool)], 1)
+    labels = check_labels(y, len(x), readings.logits.shape[-1])
+    beyond = slice(len(x) - len(unseen.y), len(x))
+    return Shadows(readings, inside, labels, len(pool.y), rows, beyond), len(extra)
 
 
-def _one_by_one(recipe, run, x, y, drawn, key, variables, folder) -> Iterator[np.ndarray]:
-    """Each shadow's logits, read from the folder where they stand there already."""
+def _one_by_one(recipe, asker: Asker, signals, x, y, drawn, key, folder) -> Iterator[Readings]:
+    """What is read off each shadow, or was read: from the folder, where it stands there already."""
     records = _digest(x, y)
     for i, row in enumerate(drawn):
         own = jax.random.fold_in(key, i)
         name = folder and Path(folder) / f"shadow-{records}-{_digest(row, jax.random.key_data(own))}.npz"
-        found = _read(name) if name else None
+        found = _read(name, signals, asker, x) if name else None
         if found is None:
             made = recipe(np.flatnonzero(row).astype(np.int32), own)
-            if not variables and not callable(made):
+            if not asker.variables and not callable(made):
                 raise ValueError(
                     f"recipe returned {type(made).__name__}, and without variables= it must return a predict function "
                     "of x. To return variables, pass the target's as variables= and a predict of (variables, x)."
                 )
-            found = run(made, x)
+            found = asker.read(made, x, y, signals)
             if name:
-                file = io.BytesIO()
-                np.savez(file, logits=found)
-                write_atomic(name, file.getvalue())
+                write_atomic(name, _as_file(found))
         yield found
 
 
@@ -102,20 +106,35 @@ def _digest(*arrays: Any) -> str:
     return found.hexdigest()
 
 
-def _read(name: Path) -> np.ndarray | None:
-    """What was kept, or None where there is nothing whole."""
+def _as_file(found: Readings) -> bytes:
+    file = io.BytesIO()
+    further = {f"query:{i}": logits for i, logits in enumerate(found.queries)}
+    np.savez(file, logits=found.logits, **further, **{f"probed:{name}": v for name, v in found.probed.items()})
+    return file.getvalue()
+
+
+def _read(name: Path, signals: Collection[str], asker: Asker, x: np.ndarray) -> Readings | None:
+    """What was kept, or None where it is not there, or not all that is needed now."""
     try:
         with open(name, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return file["logits"]
+            kept = {key: file[key] for key in file.files}
+            found = Readings(
+                kept["logits"],
+                tuple(kept[f"query:{i}"] for i in range(sum(key.startswith("query:") for key in kept))),
+                {key.removeprefix("probed:"): values for key, values in kept.items() if key.startswith("probed:")},
+            )
     except FileNotFoundError:
         return None
     except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
         raise ValueError(f"{name} holds no shadow's outputs whole ({error}); delete it to make it anew.") from error
+    wanted = len(asker.queries(x[:1])) - 1 if asker.queries else 0
+    whole = len(found.queries) == wanted and set(signals) & set(PROBED) <= set(found.probed)
+    return found if whole else None
 
 
 def doubts(shadows: Shadows) -> list[str]:
     """What speaks against the recipe: shadows that are all the same, or that show no trace of their own members."""
-    logits, member, p = shadows.logits, shadows.member, shadows.pool
+    logits, member, p = shadows.readings.logits, shadows.member, shadows.pool
     if len(logits) > 1 and all((one == logits[0]).all() for one in logits[1:]):
         raise ValueError(
             f"all {len(logits)} shadows give the same outputs: the recipe ignores its rows and its key. It must train "

@@ -8,13 +8,13 @@ Without shadows: fitted on one half of the target's records, judged on the other
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gecko_jax import keys, metrics
 from gecko_jax.attacks import Attack
-from gecko_jax.types import Signals
-
-FAKES = 16  # shadows that play a target, in turn: of more, the threshold hardly gains
+from gecko_jax.audit.chosen import FAKES, RANKED_BY, Choice, Entry, Seen
 
 
 def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
@@ -47,25 +47,29 @@ def per_record(
 
 
 def on_shadows(
-    attack: Attack, values: np.ndarray, member: np.ndarray, y: np.ndarray, y_target: np.ndarray
-) -> np.ndarray:
-    """Thresholds [t] chosen on shadow models.
+    choice: Choice, seen: Mapping[str, Seen], y: np.ndarray, y_target: np.ndarray
+) -> tuple[Entry, np.ndarray]:
+    """The entry of a choice that attacks fake targets best, and thresholds [t] chosen on them.
 
     Args:
-      attack: whose threshold it is.
-      values: [m, n] the attack's signal of m >= 1 shadows on n records.
-      member: [m, n] bool, who was in which shadow.
+      choice: one entry, or several.
+      seen: each signal that the choice reads, of s >= 1 shadows on n records; no target is looked at.
       y: [n] labels of those records.
       y_target: [t] labels of the target's records.
 
     Returns:
-      One threshold for each of the target's records (all equal unless the attack wants one for each class).
+      The entry, and one threshold for each of the target's records (all equal unless it wants one for each class).
     """
-    fakes = range(min(len(values), FAKES))
-    others = [np.arange(len(values)) != k for k in fakes]
-    scores = [attack(Signals(values[o], member[o], values[k])) for k, o in zip(fakes, others, strict=True)]
-    truth, labels = member[: len(fakes)].reshape(-1), np.tile(y, len(fakes))
-    return per_record(np.concatenate(scores), truth, labels, y_target, attack.per_class)
+    truth = next(iter(seen.values())).member[:FAKES]
+    fakes = {signal: [one.as_target(k) for k in range(len(truth))] for signal, one in seen.items()}
+    scores = [list(map(entry, fakes[entry.attack.signal])) for entry in choice.entries]
+    best = 0
+    if len(scores) > 1:
+        metric = RANKED_BY[choice.metric]
+        best = int(np.argmax([np.mean(list(map(metric, found, truth))) for found in scores]))
+    entry, labels = choice.entries[best], np.tile(y, len(truth))
+    found = np.concatenate(scores[best])
+    return entry, per_record(found, truth.reshape(-1), labels, y_target, entry.attack.per_class)
 
 
 def split_half(attack: Attack, scores: np.ndarray, member: np.ndarray, y: np.ndarray) -> np.ndarray:
