@@ -17,6 +17,20 @@ from gecko_jax import checks
 from gecko_jax.clippings import CLIPPINGS
 from gecko_jax.models import MODELS
 
+ROWS = (
+    "full",
+    "binary_connect",
+    "binary_net",
+    "xnor",
+    "phase1_control",
+    "phase2_homogeneous",
+    "phase2_heterogeneous",
+    "quadratic",
+    "dp_eps8",
+    "dp_eps2",
+    "dp_binary",
+)
+
 
 def _field(help: str, default=dataclasses.MISSING):
     return dataclasses.field(default=default, metadata={"help": help})
@@ -30,7 +44,7 @@ class Config:
     data_dir: str | None = _field("folder to look for the data in", None)
     output: str = _field("folder for the report and the checkpoints; a killed run goes on from there", "runs/gecko")
     architectures: tuple[str, ...] = _field("of gecko_jax.models.MODELS", ("mlp",))
-    methods: tuple[str, ...] = _field("rows of the table", tuple(METHODS))
+    methods: tuple[str, ...] = _field("rows of the table, of experiments.gecko.methods", ROWS)
     models: int = _field("models of each row: seeds, each with its own members, 3 at least", 8)
     seed: int = _field("of members, initial values and order", 0)
     member_rate: float = _field("chance of an example to be a member of a model", 0.5)
@@ -82,7 +96,7 @@ PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneou
 
 PRESETS = {
     "quick": Config(
-        methods=tuple(name for name in METHODS if name != "dp_binary"),  # whose gradients take minutes here
+        methods=tuple(name for name in ROWS if name != "dp_binary"),  # whose gradients take minutes here
         hidden=(128, 128, 128),
         channels=(16, 32),
         dense=64,
@@ -106,7 +120,7 @@ PRESETS = {
         dataset="fashion_mnist",
         output="runs/gecko_paper",
         architectures=("mlp", "lenet"),
-        methods=tuple(METHODS),
+        methods=ROWS,
         models=8,
         epochs=(75, 75),
         fine_tuning_epochs=(75, 75),

@@ -21,6 +21,7 @@ class Method(NamedTuple):
       epsilon: the budget of a row that is trained privately; None: without privacy. Such a row has no start and no
         teacher, which its epsilon would not cover.
       note: what a reader should know of the row.
+      float_layers: those that the rules leave in float; () for none.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Method(NamedTuple):
     transition: bool = False
     epsilon: float | None = None
     note: str = ""
+    float_layers: tuple[str, ...] = ("first", "last")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -40,7 +42,16 @@ class Method(NamedTuple):
     def model(self, architecture: str, num_classes: int, **options) -> Model:
         """The network of this row."""
         model = models.create(architecture, num_classes, **options, **self.options)
-        return models.quantized(model, self.rules) if self.rules else model
+        return models.quantized(model, self.rules, self.float_layers) if self.rules else model
+
+
+def _integers(bits: int, largest: float) -> tuple:
+    """Weights and inputs of every layer on a grid; images lie in 0..1, normalised activations within `largest`."""
+    weights = quantizers.uniform(bits)
+    return tuple(
+        (layers, weights, quantizers.uniform(bits, max_abs=top))
+        for layers, top in (("(dense|conv)1$", 1.0), ("", largest))
+    )
 
 
 NORMALIZED = dict(normalize=True)
@@ -50,10 +61,20 @@ BINARY_CONNECT_RULES = (("", quantizers.binary_connect(), None),)
 BINARY_NET_RULES = (("", quantizers.binary(), quantizers.binary()),)
 XNOR_RULES = (("", quantizers.xnor(), quantizers.xnor_input()),)
 XNOR_WEIGHTS = (("", quantizers.xnor(), None),)  # their scale keeps activations in bounds where BatchNorm cannot
+TERNARY_RULES = (("", quantizers.ternary(), None),)
 FLOAT_NETWORK = "as Full precision"
 
 METHODS = {
     "full": Method("Full precision", {}),
+    "normalized": Method("Full precision, BatchNorm", NORMALIZED, note="the binary networks' twin in float"),
+    "int8": Method("8-bit", NORMALIZED, _integers(8, 4.0), note="weights and inputs of all layers", float_layers=()),
+    "int4": Method("4-bit", NORMALIZED, _integers(4, 3.0), note="weights and inputs of all layers", float_layers=()),
+    "ternary": Method(
+        "Ternary", NORMALIZED, TERNARY_RULES, note="weights of all layers, float inputs", float_layers=()
+    ),
+    "binary_weights": Method(
+        "Binary weights", NORMALIZED, XNOR_WEIGHTS, note="XNOR's, of all layers; float inputs", float_layers=()
+    ),
     "binary_connect": Method("BinaryConnect", NORMALIZED, BINARY_CONNECT_RULES, note="binary weights, float inputs"),
     "binary_net": Method("BinaryNet", BINARY_NET, BINARY_NET_RULES, note="first and last layer in float"),
     "xnor": Method("XNOR Phase I", XNOR_ORDER, XNOR_RULES, note="first and last layer in float"),
