@@ -6,22 +6,24 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.attacks.attack import Attack
-from gecko_jax.types import Array, Signals
+from gecko_jax.types import Signals
 
 
-def population_rank(population: Array | None = None) -> Attack:
+def population_rank(population: Signals | None = None) -> Attack:
     """Score: share of a population whose loss is larger, equals counted half.
 
     It ranks records as the loss does, and ties those that fall between the same two of the population; what it adds is
     a threshold without shadows: "score >= 1 - fpr" has that rate of false positives.
 
     Args:
-      population: [z] the target's losses on records that it was not trained on; where None, the shadows' losses on the
-        records that each of them has not seen stand in.
+      population: Signals of records that the target was not trained on, of which its own losses [z] are read; where
+        None, the shadows' losses on the records that each of them has not seen stand in.
 
     Source: Ye et al., "Enhanced Membership Inference Attacks against Machine Learning Models" (2022), Attack-P.
     """
-    given = None if population is None else np.sort(checks.not_empty("population", np.asarray(population, np.float64)))
+    given = None
+    if population is not None:
+        given = np.sort(checks.not_empty("population.target", np.asarray(population.target, np.float64)))
 
     def score(signals: Signals) -> np.ndarray:
         losses = np.sort(signals.values[~signals.member]) if given is None else given

@@ -183,8 +183,9 @@ def test_ranks_and_differences_by_loops():
     wanted = [np.mean(outside[i]) - signals.target[i] for i in range(N)]
     np.testing.assert_allclose(attacks.calibrated_loss()(signals), wanted, atol=1e-12)
     wanted = [half(x, population) for x in signals.target]
-    np.testing.assert_allclose(attacks.population_rank(population)(signals), wanted, atol=1e-12)
-    assert attacks.population_rank(population)(signals._replace(target=population)) == pytest.approx(
+    seen = drawn("loss", seed=2)[0]
+    np.testing.assert_allclose(attacks.population_rank(seen)(signals), wanted, atol=1e-12)
+    assert attacks.population_rank(seen)(signals._replace(target=population)) == pytest.approx(
         [half(x, population) for x in population]
     )
 
@@ -215,7 +216,7 @@ def test_what_cannot_be_asked_is_refused():
         (lambda: attacks.rmia(ties="counted"), "needs population="),
         (lambda: attacks.rmia(ties="kept"), "ties='kept' is not known"),
         (lambda: attacks.rmia(signal="phi"), "signal='phi' is not known"),
-        (lambda: attacks.population_rank([]), "population is empty"),
+        (lambda: attacks.population_rank(Signals([], [], [])), "population.target is empty"),
         (lambda: attacks.salem()(one_kind), "all members or all not"),
         (lambda: attacks.lira()([]), "signals is empty"),
     ):
