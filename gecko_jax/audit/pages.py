@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 
 import numpy as np
 
 from gecko_jax import reports
+from gecko_jax.audit.claim import PREFERRED
 from gecko_jax.audit.figures import METRICS
+from gecko_jax.audit.slices import resolved, worst_first
 from gecko_jax.types import Estimate
 
 # The best attack is the one that says how much leaks, so here the highest figure is the one to look at.
@@ -20,15 +23,19 @@ COLUMNS = (
     reports.Column("tpr_at_0p1pct", "TPR at 0.1 % FPR", "%", 2, "high"),
 )
 WITHOUT, WITH = "Without asking the model", "Attacks"
+SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
 
 
 def study(report, title: str = "Membership audit") -> reports.Study:
-    """An `audit.Report` as a `reports.Study`: warnings first, then what needs no model, the attacks, their curves."""
+    """An `audit.Report` as a `reports.Study`.
+
+    Warnings first, then what needs no model, the attacks, their curves; slices, scores, the most exposed records.
+    """
     rows = [reports.Row(f"by the {name}", {"baseline": auc}, WITHOUT) for name, auc in report.baselines.items()]
     for name, figures in report.rows.items():
         shown = {"auc": figures["auc"]} | {c.key: reports.percent(figures[c.key]) for c in COLUMNS if c.unit}
         rows.append(reports.Row(_said(name), shown, WITH))
-    counts = (np.sum(part, 0).tolist() for part in (report.histogram.members, report.histogram.nonmembers))
+    by_reputation = sorted(report.score_histograms, key=lambda name: (*PREFERRED, name).index(name))[:SCORES]
     shown = {key for row in rows for key in row.figures}
     return reports.Study(
         title=title,
@@ -36,12 +43,18 @@ def study(report, title: str = "Membership audit") -> reports.Study:
         rows=tuple(rows),
         columns=tuple(column for column in COLUMNS if column.key in shown),
         rocs=tuple(_roc(_said(name), curve) for name, curve in report.curves.items()),
-        histograms=(reports.Histogram("Largest probability", report.histogram.edges.tolist(), *counts),),
+        histograms=(
+            _histogram("Largest probability", report.histogram),
+            *(_histogram(f"{_said(name)} score", report.score_histograms[name]) for name in by_reputation),
+        ),
         record={"members": list(report.members), "nonmembers": list(report.nonmembers), "threshold": report.threshold},
         notes=(
             *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
             *(report.claim.lines() if report.claim else ()),
         ),
+        dots=tuple(_dots(report)),
+        curves_a_panel=-(-len(report.curves) // -(-len(report.curves) // 8)),  # panels of about as many
+        **_exposed(report),
     )
 
 
@@ -88,3 +101,72 @@ def _roc(name: str, curve) -> reports.Curve:
     if low is None:
         low, high = curve.tpr_low[0], curve.tpr_high[0]
     return reports.Curve(name, *(part.tolist() for part in (curve.fpr, curve.mean, low, high)))
+
+
+def _histogram(name: str, found) -> reports.Histogram:
+    counts = (np.sum(part, 0).tolist() for part in (found.members, found.nonmembers))
+    note = f"{found.clipped} records beyond the ends are counted in the outermost bins." if found.clipped else ""
+    return reports.Histogram(name, found.edges.tolist(), *counts, note)
+
+
+def _dots(report) -> Iterator[reports.Dots]:
+    """AUC of each slice, and TPR at 1 % FPR of those whose non-members suffice for it; the worst first."""
+    names = worst_first(report.slices)
+    if not names:
+        return
+    alone = "Each interval is of one slice by itself; the worst of many looks worse than it is."
+    yield reports.Dots(
+        f"AUC by slice, {_said(report.sliced_by)}",
+        tuple(names),
+        tuple(report.slices[name]["auc"] for name in names),
+        digits=3,
+        reference=0.5,
+        note=f"Dots with 95 % intervals, the worst first; the dashed line is guessing. {alone}",
+    )
+    shown = [name for name in names if resolved(report.slices[name], "tpr_at_1pct")]
+    if shown:
+        left_out = len(names) - len(shown)
+        yield reports.Dots(
+            f"TPR at 1 % FPR by slice, {_said(report.sliced_by)}",
+            tuple(shown),
+            tuple(reports.percent(report.slices[name]["tpr_at_1pct"]) for name in shown),
+            "%",
+            digits=1,
+            reference=1.0,
+            note="In the order of the AUC; the dashed line is guessing."
+            + (f" Left out: {left_out} with fewer than 100 non-members." if left_out else ""),
+        )
+
+
+def _exposed(report) -> dict[str, tuple]:
+    """The most exposed records: pictures where they are some, else a list."""
+    found = report.exposed
+    if found is None or not len(found.rows):
+        return {}
+    several = len(report.targets) > 1
+    lines = [_exposed_line(found, i, min(report.nonmembers), several) for i in range(len(found.rows))]
+    name = f"Most exposed records, {_said(found.attack)}"
+    share = 100 * len(lines) / min(report.members)
+    if several:
+        said = "Score and FPR are taken over the targets that had the record."
+    else:
+        said = f"By luck alone, the first {len(lines)} would stand at FPRs of up to about {share:.2g} %."
+    note = (
+        "Members that the attack is surest of. FPR is the share of non-members that score as high or higher. "
+        f"{said} These are training records: show this page to those who may see them."
+    )
+    if found.x is not None and reports.are_pictures(found.x):
+        captions = ["\n".join(f"{key} {value}" for key, value in line.items()) for line in lines]
+        return {"pictures": (reports.Pictures.of(name, found.x, captions, note),)}
+    cells = [tuple(line.values()) for line in lines]
+    return {"listings": (reports.Listing(name, tuple(lines[0]), cells, note),)}
+
+
+def _exposed_line(found, i: int, nonmembers: int, several: bool) -> dict[str, str]:
+    """What is said of one record: its class, its score, its FPR, and a name to find it by."""
+    line = {} if found.label is None else {"class": str(found.label[i])}
+    line["score"] = f"{found.score[i]:.3g}"
+    smallest = 100 / (nonmembers * int(found.targets[i]))  # what so many non-members can show
+    line["FPR"] = f"{100 * found.fpr[i]:.2g} %" if found.fpr[i] else f"< {smallest:.2g} %"
+    line |= {"targets": str(found.targets[i])} if several else {}
+    return line | ({"row": str(found.rows[i])} if found.id is None else {"id": str(found.id[i])})

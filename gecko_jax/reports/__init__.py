@@ -10,8 +10,10 @@ Everything here is a function of plain records. Matplotlib is imported only when
 """
 
 from gecko_jax.reports.environment import environment
+from gecko_jax.reports.exhibits import Dots, Listing, Pictures
 from gecko_jax.reports.expected import Difference, compare_expected
 from gecko_jax.reports.files import write_atomic
+from gecko_jax.reports.images import are_pictures
 from gecko_jax.reports.page import html, write_html
 from gecko_jax.reports.pareto import front, pareto
 from gecko_jax.reports.record import read_record, write_record
@@ -22,10 +24,14 @@ __all__ = [
     "Column",
     "Curve",
     "Difference",
+    "Dots",
     "Histogram",
+    "Listing",
+    "Pictures",
     "Reliability",
     "Row",
     "Study",
+    "are_pictures",
     "compare_expected",
     "environment",
     "front",

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import re
-from collections.abc import Iterator
 from html import escape
 
-from gecko_jax.reports import plots
 from gecko_jax.reports.files import write_atomic
+from gecko_jax.reports.page_figures import figures, front_meaning, in_sentence
 from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.record import plain
-from gecko_jax.reports.reliability import reliability_diagram
 from gecko_jax.reports.study import Column, Row, Study, best
 from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, explained, number, plus_minus
 
@@ -23,7 +20,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 def html(study: Study) -> str:
     """The page: notes, the best figures, the table (`id="table"`), plots (`id="plot-tradeoff"`, `"plot-roc"`,
-    `"plot-histograms"`, `"plot-reliability"`, `"plot-losses"`, each if there is something to plot), and the record.
+    `"plot-dots-0"` and so on, `"plot-histograms"`, `"pictures-0"`, `"listing-0"`, `"plot-reliability"`,
+    `"plot-losses"`, each if there is something to show), and the record.
 
     Args:
       study: what to show; all of its text is escaped.
@@ -31,7 +29,7 @@ def html(study: Study) -> str:
     Returns:
       HTML text, the same for the same study.
     """
-    figures = "\n".join(_figures(study))
+    plots = "\n".join(figures(study))
     body = [
         f"<h1>{escape(study.title)}</h1>",
         f"<p>{escape(study.summary)}</p>" if study.summary else "",
@@ -40,7 +38,7 @@ def html(study: Study) -> str:
         "<h2>All figures</h2>",
         _table(study),
         _legend(study),
-        f'<h2>Plots</h2>\n<div class="plots">\n{figures}\n</div>' if figures else "",
+        f'<h2>Plots</h2>\n<div class="plots">\n{plots}\n</div>' if plots else "",
         _record(study),
     ]
     return f"""<!DOCTYPE html>
@@ -84,7 +82,7 @@ def _tiles(study: Study) -> str:
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         word = "Highest" if column.better == "high" else "Lowest"
         tiles.append(
-            f"<div><dt>{word} {escape(_lower(column.heading))}</dt>"
+            f"<div><dt>{word} {escape(in_sentence(column.heading))}</dt>"
             f'<dd class="figure" title="{escape(explained(row, column))}">'
             f"{number(figure.value, column.digits)} {escape(column.unit)}"
             f"{f' <small>± {interval}</small>' if interval else ''}</dd>"
@@ -148,64 +146,8 @@ def _legend(study: Study) -> str:
         lines.append("[ ] encloses a published figure.")
     lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined.")
     if study.tradeoff is not None:
-        lines.append(f"★ {_front_meaning(study)}")
+        lines.append(f"★ {front_meaning(study)}")
     return '<ul class="legend">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _figures(study: Study) -> Iterator[str]:
-    """Each plot with its heading and a caption that says how to read it."""
-    if study.tradeoff is not None and plots.drawn(study):
-        x, y = (next(c for c in study.columns if c.key == key) for key in study.tradeoff[:2])
-        left_out = [row.name for row in study.rows if row not in plots.drawn(study)]
-        corner = {"high": ("top", "right"), "low": ("bottom", "left")}
-        yield _figure(
-            "plot-tradeoff",
-            f"{x.heading} against {_lower(y.heading)}",
-            plots.tradeoff(study),
-            f"Better is towards the {corner[y.better][0]} {corner[x.better][1]}. Bars are 95 % intervals. "
-            f"Filled markers: {_front_meaning(study)}"
-            + (f" Not shown, for want of a figure: {', '.join(left_out)}." if left_out else ""),
-        )
-    if study.rocs:
-        yield _figure(
-            "plot-roc",
-            "ROC curves of the attacks",
-            plots.rocs(study),
-            "Both axes are logarithmic, since an attack does harm where it is sure: at the left. The dashed diagonal "
-            "is guessing; a curve above it tells members from non-members. Bands are 95 % intervals.",
-        )
-    if study.histograms:
-        yield _figure(
-            "plot-histograms",
-            "What the attacker sees",
-            plots.histograms(study),
-            "Shares of members and of non-members by their signal, on a logarithmic scale. Where the two outlines "
-            "part, membership shows.",
-        )
-    if study.reliabilities:
-        yield _figure(
-            "plot-reliability",
-            "Reliability diagrams",
-            reliability_diagram({each.name: each.bins for each in study.reliabilities}),
-            "How often a model is right, by how sure it is. On the diagonal it is right as often as it says; below, it "
-            "is too sure. Whiskers are 95 % intervals; the small panels count the records.",
-        )
-    if study.losses:
-        yield _figure(
-            "plot-losses",
-            "Training curves",
-            plots.losses(study),
-            "Mean over seeds; bands are 95 % intervals where there are any. A gap between training and test loss is "
-            "what membership inference feeds on.",
-        )
-
-
-def _figure(name: str, title: str, drawing: str, caption: str) -> str:
-    drawing = re.sub(r' xmlns="[^"]*"', "", drawing, count=1)  # HTML knows the namespace
-    return (
-        f'<section id="{name}"><h3>{escape(title)}</h3>\n<figure>\n{drawing}'
-        f"<figcaption>{escape(caption)}</figcaption></figure></section>"
-    )
 
 
 def _record(study: Study) -> str:
@@ -217,13 +159,3 @@ def _record(study: Study) -> str:
         text = value if isinstance(value, str) else json.dumps(plain(value, key), indent=2, ensure_ascii=False)
         folds.append(f"<details><summary>{escape(str(key))}</summary><pre>{escape(text)}</pre></details>")
     return f'<h2 id="record">Record of the run</h2>\n{"".join(folds)}'
-
-
-def _front_meaning(study: Study) -> str:
-    names = [_lower(c.heading) for key in study.tradeoff for c in study.columns if c.key == key]
-    return f"no other row is as good in all of {', '.join(names)} and better in one (the Pareto front)."
-
-
-def _lower(text: str) -> str:
-    """A heading inside a sentence: its capital goes unless it begins an abbreviation."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

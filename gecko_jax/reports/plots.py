@@ -15,11 +15,10 @@ from gecko_jax.reports.tradeoff import drawn, tradeoff
 __all__ = ["drawn", "histograms", "losses", "rocs", "tradeoff"]
 
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-LINES_A_PANEL = 8
 
 
 def rocs(study: Study, name: str = "plot-roc") -> str:
-    """The attacks' ROC curves on logarithmic axes, with bands and the line of guessing, eight curves a panel."""
+    """The attacks' ROC curves on logarithmic axes, with bands and the line of guessing, some curves a panel."""
     positive = np.concatenate([np.asarray(c.x, float)[np.asarray(c.x, float) > 0] for c in study.rocs] or [[1.0]])
     lowest = 10 ** np.floor(np.log10(np.clip(positive.min(initial=0.1), 1e-6, 0.1)) + 1e-9)
 
@@ -85,8 +84,9 @@ def _lines(
     prepare: Any,
     floor: float | None = None,
 ) -> str:
-    """Curves in panels of eight, one below the other, each with its key in two columns below it."""
-    panels = [curves[i : i + LINES_A_PANEL] for i in range(0, len(curves), LINES_A_PANEL)]
+    """Curves in panels, one below the other, each with its key in two columns below it."""
+    most = study.curves_a_panel
+    panels = [curves[i : i + most] for i in range(0, len(curves), most)]
     columns = [1 if max(svg.text_width(c.name) for c in panel) > svg.WIDTH / 2 - 40 else 2 for panel in panels]
     keys = [18 * -(-len(panel) // count) for panel, count in zip(panels, columns, strict=True)]
     fig = svg.figure(sum(keys) + len(panels) * (height + 76))

@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gecko_jax.reports.environment import environment
+from gecko_jax.reports.exhibits import Dots, Listing, Pictures
 from gecko_jax.reports.files import write_atomic
 from gecko_jax.reports.study import Column, Curve, Histogram, Reliability, Row, Study
 from gecko_jax.types import Estimate
 
 FORMAT = "gecko_jax study 1"
 NEEDED = ("config", "seeds", "timings")
+ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8}  # what an older record lacks
 HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
 
@@ -133,10 +135,14 @@ def _loads(text: str) -> Study:
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         found = body.get("format") if isinstance(body, dict) else type(body).__name__
         raise ValueError(f"its format is {found!r}, expected {FORMAT!r}.")
+    body = ADDED | body
     expected = {field.name for field in dataclasses.fields(Study)} | {"format"}
     if set(body) != expected:
         raise ValueError(f"it lacks {sorted(expected - set(body))} and has, unknown, {sorted(set(body) - expected)}.")
     body.pop("format")
+    body["dots"] = tuple(_dots(chart) for chart in body["dots"])
+    body["pictures"] = tuple(Pictures(**_tuples(grid)) for grid in body["pictures"])
+    body["listings"] = tuple(Listing(**_tuples(each)) for each in body["listings"])
     body["columns"] = tuple(Column(**column) for column in body["columns"])
     body["rows"] = tuple(_row(row) for row in body["rows"])
     body["rocs"] = tuple(_of_floats(Curve, curve) for curve in body["rocs"])
@@ -158,6 +164,18 @@ def _estimate(figure: dict[str, Any]) -> Estimate:
     """Numbers as they were written: a count stays an int; "nan" and "inf" become floats again."""
     spelt = {key: float(figure[key]) for key in ("value", "low", "high") if isinstance(figure[key], str)}
     return Estimate(**{**figure, **spelt})
+
+
+def _dots(chart: dict[str, Any]) -> Dots:
+    figures = tuple(_estimate(figure) for figure in chart["figures"])
+    return Dots(**{**chart, "labels": tuple(chart["labels"]), "figures": figures})
+
+
+def _tuples(value: Any) -> Any:
+    """A list, and each list in it, as a tuple."""
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _of_floats(noun: type, parts: dict[str, Any]) -> Any:

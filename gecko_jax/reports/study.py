@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,9 +15,9 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.metrics import ReliabilityBins
+from gecko_jax.reports.consistency import check_estimate, check_same_length, check_unique
+from gecko_jax.reports.exhibits import Dots, Listing, Pictures, check_exhibits
 from gecko_jax.types import Estimate
-
-KINDS = ("measured", "counted", "modelled")
 
 
 class Row(NamedTuple):
@@ -71,12 +70,16 @@ class Curve(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """Counts of members and non-members in the bins between `edges` (one more than there are bins)."""
+    """Counts of members and non-members in the bins between `edges` (one more than there are bins).
+
+    `note` is a sentence about it, or "".
+    """
 
     name: str
     edges: Sequence[float]
     members: Sequence[float]
     nonmembers: Sequence[float]
+    note: str = ""
 
 
 class Reliability(NamedTuple):
@@ -120,10 +123,14 @@ class Study:
       record: how to make it again: config, seeds, timings, environment; anything JSON can hold.
       notes: warnings that a reader should see before the figures.
       tradeoff: keys of the columns on the x axis, on the y axis and (or None) in the marker's area, or None: no plot.
+      dots: charts of figures with their intervals, of distinct names.
+      pictures: grids of small pictures, of distinct names.
+      listings: short lists, of distinct names.
+      curves_a_panel: at most so many curves are drawn into one panel, 1 to 8.
 
     Raises:
       ValueError: for two rows, columns or histograms of one name, a figure without a column, a figure whose unit is not
-        its column's, an unknown kind, half an interval, or curves of uneven length.
+        its column's, an unknown kind, half an interval, or curves of uneven length; see also `exhibits`.
     """
 
     title: str
@@ -137,20 +144,25 @@ class Study:
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     tradeoff: tuple[str, str, str | None] | None = None
+    dots: tuple[Dots, ...] = ()
+    pictures: tuple[Pictures, ...] = ()
+    listings: tuple[Listing, ...] = ()
+    curves_a_panel: int = 8
 
     def __post_init__(self):
         checks.not_empty("rows", self.rows)
         checks.not_empty("columns", self.columns)
-        _unique("rows", [row.name for row in self.rows])
-        _unique("columns", [column.key for column in self.columns])
-        _unique("histograms", [histogram.name for histogram in self.histograms])
+        check_unique("rows", [row.name for row in self.rows])
+        check_unique("columns", [column.key for column in self.columns])
+        check_unique("histograms", [histogram.name for histogram in self.histograms])
         columns = {column.key: column for column in self.columns}
         for column in self.columns:
             checks.one_of(f"columns[{column.key!r}].better", column.better, ("high", "low", None))
             checks.at_least(f"columns[{column.key!r}].digits", column.digits, 0)
         for row in self.rows:
             for key, estimate in row.figures.items():
-                _check_figure(row.name, checks.lookup(f"figure of row {row.name!r}", key, columns), estimate)
+                column = checks.lookup(f"figure of row {row.name!r}", key, columns)
+                check_estimate(f"figure {key!r} of row {row.name!r}", estimate, column.unit, "column")
             for key in row.published or ():
                 checks.one_of(f"published figure of row {row.name!r}", key, columns)
         if self.tradeoff is not None:
@@ -159,16 +171,18 @@ class Study:
                 if key is not None and checks.lookup("tradeoff", key, columns).better is None:
                     raise ValueError(f"tradeoff={key!r}: its column must say whether 'high' or 'low' is better.")
         for curve in (*self.rocs, *self.losses):
-            _same_length(curve.name, {k: v for k, v in curve._asdict().items() if k != "name" and v is not None})
+            check_same_length(curve.name, {k: v for k, v in curve._asdict().items() if k != "name" and v is not None})
             if (curve.low is None) != (curve.high is None):
                 raise ValueError(f"curve {curve.name!r} has half a band; give both low and high, or neither.")
-        _unique("reliabilities", [diagram.name for diagram in self.reliabilities])
+        check_unique("reliabilities", [diagram.name for diagram in self.reliabilities])
         for diagram in self.reliabilities:
             parts = {key: part for key, part in diagram._asdict().items() if key not in ("name", "edges")}
-            _same_length(diagram.name, {"edges[1:]": diagram.edges[1:], **parts})
+            check_same_length(diagram.name, {"edges[1:]": diagram.edges[1:], **parts})
         for histogram in self.histograms:
             bins = {"edges[1:]": histogram.edges[1:], "members": histogram.members, "nonmembers": histogram.nonmembers}
-            _same_length(histogram.name, bins)
+            check_same_length(histogram.name, bins)
+        checks.between("curves_a_panel", checks.whole("curves_a_panel", self.curves_a_panel, 1), 1, 8)
+        check_exhibits(self.dots, self.pictures, self.listings)
 
 
 def percent(estimate: Estimate) -> Estimate:
@@ -204,32 +218,3 @@ def best(study: Study, column: Column) -> tuple[str, ...]:
         return ()
     top = (max if column.better == "high" else min)(values.values())
     return tuple(name for name, value in values.items() if value == top)
-
-
-def _unique(what: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{what} hold {twice[0]!r} more than once; each needs a name of its own.")
-
-
-def _check_figure(row: str, column: Column, estimate: Estimate) -> None:
-    where = f"figure {column.key!r} of row {row!r}"
-    checks.one_of(f"kind of {where}", estimate.kind, KINDS)
-    for end, value in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high)):
-        if not isinstance(value, numbers.Real) and (value is not None or end == "value"):
-            raise ValueError(f"{where} has {end}={value!r}; it must be a Python number, such as float({end}).")
-    if estimate.unit != column.unit:
-        raise ValueError(
-            f"{where} is in {estimate.unit!r} and its column in {column.unit!r}; convert it (`percent` makes a "
-            "percentage of a proportion) or change the column."
-        )
-    if (estimate.low is None) != (estimate.high is None):
-        raise ValueError(f"{where} has half an interval; give both low and high, or neither.")
-    if estimate.low is not None and estimate.low > estimate.high:
-        raise ValueError(f"{where} has low={estimate.low!r} above high={estimate.high!r}; swap them.")
-
-
-def _same_length(name: str, parts: Mapping[str, Sequence[float]]) -> None:
-    lengths = {key: len(part) for key, part in parts.items()}
-    if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        raise ValueError(f"{name!r} has parts of lengths {lengths}; they must be equal and above 0.")

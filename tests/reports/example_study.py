@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from gecko_jax.metrics import reliability_bins
-from gecko_jax.reports import Column, Curve, Histogram, Reliability, Row, Study
+from gecko_jax.reports import Column, Curve, Dots, Histogram, Listing, Pictures, Reliability, Row, Study
 from gecko_jax.types import Estimate
 
 COLUMNS = (
@@ -100,4 +100,17 @@ def example() -> Study:
         },
         notes=("These figures are invented: they are here to try the page.", "The DP row has no energy."),
         tradeoff=("test", "attack", "bytes"),
+        dots=(dots("", 23), dots("of records with a long name, ", 9)),
+        pictures=(Pictures.of("Records & pictures", pictures(), [f"class {i}\nscore -0.000{i}" for i in range(7)]),),
+        listings=(Listing("Records, listed", ("class", "score"), (("0", "12.5"), ("1", "3")), "Two of them."),),
     )
+
+
+def dots(prefix, count):
+    figures = [Estimate(0.7 - 0.01 * i, 0.6 - 0.01 * i, 0.75, n=100) for i in range(count)]
+    labels = [f"{prefix}class {i}" for i in range(count)]
+    return Dots(f"AUC by class {prefix}".strip(), labels, figures, "", 3, 0.5, "Worst first.")
+
+
+def pictures():
+    return np.random.default_rng(8).random((7, 28, 28, 1)).astype(np.float32)

@@ -5,7 +5,19 @@ import html.parser
 import re
 
 from gecko_jax import reports
-from gecko_jax.reports import Column, Curve, Histogram, Row, Study, read_record, write_html, write_record
+from gecko_jax.reports import (
+    Column,
+    Curve,
+    Dots,
+    Histogram,
+    Listing,
+    Pictures,
+    Row,
+    Study,
+    read_record,
+    write_html,
+    write_record,
+)
 from gecko_jax.types import Estimate
 
 
@@ -22,7 +34,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += attrs
-        if tag not in {"meta", "br"}:
+        if tag not in {"meta", "br", "img"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -40,18 +52,32 @@ def test_the_page_is_whole_and_asks_for_nothing(page):
     parsed = Page(page)
     names = [value for key, value in parsed.attributes if key == "id"]
     assert len(names) == len(set(names))
-    plots = {"plot-tradeoff", "plot-roc", "plot-histograms", "plot-reliability", "plot-losses"}
-    assert plots | {"table", "record"} <= set(names)
-    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
-    assert not re.search(r"(?i)https?:|//\w|@import|url\((?!#)", re.sub(r"<title>.*?</title>", "", page))
-    assert all(value.startswith("#") for key, value in parsed.attributes if key in ("href", "src", "xlink:href"))
+    plots = {"plot-tradeoff", "plot-roc", "plot-histograms", "plot-reliability", "plot-losses", "plot-dots-0"}
+    assert plots | {"plot-dots-1", "pictures-0", "listing-0", "table", "record"} <= set(names)
+    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
+    own = re.sub(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"', "", re.sub(r"<title>.*?</title>", "", page))
+    assert not re.search(r"(?i)https?:|//\w|@import|url\((?!#)|data:(?!;)|src=", own)
+    assert all(value.startswith("#") for key, value in parsed.attributes if key in ("href", "xlink:href"))
+    assert "img-src data:" in page
     assert dict(parsed.attributes)["lang"] == "en" and "width=device-width" in page
     assert "default-src 'none'" in page and "prefers-color-scheme: dark" in page and "tabular-nums" in page
 
 
 def test_notes_come_first_then_figures_then_plots_then_the_record(page):
     places = [
-        page.index(mark) for mark in ('class="notes"', 'class="tiles"', 'id="table"', 'id="plot-t', 'id="record"')
+        page.index(mark)
+        for mark in (
+            'class="notes"',
+            'class="tiles"',
+            'id="table"',
+            'id="plot-tradeoff"',
+            'id="plot-roc"',
+            'id="plot-dots-0"',
+            'id="plot-histograms"',
+            'id="pictures-0"',
+            'id="listing-0"',
+            'id="record"',
+        )
     ]
     assert places == sorted(places)
 
@@ -85,7 +111,10 @@ def test_all_text_is_escaped():
         rows=(Row(HOSTILE, {"a": Estimate(1.0, unit=HOSTILE)}, HOSTILE, HOSTILE), Row("b", {})),
         columns=(Column("a", HOSTILE, HOSTILE, 2, "high"), Column("b", "B", "", 1, "low")),
         rocs=(Curve(HOSTILE, [0.1, 1], [0.2, 1]),),
-        histograms=(Histogram(HOSTILE, [0, 1], [1], [1]),),
+        histograms=(Histogram(HOSTILE, [0, 1], [1], [1], HOSTILE),),
+        dots=(Dots(HOSTILE, [HOSTILE], [Estimate(1.0, unit=HOSTILE)], HOSTILE, note=HOSTILE),),
+        pictures=(Pictures(HOSTILE, ['data:image/png;base64,"><script>'], [HOSTILE], HOSTILE),),
+        listings=(Listing(HOSTILE, (HOSTILE,), ((HOSTILE,),), HOSTILE),),
         losses=(Curve(HOSTILE, [0, 1], [1, 0]),),
         record={HOSTILE: {"key": HOSTILE}, "text": HOSTILE},
         notes=(HOSTILE,),
@@ -93,7 +122,7 @@ def test_all_text_is_escaped():
     )
     text = reports.html(study)
     parsed = Page(text)
-    assert not {"script", "img"} & set(parsed.tags)
+    assert "script" not in parsed.tags and parsed.tags.count("img") == 1
     assert not any(key.startswith("on") for key, _ in parsed.attributes)
     assert "".join(parsed.text).count("<script>alert('1')</script>") >= 8
 
@@ -101,7 +130,7 @@ def test_all_text_is_escaped():
 def test_a_study_of_one_figure_makes_a_page_without_plots():
     text = reports.html(Study("t", "", (Row("a", {"x": Estimate(1.0)}),), (Column("x", "X"),)))
     parsed = Page(text)
-    assert "svg" not in parsed.tags and "Plots" not in parsed.text
+    assert not {"svg", "img", "section"} & set(parsed.tags) and "Plots" not in parsed.text
     assert not any(value == "record" for key, value in parsed.attributes if key == "id")
 
 
@@ -120,6 +149,34 @@ def test_a_page_can_be_made_from_the_record_alone(tmp_path, study):
 
 def test_rows_that_the_plot_leaves_out_are_named(study):
     rows = (*study.rows[:1], study.rows[1]._replace(figures={}))
-    text = reports.html(dataclasses.replace(study, rows=rows, rocs=(), histograms=(), losses=(), reliabilities=()))
+    nothing = dict.fromkeys(("rocs", "histograms", "losses", "reliabilities", "dots", "pictures", "listings"), ())
+    text = reports.html(dataclasses.replace(study, rows=rows, **nothing))
     assert "Not shown, for want of a figure: BinaryConnect." in text
     assert "plot-roc" not in text
+
+
+def test_figures_that_are_drawn_stand_in_a_table_too(study, page):
+    for i, chart in enumerate(study.dots):
+        section = page[page.index(f'<section id="plot-dots-{i}"') :]
+        section = section[: section.index("</section>")]
+        lines = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', section)
+        assert [line[0] for line in lines] == list(chart.labels)
+        for (_, value, ends), figure in zip(lines, chart.figures, strict=True):
+            assert (value, ends) == (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
+        assert ("The first 20 are drawn; 3 more stand in the table." in section) == (len(chart.labels) == 23)
+        assert "Worst first." in section
+
+
+def test_pictures_have_their_captions_and_lists_their_cells(page):
+    section = page[page.index('<section id="pictures-0"') : page.index('<section id="listing-0"')]
+    for i in range(7):
+        assert f"<span>class {i}</span><span>score -0.000{i}</span>" in section
+        assert f'alt="class {i}, score -0.000{i}"' in section
+    assert '<tr><th scope="row">0</th><td>12.5</td></tr>' in page and "Two of them." in page
+
+
+def test_notes_that_histograms_share_are_said_once(study):
+    first, second, third, *_ = study.histograms
+    noted = (first._replace(note="Cut."), second._replace(note="Whole."), third._replace(note="Cut."))
+    text = reports.html(dataclasses.replace(study, histograms=noted))
+    assert f"{first.name}, {third.name}: Cut. {second.name}: Whole.</figcaption>" in text

@@ -39,6 +39,10 @@ def test_what_is_read_is_what_was_written(tmp_path, study):
         for a, b in zip(ours.bins, theirs.bins, strict=True):
             np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(again.histograms[3].members, study.histograms[3].members)
+    for ours, theirs in zip(study.dots, again.dots, strict=True):
+        assert theirs == ours._replace(labels=tuple(ours.labels), figures=tuple(ours.figures))
+    assert again.pictures == (study.pictures[0]._replace(captions=tuple(study.pictures[0].captions)),)
+    assert again.listings == study.listings and again.curves_a_panel == study.curves_a_panel == 8
     assert again.record["config"]["rules"] == ["Dense", "Conv"]
     assert again.record["environment"]["versions"]["numpy"] == np.__version__
 
@@ -52,6 +56,18 @@ def test_every_figure_is_in_the_csv(tmp_path, study):
         figure = next(row for row in study.rows if row.name == line["row"]).figures[line["metric"]]
         parts = [float(line[key]) if line[key] else None for key in ("value", "low", "high")]
         assert (*parts, line["kind"], line["unit"], int(line["n"]) if line["n"] else None) == tuple(figure)
+
+
+def test_a_record_from_before_there_were_dots_is_read(tmp_path, study):
+    plain_study = dataclasses.replace(study, dots=(), pictures=(), listings=())
+    written = write_record(tmp_path, plain_study)
+    body = json.loads((tmp_path / "record.json").read_text())
+    for name in ("dots", "pictures", "listings", "curves_a_panel"):
+        del body[name]
+    for histogram in body["histograms"]:
+        del histogram["note"]
+    (tmp_path / "record.json").write_text(json.dumps(body))
+    assert read_record(tmp_path) == written
 
 
 def test_awkward_names_and_values_survive(tmp_path):

@@ -1,0 +1,159 @@
+"""Charts of dots, pictures and lists: what is drawn is read back off it; what cannot be shown is refused by name."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from gecko_jax.reports import Column, Curve, Dots, Listing, Pictures, Row, Study, are_pictures, plots
+from gecko_jax.reports.dots import MOST, dots_chart
+from gecko_jax.reports.images import LARGEST, START, data_uri
+from gecko_jax.types import Estimate
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def chart(count=5, **changes):
+    rng = np.random.default_rng(count)
+    ends = np.sort(rng.uniform(0.3, 0.9, (count, 3)))
+    figures = [Estimate(float(v), float(low), float(high), n=9) for low, v, high in ends]
+    return Dots("AUC", [f"class {i}" for i in range(count)], figures, digits=3, reference=0.5)._replace(**changes)
+
+
+def drawn(drawing):
+    """(dots [k, 2], intervals [k, 2, 2], x of the reference) in units of the drawing, downwards."""
+    root = ET.fromstring(drawing)
+    uses = [u for u in root.iter(f"{SVG}use") if "--series-0" in u.get("style", "")]
+    paths = [p for p in root.iter(f"{SVG}path") if "stroke" in p.get("style", "")]
+    corners = {
+        words: [
+            np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", p.attrib["d"]), float)
+            for p in paths
+            if words in p.attrib["style"]
+        ]
+        for words in ("opacity: 0.55", "stroke-dasharray: 3")
+    }
+    dots = np.array([(float(u.attrib["x"]), float(u.attrib["y"])) for u in uses])
+    return dots, np.array(corners["opacity: 0.55"]), corners["stroke-dasharray: 3"]
+
+
+def texts(drawing):
+    """Each text and how far down it stands."""
+    found = {}
+    for node in ET.fromstring(drawing).iter(f"{SVG}text"):
+        y = node.get("y") or re.findall(r"[-\d.]+", node.attrib["transform"])[1]
+        found["".join(node.itertext()).strip()] = float(y)
+    return found
+
+
+def test_dots_and_intervals_lie_where_their_figures_are():
+    made = chart()
+    drawing = dots_chart(made)
+    dots, intervals, ((top, bottom),) = drawn(drawing)
+    assert len(dots) == len(intervals) == 5 and top[0] == bottom[0]
+    values = np.array([[f.low, f.value, f.high] for f in made.figures])
+    xs = np.stack([intervals[:, :, 0].min(1), dots[:, 0], intervals[:, :, 0].max(1)], 1)
+    slope, offset = np.polyfit(values.ravel(), xs.ravel(), 1)
+    np.testing.assert_allclose(slope * values + offset, xs, atol=0.01)
+    np.testing.assert_allclose(slope * 0.5 + offset, top[0], atol=0.01)
+    assert (np.diff(dots[:, 1]) > 15).all(), "each on a line of its own, in order"
+    found = texts(drawing)
+    for (_, y), label, figure in zip(dots, made.labels, made.figures, strict=True):
+        assert abs(found[label] - y) < 8 and f"{figure.value:.3f}" in found, "the label and the value beside it"
+
+
+def test_a_long_chart_shows_its_first_lines_and_a_bare_one_is_drawn():
+    long = texts(dots_chart(chart(MOST + 3)))
+    assert f"class {MOST - 1}" in long and f"class {MOST}" not in long
+    bare = dots_chart(chart(1, figures=[Estimate(0.5, unit="%")], unit="%", reference=None))
+    dots, intervals, reference = drawn(bare)
+    assert len(dots) == 1 and len(intervals) == 0 and reference == [] and "0.500 %" in texts(bare)
+
+
+def test_a_drawing_takes_the_colours_of_its_page_and_shares_no_id():
+    one, two = dots_chart(chart(), "a"), dots_chart(chart(), "b")
+    assert "currentColor" in one and "var(--series-0" in one and "var(--grid" in one
+    assert not set(re.findall(r'\bid="([^"]+)"', one)) & set(re.findall(r'\bid="([^"]+)"', two))
+    assert one == dots_chart(chart(), "a")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_is_a_png_of_its_numbers(channels):
+    from matplotlib.image import imread
+
+    picture = np.random.default_rng(channels).random((6, 9, channels)).astype(np.float32)
+    uri = data_uri(picture)
+    read = imread(io.BytesIO(base64.b64decode(uri.removeprefix(START))))
+    assert read.shape[:2] == (6, 9)
+    shown = np.rint(255 * read[..., :3]) / 255
+    np.testing.assert_allclose(shown, np.broadcast_to(picture, (6, 9, 3)), atol=0.5 / 255 + 1e-6)
+    assert uri == data_uri(picture)
+    large = np.linspace(0, 1, 2 * LARGEST * 300, dtype=np.float32).reshape(2 * LARGEST, 300, 1)
+    read = imread(io.BytesIO(base64.b64decode(data_uri(large).removeprefix(START))))
+    assert read.shape[:2] == (86, 100)  # every third pixel
+
+
+def test_what_is_a_picture():
+    assert are_pictures(np.zeros((4, 28, 28, 1))) and are_pictures(np.ones((1, 2, 2, 3), np.float32))
+    for other in (
+        np.zeros((4, 28, 28)),
+        np.zeros((4, 28, 28, 2)),
+        np.zeros((4, 28, 28, 1), int),
+        np.full((4, 28, 28, 1), 1.1),
+        np.full((4, 28, 28, 1), np.nan),
+        np.zeros((0, 28, 28, 1)),
+        np.zeros((4, 1, 28, 1)),
+        np.zeros((4, 784)),
+    ):
+        assert not are_pictures(other)
+    with pytest.raises(ValueError, match=r"picture has shape \(2, 2\) and dtype float64; expected \[h, w"):
+        data_uri(np.zeros((2, 2)))
+
+
+def build(**fields):
+    return Study("t", "", (Row("a", {}),), (Column("x", "X"),), **fields)
+
+
+IMAGE = START + "AAAA"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dots": (chart(), chart())}, "dots hold 'AUC' more than once"),
+        ({"dots": (chart(labels=["a"]),)}, "'AUC' has parts of lengths"),
+        ({"dots": (chart(0),)}, "'AUC' has parts of lengths"),
+        ({"dots": (chart(2, labels=["a", "a"]),)}, "labels of 'AUC' hold 'a' more than once"),
+        ({"dots": (chart(unit="%"),)}, "figure 'class 0' of 'AUC' is in '' and its chart in '%'; convert it"),
+        ({"dots": (chart(1, figures=[Estimate(np.nan)]),)}, "figure 'class 0' of 'AUC' is nan .*leave it out"),
+        ({"dots": (chart(1, figures=[Estimate(0.5, 0.4)]),)}, "half an interval"),
+        ({"dots": (chart(1, figures=[Estimate(0.5, kind="guessed")]),)}, "'guessed' is not known"),
+        ({"dots": (chart(reference=np.inf),)}, "reference of 'AUC'=inf must be finite"),
+        ({"dots": (chart(digits=-1),)}, "digits of 'AUC'=-1 must be at least 0"),
+        ({"pictures": (Pictures("p", [IMAGE], []),)}, "'p' has parts of lengths"),
+        ({"pictures": (Pictures("p", [], []),)}, "above 0"),
+        ({"pictures": (Pictures("p", ["https://a.b/c.png"], [""]),)}, "images.0. of 'p' begins 'https://a.b/c.png'"),
+        ({"pictures": 2 * (Pictures("p", [IMAGE], [""]),)}, "pictures hold 'p' more than once"),
+        ({"listings": (Listing("l", ("a", "b"), (("1",),)),)}, "'l' has parts of lengths"),
+        ({"listings": (Listing("l", ("a",), ()),)}, "lines of 'l' is empty"),
+        ({"curves_a_panel": 9}, "curves_a_panel=9 must lie between 1 and 8"),
+        ({"curves_a_panel": 0}, "curves_a_panel=0 must be at least 1"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_by_name(fields, message):
+    with pytest.raises(ValueError, match=message):
+        build(**fields)
+
+
+def test_curves_are_spread_over_panels():
+    study = build(rocs=tuple(Curve(f"curve {i}", [0.1, 1], [0.2, 1]) for i in range(9)))
+    for most, panels in ((8, 2), (5, 2), (4, 3), (1, 9)):
+        drawing = plots.rocs(dataclasses.replace(study, curves_a_panel=most))
+        assert len(re.findall(r'id="plot-roc-axes_\d+"', drawing)) == panels
+        assert all(f"curve {i}" in drawing for i in range(9))
