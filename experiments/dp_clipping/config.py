@@ -5,7 +5,7 @@
   fashion_mnist  python -m experiments.dp_clipping.run --preset=fashion_mnist  about 40 minutes on 2 cores
   paper          python -m experiments.dp_clipping.run --preset=paper          a GPU's work
 
-What came out stands in expected.csv and README.md beside this file.
+What came out stands in expected/ and README.md beside this file.
 """
 
 from __future__ import annotations

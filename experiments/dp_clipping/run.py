@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import flags, unchanged
+from experiments import flags, studies
 from experiments.dp_clipping.config import PRESETS, Config
-from gecko_jax import reports
-from gecko_jax.training import NotFinite
 
-HERE = Path(__file__).parent
 NOTES = (
     "Learning rates are chosen on held-out records without privacy: no ε here covers that choice.",
     "ECE, temperature: after a temperature fitted on the held-out records, privately (with its own ε, on records that "
@@ -27,20 +23,7 @@ NOTES = (
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     config = flags.parse(flags.define(Config, PRESETS), argv)
-    for part, make in parts(config):
-        folder = Path(config.output) / part
-        if (study := unchanged.finished(folder, flags.to_dict(config))) is None:
-            try:
-                study = reports.write_record(folder, make())
-                reports.write_html(folder / "report.html", study)
-            except (OSError, ValueError, NotFinite) as error:
-                raise SystemExit(f"dp_clipping: {error}") from error
-        else:
-            print("Nothing changed since this part was run; delete its folder to run it anew.\n")
-        print(reports.table(study))
-        if beside := beside_expected(config, part, study):
-            print(f"\n{beside}")
-        print(f"\nReport: {folder / 'report.html'}   figures: {folder / 'results.csv'}\n")
+    studies.run("dp_clipping", config, PRESETS, Path(__file__).parent, parts(config))
 
 
 def parts(config: Config) -> Iterator[tuple[str, object]]:
@@ -77,21 +60,6 @@ def parts(config: Config) -> Iterator[tuple[str, object]]:
         yield "regression", rules(data.regression, "regression")
     if config.dataset != "none" and config.grid_clip_norms and config.grid_rules:
         yield "grid", grid
-
-
-def beside_expected(config: Config, part: str, study: reports.Study) -> str:
-    """Whether a preset that was run to its end before came out as it did then; "" for other settings."""
-    name = next((name for name, preset in PRESETS.items() if _same(config, preset)), None)
-    path = HERE / "expected" / f"{name}_{part}.csv"
-    if name is None or not path.exists():
-        return ""
-    found = reports.compare_expected(study.rows, path)
-    lines = [f"{len(found)} figures are not as in {path.name}, within its tolerances:", *map(str, found)]
-    return "\n".join(lines) if found else f"All figures are as in {path.name}, within its tolerances."
-
-
-def _same(config: Config, preset: Config) -> bool:
-    return dataclasses.replace(config, data_dir=None, output=preset.output) == preset
 
 
 if __name__ == "__main__":

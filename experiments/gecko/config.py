@@ -5,7 +5,7 @@
   fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist   about 1.5 hours on 2 cores
   paper          python -m experiments.gecko.run --preset=paper           a GPU's work
 
-What came out of fashion_mnist stands in expected.csv and README.md beside this file.
+What came out of fashion_mnist stands in expected/ and README.md beside this file.
 """
 
 from __future__ import annotations

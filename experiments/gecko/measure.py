@@ -59,25 +59,25 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         thresholds = [attacks.ATTACKS[kind]() for kind in attacks.OF_THE_TARGET]
         audited = audit.audit_models(row.pool, data.train.y, member, thresholds)
         reports.write_atomic(folder / "audit.json", audited.to_json())
-        figures = {**_accuracies(row, data, member), **_leaks(audited), **_costs(row, data, folder)}
+        figures = {**accuracies(row, data, member), **_leaks(audited), **_costs(row, data, folder)}
         note, group = METHODS[row.method].note, row.architecture if several else ""
         if row.epsilon is not None:
             figures["epsilon"] = row.epsilon.estimate()
             note = "; ".join((note, *map(str, row.epsilon.phases)))
         rows.append(reports.Row(name, figures, group, note, published(config.dataset, row.architecture, row.method)))
-        rocs.append(_roc(name, audited.curves[ATTACK]))
+        rocs.append(roc(name, audited.curves[ATTACK]))
         h = audited.histogram
         counts = (np.sum(part, 0).tolist() for part in (h.members, h.nonmembers))
         histograms.append(reports.Histogram(name, h.edges.tolist(), *counts))
         mean = row.history.mean(1)
         curves.append(reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
-    notes += dict.fromkeys(_guarantee(config, row.epsilon) for row in trained if row.epsilon is not None)
+    notes += dict.fromkeys(guarantee(config, row.epsilon) for row in trained if row.epsilon is not None)
     return reports.Study(
         title=f"Gecko on {config.dataset}",
         summary=_summary(config, member),
         rows=tuple(rows),
-        columns=_columns(config, rows),
+        columns=columns(config, rows),
         rocs=tuple(rocs),
         histograms=tuple(histograms),
         losses=tuple(curves),
@@ -87,9 +87,11 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
     )
 
 
-def _columns(config: Config, rows: list[reports.Row]) -> tuple[reports.Column, ...]:
-    """The columns that some row has a figure for."""
-    found = [column for column in COLUMNS if any(column.key in row.figures for row in rows)]
+def columns(
+    config: Config, rows: list[reports.Row], known: tuple[reports.Column, ...] = COLUMNS
+) -> tuple[reports.Column, ...]:
+    """Those of the known columns that some row has a figure for."""
+    found = [column for column in known if any(column.key in row.figures for row in rows)]
     heading = f"ε at δ={_power(config.delta)}"
     return tuple(column._replace(heading=heading) if column.key == "epsilon" else column for column in found)
 
@@ -101,7 +103,7 @@ def _power(delta: float) -> str:
     return f"{factor}10{str(int(exponent)).translate(SUPERSCRIPT)}"
 
 
-def _guarantee(config: Config, epsilon: Epsilon) -> str:
+def guarantee(config: Config, epsilon: Epsilon) -> str:
     """What all private rows have in common."""
     return (
         f"ε: DP-Adam with {config.clipping} clipping; {ADJACENCIES[epsilon.adjacency]}; δ = {_power(epsilon.delta)}; "
@@ -122,7 +124,7 @@ def _summary(config: Config, member: np.ndarray) -> str:
     )
 
 
-def _accuracies(row: Trained, data: Dataset, member: np.ndarray) -> dict[str, Estimate]:
+def accuracies(row: Trained, data: Dataset, member: np.ndarray) -> dict[str, Estimate]:
     y, test_y = np.asarray(data.train.y), np.asarray(data.test.y)
     train = [metrics.accuracy(logits[own], y[own]) for logits, own in zip(row.pool, member, strict=True)]
     test = [metrics.accuracy(logits, test_y) for logits in row.test]
@@ -169,7 +171,7 @@ def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
     }
 
 
-def _roc(name: str, curve) -> reports.Curve:
+def roc(name: str, curve) -> reports.Curve:
     low, high = (None if band is None else band.tolist() for band in (curve.mean_low, curve.mean_high))
     return reports.Curve(name, curve.fpr.tolist(), curve.mean.tolist(), low, high)
 

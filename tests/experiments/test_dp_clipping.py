@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import pathlib
 
 import jax
 import numpy as np
@@ -77,7 +78,7 @@ def test_the_other_parts_are_there(finished):
 def test_a_second_run_shows_what_stands(finished, capsys):
     flags = [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in TINY.items()]
     run.main(["run", f"--output={finished}", *flags])
-    assert capsys.readouterr().out.count("Nothing changed since this part was run") == 3
+    assert capsys.readouterr().out.count("Nothing changed since this study was run") == 3
 
 
 def test_the_best_rate_is_that_of_the_held_out_records(config, finished):
@@ -136,7 +137,7 @@ def test_the_papers_snli_epsilon_by_each_accountant():
 
 
 def test_expected_figures_are_of_the_presets_rows():
-    files = sorted((run.HERE / "expected").glob("*.csv"))
+    files = sorted((pathlib.Path(run.__file__).parent / "expected").glob("*.csv"))
     assert {path.stem for path in files} >= {"quick_classification", "quick_regression", "quick_grid"}
     for path in files:
         preset, _, part = path.stem.rpartition("_")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import studies
 from experiments.gecko import measure, run, train
 from experiments.gecko.config import PRESETS, Config
 from experiments.gecko.methods import METHODS
@@ -187,7 +188,8 @@ def test_every_method_makes_a_network_for_every_architecture(name):
 
 def test_expected_figures_are_those_of_the_preset():
     """Every row that stands there has the columns that the paper prints; parameters are counted again."""
-    with (pathlib.Path(run.__file__).parent / "expected.csv").open() as file:
+    home = pathlib.Path(run.__file__).parent
+    with (home / "expected" / "fashion_mnist.csv").open() as file:
         expected = {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
     preset, rows = PRESETS["fashion_mnist"], set()
     for architecture in preset.architectures:
@@ -207,8 +209,12 @@ def test_expected_figures_are_those_of_the_preset():
         figures.setdefault(row, {})[metric] = Estimate(float(line["value"]), None, None, "counted", "", None)
     rows = [reports.Row(row, found) for row, found in figures.items()]
     config = dataclasses.replace(preset, output="elsewhere", data_dir="/data")
-    assert run._beside_expected(config, rows) == "All figures are as in expected.csv, within its tolerances."
+
+    def beside(config):
+        return studies.beside_expected(config, PRESETS, home, "", rows)
+
+    assert beside(config) == "All figures are as in fashion_mnist.csv, within its tolerances."
     figures["mlp: Full precision"]["test"] = Estimate(80.0, None, None, "counted", "", None)
-    said = run._beside_expected(config, rows)
+    said = beside(config)
     assert "1 figures are not as" in said and "mlp: Full precision / test: expected 88.94 ± 1, got 80" in said
-    assert run._beside_expected(dataclasses.replace(config, seed=1), rows) == ""
+    assert beside(dataclasses.replace(config, seed=1)) == ""
