@@ -1,0 +1,97 @@
+"""Settings of the audit study, one preset a line of the table below.
+
+  preset         command                                                  time
+  quick          python -m experiments.audit.run                          about 3 minutes on 2 cores
+  fashion_mnist  python -m experiments.audit.run --preset=fashion_mnist   about 1 hour on 2 cores
+  paper          python -m experiments.audit.run --preset=paper           a GPU's work
+
+What came out stands in expected/ and README.md beside this file. The rows are those of experiments.gecko.methods, and
+trained as they are there; their settings stand there too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.gecko import config as gecko
+from gecko_jax import checks
+
+ROWS = (
+    "full",
+    "normalized",
+    "int8",
+    "int4",
+    "ternary",
+    "binary_weights",
+    "binary_net",
+    "xnor",
+    "phase1_control",
+    "phase2_homogeneous",
+    "dp_eps8",
+    "dp_eps2",
+)
+
+
+def _field(help: str, default):
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(gecko.Config):
+    """Gecko's rows under LiRA and RMIA; and how strong these attacks are on one network, by their shadows."""
+
+    output: str = _field("folder for the reports and checkpoints; a killed run goes on from there", "runs/audit")
+    methods: tuple[str, ...] = _field("rows of the table, of experiments.gecko.methods", ROWS)
+    models: int = _field("models of each row, every one a target with the others as its shadows; 4 at least", 16)
+    hidden: tuple[int, ...] = _field("widths of the rows' MLP", (128, 128, 128))
+    records: int = _field("of the training file, from its beginning: half of them are a model's members", 1000)
+    strength_hidden: tuple[int, ...] = _field("widths of the MLP that attacks are compared on", (64,))
+    strength_shadows: int = _field("its shadow models; fewer are the first of them", 16)
+    strength_targets: int = _field("its targets, shadows to nobody; 2 at least", 4)
+    strength_pairs: int = _field("complementary pairs of references, for RMIA", 2)
+    strength_epochs: int = _field("of its training, at a constant learning rate", 60)
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.at_least("models", self.models, 4)
+        checks.at_least("records", self.records, 100)
+        checks.at_least("strength_shadows", self.strength_shadows, 4)
+        checks.at_least("strength_targets", self.strength_targets, 2)
+        checks.at_least("strength_pairs", self.strength_pairs, 1)
+        if len(self.architectures) > 1:
+            raise ValueError(f"architectures={self.architectures}: this study is of one; run it once for each.")
+
+
+PRESETS = {
+    "quick": Config(epochs=(40,), fine_tuning_epochs=(20,), dp_epochs=(15,), models=8, delta=1e-4),
+    "fashion_mnist": Config(
+        dataset="fashion_mnist",
+        output="runs/audit_fashion_mnist",
+        records=5000,
+        hidden=(256, 256, 256),
+        epochs=(80,),
+        fine_tuning_epochs=(40,),
+        dp_epochs=(30,),
+        dp_batch_size=256,
+        dp_learning_rate=0.01,
+        strength_hidden=(256,),
+        strength_shadows=64,
+        strength_epochs=80,
+    ),
+    "paper": Config(
+        dataset="fashion_mnist",
+        output="runs/audit_paper",
+        architectures=("lenet",),
+        records=60000,
+        models=64,
+        epochs=(75,),
+        fine_tuning_epochs=(75,),
+        delta=1e-5,
+        dp_epochs=(75,),
+        dp_batch_size=512,
+        dp_learning_rate=3e-3,
+        strength_hidden=(256,),
+        strength_shadows=64,
+        strength_epochs=80,
+    ),
+}

@@ -1,0 +1,145 @@
+"""What each row leaks, to thresholds and to the strongest attacks: trained models in, a `reports.Study` out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments import flags, unchanged
+from experiments.audit.config import Config
+from experiments.gecko.measure import accuracies, columns, guarantee, roc
+from experiments.gecko.methods import METHODS
+from experiments.gecko.train import Trained
+from gecko_jax import attacks, audit, metrics, reports, training
+from gecko_jax.audit import probes
+from gecko_jax.trees import take
+from gecko_jax.types import Dataset, Estimate
+
+# Named beforehand, one of each kind: choosing the best attack on the targets would flatter it.
+THRESHOLD, LABELS, LIRA, RMIA = "modified_entropy", "label_only", "lira_student", "rmia"
+ALSO = ("loss", "gap", "lira", "base")  # in rows/*/audit.json
+# What a row's leak is held against: the same network in float, trained on the same members. Others have "normalized".
+CONTROLS = {
+    "full": None,
+    "normalized": None,
+    "phase2_homogeneous": "phase1_control",
+    "dp_eps8": "full",
+    "dp_eps2": "full",
+}
+
+COLUMNS = (
+    reports.Column("train", "Train accuracy", "%", 2),
+    reports.Column("test", "Test accuracy", "%", 2, "high"),
+    reports.Column("auc_threshold", "Threshold AUC", "", 3, "low"),
+    reports.Column("auc_labels", "Label-only AUC", "", 3, "low"),
+    reports.Column("auc_lira", "LiRA AUC", "", 3, "low"),
+    reports.Column("auc_rmia", "RMIA AUC", "", 3, "low"),
+    reports.Column("tpr_threshold", "Threshold TPR @ 1 % FPR", "%", 2, "low"),
+    reports.Column("tpr_lira", "LiRA TPR @ 1 % FPR", "%", 2, "low"),
+    reports.Column("tpr_rmia", "RMIA TPR @ 1 % FPR", "%", 2, "low"),
+    reports.Column("tenth_lira", "LiRA TPR @ 0.1 % FPR", "%", 2, "low"),
+    reports.Column("less_threshold", "Threshold AUC − control's", "", 3, "low"),
+    reports.Column("less_lira", "LiRA AUC − control's", "", 3, "low"),
+    reports.Column("less_rmia", "RMIA AUC − control's", "", 3, "low"),
+    reports.Column("less_tpr", "LiRA TPR @ 1 % − control's", "%", 2, "low"),
+    reports.Column("epsilon", "ε", "", 2, "low"),  # its heading gets the delta
+)
+
+
+def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained], seconds: float) -> reports.Study:
+    """Audits every row, writes each audit and its page, and gathers the report.
+
+    Args:
+      config: the settings.
+      data: the data set, its training file cut to the records; member: bool [m, n], who was trained on what.
+      trained: the rows.
+      seconds: wall time until here.
+    """
+    rows, rocs, notes, audits = [], [], [], {}
+    for row in trained:
+        method = METHODS[row.method]
+        audits[row.method] = audited = _audit(row, data, member)
+        _write(Path(config.output) / "rows" / row.method, audited, method.label)
+        figures = accuracies(row, data, member) | _leaks(audited)
+        figures.pop("ece")
+        note, control = method.note, CONTROLS.get(row.method, "normalized")
+        if control in audits:
+            figures |= _differences(audited, audits[control])
+            note = "; ".join(filter(None, (note, f"control: {METHODS[control].label}")))
+        if row.epsilon is not None:
+            figures["epsilon"] = row.epsilon.estimate()
+            note = "; ".join((note, *map(str, row.epsilon.phases), audited.claim.lines()[1]))
+        rows.append(reports.Row(method.label, figures, "", note))
+        rocs.append(roc(method.label, audited.curves[LIRA]))
+        notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
+    notes += dict.fromkeys(guarantee(config, row.epsilon) for row in trained if row.epsilon is not None)
+    return reports.Study(
+        title=f"LiRA and RMIA on {config.dataset}",
+        summary=_summary(config, member),
+        rows=tuple(rows),
+        columns=columns(config, rows, COLUMNS),
+        rocs=tuple(rocs),
+        record={
+            "config": flags.to_dict(config),
+            "code": unchanged.code_digest(),
+            "timings": {**{row.method: round(row.seconds, 2) for row in trained}, "total": round(seconds, 2)},
+            "attacks": {"threshold": THRESHOLD, "labels": LABELS, "lira": LIRA, "rmia": RMIA},
+        },
+        notes=tuple(dict.fromkeys(notes)),
+        tradeoff=("test", "auc_lira", None),
+    )
+
+
+def _audit(row: Trained, data: Dataset, member: np.ndarray) -> audit.Report:
+    x, y = np.asarray(data.train.x), np.asarray(data.train.y)
+    models = (take(row.variables, i) for i in range(len(member)))
+    robust = [
+        probes.translation_robustness(lambda rows, v=v: training.predict(row.model, v, rows), x, y) for v in models
+    ]
+    chosen = [attacks.ATTACKS[name]() for name in (THRESHOLD, LABELS, LIRA, RMIA, *ALSO)]
+    probed = {"label_robustness": np.stack(robust)}
+    return audit.audit_models(row.pool, y, member, chosen, epsilon=row.epsilon, probed=probed)
+
+
+def _write(folder: Path, audited: audit.Report, label: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    reports.write_atomic(folder / "audit.json", audited.to_json())
+    audited.html(folder / "audit.html", title=label)
+
+
+def _leaks(audited: audit.Report) -> dict[str, Estimate]:
+    found = {}
+    for key, name in (("threshold", THRESHOLD), ("labels", LABELS), ("lira", LIRA), ("rmia", RMIA)):
+        found[f"auc_{key}"] = audited.rows[name]["auc"]
+        if key != "labels" and audited.resolved("tpr_at_1pct"):
+            found[f"tpr_{key}"] = reports.percent(audited.rows[name]["tpr_at_1pct"])
+    if audited.resolved("tpr_at_0p1pct"):
+        found["tenth_lira"] = reports.percent(audited.rows[LIRA]["tpr_at_0p1pct"])
+    return found
+
+
+def _differences(audited: audit.Report, control: audit.Report) -> dict[str, Estimate]:
+    """Of the same targets, members and all, under two ways of training: what they share cancels."""
+
+    def less(name: str, metric: str) -> Estimate:
+        ours, theirs = ([target[name][metric].value for target in one.targets] for one in (audited, control))
+        return metrics.paired_difference(ours, theirs)
+
+    found = {
+        f"less_{key}": less(name, "auc") for key, name in (("threshold", THRESHOLD), ("lira", LIRA), ("rmia", RMIA))
+    }
+    if audited.resolved("tpr_at_1pct"):
+        found["less_tpr"] = reports.percent(less(LIRA, "tpr_at_1pct"))
+    return found
+
+
+def _summary(config: Config, member: np.ndarray) -> str:
+    low, high = member.sum(1).min(), member.sum(1).max()
+    return (
+        "Does quantisation protect against the strongest attacks, or only against thresholds on the model's outputs? "
+        f"Each row is {config.models} models, each trained on its own random members ({low} to {high} of "
+        f"{member.shape[1]} records); every model is attacked in turn, with the other {config.models - 1} as its "
+        "shadows. Figures are means with 95 % intervals over the models; differences are paired, model by model, with "
+        f"the control on the same members. Threshold is on modified entropy, LiRA is online, with Student's t."
+    )

@@ -1,0 +1,168 @@
+"""How strong the attacks are on one network in float, by the number of their shadows: the figures they are known by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from experiments import flags, unchanged
+from experiments.audit.config import Config
+from gecko_jax import attacks, datasets, metrics, models, reports, training
+from gecko_jax.attacks import SIGNALS, Attack
+from gecko_jax.types import Dataset, Signals
+
+OFFLINE_A = 0.3  # of offline RMIA with two references, which leave nothing to choose it on
+PAIR = "2 references, of complementary members"
+
+COLUMNS = (
+    reports.Column("auc", "AUC", "", 4, "high"),
+    reports.Column("tpr_at_1pct", "TPR @ 1 % FPR", "%", 2, "high"),
+    reports.Column("tpr_at_0p1pct", "TPR @ 0.1 % FPR", "%", 2, "high"),
+    reports.Column("gain", "AUC − Gaussian LiRA's", "", 4, "high"),
+    reports.Column("share", "AUC in % of LiRA's with all shadows", "%", 1, "high"),
+)
+
+
+def study(config: Config, data: Dataset) -> reports.Study:
+    """Trains targets, shadows and pairs of references, and attacks the targets.
+
+    Args:
+      config: the settings.
+      data: the data set, its training file cut to the records. The test file's first records are RMIA's population.
+    """
+    start = time.perf_counter()
+    pool, count = data.train, config.strength_shadows
+    member = np.concatenate(
+        [
+            datasets.coins(pool.id, count + config.strength_targets, config.seed),
+            datasets.membership.balanced(pool.id, 2 * config.strength_pairs, config.seed + 1),
+        ]
+    )
+    model = models.create("mlp", data.num_classes, hidden=config.strength_hidden)
+    fitted = training.fit_ensemble(
+        model,
+        pool,
+        member,
+        epochs=config.strength_epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        optimizer=training.optimizer("adam", config.learning_rate),
+        folder=Path(config.output) / "strength" / "checkpoints",
+        label="strength",
+    )
+    unseen = data.test.x[: config.records], data.test.y[: config.records]
+    logits, others = (training.predict_ensemble(model, fitted.variables, x) for x in (pool.x, unseen[0]))
+    arena = _Arena(config, logits, np.asarray(pool.y), member, others, np.asarray(unseen[1]))
+    targets = slice(count, count + config.strength_targets)
+    inside, outside = (
+        np.mean([_accuracy(one, pool.y, rows) for one, rows in zip(logits[targets], mask[targets], strict=True)])
+        for mask in (member, ~member)
+    )
+    rows = list(arena.rows())
+    return reports.Study(
+        title=f"Attacks and their shadows on {config.dataset}",
+        summary=(
+            f"A network in float (hidden layers {config.strength_hidden}), {config.strength_targets} targets that are "
+            f"shadows to nobody, {config.records} records, each a member by a coin; accuracy {100 * inside:.2f} % on "
+            f"members and {100 * outside:.2f} % on the others. Figures are means over targets "
+            "with 95 % intervals."
+        ),
+        rows=tuple(rows),
+        columns=tuple(column for column in COLUMNS if any(column.key in row.figures for row in rows)),
+        record={
+            "config": flags.to_dict(config),
+            "code": unchanged.code_digest(),
+            "timings": {"total": round(time.perf_counter() - start, 2)},
+            "accuracy": {"members": float(inside), "nonmembers": float(outside)},
+        },
+    )
+
+
+def _accuracy(logits: np.ndarray, y: np.ndarray, rows: np.ndarray) -> float:
+    return float((logits[rows].argmax(-1) == np.asarray(y)[rows]).mean())
+
+
+class _Arena:
+    """Targets and what attacks them: shadows first, then targets, then the two models of each pair."""
+
+    def __init__(self, config: Config, logits, y, member, others, others_y):
+        self.config, self.logits, self.y, self.member = config, logits, y, member
+        self.others, self.others_y, self.cache = others, others_y, {}
+        self.fpr = {"tpr_at_1pct": 0.01, "tpr_at_0p1pct": 0.001}
+        fewest = int((~member).sum(1).min())
+        self.fpr = {name: fpr for name, fpr in self.fpr.items() if fewest * fpr >= 1}
+
+    def signal(self, name: str, population: bool = False) -> np.ndarray:
+        """Of all models, [m, n], or on the population, [m, z]."""
+        if (name, population) not in self.cache:
+            arrays = (self.others, self.others_y) if population else (self.logits, self.y)
+            self.cache[name, population] = SIGNALS[name](*arrays)
+        return self.cache[name, population]
+
+    def figures(self, attack: Attack | Callable[[Signals], Attack], groups: list[slice]) -> dict[str, np.ndarray]:
+        """Figures [targets], each the mean over the groups of models that are the shadows.
+
+        Args:
+          attack: an Attack, or what makes one of the population's Signals.
+          groups: shadows; several, where each gives an attack of its own.
+        """
+        count, found = self.config.strength_shadows, {"auc": []} | {name: [] for name in self.fpr}
+        for target in range(count, count + self.config.strength_targets):
+            for group in groups:
+                made = attack if isinstance(attack, Attack) else attack(self._population(group, target))
+                values, member = self.signal(made.signal), self.member
+                scores = made(Signals(values[group], member[group], values[target]))
+                found["auc"].append(metrics.roc_auc(scores, member[target]))
+                for name, fpr in self.fpr.items():
+                    found[name].append(metrics.tpr_at_fpr(scores, member[target], fpr))
+        return {name: np.reshape(values, (-1, len(groups))).mean(1) for name, values in found.items()}
+
+    def _population(self, group: slice, target: int) -> Signals:
+        values = self.signal("soft_loss", population=True)
+        return Signals(values[group], np.zeros(values[group].shape, bool), values[target])
+
+    def rows(self) -> Iterator[reports.Row]:
+        """LiRA by the number of its shadows, the other attacks with all of them, RMIA with a pair, thresholds."""
+        count, config = self.config.strength_shadows, self.config
+        pairs = [slice(i, i + 2) for i in range(count + config.strength_targets, len(self.member), 2)]
+        full = self.figures(attacks.lira(), [slice(count)])
+        few = [k for k in (4, 8, 16, 32, 64) if k < count]
+        for k in (*few, count):
+            group = f"{k} shadows"
+            gaussian = self.figures(attacks.lira(), [slice(k)])
+            yield _row(f"LiRA, {k} shadows", gaussian, group)
+            student = self.figures(attacks.lira(variance="student"), [slice(k)])
+            yield _row(f"LiRA, Student's t, {k} shadows", student, group, gain=student["auc"] - gaussian["auc"])
+            yield _row(f"RMIA, {k} shadows", self.figures(attacks.rmia(), [slice(k)]), group)
+        for name, said in OTHERS.items():
+            yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), f"other attacks, {count} shadows")
+        pair = self.figures(attacks.rmia(), pairs)
+        yield _row("RMIA, 2 references", pair, PAIR, share=100 * pair["auc"] / full["auc"])
+        for ties in ("counted", "broken"):
+            found = self.figures(lambda z, t=ties: attacks.rmia(False, a=OFFLINE_A, population=z, ties=t), pairs)
+            yield _row(f"RMIA offline, 2 references, ties {ties}", found, PAIR)
+        for name in ("loss", "modified_entropy"):
+            said = f"{name.replace('_', ' ')} alone".capitalize()
+            yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), "no shadows")
+
+
+OTHERS = {
+    "lira_example": "LiRA, each record's own variance",
+    "lira_offline": "LiRA offline",
+    "lira_offline_student": "LiRA offline, Student's t",
+    "rmia_offline": "RMIA offline",
+    "base": "BASE",
+    "reference_rank": "Attack-R",
+    "calibrated_loss": "Calibrated loss",
+}
+
+
+def _row(name: str, figures: dict[str, np.ndarray], group: str, **more: np.ndarray) -> reports.Row:
+    found = {key: metrics.mean_interval(values) for key, values in (figures | more).items()}
+    percents = {key: reports.percent(value) for key, value in found.items() if key.startswith("tpr")}
+    if "share" in found:
+        percents["share"] = found["share"]._replace(unit="%")
+    return reports.Row(name, {**found, **percents}, group)
