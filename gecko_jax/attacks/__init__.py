@@ -7,7 +7,15 @@ record and models that had not: `lira` (Carlini et al. 2022), `rmia`, `base`. Ag
 offline forms, `calibrated_loss`, `reference_rank`. `salem` and `shokri` learn what tells members, from the shadows. A
 threshold is no part of an attack: an audit chooses it on data that it does not evaluate.
 
+Others read a signal of `PROBED`, which takes the model itself and not its logits alone. By labels: `label_only` and
+`boundary` (Choquette-Choo et al. 2021). By gradients, in a white box: `small_gradient`, `lira_gradients` (LiRA on each
+leaf's norm), `nasr` (Nasr et al. 2019, a network). `samia` (Yuan and Zhang 2022) is a transformer on posteriors and how
+they answer to a small change of the input. `quantile_regression` (Bertran et al. 2023) reads the record itself beside
+its hinge, and needs no shadows where there is a population.
+
 Several queries a record (augmented copies) are a sequence of Signals, whose scores are averaged.
+
+`per_class` gives an attack a threshold for each class, `leave_one_out` makes every model of an ensemble a target.
 
 To add an attack: one file with one factory, and one line in `ATTACKS`; the contract test runs over the table.
 """
@@ -20,16 +28,21 @@ from collections.abc import Callable
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.bayes import base
 from gecko_jax.attacks.calibrated_loss import calibrated_loss
+from gecko_jax.attacks.combinators import leave_one_out, per_class
 from gecko_jax.attacks.confidence import confidence
 from gecko_jax.attacks.entropy import entropy
 from gecko_jax.attacks.gap import gap
 from gecko_jax.attacks.lira import lira
 from gecko_jax.attacks.loss import loss
 from gecko_jax.attacks.modified_entropy import modified_entropy
+from gecko_jax.attacks.nasr import nasr
 from gecko_jax.attacks.networks import salem, shokri
 from gecko_jax.attacks.population_rank import population_rank
+from gecko_jax.attacks.probed import boundary, label_only, small_gradient
+from gecko_jax.attacks.quantile_regression import quantile_regression
 from gecko_jax.attacks.reference_rank import reference_rank
 from gecko_jax.attacks.rmia import rmia
+from gecko_jax.attacks.samia import samia
 from gecko_jax.attacks.signals import PROBED, SIGNALS
 
 # name: how it is made with its usual settings; first those that read the target alone.
@@ -39,20 +52,27 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "gap": gap,
     "loss": loss,
     "modified_entropy": modified_entropy,
+    "label_only": label_only,
+    "boundary": boundary,
+    "small_gradient": small_gradient,
     "base": base,
     "base_offline": functools.partial(base, online=False),
     "calibrated_loss": calibrated_loss,
     "lira": lira,
+    "lira_gradients": functools.partial(lira, signal="layer_gradients"),
     "lira_example": functools.partial(lira, variance="example"),
     "lira_student": functools.partial(lira, variance="student"),
     "lira_offline": functools.partial(lira, online=False),
     "lira_offline_example": functools.partial(lira, online=False, variance="example"),
     "lira_offline_student": functools.partial(lira, online=False, variance="student"),
+    "nasr": nasr,
     "population_rank": population_rank,
+    "quantile_regression": quantile_regression,
     "reference_rank": reference_rank,
     "rmia": rmia,
     "rmia_offline": functools.partial(rmia, online=False),
     "salem": salem,
+    "samia": samia,
     "shokri": shokri,
 }
 OF_THE_TARGET = ("confidence", "entropy", "gap", "loss", "modified_entropy")  # no shadows: the published thresholds
@@ -64,16 +84,24 @@ __all__ = [
     "SIGNALS",
     "Attack",
     "base",
+    "boundary",
     "calibrated_loss",
     "confidence",
     "entropy",
     "gap",
+    "label_only",
+    "leave_one_out",
     "lira",
     "loss",
     "modified_entropy",
+    "nasr",
+    "per_class",
     "population_rank",
+    "quantile_regression",
     "reference_rank",
     "rmia",
     "salem",
+    "samia",
     "shokri",
+    "small_gradient",
 ]

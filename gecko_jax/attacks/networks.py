@@ -59,13 +59,7 @@ def _trained(features: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray],
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 
-    if not member.any() or member.all():
-        raise ValueError("the shadows' records are all members or all not; an attack network has nothing to learn.")
-    rows = np.lexsort((member, *features.T))
-    draws = keys.generator(0, "attack network")
-    kinds = [rows[member[rows]], rows[~member[rows]]]
-    fewest = min(ROWS // 2, *map(len, kinds))
-    rows = np.concatenate([draws.permutation(kind)[:fewest] for kind in kinds])
+    rows = training_rows(features, member)
     scale = StandardScaler().fit(features[rows])
     network = MLPClassifier((HIDDEN,), solver="lbfgs", alpha=1e-2, max_iter=100, random_state=0)
     network.max_fun = 10**6
@@ -77,6 +71,21 @@ def _trained(features: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray],
             return np.log(chances[:, 1]) - np.log(chances[:, 0])
 
     return log_odds
+
+
+def training_rows(features: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Rows of features [k, d] to train on, members first, then as many others; the same set for rows in any order.
+
+    Raises:
+      ValueError: all are members, or none is.
+    """
+    if not member.any() or member.all():
+        raise ValueError("the shadows' records are all members or all not; an attack network has nothing to learn.")
+    rows = np.lexsort((member, *features.T))
+    draws = keys.generator(0, "attack network")
+    kinds = [rows[member[rows]], rows[~member[rows]]]
+    fewest = min(ROWS // 2, *map(len, kinds))
+    return np.concatenate([draws.permutation(kind)[:fewest] for kind in kinds])
 
 
 def _fit_quietly(network, x: np.ndarray, member: np.ndarray) -> None:

@@ -43,9 +43,9 @@ def everything(signals, inside):
     return mean, math.fsum((v - mean) ** 2 for v in flat) / len(flat), within / sum(max(len(r) - 1, 0) for r in records)
 
 
-def distribution(signals, i, inside, variance):
-    """The distribution of record i's signal on one side, as scipy has it."""
-    values, (mean, total, pooled) = of_side(signals, i, inside), everything(signals, inside)
+def distribution(signals, i, inside, variance, totals):
+    """The distribution of record i's signal on one side, as scipy has it; totals of `everything` on that side."""
+    values, (mean, total, pooled) = of_side(signals, i, inside), totals
     c = len(values)
     mu = math.fsum(values) / c if c else mean
     squares = math.fsum((v - mu) ** 2 for v in values)
@@ -66,10 +66,11 @@ def test_lira_is_the_papers(online, variance, queries):
     each = [query._replace(member=each[0].member) for query in each]
     wanted = np.zeros(N)
     for signals in each:
+        outer, inner = everything(signals, False), everything(signals, True)
         for i in range(N):
-            outside = distribution(signals, i, False, variance)
+            outside = distribution(signals, i, False, variance, outer)
             if online:
-                inside = distribution(signals, i, True, variance)
+                inside = distribution(signals, i, True, variance, inner)
                 wanted[i] += inside.logpdf(signals.target[i]) - outside.logpdf(signals.target[i])
             else:
                 wanted[i] += outside.logcdf(signals.target[i])
@@ -97,8 +98,9 @@ def test_lira_takes_infinite_and_equal_signals():
     target = signals.target.copy()
     target[7] = -np.inf
     for name in attacks.ATTACKS:
-        if name.startswith("lira"):
-            assert np.isfinite(attacks.ATTACKS[name]()(Signals(values, signals.member, target))).all()
+        attack = attacks.ATTACKS[name]()
+        if attack.signal == "phi":
+            assert np.isfinite(attack(Signals(values, signals.member, target))).all()
 
 
 def chances(signals, i, a):

@@ -1,0 +1,133 @@
+"""Attack networks in Flax, trained on the shadows' records, where who was a member is known.
+
+Imported by the attacks that run them, and not before: Flax and Optax take more than a second to import.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from gecko_jax import keys
+from gecko_jax.attacks.networks import training_rows
+from gecko_jax.types import Array, Signals, Variables
+
+BATCH = 64
+EPOCHS = 10
+STEPS = 2000  # at most, of many rows: a bound on time
+RATE = 1e-3  # falls to 0 along a cosine
+FEWEST = 256  # rows are padded to a power of two from here on, so that few programs serve all
+MOST = 1024  # rows scored at a time
+FAR = 10.0  # standard deviations; what lies beyond, infinities among it, is drawn in
+
+
+class Encoders(nn.Module):
+    """[b, parts, w] -> log odds [b]: an encoder for each part, and 256-128-64-1 units on all that they say."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        encoded = []
+        for part in range(x.shape[1]):
+            hidden = nn.relu(nn.Dense(128)(x[:, part]))
+            encoded.append(nn.relu(nn.Dense(64)(hidden)))
+        hidden = jnp.concatenate(encoded, -1)
+        for width in (256, 128, 64):
+            hidden = nn.relu(nn.Dense(width)(hidden))
+        return nn.Dense(1)(hidden)[:, 0]
+
+
+class Layer(nn.Module):
+    """[b, classes, 64] -> the same: a layer of a transformer's encoder."""
+
+    @nn.compact
+    def __call__(self, tokens: Array, _: None) -> tuple[Array, None]:
+        tokens = nn.LayerNorm()(tokens + nn.MultiHeadDotProductAttention(4)(tokens))
+        return nn.LayerNorm()(tokens + nn.Dense(64)(nn.gelu(nn.Dense(128)(tokens)))), None
+
+
+class OverClasses(nn.Module):
+    """[b, parts, classes] -> log odds [b]: a transformer over classes, each a token of its parts."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        tokens = nn.gelu(nn.Dense(64)(x.swapaxes(1, 2)))
+        layers = nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
+        tokens, _ = layers()(tokens, None)
+        hidden = nn.relu(nn.Dense(64)(tokens.reshape(len(x), -1)))
+        out, inside = nn.Dense(2)(hidden).T
+        return inside - out
+
+
+def log_odds(network: nn.Module, signals: Signals) -> np.ndarray:
+    """Log odds [n] of a member, for the target's records, by a network trained on those of the shadows.
+
+    The same for records in any order: rows are sorted before anything is drawn, and equal ones are scored once.
+
+    Args:
+      network: [b, ...] -> log odds [b]; equal modules of equal shapes share a compiled program.
+      signals: of the same [...] a record.
+    """
+    seen, member = signals.values.reshape(-1, *signals.values.shape[2:]), signals.member.reshape(-1)
+    rows = training_rows(seen.reshape(len(seen), -1), member)
+    x, member = seen[rows], member[rows]
+    scaled = _scaling(x)
+    size = _padded(len(rows))
+    steps = min(STEPS, EPOCHS * size // BATCH)
+    draws, parts = keys.generator(0, "attack network", "batches"), []
+    while sum(map(len, parts)) < steps * BATCH:
+        parts.append(draws.permutation(len(rows)))
+    batches = np.concatenate(parts)[: steps * BATCH].reshape(steps, BATCH).astype(np.int32)
+    variables = _trained(network, _filled(scaled(x), size), _filled(member.astype(np.float32), size), batches)
+
+    distinct, which = np.unique(signals.target.reshape(len(signals.target), -1), axis=0, return_inverse=True)
+    x = scaled(distinct.reshape(-1, *x.shape[1:]))
+    block = min(MOST, _padded(len(x)))
+    found = [_applied(network, variables, _filled(x[at : at + block], block)) for at in range(0, len(x), block)]
+    return np.concatenate(jax.device_get(found))[which.reshape(-1)].astype(np.float64)
+
+
+def _scaling(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Standardises each column by the mean and the deviation of what is finite in x [k, ...]; a constant one to 0."""
+    finite = np.isfinite(x)
+    count = np.maximum(finite.sum(0), 1)
+    middle = np.where(finite, x, 0.0).sum(0) / count
+    scale = np.sqrt((np.where(finite, x - middle[None], 0.0) ** 2).sum(0) / count)
+    scale = np.where(scale > 1e-12 * np.abs(middle), scale, 1.0)
+    return lambda x: np.clip((x - middle[None]) / scale[None], -FAR, FAR).astype(np.float32)
+
+
+def _padded(rows: int) -> int:
+    return max(FEWEST, 1 << (rows - 1).bit_length())
+
+
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """Zeros behind, which nothing reads, up to `size` rows."""
+    return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _trained(network: nn.Module, x: Array, member: Array, batches: Array) -> Variables:
+    """The whole training, one program: Adam along batches [steps, b] of row numbers."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, len(batches)))
+
+    def loss(variables, rows):
+        return optax.sigmoid_binary_cross_entropy(network.apply(variables, x[rows]), member[rows]).mean()
+
+    def step(state, rows):
+        variables, moments = state
+        updates, moments = optimizer.update(jax.grad(loss)(variables, rows), moments)
+        return (optax.apply_updates(variables, updates), moments), None
+
+    variables = network.init(keys.stream(0, "attack network", "init"), x[:1])
+    return jax.lax.scan(step, (variables, optimizer.init(variables)), batches)[0][0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _applied(network: nn.Module, variables: Variables, x: Array) -> Array:
+    return network.apply(variables, x)

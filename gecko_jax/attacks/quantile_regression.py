@@ -1,0 +1,82 @@
+"""Quantile regression: how far a record's hinge lies above what non-members like it have, without shadow models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gecko_jax import checks, keys
+from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.moments import bounded
+from gecko_jax.types import Signals
+
+ROWS = 50_000  # that the regressions are fitted on, at most
+LEAST = 1e-6  # of the residuals' mean square: where non-members agree, the deviation is not 0
+TREES = {"max_iter": 50, "learning_rate": 0.1, "max_leaf_nodes": 8, "early_stopping": False, "random_state": 0}
+
+
+def quantile_regression(population: Signals | None = None) -> Attack:
+    """Score (h - mu(x)) / sigma(x) of the hinge h: its place in a normal distribution predicted from the record x.
+
+    A threshold t calls a member what lies above the quantile Phi(t) of non-members with x's features, for all rates of
+    false positives at once. mu is fitted by squares and log sigma^2 by the normal likelihood of residuals (a gamma
+    regression of their squares), each by gradient-boosted trees; residuals are of records that their mu has not seen.
+
+    Args:
+      population: records that the target was not trained on, none of them among the audited: its target [z, 1 + d] is
+        what is fitted, and there need be no shadows. Where None, the shadows' values on records that each has not seen.
+
+    Returns:
+      An Attack on "hinge_on_record": the hinge, and behind it the features of the record.
+
+    Raises:
+      ValueError: no non-members to fit on, or a population with other features.
+
+    Source: Bertran et al., "Scalable Membership Inference Attacks via Quantile Regression" (2023), sec. 3, in the
+    Gaussian form of its sec. 4.
+    """
+
+    def score(signals: Signals) -> np.ndarray:
+        if population is None:
+            outside = signals.values[~signals.member]
+        else:
+            outside = np.asarray(population.target, np.float64)
+            checks.shape("population.target", outside, (None, signals.target.shape[1]))
+        if len(outside) < 2:
+            raise ValueError(
+                f"quantile_regression has {len(outside)} values of non-members to fit on; pass population=, records "
+                "that the target was not trained on, or shadows that have not seen every record."
+            )
+        hinge, of_target = bounded(Signals(outside[:, 0], signals.member, signals.target[:, 0]))
+        return _fitted(outside[:, 1:], hinge)(signals.target[:, 1:], of_target)
+
+    return Attack("quantile_regression", "hinge_on_record", score, shadows=0 if population is not None else 1)
+
+
+def _fitted(x: np.ndarray, hinge: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """(x [n, d], hinge [n]) -> (hinge - mu(x)) / sigma(x), fitted on k rows; the same for rows in any order."""
+    from threadpoolctl import threadpool_limits
+
+    record = np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
+    rows = np.lexsort((hinge, record))
+    if len(rows) > ROWS:
+        rows = rows[np.sort(keys.generator(0, "quantile regression").permutation(len(rows))[:ROWS])]
+    x, hinge, record = x[rows], hinge[rows], record[rows]
+    with threadpool_limits(1):  # threads that wait for each other on a busy machine take many times as long
+        mean = _trees(x, hinge)
+        fitted = np.empty(len(rows))
+        for fold in (record % 2 == 0, record % 2 == 1):  # all values of a record in one
+            fitted[fold] = (_trees(x[~fold], hinge[~fold]) if (~fold).any() and fold.any() else mean)(x[fold])
+        squared = (hinge - fitted) ** 2
+        variance = _trees(x, np.maximum(squared, LEAST * squared.mean() + np.finfo(np.float64).tiny), "gamma")
+    return lambda x, hinge: (hinge - mean(x)) / np.sqrt(variance(x))
+
+
+def _trees(x: np.ndarray, y: np.ndarray, loss: str = "squared_error") -> Callable[[np.ndarray], np.ndarray]:
+    """A fitted x [n, d] -> [n]; the mean of y where records have no features."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    if not x.shape[1]:
+        return lambda x: np.full(len(x), y.mean())
+    return HistGradientBoostingRegressor(loss=loss, **TREES).fit(x, y).predict

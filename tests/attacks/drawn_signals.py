@@ -1,0 +1,71 @@
+"""Drawn signals of a target and its shadows for every signal that an attack may read, and designs of membership."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from gecko_jax.attacks import SIGNALS
+from gecko_jax.types import Signals
+
+CLASSES, LEAVES, COPIES = 3, 4, 9
+
+
+def coins(rng, m, n):
+    return rng.random((m, n)) < 0.5
+
+
+def balanced(rng, m, n):
+    """Complementary pairs of shadows (each record in half of them), and a target held out of the pairing."""
+    half = np.array([rng.permutation(n) < n // 2 for _ in range((m - 1) // 2)])
+    return np.concatenate([rng.permutation(n)[None] < n // 2, half, ~half])
+
+
+def drawn(rng, signal, member, leak):
+    """values [models, n, ...]: records of different hardness, members `leak` surer of their label and flatter there."""
+    m, n = member.shape
+    y = rng.integers(0, CLASSES, n)
+    logits = rng.normal(size=(m, n, CLASSES)) + rng.normal(size=(n, CLASSES))[None]
+    logits += (1.0 + leak * member)[..., None] * np.eye(CLASSES)[y][None]
+    if signal in SIGNALS:
+        return SIGNALS[signal](logits, y)
+    hinge, p = SIGNALS["hinge"](logits, y), special.softmax(logits, -1)
+    label = np.broadcast_to(np.eye(CLASSES)[y][None], p.shape)
+    norms = rng.normal(size=(m, n, LEAVES)) + (rng.normal(size=n)[None] - leak * member)[..., None]
+    if signal == "label_robustness":
+        return rng.binomial(COPIES, special.expit(hinge)) / COPIES
+    if signal == "boundary_distance":
+        return np.maximum(hinge + 0.1 * rng.normal(size=hinge.shape), 0.0)
+    if signal == "small_gradient":
+        return -np.exp(norms).sum(-1)
+    if signal == "layer_gradients":
+        return -norms
+    if signal == "white_box":
+        parts = p, label, SIGNALS["loss"](logits, y)[..., None], norms
+        width = max(part.shape[-1] for part in parts)
+        filled = [np.concatenate([part, np.zeros((m, n, width - part.shape[-1]))], -1) for part in parts]
+        return np.stack(filled, 2)
+    if signal == "sensitivity":
+        noise = np.exp(rng.normal(size=p.shape) - leak * member[..., None])
+        return np.stack([p, p * (1 - p) * noise, label], 2)
+    assert signal == "hinge_on_record", f"draw plausible values of {signal!r} here"
+    x = np.concatenate([rng.normal(size=(n, 2)), np.eye(CLASSES)[y]], 1)
+    return np.concatenate([(hinge + x[:, 0][None])[..., None], np.broadcast_to(x[None], (m, *x.shape))], 2)
+
+
+def draw(rng, attack, member, leak):
+    """Signals of one target, the first row of member, and its shadows."""
+    values = drawn(rng, attack.signal, member, leak)
+    return Signals(values[1:], member[1:], values[0])
+
+
+def auc(scores, member):
+    """By counting every pair, ties half."""
+    gap = scores[member][:, None] - scores[~member][None]
+    return (gap > 0).mean() + (gap == 0).mean() / 2
+
+
+def null_sd(member):
+    """Standard deviation of an AUC without ties (with ties it is less), for members who are drawn regardless of it."""
+    inside, outside = member.sum(), (~member).sum()
+    return np.sqrt((inside + outside + 1) / (12 * inside * outside))
