@@ -44,6 +44,14 @@ class Asker(NamedTuple):
         """Names of `attacks.PROBED` that can be read."""
         return tuple(name for name in PROBED if isinstance(self.predict, Model) or name not in OF_THE_MODEL)
 
+    @property
+    def offhand(self) -> tuple[str, ...]:
+        """Those of them that are read without being asked for: no inputs but images are moved, for a predictor may
+        know nothing of numbers between its features' values (a table, tokens)."""
+        images = np.ndim(self.like) == 4 and np.asarray(self.like).dtype.kind == "f"
+        moved = () if images else ("label_robustness",)
+        return tuple(name for name in self.readable if name not in moved)
+
     def call(self, made: Any) -> Callable[[Array], Array]:
         """x [b, ...] -> outputs [b, c] of what was made."""
         if not self.variables:

@@ -136,8 +136,8 @@ def choose(
     readable, left = set(readable), max(shadows - 1, 0)
     if attacks is None:
         usual = (*OF_THE_TARGET, *PROBING, *STRONG)
-        listed = [_choice(ATTACKS[name]()) for name in usual if name in ATTACKS]
-        listed += [_choice(ATTACKS[name]) for name in OF_POPULATION if population and name in ATTACKS]
+        listed = [_choice(ATTACKS[name]()) for name in usual]
+        listed += [_choice(ATTACKS[name]) for name in OF_POPULATION if population]
         able = [one for one in listed if one.shadows <= left and one.signals <= readable | set(SIGNALS)]
         return able
     chosen = [_choice(attack) for attack in checks.not_empty("attacks", list(attacks))]

@@ -13,10 +13,10 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS
-from gecko_jax.audit import figures, inputs, thresholds
+from gecko_jax.audit import inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
 from gecko_jax.audit.chosen import Seen, choose
-from gecko_jax.audit.claim import hold_against, judge
+from gecko_jax.audit.composed import compose
 from gecko_jax.audit.readings import checked
 from gecko_jax.audit.report import Report
 from gecko_jax.privacy import Epsilon
@@ -34,6 +34,8 @@ def audit_models(
     x: Array | None = None,
     queries: Sequence[Array] = (),
     probed: Mapping[str, Array] | None = None,
+    slices: Mapping[str, Array] | None = None,
+    ids: Array | None = None,
 ) -> Report:
     """Audits each of m models with the help of the other m - 1.
 
@@ -44,9 +46,12 @@ def audit_models(
       attacks: which; the usual ones that m - 2 shadows suffice for, if None. See `audit`.
       records: int [k], the records to look at, or all.
       epsilon: the guarantee that each model is said to have; a bound from the attacks is then put below it.
-      x: records [n, ...], for a classifier of them as a blind baseline; without them there is none.
+      x: records [n, ...], for a classifier of them as a blind baseline (of the first target) and to show the most
+        exposed; without them there is neither.
       queries: further logits [m, n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: signals of `attacks.PROBED` [m, n, ...].
+      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      ids: [n] names of the records.
 
     Returns:
       A Report over m targets: means with Student t intervals, each target's own figures, ROC bands, warnings.
@@ -69,39 +74,36 @@ def audit_models(
     if records is not None:
         rows = _rows(records, n)
         own, y, member = own.rows(rows), y[rows], np.asarray(member)[:, rows]
-        x = x if x is None else np.asarray(x)[rows]
+        x, ids = (part if part is None else np.asarray(part)[rows] for part in (x, ids))
+        slices = {name: np.asarray(mask)[rows] for name, mask in (slices or {}).items()}
     member = inputs.check_member(member, (models, len(y)))
-    chosen = choose(attacks, models - 1, own.probed)
-    blind = _blind(x, y, member, own.logits)
-
-    scores, rows_of, notes = {choice.name: [] for choice in chosen}, [{} for _ in range(models)], []
-    for choice in chosen:
+    scores, bounds, notes = {}, {}, []
+    for choice in choose(attacks, models - 1, own.probed):
         every = {s: Seen(v := own.signal(s, y), member, [one[0] for one in v]) for s in choice.signals}
-        entries = []
-        for target, row in enumerate(rows_of):
+        scores[choice.name], bounds[choice.name], entries = [], [], []
+        for target in range(models):
             seen = {signal: one.as_target(target) for signal, one in every.items()}
             entry, threshold = thresholds.on_shadows(choice, seen, y, y)
-            found = entry(seen[entry.attack.signal])
-            row[choice.name] = figures.target_figures(found, member[target], threshold)
-            scores[choice.name].append(found)
+            scores[choice.name].append(entry(seen[entry.attack.signal]))
+            bounds[choice.name].append(threshold)
             entries.append(entry.attack.name)
         if len(choice.entries) > 1:
             times = ", ".join(f"{name} for {entries.count(name)}" for name in sorted(set(entries)))
             notes.append(f"{choice.name}, chosen on the shadows by {choice.metric}: {times} of {models} targets")
-    confidence, correct = (SIGNALS[name](own.logits, y) for name in ("confidence", "correct"))
-    return Report(
-        rows={name: figures.over_targets([row[name] for row in rows_of]) for name in scores},
-        targets=tuple(rows_of),
-        curves={name: figures.roc_curves(found, member) for name, found in scores.items()},
-        histogram=figures.confidence_histogram(confidence, member),
-        accuracy=figures.model_accuracies(correct, member),
-        members=tuple(member.sum(1).tolist()),
-        nonmembers=tuple((~member).sum(1).tolist()),
-        threshold=f"best balanced accuracy on the {models - 1} other models, each a fake target",
-        warnings=(*blind.warnings, *inputs.check_design(member), *figures.resolution_warnings(member)),
-        notes=tuple(notes),
-        baselines=blind.found,
-        claim=epsilon and hold_against(epsilon, judge(scores), list(scores[judge(scores)]), member),
+    return compose(
+        scores,
+        bounds,
+        own.logits,
+        y,
+        member,
+        chosen_how=f"best balanced accuracy on the {models - 1} other models, each a fake target",
+        blind=_blind(x, y, member, own.logits),
+        warnings=inputs.check_design(member),
+        notes=notes,
+        epsilon=epsilon,
+        groups=slices,
+        x=x,
+        ids=ids,
     )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS
-from gecko_jax.audit import figures, inputs, thresholds
+from gecko_jax.audit import inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
 from gecko_jax.audit.chosen import Choice, Entry, Seen, choose
-from gecko_jax.audit.claim import hold_against, judge
+from gecko_jax.audit.composed import compose
 from gecko_jax.audit.readings import Readings, checked
 from gecko_jax.audit.report import Report
 from gecko_jax.privacy import Epsilon
@@ -51,6 +51,8 @@ def audit_model(
     queries: Sequence[Array] = (),
     probed: Mapping[str, Array] | None = None,
     population: tuple[Readings, Array] | None = None,
+    slices: Mapping[str, Array] | None = None,
+    ids: Array | None = None,
 ) -> Report:
     """Audits one model from its outputs.
 
@@ -60,12 +62,14 @@ def audit_model(
       member: [n] bool, who was in the training set.
       attacks: which; the usual ones for what there is, if None. See `audit`.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
-      x: records [n, ...], for the blind baseline; without them there is none.
+      x: records [n, ...], for the blind baseline and to show the most exposed; without them there is neither.
       epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for which
         each record must have been a member by a fair coin.
       queries: further logits [n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: signals of `attacks.PROBED` [n, ...].
       population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
+      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      ids: [n] names of the records.
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
@@ -80,33 +84,30 @@ def audit_model(
     y = inputs.check_labels(y, *own.logits.shape)
     member = inputs.check_member(member, (len(y),))
     count = 0 if shadows is None else len(shadows.member)
-    chosen = choose(attacks, count, own.probed, population is not None)
-    row, curves, scores, notes = {}, {}, {}, []
-    blind = _blind(x, y, member, shadows)
-    for choice in chosen:
+    scores, bounds, notes = {}, {}, []
+    for choice in choose(attacks, count, own.probed, population is not None):
         entry, found, threshold = _run(choice, own, y, member, shadows, population)
         if len(choice.entries) > 1:
             notes.append(f"{choice.name} is {entry.attack.name}, chosen on the shadows by {choice.metric}")
-        scores[choice.name] = found
-        row[choice.name] = figures.target_figures(found, member, threshold)
-        curves[choice.name] = figures.roc_curves([found], member[None])
-    return Report(
-        rows=row,
-        targets=(row,),
-        curves=curves,
-        histogram=figures.confidence_histogram(SIGNALS["confidence"](own.logits, y)[None], member[None]),
-        accuracy=figures.model_accuracies(SIGNALS["correct"](own.logits, y)[None], member[None]),
-        members=(int(member.sum()),),
-        nonmembers=(int((~member).sum()),),
-        threshold=(
-            f"best balanced accuracy on {count} shadow models, each a fake target"
-            if count
-            else "no shadow models: fitted on one half of the records, judged on the other, halves swapped"
-        ),
-        warnings=(*blind.warnings, *figures.resolution_warnings(member[None])),
-        notes=tuple(notes),
-        baselines=blind.found,
-        claim=epsilon and hold_against(epsilon, judge(scores), [scores[judge(scores)]], member[None]),
+        scores[choice.name], bounds[choice.name] = [found], [threshold]
+    how = (
+        f"best balanced accuracy on {count} shadow models, each a fake target"
+        if count
+        else "no shadow models: fitted on one half of the records, judged on the other, halves swapped"
+    )
+    return compose(
+        scores,
+        bounds,
+        own.logits[None],
+        y,
+        member[None],
+        chosen_how=how,
+        blind=_blind(x, y, member, shadows),
+        notes=notes,
+        epsilon=epsilon,
+        groups=slices,
+        x=x,
+        ids=ids,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -35,6 +35,7 @@ def audit(
     attacks: Iterable | None = None,
     queries: Callable[[np.ndarray], list[np.ndarray]] | None = None,
     population: Examples | None = None,
+    slices: Callable[[Examples], Mapping[str, Array]] | None = None,
     outputs: str = "logits",
     batch_size: int = 1024,
     folder: str | os.PathLike[str] | None = None,
@@ -64,6 +65,7 @@ def audit(
       queries: x -> copies of x, x itself the first (`audit.probes.flips_and_shifts`): attacks read every signal of the
         logits on each, and average their scores. As the target was trained, if with augmentation.
       population: records of the same distribution that neither the target nor the pool has, beside those audited.
+      slices: Examples -> name -> bool [n]: records to look at by themselves, beside the classes.
       outputs: what predict gives: "logits" or "probabilities".
       batch_size: records in one call of predict.
       folder: where the shadows' outputs are kept, each as soon as it is made, under what it was made of (pool, members,
@@ -94,7 +96,7 @@ def audit(
         check_unseen(population, Examples(x, y, ids), pool)
     member = np.arange(len(y)) < len(members.y)
     asker = Asker(predict, variables is not None, outputs, batch_size, queries, x)
-    chosen = choose(attacks, shadows, asker.readable, population is not None)
+    chosen = choose(attacks, shadows, asker.offhand if attacks is None else asker.readable, population is not None)
     signals = set().union(*(choice.signals for choice in chosen))
 
     made = predict if variables is None else variables
@@ -109,7 +111,18 @@ def audit(
         labels = check_labels(population.y, len(population.y), classes)
         unseen = asker.read(made, np.asarray(population.x), labels, signals), labels
     report = audit_model(
-        own.logits, y, member, attacks, found, x, epsilon, queries=own.queries, probed=own.probed, population=unseen
+        own.logits,
+        y,
+        member,
+        attacks,
+        found,
+        x,
+        epsilon,
+        queries=own.queries,
+        probed=own.probed,
+        population=unseen,
+        slices=slices and slices(Examples(x, y, ids)),
+        ids=ids,
     )
     said = [*(doubts(found) if found else ()), *report.warnings]
     if extra:

@@ -48,7 +48,8 @@ def test_without_shadows_it_is_the_audit_of_its_outputs(parts):
     table, members, nonmembers = parts
     report = audit.audit(lambda x: predict(table, x), members, nonmembers, batch_size=170)
     x, y = np.concatenate([members.x, nonmembers.x]), np.concatenate([members.y, nonmembers.y])
-    direct = audit.audit_model(np.asarray(predict(table, x)), y, np.arange(N) < 300, x=x)
+    ids = np.concatenate([members.id, nonmembers.id])
+    direct = audit.audit_model(np.asarray(predict(table, x)), y, np.arange(N) < 300, x=x, ids=ids)
     assert report.to_json() == direct.to_json()
     assert report.rows["loss"]["auc"].low > 0.6
     with_variables = audit.audit(predict, members, nonmembers, variables=table)
