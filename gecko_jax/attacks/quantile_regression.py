@@ -49,13 +49,14 @@ def quantile_regression(population: Signals | None = None) -> Attack:
                 "that the target was not trained on, or shadows that have not seen every record."
             )
         hinge, of_target = bounded(Signals(outside[:, 0], signals.member, signals.target[:, 0]))
-        return _fitted(outside[:, 1:], hinge)(signals.target[:, 1:], of_target)
+        return _standardised(outside[:, 1:], hinge, signals.target[:, 1:], of_target)
 
     return Attack("quantile_regression", "hinge_on_record", score, shadows=0 if population is not None else 1)
 
 
-def _fitted(x: np.ndarray, hinge: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """(x [n, d], hinge [n]) -> (hinge - mu(x)) / sigma(x), fitted on k rows; the same for rows in any order."""
+def _standardised(x: np.ndarray, hinge: np.ndarray, of_target: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(target - mu) / sigma [n] at the target's x [n, d], fitted on x [k, d]; the same for rows in any order."""
+    import sklearn.ensemble  # noqa: F401  before the limit: it holds for what is loaded
     from threadpoolctl import threadpool_limits
 
     record = np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
@@ -63,14 +64,15 @@ def _fitted(x: np.ndarray, hinge: np.ndarray) -> Callable[[np.ndarray, np.ndarra
     if len(rows) > ROWS:
         rows = rows[np.sort(keys.generator(0, "quantile regression").permutation(len(rows))[:ROWS])]
     x, hinge, record = x[rows], hinge[rows], record[rows]
-    with threadpool_limits(1):  # threads that wait for each other on a busy machine take many times as long
+    # Threads that wait for each other on a busy machine take many times as long.
+    with threadpool_limits(1):
         mean = _trees(x, hinge)
-        fitted = np.empty(len(rows))
-        for fold in (record % 2 == 0, record % 2 == 1):  # all values of a record in one
-            fitted[fold] = (_trees(x[~fold], hinge[~fold]) if (~fold).any() and fold.any() else mean)(x[fold])
+        fitted, odd = mean(x), record % 2 == 1  # all values of a record on one side
+        if odd.any():
+            fitted[odd], fitted[~odd] = _trees(x[~odd], hinge[~odd])(x[odd]), _trees(x[odd], hinge[odd])(x[~odd])
         squared = (hinge - fitted) ** 2
         variance = _trees(x, np.maximum(squared, LEAST * squared.mean() + np.finfo(np.float64).tiny), "gamma")
-    return lambda x, hinge: (hinge - mean(x)) / np.sqrt(variance(x))
+        return (target - mean(of_target)) / np.sqrt(variance(of_target))
 
 
 def _trees(x: np.ndarray, y: np.ndarray, loss: str = "squared_error") -> Callable[[np.ndarray], np.ndarray]:
