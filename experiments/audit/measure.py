@@ -83,6 +83,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         record={
             "config": flags.to_dict(config),
             "code": unchanged.code_digest(),
+            "seeds": list(range(config.models)),
             "timings": {**{row.method: round(row.seconds, 2) for row in trained}, "total": round(seconds, 2)},
             "attacks": {"threshold": THRESHOLD, "labels": LABELS, "lira": LIRA, "rmia": RMIA},
         },

@@ -16,6 +16,15 @@ from gecko_jax.types import Dataset, Signals
 
 OFFLINE_A = 0.3  # of offline RMIA with two references, which leave nothing to choose it on
 PAIR = "2 references, of complementary members"
+OTHERS = {
+    "lira_example": "LiRA, each record's own variance",
+    "lira_offline": "LiRA offline",
+    "lira_offline_student": "LiRA offline, Student's t",
+    "rmia_offline": "RMIA offline",
+    "base": "BASE",
+    "reference_rank": "Attack-R",
+    "calibrated_loss": "Calibrated loss",
+}
 
 COLUMNS = (
     reports.Column("auc", "AUC", "", 4, "high"),
@@ -75,6 +84,7 @@ def study(config: Config, data: Dataset) -> reports.Study:
         record={
             "config": flags.to_dict(config),
             "code": unchanged.code_digest(),
+            "seeds": list(range(len(member))),
             "timings": {"total": round(time.perf_counter() - start, 2)},
             "accuracy": {"members": float(inside), "nonmembers": float(outside)},
         },
@@ -102,17 +112,21 @@ class _Arena:
             self.cache[name, population] = SIGNALS[name](*arrays)
         return self.cache[name, population]
 
-    def figures(self, attack: Attack | Callable[[Signals], Attack], groups: list[slice]) -> dict[str, np.ndarray]:
+    def figures(
+        self, attack: Attack | Callable[[Signals], Attack], groups: list[slice], population: str = ""
+    ) -> dict[str, np.ndarray]:
         """Figures [targets], each the mean over the groups of models that are the shadows.
 
         Args:
           attack: an Attack, or what makes one of the population's Signals.
           groups: shadows; several, where each gives an attack of its own.
+          population: the signal of its Signals. The shadows of other attacks are then targets, too: for pairs, which
+            none of them is in.
         """
         count, found = self.config.strength_shadows, {"auc": []} | {name: [] for name in self.fpr}
-        for target in range(count, count + self.config.strength_targets):
+        for target in range(0 if population else count, count + self.config.strength_targets):
             for group in groups:
-                made = attack if isinstance(attack, Attack) else attack(self._population(group, target))
+                made = attack if isinstance(attack, Attack) else attack(self._population(population, group, target))
                 values, member = self.signal(made.signal), self.member
                 scores = made(Signals(values[group], member[group], values[target]))
                 found["auc"].append(metrics.roc_auc(scores, member[target]))
@@ -120,8 +134,8 @@ class _Arena:
                     found[name].append(metrics.tpr_at_fpr(scores, member[target], fpr))
         return {name: np.reshape(values, (-1, len(groups))).mean(1) for name, values in found.items()}
 
-    def _population(self, group: slice, target: int) -> Signals:
-        values = self.signal("soft_loss", population=True)
+    def _population(self, signal: str, group: slice, target: int) -> Signals:
+        values = self.signal(signal, population=True)
         return Signals(values[group], np.zeros(values[group].shape, bool), values[target])
 
     def rows(self) -> Iterator[reports.Row]:
@@ -141,23 +155,16 @@ class _Arena:
             yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), f"other attacks, {count} shadows")
         pair = self.figures(attacks.rmia(), pairs)
         yield _row("RMIA, 2 references", pair, PAIR, share=100 * pair["auc"] / full["auc"])
-        for ties in ("counted", "broken"):
-            found = self.figures(lambda z, t=ties: attacks.rmia(False, a=OFFLINE_A, population=z, ties=t), pairs)
-            yield _row(f"RMIA offline, 2 references, ties {ties}", found, PAIR)
+        every = count + config.strength_targets
+        for signal, temperature in (("loss", 1), ("soft_loss", 2)):
+            for ties in ("counted", "broken"):
+                of = dict(online=False, a=OFFLINE_A, ties=ties, signal=signal)
+                found = self.figures(lambda z, of=of: attacks.rmia(population=z, **of), pairs, signal)
+                said = f"RMIA offline, temperature {temperature}, ties {ties}"
+                yield _row(said, found, f"2 references, offline, {every} targets")
         for name in ("loss", "modified_entropy"):
             said = f"{name.replace('_', ' ')} alone".capitalize()
             yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), "no shadows")
-
-
-OTHERS = {
-    "lira_example": "LiRA, each record's own variance",
-    "lira_offline": "LiRA offline",
-    "lira_offline_student": "LiRA offline, Student's t",
-    "rmia_offline": "RMIA offline",
-    "base": "BASE",
-    "reference_rank": "Attack-R",
-    "calibrated_loss": "Calibrated loss",
-}
 
 
 def _row(name: str, figures: dict[str, np.ndarray], group: str, **more: np.ndarray) -> reports.Row:

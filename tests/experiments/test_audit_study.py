@@ -1,0 +1,115 @@
+"""The audit study from flags to pages, small, on real data; its figures against plain computations."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.audit import measure, run
+from experiments.audit.config import PRESETS, ROWS, Config
+from experiments.gecko import config as gecko
+from experiments.gecko.methods import METHODS
+from gecko_jax import datasets, models, reports, training
+
+NAMES = ("full", "normalized", "int4", "dp_eps8")
+TINY = dict(
+    methods=NAMES, models=4, hidden=(12, 12), records=240, epochs=(3,), dp_epochs=(2,), delta=1e-3,
+    strength_hidden=(12,), strength_shadows=4, strength_targets=3, strength_pairs=2, strength_epochs=12,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit")
+    flags = [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in TINY.items()]
+    run.main(["run", f"--output={folder}", *flags])
+    return folder
+
+
+def test_every_row_has_its_attacks_and_its_difference(finished):
+    study = reports.read_record(finished / "rows")
+    assert [row.name for row in study.rows] == [METHODS[name].label for name in NAMES]
+    for name, row in zip(NAMES, study.rows, strict=True):
+        for key in ("train", "test", "auc_threshold", "auc_labels", "auc_lira", "auc_rmia"):
+            assert row.figures[key].kind == "measured" and row.figures[key].n == 4
+        assert ("less_lira" in row.figures) == (name in ("int4", "dp_eps8"))
+        assert ("epsilon" in row.figures) == (name == "dp_eps8")
+    assert "control: Full precision, BatchNorm" in study.rows[2].note
+    assert "control: Full precision; " in study.rows[3].note and "Shown: epsilon >=" in study.rows[3].note
+    assert "tenth_lira" not in study.rows[0].figures  # 120 non-members do not resolve it
+    assert {column.key for column in study.columns} >= {"less_threshold", "less_lira", "less_rmia", "less_tpr"}
+
+
+def test_differences_are_those_of_the_targets(finished):
+    """A paired t interval by scipy, of the figures that the audits' own files hold."""
+    found = {}
+    for name in NAMES:
+        audited = json.loads((finished / "rows" / name / "audit.json").read_text())
+        found[name] = np.array([target["lira_student"]["auc"]["value"] for target in audited["targets"]])
+        assert (finished / "rows" / name / "audit.html").stat().st_size > 10_000
+    rows = {row.name: row for row in reports.read_record(finished / "rows").rows}
+    less = rows["4-bit"].figures["less_lira"]
+    test = stats.ttest_rel(found["int4"], found["normalized"]).confidence_interval(0.95)
+    assert less.value == pytest.approx((found["int4"] - found["normalized"]).mean())
+    assert (less.low, less.high) == pytest.approx((test.low, test.high))
+
+
+def test_strength_is_of_the_targets_alone(finished):
+    """The loss of the three targets, trained again here, against who was in them: AUC by counting pairs."""
+    study = reports.read_record(finished / "strength")
+    rows = {row.name: row for row in study.rows}
+    data = datasets.load("digits")
+    pool = type(data.train)(*(part[:240] for part in data.train))
+    member = datasets.coins(pool.id, 7, 0)
+    pairs = datasets.membership.balanced(pool.id, 4, 1)
+    fitted = training.fit_ensemble(
+        models.create("mlp", 10, hidden=(12,)),
+        pool,
+        np.concatenate([member, pairs]),
+        epochs=12,
+        optimizer=training.optimizer("adam", 1e-3),
+    )
+    logits = training.predict_ensemble(models.create("mlp", 10, hidden=(12,)), fitted.variables, pool.x)
+    aucs = []
+    for i in range(4, 7):
+        loss = np.log(np.exp(logits[i].astype(np.float64)).sum(1)) - logits[i][np.arange(240), pool.y]
+        gaps = loss[~member[i]][None] - loss[member[i]][:, None]
+        aucs.append((gaps > 0).mean() + (gaps == 0).mean() / 2)
+    assert rows["Loss alone"].figures["auc"].value == pytest.approx(np.mean(aucs), abs=1e-4)
+    assert rows["Loss alone"].figures["auc"].n == 3 and rows["LiRA, 4 shadows"].figures["auc"].n == 3
+    offline = [row for row in study.rows if "offline, temperature" in row.name]
+    assert len(offline) == 4 and all(row.figures["auc"].n == 7 for row in offline)
+    assert rows["RMIA, 2 references"].figures["share"].unit == "%"
+
+
+def test_a_second_run_shows_what_stands(finished, capsys):
+    flags = [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in TINY.items()]
+    run.main(["run", f"--output={finished}", *flags])
+    assert capsys.readouterr().out.count("Nothing changed since this study was run") == 2
+
+
+def test_controls_and_rows_are_known():
+    """A control differs from its row in what the row is about: it is trained as well, and before it."""
+    for name in ROWS:
+        control = measure.CONTROLS.get(name, "normalized")
+        assert control is None or ROWS.index(control) < ROWS.index(name)
+    for preset in PRESETS.values():
+        assert preset.methods == ROWS and preset.delta < 1 / (preset.member_rate * preset.records)
+    assert "normalized" not in gecko.ROWS and set(gecko.ROWS) < set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (dict(models=3), "models=3"),
+        (dict(records=10), "records=10"),
+        (dict(strength_targets=1), "strength_targets=1"),
+        (dict(architectures=("mlp", "lenet"), epochs=(1, 1), fine_tuning_epochs=(1, 1), dp_epochs=(1, 1)), "of one"),
+    ],
+)
+def test_settings_out_of_bounds_are_named(settings, said):
+    with pytest.raises(ValueError, match=said):
+        Config(**settings)
