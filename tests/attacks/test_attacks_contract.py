@@ -29,7 +29,7 @@ def test_it_carries_the_name_it_is_listed_under(name):
 def test_larger_means_member(name):
     rng, attack = np.random.default_rng(0), ATTACKS[name]()
     shadows, records = sizes(name)
-    member = coins(rng, shadows + 1, records if name in TRAINED else 2000)
+    member = coins(rng, shadows + 1, records if name in TRAINED else 500)
     assert auc(attack(draw(rng, attack, member, leak=3.0)), member[0]) > 0.6
 
 
@@ -53,9 +53,9 @@ def test_order_of_records_does_not_matter(name):
 def test_it_learns_nothing_where_there_is_nothing(name, design):
     rng, attack = np.random.default_rng(3), ATTACKS[name]()
     shadows, records = sizes(name)
-    repeats = 3 if name in TRAINED else 100
+    repeats = 2 if name in TRAINED else 100
     if design.startswith("leave"):
-        shadows, repeats = min(shadows, 3), max(repeats // 3, 2)
+        shadows, repeats = min(shadows, 3), max(repeats // 3, 1)
     aucs, deviations = [], []
     for _ in range(repeats):
         member = (balanced if design == "balanced" else coins)(rng, shadows + 1, records)

@@ -13,8 +13,8 @@ from scipy import stats
 from gecko_jax import attacks, metrics
 from gecko_jax.types import Signals
 
-REPEATS, RECORDS, MODELS = 4000, 100, 9
-WITHIN = 0.005  # more than five standard errors: .058 of one audit of 50 + 50 over the root of 4000 is .0009
+REPEATS, RECORDS, MODELS = 2500, 100, 9
+WITHIN = 0.005  # more than four standard errors: .058 of one audit of 50 + 50, over the root of 2500, is .0012
 
 
 def noise(signal):
