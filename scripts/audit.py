@@ -3,9 +3,10 @@
     python scripts/audit.py --model=runs/xnor
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
 
-A run of several models (scripts/train.py --models=8) is attacked with thresholds chosen on the others; a single one by
-split halves. What attacks find bounds the leak from below; of a model that was trained privately the accounted epsilon,
-which bounds it from above, is printed beside it.
+A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by
+thresholds, among them on its gradients, fitted on split halves. Figures go to a JSON file and to a page beside it, which shows the
+training records that are most exposed. What attacks find bounds the leak from below; of a model that was trained
+privately the accounted epsilon, which bounds it from above, is printed beside it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import app, flags, logging
 
 from gecko_jax import audit, reports
+from gecko_jax.trees import take
 
 MODEL = flags.DEFINE_string("model", None, "Folder that scripts/train.py saved a model in.")
 PREDICTIONS = flags.DEFINE_string("predictions", None, "An .npz file with outputs, labels and membership.")
@@ -29,7 +32,8 @@ def main(arguments: list[str]) -> None:
     try:
         report, private = _saved(MODEL.value) if MODEL.value else (audit.from_predictions(PREDICTIONS.value), None)
         beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
-        path = reports.write_atomic(OUTPUT.value or beside / "audit.json", report.to_json())
+        path = Path(reports.write_atomic(OUTPUT.value or beside / "audit.json", report.to_json()))
+        page = report.html(path.with_suffix(".html"), title=f"Membership audit of {beside.name or 'predictions'}")
     except (OSError, ValueError) as error:
         raise SystemExit(f"audit: {error}") from error
     print(report.table())
@@ -37,7 +41,7 @@ def main(arguments: list[str]) -> None:
         print(f"\naccounted for each model: {private['statement']}")
         if private["warning"]:
             print(f"WARNING: {private['warning']}")
-    print(f"\nfigures: {path}")
+    print(f"\nfigures: {path}   page: {page}")
 
 
 def _saved(folder: str) -> tuple[audit.Report, dict[str, Any] | None]:
@@ -46,10 +50,12 @@ def _saved(folder: str) -> tuple[audit.Report, dict[str, Any] | None]:
     from gecko_jax import training
 
     saved, data = one_model.load(folder)
-    logits = training.predict_ensemble(saved.model, saved.variables, data.train.x)
-    if len(logits) == 1:
-        return audit.audit_model(logits[0], data.train.y, saved.member[0]), saved.privacy
-    return audit.audit_models(logits, data.train.y, saved.member), saved.privacy
+    x, y, ids = data.train
+    if len(saved.member) == 1:
+        parts = (take(data.train, np.flatnonzero(rows)) for rows in (saved.member[0], ~saved.member[0]))
+        return audit.audit(saved.model, *parts, variables=take(saved.variables, 0)), saved.privacy
+    logits = training.predict_ensemble(saved.model, saved.variables, x)
+    return audit.audit_models(logits, y, saved.member, x=x, ids=ids), saved.privacy
 
 
 if __name__ == "__main__":
