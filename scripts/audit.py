@@ -3,8 +3,8 @@
     python scripts/audit.py --model=runs/xnor
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
 
-A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by
-thresholds, among them on its gradients, fitted on split halves. Figures go to a JSON file and to a page beside it, which shows the
+A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by thresholds
+fitted on split halves, its gradients' among them. Figures go to a JSON file and to a page beside it, which shows the
 training records that are most exposed. What attacks find bounds the leak from below; of a model that was trained
 privately the accounted epsilon, which bounds it from above, is printed beside it.
 """
