@@ -45,9 +45,7 @@ def run(
         print("\n" + "   ".join(f"{what}: {folder / name}" for what, name in files.items()) + "\n")
 
 
-def beside_expected(
-    config: Any, presets: Mapping[str, Any], home: Path, part: str, rows: Iterable[reports.Row]
-) -> str:
+def beside_expected(config: Any, presets: Mapping[str, Any], home: Path, part: str, rows: Iterable[reports.Row]) -> str:
     """Whether a preset that was run to its end before came out as it did then; "" for other settings."""
     name = next((name for name, preset in presets.items() if _same(config, preset)), None)
     path = home / "expected" / ("_".join(filter(None, (name, part))) + ".csv")
