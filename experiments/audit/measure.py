@@ -19,7 +19,8 @@ from gecko_jax.types import Dataset, Estimate
 # Named beforehand, one of each kind: choosing the best attack on the targets would flatter it.
 THRESHOLD, LABELS, LIRA, RMIA = "modified_entropy", "label_only", "lira_student", "rmia"
 ALSO = ("loss", "gap", "lira", "base")  # in rows/*/audit.json
-# What a row's leak is held against: the same network in float, trained on the same members. Others have "normalized".
+# What a row's leak is held against, on the same members: the network in float, unless another one stands here.
+USUAL_CONTROL = "normalized"
 CONTROLS = {
     "full": None,
     "normalized": None,
@@ -63,13 +64,14 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         _write(Path(config.output) / "rows" / row.method, audited, method.label)
         figures = accuracies(row, data, member) | _leaks(audited)
         figures.pop("ece")
-        note, control = method.note, CONTROLS.get(row.method, "normalized")
+        note, control = method.note, CONTROLS.get(row.method, USUAL_CONTROL)
         if control in audits:
             figures |= _differences(audited, audits[control])
-            note = "; ".join(filter(None, (note, f"control: {METHODS[control].label}")))
+            if control != USUAL_CONTROL:
+                note = "; ".join(filter(None, (note, f"control: {METHODS[control].label}")))
         if row.epsilon is not None:
             figures["epsilon"] = row.epsilon.estimate()
-            note = "; ".join((note, *map(str, row.epsilon.phases), audited.claim.lines()[1]))
+            notes.append(f"{method.label}: {' '.join(audited.claim.lines())}")
         rows.append(reports.Row(method.label, figures, "", note))
         rocs.append(roc(method.label, audited.curves[LIRA]))
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
@@ -100,7 +102,7 @@ def _audit(row: Trained, data: Dataset, member: np.ndarray) -> audit.Report:
     ]
     chosen = [attacks.ATTACKS[name]() for name in (THRESHOLD, LABELS, LIRA, RMIA, *ALSO)]
     probed = {"label_robustness": np.stack(robust)}
-    return audit.audit_models(row.pool, y, member, chosen, epsilon=row.epsilon, probed=probed)
+    return audit.audit_models(row.pool, y, member, chosen, None, row.epsilon, x=x, ids=data.train.id, probed=probed)
 
 
 def _write(folder: Path, audited: audit.Report, label: str) -> None:
@@ -142,5 +144,6 @@ def _summary(config: Config, member: np.ndarray) -> str:
         f"Each row is {config.models} models, each trained on its own random members ({low} to {high} of "
         f"{member.shape[1]} records); every model is attacked in turn, with the other {config.models - 1} as its "
         "shadows. Figures are means with 95 % intervals over the models; differences are paired, model by model, with "
-        f"the control on the same members. Threshold is on modified entropy, LiRA is online, with Student's t."
+        f"the control on the same members: {METHODS[USUAL_CONTROL].label}, unless the row names another. Threshold is "
+        "on modified entropy, LiRA is online, with Student's t."
     )

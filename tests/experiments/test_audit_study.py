@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -37,8 +39,8 @@ def test_every_row_has_its_attacks_and_its_difference(finished):
             assert row.figures[key].kind == "measured" and row.figures[key].n == 4
         assert ("less_lira" in row.figures) == (name in ("int4", "dp_eps8"))
         assert ("epsilon" in row.figures) == (name == "dp_eps8")
-    assert "control: Full precision, BatchNorm" in study.rows[2].note
-    assert "control: Full precision; " in study.rows[3].note and "Shown: epsilon >=" in study.rows[3].note
+    assert "control" not in study.rows[2].note and study.rows[3].note.endswith("control: Full precision")
+    assert any(note.startswith("DP-Adam, ε = 8: Accounted") and "Shown: epsilon >=" in note for note in study.notes)
     assert "tenth_lira" not in study.rows[0].figures  # 120 non-members do not resolve it
     assert {column.key for column in study.columns} >= {"less_threshold", "less_lira", "less_rmia", "less_tpr"}
 
@@ -94,7 +96,7 @@ def test_a_second_run_shows_what_stands(finished, capsys):
 def test_controls_and_rows_are_known():
     """A control differs from its row in what the row is about: it is trained as well, and before it."""
     for name in ROWS:
-        control = measure.CONTROLS.get(name, "normalized")
+        control = measure.CONTROLS.get(name, measure.USUAL_CONTROL)
         assert control is None or ROWS.index(control) < ROWS.index(name)
     for preset in PRESETS.values():
         assert preset.methods == ROWS and preset.delta < 1 / (preset.member_rate * preset.records)
@@ -113,3 +115,32 @@ def test_controls_and_rows_are_known():
 def test_settings_out_of_bounds_are_named(settings, said):
     with pytest.raises(ValueError, match=said):
         Config(**settings)
+
+
+def test_expected_figures_are_of_the_presets_rows_and_stand_in_the_readme():
+    home = pathlib.Path(run.__file__).parent
+    figures = {}
+    for part in ("rows", "strength"):
+        with (home / "expected" / f"fashion_mnist_{part}.csv").open() as file:
+            lines = list(csv.DictReader(file))
+        assert all(float(line["tolerance"]) > 0 for line in lines)
+        figures[part] = {(line["row"], line["metric"]): float(line["value"]) for line in lines}
+    assert {row for row, _ in figures["rows"]} == {METHODS[name].label for name in ROWS}
+    text = (home / "README.md").read_text()
+    for name in ROWS:
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| {METHODS[name].label} |"))
+        printed = [float(cell.split("±")[0].replace("−", "-")) for cell in line.split("|")[2:11]]
+        keys = ("train", "test", "auc_threshold", "auc_labels", "auc_lira", "auc_rmia")
+        keys += ("tpr_threshold", "tpr_lira", "tpr_rmia")
+        wanted = [figures["rows"][METHODS[name].label, key] for key in keys]
+        assert printed == pytest.approx(wanted, abs=0.051)
+        assert printed[2:6] == pytest.approx(wanted[2:6], abs=0.00051)
+    strength = figures["strength"]
+    assert strength["LiRA, 64 shadows", "auc"] >= 0.735 and strength["LiRA, 64 shadows", "tpr_at_1pct"] >= 15.5
+    for k in (4, 8, 16, 32, 64):
+        assert strength[f"LiRA, Student's t, {k} shadows", "gain"] >= 0
+    assert strength["RMIA, 2 references", "share"] >= 97
+    broken, counted = (
+        strength[f"RMIA offline, temperature 1, ties {ties}", "tpr_at_0p1pct"] for ties in ("broken", "counted")
+    )
+    assert broken >= 3 * counted
