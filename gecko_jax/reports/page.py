@@ -13,7 +13,7 @@ from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.record import plain
 from gecko_jax.reports.study import Column, Row, Study, best
-from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, explained, number, plus_minus
+from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, explained, number, plus_minus, spelt
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
@@ -84,7 +84,7 @@ def _tiles(study: Study) -> str:
         tiles.append(
             f"<div><dt>{word} {escape(in_sentence(column.heading))}</dt>"
             f'<dd class="figure" title="{escape(explained(row, column))}">'
-            f"{number(figure.value, column.digits)} {escape(column.unit)}"
+            f"{spelt(figure, column.digits)} {escape(column.unit)}"
             f"{f' <small>± {interval}</small>' if interval else ''}</dd>"
             f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}</dd></div>'
         )
@@ -127,7 +127,7 @@ def _cell(row: Row, column: Column, mark: bool, top: bool) -> str:
     figure = row.figures.get(column.key)
     text, interval = MISSING, ""
     if figure is not None:
-        text, interval = number(figure.value, column.digits), plus_minus(figure, column.digits)
+        text, interval = spelt(figure, column.digits), plus_minus(figure, column.digits)
     letter = f' <abbr title="{figure.kind}">{LETTERS[figure.kind]}</abbr>' if mark and figure is not None else ""
     published = (row.published or {}).get(column.key)
     small = f"<small>± {interval}</small>" if interval else ""

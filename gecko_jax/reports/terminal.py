@@ -8,7 +8,7 @@ import textwrap
 from gecko_jax import checks
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.study import Column, Row, Study
-from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, number, plus_minus
+from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, number, plus_minus, spelt
 
 NARROWEST = 40
 GAP = "  "
@@ -61,7 +61,7 @@ def _cell(row: Row, column: Column, mark: bool) -> tuple[str, str, str]:
     figure = row.figures.get(column.key)
     value, interval = MISSING, ""
     if figure is not None:
-        value, interval = number(figure.value, column.digits), plus_minus(figure, column.digits)
+        value, interval = spelt(figure, column.digits), plus_minus(figure, column.digits)
     published = (row.published or {}).get(column.key)
     return (
         value,

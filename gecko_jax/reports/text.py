@@ -31,6 +31,16 @@ def number(value: float, digits: int) -> str:
     return text
 
 
+def spelt(estimate: Estimate, digits: int) -> str:
+    """An Estimate's value: one whose interval holds 0 may round to nothing, for it may be nothing.
+
+    >>> spelt(Estimate(0.0003, -0.002, 0.0026), 3), spelt(Estimate(0.0003), 3)
+    ('0.000', '3e-04')
+    """
+    nothing = round(estimate.value, digits) == 0 and estimate.low is not None and estimate.low <= 0 <= estimate.high
+    return f"{0:.{digits}f}" if nothing else number(estimate.value, digits)
+
+
 def short(value: float, unit: str) -> str:
     """Three significant digits and a prefix: for a label, not for a table.
 
