@@ -11,7 +11,7 @@ from experiments.audit.config import Config
 from experiments.gecko.measure import accuracies, columns, guarantee, roc
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
-from gecko_jax import attacks, audit, metrics, reports, training
+from gecko_jax import attacks, audit, reports, training
 from gecko_jax.audit import probes
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate
@@ -123,17 +123,11 @@ def _leaks(audited: audit.Report) -> dict[str, Estimate]:
 
 
 def _differences(audited: audit.Report, control: audit.Report) -> dict[str, Estimate]:
-    """Of the same targets, members and all, under two ways of training: what they share cancels."""
-
-    def less(name: str, metric: str) -> Estimate:
-        ours, theirs = ([target[name][metric].value for target in one.targets] for one in (audited, control))
-        return metrics.paired_difference(ours, theirs)
-
-    found = {
-        f"less_{key}": less(name, "auc") for key, name in (("threshold", THRESHOLD), ("lira", LIRA), ("rmia", RMIA))
-    }
+    less = audit.differences(audited, control)
+    names = {"threshold": THRESHOLD, "lira": LIRA, "rmia": RMIA}
+    found = {f"less_{key}": less[name]["auc"] for key, name in names.items()}
     if audited.resolved("tpr_at_1pct"):
-        found["less_tpr"] = reports.percent(less(LIRA, "tpr_at_1pct"))
+        found["less_tpr"] = reports.percent(less[LIRA]["tpr_at_1pct"])
     return found
 
 

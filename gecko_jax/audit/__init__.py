@@ -11,10 +11,20 @@ from __future__ import annotations
 
 from gecko_jax.audit.chosen import best_of
 from gecko_jax.audit.claim import ClaimRefuted
+from gecko_jax.audit.differences import differences
 from gecko_jax.audit.leave_one_out import audit_models
 from gecko_jax.audit.one_model import audit_model
 from gecko_jax.audit.predictions import from_predictions
 from gecko_jax.audit.predictor import audit
 from gecko_jax.audit.report import Report
 
-__all__ = ["ClaimRefuted", "Report", "audit", "audit_model", "audit_models", "best_of", "from_predictions"]
+__all__ = [
+    "ClaimRefuted",
+    "Report",
+    "audit",
+    "audit_model",
+    "audit_models",
+    "best_of",
+    "differences",
+    "from_predictions",
+]
