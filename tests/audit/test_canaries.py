@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gecko_jax import audit, datasets
+from gecko_jax import attacks, audit, datasets
 from gecko_jax.audit import canaries
 from gecko_jax.types import Examples
 
@@ -60,7 +60,8 @@ def test_a_model_that_learns_them_by_heart_is_found_out(name):
 
     parts = [Examples(*(part[rows] for part in made)) for rows in (member, ~member)]
     with pytest.raises(audit.ClaimRefuted):
-        audit.audit(predict, *parts, epsilon=Epsilon(0.5, 1e-5, "add_or_remove", "pld", ()))
+        # The table has no answer for a moved image, so the attack that moves them is not asked for.
+        audit.audit(predict, *parts, attacks=[attacks.loss()], epsilon=Epsilon(0.5, 1e-5, "add_or_remove", "pld", ()))
 
 
 def test_bad_counts_are_named():
