@@ -10,11 +10,18 @@ assert "jax" not in sys.modules, "JAX was imported before tests/conftest.py coul
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Four devices on the host, so that a sum over a sharded axis that is wrong on several devices is wrong here too. It
-# costs no time: a program runs on one of them unless it is told otherwise.
-DEVICES = "--xla_force_host_platform_device_count"
-if DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}=4".strip()
+FLAGS = {
+    # Four devices on the host, so that a sum over a sharded axis that is wrong on several devices is wrong here too. It
+    # costs no time: a program runs on one of them unless it is told otherwise.
+    "--xla_force_host_platform_device_count": 4,
+    # Compiling is most of the tests' time, and LLVM's dearer optimisations are most of that; XLA's own stay. For tests
+    # of the programs just as users run them: XLA_FLAGS=--xla_backend_optimization_level=3 scripts/test.sh, a third
+    # slower.
+    "--xla_backend_optimization_level": 1,
+}
+for flag, value in FLAGS.items():
+    if flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}={value}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # [n] + [m, n] is more often a mistake than meant; an axis that is to be repeated is written out.

@@ -5,6 +5,7 @@ Importing dp_accounting takes seconds, so that every function does it when calle
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -70,8 +71,14 @@ def rough_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> floa
 def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval: float | None = None) -> float:
     """Epsilon by privacy loss distributions, on a grid of 1e-4, or of 1e-6 of epsilon where that exceeds 100.
 
-    Above 100,000, where there is nothing left to protect, it is given as infinity.
+    Above 100,000, where there is nothing left to protect, it is given as infinity. A figure takes seconds, and a run
+    asks for the same one again and again (for its noise, its record, its report), so that figures are kept.
     """
+    return _pld_epsilon(tuple(phases), delta, adjacency, interval)
+
+
+@functools.lru_cache(maxsize=256)
+def _pld_epsilon(phases: tuple[Phase, ...], delta: float, adjacency: str, interval: float | None) -> float:
     from dp_accounting import NeighboringRelation, pld
 
     if interval is None:

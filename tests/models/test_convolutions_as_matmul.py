@@ -26,7 +26,7 @@ def value_and_gradients(convolve, x, kernel, *settings):
         out, back = jax.vjp(lambda x, kernel: convolve(x, kernel, *settings, dimension_numbers=NUMBERS), x, kernel)
         return out, *back(jnp.sin(jnp.arange(out.size, dtype=jnp.float32)).reshape(out.shape))
 
-    return jax.jit(run)(x, kernel)
+    return jax.jit(run, compiler_options={"xla_backend_optimization_level": 0})(x, kernel)  # compiling is all its time
 
 
 PADDING = st.sampled_from(["SAME", "VALID", "SAME_LOWER", ((1, 2), (0, 1)), ((-1, 0), (2, 0))])
