@@ -2,7 +2,7 @@
 
   preset         command                                                  time
   quick          python -m experiments.audit.run                          about 3 minutes on 2 cores
-  fashion_mnist  python -m experiments.audit.run --preset=fashion_mnist   about 1 hour on 2 cores
+  fashion_mnist  python -m experiments.audit.run --preset=fashion_mnist   about 50 minutes on 2 cores
   paper          python -m experiments.audit.run --preset=paper           a GPU's work
 
 What came out stands in expected/ and README.md beside this file. The rows are those of experiments.gecko.methods, and

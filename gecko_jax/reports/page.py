@@ -8,12 +8,22 @@ import pathlib
 from html import escape
 
 from gecko_jax.reports.files import write_atomic
-from gecko_jax.reports.page_figures import figures, front_meaning, in_sentence
+from gecko_jax.reports.page_figures import figures, front_meaning
 from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.record import plain
 from gecko_jax.reports.study import Column, Row, Study, best
-from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, explained, number, plus_minus, spelt
+from gecko_jax.reports.text import (
+    LETTERS,
+    MEANINGS,
+    MISSING,
+    common_kind,
+    explained,
+    in_sentence,
+    number,
+    plus_minus,
+    spelt,
+)
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 

@@ -11,7 +11,7 @@ from gecko_jax.reports.dots import MOST, dots_chart
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures
 from gecko_jax.reports.reliability import reliability_diagram
 from gecko_jax.reports.study import Study
-from gecko_jax.reports.text import number
+from gecko_jax.reports.text import in_sentence, number
 
 
 def figures(study: Study) -> Iterator[str]:
@@ -125,8 +125,3 @@ def _small_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str
 def front_meaning(study: Study) -> str:
     names = [in_sentence(c.heading) for key in study.tradeoff for c in study.columns if c.key == key]
     return f"no other row is as good in all of {', '.join(names)} and better in one (the Pareto front)."
-
-
-def in_sentence(text: str) -> str:
-    """A heading inside a sentence: its capital goes unless it begins an abbreviation."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

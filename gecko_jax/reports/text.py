@@ -96,3 +96,13 @@ def place_of(study: Study, name: str) -> int:
     """The row's place, which gives its colour everywhere; a name that is no row's counts on from the last."""
     names = [row.name for row in study.rows]
     return names.index(name) if name in names else len(names)
+
+
+def in_sentence(text: str) -> str:
+    """A heading inside a sentence: its capital goes, unless its first word has others.
+
+    >>> [in_sentence(heading) for heading in ("Test accuracy", "ECE", "LiRA AUC", "Attack AUC")]
+    ['test accuracy', 'ECE', 'LiRA AUC', 'attack AUC']
+    """
+    first = text.split(" ")[0]
+    return text if first[1:] != first[1:].lower() else text[:1].lower() + text[1:]

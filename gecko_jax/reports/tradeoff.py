@@ -11,7 +11,7 @@ from gecko_jax.reports import svg
 from gecko_jax.reports.labels import Box, place_labels
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.study import Column, Row, Study
-from gecko_jax.reports.text import heading, place_of, short
+from gecko_jax.reports.text import heading, in_sentence, place_of, short
 
 LARGEST, SMALLEST = 15.0, 3.0  # radii of markers
 MOST_NAMES, WIDEST_NAME = 10, 200  # beyond either, numbers and a key replace the names beside the points
@@ -76,7 +76,7 @@ def _size_key(fig: Any, column: Column, largest: float) -> None:
     from matplotlib.lines import Line2D
 
     width, height = fig.get_size_inches() * 72
-    start = f"Area: {column.heading.lower()}"
+    start = f"Area: {in_sentence(column.heading)}"
     svg.write(fig, 0, 40, start)
     left = svg.text_width(start) + 14
     for share in (1.0, 0.25):
