@@ -32,6 +32,7 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
 
     Returns:
       Bits, a float or [k]. log2 |R| is the largest that a rank can show; about 1.44 is the mean without memorisation.
+      The least is below 0: log2(|R| / (|R| + 1)), of a canary that the model finds less likely than all of R.
 
     Raises:
       ValueError: wrong shapes, no reference, or a number that is NaN or infinite.
@@ -40,6 +41,8 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
 
     >>> exposure(0.5, [1.0, 2.0, 3.0, 4.0])
     2.0
+    >>> round(exposure(4.5, [1.0, 2.0, 3.0, 4.0]), 3)
+    -0.322
     """
     value, reference = _checked(value, reference)
     ranked = np.sort(reference)

@@ -56,8 +56,11 @@ def clopper_pearson(successes: Array, trials: Array, confidence: float = 0.95) -
 def tpr_interval_at_fpr(scores: Array, member: Array, fpr: float, confidence: float = 0.95) -> Estimate:
     """TPR at an empirical FPR of at most `fpr`, with its Clopper-Pearson interval over the members.
 
-    The interval takes the threshold as given; the non-members that set it are a second source of error, small only
-    where fpr * (number of non-members) is large.
+    The interval holds for the TPR at this very threshold, whose true FPR is not exactly `fpr`. It is not one of the
+    curve's TPR at `fpr`: the non-members that set the threshold are a second source of error, and where they are no
+    more than the members it is of the same size or larger. Of 600 draws, members N(1, 1) and as many non-members
+    N(0, 1), that TPR lay above the high end / below the low end, each 2.5 % by name, in: FPR 0.1 %, 1000 of each:
+    10 / 47 %; 1 %, 1000: 15 / 27 %; 1 %, 5000: 18 / 23 %. Only many times more non-members than members bring it near.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -111,8 +114,9 @@ def auc_interval(scores: Array, member: Array, confidence: float = 0.95) -> Esti
     """AUC with DeLong's interval over the records.
 
     var = var_i(share of non-members below member i) / members + var_j(share of members above non-member j) /
-    nonmembers, AUC +- z * sqrt(var), cut to 0..1. At an AUC of exactly 0 or 1 that variance is 0 and says nothing:
-    there the interval is Clopper-Pearson's on min(members, nonmembers) disjoint, hence independent, pairs.
+    nonmembers, AUC +- z * sqrt(var), cut to 0..1. Where all pairs compare alike (an AUC of 0 or 1, or all scores
+    equal) that variance is 0 and says nothing: there at most u of the pairs compare otherwise, the Clopper-Pearson
+    bound of 0 out of min(members, nonmembers) disjoint, hence independent, pairs: AUC (1 - u) to AUC + u (1 - AUC).
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -126,6 +130,9 @@ def auc_interval(scores: Array, member: Array, confidence: float = 0.95) -> Esti
       ValueError: see `roc.scored_pairs`; fewer than two members or non-members.
 
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988).
+
+    >>> [round(figure, 3) for figure in auc_interval([1, 1, 1, 1], [True, True, False, False])[:3]]
+    [0.5, 0.079, 0.921]
     """
     tail = _tail(confidence)
     scores, member = scored_pairs(scores, member)
@@ -133,11 +140,11 @@ def auc_interval(scores: Array, member: Array, confidence: float = 0.95) -> Esti
     checks.at_least("number of members", len(inside), 2)
     checks.at_least("number of non-members", len(outside), 2)
     auc = roc_auc(scores, member)
-    if auc in (0.0, 1.0):
-        pairs = min(len(inside), len(outside))
-        return Estimate(auc, *clopper_pearson(round(auc * pairs), pairs, confidence), n=len(scores))
     variance = shares_below(inside, outside).var(ddof=1) / len(inside)
     variance += shares_below(outside, inside).var(ddof=1) / len(outside)
+    if variance == 0.0:  # without rounding: the shares are then all 0, all 1/2 or all 1
+        otherwise = clopper_pearson(0, min(len(inside), len(outside)), confidence)[1]
+        return Estimate(auc, auc * (1.0 - otherwise), auc + otherwise * (1.0 - auc), n=len(scores))
     half = float(special.ndtri(1.0 - tail) * np.sqrt(variance))
     return Estimate(auc, max(auc - half, 0.0), min(auc + half, 1.0), n=len(scores))
 

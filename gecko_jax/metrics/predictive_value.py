@@ -72,9 +72,10 @@ def predictive_value_interval_at_fpr(
 ) -> Estimate:
     """Positive predictive value at the curve's last point whose empirical FPR is at most `fpr`.
 
-    The value takes the point's own FPR, which may be smaller than `fpr`, and the interval takes the threshold as given;
-    see `intervals.tpr_interval_at_fpr`. Without a false positive the value is 1, and the interval alone says how sure
-    that is.
+    The value takes the point's own FPR, which may be smaller than `fpr`. The interval holds as that of a threshold
+    fixed beforehand does, for the value at this very threshold; but the same non-members set the threshold and count
+    its false positives, so it is not one of the value at a true FPR of `fpr`: see `intervals.tpr_interval_at_fpr`.
+    Without a false positive the value is 1, and the interval alone says how sure that is.
 
     Args:
       scores: [n] numbers, larger for a likelier member.

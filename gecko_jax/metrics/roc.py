@@ -2,6 +2,8 @@
 
 A record is called a member when its score >= the threshold. Nothing is interpolated and no convex hull is taken: both
 flatter an attack (a hull reads an AUC of .58 off pure noise at 50 + 50 records). Scores may be infinite, never NaN.
+A point is at an empirical FPR, and a band of TPRs about the curve (Clopper-Pearson's, point by point) holds at the
+points' thresholds, not at those FPRs: see `intervals.tpr_interval_at_fpr`.
 """
 
 from __future__ import annotations

@@ -36,6 +36,10 @@ def test_a_model_that_says_the_same_of_all_has_memorised_nothing():
     assert metrics.exposure(3.0, np.full(1000, 3.0)) < 1
 
 
+def test_the_least_is_below_zero():
+    assert metrics.exposure(9.0, [1.0, 2.0]) == pytest.approx(math.log2(2 / 3))
+
+
 def test_without_memorisation_the_mean_is_that_of_a_uniform_rank():
     rng = np.random.default_rng(1)
     values = metrics.exposure(rng.normal(size=20000), rng.normal(size=20000))

@@ -39,6 +39,21 @@ def test_tpr_interval_is_that_of_the_count():
     assert estimate.n == 200
 
 
+def test_tpr_interval_holds_at_its_threshold_and_not_at_the_rate():
+    """What its docstring says: N(1, 1) against N(0, 1), 1000 of each, at an FPR of 1 %."""
+    rng, member, truth = np.random.default_rng(8), np.arange(2000) < 1000, stats.norm.sf(stats.norm.isf(0.01) - 1)
+    outside, beyond = np.zeros(2), np.zeros(2)
+    for _ in range(200):
+        scores = rng.normal(size=2000) + member
+        found = metrics.tpr_interval_at_fpr(scores, member, 0.01)
+        at_it = stats.norm.sf(np.sort(scores[~member])[-11] - 1)  # called: what lies above the eleventh non-member
+        outside += [truth > found.high, truth < found.low]
+        beyond += [at_it > found.high, at_it < found.low]
+    # Four standard deviations of 200 trials at 2.5 % are .044, at 15 and 27 % .101 and .126.
+    assert (beyond / 200 < 0.025 + 0.044).all()
+    np.testing.assert_array_less(np.abs(outside / 200 - [0.15, 0.27]), [0.101, 0.126])
+
+
 def naive_delong(scores, member):
     """Placement values by a double loop."""
     kernel = np.array([[float(a > b) + 0.5 * (a == b) for b in scores[~member]] for a in scores[member]])
@@ -75,6 +90,29 @@ def test_a_perfect_auc_is_not_certain():
     assert metrics.auc_interval(-scores, member).low == 0.0
     with pytest.raises(ValueError, match="number of members=1"):
         metrics.auc_interval([1.0, 2.0, 3.0], [True, False, False])
+
+
+@pytest.mark.parametrize(("members", "nonmembers"), [(2, 2), (8, 12), (30, 9)])
+def test_pairs_that_all_compare_alike_are_not_certain(members, nonmembers):
+    """At most u of disjoint pairs compare otherwise than the k seen, none of which did: (1 - u)^k = .05."""
+    member = np.arange(members + nonmembers) < members
+    u = 1 - 0.05 ** (1 / min(members, nonmembers))
+    tied = metrics.auc_interval(np.full(len(member), 3.0), member, 0.9)
+    np.testing.assert_allclose(tied[:3], [0.5, 0.5 - u / 2, 0.5 + u / 2])
+    above = metrics.auc_interval(member.astype(float), member, 0.9)
+    np.testing.assert_allclose(above[:3], [1, 1 - u, 1])
+    below = metrics.auc_interval(~member, member, 0.9)
+    np.testing.assert_allclose(below[:3], [0, 0, u])
+    assert tied.n == len(member)
+
+
+@given(st.lists(st.integers(0, 2), min_size=4, max_size=9), st.integers(2, 7))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_an_auc_interval_always_has_a_width(scores, members):
+    member = np.arange(len(scores)) < min(members, len(scores) - 2)
+    estimate = metrics.auc_interval(scores, member)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert estimate.high - estimate.low > 0.01
 
 
 def test_balanced_accuracy_interval_covers_and_holds_the_value():
