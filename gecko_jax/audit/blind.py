@@ -41,11 +41,15 @@ def baselines(
       loss: [s, n] cross-entropies of s shadow models, or None.
       inside: [s, n] bool, who was in which shadow.
 
-    Raises:
-      ValueError: with x, fewer than five members or non-members, or features that are not finite.
+    Returns:
+      Baselines; without the classifier, and with a warning, where x has values that are not finite or there are fewer
+      than five members or non-members.
     """
     found, said = {}, []
-    ways = {"records": x is not None and of_records(x, y, member)}
+    lacking = x is not None and _lacking(x, member)
+    if lacking:
+        said.append(f"no classifier of the records was tried, for {lacking}: they may be of two distributions")
+    ways = {"records": x is not None and not lacking and of_records(x, y, member)}
     ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:
@@ -57,6 +61,15 @@ def baselines(
                 f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, and every figure is of that, too"
             )
     return Baselines(found, said)
+
+
+def _lacking(x: Array, member: np.ndarray) -> str:
+    """What a classifier of records would want, in words, or ""."""
+    bad = int((~np.isfinite(np.asarray(x, np.float64))).sum())
+    if bad:
+        return f"x has {bad} values that are not finite"
+    fewest = int(min(member.sum(), (~member).sum()))
+    return f"there are {fewest} of one kind, and it needs {FOLDS}" if fewest < FOLDS else ""
 
 
 def of_records(x: Array, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:

@@ -140,6 +140,8 @@ def choose(
         listed += [_choice(ATTACKS[name]) for name in OF_POPULATION if population]
         able = [one for one in listed if one.shadows <= left and one.signals <= readable | set(SIGNALS)]
         return able
+    if not isinstance(attacks, Iterable):
+        raise ValueError(f"attacks={attacks!r} must be a list, also of one: attacks=[attacks.loss()].")
     chosen = [_choice(attack) for attack in checks.not_empty("attacks", list(attacks))]
     for one in chosen:
         for entry in one.entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -66,6 +67,7 @@ def compose(
         accuracy=figures.model_accuracies(correct, member),
         members=tuple(member.sum(1).tolist()),
         nonmembers=tuple((~member).sum(1).tolist()),
+        drawn=hashlib.blake2b(y.astype(np.int64).tobytes() + member.tobytes(), digest_size=8).hexdigest(),
         threshold=chosen_how,
         warnings=(*blind.warnings, *warnings, *figures.resolution_warnings(member), *asked.warnings),
         notes=(*notes, *classes.warnings),

@@ -25,6 +25,8 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
         mine, other = getattr(ours, name), getattr(theirs, name)
         if mine != other:
             raise ValueError(f"the audits have {name} {mine} and {other}; only the same targets can be compared.")
+    if ours.drawn != theirs.drawn:
+        raise ValueError("the audits have other members or labels; only the same targets' records can be compared.")
     if len(ours.targets) < 2:
         raise ValueError(
             "one target has no spread to judge a difference by; audit several models (audit_models), or compare two "

@@ -38,7 +38,7 @@ def as_logits(name: str, array: Array, outputs: str = "logits") -> np.ndarray:
         raise ValueError(f"{name} hold NaN or +inf; a diverged model cannot be audited.")
     if array.min() >= 0 and np.abs(array.sum(-1, dtype=np.float64) - 1).max() < 1e-3:
         # A second soft-max would squeeze every confidence towards 1/c, and no figure would show why.
-        raise ValueError(f"{name} are probabilities, for every row sums to 1: say outputs='probabilities' ('probs').")
+        raise ValueError(f"{name} are probabilities, for every row sums to 1: say outputs='probabilities'.")
     return array
 
 
@@ -90,6 +90,7 @@ def check_design(member: np.ndarray) -> list[str]:
     if models > 1 and len(np.unique(member.sum(0))) == 1:
         warnings.append(
             f"every record is in exactly {int(member[:, 0].sum())} of the {models} models, so the other models tell a "
-            "target's members, which biases attacks by leave-one-out downwards; draw members by independent coins"
+            "target's members, which biases attacks by leave-one-out (LiRA down, RMIA and BASE up); draw members by "
+            "independent coins"
         )
     return warnings

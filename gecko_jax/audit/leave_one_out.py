@@ -36,6 +36,7 @@ def audit_models(
     probed: Mapping[str, Array] | None = None,
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
+    outputs: str = "logits",
 ) -> Report:
     """Audits each of m models with the help of the other m - 1.
 
@@ -52,6 +53,7 @@ def audit_models(
       probed: signals of `attacks.PROBED` [m, n, ...].
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
+      outputs: what `logits` and `queries` hold: "logits" or "probabilities".
 
     Returns:
       A Report over m targets: means with Student t intervals, each target's own figures, ROC bands, warnings.
@@ -61,7 +63,7 @@ def audit_models(
       ValueError: one model alone, wrong shapes or values, two models with the same members, or fewer than two members
         or non-members of some model.
     """
-    own = checked(logits, queries, probed)
+    own = checked(logits, queries, probed, outputs)
     checks.shape("logits", own.logits, (None, None, None))
     models, n, classes = own.logits.shape
     if models < 2:

@@ -53,6 +53,7 @@ def audit_model(
     population: tuple[Readings, Array] | None = None,
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
+    outputs: str = "logits",
 ) -> Report:
     """Audits one model from its outputs.
 
@@ -70,6 +71,7 @@ def audit_model(
       population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
+      outputs: what `logits` and `queries` hold: "logits" or "probabilities".
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
@@ -79,7 +81,7 @@ def audit_model(
       ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: wrong shapes or values, or fewer than two members or non-members.
     """
-    own = checked(logits, queries, probed)
+    own = checked(logits, queries, probed, outputs)
     checks.shape("logits", own.logits, (None, None))
     y = inputs.check_labels(y, *own.logits.shape)
     member = inputs.check_member(member, (len(y),))

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from gecko_jax.attacks import Attack
-from gecko_jax.audit import inputs
 from gecko_jax.audit.leave_one_out import audit_models
 from gecko_jax.audit.one_model import audit_model
 from gecko_jax.audit.report import Report
@@ -41,9 +40,9 @@ def from_predictions(path: str | os.PathLike, attacks: Iterable[Attack] | None =
     outputs = arrays[kinds[0]]
     if outputs.ndim not in (2, 3):
         raise ValueError(f"{kinds[0]} has shape {outputs.shape}; expected (records, classes) or (models, ...).")
-    logits = inputs.as_logits(kinds[0], outputs, "logits" if kinds[0] == "logits" else "probabilities")
-    run = audit_model if logits.ndim == 2 else audit_models
-    return run(logits, arrays["y"], arrays["member"], attacks)
+    run = audit_model if outputs.ndim == 2 else audit_models
+    kind = "logits" if kinds[0] == "logits" else "probabilities"
+    return run(outputs, arrays["y"], arrays["member"], attacks, outputs=kind)
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -56,7 +56,8 @@ def audit(
       recipe: (int32 [k] rows of `pool`, key) -> variables or a predict function: ALL of how the target was made
         (augmentation, noise, quantisation, early stopping), run once for each shadow. A `training.Recipe` trains all
         shadows in one compiled program.
-      pool: what shadows are trained on; a record that is also audited has the same id there.
+      pool: what shadows are trained on, members and non-members of the target; a record that is also audited has the
+        same id there. For a `training.Recipe` its own.
       shadows: how many shadow models; 0 for none. Each has every row of the pool with probability 1/2.
       key: seed or JAX key of the shadows' members and training; needed with shadows.
       variables: the target's, where predict takes them.
@@ -79,11 +80,13 @@ def audit(
 
     Raises:
       ClaimRefuted: the bound exceeds `epsilon`.
-      ValueError: a record both among members and non-members, by id or by content; outputs of another shape or kind;
-        arguments that do not go together.
+      ValueError: a record both among members and non-members, by id or by content; a pool that holds the one kind and
+        lacks the other; outputs of another shape or kind; arguments that do not go together.
     """
-    checks.at_least("shadows", shadows, 0)
-    checks.at_least("batch_size", batch_size, 1)
+    checks.whole("shadows", shadows, 0)
+    checks.whole("batch_size", batch_size, 1)
+    if not (callable(predict) or isinstance(predict, Model)):
+        raise ValueError(f"predict is a {type(predict).__name__}; expected a function of x, such as its predict_proba.")
     if shadows and (recipe is None or pool is None or key is None):
         raise ValueError(f"shadows={shadows} needs recipe=, pool= and key=; leave shadows=0 for an audit without them.")
     if not shadows and (recipe is not None or pool is not None):
@@ -105,7 +108,9 @@ def audit(
     own, found, extra = asker.read(made, x, y, signals), None, 0
     if shadows:
         audited = Examples(x, y, ids)
-        found, extra = make_shadows(recipe, asker, signals, audited, pool, shadows, key, folder, population)
+        found, extra = make_shadows(
+            recipe, asker, signals, audited, member, pool, shadows, key, folder, population
+        )
     unseen = None
     if population is not None:
         labels = check_labels(population.y, len(population.y), classes)

@@ -76,14 +76,16 @@ def stacked(found: list[Readings]) -> Readings:
     )
 
 
-def checked(logits: Array, queries: Any = (), probed: Mapping[str, Array] | None = None) -> Readings:
-    """Readings of arrays that a caller gives.
+def checked(
+    logits: Array, queries: Any = (), probed: Mapping[str, Array] | None = None, outputs: str = "logits"
+) -> Readings:
+    """Readings of arrays that a caller gives; `outputs` says whether they are "logits" or "probabilities".
 
     Raises:
       ValueError: outputs that are no logits, shapes that differ, an unknown signal, NaN.
     """
-    logits = as_logits("logits", logits)
-    further = tuple(as_logits(f"queries[{i}]", one) for i, one in enumerate(queries))
+    logits = as_logits(outputs, logits, outputs)
+    further = tuple(as_logits(f"queries[{i}]", one, outputs) for i, one in enumerate(queries))
     for i, one in enumerate(further):
         checks.shape(f"queries[{i}]", one, logits.shape)
     signals = {}

@@ -13,7 +13,7 @@ from gecko_jax import checks, reports
 from gecko_jax.audit import pages
 from gecko_jax.audit.claim import Claim
 from gecko_jax.audit.exposed import Exposed
-from gecko_jax.audit.figures import FPRS, METRICS, Curve, Histogram
+from gecko_jax.audit.figures import FPRS, METRICS, PPV_FPR, PRIORS, Curve, Histogram
 from gecko_jax.audit.slices import resolved, worst_first
 from gecko_jax.types import Estimate
 
@@ -24,6 +24,7 @@ _TITLES = {
     "tpr_at_1pct": "TPR @ 1% FPR",
     "tpr_at_0p1pct": "TPR @ 0.1% FPR",
 }
+NEEDED = {**FPRS, **dict.fromkeys(PRIORS, PPV_FPR)}  # metric -> the false-positive rate it is taken at
 SLICES = 10  # lines of the table: the worst; the page and the table file have all
 
 
@@ -53,6 +54,7 @@ class Report:
       sliced_by: that attack, named beforehand (`claim.judge`).
       score_histograms: attack -> its scores of members and non-members.
       exposed: the members that the judging attack is surest of, or None.
+      drawn: a name for labels and memberships: audits of the same targets have the same.
     """
 
     rows: Mapping[str, Mapping[str, Estimate]]
@@ -71,10 +73,11 @@ class Report:
     sliced_by: str = ""
     score_histograms: Mapping[str, Histogram] = dataclasses.field(default_factory=dict)
     exposed: Exposed | None = None
+    drawn: str = ""
 
     def resolved(self, metric: str) -> bool:
         """Whether every target has the non-members that `metric` needs."""
-        return metric not in FPRS or min(self.nonmembers) * FPRS[metric] >= 1 - 1e-9
+        return metric not in NEEDED or min(self.nonmembers) * NEEDED[metric] >= 1 - 1e-9
 
     def table(self) -> str:
         """A plain-text table: value [95 % interval], one row for each attack; * marks what cannot be resolved.
@@ -141,13 +144,14 @@ class Report:
         """Asserts that no attack reaches a bound; for a test suite.
 
         Args:
-          upper: compare the upper end of the 95 % interval in place of the figure itself: then passing is evidence,
-            where otherwise it may be luck of a small sample.
+          upper: compare the upper end of the 95 % interval in place of the figure itself, so that a small sample's luck
+            is less likely to pass. A rate's interval is at the threshold that the non-members gave, whose own error it
+            does not hold (`metrics.tpr_interval_at_fpr`).
           **bounds: metric=bound, for example tpr_at_1pct=0.05, auc=0.6.
 
         Raises:
-          AssertionError: for each attack and metric at or above its bound, with the interval; and for a TPR at an FPR
-            that the non-members are too few to resolve, for it would pass unmeasured.
+          AssertionError: for each attack and metric at or above its bound, with the interval; and for a TPR or PPV at
+            an FPR that the non-members are too few to resolve, for it would pass unmeasured.
           ValueError: no bound, or an unknown metric.
         """
         if not bounds:
@@ -158,7 +162,7 @@ class Report:
             if not self.resolved(metric):
                 failures.append(
                     f"{metric} cannot be resolved with {min(self.nonmembers)} non-members; "
-                    f"it needs {round(1 / FPRS[metric])}"
+                    f"it needs {round(1 / NEEDED[metric])}"
                 )
                 continue
             for name, row in self.rows.items():

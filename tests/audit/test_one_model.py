@@ -91,6 +91,8 @@ def test_assert_below_compares_and_names_the_interval():
         one.assert_below(upper=True, auc=between)
     with pytest.raises(AssertionError, match="tpr_at_0p1pct cannot be resolved"):
         quiet.assert_below(tpr_at_0p1pct=1.1)
+    with pytest.raises(AssertionError, match="ppv_at_1pct_prior cannot be resolved with .* it needs 100"):
+        audit.audit_model(*outputs(4, n=100)).assert_below(ppv_at_1pct_prior=1.1)
     with pytest.raises(ValueError, match="Did you mean 'tpr_at_1pct'"):
         quiet.assert_below(tpr_at_1pc=0.1)
     with pytest.raises(ValueError, match="needs a bound"):
@@ -107,6 +109,11 @@ def test_saved_outputs_give_the_same_report(tmp_path):
     np.savez(path, probs=special.softmax(logits, -1), y=y, member=member.astype(int))
     for name, row in audit.from_predictions(path).rows.items():
         assert row["auc"].value == pytest.approx(direct.rows[name]["auc"].value, abs=1e-4)
+    probs = special.softmax(logits, -1)
+    same = audit.audit_model(probs, y, member, outputs="probabilities")
+    assert same.to_json() == audit.from_predictions(path).to_json()
+    with pytest.raises(ValueError, match="say outputs='probabilities'"):
+        audit.audit_model(probs, y, member)
     several, truth = logits + rng.normal(size=(3, 400, 3)), rng.random((3, 400)) < 0.5
     np.savez(path, logits=several, y=y, member=truth)
     report = audit.from_predictions(str(path), [attacks.loss()])

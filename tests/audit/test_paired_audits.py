@@ -35,6 +35,7 @@ def test_what_cannot_be_compared_is_refused():
     one = audit.audit_model(NOISE[0], Y, MEMBER[0], CHOSEN)
     for ours, theirs, said in (
         (audited(1.0), audited(1.0, other), "only the same targets"),
+        (audited(1.0), audited(1.0, np.roll(MEMBER, 1, 1)), "other members or labels"),  # as many of each
         (one, one, "one target has no spread"),
         (audited(1.0, chosen=CHOSEN[:1]), audited(1.0, chosen=CHOSEN[1:]), "no attack in common"),
     ):

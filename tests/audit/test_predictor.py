@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import attacks, audit
+from gecko_jax import attacks, audit, models, training
 from gecko_jax.attacks import Attack
+from gecko_jax.audit import records
 from gecko_jax.types import Examples
 
 N = 600
@@ -118,20 +119,31 @@ def test_shadows_know_who_was_in_them_whatever_the_order(parts):
 
 def test_audited_records_outside_the_pool_are_reported(parts):
     table, members, nonmembers = parts
-    pool = members
-    rows_to_ids = pool.id - 1000
-    report = audit.audit(
-        predict,
-        members,
-        nonmembers,
-        lambda rows, key: np.isin(np.arange(N), rows_to_ids[rows]).astype(np.float32),
-        pool,
-        2,
-        3,
-        variables=table,
-    )
+    pool = Examples(*(np.concatenate([a[:150], b[:150]]) for a, b in zip(members, nonmembers, strict=True)))
+    report = audit.audit(predict, members, nonmembers, of_pool(pool), pool, 2, 3, variables=table)
     assert [w for w in report.warnings if "300 of 600 audited records are not in the pool" in w]
     assert report.rows["loss"]["attack_accuracy"].low > 0.6
+
+
+def of_pool(pool):
+    """A recipe whose shadows remember their rows of this pool."""
+    return lambda rows, key: np.isin(np.arange(N), (pool.id - 1000)[rows]).astype(np.float32)
+
+
+def test_a_pool_of_members_alone_is_refused(parts):
+    """Who is in it would be the attack: LiRA would read every non-member by shadows that never had it."""
+    table, members, nonmembers = parts
+    with pytest.raises(ValueError, match="pool lacks 0 of 300 members and 300 of 300 nonmembers.*a leak that is none"):
+        audit.audit(predict, members, nonmembers, of_pool(members), members, 8, 3, variables=table)
+
+
+def test_a_pool_that_is_not_the_recipes_is_refused(parts):
+    """Its rows would be other records', and the shadows' members strangers."""
+    _, members, nonmembers = parts
+    pool, turned = examples(np.arange(N)), examples(np.arange(N)[::-1])
+    recipe = training.Recipe(models.create("mlp", 3, hidden=(4,)), pool, epochs=1)
+    with pytest.raises(ValueError, match="pool=recipe.pool"):
+        audit.audit(predict, members, nonmembers, recipe, turned, 4, 0, variables=np.zeros(N, np.float32))
 
 
 def test_overlap_is_refused_by_id_and_by_content(parts):
@@ -145,9 +157,23 @@ def test_overlap_is_refused_by_id_and_by_content(parts):
         (nonmembers._replace(y=nonmembers.y[:9]), "nonmembers.x has 300 rows"),
         (nonmembers._replace(id=np.zeros(300, int)), "repeats"),
         (nonmembers._replace(x=nonmembers.x[:, :2]), "nonmembers.x"),
+        (nonmembers._replace(id=members.id), "their x differ: give every record its own id"),
+        (nonmembers._replace(id=None), r"nonmembers must be gecko_jax.types.Examples\(x, y, id\)"),
+        ((nonmembers.x, nonmembers.y), "nonmembers must be gecko_jax.types.Examples"),
     ):
         with pytest.raises(ValueError, match=words):
             audit.audit(lambda x: predict(table, x), members, bad)
+
+
+def test_a_record_is_itself_in_any_type():
+    """Bytes, their float32 and their float64 are one record; times that float32 cannot tell apart are several."""
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 6)).astype(np.uint8)
+    part = lambda x, start: Examples(x, np.zeros(len(x), int), np.arange(start, start + len(x)))  # noqa: E731
+    for kind in (np.float32, np.float64, np.int64):
+        with pytest.raises(ValueError, match="20 of the nonmembers are among the members by content"):
+            records.check_apart(part(pixels[:30], 0), part(pixels[10:].astype(kind), 100))
+    times = 1.6e9 + np.arange(100.0)[:, None]
+    records.check_apart(part(times[:50], 0), part(times[50:], 100))
 
 
 def test_bad_predictors_are_named(parts):
@@ -177,6 +203,8 @@ def test_arguments_that_do_not_go_together_are_named(parts):
         ({"shadows": 2, "recipe": train, "pool": pool}, "key="),
         ({"recipe": train}, "shadows=0"),
         ({"shadows": -1}, "shadows=-1"),
+        ({"shadows": 2.5}, "shadows=2.5"),
+        ({"attacks": attacks.loss()}, r"attacks=\[attacks.loss\(\)\]"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"shadows": 2, "recipe": train, "pool": moved, "key": 0}, "ids must agree"),
         ({"shadows": 2, "recipe": train, "pool": renamed, "key": 0}, "under another id"),
