@@ -15,7 +15,8 @@ its hinge, and needs no shadows where there is a population.
 
 Several queries a record (augmented copies) are a sequence of Signals, whose scores are averaged.
 
-`per_class` gives an attack a threshold for each class, `leave_one_out` makes every model of an ensemble a target.
+`per_class` gives an attack a threshold for each class, `augment` names one that is asked about augmented copies, and
+`leave_one_out` makes every model of an ensemble a target.
 
 To add an attack: one file with one factory, and one line in `ATTACKS`; the contract test runs over the table.
 """
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.bayes import base
 from gecko_jax.attacks.calibrated_loss import calibrated_loss
-from gecko_jax.attacks.combinators import leave_one_out, per_class
+from gecko_jax.attacks.combinators import augment, leave_one_out, per_class
 from gecko_jax.attacks.confidence import confidence
 from gecko_jax.attacks.entropy import entropy
 from gecko_jax.attacks.gap import gap
@@ -83,6 +84,7 @@ __all__ = [
     "PROBED",
     "SIGNALS",
     "Attack",
+    "augment",
     "base",
     "boundary",
     "calibrated_loss",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gecko_jax import checks
-from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.attack import Attack, checked_population
 from gecko_jax.types import Signals
 
 
@@ -16,14 +15,16 @@ def population_rank(population: Signals | None = None) -> Attack:
     a threshold without shadows: "score >= 1 - fpr" has that rate of false positives.
 
     Args:
-      population: Signals of records that the target was not trained on, of which its own losses [z] are read; where
-        None, the shadows' losses on the records that each of them has not seen stand in.
+      population: Signals of records that neither the target nor a shadow was trained on, of which the target's own
+        losses [z] alone are read (its shadows may be none); where None, the shadows' losses on the records that each
+        of them has not seen stand in.
+
+    Raises:
+      ValueError: a population that is empty, misshapen, or holds NaN or a shadow's member.
 
     Source: Ye et al., "Enhanced Membership Inference Attacks against Machine Learning Models" (2022), Attack-P.
     """
-    given = None
-    if population is not None:
-        given = np.sort(checks.not_empty("population.target", np.asarray(population.target, np.float64)))
+    given = None if population is None else np.sort(checked_population(population, "loss").target)
 
     def score(signals: Signals) -> np.ndarray:
         losses = np.sort(signals.values[~signals.member]) if given is None else given

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from gecko_jax import checks
-from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.attack import Attack, checked_population
 from gecko_jax.attacks.moments import bounded
 from gecko_jax.attacks.references import log_mean_chance
 from gecko_jax.types import Signals
@@ -44,7 +44,8 @@ def rmia(
       An Attack. Without a population the score is log r_x.
 
     Raises:
-      ValueError: a outside 0..1, or given online; an unknown `ties` or signal; "counted" without a population.
+      ValueError: a outside 0..1, or given online; an unknown `ties` or signal; "counted" without a population; one that
+        is empty, misshapen, holds NaN or a reference's member, or, when scoring, has another number of references.
 
     Source: Zarifzadeh, Liu and Shokri, "Low-Cost High-Power Membership Inference Attacks" (2024), eq. 3 to 5, app. B.
     """
@@ -56,13 +57,19 @@ def rmia(
         checks.between("a", a, 0.0, 1.0)
     if ties == "counted" and population is None:
         raise ValueError("ties='counted' needs population=, whose records are what ties: pass one, or leave ties out.")
+    given = None if population is None else checked_population(population, signal)
 
     def score(signals: Signals) -> np.ndarray:
         chosen = (a if a is not None else best_a(signals)) if not online else None
         ratios = _log_ratio(signals, chosen)
-        if population is None:
+        if given is None:
             return ratios
-        of_population = np.sort(_log_ratio(Signals(*map(np.asarray, population)), chosen))
+        if len(given.values) != len(signals.values):
+            raise ValueError(
+                f"population.values has {len(given.values)} references and signals.values {len(signals.values)}; both "
+                "are read under the same models: r_z and r_x are compared."
+            )
+        of_population = np.sort(_log_ratio(given, chosen))
         passed = np.searchsorted(of_population, ratios, "right")
         if ties == "counted":
             return passed / len(of_population)

@@ -3,7 +3,7 @@
 Permuting `ids` permutes the columns in the same way, so that a reordered file keeps its members.
 `coins` draws every membership by itself and `balanced` puts every example in exactly half of the models. Under
 `balanced` an example's own memberships are negatively correlated between models, which biases a leave-one-out attack
-downwards: prefer `coins` where models are attacked with the help of one another.
+(LiRA downwards, RMIA and BASE upwards): prefer `coins` where models are attacked with the help of one another.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_signals import auc, balanced, coins, draw, drawn, null_sd
 
-from gecko_jax.attacks import ATTACKS, PROBED, SIGNALS, Attack, leave_one_out
+from gecko_jax.attacks import ATTACKS, PROBED, SIGNALS, Attack, augment, leave_one_out
 from gecko_jax.types import Signals
 
 EVERY = pytest.mark.parametrize("name", sorted(ATTACKS))
@@ -79,6 +79,42 @@ def test_the_fewest_shadows_suffice_and_fewer_are_refused(name):
             attack(Signals(values[1:], member[1:], target))
     else:
         assert len(values) == 0
+
+
+@EVERY
+def test_of_no_record_there_are_no_scores(name):
+    attack = ATTACKS[name]()
+    values, member, target = draw(np.random.default_rng(5), attack, coins(np.random.default_rng(5), 5, 9), leak=1.0)
+    assert attack(Signals(values[:, :0], member[:, :0], target[:0])).shape == (0,)
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - set(TRAINED)))
+def test_augmented_copies_are_averaged(name):
+    """`augment` keeps what the attack promises, of three queries as of one."""
+    rng, attack = np.random.default_rng(6), ATTACKS[name]()
+    augmented, member = augment(attack), coins(rng, 9, 500)
+    queries = [draw(rng, attack, member, leak=2.0) for _ in range(3)]
+    each = [attack(query) for query in queries]
+    np.testing.assert_array_equal(augmented(queries[0]), each[0])
+    np.testing.assert_array_equal(augmented(queries[:1]), each[0])
+    scores = augmented(queries)
+    np.testing.assert_allclose(scores, (each[0] + each[1] + each[2]) / 3)
+    order = rng.permutation(500)
+    shuffled = [Signals(v[:, order], m[:, order], t[order]) for v, m, t in queries]
+    np.testing.assert_allclose(augmented(shuffled), scores[order])
+    np.testing.assert_allclose(augmented(queries[::-1]), scores)
+    assert auc(scores, member[0]) > max(0.6, np.mean([auc(one, member[0]) for one in each]))
+    assert (augmented.name, augmented.signal, augmented.shadows) == (f"{name}_augmented", attack.signal, attack.shadows)
+    assert augmented.per_class == attack.per_class and augment(augmented) is augmented
+
+
+def test_queries_that_have_no_mean_are_refused():
+    three, none = np.zeros(3), Signals(np.zeros((0, 3)), np.zeros((0, 3), bool), np.zeros(3))
+    attack = augment(Attack("mine", "loss", lambda signals: -signals.target))
+    with pytest.raises(ValueError, match="mean scores over queries of attack 'mine_augmented' holds 3 NaN"):
+        attack([none._replace(target=three + np.inf), none._replace(target=three - np.inf)])
+    with pytest.raises(ValueError, match=r"signals\[1\].target has shape \(2,\); expected \(3\)"):
+        attack([none, Signals(np.zeros((0, 2)), np.zeros((0, 2), bool), np.zeros(2))])
 
 
 def test_a_refused_attack_says_why():

@@ -29,6 +29,12 @@ def drawn(signal, seed=0, models=M, records=N, leak=2.0):
     return Signals(values[1:], member[1:], values[0]), member[0]
 
 
+def unseen(signal, **kwargs):
+    """Signals of a population: nobody's members."""
+    signals, _ = drawn(signal, leak=0.0, **kwargs)
+    return signals._replace(member=np.zeros_like(signals.member))
+
+
 def of_side(signals, i, inside):
     """The values of record i under the models of one side."""
     return [signals.values[k, i] for k in range(len(signals.values)) if signals.member[k, i] == inside]
@@ -115,7 +121,7 @@ def chances(signals, i, a):
 @pytest.mark.parametrize("a", [None, 0.0, 0.3, 1.0])
 def test_rmia_is_the_papers(a):
     signals, _ = drawn("loss")
-    population, _ = drawn("loss", seed=1, records=25)
+    population = unseen("loss", seed=1, records=25)
     made = dict(online=a is None, a=a)
     ratio = [math.exp(-signals.target[i]) / chances(signals, i, a) for i in range(N)]
     others = [math.exp(-population.target[z]) / chances(population, z, a) for z in range(25)]
@@ -177,7 +183,8 @@ def test_certain_records_keep_their_order():
 
 def test_ranks_and_differences_by_loops():
     signals, _ = drawn("loss")
-    population = drawn("loss", seed=2)[0].target
+    seen = unseen("loss", seed=2)
+    population = seen.target
     outside = [of_side(signals, i, False) or list(signals.values[:, i]) for i in range(N)]
     half = lambda x, others: np.mean([(o > x) + (o == x) / 2 for o in others])  # noqa: E731
     wanted = [half(signals.target[i], outside[i]) for i in range(N)]
@@ -185,11 +192,40 @@ def test_ranks_and_differences_by_loops():
     wanted = [np.mean(outside[i]) - signals.target[i] for i in range(N)]
     np.testing.assert_allclose(attacks.calibrated_loss()(signals), wanted, atol=1e-12)
     wanted = [half(x, population) for x in signals.target]
-    seen = drawn("loss", seed=2)[0]
     np.testing.assert_allclose(attacks.population_rank(seen)(signals), wanted, atol=1e-12)
     assert attacks.population_rank(seen)(signals._replace(target=population)) == pytest.approx(
         [half(x, population) for x in population]
     )
+
+
+@pytest.mark.parametrize("factory", [attacks.rmia, attacks.population_rank])
+def test_a_population_is_checked(factory):
+    good, (signals, _) = unseen("loss", records=5), drawn("loss")
+    holed, seen = good.values.copy(), good.member.copy()
+    holed[2, 3], seen[4, 1] = np.nan, True
+    assert np.isfinite(factory(population=good)(signals)).all()
+    for bad, words in (
+        (good._replace(target=good.target * np.nan), "population.target holds 5 NaN of 5"),
+        (good._replace(values=holed), "population.values holds 1 NaN of 45"),
+        (good._replace(member=seen), "population.member marks 1 of 5 records"),
+        (good._replace(member=seen.astype(int)), "population.member has dtype int64; expected bool"),
+        (good._replace(values=good.values[:, :4]), r"population.values has shape \(9, 4\)"),
+        (Signals(good.values[:, :0], good.member[:, :0], good.target[:0]), "population.target is empty"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            factory(population=bad)
+
+
+def test_a_population_has_the_references_of_the_records():
+    good, (signals, _) = unseen("loss", records=5), drawn("loss")
+    fewer = Signals(good.values[:7], good.member[:7], good.target)
+    for online in (True, False):
+        with pytest.raises(ValueError, match="population.values has 7 references and signals.values 9"):
+            attacks.rmia(online, population=fewer)(signals)
+    # Attack-P reads the target alone, and its population needs no references.
+    alone = Signals(good.values[:0], good.member[:0], good.target)
+    found = [attacks.population_rank(each)(signals) for each in (good, fewer, alone)]
+    np.testing.assert_array_equal(found, [found[0]] * 3)
 
 
 def test_shokri_has_a_network_for_each_class():
