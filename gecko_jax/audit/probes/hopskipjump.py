@@ -100,13 +100,17 @@ def boundary_distance(
     y = check_classes(y, len(x), classes).astype(np.int32)
     right, there = labels[: len(x)] == y, labels[len(x) :].astype(np.int32)
     lost = right & (there[None] == y[:, None]).all(1)
-    found, flat, begin = [], x.reshape(len(x), d), starts.reshape(-1, d)
-    for first in range(0, len(x), records):
-        rows = np.arange(first, first + records).clip(max=len(x) - 1)  # the last block repeats a record: one program
+    flat, begin = x.reshape(len(x), d), starts.reshape(-1, d)
+    corner = np.sqrt((np.maximum(x - low, high - x).reshape(len(x), d).astype(np.float64) ** 2).sum(1))
+    distances = np.where(right, corner, 0.0)
+    # The others do not walk: a misclassified record that is among the starts would begin at itself, with no way to go.
+    walking = np.flatnonzero(right & ~lost)
+    for first in range(0, len(walking), records):
+        here = walking[first : first + records]
+        rows = np.append(here, np.repeat(here[-1:], records - len(here)))  # the last block repeats one: one program
         which = beginnings(flat[rows], y[rows], begin, there)
         block = flat[rows], y[rows], begin[which], there[which]
-        found.append(walk(classify, plan, x.shape[1:], variables, *block, drawn))
-    distances = np.concatenate(found)[: len(x)].astype(np.float64)
+        distances[here] = walk(classify, plan, x.shape[1:], variables, *block, drawn)[: len(here)]
     if lost.any():
         warnings.warn(
             f"{int(lost.sum())} of {len(x)} records, the first {int(lost.argmax())}, have the label of all "
@@ -114,8 +118,7 @@ def boundary_distance(
             "starts=, inputs of every class (x itself will do), or more tries.",
             stacklevel=2,
         )
-    corner = np.sqrt((np.maximum(x - low, high - x).reshape(len(x), d).astype(np.float64) ** 2).sum(1))
-    return np.where(right, np.where(lost, corner, distances), 0.0)
+    return distances
 
 
 def _check_bounds(x: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float]:

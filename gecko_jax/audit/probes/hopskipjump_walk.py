@@ -1,7 +1,7 @@
 """The walk of HopSkipJump: the compiled part of `hopskipjump`, on a block of records side by side.
 
-What has no meaning (the walk of a misclassified record) is carried along, and settings are arrays, so that two compiled
-programs, of the beginning and of a stretch of the way, serve all blocks, and all models of one architecture.
+Settings are arrays, so that two compiled programs, of the beginning and of a stretch of the way, serve all blocks, and
+all models of one architecture.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jax import lax
 from gecko_jax import checks
 from gecko_jax.types import Array, Variables
 
+LEAST = 1e-30  # of a length that divides
 GROUP = 16  # inputs of one record in a call of classify: directions asked about, and inputs to begin from
 SIZES = 12  # step sizes asked about: distance / sqrt(t) / 2^0, 2^1, ...
 CONTENDERS = 4  # walks of one record through the first iterations, of which the nearest goes on
@@ -89,8 +90,8 @@ def walk(
     Args:
       classify, variables: of `boundary_distance`.
       plan, shape: the settings; of one input.
-      begin, labels: inputs [r, k, d] to begin from, k <= GROUP, and their labels [r, k], which are not y. The result
-        has no meaning where they are, or where the record itself has another label.
+      begin, labels: inputs [r, k, d] to begin from, k <= GROUP, and their labels [r, k], none of them y. The records
+        themselves have the label y.
       drawn: unit vectors [GROUP * sum of groups or more, d].
     """
     game, together = (classify, shape, variables, plan, x, y), min(TOGETHER, len(plan.groups))
@@ -156,7 +157,9 @@ def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
 
     def step(number, state):
         point, reach, best = state
-        ahead = normal(point, plan.gamma * reach / x.shape[1], number)
+        # Above 0 even where a model that answers a record in two ways let its walk begin at the record itself.
+        radius = jnp.maximum(plan.gamma * reach / x.shape[1], LEAST)
+        ahead = normal(point, radius, number)
         sizes = _length(point - x) / jnp.sqrt(number + 1) * 0.5 ** jnp.arange(SIZES, dtype=x.dtype)[None]
         tried = jnp.clip(point[:, None] + sizes[..., None] * ahead[:, None], plan.low, plan.high)
         out = ask(tried)
@@ -198,4 +201,4 @@ def _pick(rows: Array, index: Array) -> Array:
 
 def _length(vectors: Array) -> Array:
     """L2 norms over the last axis, which stays; never 0, so that it can divide."""
-    return jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-30)
+    return jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), LEAST)
