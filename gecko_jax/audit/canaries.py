@@ -2,7 +2,7 @@
 
 Put them into the pool, draw who is in by fair coins, train, and audit them alone:
 
-    tested = canaries.mislabelled(data.train, 1000, data.num_classes, seed=0)
+    tested = canaries.mislabelled(data.test, 300, data.num_classes, seed=0)
     pool = canaries.added(data.train, tested)
     member = np.concatenate([np.ones(len(data.train.y), bool), datasets.coins(tested.id, 1, seed=0)[0]])
 
@@ -58,15 +58,20 @@ def blank(data: Examples, count: int, classes: int, seed: int) -> Examples:
     them empty would be one canary, many times.
 
     Raises:
-      ValueError: more canaries than features.
+      ValueError: more canaries than features, or data without a feature above 0.
     """
     x = np.asarray(data.x)
     features = int(np.prod(x.shape[1:]))
     checks.between("count", checks.whole("count", count, 1), 1, features)
     checks.at_least("classes", classes, 2)
+    if not (high := x.max()) > 0:
+        raise ValueError(
+            f"data.x runs up to {high}, and needs a feature above 0: its maximum is all that tells one blank canary "
+            "from another. Scale the features to 0..1, or take out_of_distribution canaries."
+        )
     draws = keys.generator(seed, "canaries", "blank")
     made = np.zeros((count, features), x.dtype)
-    made[np.arange(count), draws.permutation(features)[:count]] = x.max()
+    made[np.arange(count), draws.permutation(features)[:count]] = high
     return _named(made.reshape(count, *x.shape[1:]), draws.integers(0, classes, count), seed, "blank")
 
 

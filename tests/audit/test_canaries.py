@@ -64,6 +64,24 @@ def test_a_model_that_learns_them_by_heart_is_found_out(name):
         audit.audit(predict, *parts, attacks=[attacks.loss()], epsilon=Epsilon(0.5, 1e-5, "add_or_remove", "pld", ()))
 
 
+@pytest.mark.parametrize("x", [-np.ones((5, 4), np.float32), np.zeros((5, 4)), np.zeros((5, 4), np.int32)])
+def test_blank_ones_of_data_that_never_rises_above_0_would_all_be_one(x):
+    with pytest.raises(ValueError, match=rf"data.x runs up to {x.max()}, .* take out_of_distribution"):
+        canaries.blank(Examples(x, np.zeros(5, int), np.arange(5)), 3, 2, 0)
+
+
+def test_the_modules_example_trains_on_no_canary_twice(monkeypatch):
+    """It runs, and no record of its canaries stands in the pool under its own label too."""
+    from gecko_jax.types import Dataset
+
+    train = Examples(RNG.random((50, 8, 8, 1), np.float32), np.zeros(50, np.int32), np.arange(1000, 1050))
+    said = "\n".join(line.strip() for line in canaries.__doc__.splitlines() if line.startswith("    "))
+    names = {"canaries": canaries, "datasets": datasets, "np": np, "data": Dataset("digits", train, DATA, CLASSES)}
+    exec(said, names)
+    assert len(names["tested"].y) == 300 and names["member"].shape == names["pool"].y.shape
+    assert len(np.unique(names["pool"].x.reshape(350, -1), axis=0)) == 350
+
+
 def test_bad_counts_are_named():
     for call, words in (
         (lambda: canaries.mislabelled(DATA, 301, CLASSES, 0), "count=301 must lie between 1 and 300"),
