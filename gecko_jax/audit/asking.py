@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from gecko_jax.attacks import PROBED, SIGNALS
 from gecko_jax.audit import probes
 from gecko_jax.audit.inputs import as_logits
 from gecko_jax.audit.readings import Readings
-from gecko_jax.types import Array, Model
+from gecko_jax.types import Array, Model, Variables
 
 OF_THE_MODEL = ("layer_gradients", "small_gradient", "white_box")  # need a Model, whose gradients can be read
 NOISE = 0.1  # standard deviation of label_robustness's noise, in those of the features, where records are no images
@@ -20,6 +22,7 @@ COPIES = 8  # of them
 STARTS = 64  # records that boundary walks may begin from
 FEATURES = 32  # of a record, beside its hinge
 SEED = 0  # of the probes' draws: the same for every model
+ROWS = 4  # records by whose copies a fingerprint knows queries
 
 
 class Asker(NamedTuple):
@@ -54,11 +57,12 @@ class Asker(NamedTuple):
 
     def call(self, made: Any) -> Callable[[Array], Array]:
         """x [b, ...] -> outputs [b, c] of what was made."""
-        if not self.variables:
-            return made
         if isinstance(self.predict, Model):
             return lambda x: training.predict(self.predict, made, x)
-        return lambda x: self.predict(made, x)
+        predict = functools.partial(self.predict, made) if self.variables else made
+        # A copy, since predict may work in place (x *= .5), and the records are read again. A read-only view would save
+        # little beside a model's own work, and other frameworks refuse one, or write to it all the same.
+        return lambda x: predict(np.array(x))
 
     def logits(self, made: Any, x: np.ndarray) -> np.ndarray:
         """Logits [n, c], in batches."""
@@ -69,10 +73,61 @@ class Asker(NamedTuple):
     def read(self, made: Any, x: np.ndarray, y: np.ndarray, signals: Iterable[str]) -> Readings:
         """Everything that some signals need: logits, of copies as well where there are queries, and what is probed."""
         found = self.logits(made, x)
-        further = self.queries(x)[1:] if self.queries else ()
-        copies = tuple(self.logits(made, checks.shape("queries", np.asarray(copy), x.shape)) for copy in further)
+        copies = tuple(self.logits(made, copy) for copy in self.copies(x))
         probed = {name: self._probe(name, made, x, y, found) for name in sorted(set(signals) & set(PROBED))}
         return Readings(found, copies, probed)
+
+    def copies(self, x: np.ndarray) -> list[np.ndarray]:
+        """What `queries` makes of x, without x itself; [] where there are none.
+
+        Raises:
+          ValueError: copies of another shape, or a first one that is not x.
+        """
+        if self.queries is None:
+            return []
+        made = [checks.shape("queries", np.asarray(copy), x.shape) for copy in self.queries(x.copy())]
+        # Equal but for rounding: queries may give float32 for float64.
+        if not made or not np.allclose(made[0], x, rtol=1e-6, atol=0, equal_nan=True):
+            raise ValueError(
+                "queries(x)[0] is not x: the records themselves come first, and their moved copies after them. Return "
+                "[x, *copies] and leave x unchanged, as audit.probes.flips_and_shifts does."
+            )
+        return made[1:]
+
+    def fingerprint(self, x: np.ndarray, signals: Iterable[str] = tuple(PROBED)) -> str:
+        """A name for what models are asked beside x: readings of the same model on the same x, under the same name, are
+        the same. It is the same in every process, and knows nothing of `predict`: functions have no contents.
+
+        Args:
+          x: records [n, ...]; a few of them show what `queries` does. Queries drawn anew in each call have another name
+            each time, rightly: no two models were asked the same.
+          signals: that will be read; where `like` has no part in them, it has none in the name.
+
+        Returns:
+          16 hexadecimal digits.
+        """
+        few = x[np.linspace(0, len(x) - 1, ROWS).astype(int)]
+        parts = [self.outputs, [NOISE, COPIES, STARTS, FEATURES, SEED], few, *self.copies(few)]
+        if "boundary_distance" in signals and self.like is not None:
+            parts += [self.bounds(x), self.starts]
+        if "label_robustness" in signals and self.like is not None and x.ndim != 4:
+            parts.append(self.scale)
+        return digest(*parts)
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of label_robustness's noise."""
+        return NOISE * float(np.std(self.like, axis=0).mean()) or 1.0
+
+    def bounds(self, x: np.ndarray) -> tuple[float, float]:
+        """Smallest and largest value of what boundary walks ask: `like`'s, and x's own where a pool reaches further."""
+        values = np.array([[part.min(), part.max()] for part in (self.like, x)], np.float64)
+        return min(0.0, float(values[:, 0].min())), max(1.0, float(values[:, 1].max()))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Where boundary walks may begin, beside noise."""
+        return self.like[:: max(1, len(self.like) // STARTS)]
 
     def _probe(self, name: str, made: Any, x: np.ndarray, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
         call = self.call(made)
@@ -81,25 +136,39 @@ class Asker(NamedTuple):
         if name == "label_robustness":
             if x.ndim == 4:
                 return probes.translation_robustness(call, x, y, batch_size=self.batch_size)
-            scale = NOISE * float(np.std(self.like, axis=0).mean())
-            return probes.noise_robustness(call, x, y, scale or 1.0, COPIES, SEED, batch_size=self.batch_size)
+            return probes.noise_robustness(call, x, y, self.scale, COPIES, SEED, batch_size=self.batch_size)
         if name == "sensitivity":
             found = probes.sensitivity(call, x, SEED, outputs=self.outputs, batch_size=self.batch_size)
             posteriors, labels = np.split(SIGNALS["labelled_posteriors"](logits, y), 2, axis=-1)
             return np.stack([posteriors, found, labels], axis=-2)
         if name == "boundary_distance":
-            bounds = (min(0.0, float(self.like.min())), max(1.0, float(self.like.max())))
-            options = dict(bounds=bounds, starts=self.like[:: max(1, len(self.like) // STARTS)])
+            walk = functools.partial(probes.boundary_distance, bounds=self.bounds(x), starts=self.starts)
             if isinstance(self.predict, Model):
-                ask = lambda variables, rows: self.predict.apply(variables, rows)[0]  # noqa: E731
-                return probes.boundary_distance(ask, x, y, SEED, variables=made, **options)
-            return probes.boundary_distance(probes.on_host(call), x, y, SEED, **options)
+                return walk(_logits_of(self.predict), x, y, SEED, variables=made)
+            with probes.numbered(call) as number:
+                return walk(probes.by_number, x, y, SEED, variables=number)
         if name == "small_gradient":
             return probes.small_gradient(self.predict, made, x, y)
         norms = probes.gradient_norms(self.predict, made, x, y)
         leaves = np.stack([norms[leaf] for leaf in sorted(norms) if leaf != "all"], axis=-1).astype(np.float64)
         logarithms = np.log(np.maximum(leaves, np.finfo(np.float32).tiny))
         return -logarithms if name == "layer_gradients" else _white_box(logits, y, logarithms)
+
+
+@functools.lru_cache(maxsize=128)
+def _logits_of(model: Model) -> Callable[[Variables, Array], Array]:
+    """The same function for the same model: a compiled program is one for each function."""
+    return lambda variables, x: model.apply(variables, x)[0]
+
+
+def digest(*arrays: Any) -> str:
+    """A name for arrays' contents."""
+    found = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        found.update(f"{array.shape}{array.dtype}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def _white_box(logits: np.ndarray, y: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -125,4 +194,5 @@ def _features(x: np.ndarray) -> np.ndarray:
 def _one_output(result: Any, x: np.ndarray) -> np.ndarray:
     if isinstance(result, (tuple, list, dict)):
         raise ValueError(f"predict returned a {type(result).__name__}; expected one array [{len(x)}, classes].")
-    return checks.shape("output of predict", np.asarray(result), (len(x), None))
+    # A copy, since predict may give the same buffer at every call.
+    return checks.shape("output of predict", np.array(result), (len(x), None))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from gecko_jax.audit.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.audit.probes.hopskipjump import boundary_distance
 from gecko_jax.audit.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
-from gecko_jax.audit.probes.on_host import on_host
+from gecko_jax.audit.probes.on_host import by_number, numbered, on_host
 from gecko_jax.audit.probes.queries import flips_and_shifts, noise, rotations, translations
 from gecko_jax.audit.probes.sensitivity import sensitivity
 
@@ -48,11 +48,13 @@ __all__ = [
     "PROBES",
     "QUERIES",
     "boundary_distance",
+    "by_number",
     "flips_and_shifts",
     "gradient_norms",
     "last_layer_gradients",
     "noise",
     "noise_robustness",
+    "numbered",
     "on_host",
     "rotation_robustness",
     "rotations",
