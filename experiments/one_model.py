@@ -137,8 +137,8 @@ class Saved(NamedTuple):
       model: the network.
       variables: of m models, leading axis.
       member: who was trained on, bool [m, n].
-      privacy: epsilon, delta, noise_multiplier, statement (with its assumptions) and warning (or None) of a private
-        run, the same for each model by itself; None of any other.
+      privacy: epsilon, delta, noise_multiplier, statement (with its assumptions), warning (or None) and what was
+        accounted for, of a private run, the same for each model by itself; None of any other.
     """
 
     config: Config
@@ -204,6 +204,21 @@ def load(folder: str | Path) -> tuple[Saved, Dataset]:
     return Saved(config, network(config, data.num_classes), state["variables"], member, private), data
 
 
+def claim(saved: Saved) -> privacy.Epsilon | None:
+    """What a saved run's attacks can be held against: its epsilon, or None.
+
+    None where there is none, or an infinite one; where it does not cover all that saw the members (a teacher); where
+    members were not drawn by fair coins; and of runs that were saved before their phases were.
+    """
+    private = saved.privacy
+    whole = private and private["epsilon"] is not None and not private["warning"] and "phases" in private
+    if not whole or saved.config.member_rate != 0.5:
+        return None
+    phases = [privacy.Phase(privacy.Sampling(*sampling), *noise) for sampling, *noise in private["phases"]]
+    how = (private["adjacency"], private["accountant"])
+    return privacy.Epsilon(private["epsilon"], private["delta"], *how, tuple(phases))
+
+
 def _size(config: Config, architecture: str) -> dict:
     sizes = {"mlp": dict(hidden=config.hidden), "lenet": dict(channels=config.channels, hidden=config.hidden[0])}
     return sizes[architecture]
@@ -257,6 +272,9 @@ def _privacy_record(config: Config, private: privacy.PrivateTraining | None) -> 
         noise_multiplier=private.noise_multiplier,
         statement=str(private.epsilon),
         warning=NOT_COVERED if config.teacher and not config.private_teacher else None,
+        adjacency=private.epsilon.adjacency,
+        accountant=private.epsilon.accountant,
+        phases=[[list(sampling), *noise] for sampling, *noise in private.epsilon.phases],
     )
 
 

@@ -5,8 +5,9 @@
 
 A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by thresholds
 fitted on split halves, its gradients' among them. Figures go to a JSON file and to a page beside it, which shows the
-training records that are most exposed. What attacks find bounds the leak from below; of a model that was trained
-privately the accounted epsilon, which bounds it from above, is printed beside it.
+training records that are most exposed. What attacks find bounds the leak from below. Of a model that was trained
+privately the accounted epsilon, which bounds it from above, stands first, with the least epsilon under it that the
+attacks show; where that exceeds it the command ends with 1, for then the training is not what was accounted for.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ def main(arguments: list[str]) -> None:
         beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
         path = Path(reports.write_atomic(OUTPUT.value or beside / "audit.json", report.to_json()))
         page = report.html(path.with_suffix(".html"), title=f"Membership audit of {beside.name or 'predictions'}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, audit.ClaimRefuted) as error:
         raise SystemExit(f"audit: {error}") from error
     print(report.table())
-    if private:
+    if private and not report.claim:
         print(f"\naccounted for each model: {private['statement']}")
         if private["warning"]:
             print(f"WARNING: {private['warning']}")
@@ -51,11 +52,12 @@ def _saved(folder: str) -> tuple[audit.Report, dict[str, Any] | None]:
 
     saved, data = one_model.load(folder)
     x, y, ids = data.train
+    epsilon = one_model.claim(saved)
     if len(saved.member) == 1:
         parts = (take(data.train, np.flatnonzero(rows)) for rows in (saved.member[0], ~saved.member[0]))
-        return audit.audit(saved.model, *parts, variables=take(saved.variables, 0)), saved.privacy
+        return audit.audit(saved.model, *parts, variables=take(saved.variables, 0), epsilon=epsilon), saved.privacy
     logits = training.predict_ensemble(saved.model, saved.variables, x)
-    return audit.audit_models(logits, y, saved.member, x=x, ids=ids), saved.privacy
+    return audit.audit_models(logits, y, saved.member, epsilon=epsilon, x=x, ids=ids), saved.privacy
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from gecko_jax.privacy.calibration import affordable_steps, calibrate_noise
 from gecko_jax.privacy.clipped import METHODS, Clipped, clipped, clipped_sum
 from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
 from gecko_jax.privacy.noise import aes_words, gaussian, os_words, secure_gaussian
+from gecko_jax.privacy.phases import Phase
 from gecko_jax.privacy.private_training import PrivateTraining, private_training
 from gecko_jax.privacy.sampling import Sampling, draw, poisson, shuffled, truncated_poisson
 
@@ -21,6 +22,7 @@ __all__ = [
     "METHODS",
     "Clipped",
     "Epsilon",
+    "Phase",
     "PrivateTraining",
     "Sampling",
     "aes_words",

@@ -101,6 +101,10 @@ def test_a_private_teacher_is_paid_for_with_its_student(tmp_path, monkeypatch):
     accountant = pld_privacy_accountant.PLDAccountant().compose(run).compose(run)
     assert accountant.get_epsilon(1e-5) == pytest.approx(saved.privacy["epsilon"], rel=1e-4)
     assert 2.99 < saved.privacy["epsilon"] <= 3 and saved.privacy["warning"] is None
+    assert str(one_model.claim(one_model.load(tmp_path)[0])) == saved.privacy["statement"]
+    audited = call("audit.py", f"--model={tmp_path}")
+    assert audited.returncode == 0, audited.stderr
+    assert f"Accounted: {saved.privacy['statement']}" in audited.stdout and "Shown: epsilon >= " in audited.stdout
 
 
 def test_an_adaptive_threshold_is_not_saved(tmp_path):
