@@ -67,7 +67,7 @@ def test_every_model_a_target_over_pairs_is_biased():
 
 @pytest.mark.parametrize("name", ["rmia", "base"])
 def test_where_something_leaks_pairs_flatter_attacks_on_a_ratio(name):
-    """The same bias upwards: the others' mean holds fewer of the models that had a member, and more of another's."""
+    """Upwards: fewer of the others had a target's member than had its non-member, and so their mean chance is lower."""
     attack, rng, n, models = attacks.ATTACKS[name](), np.random.default_rng(4), 10_000, 8
     half = coins(rng, models // 2, n)
     member, apart = np.concatenate([half, ~half]), coins(rng, models, n)
