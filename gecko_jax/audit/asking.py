@@ -95,8 +95,9 @@ class Asker(NamedTuple):
         return made[1:]
 
     def fingerprint(self, x: np.ndarray, signals: Iterable[str] = tuple(PROBED)) -> str:
-        """A name for what models are asked beside x: readings of the same model on the same x, under the same name, are
-        the same. It is the same in every process, and knows nothing of `predict`: functions have no contents.
+        """A name for what models are asked beside x, the same in every process.
+
+        Under one name, a model's readings on x are the same. It knows nothing of `predict`: functions have no contents.
 
         Args:
           x: records [n, ...]; a few of them show what `queries` does. Queries drawn anew in each call have another name
@@ -106,7 +107,7 @@ class Asker(NamedTuple):
         Returns:
           16 hexadecimal digits.
         """
-        few = x[np.linspace(0, len(x) - 1, ROWS).astype(int)]
+        few, signals = x[np.linspace(0, len(x) - 1, ROWS).astype(int)], set(signals)
         parts = [self.outputs, [NOISE, COPIES, STARTS, FEATURES, SEED], few, *self.copies(few)]
         if "boundary_distance" in signals and self.like is not None:
             parts += [self.bounds(x), self.starts]
