@@ -205,18 +205,13 @@ def load(folder: str | Path) -> tuple[Saved, Dataset]:
 
 
 def claim(saved: Saved) -> privacy.Epsilon | None:
-    """What a saved run's attacks can be held against: its epsilon, or None.
-
-    None where there is none, or an infinite one; where it does not cover all that saw the members (a teacher); where
-    members were not drawn by fair coins; and of runs that were saved before their phases were.
-    """
+    """What attacks are held against; None also where it covers no teacher, for unfair coins, and for runs of old."""
     private = saved.privacy
     whole = private and private["epsilon"] is not None and not private["warning"] and "phases" in private
     if not whole or saved.config.member_rate != 0.5:
         return None
     phases = [privacy.Phase(privacy.Sampling(*sampling), *noise) for sampling, *noise in private["phases"]]
-    how = (private["adjacency"], private["accountant"])
-    return privacy.Epsilon(private["epsilon"], private["delta"], *how, tuple(phases))
+    return privacy.Epsilon(*(private[name] for name in ("epsilon", "delta", "adjacency", "accountant")), tuple(phases))
 
 
 def _size(config: Config, architecture: str) -> dict:

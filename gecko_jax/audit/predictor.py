@@ -70,7 +70,8 @@ def audit(
       outputs: what predict gives: "logits" or "probabilities".
       batch_size: records in one call of predict.
       folder: where the shadows' outputs are kept, each as soon as it is made, under what it was made of (pool, members,
-        key; not the recipe: one folder for one recipe). The same audit reads them, and one that was killed goes on.
+        key, queries and what else is asked; not the recipe and predict, which have no contents: one folder for each
+        pair). The same audit reads them, and one that was killed goes on.
       epsilon: the guarantee that the target is said to have, for example `privacy.private_training(...).epsilon`; a
         bound from the attacks is put below it. Each record must have been a member by a fair coin.
 

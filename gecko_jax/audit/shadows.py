@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import zipfile
@@ -15,7 +14,7 @@ import numpy as np
 
 from gecko_jax import keys, metrics
 from gecko_jax.attacks import PROBED, SIGNALS
-from gecko_jax.audit.asking import Asker
+from gecko_jax.audit.asking import Asker, digest
 from gecko_jax.audit.inputs import check_labels
 from gecko_jax.audit.one_model import Shadows
 from gecko_jax.audit.readings import Readings, stacked
@@ -72,7 +71,7 @@ def make_shadows(
     if isinstance(recipe, Recipe):
         if not asker.variables:
             raise ValueError("recipe makes variables: pass the target's as variables= and a predict of (variables, x).")
-        place = folder and Path(folder) / f"fit-{_digest(drawn, pool.x, pool.y, jax.random.key_data(key))}"
+        place = folder and Path(folder) / f"fit-{digest(drawn, pool.x, pool.y, jax.random.key_data(key))}"
         together = recipe.ensemble(drawn, key, place)
         found = [asker.read(take(together, i), x, y, signals) for i in range(count)]
     else:
@@ -86,10 +85,10 @@ def make_shadows(
 
 def _one_by_one(recipe, asker: Asker, signals, x, y, drawn, key, folder) -> Iterator[Readings]:
     """What is read off each shadow, or was read: from the folder, where it stands there already."""
-    records = _digest(x, y)
+    asked = folder and f"{digest(x, y)}-{asker.fingerprint(x, signals)}"
     for i, row in enumerate(drawn):
         own = jax.random.fold_in(key, i)
-        name = folder and Path(folder) / f"shadow-{records}-{_digest(row, jax.random.key_data(own))}.npz"
+        name = folder and Path(folder) / f"shadow-{asked}-{digest(row, jax.random.key_data(own))}.npz"
         found = _read(name, signals, asker, x) if name else None
         if found is None:
             made = recipe(np.flatnonzero(row).astype(np.int32), own)
@@ -106,16 +105,6 @@ def _one_by_one(recipe, asker: Asker, signals, x, y, drawn, key, folder) -> Iter
 
 def _same(a: Examples, b: Examples) -> bool:
     return a is b or all(np.array_equal(ours, theirs) for ours, theirs in zip(a, b, strict=True))
-
-
-def _digest(*arrays: Any) -> str:
-    """A name for arrays' contents."""
-    found = hashlib.blake2b(digest_size=8)
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        found.update(f"{array.shape}{array.dtype}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
 
 
 def _as_file(found: Readings) -> bytes:
@@ -139,7 +128,7 @@ def _read(name: Path, signals: Collection[str], asker: Asker, x: np.ndarray) -> 
         return None
     except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
         raise ValueError(f"{name} holds no shadow's outputs whole ({error}); delete it to make it anew.") from error
-    wanted = len(asker.queries(x[:1])) - 1 if asker.queries else 0
+    wanted = len(asker.copies(x[:1]))
     whole = len(found.queries) == wanted and set(signals) & set(PROBED) <= set(found.probed)
     return found if whole else None
 

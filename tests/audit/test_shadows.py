@@ -88,6 +88,10 @@ def test_shadows_are_kept_and_read_again(target, tmp_path):
     assert len(made) == 5 and again.to_json() == first.to_json()
     audited(target, recipe, folder=tmp_path, key=4)  # other members, other draws: nothing fits
     assert len(made) == 9 and len(list(tmp_path.iterdir())) == 8
+    turned = dict(queries=lambda x: [x, -x]), dict(queries=lambda x: [x, x + 1])
+    asked = [audited(target, recipe, folder=tmp_path, **queries).rows["loss"]["auc"].value for queries in turned]
+    fresh = [audited(target, recipe, **queries).rows["loss"]["auc"].value for queries in turned]
+    assert asked == fresh and len(list(tmp_path.iterdir())) == 16  # as many copies, but not the same
     kept[1].write_bytes(kept[1].read_bytes()[:100])
     with pytest.raises(ValueError, match="holds no shadow's outputs whole"):
         audited(target, recipe, folder=tmp_path)
