@@ -52,7 +52,28 @@ def as_matmul(
         )
     dilation = tuple(rhs_dilation or (1, 1))
     lhs = bordered(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
-    return windowed_product(tuple(window_strides), dilation, options.get("precision"), lhs, rhs)
+    strides = tuple(window_strides)
+    if strides != (1, 1) and dilation == (1, 1) and all(k % s == 0 for k, s in zip(rhs.shape, strides, strict=False)):
+        lhs, rhs = _folded(lhs, strides, rhs.shape[:2]), _folded_kernel(rhs, strides)
+        strides = (1, 1)
+    return windowed_product(strides, dilation, options.get("precision"), lhs, rhs)
+
+
+def _folded(x: Array, strides: Pair, size: Pair) -> Array:
+    """x with the places that a window steps over as channels, so that it steps by one: [b, h/sh, w/sw, sh*sw*c].
+
+    A quarter of the copies for strides of 2, and their gradient adds whole images up, not every second number.
+    """
+    (sh, sw), (kh, kw), (b, h, w, c) = strides, size, x.shape
+    height, width = ((n - k) // s + k // s for n, k, s in zip((h, w), (kh, kw), (sh, sw), strict=True))
+    x = x[:, : height * sh, : width * sw].reshape(b, height, sh, width, sw, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, height, width, sh * sw * c)
+
+
+def _folded_kernel(kernel: Array, strides: Pair) -> Array:
+    (sh, sw), (kh, kw, c, o) = strides, kernel.shape
+    kernel = kernel.reshape(kh // sh, sh, kw // sw, sw, c, o)
+    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(kh // sh, kw // sw, sh * sw * c, o)
 
 
 def _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options) -> bool:

@@ -12,6 +12,7 @@ from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
 from gecko_jax.models.normalization import kind_of
+from gecko_jax.models.pooling import max_pool
 from gecko_jax.models.quantized import quantized
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.types import Model
@@ -53,6 +54,7 @@ __all__ = [
     "create",
     "from_linen",
     "logits_shape",
+    "max_pool",
     "quantized",
     "trace",
 ]

@@ -6,17 +6,37 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gecko_jax.types import Array
 
 
-def max_pool(x: Array, side: int) -> Array:
-    """Max over side x side windows of x [b, h, w, c]; equal maxima of a window share its gradient equally."""
+def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
+    """Max over side x side windows of x [b, h, w, c]: `flax.linen.max_pool`, whose gradient is several times slower.
+
+    Args:
+      x: images.
+      side: of a window.
+      stride: from one window to the next; `side` if None.
+
+    Returns:
+      [b, (h - side) // stride + 1, (w - side) // stride + 1, c]. Equal maxima of a window share its gradient equally;
+      where windows overlap, first a row's share it by halves and then the rows.
+    """
+    if stride not in (None, side):
+        return _overlapping(x, side, stride)
     if side == 1:
         return x
     b, h, w, c = x.shape
     x = x[:, : h - h % side, : w - w % side]
     return _max(x.reshape(b, h // side, side, w // side, side, c))
+
+
+def _overlapping(x: Array, side: int, stride: int) -> Array:
+    for axis in (2, 1):
+        last = x.shape[axis] - side + 1
+        x = functools.reduce(jnp.maximum, [lax.slice_in_dim(x, i, last + i, stride, axis) for i in range(side)])
+    return x
 
 
 @jax.custom_jvp

@@ -148,6 +148,15 @@ def test_max_pool_is_linen_max_pool():
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("side", "stride"), [(2, 1), (3, 1), (3, 2), (2, 3)])
+def test_overlapping_windows_are_linens_too(side, stride):
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
+    pools = lambda x: max_pool(x, side, stride), lambda x: nn.max_pool(x, (side, side), (stride, stride))  # noqa: E731
+    np.testing.assert_array_equal(*(pool(x) for pool in pools))
+    ours, theirs = (jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x) for pool in pools)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
     x = jnp.asarray(np.random.default_rng(3).integers(0, 3, (2, 4, 6, 3)).astype(np.float32))  # full of ties
     plain = lambda x: x.reshape(2, 2, 2, 3, 2, 3).max(axis=(2, 4))  # noqa: E731  (differentiated by JAX's own rule)

@@ -47,6 +47,21 @@ def test_it_is_lax_conv(batch, sides, channels, window, strides, dilation, paddi
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("size", "strides", "padding"),
+    [((4, 4), (2, 2), "VALID"), ((8, 8), (2, 2), ((2, 2),) * 2), ((2, 4), (2, 1), "SAME"), ((3, 2), (3, 2), "VALID")],
+)
+def test_a_stride_that_divides_the_window_is_folded_into_channels(size, strides, padding):
+    """Images of 11 x 13: rows beyond the last window, and a window's last rows beyond the last step."""
+    x, kernel = draw(3, 11, 13, 2), draw(*size, 2, 5, seed=1)
+    for ours, theirs in zip(
+        value_and_gradients(as_matmul, x, kernel, strides, padding),
+        value_and_gradients(lax.conv_general_dilated, x, kernel, strides, padding),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_many_models_and_examples_at_once():
     """vmap of a gradient over models, as an ensemble trains, and over examples, as private training does."""
     x, kernels = draw(4, 8, 8, 2), draw(3, 3, 3, 2, 5, seed=1)
