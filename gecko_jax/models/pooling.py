@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gecko_jax import checks
 from gecko_jax.types import Array
 
 
@@ -22,7 +23,12 @@ def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
     Returns:
       [b, (h - side) // stride + 1, (w - side) // stride + 1, c]. Equal maxima of a window share its gradient equally;
       where windows overlap, first a row's share it by halves and then the rows.
+
+    Raises:
+      ValueError: a window of no side or larger than x, or a stride below 1.
     """
+    checks.between("side", checks.whole("side", side, 1), 1, min(x.shape[1:3]))
+    checks.whole("stride", side if stride is None else stride, 1)
     if stride not in (None, side):
         return _overlapping(x, side, stride)
     if side == 1:

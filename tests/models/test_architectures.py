@@ -157,6 +157,12 @@ def test_overlapping_windows_are_linens_too(side, stride):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+def test_windows_that_are_none_are_named():
+    for options, said in (((0,), "side=0"), ((5,), "side=5"), ((2, 0), "stride=0"), ((2, 1.5), "stride=1.5")):
+        with pytest.raises(ValueError, match=said):
+            max_pool(jnp.zeros((1, 4, 6, 2)), *options)
+
+
 def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
     x = jnp.asarray(np.random.default_rng(3).integers(0, 3, (2, 4, 6, 3)).astype(np.float32))  # full of ties
     plain = lambda x: x.reshape(2, 2, 2, 3, 2, 3).max(axis=(2, 4))  # noqa: E731  (differentiated by JAX's own rule)
