@@ -115,7 +115,7 @@ def test_a_thousand_audits_at_epsilon_0(how, delta, assumption):
     def draw(rng, member):
         return np.round(rng.normal(size=len(member)), 1)  # with ties
 
-    assert within_its_error(simulate(draw, 0.0, delta, assumption, THRESHOLDS[how])[0])
+    assert (claims := simulate(draw, 0.0, delta, assumption, THRESHOLDS[how])[0]) <= 50, claims  # of 1,000
 
 
 @pytest.mark.parametrize("how", THRESHOLDS)

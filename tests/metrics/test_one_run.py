@@ -142,7 +142,7 @@ def test_a_thousand_audits_at_epsilon_0(guesses, digits, delta, assumption):
         scores, member = np.round(rng.normal(size=60), digits), rng.random(60) < 0.5
         found = metrics.one_run_epsilon_from_scores(scores, member, guesses, delta, 0.95, assumption, seed=run)
         claims += found.value > 0
-    assert within_its_error(claims, 1000)
+    assert claims <= 50  # 25 of 1,000, where 5 % are allowed
 
 
 def test_equal_scores_tell_nothing_however_the_truth_is_ordered():
