@@ -6,10 +6,15 @@ Put them into the pool, draw who is in by fair coins, train, and audit them alon
     pool = canaries.added(data.train, tested)
     member = np.concatenate([np.ones(len(data.train.y), bool), datasets.coins(tested.id, 1, seed=0)[0]])
 
+Without a seed the draws come from the operating system. With one they depend on the records and on the number asked
+for, too, so that two audits which differ in these do not test the same canaries.
+
 Source: Nasr et al., "Adversary Instantiation" (2021) and Steinke et al. (2023), sec. 6: canaries in the input space.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 
@@ -17,14 +22,14 @@ from gecko_jax import checks, keys
 from gecko_jax.types import Examples
 
 
-def mislabelled(data: Examples, count: int, classes: int, seed: int) -> Examples:
+def mislabelled(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
     """`count` records of the data, drawn without repetition, each under another label than its own.
 
     Args:
       data: where they come from; take records that are not trained on otherwise.
       count: at most as many as there are records.
       classes: how many there are.
-      seed: of the draw.
+      seed: of the draw; None for one that nobody can repeat.
 
     Returns:
       Examples with ids of their own, below 0.
@@ -34,24 +39,26 @@ def mislabelled(data: Examples, count: int, classes: int, seed: int) -> Examples
     """
     checks.between("count", checks.whole("count", count, 1), 1, len(data.y))
     checks.at_least("classes", classes, 2)
+    seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "mislabelled")
     rows = draws.permutation(len(data.y))[:count]
     y = (np.asarray(data.y)[rows] + draws.integers(1, classes, count)) % classes
     return _named(np.asarray(data.x)[rows], y, seed, "mislabelled")
 
 
-def out_of_distribution(data: Examples, count: int, classes: int, seed: int) -> Examples:
+def out_of_distribution(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
     """`count` records of uniform noise within the data's range, under labels drawn by lot."""
     checks.whole("count", count, 1)
     checks.at_least("classes", classes, 2)
     x = np.asarray(data.x)
+    seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "out of distribution")
     low, high = x.min(), x.max()
     made = draws.uniform(low, high, (count, *x.shape[1:])).astype(x.dtype)
     return _named(made, draws.integers(0, classes, count), seed, "out of distribution")
 
 
-def blank(data: Examples, count: int, classes: int, seed: int) -> Examples:
+def blank(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
     """`count` empty records, each with one feature of its own at the data's maximum, under labels drawn by lot.
 
     An empty record is far from all data, and its gradient is that of the biases and of its one feature alone. All of
@@ -69,6 +76,7 @@ def blank(data: Examples, count: int, classes: int, seed: int) -> Examples:
             f"data.x runs up to {high}, and needs a feature above 0: its maximum is all that tells one blank canary "
             "from another. Scale the features to 0..1, or take out_of_distribution canaries."
         )
+    seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "blank")
     made = np.zeros((count, features), x.dtype)
     made[np.arange(count), draws.permutation(features)[:count]] = high
@@ -88,6 +96,14 @@ def added(data: Examples, canaries: Examples) -> Examples:
 
 
 CANARIES = {"blank": blank, "mislabelled": mislabelled, "out_of_distribution": out_of_distribution}
+
+
+def _seed(seed: int | None, data: Examples, count: int, classes: int) -> int:
+    """The seed of one set of canaries."""
+    if seed is None:
+        return keys.secret_seed()
+    rows = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in (data.x, data.y))).hexdigest()
+    return keys.derived_seed(seed, rows=rows, count=int(count), classes=int(classes))
 
 
 def _named(x: np.ndarray, y: np.ndarray, seed: int, kind: str) -> Examples:

@@ -6,6 +6,7 @@ probabilities. Plainly, the number leaks the held-out records; privately, it is 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import NamedTuple
 
@@ -126,7 +127,7 @@ def fit_temperature_privately(
     noise_multiplier: float,
     steps: int,
     learning_rate: float,
-    seed: int,
+    seed: int | None = None,
 ) -> PrivateTemperature:
     """`fit_temperature` by differentially private gradient descent on the one parameter.
 
@@ -146,7 +147,9 @@ def fit_temperature_privately(
       noise_multiplier: at least 0; 0 is not private.
       steps: at least 1. 20 to 100 are usual.
       learning_rate: of the first step, above 0; it falls linearly, to learning_rate / steps in the last.
-      seed: of the noise; who knows it can take the noise away.
+      seed: None for noise that nobody can repeat, from the operating system. A number in 0..2^32-1 repeats a study;
+        whoever knows it can take the noise away. The noise then depends on the logits, labels and settings, too, so
+        that no two fits which differ in anything share it.
 
     Returns:
       The temperature, and the record from which its epsilon follows; see `PrivateTemperature.epsilon`. The budget of
@@ -165,7 +168,12 @@ def fit_temperature_privately(
     checks.at_least("noise_multiplier", checks.finite("noise_multiplier", noise_multiplier), 0)
     checks.at_least("steps", steps, 1)
     checks.positive("learning_rate", learning_rate)
-    noise = keys.generator(seed, "private temperature").normal(0, noise_multiplier * clip_norm, steps)
+    if seed is None:
+        seed = keys.secret_seed()
+    content = hashlib.sha256(logits.tobytes() + chosen.tobytes()).hexdigest()
+    use = [content, logits.shape, clip_norm, noise_multiplier, steps, learning_rate]
+    source = keys.generator(keys.derived_seed(seed, use=[str(part) for part in use]), "private temperature")
+    noise = source.normal(0, noise_multiplier * clip_norm, steps)
     parameter, ends = _inverse_softplus(1.0), (_inverse_softplus(1 / FURTHEST), _inverse_softplus(FURTHEST))
     for step in range(steps):
         inverse = float(np.logaddexp(0, parameter))

@@ -5,9 +5,12 @@
     training.fit(run.model, data, optimizer=..., **run.options)                    the same fit as without privacy
     print(run.epsilon)                                                             with its assumptions
 
-The same from its parts, for a loop of one's own: `poisson`, `calibrate_noise`, `private_gradients`, `epsilon`.
+The same from its parts, for a loop of one's own: `poisson`, `calibrate_noise`, `private_gradients`, `epsilon`. There
+seed the batches and the keys by `secret_seed()`, a new one for each run: two runs with the same seed share their noise,
+and the second one takes it away from the first. `fit` does so by itself.
 """
 
+from gecko_jax.keys import secret_seed
 from gecko_jax.privacy.accounting import Epsilon, epsilon
 from gecko_jax.privacy.augmentation import augmented, chained, flip, shift
 from gecko_jax.privacy.calibration import affordable_steps, calibrate_noise
@@ -41,6 +44,7 @@ __all__ = [
     "poisson",
     "private_gradients",
     "private_training",
+    "secret_seed",
     "secure_gaussian",
     "shift",
     "shuffled",

@@ -126,7 +126,8 @@ def secure_gaussian(source: Words) -> Callable[[Array, Any, Any], Any]:
     """`gaussian` by a cryptographic source: the same arguments, and new noise at every execution, whatever the key.
 
     Works under jit, scan and vmap by calling back to the host, in one process (several would each draw their own).
-    Under vmap, models with keys of their own get noise of their own. A run cannot be repeated, which is the point.
+    Under vmap, each model gets noise of its own, whether its keys, sums or std are mapped. A run cannot be repeated,
+    which is the point: one that is killed goes on with new noise.
 
     Args:
       source: `os_words` or `aes_words()`.
@@ -138,8 +139,11 @@ def secure_gaussian(source: Words) -> Callable[[Array, Any, Any], Any]:
     def draw(key: Array, tree: Any, std: float | Array) -> Any:
         count = words_needed(tree)
         shape = jax.ShapeDtypeStruct((count,), jnp.uint32)
-        # The key goes along for its batch axis alone: without one, vmap would make one call and share it among all.
-        words = io_callback(lambda _: source(count), shape, jax.random.key_data(key))
+        # Whatever may be mapped goes along, for its batch axis alone: without one, vmap would make one call and share
+        # its words among all models.
+        firsts = [leaf.ravel()[:1] for leaf in jax.tree.leaves(tree) if isinstance(leaf, (jax.Array, np.ndarray))]
+        mapped = (jax.random.key_data(key), jnp.asarray(std), firsts)
+        words = io_callback(lambda *_: source(count), shape, *mapped)
         return gaussian_from_words(words, tree, std)
 
     return draw

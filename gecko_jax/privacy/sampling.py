@@ -4,7 +4,9 @@ A `Sampling` says how batches are drawn; `draw` draws them and `gecko_jax.privac
 that what is trained and what is reported cannot disagree. NumPy only: JAX begins where a step gathers its rows.
 
 The coins are NumPy's PCG64, seeded: a pseudo-random generator, not a cryptographic one. The accounting assumes coins
-that the adversary cannot predict, so keep the seed secret where that matters.
+that the adversary cannot predict: take `secret_seed()` for whatever is released, and a typed seed only to repeat a
+study. Two samplings that differ in anything draw unrelated coins from one seed; two runs of the same sampling do not,
+unless they have seeds or names of their own.
 """
 
 from __future__ import annotations
@@ -153,9 +155,13 @@ def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
     return _independent("shuffled", n, cap, epochs * _steps_per_epoch(sampling), cap)
 
 
+def _source(sampling: Sampling, seed: int, *words: str | int) -> np.random.Generator:
+    return keys.generator(keys.derived_seed(seed, sampling=sampling), *words)
+
+
 def _coins(sampling: Sampling, seed: int, step: int, name: int | str) -> np.ndarray:
     """The rows of one Poisson batch: a binomial count, then a uniform subset, which is as good as n coins."""
-    source = keys.generator(seed, "sampling", name, step)
+    source = _source(sampling, seed, "sampling", name, step)
     count = int(source.binomial(sampling.n, sampling.rate))
     if count > sampling.cap:
         if sampling.kind == "poisson":
@@ -172,7 +178,7 @@ def _pieces(sampling: Sampling, seed: int, steps: range, name: int | str) -> dic
     """The rows of shuffled batches: one permutation for each epoch that the steps touch."""
     length, rows = _steps_per_epoch(sampling), {}
     for epoch in range(steps.start // length, -(-steps.stop // length)):
-        order = keys.generator(seed, "shuffled", name, epoch).permutation(sampling.n)
+        order = _source(sampling, seed, "shuffled", name, epoch).permutation(sampling.n)
         for step in range(max(steps.start, epoch * length), min(steps.stop, (epoch + 1) * length)):
             start = (step - epoch * length) * sampling.cap
             rows[step] = order[start : start + sampling.cap]
@@ -187,7 +193,7 @@ def draw(sampling: Sampling, seed: int, first_step: int, steps: int, name: int |
 
     Args:
       sampling: see `poisson`, `truncated_poisson` and `shuffled`.
-      seed: seed of the run's draws, in 0..2^32-1.
+      seed: seed of the run's draws: a `secret_seed()`, or, to repeat a study, a number in 0..2^32-1.
       first_step: the first step to draw, from 0.
       steps: how many; the run's last step is sampling.steps - 1, for more are not accounted for.
       name: which of several models trained with one seed: each its own stream.

@@ -41,7 +41,7 @@ def distill(
 
 
 def cross_fitted_logits(
-    teacher: Model, data: Examples, member: Array, folds: int = 2, seed: int = 0, **options
+    teacher: Model, data: Examples, member: Array, folds: int = 2, seed: int | None = None, **options
 ) -> np.ndarray:
     """Logits of teachers on rows they never saw.
 
@@ -53,7 +53,7 @@ def cross_fitted_logits(
       data: the pool of examples, n rows.
       member: bool [m, n], the students' members.
       folds: at least 2, at most the number of members.
-      seed: of the folds and of the teachers.
+      seed: of the folds (0 if None) and of the teachers: see `fit_ensemble`.
       **options: of `fit_ensemble`; `models` and `init` are those of m * folds teachers, student by student.
 
     Returns:
@@ -64,7 +64,7 @@ def cross_fitted_logits(
     """
     member = np.atleast_2d(np.asarray(member))
     checks.between("folds", folds, 2, int(member.sum(1).min()))
-    fold = np.stack([_folds(row, folds, seed, i) for i, row in enumerate(member)])
+    fold = np.stack([_folds(row, folds, seed or 0, i) for i, row in enumerate(member)])
     trained_on = np.stack([row & (fold[i] != k) for i, row in enumerate(member) for k in range(folds)])
     fitted = fit_ensemble(teacher, data, trained_on, seed=seed, **options)
     logits = predict_ensemble(teacher, fitted.variables, data.x)

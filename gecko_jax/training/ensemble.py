@@ -17,18 +17,17 @@ from gecko_jax.losses import cross_entropy
 from gecko_jax.models import logits_shape
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import layout as layouts
-from gecko_jax.training import work
-from gecko_jax.training.checkpoints import digest
+from gecko_jax.training import run_identity, seeds, work
 from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.groups import Groups
 from gecko_jax.training.keeper import Keeper
 from gecko_jax.training.optimizers import Rates, rate
 from gecko_jax.training.optimizers import optimizer as named_optimizer
-from gecko_jax.training.program import epoch_program, program_text
+from gecko_jax.training.program import epoch_program
 from gecko_jax.training.step import Data, State, make_step
 from gecko_jax.trees import named_leaves, take
-from gecko_jax.types import Array, Examples, Loss, Model, Variables
+from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints; the last epoch's is always written
 
@@ -58,7 +57,7 @@ def fit_ensemble(
     epochs: int = 10,
     batch_size: int = 64,
     sampling: Sampling | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     models: Sequence[int] | None = None,
     init: Variables | None = None,
     teacher: Array | None = None,
@@ -69,10 +68,10 @@ def fit_ensemble(
 ) -> Fit:
     """Trains m models in one compiled program; the code chooses loop, scan, vmap width and sharding.
 
-    Model i is a function of (seed, models[i], its members) alone: trained by itself or among others it sees the same
-    initial values, rows and random draws. Its results are the same bits where it shares a program with as many others
-    (`layout.Layout`); a product over one model and one over several may round differently in the last bit, which
-    training can amplify.
+    Model i is a function of (seed, models[i], its members) and of the settings alone: trained by itself or among others
+    it sees the same initial values, rows and random draws. Its results are the same bits where it shares a program with
+    as many others (`layout.Layout`); a product over one model and one over several may round differently in the last
+    bit, which training can amplify.
 
     Args:
       model: the architecture that all share.
@@ -85,7 +84,11 @@ def fit_ensemble(
       epochs, batch_size: at least 1 each.
       sampling: how batches are drawn instead of passing over all members (`privacy.poisson`): its steps, which `epochs`
         cut into equal parts, its slots in place of `batch_size`. What the accountant is told.
-      seed: of initial values, order and draws.
+      seed: of initial values, order and draws, in 0..2^32-1. None: 0 for a plain run. For a private one (with
+        `gradients`) None draws 128 secret bits from the operating system and keeps them in `folder`, in a file that
+        its owner alone can read. Give a private run a seed only to repeat a study: whoever knows the seed, the data
+        and the settings can compute the noise and take it away. The noise and the batches of a private run depend on
+        the seed and on all that the run is, so that two runs which differ in anything (phases, too) share no noise.
       models: [m] names of the rows in the random streams; 0..m-1 where None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
       teacher: teacher's logits on all n rows, [n, classes] for all models or [m, n, classes].
@@ -109,32 +112,39 @@ def fit_ensemble(
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     names = tuple(range(len(member))) if models is None else tuple(int(name) for name in models)
     _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
-    plan = work.Schedule(member, names, seed, int(epochs), batch_size, sampling, schedule, transition)
+    plan = work.Schedule(member, names, (0,) * len(names), int(epochs), batch_size, sampling, schedule, transition)
     work.check(plan)
+    first = jnp.asarray(data.x[:1])
     gradients = gradients or _gradients(model, loss)
     optimizer = optimizer or named_optimizer()
-    states = _start(model, optimizer, jnp.asarray(data.x[:1]), seed, names, init)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), first)
+    if init is not None:
+        _check_init(init, shapes, len(names))
     batch_shape = jax.ShapeDtypeStruct((plan.slots, *data.x.shape[1:]), data.x.dtype)
-    _check_fits(model, take(states.variables, 0), batch_shape, data, teacher, transition)
-    layout = layouts.choose(model, take(states.variables, 0), batch_shape, len(names))
+    _check_fits(model, shapes, batch_shape, data, teacher, transition)
+    private = seeds.is_private(gradients, shapes, _batch_shapes(plan.slots, data, teacher))
+    used = seeds.resolve(seed, private, folder)
+    states = _start(model, optimizer, first, used, names, init)
+    layout = layouts.choose(model, shapes, batch_shape, len(names))
     groups = Groups(layout, len(names))
     own_teacher = teacher is not None and np.ndim(teacher) == 3
     run_epoch = epoch_program(model, gradients, optimizer, layout, plan.skips, own_teacher)
     whole = groups.share(Data(data.x, data.y, None if own_teacher else teacher))
     shared = [whole._replace(teacher=groups.place(teacher[rows])) if own_teacher else whole for rows in groups.rows]
 
+    pool = Data(data.x, data.y, teacher)
+
+    @functools.cache
+    def settings() -> dict:
+        one = make_step(model, gradients, optimizer, skips=False)
+        return run_identity.settings(plan, loss, one, states, pool)
+
     def run() -> dict:
         """What identifies the run: a folder of another one is not continued."""
-        step = make_step(model, gradients, optimizer, plan.skips)
-        text = program_text(step, states, Data(data.x, data.y, teacher), work.epoch_work(plan, 0))
-        return dict(
-            epochs=int(epochs), batch_size=int(batch_size), seed=int(seed), models=names,
-            schedule=[rate(schedule, epoch, epochs) for epoch in range(epochs)] if callable(schedule) else schedule,
-            transition=transition and [float(t) for t in transition], loss=loss.name, jax=jax.__version__,
-            data=digest(data.x, data.y, member, teacher), start=digest(*jax.tree.leaves(states)),
-            sampling=sampling and str(sampling),
-        ) | {"program (model, loss, gradients, optimizer)": digest(np.frombuffer(text.encode(), np.uint8))}  # fmt: skip
+        return run_identity.record(settings(), seeds.described(seed, private), plan, states, pool)
 
+    drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(names)
+    plan = plan._replace(seeds=drawn)
     history = np.zeros((2, epochs, len(names)), np.float32)  # loss, accuracy
     with Keeper(folder, run, SAVE_EVERY) as keeper:
         done, states, history = keeper.restore(states, history)
@@ -239,6 +249,14 @@ def _check_fits(model, variables, x, data, teacher, transition) -> None:
         )
 
 
+def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
+    """One step's batch, as shapes."""
+    taught = None if teacher is None else jax.ShapeDtypeStruct((slots, teacher.shape[-1]), teacher.dtype)
+    rows = [np.asarray(part[:1]) for part in (data.x, data.y)]
+    x, y = (jax.ShapeDtypeStruct((slots, *row.shape[1:]), row.dtype) for row in rows)
+    return Batch(x, y, jax.ShapeDtypeStruct((slots,), np.float32), taught)
+
+
 def _start(model, optimizer, x, seed, names, init) -> State:
     """States [m] before the first epoch."""
     if init is None:
@@ -248,7 +266,6 @@ def _start(model, optimizer, x, seed, names, init) -> State:
         init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
         init = jax.tree.map(np.asarray, init)
-        _check_init(init, jax.eval_shape(model.init, jax.random.key(0), x), len(names))
     return State(init, jax.tree.map(np.asarray, _optimizer_start(optimizer)(init["params"])))
 
 

@@ -56,6 +56,7 @@ def batch_gradients(model: Model, loss: Loss) -> GradFn:
 
         return jax.grad(objective, has_aux=True)(variables["params"])
 
+    gradients.plain = True  # without noise: a run of it may have a seed that anyone knows
     return gradients
 
 

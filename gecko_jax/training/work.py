@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,8 @@ from gecko_jax.training.optimizers import Rates, rate, transition_at
 from gecko_jax.training.step import Epoch
 from gecko_jax.types import Array
 
+COIN_DEVIATIONS = 6  # standard deviations by which a number of members that coins drew may differ from the expected
+
 
 class Schedule(NamedTuple):
     """How a run's epochs are filled.
@@ -23,7 +25,7 @@ class Schedule(NamedTuple):
     Attributes:
       member: bool [m, n], who is trained on.
       names: [m] names of the models in the random streams.
-      seed: of order and draws.
+      seeds: [m] of each model's order and draws.
       epochs: of the run.
       batch_size: rows of a batch, where each epoch passes over all members.
       sampling: how batches are drawn instead, or None.
@@ -33,7 +35,7 @@ class Schedule(NamedTuple):
 
     member: np.ndarray
     names: tuple[int, ...]
-    seed: int
+    seeds: tuple[int, ...]
     epochs: int
     batch_size: int
     sampling: Sampling | None
@@ -65,7 +67,7 @@ def check(schedule: Schedule) -> None:
     """Whether the batches can be made at all; raises ValueError."""
     member, sampling = schedule.member, schedule.sampling
     if sampling is None:
-        batches(member, schedule.batch_size, schedule.seed, 0, models=schedule.names)
+        batches(member, schedule.batch_size, 0, 0, models=schedule.names)
         return
     if sampling.steps % schedule.epochs:
         whole = sampling.steps // schedule.epochs * schedule.epochs
@@ -74,10 +76,11 @@ def check(schedule: Schedule) -> None:
             f"equal parts: sample {whole or schedule.epochs} or {whole + schedule.epochs} steps, or take other epochs."
         )
     counts = np.count_nonzero(member, axis=1)
+    checks.not_empty("member", member)
+    if not counts.all():
+        raise ValueError(f"member[{int(np.argmin(counts))}] selects no rows; give that model at least one example.")
     if sampling.kind == "poisson":
-        checks.not_empty("member", member)
-        if not counts.all():
-            raise ValueError(f"member[{int(np.argmin(counts))}] selects no rows; give that model at least one example.")
+        _check_expected(sampling.n, counts, member.shape[1])
     elif (counts != sampling.n).any():
         raise ValueError(
             f"sampling.n={sampling.n} must be the number of members of every model ({sorted(set(counts.tolist()))}) "
@@ -85,32 +88,70 @@ def check(schedule: Schedule) -> None:
         )
 
 
+def _check_expected(n: int, counts: np.ndarray, pool: int) -> None:
+    """Whether models have as many members as were told, or as coins give each of the pool with that expectation.
+
+    A sampling of another n still draws at its own rate, so that its price holds; but its batches, and with them the
+    steps, are then shorter or longer than they were told, by any factor, without a word.
+    """
+    allowed = COIN_DEVIATIONS * np.sqrt(n * max(1 - n / pool, 0))  # n of a pool of n: no deviation at all
+    far = int(np.argmax(np.abs(counts - n)))
+    if n <= pool and abs(counts[far] - n) <= allowed:
+        return
+    told = f"sampling.n={n} (n= of privacy.private_training or privacy.poisson)"
+    if n > pool:
+        raise ValueError(
+            f"{told} is more than the {pool:,} examples of the data: each step would be {n / counts[far]:.3g} times "
+            f"too weak. Pass n={counts[far]}, the number that is trained on."
+        )
+    low, high = max(0, int(n - allowed)), int(min(n + allowed, pool))
+    raise ValueError(
+        f"{told} is not the number of examples that are trained on: member[{far}] selects {counts[far]:,} of {pool:,}, "
+        f"where coins with an expectation of {n:,} select {low:,} to {high:,}. Pass n={counts[far]}, or other members."
+    )
+
+
 def epoch_work(schedule: Schedule, epoch: int) -> Epoch:
     """One epoch's rows, keys and schedules for all models."""
     order = _order(schedule, epoch)
-    model_keys = _model_keys(keys.stream(schedule.seed, "steps", epoch), np.array(schedule.names, np.uint32))
+    names = np.array(schedule.names, np.uint32)
+    model_keys = _model_keys(_roots(schedule.seeds), np.uint32(epoch), names)
     factor = np.float32(rate(schedule.rates, epoch, schedule.epochs))
     r = np.float32(transition_at(schedule.transition, epoch))
     return Epoch(order.indices, order.weight, np.asarray(model_keys), factor, r)
 
 
 def _order(schedule: Schedule, epoch: int) -> Batches:
-    if schedule.sampling is None:
-        return batches(schedule.member, schedule.batch_size, schedule.seed, epoch, models=schedule.names)
-    steps = schedule.sampling.steps // schedule.epochs
-    drawn = [_drawn(schedule, row, name, epoch * steps, steps) for row, name in enumerate(schedule.names)]
+    drawn = [_drawn(schedule, row, epoch) for row in range(len(schedule.names))]
     return Batches(np.stack([each.indices for each in drawn]), np.stack([each.weight for each in drawn]))
 
 
-def _drawn(schedule: Schedule, row: int, name: int, first: int, steps: int) -> Batches:
-    """A model's batches, of its own members: at the sampling's rate, whatever their number."""
-    rows, sampling = np.flatnonzero(schedule.member[row]).astype(np.int32), schedule.sampling
-    own = sampling._replace(n=len(rows), batch_size=sampling.rate * len(rows))
-    found = draw(own, schedule.seed, first, steps, name)
-    return Batches(rows[found.indices], found.weight)
+def _drawn(schedule: Schedule, row: int, epoch: int) -> Batches:
+    """A model's batches of an epoch, of its own members; if sampled, at the sampling's rate, whatever their number."""
+    member, seed, name = schedule.member[row], schedule.seeds[row], schedule.names[row]
+    if schedule.sampling is None:
+        steps = int(schedule.steps.max())
+        order = batches(member[None], schedule.batch_size, seed, epoch, steps=steps, models=[name])
+        return Batches(order.indices[0], order.weight[0])
+    rows, steps = np.flatnonzero(member).astype(np.int32), int(schedule.steps[row])
+    own = schedule.sampling._replace(n=len(rows), batch_size=schedule.sampling.rate * len(rows))
+    order = draw(own, seed, epoch * steps, steps, name)
+    return Batches(rows[order.indices], order.weight)
+
+
+@functools.lru_cache(maxsize=64)
+def _roots(seeds: tuple[int, ...]) -> np.ndarray:
+    """The key that each model's steps branch from, as its data, uint32 [m, words]."""
+    known = {seed: np.asarray(jax.random.key_data(keys.stream(seed, "steps"))) for seed in set(seeds)}
+    return np.stack([known[seed] for seed in seeds])
 
 
 @jax.jit
-def _model_keys(root: Array, names: Sequence[int] | Array) -> Array:
-    """One key a model, as its data, uint32 [m, words]: host arrays are cheap to cut up."""
-    return jax.vmap(lambda name: jax.random.key_data(jax.random.fold_in(root, name)))(names)
+def _model_keys(roots: Array, epoch: Array, names: Array) -> Array:
+    """One key a model for an epoch, as its data, uint32 [m, words]: host arrays are cheap to cut up."""
+
+    def one(root: Array, name: Array) -> Array:
+        key = jax.random.fold_in(jax.random.wrap_key_data(root), epoch)
+        return jax.random.key_data(jax.random.fold_in(key, name))
+
+    return jax.vmap(one)(roots, names)

@@ -38,7 +38,7 @@ def test_truncated_batches_are_priced_as_such():
 def test_the_fit_is_that_of_the_parts(pool):
     run = privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.0, **SIZES)
     optimizer = training.optimizer("adam", 1e-2)
-    found = training.fit(run.model, pool, optimizer=optimizer, **run.options)
+    found = training.fit(run.model, pool, optimizer=optimizer, seed=3, **run.options)
     by_hand = training.fit(
         MODEL,
         pool,
@@ -46,6 +46,7 @@ def test_the_fit_is_that_of_the_parts(pool):
         gradients=privacy.private_gradients(privacy.example_loss(MODEL, LOSS), FLAT, 1.0, 20),
         sampling=privacy.poisson(200, 20, steps=20),
         epochs=2,
+        seed=3,
     )
     np.testing.assert_array_equal(
         found.variables["params"]["logits"]["kernel"], by_hand.variables["params"]["logits"]["kernel"]

@@ -21,7 +21,7 @@ BAD = {
     "half an epoch": (dict(epochs=1.5), r"epochs=1.5 must be a whole number"),
     "no rows a batch": (dict(batch_size=0), r"batch_size=0 must be at least 1"),
     "half a row": (dict(batch_size=2.5), r"batch_size=2.5 must be a whole number"),
-    "a negative seed": (dict(seed=-1), r"seed=-1 must be at least 0"),
+    "a negative seed": (dict(seed=-1), r"seed=-1 must lie between 0 and 4294967295"),
     "too few names": (dict(models=[0]), r"models=\[0\] must be 2 different integers"),
     "a name twice": (dict(models=[4, 4]), r"models=\[4, 4\] must be 2 different integers"),
     "an unknown schedule": (dict(schedule="cosin"), r"schedule='cosin' is not known. Did you mean 'cosine'"),

@@ -93,11 +93,14 @@ def test_latent_weights_are_averaged_as_they_are_projected():
 
 
 def test_a_private_run_keeps_threshold_and_average():
-    """Neither collection is taken for statistics over the batch; both orders train as without the average."""
+    """Neither collection is taken for statistics over the batch; both orders train as without the average.
+
+    The three are different runs, which share no noise and no coins: so there are none, and every batch is the pool.
+    """
     rule, loss = clippings.quantile(0.5), losses.cross_entropy()
     rng = np.random.default_rng(3)
     pool = POOL._replace(x=rng.normal(size=(60, 3)).astype(np.float32), y=rng.integers(0, 2, 60, np.int32))
-    sizes = dict(n=60, batch_size=20, epochs=1, delta=1e-3, noise_multiplier=0.0)
+    sizes = dict(n=60, batch_size=60, epochs=3, delta=1e-3, noise_multiplier=0.0, count_noise=0.0)
     private = privacy.private_training(DENSE, loss, rule, **sizes)
     over = training.with_average(private.model, 0.9)
     under = privacy.private_training(training.with_average(DENSE, 0.9), loss, rule, **sizes)
@@ -110,7 +113,7 @@ def test_a_private_run_keeps_threshold_and_average():
         assert trained.variables["average"]["count"] == 3
         found = training.averaged(trained.variables)
         assert_close({**found, "params": trained.variables["params"]}, plain.variables)
-        assert np.abs(found["params"]["kernel"] - plain.variables["params"]["kernel"]).max() > 1e-3
+        assert np.abs(found["params"]["kernel"] - plain.variables["params"]["kernel"]).max() > 1e-4
         assert training.predict(DENSE, found, pool.x).shape == (60, 2)
 
 

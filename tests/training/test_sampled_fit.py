@@ -8,7 +8,7 @@ from naive_training import assert_close, assert_same_bits, start_of
 
 from gecko_jax import clippings, losses, models, privacy, quantizers, training
 
-MEMBER = np.stack([np.arange(60) % 3 != 0, np.arange(60) % 4 == 0])  # 40 and 15 members
+MEMBER = np.stack([np.arange(60) % 3 != 0, np.arange(60) % 2 == 0])  # 40 and 30 members
 SAMPLING = privacy.poisson(40, 4, steps=12)
 
 
@@ -49,20 +49,19 @@ def test_each_model_draws_from_its_own_members_at_the_rate(pool, mlp):
 def test_an_empty_batch_is_a_private_step(pool, mlp):
     """Where nobody is drawn the noise still moves the model: to skip the step would say that nobody was."""
     gradients = privacy.private_gradients(
-        privacy.example_loss(mlp, losses.cross_entropy()), clippings.flat(1.0), 1.0, expected_batch_size=0.04
+        privacy.example_loss(mlp, losses.cross_entropy()), clippings.flat(1.0), 1.0, expected_batch_size=1e-6
     )
-    rare = privacy.poisson(40, 0.04, steps=2)
-    assert privacy.draw(rare, 0, 0, 2).weight.sum() == 0
+    rare = privacy.poisson(40, 1e-6, steps=2)  # whatever the coins, somebody is drawn once in half a million runs
     start = start_of(mlp, pool.x)
     trained = training.fit(
-        mlp, pool, MEMBER[0], gradients=gradients, optimizer=optax.sgd(0.01), epochs=2, sampling=rare, init=start
+        mlp, pool, MEMBER[0], gradients=gradients, optimizer=optax.sgd(1e-6), epochs=2, sampling=rare, init=start
     )
     moved = np.concatenate([
         (after - before).ravel()
         for after, before in zip(jax.tree.leaves(trained.variables), jax.tree.leaves(start), strict=True)
     ])  # fmt: skip
-    # Two draws of N(0, 1) over 0.04, times 0.01.
-    assert moved.std() == pytest.approx(0.01 * np.sqrt(2) / 0.04, rel=0.15)
+    # Two draws of N(0, 1) over 1e-6, times 1e-6.
+    assert moved.std() == pytest.approx(np.sqrt(2), rel=0.15)
 
 
 def test_a_killed_private_run_goes_on_to_the_same_bits(pool, mlp, tmp_path):
@@ -98,11 +97,22 @@ def test_a_killed_private_run_goes_on_to_the_same_bits(pool, mlp, tmp_path):
         (SAMPLING, 5, "sampling.steps=12 must be a multiple of epochs=5.*sample 10 or 15 steps"),
         (privacy.truncated_poisson(39, 4, 12, cap=8), 3, r"sampling.n=39 must be the number of members .*\[40\]"),
         (privacy.shuffled(60, 4, epochs=1), 15, r"sampling.n=60 .*Poisson sampling"),
+        (privacy.poisson(5000, 4, 12), 3, "sampling.n=5000 .*more than the 60 .*125 times too weak. Pass n=40"),
+        (privacy.poisson(4, 4, 12), 3, "sampling.n=4 .*selects 40 of 60, where coins .* 0 to 15. Pass n=40"),
+        (privacy.poisson(60, 4, 12), 3, "sampling.n=60 .*select 60 to 60"),
     ],
 )
-def test_samplings_that_do_not_fit_are_refused(pool, mlp, sampling, epochs, said):
+def test_samplings_that_do_not_fit_are_refused(pool, mlp, tmp_path, sampling, epochs, said):
     with pytest.raises(ValueError, match=said):
-        training.fit(mlp, pool, MEMBER[0], epochs=epochs, sampling=sampling)
+        training.fit(mlp, pool, MEMBER[0], epochs=epochs, sampling=sampling, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_members_drawn_by_coins_fit_their_expected_number(pool, mlp):
+    """Of 10,000 models that draw each of n examples by coins, none is refused; its price depends on the rate alone."""
+    for rate in (0.1, 0.5, 0.9):
+        counts = np.random.default_rng(0).binomial(1000, rate, 10_000)
+        training.work._check_expected(round(1000 * rate), counts, 1000)
 
 
 def test_shuffled_batches_pass_over_all_members(pool, mlp):

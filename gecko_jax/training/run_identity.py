@@ -1,0 +1,110 @@
+"""What a run is: the record that its folder is held against, and the seeds of its models' draws.
+
+A private run's noise and batches must be its own. If two runs drew the same noise, whoever sees both results could
+subtract one from the other: on neighbouring data the noise would cancel, and no accountant's composition would hold. So
+the seeds of a private run's draws depend on everything that the run is: its program (model, loss, clipping, noise,
+optimizer), start values, members' rows, batches, schedules and name. The same run draws the same, to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gecko_jax import keys
+from gecko_jax.training.optimizers import rate
+from gecko_jax.training.program import program_text
+from gecko_jax.training.step import Data, State, Step
+from gecko_jax.training.work import Schedule, epoch_work
+from gecko_jax.trees import take
+from gecko_jax.types import Array, Loss
+
+
+def digest(*arrays: Array | None) -> str:
+    """SHA-256 over arrays' shapes, types and bytes, 32 hexadecimal digits of it."""
+    value = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            value.update(b"none")
+            continue
+        array = np.ascontiguousarray(array)
+        value.update(f"{array.shape}{array.dtype}".encode())
+        value.update(array.view(np.uint8).reshape(-1) if array.size else b"")
+    return value.hexdigest()[:32]
+
+
+def settings(plan: Schedule, loss: Loss, step: Step, states: State, data: Data) -> dict[str, Any]:
+    """What all models of a run share, in JSON's types; nothing in it depends on which models are trained together.
+
+    Args:
+      plan: how the epochs are filled.
+      loss: for its name.
+      step: one model's step, that skips nothing.
+      states: of all models, at the start.
+      data: of the whole pool.
+    """
+    one = epoch_work(plan, 0)
+    one = one._replace(indices=one.indices[:, :1], weight=one.weight[:, :1])
+    program = program_text(step, states, data, one).encode()
+    return {
+        "epochs": int(plan.epochs),
+        "batch_size": None if plan.sampling else int(plan.batch_size),
+        "schedule": [rate(plan.rates, epoch, plan.epochs) for epoch in range(plan.epochs)],
+        "transition": plan.transition and [float(epoch) for epoch in plan.transition],
+        "loss": loss.name,
+        "sampling": plan.sampling and list(plan.sampling),
+        "program (model, loss, gradients, optimizer)": hashlib.sha256(program).hexdigest()[:32],
+    }
+
+
+def record(shared: dict[str, Any], seed: int | str, plan: Schedule, states: State, data: Data) -> dict[str, Any]:
+    """What identifies a run of several models: a folder that holds another one is refused.
+
+    Args:
+      shared: see `settings`.
+      seed: as it may be shown.
+      plan, states, data: see `settings`.
+    """
+    return shared | {
+        "seed": seed,
+        "schedule": plan.rates if isinstance(plan.rates, str) else shared["schedule"],
+        "models": list(plan.names),
+        "jax": jax.__version__,
+        "data": digest(data.x, data.y, plan.member, data.teacher),
+        "start": digest(*jax.tree.leaves(states)),
+    }
+
+
+def private_seeds(seed: int, shared: dict[str, Any], plan: Schedule, states: State, data: Data) -> tuple[int, ...]:
+    """A seed for each model's batches and steps, that no other run shares.
+
+    Args:
+      seed: of the run.
+      shared, plan, states, data: see `settings`.
+
+    Returns:
+      [m] seeds of 128 bits. A model's depends on its own start values, members and name, not on its company.
+    """
+    own = data.teacher is not None and np.ndim(data.teacher) == 3  # a teacher for each model
+    rows = _row_digests([data.x, data.y] if own or data.teacher is None else list(data))
+
+    def seed_of(model: int, name: int) -> int:
+        member = plan.member[model]
+        start = digest(*jax.tree.leaves(take(states, model)))
+        content = digest(rows[member], data.teacher[model][member] if own else None)
+        return keys.derived_seed(seed, run=shared, model=name, start=start, data=content)
+
+    return tuple(seed_of(model, name) for model, name in enumerate(plan.names))
+
+
+def _row_digests(arrays: Sequence[Array]) -> np.ndarray:
+    """uint8 [n, 32]: SHA-256 of each row, so that each model's members are hashed without reading their rows again."""
+    parts = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
+    joined = b"".join(
+        hashlib.sha256(b"".join(row.tobytes() for row in rows)).digest() for rows in zip(*parts, strict=True)
+    )
+    return np.frombuffer(joined, np.uint8).reshape(len(parts[0]), 32)

@@ -1,0 +1,108 @@
+"""The seed of a run: the one that was given, or, for a private run without one, a secret that stays in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from gecko_jax import keys, runtime
+from gecko_jax.training.gradients import GradFn
+from gecko_jax.types import Batch, Variables
+
+SECRET = "secret_seed"  # the file in a run's folder, readable by its owner alone
+_WORDS = keys.SECRET_BITS // 32
+
+
+def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
+    """Whether a run's gradients may be noised: if they draw on their key, and are not the plain ones.
+
+    A GradFn of one's own may add noise, or wrap one that does. It is taken for private unless nothing that it computes
+    depends on its key, so that no noise can be in it.
+
+    Args:
+      gradients: of the run.
+      variables: one model's, or their shapes.
+      batch: one step's, or its shapes.
+    """
+    if getattr(gradients, "plain", False):
+        return False
+    arguments = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (variables, batch))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    jaxpr = jax.make_jaxpr(gradients)(*arguments, key).jaxpr
+    own = jaxpr.invars[-1]
+    return any(own is atom for equation in jaxpr.eqns for atom in equation.invars) or own in jaxpr.outvars
+
+
+def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | None) -> int:
+    """The seed that a run uses.
+
+    Args:
+      seed: as given; None for the default: 0 for a plain run, a secret for a private one.
+      private: see `is_private`.
+      folder: of the run. A secret seed is kept in its file `secret_seed` (mode 600) and read again to go on.
+
+    Raises:
+      ValueError: a seed out of range, or a folder whose secret is damaged or gone.
+      OSError: a secret that cannot be written.
+    """
+    if seed is not None:
+        return keys.checked_seed(seed)
+    if not private:
+        return 0
+    main = runtime.is_main_process()
+    secret = (_kept(Path(folder)) if folder is not None else keys.secret_seed()) if main else 0
+    return _shared(secret) if jax.process_count() > 1 else secret
+
+
+def described(seed: int | None, private: bool) -> int | str:
+    """The seed for run.json, which may be shown to anyone: a secret one is not in it."""
+    return "secret" if seed is None and private else int(seed or 0)
+
+
+def _kept(folder: Path) -> int:
+    path = folder / SECRET
+    if not path.exists():
+        if (folder / "run.json").exists() and '"seed": "secret"' in (folder / "run.json").read_text():
+            raise ValueError(
+                f"folder={str(folder)!r} holds a private run whose {SECRET} is gone, so that it cannot go on with the "
+                "same noise. Name a new folder; what this one has released stays accounted for."
+            )
+        if (folder / "run.json").exists():  # of another run, which will be refused: leave no secret in its folder
+            return keys.secret_seed()
+        _write(path, keys.secret_seed())
+    try:
+        secret = int(path.read_text(), 16)
+    except ValueError:
+        secret = 0
+    if secret >> keys.SECRET_BITS - 1 != 1:
+        raise ValueError(f"{str(path)!r} is damaged: restore the file, or name a new folder.")
+    return secret
+
+
+def _write(path: Path, secret: int) -> None:
+    """Whole or not at all, and never over another one: of two runs that start at once, both take the first's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp gives mode 600
+    try:
+        with open(descriptor, "w") as file:
+            file.write(f"{secret:032x}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+
+
+def _shared(secret: int) -> int:
+    """The main process's secret, in every process."""
+    from jax.experimental import multihost_utils
+
+    words = np.array([secret >> 32 * i & keys.LARGEST for i in range(_WORDS)], np.uint32)
+    words = multihost_utils.broadcast_one_to_all(words)
+    return sum(int(word) << 32 * i for i, word in enumerate(words))
