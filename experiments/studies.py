@@ -57,4 +57,5 @@ def beside_expected(config: Any, presets: Mapping[str, Any], home: Path, part: s
 
 
 def _same(config: Any, preset: Any) -> bool:
-    return dataclasses.replace(config, data_dir=None, output=preset.output) == preset
+    places = {"output": preset.output} | ({"data_dir": None} if hasattr(config, "data_dir") else {})
+    return dataclasses.replace(config, **places) == preset

@@ -28,6 +28,7 @@ from gecko_jax.metrics.intervals import (
     tpr_interval_at_fpr,
 )
 from gecko_jax.metrics.one_run import OneRunBound, one_run_epsilon, one_run_epsilon_from_scores
+from gecko_jax.metrics.one_run_gaussian import gaussian_signals_epsilon
 from gecko_jax.metrics.predictive_value import (
     positive_predictive_value,
     predictive_value_interval,
@@ -67,6 +68,7 @@ __all__ = [
     "fit_temperature",
     "fit_temperature_privately",
     "gaussian_epsilon",
+    "gaussian_signals_epsilon",
     "maximum_calibration_error",
     "mean_band",
     "mean_interval",
