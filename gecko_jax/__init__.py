@@ -5,7 +5,7 @@ Sub-packages load on first use (`gecko_jax.training`), and importing this packag
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _ROOMS = (
     "activations",
