@@ -81,3 +81,51 @@ def finite(name: str, array: Any) -> Any:
         where = tuple(int(i) for i in bad[0])
         raise ValueError(f"{name} holds {len(bad)} entries that are NaN or infinite, the first at index {where}.")
     return array
+
+
+def class_outputs(outputs: Any, rows: int) -> Any:
+    """Returns a model's outputs if they are one floating-point array [rows, classes].
+
+    The one check of plain and private training, distillation and prediction. Only shapes and types are read, so that it
+    works on tracers, before anything is computed.
+
+    Args:
+      outputs: what the model returned.
+      rows: rows of the batch that it was given.
+
+    Raises:
+      ValueError: a tuple or a mapping, another number of axes or rows, whole numbers.
+    """
+    if not (hasattr(outputs, "shape") and hasattr(outputs, "dtype")):
+        entries = f" of {len(outputs)} entries" if hasattr(outputs, "__len__") else ""
+        raise ValueError(
+            f"model returns a {type(outputs).__name__}{entries}; expected one array of logits (rows, classes). Return "
+            "the logits alone, or wrap the module in one whose __call__ picks them out."
+        )
+    actual = tuple(outputs.shape)
+    if len(actual) != 2 or actual[0] != rows:
+        way = "Reduce the other axes in the module: take a mean over them, the last step, or flatten before the last Dense."
+        if len(actual) == 1:
+            way = "A model with one output keeps its axis: outputs[:, None]."
+        raise ValueError(f"model returns logits of shape {actual} for {rows} rows; expected ({rows}, classes). {way}")
+    if "float" not in str(outputs.dtype):  # by name, because bfloat16 is not an np.floating
+        raise ValueError(
+            f"model returns logits of dtype {outputs.dtype}; expected floating-point logits (rows, classes), as they "
+            "are before an arg-max or a comparison."
+        )
+    return outputs
+
+
+def one_label(y: Any, rows: tuple[int, ...]) -> Any:
+    """Returns the labels if there is one for each row: shape `rows`, which is () for one example.
+
+    Raises:
+      ValueError: an axis too many, such as one-hot rows or a column.
+    """
+    actual, expected = tuple(np.shape(y)), ("(n,)" if rows else "one number for each example")
+    if actual != rows:
+        raise ValueError(
+            f"labels y have shape {actual} for {'a batch of ' + str(rows[0]) + ' rows' if rows else 'one example'}; "
+            f"expected {expected}. Drop the column with y[:, 0], or turn one-hot rows into labels with y.argmax(-1)."
+        )
+    return y

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,3 +38,81 @@ def first_not_finite(tree: Any) -> str | None:
 def take(tree: Any, index: Any) -> Any:
     """The rows `index` of every leaf's leading axis."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def part(tree: Any, keep: Sequence[bool]) -> Any:
+    """The tree with the leaves that `keep` (one bool a leaf, in the tree's order) names, and without the others.
+
+    Mappings lose the branches that would be empty; in other containers None stands in a leaf's place. If all are kept,
+    the tree is returned as it is.
+    """
+    if all(keep):
+        return tree
+    return _part(tree, iter(keep))
+
+
+def _part(tree: Any, keep: Any) -> Any:
+    if not isinstance(tree, Mapping) or isinstance(tree, OrderedDict):
+        leaves, structure = jax.tree.flatten(tree)
+        return jax.tree.unflatten(structure, [leaf if next(keep) else None for leaf in leaves])
+    branches = {key: _part(tree[key], keep) for key in sorted(tree)}  # JAX's own order of a mapping's leaves
+    return {key: branch for key, branch in branches.items() if jax.tree.leaves(branch)}
+
+
+def whole(kept: Any, tree: Any, keep: Sequence[bool]) -> Any:
+    """The tree with its kept leaves replaced by those of `kept`, a tree of `part`."""
+    if all(keep):
+        return kept
+    leaves, structure = jax.tree.flatten(tree)
+    new = iter(jax.tree.leaves(kept))
+    return jax.tree.unflatten(structure, [next(new) if k else leaf for k, leaf in zip(keep, leaves, strict=True)])
+
+
+def trainable_leaves(params: Any, trainable: Sequence[str] | None) -> tuple[bool, ...]:
+    """Whether each leaf is trained, in the tree's order: whether one of the expressions is found in its path.
+
+    Args:
+      params: the tree of parameters, or of their shapes.
+      trainable: regular expressions, searched in paths such as "Dense_0/kernel"; None: every leaf is trained.
+
+    Raises:
+      ValueError: no expression, one that does not compile or is found in no path.
+
+    >>> trainable_leaves({"Dense_0": {"bias": 0, "kernel": 0}, "head": {"kernel": 0}}, ["head", "Dense_0/bias"])
+    (True, False, True)
+    """
+    names = [name for name, _ in named_leaves(params)]
+    if trainable is None:
+        return (True,) * len(names)
+    patterns = trainable_patterns(trainable)
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names):
+            raise ValueError(
+                f"trainable: {pattern!r} is found in no parameter's path, so that it would train nothing. The paths "
+                f"are: {', '.join(names)}."
+            )
+    return tuple(any(re.search(pattern, name) for pattern in patterns) for name in names)
+
+
+def trainable_patterns(trainable: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """The expressions of `trainable=` as a tuple, which can be hashed and compared; None stays None.
+
+    Raises:
+      ValueError: no expression at all, something that is no expression, or one that does not compile.
+    """
+    if trainable is None:
+        return None
+    patterns = (trainable,) if isinstance(trainable, str) else tuple(trainable)
+    if not patterns:
+        raise ValueError(
+            f"trainable={trainable!r} trains nothing: name what is trained by regular expressions that are searched in "
+            'the parameters\' paths, such as ["Dense_1"], or leave it out to train everything.'
+        )
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ValueError(f"trainable holds {pattern!r}; expected regular expressions, such as 'Dense_1/kernel'.")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"trainable: {pattern!r} is not a regular expression: {error}.") from None
+    return patterns

@@ -11,18 +11,19 @@ the norms by a noised count, a `types.AdaptiveClipping`. How the known ones are 
   automatic      R / (t + gamma)                  normalised: R and the learning rate are one setting
   psac           R / (t + r / (t + r))            normalised, but for the small ones
 
-The bound factor * norm <= sensitivity is tried when a rule is built; `checked` does it for a rule of your own. The same
+The bound factor * norm <= sensitivity is tried when a rule is built. A rule of your own is tried when it enters private
+gradients, once; `checked` and `checked_adaptive` do the same earlier. The same
 arguments give the same object (functools.cache), so that fits with equal rules share a compiled program.
 """
 
 from gecko_jax.clippings.automatic import automatic
-from gecko_jax.clippings.bound import checked, checked_adaptive
 from gecko_jax.clippings.flat import flat
 from gecko_jax.clippings.global_adapt import global_adapt
 from gecko_jax.clippings.global_norm import global_norm
 from gecko_jax.clippings.per_layer import layer_budgets, per_layer
 from gecko_jax.clippings.psac import psac
 from gecko_jax.clippings.quantile import quantile
+from gecko_jax.clippings.trial import checked, checked_adaptive
 
 # name -> factory; its first argument is the clip norm, and per_layer's a mapping of them. A new rule: one file and one
 # line here; the contract test runs over the table.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gecko_jax.checks import one_of
 from gecko_jax.clippings.base import SMALLEST, of_finite, threshold_of
-from gecko_jax.clippings.bound import checked
+from gecko_jax.clippings.trial import built
 from gecko_jax.types import Clipping
 
 
@@ -45,10 +45,10 @@ def automatic(clip_norm: float, gamma: float = 0.01, variant: str = "stable") ->
 
 @functools.cache
 def _stable(clip_norm: float, gamma: float) -> Clipping:
-    return checked(Clipping("automatic", of_finite(lambda norms: clip_norm / (norms + gamma)), clip_norm))
+    return built(Clipping("automatic", of_finite(lambda norms: clip_norm / (norms + gamma)), clip_norm))
 
 
 @functools.cache
 def _vanilla(clip_norm: float) -> Clipping:
     scale = of_finite(lambda norms: clip_norm / jnp.maximum(norms, SMALLEST))
-    return checked(Clipping("automatic_vanilla", scale, clip_norm))
+    return built(Clipping("automatic_vanilla", scale, clip_norm))

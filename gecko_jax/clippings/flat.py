@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from gecko_jax.clippings.base import of_finite, threshold_of
-from gecko_jax.clippings.bound import checked
+from gecko_jax.clippings.trial import built
 from gecko_jax.types import Array, Clipping
 
 
@@ -35,7 +35,7 @@ def flat(clip_norm: float) -> Clipping:
 
 @functools.cache
 def _flat(clip_norm: float) -> Clipping:
-    return checked(Clipping("flat", shorten(clip_norm), clip_norm))
+    return built(Clipping("flat", shorten(clip_norm), clip_norm))
 
 
 def shorten(bound: float | Array) -> Callable[[Array], Array]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gecko_jax.checks import positive
 from gecko_jax.clippings.base import LARGEST, held, of_finite, only_norm, threshold_of
-from gecko_jax.clippings.bound import checked_adaptive
+from gecko_jax.clippings.trial import built_adaptive
 from gecko_jax.types import AdaptiveClipping, Clipping
 
 
@@ -64,4 +64,4 @@ def _global_adapt(clip_norm: float, start: float, learning_rate: float, toleranc
     def update(threshold, counted):
         return held(threshold * jnp.exp(counted - learning_rate), clip_norm, threshold)
 
-    return checked_adaptive(AdaptiveClipping("global_adapt", start, at, exceeds, update))
+    return built_adaptive(AdaptiveClipping("global_adapt", start, at, exceeds, update))

@@ -7,7 +7,7 @@ import functools
 import jax.numpy as jnp
 
 from gecko_jax.clippings.base import of_finite, threshold_of
-from gecko_jax.clippings.bound import checked
+from gecko_jax.clippings.trial import built
 from gecko_jax.types import Clipping
 
 
@@ -44,4 +44,4 @@ def global_norm(clip_norm: float, threshold: float | None = None) -> Clipping:
 @functools.cache
 def _global_norm(clip_norm: float, threshold: float) -> Clipping:
     scale = of_finite(lambda norms: jnp.where(norms <= threshold, clip_norm / threshold, 0.0).astype(norms.dtype))
-    return checked(Clipping("global_norm", scale, clip_norm), norms=(threshold,))
+    return built(Clipping("global_norm", scale, clip_norm), norms=(threshold,))

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from gecko_jax.checks import not_empty
 from gecko_jax.clippings.base import threshold_of
-from gecko_jax.clippings.bound import checked
 from gecko_jax.clippings.flat import shorten
+from gecko_jax.clippings.trial import built
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Clipping
 
@@ -55,7 +55,7 @@ def _per_layer(clip_norms: tuple[tuple[str, float], ...]) -> Clipping:
             raise ValueError(f"norms has shape {norms.shape}; its last axis must have length {len(bounds)}: {groups}.")
         return shorten(jnp.broadcast_to(jnp.asarray(bounds, norms.dtype), norms.shape))(norms)
 
-    return checked(Clipping("per_layer", scale, math.hypot(*bounds), groups), norms=bounds)
+    return built(Clipping("per_layer", scale, math.hypot(*bounds), groups), norms=bounds)
 
 
 def layer_budgets(params: Any, clip_norm: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from gecko_jax.clippings.base import of_finite, threshold_of
-from gecko_jax.clippings.bound import checked
+from gecko_jax.clippings.trial import built
 from gecko_jax.types import Clipping
 
 
@@ -37,4 +37,4 @@ def psac(clip_norm: float, r: float = 0.1) -> Clipping:
 
 @functools.cache
 def _psac(clip_norm: float, r: float) -> Clipping:
-    return checked(Clipping("psac", of_finite(lambda norms: clip_norm / (norms + r / (norms + r))), clip_norm))
+    return built(Clipping("psac", of_finite(lambda norms: clip_norm / (norms + r / (norms + r))), clip_norm))

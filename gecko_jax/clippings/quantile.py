@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from gecko_jax.checks import between, positive
 from gecko_jax.clippings.base import SMALLEST, held, only_norm, threshold_of
-from gecko_jax.clippings.bound import checked_adaptive
 from gecko_jax.clippings.flat import shorten
+from gecko_jax.clippings.trial import built_adaptive
 from gecko_jax.types import AdaptiveClipping, Clipping
 
 
@@ -55,4 +55,4 @@ def _quantile(start: float, share: float, learning_rate: float) -> AdaptiveClipp
     def update(threshold, counted):
         return held(threshold * jnp.exp(-learning_rate * (counted - share)), SMALLEST, threshold)
 
-    return checked_adaptive(AdaptiveClipping("quantile", start, at, exceeds, update))
+    return built_adaptive(AdaptiveClipping("quantile", start, at, exceeds, update))

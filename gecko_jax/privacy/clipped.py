@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gecko_jax import checks
+from gecko_jax.clippings.trial import try_outside_traces
 from gecko_jax.privacy import graph as graphs
 from gecko_jax.privacy.bookkeeping import Books, keep_books
 from gecko_jax.privacy.looped import with_windows
 from gecko_jax.privacy.microbatch import microbatch_of
+from gecko_jax.privacy.paths import check_trains, gradient_paths
 from gecko_jax.privacy.rows import Clipped, in_sizes, in_turns, sizes
 from gecko_jax.privacy.sites import kept
-from gecko_jax.trees import named_leaves
+from gecko_jax.trees import named_leaves, whole
+from gecko_jax.trees import part as part_of
 from gecko_jax.types import Array, Clipping
 
 METHODS = ("auto", "vmap", "bookkeeping")
@@ -39,10 +42,12 @@ def clipped_sum(
       (variables, batch, key=None, weight=None) -> (sum, norms): the sum in the tree of variables["params"] (of
       `variables` where it has no such entry), the norms before clipping, [b] or [b, groups]. `batch` is the example's
       pytree with a leading axis [b]; `weight` [b] is 0 for padding rows (batch.weight where the batch has one). An
-      example whose gradient is NaN or infinite adds nothing.
+      example whose gradient is NaN or infinite adds nothing. A parameter without a gradient path to the loss (unread,
+      or behind `stop_gradient`) has the sum 0 and no part in the norm.
 
     Raises:
-      ValueError: an unknown method, a loss that is no scalar, a parameter that no group of the rule takes.
+      ValueError: an unknown method, a rule that breaks its bound, a loss that is no scalar, a parameter that no group
+        of the rule takes.
 
     >>> import jax.numpy as jnp
     >>> from gecko_jax import clippings
@@ -51,13 +56,16 @@ def clipped_sum(
     [0.6000000238418579, 1.2999999523162842]
     """
     full = clipped(loss, method, microbatch)
+    try_outside_traces(clipping)
     return lambda variables, batch, key=None, weight=None: full(clipping, variables, batch, key, weight)[:2]
 
 
 def clipped(
     loss: LossFn, method: str = "auto", microbatch: int | None = None, expected: float | None = None
 ) -> Callable[..., Clipped]:
-    """(clipping, variables, batch, key, weight) -> Clipped.
+    """(clipping, variables, batch, key, weight, live) -> Clipped.
+
+    `live` says which parameters are trained, one bool for each leaf; None: those with a gradient path to the loss.
 
     Args:
       loss, method, microbatch: see `clipped_sum`.
@@ -69,7 +77,7 @@ def clipped(
         checks.whole("microbatch", microbatch, 1)
     books = _made if method == "vmap" else keep_books
 
-    def run(clipping: Clipping, variables, batch, key=None, weight=None) -> Clipped:
+    def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> Clipped:
         params, function = _of_params(loss, variables)
         size = len(jax.tree.leaves(batch)[0])
         if size == 0:
@@ -78,6 +86,10 @@ def clipped(
             weight = getattr(batch, "weight", None)
         keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(size))
         examples = (batch, keys)
+        if live is None:
+            live = gradient_paths(loss, variables, batch, keys)
+        everything = params
+        params, function = _of_live(params, function, live)
         _check_real(params)
         _check_scalar(function, params, examples)
         columns = _columns(clipping, params)
@@ -88,10 +100,12 @@ def clipped(
         def part(rows, real):
             return _clip(clipping, columns, books(inner, params, rows), real)
 
-        if turn < size:
-            return in_turns(part, examples, weight, size, turn)
         choices = sizes(expected, size) if weight is not None else (size,)
-        return in_sizes(part, examples, weight, choices) if len(choices) > 1 else part(examples, weight)
+        if turn < size:
+            found = in_turns(part, examples, weight, size, turn)
+        else:
+            found = in_sizes(part, examples, weight, choices) if len(choices) > 1 else part(examples, weight)
+        return found._replace(sum=_with_zeros(found.sum, everything, live))
 
     return run
 
@@ -105,6 +119,20 @@ def _of_params(loss: LossFn, variables: Any):
         return result if isinstance(result, tuple) else (result,)
 
     return (variables["params"] if nested else variables), function
+
+
+def _of_live(params: Any, function: Callable[..., Any], live: Sequence[bool]):
+    """The parameters that are trained, and the function of them alone: the frozen ones are constants like any other."""
+    check_trains(params, live, None)
+    if all(live):
+        return params, function
+    return part_of(params, live), lambda trained, example: function(whole(trained, params, live), example)
+
+
+def _with_zeros(total: Any, params: Any, live: Sequence[bool]) -> Any:
+    """The sum in the tree of all parameters: 0 for the frozen ones."""
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
+    return whole(total, zeros, live)
 
 
 def _check_real(params) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gecko_jax import checks
+from gecko_jax.clippings.trial import try_rule
 from gecko_jax.privacy.clipped import LossFn, clipped
 from gecko_jax.privacy.noise import gaussian
-from gecko_jax.trees import named_leaves
+from gecko_jax.privacy.noise_trial import try_noise
+from gecko_jax.privacy.paths import trained_leaves
+from gecko_jax.privacy.sampling import Sampling
+from gecko_jax.trees import named_leaves, part, trainable_patterns, whole
 from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
@@ -26,6 +30,22 @@ class Metrics(NamedTuple):
     updates: Variables
 
 
+class PrivateSettings(NamedTuple):
+    """What a private GradFn was built with, for `training.fit` to compare with what it is told.
+
+    Attributes:
+      noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
+      expected_batch_size: what the noised sum is divided by.
+      trainable: expressions of the parameters that are trained, or None for all.
+      sampling: the Sampling that the run was priced for, or None if that is not known.
+    """
+
+    noise_multiplier: float
+    expected_batch_size: float
+    trainable: tuple[str, ...] | None = None
+    sampling: Sampling | None = None
+
+
 def example_loss(model: Model, loss: Loss) -> LossFn:
     """(variables, example, key) -> (loss, whether the example is classified right), of one row of a `types.Batch`.
 
@@ -35,13 +55,15 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
 
     Raises:
       ValueError: when called, for a model with statistics over the batch (BatchNorm), whose gradients have no bounded
-        share for each example; it names the layers.
+        share for each example, naming the layers; for outputs that are not one array [rows, classes]; for labels with
+        an axis of their own.
     """
 
     def apply(variables, example: Batch, key=None):
-        logits, updates = model.apply(variables, example.x[None], key=key, train=True)
+        outputs, updates = model.apply(variables, example.x[None], key=key, train=True)
         _refuse_statistics(variables, updates)
-        logits = logits[0]
+        logits = checks.class_outputs(outputs, 1)[0]
+        checks.one_label(example.y, ())
         return loss.apply(logits, example), (jnp.argmax(logits) == example.y).astype(jnp.float32)
 
     return apply
@@ -95,6 +117,7 @@ def private_gradients(
     microbatch: int | None = None,
     count_noise: float | None = None,
     noise: Callable[[Array, Any, Any], Any] = gaussian,
+    trainable: Sequence[str] | None = None,
 ) -> Callable[[Variables, Batch, Array], tuple[Any, Metrics]]:
     """The GradFn (sum_i clip(g_i) + N(0, (noise_multiplier * sensitivity)^2)) / expected_batch_size.
 
@@ -110,21 +133,24 @@ def private_gradients(
       method, microbatch: see `clipped_sum`.
       count_noise: standard deviation of the noise on an adaptive rule's count, of which each example moves at most 1/2
         (Andrew et al. 2021 take expected_batch_size / 20, the default); the accountant's `count_noise_multiplier`.
-      noise: (key, tree, std) -> noise; `privacy.secure_gaussian(...)` for a cryptographic source.
+      noise: (key, tree, std) -> noise; `privacy.secure_gaussian(...)` for a cryptographic source. `tree` holds the
+        trained parameters' sums alone. One of your own is tried here, once (`try_noise`).
+      trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): only these are trained. None:
+        all. A frozen parameter has no part in the norm, gets no noise, and its gradient is exactly 0. The same holds,
+        by the program's structure, for one without a gradient path to the loss.
 
     Returns:
-      (variables, batch, key) -> (gradients, metrics).
+      (variables, batch, key) -> (gradients, metrics). Its attribute `settings` is a PrivateSettings.
 
     Raises:
-      ValueError: arguments out of their bounds, or no clipping rule.
+      ValueError: arguments out of their bounds, no clipping rule, or one that breaks its bound (`clippings.checked`),
+        whoever made it; a noise function that is not what the accountant prices; when called, a parameter of
+        `trainable` that is not there, or no parameter that is trained.
     """
-    if not isinstance(clipping, (Clipping, AdaptiveClipping)):
-        raise ValueError(
-            f"clipping={clipping!r} is no rule of gecko_jax.clippings. Noise protects only what is clipped: without a "
-            "bound on each example's gradient no amount of it is private. Without noise, leave out `gradients`."
-        )
     checks.at_least("noise_multiplier", noise_multiplier, 0)
     checks.positive("expected_batch_size", expected_batch_size)
+    try_parts(clipping, noise, noise_multiplier)
+    trainable = trainable_patterns(trainable)
     adaptive = isinstance(clipping, AdaptiveClipping)
     if count_noise is not None and not adaptive:
         raise ValueError(f"count_noise={count_noise} needs an adaptive rule; {clipping.name!r} counts nothing.")
@@ -137,9 +163,12 @@ def private_gradients(
         if adaptive:
             threshold = _threshold(variables, clipping)
             rule = clipping.at(threshold)
-        found = summed(rule, variables, batch, of_loss)
-        drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
-        private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, found.sum, drawn)
+        keep = live(variables, batch, of_loss)
+        found = summed(rule, variables, batch, of_loss, live=keep)
+        trained = part(found.sum, keep)
+        drawn = noise(of_noise, trained, noise_multiplier * rule.sensitivity)
+        private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, trained, drawn)
+        private = whole(private, found.sum, keep)
         real = batch.weight > 0
         if adaptive:
             norms = found.norms.reshape(len(real), -1)
@@ -149,7 +178,33 @@ def private_gradients(
             updates = {THRESHOLD: {"threshold": clipping.update(threshold, centred / expected_batch_size + 0.5)}}
         return private, _metrics(found.results, real, updates)
 
+    def live(variables, batch, key):
+        return trained_leaves(loss, variables, batch, key, trainable)
+
+    gradients.live = live
+    gradients.settings = PrivateSettings(float(noise_multiplier), float(expected_batch_size), trainable)
     return gradients
+
+
+def try_parts(clipping: Clipping | AdaptiveClipping, noise: Callable[..., Any], noise_multiplier: float | None) -> None:
+    """Tries a clipping rule and a noise function, unless they have been tried before.
+
+    Args:
+      clipping, noise: see `private_gradients`.
+      noise_multiplier: at 0 nothing is private, and the noise is not tried; None where it is not known yet.
+
+    Raises:
+      ValueError: no rule, one that breaks its bound, or a noise function that is not what the accountant prices.
+    """
+    if not isinstance(clipping, (Clipping, AdaptiveClipping)):
+        raise ValueError(
+            f"clipping={clipping!r} is no rule of gecko_jax.clippings. Noise protects only what is clipped: without a "
+            "bound on each example's gradient no amount of it is private. Without noise, leave out `gradients`."
+        )
+    try_rule(clipping)
+    if noise is not gaussian and noise_multiplier != 0:
+        start = clipping.start if isinstance(clipping, AdaptiveClipping) else clipping.sensitivity
+        try_noise(noise, (noise_multiplier or 1.0) * float(start), isinstance(clipping, AdaptiveClipping))
 
 
 def _threshold(variables: Variables, clipping: AdaptiveClipping) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.privacy.sampling import KINDS, Sampling
+from gecko_jax.privacy.sampling import Sampling, check_sampling
 
 
 def with_count(noise_multiplier: float, count_noise_multiplier: float | None) -> float:
@@ -74,9 +74,7 @@ def phases_of(sampling: Any, noise_multiplier: Any, count_noise_multiplier: Any 
     """The phases of a run from one Sampling or several, and one noise for all or one for each; see `epsilon`."""
     samplings = [sampling] if isinstance(sampling, Sampling) else list(checks.not_empty("sampling", sampling))
     for one in samplings:
-        if not isinstance(one, Sampling):
-            raise ValueError(f"sampling={one!r} must be a Sampling, or a sequence of them: see privacy.poisson.")
-        checks.one_of("sampling.kind", one.kind, KINDS)
+        check_sampling(one)
     noise = _spread("noise_multiplier", noise_multiplier, len(samplings))
     count = _spread("count_noise_multiplier", count_noise_multiplier, len(samplings))
     return tuple(Phase(*row) for row in zip(samplings, noise, count, strict=True))

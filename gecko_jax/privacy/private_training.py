@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gecko_jax import checks
 from gecko_jax.privacy.accounting import Epsilon, epsilon
 from gecko_jax.privacy.augmentation import Augment, augmented
 from gecko_jax.privacy.calibration import calibrate_noise
-from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
+from gecko_jax.privacy.gradients import example_loss, private_gradients, try_parts, with_threshold
+from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.sampling import Sampling, poisson, truncated_poisson
+from gecko_jax.trees import trainable_patterns
 from gecko_jax.types import AdaptiveClipping, Clipping, Loss, Model
 
 
@@ -24,6 +26,7 @@ class PrivateTraining(NamedTuple):
       epochs: into which the run's steps are cut.
       noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
       epsilon: what the run costs; `str(epsilon)` states its assumptions.
+      trainable: expressions of the parameters that are trained, or None for all.
     """
 
     model: Model
@@ -32,11 +35,13 @@ class PrivateTraining(NamedTuple):
     epochs: int
     noise_multiplier: float
     epsilon: Epsilon
+    trainable: tuple[str, ...] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Of `training.fit`, `fit_ensemble` and `distill`. DP-SGD or DP-Adam is a matter of their `optimizer`."""
-        return dict(gradients=self.gradients, sampling=self.sampling, epochs=self.epochs)
+        named = {} if self.trainable is None else {"trainable": self.trainable}
+        return dict(gradients=self.gradients, sampling=self.sampling, epochs=self.epochs, **named)
 
 
 def private_training(
@@ -53,6 +58,7 @@ def private_training(
     cap: int | None = None,
     augment: Augment | None = None,
     multiplicity: int = 1,
+    trainable: Sequence[str] | None = None,
     **options,
 ) -> PrivateTraining:
     """DP-SGD, DP-Adam or any other optimiser on private gradients: Abadi et al. 2016, Algorithm 1.
@@ -69,6 +75,8 @@ def private_training(
       noise_multiplier: the noise, from which epsilon follows. One of the two.
       cap: rows to which larger batches are cut (`truncated_poisson`), a smaller static shape; None: plain Poisson.
       augment, multiplicity: random copies of each example in a step, free of privacy cost: see `augmented`.
+      trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): the others stay as they are,
+        to the bit, and have no part in the clipped norm and no noise. None: all. See `training.fit_ensemble`.
       **options: of `private_gradients`: method, microbatch, count_noise, noise.
 
     Returns:
@@ -92,6 +100,8 @@ def private_training(
         )
     if augment is None and multiplicity != 1:
         raise ValueError(f"multiplicity={multiplicity!r} needs augment=...: without it all copies are the same.")
+    try_parts(clipping, options.get("noise", gaussian), noise_multiplier)
+    trainable = trainable_patterns(trainable)
     checks.positive("batch_size", batch_size)
     steps = checks.whole("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
@@ -105,6 +115,7 @@ def private_training(
     of_one = example_loss(model, loss)
     if augment is not None:
         of_one = augmented(of_one, augment, multiplicity)
-    gradients = private_gradients(of_one, clipping, noise_multiplier, batch_size, **options)
+    gradients = private_gradients(of_one, clipping, noise_multiplier, batch_size, trainable=trainable, **options)
+    gradients.settings = gradients.settings._replace(sampling=sampling)
     spent = epsilon(sampling, noise_multiplier, delta, count_noise_multiplier=count_noise)
-    return PrivateTraining(model, gradients, sampling, int(epochs), float(noise_multiplier), spent)
+    return PrivateTraining(model, gradients, sampling, int(epochs), float(noise_multiplier), spent, trainable)

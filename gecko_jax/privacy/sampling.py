@@ -11,6 +11,7 @@ unless they have seeds or names of their own.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +84,50 @@ def _independent(kind: str, n: int, batch_size: float, steps: int, cap: int) -> 
     if batch_size > n:
         raise ValueError(f"batch_size={batch_size!r} must be at most n={n}: it is the expected size of a batch.")
     return Sampling(kind, n, float(batch_size), steps, cap)
+
+
+def check_sampling(sampling: Sampling) -> Sampling:
+    """Returns the record if it is one that `poisson`, `truncated_poisson` or `shuffled` could have made.
+
+    A record put together by hand, or changed by `_replace`, must not promise what the draws do not keep. It is checked
+    wherever it is drawn from, priced or trained with.
+
+    Raises:
+      ValueError: something other than a Sampling, an unknown kind, a field out of range, or slots that Poisson batches
+        overflow more often than once in 1e12 runs.
+    """
+    if not isinstance(sampling, Sampling):
+        raise ValueError(f"sampling={sampling!r} must be a Sampling, or a sequence of them: see privacy.poisson.")
+    try:
+        return _checked(sampling)
+    except TypeError:  # a field that has no hash
+        return _checked.__wrapped__(sampling)
+
+
+@functools.lru_cache(maxsize=256)
+def _checked(sampling: Sampling) -> Sampling:
+    kind, n, batch_size, steps, cap = sampling
+    checks.one_of("sampling.kind", kind, KINDS)
+    checks.between("sampling.n", checks.whole("sampling.n", n, 1), 1, np.iinfo(np.int32).max)
+    checks.between("sampling.steps", checks.whole("sampling.steps", steps, 1), 1, keys.LARGEST)
+    checks.whole("sampling.cap", cap, 1)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, float, np.integer, np.floating)):
+        raise ValueError(f"sampling.batch_size={batch_size!r} must be a number: the expected rows of a batch.")
+    checks.positive("sampling.batch_size", batch_size)
+    if batch_size > n:
+        raise ValueError(f"sampling.batch_size={batch_size!r} must be at most sampling.n={n}.")
+    if kind == "shuffled" and batch_size != cap:
+        raise ValueError(
+            f"sampling.batch_size={batch_size!r} must be sampling.cap={cap} where kind='shuffled': every batch but an "
+            "epoch's last is full. Make the record with privacy.shuffled(n, batch_size, epochs)."
+        )
+    if kind == "poisson" and cap < (needed := _slots(n, batch_size / n, steps)):
+        raise ValueError(
+            f"sampling.cap={cap} must be at least {needed}: with fewer slots some of {steps} Poisson batches fails to "
+            f"fit with a probability above {OVERFLOW:g}. Make the record with privacy.poisson(n, batch_size, steps), "
+            "or with truncated_poisson, whose accounting includes the cut."
+        )
+    return sampling
 
 
 def poisson(n: int, batch_size: float, steps: int, cap: int | None = None) -> Sampling:
@@ -211,7 +256,11 @@ def draw(sampling: Sampling, seed: int, first_step: int, steps: int, name: int |
       >>> batch.indices.shape == (3, 38), set(batch.weight.ravel().tolist()) == {0.0, 1.0}
       (True, True)
     """
-    checks.one_of("sampling.kind", sampling.kind, KINDS)
+    return draw_unchecked(check_sampling(sampling), seed, first_step, steps, name)
+
+
+def draw_unchecked(sampling: Sampling, seed: int, first_step: int, steps: int, name: int | str = 0) -> Batches:
+    """`draw` without `check_sampling`, for a record that was derived from a checked one (a model's own members)."""
     first_step, steps = checks.whole("first_step", first_step, 0), checks.whole("steps", steps, 1)
     if first_step + steps > sampling.steps:
         raise ValueError(

@@ -14,10 +14,10 @@ import optax
 
 from gecko_jax import checks, keys, runtime
 from gecko_jax.losses import cross_entropy
-from gecko_jax.models import logits_shape
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import layout as layouts
 from gecko_jax.training import run_identity, seeds, work
+from gecko_jax.training.agreement import agreed, check_fits, real_targets
 from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.groups import Groups
@@ -26,7 +26,7 @@ from gecko_jax.training.optimizers import Rates, rate
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.program import epoch_program
 from gecko_jax.training.step import Data, State, make_step
-from gecko_jax.trees import named_leaves, take
+from gecko_jax.trees import named_leaves, part, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints; the last epoch's is always written
@@ -63,6 +63,7 @@ def fit_ensemble(
     teacher: Array | None = None,
     schedule: Rates = "constant",
     transition: tuple[int, int] | None = None,
+    trainable: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
 ) -> Fit:
@@ -95,6 +96,11 @@ def fit_ensemble(
       schedule: of the learning rate, by epoch: "constant", "cosine", or a function from the share of the run that is
         done, 0 to below 1, to a factor. Runs that differ in it alone share a compiled program.
       transition: (start, end) epochs of the activations' smooth transition; from `end` on they are pure polynomials.
+      trainable: fine-tuning: regular expressions searched in the parameters' paths ("Dense_1/kernel"). What none is
+        found in stays as it is, to the bit: no gradient, optimizer state, weight decay or projection. So do the
+        statistics (BatchNorm's) of a layer of which no parameter is trained; a quantizer's learned state is trained
+        with the layer that stands in its path. None: all parameters. One without a gradient path to the loss (unread,
+        or behind `stop_gradient`) never moves.
       folder: where the run keeps its checkpoints and metrics.jsonl; a run that was killed goes on from there, to the
         same bits. Nothing is kept where None.
       label: shown with the progress; silent where None.
@@ -112,23 +118,26 @@ def fit_ensemble(
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     names = tuple(range(len(member))) if models is None else tuple(int(name) for name in models)
     _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
+    trainable = agreed(gradients, trainable_patterns(trainable), sampling)
     plan = work.Schedule(member, names, (0,) * len(names), int(epochs), batch_size, sampling, schedule, transition)
     work.check(plan)
     first = jnp.asarray(data.x[:1])
-    gradients = gradients or _gradients(model, loss)
+    gradients = gradients or _gradients(model, loss, trainable)
     optimizer = optimizer or named_optimizer()
     shapes = jax.eval_shape(model.init, jax.random.key(0), first)
+    keep = trainable_leaves(shapes["params"], trainable)
     if init is not None:
         _check_init(init, shapes, len(names))
     batch_shape = jax.ShapeDtypeStruct((plan.slots, *data.x.shape[1:]), data.x.dtype)
-    _check_fits(model, shapes, batch_shape, data, teacher, transition)
-    private = seeds.is_private(gradients, shapes, _batch_shapes(plan.slots, data, teacher))
+    batch = _batch_shapes(plan.slots, data, teacher)
+    check_fits(model, gradients, shapes, batch, data, teacher, transition)
+    private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
-    states = _start(model, optimizer, first, used, names, init)
+    states = _start(model, optimizer, first, used, names, init, keep)
     layout = layouts.choose(model, shapes, batch_shape, len(names))
     groups = Groups(layout, len(names))
     own_teacher = teacher is not None and np.ndim(teacher) == 3
-    run_epoch = epoch_program(model, gradients, optimizer, layout, plan.skips, own_teacher)
+    run_epoch = epoch_program(model, gradients, optimizer, layout, plan.skips, own_teacher, trainable)
     whole = groups.share(Data(data.x, data.y, None if own_teacher else teacher))
     shared = [whole._replace(teacher=groups.place(teacher[rows])) if own_teacher else whole for rows in groups.rows]
 
@@ -136,12 +145,13 @@ def fit_ensemble(
 
     @functools.cache
     def settings() -> dict:
-        one = make_step(model, gradients, optimizer, skips=False)
+        one = make_step(model, gradients, optimizer, skips=False, trainable=trainable)
         return run_identity.settings(plan, loss, one, states, pool)
 
     def run() -> dict:
         """What identifies the run: a folder of another one is not continued."""
-        return run_identity.record(settings(), seeds.described(seed, private), plan, states, pool)
+        described = run_identity.record(settings(), seeds.described(seed, private), plan, states, pool)
+        return described | {"trainable": trainable and list(trainable)}
 
     drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(names)
     plan = plan._replace(seeds=drawn)
@@ -161,13 +171,13 @@ def fit_ensemble(
                 ):
                     losses, correct, count = (np.asarray(column) for column in metrics)
                     if (where := not_finite(losses)) is not None:
-                        step = make_step(model, gradients, optimizer, plan.skips)
+                        step = make_step(model, gradients, optimizer, plan.skips, trainable)
                         raise locate(model, step, start, seen, part, where, losses, names[rows[where[0]]], epoch)
                     total = np.maximum(count.sum(1), 1)
                     history[0, epoch, rows] = (losses * count).sum(1) / total
                     history[1, epoch, rows] = correct.sum(1) / total
                 keeper.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
-                right = "" if _real_targets(data) else f"  accuracy {100 * history[1, epoch].mean():.1f} %"
+                right = "" if real_targets(data) else f"  accuracy {100 * history[1, epoch].mean():.1f} %"
                 bar.step(f"loss {history[0, epoch].mean():.3f}{right}")
     variables = groups.join(placed).variables
     check_trained(variables, names, epochs, plan.steps, history[0, -1])
@@ -195,9 +205,9 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
 
 
 @functools.lru_cache(maxsize=64)
-def _gradients(model: Model, loss: Loss) -> GradFn:
+def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> GradFn:
     """One GradFn for a model and a loss, so that repeated fits share a compiled program."""
-    return batch_gradients(model, loss)
+    return batch_gradients(model, loss, trainable)
 
 
 def _check(data, member, loss, gradients, epochs, teacher, schedule, transition) -> None:
@@ -221,34 +231,6 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
         )
 
 
-def _real_targets(data: Examples) -> bool:
-    """Whether targets are numbers to come near to, not classes."""
-    return np.issubdtype(np.asarray(data.y).dtype, np.floating)
-
-
-def _check_fits(model, variables, x, data, teacher, transition) -> None:
-    """Whether labels, teacher and transition are ones that this model has."""
-    classes = logits_shape(model, variables, x)[-1]
-    if _real_targets(data):
-        checks.finite("data.y", data.y)
-        if classes != 1:
-            raise ValueError(
-                f"data.y holds real numbers, and the model has {classes} outputs; a regression model has one. For "
-                "classes pass whole numbers."
-            )
-        return
-    low, high = int(np.min(data.y)), int(np.max(data.y))
-    if low < 0 or high >= classes:
-        raise ValueError(f"data.y holds labels {low} to {high}; the model has logits for 0 to {classes - 1}.")
-    if teacher is not None and np.shape(teacher)[-1] != classes:
-        raise ValueError(f"teacher has {np.shape(teacher)[-1]} logits a row; the model has {classes}.")
-    if transition is not None and "transition" not in variables:
-        raise ValueError(
-            f"transition={transition!r} would change nothing: no activation of the model has one. Leave it out, or "
-            'take an activation such as "quadratic".'
-        )
-
-
 def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
     """One step's batch, as shapes."""
     taught = None if teacher is None else jax.ShapeDtypeStruct((slots, teacher.shape[-1]), teacher.dtype)
@@ -257,7 +239,7 @@ def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
     return Batch(x, y, jax.ShapeDtypeStruct((slots,), np.float32), taught)
 
 
-def _start(model, optimizer, x, seed, names, init) -> State:
+def _start(model, optimizer, x, seed, names, init, keep) -> State:
     """States [m] before the first epoch."""
     if init is None:
         # One at a time: a model's bits do not depend on its company, and one compiled program serves any number.
@@ -266,7 +248,7 @@ def _start(model, optimizer, x, seed, names, init) -> State:
         init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
         init = jax.tree.map(np.asarray, init)
-    return State(init, jax.tree.map(np.asarray, _optimizer_start(optimizer)(init["params"])))
+    return State(init, jax.tree.map(np.asarray, _optimizer_start(optimizer)(part(init["params"], keep))))
 
 
 def _check_init(init, expected, models) -> None:

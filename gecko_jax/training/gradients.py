@@ -2,16 +2,22 @@
 
 A `GradFn` is (variables, batch, key) -> (gradients, StepMetrics). A private one returns clipped and noised gradients of
 the same shape and is passed to `fit(gradients=...)` in this one's stead.
+
+One that knows which parameters it moves says so by an attribute `live`: (variables, batch, key) -> a bool for each of
+their leaves, read off the program. A step leaves the others as they are, to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from gecko_jax import checks
+from gecko_jax.privacy.paths import check_trains, paths_of
+from gecko_jax.trees import part, trainable_leaves, whole
 from gecko_jax.types import Array, Batch, Loss, Model, Variables
 
 
@@ -34,28 +40,54 @@ class StepMetrics(NamedTuple):
 GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
 
 
-def batch_gradients(model: Model, loss: Loss) -> GradFn:
+def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = None) -> GradFn:
     """The gradient of the mean loss over a batch's real rows; a loss at a row of weight 0 adds nothing, not even a NaN.
 
     Args:
       model: any model; it sees the whole batch at once, so BatchNorm is allowed (its statistics are over all rows,
         padding included: see `datasets.batches` for what stands there).
       loss: a per-example loss.
+      trainable: regular expressions of the parameters that are trained, see `fit_ensemble`; the gradient of the others
+        is 0 and is not computed.
+
+    Raises:
+      ValueError: when called, for outputs that are not one array [rows, classes], for labels with an axis of their own,
+        and for expressions of `trainable` that are found in no parameter's path.
     """
 
+    def mean_loss(variables, batch, key):
+        """(mean loss, StepMetrics)."""
+        outputs, updates = model.apply(variables, batch.x, key=key, train=True)
+        rows = len(batch.weight)
+        logits = checks.class_outputs(outputs, rows)
+        checks.one_label(batch.y, (rows,))
+        real = batch.weight > 0
+        # where, not a product, and on both sides of the loss: a padding row's NaN reaches neither sum nor gradient.
+        losses = jax.vmap(loss.apply)(jnp.where(real[:, None], logits, 0.0), batch)
+        count = jnp.sum(batch.weight)
+        mean = jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
+        correct = jnp.sum(is_first_largest(logits, batch.y) * batch.weight)
+        return mean, StepMetrics(mean, correct, count, updates)
+
     def gradients(variables, batch, key):
-        def objective(params):
-            logits, updates = model.apply({**variables, "params": params}, batch.x, key=key, train=True)
-            real = batch.weight > 0
-            # where, not a product, and on both sides of the loss: a padding row's NaN reaches neither sum nor gradient.
-            losses = jax.vmap(loss.apply)(jnp.where(real[:, None], logits, 0.0), batch)
-            count = jnp.sum(batch.weight)
-            mean = jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
-            correct = jnp.sum(is_first_largest(logits, batch.y) * batch.weight)
-            return mean, StepMetrics(mean, correct, count, updates)
+        params = variables["params"]
+        keep = trainable_leaves(params, trainable)
 
-        return jax.grad(objective, has_aux=True)(variables["params"])
+        def objective(trained):
+            return mean_loss({**variables, "params": whole(trained, params, keep)}, batch, key)
 
+        found, metrics = jax.grad(objective, has_aux=True)(part(params, keep))
+        return whole(found, jax.tree.map(jnp.zeros_like, params), keep), metrics
+
+    def live(variables, batch, key):
+        """Whether each parameter is trained: named by `trainable` and with a gradient path to the loss."""
+        params = variables["params"]
+        named, reached = trainable_leaves(params, trainable), paths_of(mean_loss, variables, batch, key)
+        keep = tuple(a and b for a, b in zip(named, reached, strict=True))
+        check_trains(params, keep, trainable)
+        return keep
+
+    gradients.live = live
     gradients.plain = True  # without noise: a run of it may have a seed that anyone knows
     return gradients
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.checks import class_outputs
 from gecko_jax.datasets import eval_batches
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Model, Variables
@@ -18,7 +19,7 @@ BATCH = 500
 
 @functools.lru_cache(maxsize=128)
 def _forward(model: Model) -> Callable[[Variables, Array], Array]:
-    return jax.jit(lambda variables, x: model.apply(variables, x)[0])
+    return jax.jit(lambda variables, x: class_outputs(model.apply(variables, x)[0], len(x)))
 
 
 def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:
@@ -31,6 +32,9 @@ def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATC
 
     Returns:
       float32 [n, classes] on the host.
+
+    Raises:
+      ValueError: a model whose outputs are not one array [rows, classes].
     """
     forward, x = _forward(model), np.asarray(x)
     batch_size = min(batch_size, len(x))

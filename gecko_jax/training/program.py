@@ -25,15 +25,16 @@ def epoch_program(
     layout: Layout,
     skips: bool,
     own_teacher: bool,
+    trainable: tuple[str, ...] | None = None,
 ) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
     """A function of `layout.width` models' states and epochs (leading axis) and of the shared data.
 
     Args:
-      model, gradients, optimizer, skips: see `step.make_step`.
+      model, gradients, optimizer, skips, trainable: see `step.make_step`.
       layout: the layout.
       own_teacher: whether `data.teacher` has a leading axis, one teacher a model.
     """
-    step = make_step(model, gradients, optimizer, skips)
+    step = make_step(model, gradients, optimizer, skips, trainable)
     run = scanned_epoch(step)
     if not layout.scan:
         return _step_loop(jax.jit(step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +11,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.gradients import GradFn, StepMetrics
+from gecko_jax.trees import named_leaves, part, trainable_leaves, whole
 from gecko_jax.types import Array, Batch, Model, Variables
 
 
@@ -57,7 +60,13 @@ class Data(NamedTuple):
 Step = Callable[[State, Data, Epoch, Array], tuple[State, tuple[Array, Array, Array]]]
 
 
-def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransformation, skips: bool) -> Step:
+def make_step(
+    model: Model,
+    gradients: GradFn,
+    optimizer: optax.GradientTransformation,
+    skips: bool,
+    trainable: tuple[str, ...] | None = None,
+) -> Step:
     """(state, data, epoch, step number) -> (state, (loss, correct, count)).
 
     Args:
@@ -65,6 +74,7 @@ def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransfor
       gradients: what to descend along.
       optimizer: an optax transformation.
       skips: whether an epoch may hold steps of weight 0 only, which must leave the state (momentum, too) as it is.
+      trainable: expressions of the parameters that the optimizer sees; None: all. See `fit_ensemble`.
     """
 
     def step(state: State, data: Data, epoch: Epoch, number: Array):
@@ -73,7 +83,8 @@ def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransfor
         batch = Batch(data.x[rows], data.y[rows], epoch.weight[number], teacher)
         key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
         grads, metrics = gradients(state.variables, batch, key)
-        new = _update(model, optimizer, state, grads, metrics, epoch.rate, batch.x)
+        frozen = _Frozen(trainable, getattr(gradients, "live", _all_of)(state.variables, batch, key))
+        new = _update(model, optimizer, state, grads, metrics, epoch.rate, batch.x, frozen)
         if skips:
             new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)
         return new, (metrics.loss, metrics.correct, metrics.count)
@@ -81,16 +92,55 @@ def make_step(model: Model, gradients: GradFn, optimizer: optax.GradientTransfor
     return step
 
 
-def _update(model, optimizer, state: State, grads, metrics: StepMetrics, rate: Array, x: Array) -> State:
+class _Frozen(NamedTuple):
+    """What stays as it is: `trainable` is seen by the optimizer, and of it `live` [leaves] has a gradient path."""
+
+    trainable: tuple[str, ...] | None
+    live: tuple[bool, ...]
+
+
+def _all_of(variables: Variables, batch: Batch, key: Array) -> tuple[bool, ...]:
+    return (True,) * len(jax.tree.leaves(variables["params"]))
+
+
+def _update(
+    model, optimizer, state: State, grads, metrics: StepMetrics, rate: Array, x: Array, frozen: _Frozen
+) -> State:
     params = state.variables["params"]
-    updates, optimizer_state = optimizer.update(grads, state.optimizer, params)
+    keep = trainable_leaves(params, frozen.trainable)
+    trained = part(params, keep)
+    updates, optimizer_state = optimizer.update(part(grads, keep), state.optimizer, trained)
     updates = jax.tree.map(lambda u: u * rate, updates)
     if model.rates:
-        updates = jax.tree.map(lambda u, factor: u * factor, updates, model.rates(state.variables, x))
-    variables = {**state.variables, **metrics.updates, "params": optax.apply_updates(params, updates)}
+        updates = jax.tree.map(lambda u, factor: u * factor, updates, part(model.rates(state.variables, x), keep))
+    moved = whole(optax.apply_updates(trained, updates), params, keep)
+    live = tuple(a and b for a, b in zip(keep, frozen.live, strict=True))
+    statistics = _of_trained_layers(metrics.updates, state.variables, frozen.trainable, params, keep)
+    variables = {**state.variables, **statistics, "params": whole(part(moved, live), params, live)}
     if model.project:
         variables = model.project(variables, x)
+        # Neither an optimizer's weight decay nor a projection moves what no gradient moves.
+        variables = {**variables, "params": whole(part(variables["params"], live), params, live)}
     return State(variables, optimizer_state)
+
+
+def _of_trained_layers(updates: Variables, before: Variables, trainable, params, keep) -> Variables:
+    """The updates, but for the statistics of frozen layers, which stay as they are."""
+    if trainable is None:
+        return updates
+    names = [name for (name, _), kept in zip(named_leaves(params), keep, strict=True) if kept]
+    layers = {name.rpartition("/")[0] for name in names}
+
+    def choose(name, new, old):
+        return new if name.rpartition("/")[0] in layers or any(re.search(p, name) for p in trainable) else old
+
+    held = {}
+    for collection, tree in updates.items():
+        if collection in before and collection != THRESHOLD:  # an adaptive rule's threshold belongs to no layer
+            names = (name for name, _ in named_leaves(tree))
+            tree = jax.tree.map(lambda new, old: choose(next(names), new, old), tree, before[collection])  # noqa: B023
+        held[collection] = tree
+    return held
 
 
 def with_transition(variables: Variables, r: Array) -> Variables:

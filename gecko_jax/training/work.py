@@ -11,7 +11,7 @@ import numpy as np
 from gecko_jax import checks, keys
 from gecko_jax.datasets import batches
 from gecko_jax.datasets.batches import Batches
-from gecko_jax.privacy.sampling import Sampling, draw
+from gecko_jax.privacy.sampling import Sampling, draw_unchecked
 from gecko_jax.training.optimizers import Rates, rate, transition_at
 from gecko_jax.training.step import Epoch
 from gecko_jax.types import Array
@@ -135,7 +135,7 @@ def _drawn(schedule: Schedule, row: int, epoch: int) -> Batches:
         return Batches(order.indices[0], order.weight[0])
     rows, steps = np.flatnonzero(member).astype(np.int32), int(schedule.steps[row])
     own = schedule.sampling._replace(n=len(rows), batch_size=schedule.sampling.rate * len(rows))
-    order = draw(own, seed, epoch * steps, steps, name)
+    order = draw_unchecked(own, seed, epoch * steps, steps, name)
     return Batches(rows[order.indices], order.weight)
 
 

@@ -1,0 +1,137 @@
+"""A noise function of anyone's own is tried once, before anything is priced: the accountant takes its word otherwise.
+
+It is run as training runs it, compiled, on a fixed number of draws: shapes and types, mean 0, the standard deviation
+that was asked for at three scales, the normal distribution, and independence of keys, leaves and entries. Every bound
+is met by independent Gaussian noise but once in 1e9 trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+RARE = 1e-11  # chance of each of some hundred comparisons to fail for noise that is right
+SHAPES = {"a": (120, 50), "b": (120, 50), "c": (257,), "d": (), "e": (3, 4, 100)}
+SCALES = (1.0, 0.25, 4.0)
+_TRIED: dict[Any, None] = {}
+MAX_TRIED = 64
+
+Noise = Callable[[Any, Any, Any], Any]
+
+
+def try_noise(noise: Noise, std: float, traced: bool = False) -> None:
+    """Tries a noise function, unless the same has passed before.
+
+    Args:
+      noise: (key, tree, std) -> noise, as `privacy.gaussian`.
+      std: a standard deviation that it will be asked for; a quarter and four times of it are asked for as well.
+      traced: whether it will be asked for a traced one, as adaptive rules do; else it is a Python float.
+
+    Raises:
+      ValueError: noise of another structure, shape, mean, spread or distribution; the same noise for two keys; leaves
+        or entries that are not independent.
+    """
+    if (noise, std, traced) in _TRIED:
+        return
+
+    def draw(key, trees, stds):
+        return [noise(key, tree, s) for tree, s in zip(trees, stds, strict=True)]
+
+    stds = tuple(float(np.float32(std * scale)) for scale in SCALES)
+    # What is summed must not show in the noise: one of the trees is far from 0.
+    trees = [{name: jnp.full(shape, 100 * i * s, jnp.float32) for name, shape in SHAPES.items()}
+             for i, s in enumerate(stds)]  # fmt: skip
+    compiled = jax.jit(draw) if traced else jax.jit(lambda key, trees: draw(key, trees, stds))
+    rest = ([jnp.float32(s) for s in stds],) if traced else ()
+    drawn = []
+    with jax.ensure_compile_time_eval():  # with numbers, now, inside a traced function, too
+        for seed in (7, 8):
+            for tree, found, s in zip(trees, compiled(jax.random.key(seed), trees, *rest), stds, strict=True):
+                _check_like(found, tree, s)
+                drawn.append({name: np.asarray(leaf, np.float64) / s for name, leaf in found.items()})
+    for found, s in zip(drawn, stds * 2, strict=True):
+        _check_normal(found, s)
+    _check_unrelated(drawn, stds)
+    _TRIED[noise, std, traced] = None
+    if len(_TRIED) > MAX_TRIED:
+        del _TRIED[next(iter(_TRIED))]
+
+
+def _refuse(std: float, what: str) -> None:
+    raise ValueError(
+        f"noise: asked for standard deviation {std:.6g}, this function gives {what}. The accountant prices independent "
+        "Gaussian noise of the standard deviation asked for, new for every key: take privacy.gaussian or "
+        "privacy.secure_gaussian(source), or wrap them."
+    )
+
+
+def _check_like(found: Any, tree: Any, std: float) -> None:
+    if jax.tree.structure(found) != jax.tree.structure(tree):
+        _refuse(std, f"a tree {jax.tree.structure(found)} for one of {jax.tree.structure(tree)}")
+    for name, leaf in tree.items():
+        other = found[name]
+        if jnp.shape(other) != leaf.shape:
+            _refuse(std, f"an array of shape {jnp.shape(other)} for one of {leaf.shape}")
+        if not jnp.issubdtype(other.dtype, jnp.floating) or jnp.finfo(other.dtype).nmant < 23:
+            _refuse(std, f"an array of dtype {other.dtype}, which is rounded more coarsely than the float32 sum")
+        if not np.isfinite(np.asarray(other)).all():
+            _refuse(std, "values that are NaN or infinite")
+
+
+def _check_normal(found: dict[str, np.ndarray], std: float) -> None:
+    """Mean, spread and distribution, of all values and of each axis's means, where a value repeated along it shows."""
+    from scipy import stats
+
+    everything = np.concatenate([leaf.ravel() for leaf in found.values()])
+    _check_spread(everything, std, "in all")
+    for name in ("a", "b", "c"):
+        _check_spread(found[name].ravel(), std, "in one leaf")
+    for name in ("a", "b"):
+        for axis in (0, 1):
+            means = found[name].mean(axis) * np.sqrt(found[name].shape[axis])
+            _check_spread(means, std, "in the means along an axis, so that entries are not independent:")
+    distance, chance = stats.kstest(everything, "norm")
+    if chance < RARE:
+        _refuse(std, f"values that are not normally distributed (Kolmogorov-Smirnov distance {distance:.3g})")
+    if len(np.unique(everything)) < 0.9 * len(everything):
+        _refuse(std, f"only {len(np.unique(everything)):,} different values among {len(everything):,}")
+
+
+def _check_spread(values: np.ndarray, std: float, where: str) -> None:
+    from scipy import stats
+
+    n, squares = len(values), np.sum(values**2)
+    if not stats.chi2.ppf(RARE, n) < squares < stats.chi2.isf(RARE, n):
+        _refuse(std, f"{std * np.sqrt(squares / n):.6g} (root mean square, {where} {n:,} values)")
+    mean = values.mean()
+    if abs(mean) > stats.norm.isf(RARE) / np.sqrt(n):
+        _refuse(std, f"a mean of {std * mean:.6g} ({where} {n:,} values) instead of 0")
+
+
+def _check_unrelated(drawn: list[dict[str, np.ndarray]], stds: tuple[float, ...]) -> None:
+    """Two leaves of one draw, the same leaf for two keys, and shifted copies of itself, have no correlation."""
+    count = len(stds)
+    for number, found in enumerate(drawn):
+        std = stds[number % count]
+        flat = {name: leaf.ravel() for name, leaf in found.items()}
+        for one, other in (("a", "b"), ("a", "c"), ("a", "e"), ("b", "e"), ("c", "e")):
+            if _related(flat[one], flat[other]):
+                _refuse(std, "leaves that are not independent of each other")
+        for lag in (1, 2, 50, 3000):
+            if _related(flat["a"][lag:], flat["a"][:-lag]):
+                _refuse(std, "entries that are not independent of each other")
+    for first, second, s in zip(drawn[:count], drawn[count:], stds, strict=True):
+        for name in ("a", "b", "c", "e"):
+            if _related(first[name].ravel(), second[name].ravel()):
+                _refuse(s, "the same noise for two different keys, so that two steps share it")
+
+
+def _related(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two samples of standard normals have products whose mean is not 0."""
+    from scipy import stats
+
+    n = min(len(one), len(other))
+    return abs(np.mean(one[:n] * other[:n])) * np.sqrt(n) > 1.3 * stats.norm.isf(RARE)
