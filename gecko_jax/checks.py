@@ -104,7 +104,7 @@ def class_outputs(outputs: Any, rows: int) -> Any:
         )
     actual = tuple(outputs.shape)
     if len(actual) != 2 or actual[0] != rows:
-        way = "Reduce the other axes in the module: take a mean over them, the last step, or flatten before the last Dense."
+        way = "Reduce the other axes in the module: by a mean, by the last step, or flatten before the last Dense."
         if len(actual) == 1:
             way = "A model with one output keeps its axis: outputs[:, None]."
         raise ValueError(f"model returns logits of shape {actual} for {rows} rows; expected ({rows}, classes). {way}")

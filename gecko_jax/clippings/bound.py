@@ -40,9 +40,9 @@ def bounded(clipping: Clipping, norms: tuple[float, ...] = (), dense: bool = Fal
     with jax.ensure_compile_time_eval():
         _try_not_finite(clipping, groups)
         _keeps(clipping, _rows(clipping, groups, norms))
+        _keeps(clipping, _climb(clipping, groups))
         if dense:
             _keeps(clipping, _dense(groups))
-        _keeps(clipping, _climb(clipping, groups))
     return clipping
 
 

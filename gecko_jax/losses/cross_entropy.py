@@ -11,8 +11,11 @@ from gecko_jax.types import Array, Loss
 
 
 def label_cross_entropy(logits: Array, label: Array) -> Array:
-    """-log softmax(logits)[label], for logits [classes] and one integer label; NaN for a label past the last class."""
-    return jax.nn.logsumexp(logits) - jnp.take(logits, label)
+    """-log softmax(logits)[label], for logits [classes] and one integer label; NaN for a label that has no logit.
+
+    Without the comparison -1 would count from the end and train the last class.
+    """
+    return jax.nn.logsumexp(logits) - jnp.where(label < 0, jnp.nan, jnp.take(logits, label))
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 A parameter that the loss does not read, or reads behind `stop_gradient` alone, has a gradient that is 0 by the
 program's structure. That is public, as the program is: it needs no noise, and no optimizer has a reason to move it. A
-gradient that only happens to be 0 (a dead unit, a factor of 0.0) is a value, depends on data, and is noised like any other.
+gradient that only happens to be 0 (a dead unit, a factor of 0.0) is a value, may depend on data, and is noised.
 """
 
 from __future__ import annotations

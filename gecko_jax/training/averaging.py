@@ -60,7 +60,11 @@ def with_average(model: Model, decay: float) -> Model:
             variables = model.project(variables, x)
         t = kept["count"]
         d = jnp.minimum(decay, (1 + t) / (10 + t))
-        mean = jax.tree.map(lambda old, new: d * old + (1 - d) * new, kept["params"], variables["params"])
+
+        def moved(old, new):  # what has not moved, a frozen parameter above all, is not rounded either
+            return jnp.where(new == old, old, d * old + (1 - d) * new)
+
+        mean = jax.tree.map(moved, kept["params"], variables["params"])
         mean = jax.tree.map(lambda new, old: new.astype(old.dtype), mean, kept["params"])
         return {**variables, AVERAGE: {"params": mean, "count": t + 1}}
 

@@ -14,6 +14,7 @@ from test_clipped_sum import KEY, check_equal, compiled
 from gecko_jax import clippings, losses, models, training
 from gecko_jax.privacy import accounting, gradients, sampling
 from gecko_jax.privacy.clipped import clipped_sum
+from gecko_jax.privacy.noise import gaussian
 from gecko_jax.types import Batch, Examples, Loss
 
 EXPECTED = 7.3  # no whole number, and not the size of any batch here
@@ -135,12 +136,14 @@ def test_a_source_of_noise_can_be_given():
     seen = []
 
     def noise(key, tree, std):
-        seen.append(float(std))
-        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 2.0), tree)
+        seen.append((float(std), jax.tree.map(jnp.shape, tree)))
+        return gaussian(jax.random.fold_in(key, 1), tree, std)
 
     found, _ = step(RULES["flat"], noise=noise)(variables_at(), rows((0, 0)), KEY)
-    np.testing.assert_allclose(found["b"], 2.0 / EXPECTED, rtol=1e-6)
-    assert seen == [SIGMA * 5.0]
+    assert seen[-1] == (SIGMA * 5.0, SHAPES)
+    check_spread(found["b"], SIGMA * 5.0 / EXPECTED)
+    usual, _ = step(RULES["flat"])(variables_at(), rows((0, 0)), KEY)
+    check_unrelated(found["b"], usual["b"])
 
 
 def check_noise_of_each_step():
