@@ -54,9 +54,9 @@ def _check_fields(clipping: Clipping) -> int:
             f"{name} is traced and has no value yet, so that its bound cannot be tried. Build the rule outside jit; "
             "for a threshold that changes take an AdaptiveClipping, such as clippings.quantile."
         )
-    if isinstance(sensitivity, (bool, str, bytes)) or np.ndim(sensitivity) or not np.isreal(sensitivity):
+    if np.ndim(sensitivity) or np.result_type(type(sensitivity) if sensitivity is None else sensitivity).kind not in "iuf":
         raise ValueError(f"{name}={sensitivity!r} must be a finite number above 0.")
-    positive(name, float(sensitivity))
+    positive(name, sensitivity)
     if not callable(clipping.scale):
         raise ValueError(f"scale of clipping {clipping.name!r} is {clipping.scale!r}; expected a function of norms.")
     if isinstance(clipping.groups, str):

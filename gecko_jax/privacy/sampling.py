@@ -93,8 +93,8 @@ def check_sampling(sampling: Sampling) -> Sampling:
     wherever it is drawn from, priced or trained with.
 
     Raises:
-      ValueError: something other than a Sampling, an unknown kind, a field out of range, or slots that Poisson batches
-        overflow more often than once in 1e12 runs.
+      ValueError: something other than a Sampling, an unknown kind, a field out of range, or slots that a Poisson
+        batch overflows more often than once in 1e12.
     """
     if not isinstance(sampling, Sampling):
         raise ValueError(f"sampling={sampling!r} must be a Sampling, or a sequence of them: see privacy.poisson.")
@@ -121,11 +121,12 @@ def _checked(sampling: Sampling) -> Sampling:
             f"sampling.batch_size={batch_size!r} must be sampling.cap={cap} where kind='shuffled': every batch but an "
             "epoch's last is full. Make the record with privacy.shuffled(n, batch_size, epochs)."
         )
-    if kind == "poisson" and cap < (needed := _slots(n, batch_size / n, steps)):
+    # Of one batch, so that a record whose steps were replaced stays valid: the run's chance is at most steps times it.
+    if kind == "poisson" and cap < (needed := _slots(n, batch_size / n, 1)):
         raise ValueError(
-            f"sampling.cap={cap} must be at least {needed}: with fewer slots some of {steps} Poisson batches fails to "
-            f"fit with a probability above {OVERFLOW:g}. Make the record with privacy.poisson(n, batch_size, steps), "
-            "or with truncated_poisson, whose accounting includes the cut."
+            f"sampling.cap={cap} must be at least {needed}: with fewer slots a Poisson batch fails to fit with a "
+            f"probability above {OVERFLOW:g}. Make the record with privacy.poisson(n, batch_size, steps), or with "
+            "truncated_poisson, whose accounting includes the cut."
         )
     return sampling
 

@@ -16,10 +16,8 @@ from gecko_jax.types import Examples
 POISSON = privacy.poisson(100, 10, steps=8)
 CUT, SHUFFLED = privacy.truncated_poisson(100, 10, 8, cap=12), privacy.shuffled(100, 10, epochs=2)
 BAD = {
-    "too few slots": (POISSON._replace(cap=12), "sampling.cap=12 must be at least 38"),
-    "too few slots for more steps": (
-        POISSON._replace(steps=10**6, cap=POISSON.cap), "must be at least .*privacy.poisson"
-    ),
+    "too few slots": (POISSON._replace(cap=12), "sampling.cap=12 must be at least 3."),
+    "slots for another rate": (POISSON._replace(batch_size=30.0), "must be at least .*privacy.poisson"),
     "no slots": (CUT._replace(cap=0), "sampling.cap=0 must be at least 1"),
     "half a slot": (CUT._replace(cap=12.5), "sampling.cap=12.5 must be a whole number"),
     "an unknown kind": (POISSON._replace(kind="poison"), "sampling.kind='poison' is not known. Did you mean 'poisson'"),
