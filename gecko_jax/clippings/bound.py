@@ -54,7 +54,7 @@ def _check_fields(clipping: Clipping) -> int:
             f"{name} is traced and has no value yet, so that its bound cannot be tried. Build the rule outside jit; "
             "for a threshold that changes take an AdaptiveClipping, such as clippings.quantile."
         )
-    if np.ndim(sensitivity) or np.result_type(type(sensitivity) if sensitivity is None else sensitivity).kind not in "iuf":
+    if np.ndim(sensitivity) or np.asarray(sensitivity).dtype.kind not in "iuf":
         raise ValueError(f"{name}={sensitivity!r} must be a finite number above 0.")
     positive(name, sensitivity)
     if not callable(clipping.scale):

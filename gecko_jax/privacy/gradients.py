@@ -137,7 +137,8 @@ def private_gradients(
         trained parameters' sums alone. One of your own is tried here, once (`try_noise`).
       trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): only these are trained. None:
         all. A frozen parameter has no part in the norm, gets no noise, and its gradient is exactly 0. The same holds,
-        by the program's structure, for one without a gradient path to the loss.
+        by the program's structure, for one without a gradient path to the loss. (A rule with groups needs none for
+        the frozen ones: `per_layer` without them has a smaller sensitivity.)
 
     Returns:
       (variables, batch, key) -> (gradients, metrics). Its attribute `settings` is a PrivateSettings.

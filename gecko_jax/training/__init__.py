@@ -4,6 +4,7 @@
   shadows     fit_ensemble(model, data, member)                 member bool [m, n]
   distilled   distill(student, data, member, teacher=logits)
   private     fit(model, data, gradients=a private GradFn)
+  fine-tuned  fit(model, data, init=pretrained, trainable=["logits"])     the rest stays as it is, to the bit
   repeated    Recipe(model, pool, **options)(rows, key): how a target is made, for its shadows to be made alike
   averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
 """

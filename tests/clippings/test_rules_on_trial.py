@@ -53,8 +53,8 @@ BAD = {
     "NaN factors": (mine(lambda t: flat(t) * jnp.where(t > 2, jnp.nan, 1)), "the factor nan; every finite norm needs"),
     "negative factors": (mine(lambda t: -flat(t)), "the factor -1"),
     "an infinite norm is kept": (Clipping("mine", lambda t: 1e-3 * jnp.ones_like(t), 1e36), "the norm inf have factor"),
-    "one factor for all": (mine(lambda t: flat(t)[:1]), r"maps norms \(2, 1\) to factors \(1, 1\)"),
-    "an axis too few": (mine(lambda t: jnp.max(flat(t), axis=-1)), r"maps norms \(1,\) to factors \(\)"),
+    "one factor for all": (Clipping("mine", lambda t: flat(t)[:1], 1.0), r"maps norms \(2, 1\) to factors \(1, 1\)"),
+    "an axis too few": (Clipping("mine", lambda t: jnp.max(t, axis=-1), 1.0), r"maps norms \(1,\) to factors \(\)"),
     "no function": (Clipping("mine", 1.0, 1.0), "scale of clipping 'mine' is 1.0; expected a function"),
     "groups as one text": (mine(flat, 1.0, "kernel"), r"groups='kernel' must be a tuple"),
     "groups without their joint norm": (mine(flat, 1.0, ("a", "b")), "but a gradient of norms"),
@@ -162,14 +162,14 @@ REASONABLE = {
 }
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(REASONABLE)), st.floats(1e-4, 1e4), st.floats(1.0, 3.0))
 def test_reasonable_rules_of_ones_own_pass(kind, clip_norm, slack):
     rule = Clipping("mine", finite(REASONABLE[kind](np.float32(clip_norm))), clip_norm * slack * (1 + 1e-6))
     privacy.private_gradients(privacy.example_loss(MODEL, LOSS), rule, 1.0, 10)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=2))
 def test_groups_of_ones_own_pass_with_their_joint_bound_alone(bounds):
     joint = math.hypot(*bounds)

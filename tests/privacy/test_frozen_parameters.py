@@ -84,7 +84,7 @@ def test_paths_are_read_off_the_program(name):
         assert leaf not in live or name == "times 0.0" or np.any(gradients[leaf])
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.data())
 def test_random_programs_have_the_paths_that_they_were_built_with(data):
     """Each new value is made of two earlier ones; what it depends on is kept beside it."""
@@ -106,7 +106,9 @@ def test_random_programs_have_the_paths_that_they_were_built_with(data):
         return values[-1]
 
     found = gradient_paths(lambda p, x, key: jnp.sum(build(p, x)[0]), P, X)
-    assert {name for name, live in zip("abc", found, strict=True) if live} == build(P, X[0])[1]
+    expected = []
+    jax.eval_shape(lambda p: expected.append(build(p, X[0])[1]), P)  # nothing is computed
+    assert {name for name, live in zip("abc", found, strict=True) if live} == expected[0]
 
 
 def partly(params, row, key):
