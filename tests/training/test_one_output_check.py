@@ -47,7 +47,7 @@ SAYS = {
     "a dict": "model returns a dict of 1 entries",
     "nothing": "model returns a NoneType; expected one array",
     "rows of other rows": r"model returns logits of shape \(\d+, 3\) for \d+ rows",
-    "classes before rows": r"model returns logits of shape \(3, \d+\) for \d+ rows|logits for 0 to \d|logits a row; the model",
+    "classes before rows": r"model returns logits of shape \(3, \d+\) for \d+ rows|logits for 0 to \d|logits a row",
     "classes": "model returns logits of dtype int32; expected floating-point",
 }
 
