@@ -166,10 +166,11 @@ def private_gradients(
             rule = clipping.at(threshold)
         keep = live(variables, batch, of_loss)
         found = summed(rule, variables, batch, of_loss, live=keep)
-        trained = part(found.sum, keep)
-        drawn = noise(of_noise, trained, noise_multiplier * rule.sensitivity)
-        private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, trained, drawn)
-        private = whole(private, found.sum, keep)
+        everything = found.sum
+        found = found._replace(sum=part(everything, keep))  # no noise is drawn for what is not trained
+        drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
+        private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, found.sum, drawn)
+        private = whole(private, everything, keep)
         real = batch.weight > 0
         if adaptive:
             norms = found.norms.reshape(len(real), -1)

@@ -15,13 +15,14 @@ from gecko_jax.types import Array, Batch, Examples, Model, Variables
 
 
 def agreed(
-    gradients: Any, trainable: tuple[str, ...] | None, sampling: Sampling | None
+    gradients: Any, trainable: tuple[str, ...] | None, sampling: Sampling | None, full_batches: int | None = None
 ) -> tuple[str, ...] | None:
     """What is trained, by `fit`'s argument or by the gradients' own.
 
     Args:
       gradients: a GradFn, or None for the plain one; a private one carries its `settings`.
       trainable, sampling: of `fit_ensemble`.
+      full_batches: steps of a run without a sampling, each on all members; None if there are smaller batches.
 
     Raises:
       ValueError: a Sampling that `draw` could not keep to; private gradients that were made for other parameters, or
@@ -39,7 +40,10 @@ def agreed(
             "to private_gradients (private_training) alone."
         )
     if settings.noise_multiplier > 0 and settings.sampling is not None:
-        _check_priced(settings.sampling, sampling)
+        priced = settings.sampling
+        if sampling is None and full_batches is not None and priced.rate == 1 and priced.cap >= priced.n:
+            sampling = priced._replace(steps=full_batches)  # all take part in every step, however batches are drawn
+        _check_priced(priced, sampling)
     if sampling is not None:
         _check_divisor(settings.expected_batch_size, sampling)
     return settings.trainable

@@ -118,7 +118,8 @@ def fit_ensemble(
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     names = tuple(range(len(member))) if models is None else tuple(int(name) for name in models)
     _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
-    trainable = agreed(gradients, trainable_patterns(trainable), sampling)
+    full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
+    trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
     plan = work.Schedule(member, names, (0,) * len(names), int(epochs), batch_size, sampling, schedule, transition)
     work.check(plan)
     first = jnp.asarray(data.x[:1])

@@ -97,3 +97,17 @@ def test_a_shuffled_epoch_may_be_divided_by_its_mean_batch():
     loss, sampling = privacy.example_loss(MODEL, losses.cross_entropy()), privacy.shuffled(100, 30, 1)
     for expected in (25, 30):
         agreed(privacy.private_gradients(loss, clippings.flat(1.0), 1.0, expected), None, sampling)
+
+
+def test_full_batches_are_the_same_without_a_sampling():
+    """At rate 1 every example takes part in every step; half of them in a step is another run."""
+    full = privacy.private_training(
+        MODEL, losses.cross_entropy(), clippings.flat(1.0), n=100, batch_size=100, epochs=2, delta=1e-3,
+        noise_multiplier=1.0,
+    )  # fmt: skip
+    agreed(full.gradients, None, None, full_batches=2)
+    with pytest.raises(ValueError, match="epsilon covers these batches, or fewer of them"):
+        agreed(full.gradients, None, None, full_batches=3)
+    for options in (dict(batch_size=50, epochs=2), dict(batch_size=100, epochs=3)):
+        with pytest.raises(ValueError, match="priced for"):
+            training.fit(full.model, DATA, gradients=full.gradients, **options)
