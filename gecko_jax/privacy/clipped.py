@@ -87,7 +87,7 @@ def clipped(
         keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(size))
         examples = (batch, keys)
         if live is None:
-            live = gradient_paths(loss, variables, batch, keys)
+            live = gradient_paths(loss, variables, batch, key)
         everything = params
         params, function = _of_live(params, function, live)
         _check_real(params)
