@@ -78,6 +78,7 @@ def clipped(
     books = _made if method == "vmap" else keep_books
 
     def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> Clipped:
+        try_outside_traces(clipping)
         params, function = _of_params(loss, variables)
         size = len(jax.tree.leaves(batch)[0])
         if size == 0:

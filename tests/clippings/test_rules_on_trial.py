@@ -106,6 +106,8 @@ def test_a_bad_rule_enters_no_private_gradients(rule, says):
         with pytest.raises(ValueError, match=says):
             privacy.clipped_sum(loss, rule)
         with pytest.raises(ValueError, match=says):
+            privacy.clipped(loss)(rule, {}, None)
+        with pytest.raises(ValueError, match=says):
             clippings.checked(rule)
 
 
