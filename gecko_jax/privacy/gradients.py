@@ -204,6 +204,8 @@ def try_parts(clipping: Clipping | AdaptiveClipping, noise: Callable[..., Any], 
             "bound on each example's gradient no amount of it is private. Without noise, leave out `gradients`."
         )
     try_rule(clipping)
+    if not callable(noise):
+        raise ValueError(f"noise={noise!r} must be a function (key, tree, std) -> noise, such as privacy.gaussian.")
     if noise is not gaussian and noise_multiplier != 0:
         start = clipping.start if isinstance(clipping, AdaptiveClipping) else clipping.sensitivity
         try_noise(noise, (noise_multiplier or 1.0) * float(start), isinstance(clipping, AdaptiveClipping))

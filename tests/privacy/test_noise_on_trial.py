@@ -118,6 +118,8 @@ def test_bad_noise_enters_no_private_gradients_and_nothing_is_priced_before():
     with pytest.raises(ValueError, match="noise: asked for"):
         privacy.private_training(model, loss, clippings.quantile(1.0), noise_multiplier=1.0, **run)
     privacy.private_gradients(privacy.example_loss(model, loss), rule, 0.0, 10, noise=bad)  # nothing is private
+    with pytest.raises(ValueError, match=r"noise=None must be a function \(key, tree, std\) -> noise"):
+        privacy.private_training(model, loss, rule, noise_multiplier=1.0, **{**run, "noise": None})
 
 
 def test_noise_is_tried_once():
