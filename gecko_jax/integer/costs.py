@@ -76,7 +76,8 @@ class Cost(NamedTuple):
         lines += [
             f"parameters (counted): {parameters}",
             f"deployed, normalization folded (counted): {self.deployed.total:,} B = codes {self.deployed.codes:,}, "
-            f"scales {self.deployed.scales:,}, normalization {self.deployed.normalization:,}, raw {self.deployed.raw:,}",
+            f"scales {self.deployed.scales:,}, normalization {self.deployed.normalization:,}, raw "
+            f"{self.deployed.raw:,}",
             f"packed file (counted): {self.stored.total:,} B = codes {self.stored.code_bits / 8:,.0f}, padding "
             f"{self.stored.padding_bits / 8:,.0f}, scales {self.stored.scale_bytes:,}, raw {self.stored.raw_bytes:,}, "
             f"header {self.stored.header_bytes:,}",
