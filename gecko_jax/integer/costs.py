@@ -17,7 +17,7 @@ from gecko_jax.integer.energy import READ_PER_BIT, mac_energy, read_energy
 from gecko_jax.integer.memory import liveness, peak
 from gecko_jax.integer.operations import LayerOperations, by_precision
 from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
-from gecko_jax.integer.packing import PackedModel, pack
+from gecko_jax.integer.packing import PackedModel, leaf_quantizers, pack
 from gecko_jax.integer.products import Precisions, operations
 from gecko_jax.integer.program import forward_pass
 from gecko_jax.models.quantized import STATES
@@ -109,10 +109,10 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     one = not_empty("x", x)[:1]
     lookup("memory", memory, READ_PER_BIT)
     calls, program = trace(model, variables, one), forward_pass(model, variables, one)
-    layers = operations(program, calls, variables)
+    precisions = Precisions(program, calls, leaf_quantizers(model, variables, one))
+    layers = operations(program, calls, precisions)
     packed = pack(model, variables, one)
-    stored, precisions = stored_bytes(packed), Precisions(program, calls, variables)
-    deployed = deployed_bytes(packed, program, precisions.bits)
+    stored, deployed = stored_bytes(packed), deployed_bytes(packed, program, precisions.bits)
     totals = by_precision(layers)
     compute = sum(layer.macs * mac_energy(layer.weight_bits, layer.input_bits) for layer in layers)
     reading = read_energy(deployed.total, memory)

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from gecko_jax.integer.packing import leaf_quantizers
 from gecko_jax.integer.primitives import COUNTS
 from gecko_jax.integer.products import Precisions, type_bits
 from gecko_jax.integer.program import Product, Program, forward_pass
@@ -57,7 +58,8 @@ def activations(model: Model, variables: Variables, x: Array) -> list[Tensor]:
       x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
     """
     program = forward_pass(model, variables, x)
-    return liveness(program, Precisions(program, trace(model, variables, x[:1]), variables).input_bits)
+    precisions = Precisions(program, trace(model, variables, x[:1]), leaf_quantizers(model, variables, x[:1]))
+    return liveness(program, precisions.input_bits)
 
 
 def liveness(program: Program, input_bits: Callable[[Product], int]) -> list[Tensor]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from gecko_jax.checks import between, one_of
 from gecko_jax.models.quantized import STATES
-from gecko_jax.models.trace import WEIGHTS, Call, trace
+from gecko_jax.models.trace import WEIGHTS, trace
 from gecko_jax.trees import named_leaves, path_name
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
@@ -151,11 +151,11 @@ class PackedModel(NamedTuple):
     tensors: tuple[PackedTensor, ...]
 
 
-def leaf_quantizers(calls: list[Call], variables: Variables) -> dict[str, Quantizer]:
-    """{"params/Dense_0/kernel": its quantizer} of the weights that are quantized; `calls` are from `models.trace`."""
-    by_layer = {call.path: call.weight for call in calls if call.weight is not None}
-    names = [name for name, leaf in named_leaves(variables) if np.ndim(leaf) >= 2 and name.startswith("params/")]
-    layers = {name: name.removeprefix("params/").rpartition("/") for name in names}
+def leaf_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:
+    """{"Dense_0/kernel": its quantizer} of the weights that the model's rules quantize."""
+    by_layer = {call.path: call.weight for call in trace(model, variables, x) if call.weight is not None}
+    names = [name for name, leaf in named_leaves(variables["params"]) if np.ndim(leaf) >= 2]
+    layers = {name: name.rpartition("/") for name in names}
     return {name: by_layer[path] for name, (path, _, leaf) in layers.items() if path in by_layer and leaf in WEIGHTS}
 
 
@@ -174,14 +174,14 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
       ValueError: a quantiser's codes do not fit the bits it declares, or codes * scale is not what it computes with;
         quantized weights that are not real floats, or a leaf that is a random key.
     """
-    quantizers = leaf_quantizers(trace(model, variables, x), variables)
+    quantizers = leaf_quantizers(model, variables, x)
     states = variables["params"].get(STATES, {})
     tensors = []
     for keys, leaf in jax.tree_util.tree_leaves_with_path(variables):
         path = tuple(path_name((key,)) for key in keys)
         if path[:2] == ("params", STATES) and path[2].startswith("weight:"):
             continue
-        quantizer = quantizers.get(path_name(keys))
+        quantizer = quantizers.get("/".join(path[1:])) if path[0] == "params" else None
         if quantizer is None or quantizer.codes is None:
             tensors.append(_raw(path, leaf))
         else:

@@ -13,12 +13,10 @@ import jax.numpy as jnp
 from jax import dtypes
 
 from gecko_jax.integer.operations import FLOAT_BITS, LayerOperations
-from gecko_jax.integer.packing import leaf_quantizers
 from gecko_jax.integer.program import Product, Program
 from gecko_jax.models.quantized import STATES
 from gecko_jax.models.trace import Call
-from gecko_jax.trees import named_leaves
-from gecko_jax.types import Variables
+from gecko_jax.types import Quantizer
 
 OUTSIDE = "products outside layers"
 
@@ -42,17 +40,15 @@ class Precisions:
     Args:
       program: the forward pass.
       calls: its layers, from `models.trace`.
-      variables: the model's variables (or their shapes).
+      quantizers: {"Dense_0/kernel": its quantizer}, from `packing.leaf_quantizers`.
     """
 
-    def __init__(self, program: Program, calls: list[Call], variables: Variables):
-        self._names, self._calls = program.names, {call.path: call for call in calls}
-        self._quantizers = leaf_quantizers(calls, variables)
-        self._own = {name: type_bits(leaf.dtype) for name, leaf in named_leaves(variables)}
+    def __init__(self, program: Program, calls: list[Call], quantizers: dict[str, Quantizer]):
+        self._program, self._calls, self._quantizers = program, {call.path: call for call in calls}, quantizers
 
     def parameters(self, product: Product) -> tuple[str, ...]:
         """Names of the parameters that the weights are made of, "Dense_0/kernel"; without one, of other variables."""
-        names = [self._owner(self._names[i]) for i in sorted(product.weights or ())]
+        names = [self._owner(self._program.names[i]) for i in sorted(product.weights or ())]
         params = [name.removeprefix("params/") for name in names if name.startswith("params/")]
         return tuple(dict.fromkeys(params)) or tuple(names)
 
@@ -61,8 +57,9 @@ class Precisions:
         learned = f"params/{STATES}/weight:"
         if not name.startswith(learned):
             return name
-        rest = "params/" + name.removeprefix(learned)
-        return next((owner for owner in self._quantizers if rest == owner or rest.startswith(f"{owner}/")), name)
+        rest = name.removeprefix(learned)
+        owners = (owner for owner in self._quantizers if rest == owner or rest.startswith(f"{owner}/"))
+        return next((f"params/{owner}" for owner in owners), name)
 
     def layer(self, product: Product) -> str:
         """Path of the layer that owns the weights; of several layers' weights, what their paths have in common."""
@@ -77,7 +74,7 @@ class Precisions:
 
     def weight_bits(self, product: Product) -> int:
         """Bits of a weight: of its quantizer, else of its type; the most of them if several make up the factor."""
-        quantizers = [self._quantizers.get(f"params/{name}") for name in self.parameters(product)]
+        quantizers = [self._quantizers.get(name) for name in self.parameters(product)]
         own = type_bits(product.weight_type)
         return max((min(q.bits, own) if q else own for q in quantizers), default=own)
 
@@ -99,10 +96,11 @@ class Precisions:
         if call.weight is not None and call.weight.codes is not None:
             return call.weight.bits
         owner = f"params/{call.path}".rstrip("/")
-        return next((bits for name, bits in self._own.items() if name.rpartition("/")[0] == owner), FLOAT_BITS)
+        leaves = (i for i, name in enumerate(self._program.names) if name.rpartition("/")[0] == owner)
+        return next((type_bits(self._program.avals[i].dtype) for i in leaves), FLOAT_BITS)
 
 
-def operations(program: Program, calls: list[Call], variables: Variables) -> tuple[LayerOperations, ...]:
+def operations(program: Program, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
     """The work of each layer, in call order, then of what is no layer, in the program's order.
 
     The sum is that of all products of the program, for one example. Rows of one layer at one precision are added up: a
@@ -113,7 +111,7 @@ def operations(program: Program, calls: list[Call], variables: Variables) -> tup
     Args:
       program: the forward pass of one example.
       calls: its layers, from `models.trace`.
-      variables: the model's variables (or their shapes).
+      precisions: of its products.
 
     Raises:
       ValueError: a loop that ends on a condition, or a primitive with a rule of its own, whose multiply-accumulates
@@ -121,7 +119,6 @@ def operations(program: Program, calls: list[Call], variables: Variables) -> tup
     """
     if program.uncountable:
         raise ValueError(f"model: multiply-accumulates cannot be counted: {'; '.join(program.uncountable)}.")
-    precisions = Precisions(program, calls, variables)
     totals: dict[tuple[str, str, int, int], int] = {}
     for product in (product for step in program.steps for product in step.products):
         if product.weights is None:

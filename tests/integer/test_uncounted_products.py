@@ -29,13 +29,12 @@ def macs_of_jaxpr(jaxpr):
     total = 0
     for eqn in jaxpr.eqns:
         name, shapes, params = eqn.primitive.name, [var.aval.shape for var in eqn.invars], eqn.params
-        inner = [getattr(v, "jaxpr", v) for value in params.values() for v in (value if type(value) is tuple else [value])]
-        inner = [macs_of_jaxpr(j) for j in inner if hasattr(j, "eqns")]
+        inner = [v for value in params.values() for v in (value if type(value) is tuple else [value])]
+        inner = [macs_of_jaxpr(j) for j in (getattr(v, "jaxpr", v) for v in inner) if hasattr(j, "eqns")]
         if name == "dot_general":
-            (left, right), (batch, _) = params["dimension_numbers"]
-            free = [n for i, n in enumerate(shapes[1]) if i not in (*right, *params["dimension_numbers"][1][1])]
+            (_, summed), (_, batch) = params["dimension_numbers"]
+            free = [n for i, n in enumerate(shapes[1]) if i not in (*summed, *batch)]
             total += math.prod(shapes[0]) * math.prod(free)
-            assert len(left) == len(right) and len(batch) <= len(shapes[0])
         elif name == "conv_general_dilated":
             numbers = params["dimension_numbers"]
             features, per_group, *window = (shapes[1][i] for i in numbers.rhs_spec)
@@ -86,7 +85,10 @@ class Sequence(nn.Module):
         return nn.Dense(3, name="last")(nn.RNN(self.cell(7), name="rnn")(x)[:, -1])
 
 
-@pytest.mark.parametrize("cell, gates", [(nn.OptimizedLSTMCell, 4), (nn.LSTMCell, 4), (nn.GRUCell, 3), (nn.SimpleCell, 1)])
+CELLS = [(nn.OptimizedLSTMCell, 4), (nn.LSTMCell, 4), (nn.GRUCell, 3), (nn.SimpleCell, 1)]
+
+
+@pytest.mark.parametrize("cell, gates", CELLS)
 def test_every_step_of_a_recurrent_layer_counts(cell, gates, filled):
     cost, program = counted(Sequence(cell), SEQUENCE, filled)
     assert total(cost) == program == 5 * gates * (6 * 7 + 7 * 7) + 7 * 3
