@@ -211,9 +211,9 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
     except ValueError:
         offset, step, book = None, None, code_book(values, bits)
         levels = np.searchsorted(book, values)
-    packed = pack_bits(levels, bits)
-    tensor = PackedTensor(path, values.shape, bits, offset, step, packed, scale, book, dtype)
-    if not np.array_equal(unpack_tensor(tensor), np.asarray(quantizer.apply(state, leaf))):
+    packed, w_hat = pack_bits(levels, bits), np.asarray(quantizer.apply(state, leaf))
+    tensor = PackedTensor(path, values.shape, bits, offset, step, packed, scale, book, w_hat.dtype)
+    if not np.array_equal(unpack_tensor(tensor), w_hat):
         raise ValueError(
             f"{name}: codes * scale of quantiser {quantizer.name!r} differs from what it computes with; "
             "a packed file would not be the model that was evaluated."
