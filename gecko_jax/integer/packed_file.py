@@ -203,14 +203,14 @@ def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
         if tensor.scale is None:
             entry["type"] = _type_name(tensor.data.dtype)
         else:
+            if tensor.book is None:
+                entry["grid"] = (tensor.offset, tensor.step)
             entry["scale_shape"], entry["scale_at"] = tensor.scale.shape, append(tensor.scale)
             if tensor.scale.dtype != np.float32:
                 entry["scale_type"] = _type_name(tensor.scale.dtype)
             if tensor.type != np.float32:
                 entry["value_type"] = _type_name(tensor.type)
-            if tensor.book is None:
-                entry["grid"] = (tensor.offset, tensor.step)
-            else:
+            if tensor.book is not None:
                 entry["book_type"], entry["book_length"] = _type_name(tensor.book.dtype), len(tensor.book)
                 entry["book_at"] = append(tensor.book)
         entries.append(entry)

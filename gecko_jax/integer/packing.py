@@ -105,15 +105,18 @@ def code_book(values: Array, bits: int) -> np.ndarray:
     [-1, 0, 1, 4]
     """
     between("bits", bits, 1, 8)
-    book = np.unique(np.asarray(values))
+    book = np.unique(np.asarray(values).astype(np.float64))
     if len(book) > 1 << bits:
         raise ValueError(
-            f"codes take {len(book)} values in {book[0]}..{book[-1]}; {bits} bits hold {1 << bits}. Declare more bits."
+            f"codes take {len(book)} values in {book[0]:g}..{book[-1]:g}; {bits} bits hold {1 << bits}. Declare more "
+            "bits."
         )
-    for kind in (np.int8, np.int32, np.float32):
-        if np.array_equal(book.astype(np.float64).astype(kind).astype(np.float64), book.astype(np.float64)):
+    for kind in (np.int8, np.int32) if np.array_equal(book, np.round(book)) else ():
+        if np.iinfo(kind).min <= book[0] and book[-1] <= np.iinfo(kind).max:
             return book.astype(kind)
-    raise ValueError(f"codes in {book[0]}..{book[-1]} are not exact in float32; take smaller integers and a scale.")
+    if not np.array_equal(book.astype(np.float32).astype(np.float64), book.astype(np.float64)):
+        raise ValueError(f"codes in {book[0]}..{book[-1]} are not exact in float32; take smaller integers and a scale.")
+    return book.astype(np.float32)
 
 
 class PackedTensor(NamedTuple):
