@@ -109,7 +109,7 @@ def code_book(values: Array, bits: int) -> np.ndarray:
     if len(book) > 1 << bits:
         raise ValueError(
             f"codes take {len(book)} values in {book[0]:g}..{book[-1]:g}; {bits} bits hold {1 << bits}. Declare more "
-            "bits."
+            "bits, or take the same levels in every filter and put what differs into the scale."
         )
     for kind in (np.int8, np.int32) if np.array_equal(book, np.round(book)) else ():
         if np.iinfo(kind).min <= book[0] and book[-1] <= np.iinfo(kind).max:
@@ -165,6 +165,8 @@ def leaf_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Q
 def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
     """Packs a model: quantised weights as codes, all else (biases, statistics, float layers) raw, in its own type.
 
+    Packed with the variables of `model.init`, a model tells before it is trained whether it can be.
+
     Args:
       model: a float or quantised model; its rules say which weights are codes, and at how many bits.
       variables: its trained variables, of any types that NumPy and JAX have (bfloat16 takes 2 bytes a number).
@@ -175,7 +177,7 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
 
     Raises:
       ValueError: a quantiser's codes do not fit the bits it declares, or codes * scale is not what it computes with;
-        quantized weights that are not real floats, or a leaf that is a random key.
+        its codes have other bits than it; quantized weights that are not real floats; a leaf that is a random key.
     """
     quantizers = leaf_quantizers(model, variables, x)
     states = variables["params"].get(STATES, {})
@@ -207,6 +209,8 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"{name} has type {dtype}; quantizer {quantizer.name!r} takes real floats. Leave it in float.")
     values, scale, bits = quantizer.codes(state, leaf)
+    if bits != quantizer.bits:
+        raise ValueError(f"{name}: {quantizer.name!r} has bits={quantizer.bits}, its codes {bits}. Let both agree.")
     values, scale = np.asarray(values), np.asarray(scale)
     try:
         offset, step, book = *grid(values, bits), None

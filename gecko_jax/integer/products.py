@@ -2,7 +2,8 @@
 
 Every product counts, also one that no layer owns: attention's two, a bare `jnp.dot`. A layer is found by the parameters
 that a factor is made of, whatever their names, so that a tied embedding, the gates of an LSTM and a loop over layers
-are counted where their weights lie.
+are counted where their weights lie. Products are those of matrices and convolutions; an elementwise multiplication and
+a sum over it are elementwise work, which is not counted.
 """
 
 from __future__ import annotations

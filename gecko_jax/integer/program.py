@@ -21,8 +21,8 @@ from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Variables
 
 _WRAPPERS = frozenset(
-    "pjit jit closed_call core_call named_call remat remat2 checkpoint custom_jvp_call custom_vjp_call "
-    "custom_vjp_call_jaxpr shard_map".split()
+    "pjit jit closed_call core_call core_closed_call named_call remat remat2 checkpoint custom_jvp_call "
+    "custom_vjp_call custom_vjp_call_jaxpr composite xla_metadata_call shard_map".split()
 )
 _LOOPS = frozenset(("scan", "while", "cond"))
 _MARK = re.compile(r"layer\[([^\]]*)\]")

@@ -185,5 +185,8 @@ def integer_codes(w, bits):
 def test_more_levels_than_bits_hold_are_refused_with_both_numbers():
     with pytest.raises(ValueError, match="5 values in -4..4; 2 bits hold 4. Declare more bits"):
         code_book([-4, -1, 0, 1, 4], 2)
+    with pytest.raises(ValueError, match="bits=2, its codes 3"):
+        codes = quantizers.uniform(3).codes
+        integer.pack(*single(quantizers.uniform(2)._replace(codes=codes), np.ones((4, 2), np.float32)))
     with pytest.raises(ValueError, match="not exact in float32"):
         code_book([0, 2**40 + 1], 1)
