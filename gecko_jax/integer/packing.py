@@ -24,6 +24,7 @@ from gecko_jax.models.trace import WEIGHTS, trace
 from gecko_jax.trees import named_leaves, path_name
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
+MAX_CODE_BITS = 8
 ALIGNMENT = 4  # bytes; each array in a file starts at a multiple, so that a device can read words in place
 
 
@@ -44,7 +45,7 @@ def pack_bits(levels: Array, bits: int, word: Any = np.uint8) -> np.ndarray:
     >>> pack_bits([1, 0, 1, 1], 1).tolist(), pack_bits([1, 2, 3], 2).tolist()
     ([13], [57])
     """
-    between("bits", bits, 1, 8)
+    between("bits", bits, 1, MAX_CODE_BITS)
     one_of("word", np.dtype(word).name, ("uint8", "uint32"))
     levels = np.asarray(levels).reshape(-1)
     if levels.size and (levels.min() < 0 or levels.max() >= 1 << bits):
@@ -65,7 +66,7 @@ def unpack_bits(words: Array, bits: int, length: int) -> np.ndarray:
     >>> unpack_bits(pack_bits([1, 2, 3], 2), 2, 3).tolist()
     [1, 2, 3]
     """
-    between("bits", bits, 1, 8)
+    between("bits", bits, 1, MAX_CODE_BITS)
     words = np.ascontiguousarray(words)
     stream = np.unpackbits(words.astype(words.dtype.newbyteorder("<")).view(np.uint8), bitorder="little")
     if len(stream) < length * bits:
@@ -82,7 +83,7 @@ def grid(values: Array, bits: int) -> tuple[int, int]:
     Raises:
       ValueError: no such grid holds the values.
     """
-    between("bits", bits, 1, 8)
+    between("bits", bits, 1, MAX_CODE_BITS)
     values, top = np.asarray(values), 1 << bits
     if not np.array_equal(values, np.round(values)):
         raise ValueError("codes are no integers: no grid holds them.")
@@ -104,7 +105,7 @@ def code_book(values: Array, bits: int) -> np.ndarray:
     >>> code_book([4, -1, 0, 1, 4], 2).tolist()
     [-1, 0, 1, 4]
     """
-    between("bits", bits, 1, 8)
+    between("bits", bits, 1, MAX_CODE_BITS)
     book = np.unique(np.asarray(values).astype(np.float64))
     if len(book) > 1 << bits:
         raise ValueError(
@@ -210,7 +211,12 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
         raise ValueError(f"{name} has type {dtype}; quantizer {quantizer.name!r} takes real floats. Leave it in float.")
     values, scale, bits = quantizer.codes(state, leaf)
     if bits != quantizer.bits:
-        raise ValueError(f"{name}: {quantizer.name!r} has bits={quantizer.bits}, its codes {bits}. Let both agree.")
+        raise ValueError(f"{name}: {quantizer.name!r} has bits={quantizer.bits}, its codes {bits}: both must agree.")
+    if not 1 <= bits <= MAX_CODE_BITS:
+        raise ValueError(
+            f"{name}: quantizer {quantizer.name!r} has bits={bits}; codes of 1 to {MAX_CODE_BITS} can be packed. Take "
+            "a scheme of fewer bits, or leave these weights in float."
+        )
     values, scale = np.asarray(values), np.asarray(scale)
     try:
         offset, step, book = *grid(values, bits), None

@@ -185,6 +185,10 @@ def integer_codes(w, bits):
 def test_more_levels_than_bits_hold_are_refused_with_both_numbers():
     with pytest.raises(ValueError, match="5 values in -4..4; 2 bits hold 4. Declare more bits"):
         code_book([-4, -1, 0, 1, 4], 2)
+    with pytest.raises(ValueError, match="params/kernel: quantizer 'uniform8' has bits=12; codes of 1 to 8"):
+        wide = quantizers.uniform(8)
+        wide = wide._replace(bits=12, codes=lambda state, w: quantizers.uniform(8).codes(state, w)._replace(bits=12))
+        integer.pack(*single(wide, np.ones((4, 2), np.float32)))
     with pytest.raises(ValueError, match="bits=2, its codes 3"):
         codes = quantizers.uniform(3).codes
         integer.pack(*single(quantizers.uniform(2)._replace(codes=codes), np.ones((4, 2), np.float32)))
