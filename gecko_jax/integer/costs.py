@@ -64,9 +64,8 @@ class Cost(NamedTuple):
         for layer in self.layers:
             picojoules = 1e12 * layer.macs * mac_energy(layer.weight_bits, layer.input_bits)
             precision = f"{layer.weight_bits} x {layer.input_bits}"
-            rows.append(
-                (layer.path, layer.kind, f"{layer.macs:,}", precision, f"{layer.bops:,}", f"{picojoules:,.0f}")
-            )
+            name = layer.path or "(top)"
+            rows.append((name, layer.kind, f"{layer.macs:,}", precision, f"{layer.bops:,}", f"{picojoules:,.0f}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         aligned = [f"{{:{'<' if i < 2 else '>'}{width}}}" for i, width in enumerate(widths)]
         lines = ["  ".join(aligned).format(*row) for row in rows]
