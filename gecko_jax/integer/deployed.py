@@ -47,6 +47,7 @@ class DeployedBytes(NamedTuple):
 
     @property
     def total(self) -> int:
+        """Bytes of all of it."""
         return sum(self)
 
 

@@ -63,7 +63,7 @@ def activations(model: Model, variables: Variables, x: Array) -> list[Tensor]:
 
 
 def liveness(program: Program, input_bits: Callable[[Product], int]) -> list[Tensor]:
-    """The tensors of a program; see the module's head for the rules.
+    """Lists the tensors of a program; see the module's head for the rules.
 
     Args:
       program: the forward pass of one example.

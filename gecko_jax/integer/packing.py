@@ -97,7 +97,7 @@ def grid(values: Array, bits: int) -> tuple[int, int]:
 
 
 def code_book(values: Array, bits: int) -> np.ndarray:
-    """The distinct values, ascending, int8 if that holds them, else int32 or float32: level i stands for the i-th.
+    """Returns the distinct values, ascending, as int8 if that holds them, else int32 or float32.
 
     Raises:
       ValueError: more than 2^bits of them.

@@ -16,19 +16,19 @@ OPAQUE = frozenset(
 
 
 def dot(equation, left, right) -> int:
-    """Every output times what is summed over."""
+    """Counts every output times what is summed over."""
     (summed, _), _ = equation.params["dimension_numbers"]
     return math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in summed)
 
 
 def ragged_dot(equation, left, right) -> int:
-    """As `dot`: each row is multiplied by the matrix of one group."""
+    """Counts as `dot`: each row is multiplied by the matrix of one group."""
     (summed, _), _ = equation.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
     return math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in summed)
 
 
 def convolution(equation, left, right) -> int:
-    """Every output times the window; of a transposed one, every input times the window: its other inputs are zeros."""
+    """Counts every output times the window; of a transposed one, every input: what lies between them are zeros."""
     numbers = equation.params["dimension_numbers"]
     macs = math.prod(equation.outvars[0].aval.shape) * math.prod(right) // right[numbers.rhs_spec[0]]
     if any(d != 1 for d in equation.params["lhs_dilation"]):
@@ -44,7 +44,7 @@ COUNTS: dict[str, Callable[..., int]] = {
 }
 
 def jaxprs_of(params: dict[str, Any]) -> list[Any]:
-    """The jaxprs among an equation's parameters, opened, "jaxpr" and "call_jaxpr" first."""
+    """Lists the jaxprs among an equation's parameters, opened, "jaxpr" and "call_jaxpr" first."""
     first = [params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params]
     values = [value if isinstance(value, tuple) else (value,) for value in (*first, *params.values())]
     leaves = [leaf for value in values for leaf in value]
@@ -53,7 +53,7 @@ def jaxprs_of(params: dict[str, Any]) -> list[Any]:
 
 
 def multiplies(jaxpr) -> bool:
-    """Whether a product, or what hides one, is among a jaxpr's equations or deeper in."""
+    """Tells whether a product, or what hides one, is among a jaxpr's equations or deeper in."""
     return any(
         equation.primitive.name in COUNTS
         or equation.primitive.name in OPAQUE

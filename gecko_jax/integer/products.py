@@ -23,7 +23,7 @@ OUTSIDE = "products outside layers"
 
 
 def type_bits(dtype: Any) -> int:
-    """Bits of one number of a type, of one part of a complex one.
+    """Returns the bits of one number of a type, or of one part of a complex one.
 
     >>> type_bits(jnp.bfloat16), type_bits(jnp.complex64), type_bits(jnp.int4), type_bits(bool)
     (16, 32, 4, 8)
@@ -48,7 +48,7 @@ class Precisions:
         self._program, self._calls, self._quantizers = program, {call.path: call for call in calls}, quantizers
 
     def parameters(self, product: Product) -> tuple[str, ...]:
-        """Names of the parameters that the weights are made of, "Dense_0/kernel"; without one, of other variables."""
+        """Returns the names of the parameters that the weights are made of, "Dense_0/kernel"."""
         names = [self._owner(self._program.names[i]) for i in sorted(product.weights or ())]
         params = [name.removeprefix("params/") for name in names if name.startswith("params/")]
         return tuple(dict.fromkeys(params)) or tuple(names)
@@ -63,7 +63,7 @@ class Precisions:
         return next((f"params/{owner}" for owner in owners), name)
 
     def layer(self, product: Product) -> str:
-        """Path of the layer that owns the weights; of several layers' weights, what their paths have in common."""
+        """Returns the path of the layer that owns the weights, or the common part of several layers' paths."""
         owners = dict.fromkeys(name.rpartition("/")[0] for name in self.parameters(product))
         # What another module multiplies one layer's weights by (nn.WeightNorm) does not change whose they are.
         layers = [owner for owner in owners if owner in self._calls]
@@ -74,13 +74,13 @@ class Precisions:
         return "/".join(paths[0][:shared])
 
     def weight_bits(self, product: Product) -> int:
-        """Bits of a weight: of its quantizer, else of its type; the most of them if several make up the factor."""
+        """Returns the bits of a weight: of its quantizer, else of its type; the most if several make up the factor."""
         quantizers = [self._quantizers.get(name) for name in self.parameters(product)]
         own = type_bits(product.weight_type)
         return max((min(q.bits, own) if q else own for q in quantizers), default=own)
 
     def input_bits(self, product: Product) -> int:
-        """Bits of the other factor: those of the layer's input quantiser, else of its type."""
+        """Returns the bits of the other factor: those of the layer's input quantiser, else of its type."""
         own = type_bits(product.input_type)
         call = self._calls.get(self.layer(product)) if product.weights is not None else None
         # Within the layer's own call alone: `Embed.attend` reads what no rule quantised.
@@ -89,11 +89,11 @@ class Precisions:
         return min(call.inputs.bits, own)
 
     def bits(self, product: Product) -> tuple[int, int]:
-        """(bits of a weight, bits of an input)."""
+        """Returns (bits of a weight, bits of an input)."""
         return self.weight_bits(product), self.input_bits(product)
 
     def lookup_bits(self, call: Call) -> int:
-        """Bits of a weight of a layer that multiplies nothing."""
+        """Returns the bits of a weight of a layer that multiplies nothing."""
         if call.weight is not None and call.weight.codes is not None:
             return call.weight.bits
         owner = f"params/{call.path}".rstrip("/")
@@ -102,7 +102,7 @@ class Precisions:
 
 
 def operations(program: Program, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
-    """The work of each layer, in call order, then of what is no layer, in the program's order.
+    """Counts the work of each layer, in the order of the program, then that of products outside layers.
 
     The sum is that of all products of the program, for one example. Rows of one layer at one precision are added up: a
     layer that is called twice, or an LSTM's gates over all steps, stands once. A layer without a product (`nn.Embed`, a

@@ -82,7 +82,7 @@ class Program(NamedTuple):
     uncountable: tuple[str, ...]
 
     def needed(self) -> list[Step]:
-        """The steps that depend on the input and that the results depend on."""
+        """Lists the steps that depend on the input and that the results depend on."""
         wanted, kept = set(self.results), []
         for step in reversed(self.steps):
             if wanted.intersection(step.outputs) and self.data.intersection(step.outputs):
@@ -91,12 +91,12 @@ class Program(NamedTuple):
         return kept[::-1]
 
     def reached(self, step: Step) -> tuple[int, ...]:
-        """The operands that depend on the network's input."""
+        """Lists the operands that depend on the network's input."""
         return tuple(n for n in step.operands if n in self.data)
 
 
 def forward_pass(model: Model, variables: Variables, x: Array) -> Program:
-    """The program of `model.apply` in evaluation mode for one example; nothing is computed.
+    """Traces `model.apply` in evaluation mode for one example; nothing is computed.
 
     Args:
       model, variables: a model and its variables (or their shapes).

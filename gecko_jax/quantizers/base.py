@@ -33,7 +33,7 @@ def sign(x: Array) -> Array:
 
 
 def wide(x: Array) -> Array:
-    """x in float32, or in float64 if it is: where scales are computed, whatever type the weights have.
+    """Casts x to float32, or keeps float64: the type in which scales are computed, whatever type the weights have.
 
     In float16 the sum of a layer's magnitudes overflows, a small filter's scale is 0, and a count stops at 65,504.
     """
