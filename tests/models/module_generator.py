@@ -53,6 +53,19 @@ class Positions(nn.Module):
         return jnp.moveaxis(nn.DenseGeneral(D, batch_dims=0)(jnp.moveaxis(x, 1, 0)), 0, 1)
 
 
+class Transposed(nn.Module):
+    """A dense layer whose weight is stored [outputs, inputs]."""
+
+    @nn.compact
+    def __call__(self, x):
+        def turn(tree):
+            return {"params": {name: w.T for name, w in tree.get("params", {}).items()}}
+
+        start = self.is_initializing()
+        layer = nn.map_variables(nn.Dense, "params", turn, turn, init=start, mutable=start)
+        return layer(D, name="layer")(x)
+
+
 class Recurrent(nn.Module):
     cell: type[nn.Module]
 
@@ -118,6 +131,7 @@ PIECES = {
         mapped(Heads, 1),
         {"split/kernel": ((1,), (2, 3)), "join/kernel": ((1,), (3,))},
     ),
+    "stored_transposed": (lambda name: Transposed(name=name), {"kernel": ((), (0,))}),
     "remat": (lambda name: nn.remat(nn.Dense)(D, name=name), LAST),
     "jit": (lambda name: nn.jit(Shared)(name=name), LAST),
     "shared": (lambda name: Shared(name=name), LAST),
