@@ -58,9 +58,11 @@ class Codes(NamedTuple):
     """Weights as a device stores them: `values * scale` is exactly what the quantiser computes with.
 
     Attributes:
-      values: small integers (int8), of the weight's own shape.
-      scale: float32, broadcastable to `values`.
-      bits: bits one value is packed in (1 for {-1, +1}, 2 for {-1, 0, +1}, k for a k-bit grid).
+      values: small integers (int8; floats for levels that are no integers), of the weight's own shape.
+      scale: float32 (float64 for float64 weights), broadcastable to `values`; the product is rounded to the weights'
+        type.
+      bits: bits one value is packed in: 1 for {-1, +1}, 2 for {-1, 0, +1}, k for any 2^k values at most, on a grid or
+        not ({0, +-1, +-2, +-4} take 3).
     """
 
     values: Array

@@ -6,6 +6,7 @@
 """
 
 from gecko_jax.integer.costs import Cost, cost
+from gecko_jax.integer.deployed import DeployedBytes
 from gecko_jax.integer.operations import LayerOperations
 from gecko_jax.integer.packed_file import StoredBytes, encode, read, read_packed, stored_bytes, write
 from gecko_jax.integer.packing import PackedModel, PackedTensor, pack, pack_bits, unpack, unpack_bits
@@ -21,6 +22,7 @@ from gecko_jax.integer.xnor import (
 
 __all__ = [
     "Cost",
+    "DeployedBytes",
     "LayerOperations",
     "PackedModel",
     "PackedTensor",

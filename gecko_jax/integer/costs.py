@@ -1,19 +1,25 @@
 """What a model costs on a device: bytes, operations, activation memory and energy, each figure with its kind.
 
-Bytes come from the packed file, operations from the layers' shapes, activation memory from the program, and energy
-from a published table: "counted", "counted", "counted" under the assumptions of `memory`, and "modelled".
+Bytes come from the packed file, operations from the products of the program, activation memory from the program, and
+energy from a published table: "counted", "counted", "counted" under the assumptions of `memory`, and "modelled".
+
+Two sizes are told apart. The packed file holds all that the model's `apply` reads, batch normalization as four arrays.
+A device holds it folded (`deployed`), which is what activation memory and energy assume as well.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from gecko_jax.checks import not_empty
-from gecko_jax.integer.energy import mac_energy, read_energy
-from gecko_jax.integer.memory import activations, peak
-from gecko_jax.integer.operations import LayerOperations, by_precision, operations
+from gecko_jax.checks import lookup, not_empty
+from gecko_jax.integer.deployed import DeployedBytes, deployed_bytes
+from gecko_jax.integer.energy import READ_PER_BIT, mac_energy, read_energy
+from gecko_jax.integer.memory import liveness, peak
+from gecko_jax.integer.operations import LayerOperations, by_precision
 from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
-from gecko_jax.integer.packing import PackedModel, pack
+from gecko_jax.integer.packing import PackedModel, leaf_quantizers, pack
+from gecko_jax.integer.products import Precisions, operations
+from gecko_jax.integer.program import forward_pass
 from gecko_jax.models.quantized import STATES
 from gecko_jax.models.trace import trace
 from gecko_jax.types import Array, Estimate, Model, Variables
@@ -25,14 +31,16 @@ class Cost(NamedTuple):
     Attributes:
       stored: what each byte of the packed file is for.
       stored_bytes: size of the packed file in bytes.
-      bytes_by_precision: {bits of a value: bytes of the values, their padding and their scales}; no header.
-      parameters: {bits: how many of "params" are stored at them}; what a quantiser learned is no parameter.
-      layers: the work of each layer, in call order.
-      macs: {(weight bits, input bits): multiply-accumulates}; 32 stands for float32.
+      bytes_by_precision: {bits of a value: bytes of the values, their padding and their scales} in the file; no header.
+      parameters: {bits: how many of "params" are stored at them}; what a quantiser learned is not a parameter.
+      layers: the work of each layer, in call order, then that of products outside layers.
+      macs: {(weight bits, input bits): multiply-accumulates}; a float counts with the width of its type.
       bops: sum of MACs * weight bits * input bits.
       peak_activation_bytes: lower bound of activation memory, see `integer.memory`.
       compute_energy, memory_energy, energy: joules, see `integer.energy`.
       memory: what weights are read from, as the energy model has it.
+      deployed: what a device must hold, batch normalization folded; see `integer.deployed`.
+      deployed_bytes: the sum of it.
     """
 
     stored: StoredBytes
@@ -47,6 +55,8 @@ class Cost(NamedTuple):
     memory_energy: Estimate
     energy: Estimate
     memory: str
+    deployed: DeployedBytes
+    deployed_bytes: Estimate
 
     def table(self) -> str:
         """Layers and totals as a short text table."""
@@ -54,9 +64,8 @@ class Cost(NamedTuple):
         for layer in self.layers:
             picojoules = 1e12 * layer.macs * mac_energy(layer.weight_bits, layer.input_bits)
             precision = f"{layer.weight_bits} x {layer.input_bits}"
-            rows.append(
-                (layer.path, layer.kind, f"{layer.macs:,}", precision, f"{layer.bops:,}", f"{picojoules:,.0f}")
-            )
+            name = layer.path or "(top)"
+            rows.append((name, layer.kind, f"{layer.macs:,}", precision, f"{layer.bops:,}", f"{picojoules:,.0f}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         aligned = [f"{{:{'<' if i < 2 else '>'}{width}}}" for i, width in enumerate(widths)]
         lines = ["  ".join(aligned).format(*row) for row in rows]
@@ -65,7 +74,10 @@ class Cost(NamedTuple):
         microjoules = [1e6 * e.value for e in (self.energy, self.compute_energy, self.memory_energy)]
         lines += [
             f"parameters (counted): {parameters}",
-            f"stored (counted): {self.stored.total:,} B = codes {self.stored.code_bits / 8:,.0f}, padding "
+            f"deployed, normalization folded (counted): {self.deployed.total:,} B = codes {self.deployed.codes:,}, "
+            f"scales {self.deployed.scales:,}, normalization {self.deployed.normalization:,}, raw "
+            f"{self.deployed.raw:,}",
+            f"packed file (counted): {self.stored.total:,} B = codes {self.stored.code_bits / 8:,.0f}, padding "
             f"{self.stored.padding_bits / 8:,.0f}, scales {self.stored.scale_bytes:,}, raw {self.stored.raw_bytes:,}, "
             f"header {self.stored.header_bytes:,}",
             f"MACs (counted): {macs}",
@@ -90,15 +102,19 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
       A `Cost`; every figure in it but the layers' is an `Estimate` of kind "counted" or "modelled".
 
     Raises:
-      ValueError: no input row, an unknown memory, or a layer whose multiply-accumulates follow no known rule.
+      ValueError: no input row, an unknown memory, what cannot be packed (see `pack`), or multiply-accumulates that
+        cannot be counted: a loop that ends on a condition, a primitive with a rule of its own.
     """
     one = not_empty("x", x)[:1]
+    lookup("memory", memory, READ_PER_BIT)
+    calls, program = trace(model, variables, one), forward_pass(model, variables, one)
+    precisions = Precisions(program, calls, leaf_quantizers(model, variables, one))
+    layers = operations(program, calls, precisions)
     packed = pack(model, variables, one)
-    stored = stored_bytes(packed)
-    layers = operations(trace(model, variables, one))
+    stored, deployed = stored_bytes(packed), deployed_bytes(packed, program, precisions.bits)
     totals = by_precision(layers)
     compute = sum(layer.macs * mac_energy(layer.weight_bits, layer.input_bits) for layer in layers)
-    reading = read_energy(stored.payload, memory)
+    reading = read_energy(deployed.total, memory)
     return Cost(
         stored,
         _counted(stored.total, "B"),
@@ -107,11 +123,13 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
         layers,
         {precision: _counted(number) for precision, number in totals.items()},
         _counted(sum(layer.bops for layer in layers)),
-        _counted(peak(activations(model, variables, one)), "B"),
+        _counted(peak(liveness(program, precisions.input_bits)), "B"),
         _joules(compute),
         _joules(reading),
         _joules(compute + reading),
         memory,
+        deployed,
+        _counted(deployed.total, "B"),
     )
 
 

@@ -1,7 +1,8 @@
-"""What a forward pass multiplies: multiply-accumulates by layer and by precision, and bit operations.
+"""Multiply-accumulates by layer and by precision, bit operations, and closed forms for the common layers.
 
-Counted for ONE example and for the layers that own a kernel, from shapes alone: positions in the padding count, zeros
-in the weights count, elementwise work (normalisation, activations, pooling) does not.
+Counted for ONE example: positions in the padding count, zeros in the weights count, elementwise work (normalisation,
+activations, pooling) does not. `cost` counts the products of the program (`products`); the closed forms here know
+layers outside loops.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class LayerOperations(NamedTuple):
     Attributes:
       path, kind: which layer, and its Linen class.
       macs: multiply-accumulates for one example.
-      weight_bits, input_bits: precision of the two factors; 32 is float32.
+      weight_bits, input_bits: precision of the two factors; a float counts with the width of its type.
     """
 
     path: str
@@ -51,6 +52,8 @@ def macs(call: Call) -> int:
         return math.prod(given[:-1]) * math.prod(kernel)
     if call.kind == "ConvLocal":
         return math.prod(kernel)
+    if call.kind == "Einsum":
+        raise ValueError(f"layer {call.path!r} (Einsum): no rule for any equation. `cost` counts it in the program.")
     if len(kernel) == len(out) + 1 and kernel[-1] == out[-1] and given[-1] % kernel[-2] == 0 and len(given) == len(out):
         return math.prod(out) * math.prod(kernel[:-1])
     for split in range(1, len(kernel)):  # axes of the kernel that are summed over
@@ -59,7 +62,7 @@ def macs(call: Call) -> int:
             return math.prod(given[:-split]) * math.prod(kernel)
     raise ValueError(
         f"layer {call.path!r} ({call.kind}) maps {call.input} to {call.output} by a kernel {call.kernel}: no rule for "
-        "its multiply-accumulates. Compute it by Dense, DenseGeneral or Conv layers."
+        "its multiply-accumulates. `cost` counts them in the program."
     )
 
 

@@ -1,17 +1,19 @@
 """A packed model as one file, and what every byte of it is for. All numbers are little-endian.
 
   0   8 bytes   magic "GECKOPAK"
-  8   uint32    version, 1
+  8   uint32    version: 2 if the file needs what version 1 has not, marked * below, else 1
   12  uint32    length of the header in bytes, a multiple of 4
   16  uint32    CRC32 of the header
   20  header    JSON, UTF-8, filled up with spaces:
                 {"payload": bytes, "crc32": of the payload, "tensors": [{"path": [...], "shape": [...], "bits": k,
-                 "at": offset in the payload, and either "type": "<f4" (raw), or
-                 "grid": [offset, step], "scale_shape": [...], "scale_at": offset}]}
-  ..  payload   raw arrays in C order, codes as `packing.pack_bits` lays them, float32 scales; each starts at a
+                 "at": offset in the payload, and either "type": "<f4" (raw; * or a name, "bfloat16"), or
+                 "grid": [offset, step] (* or "book_at": offset, "book_type": "|i1", "book_length": levels),
+                 "scale_shape": [...], "scale_at": offset (* "scale_type" and "value_type", unless "<f4")}]}
+  ..  payload   raw arrays in C order, codes as `packing.pack_bits` lays them, scales, code books; each starts at a
                 multiple of 4 bytes, the bytes between are 0
 
-The value of a code is (grid offset + grid step * level) * scale.
+The value of a code is (grid offset + grid step * level) * scale, or book[level] * scale: float32
+numbers, or float64 if "value_type" is, rounded to "value_type".
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor, unpack
 
 MAGIC = b"GECKOPAK"
-VERSION = 1
+VERSIONS = (1, 2)
+_NAMED_BY_NUMPY = "fiubc"  # kinds of types that have a name such as "<f4"
 _PREAMBLE = struct.Struct("<8sIII")
 
 
@@ -40,7 +44,7 @@ class StoredBytes(NamedTuple):
     Attributes:
       code_bits: bits of all codes, without padding.
       padding_bits: what fills codes and raw arrays up to whole aligned words.
-      scale_bytes: the codes' float32 scales.
+      scale_bytes: the codes' scales and code books.
       raw_bytes: everything stored unquantised.
       header_bytes: preamble and header.
     """
@@ -73,13 +77,14 @@ def stored_bytes(packed: PackedModel) -> StoredBytes:
     header, payload = _encode(packed)
     coded = [tensor for tensor in packed.tensors if tensor.scale is not None]
     code_bits = sum(tensor.size * tensor.bits for tensor in coded)
-    scales = sum(tensor.scale.nbytes for tensor in coded)
+    beside = [array for tensor in coded for array in (tensor.scale, tensor.book) if array is not None]
+    scales = sum(array.nbytes for array in beside)
     raw = sum(tensor.data.nbytes for tensor in packed.tensors if tensor.scale is None)
     filled = sum(
         8 * (_aligned(tensor.data.nbytes) - tensor.data.nbytes)
         + (8 * tensor.data.nbytes - tensor.size * tensor.bits if tensor.scale is not None else 0)
         for tensor in packed.tensors
-    )
+    ) + sum(8 * (_aligned(array.nbytes) - array.nbytes) for array in beside)
     del payload
     return StoredBytes(code_bits, filled, scales, raw, len(header))
 
@@ -122,20 +127,23 @@ def read_packed(path: str | os.PathLike) -> PackedModel:
     """The `PackedModel` stored in a file; raises as `read` does."""
     content = Path(path).read_bytes()
     if len(content) < _PREAMBLE.size or content[:8] != MAGIC:
-        raise ValueError(f"{path} is no packed model: it does not begin with {MAGIC.decode()!r}.")
+        raise ValueError(f"{path} is not a packed model: it does not begin with {MAGIC.decode()!r}.")
     _, version, length, crc = _PREAMBLE.unpack_from(content)
-    if version != VERSION:
-        raise ValueError(f"{path} has version {version}; this library reads version {VERSION}. Pack the model anew.")
+    if version not in VERSIONS:
+        raise ValueError(
+            f"{path} has version {version}; this library reads versions {' and '.join(map(str, VERSIONS))}. Pack the "
+            "model again, or read it with a newer library."
+        )
     header, payload = content[_PREAMBLE.size : _PREAMBLE.size + length], content[_PREAMBLE.size + length :]
     if len(header) < length:
         raise ValueError(f"{path} is truncated: {len(header)} of the header's {length} bytes are there.")
     if zlib.crc32(header) != crc:
-        raise ValueError(f"{path} is damaged: its header does not match its checksum. Write it anew.")
+        raise ValueError(f"{path} is damaged: its header does not match its checksum. Write it again.")
     fields = json.loads(header)
     if len(payload) != fields["payload"]:
         raise ValueError(f"{path} is truncated or has grown: payload {len(payload)} of {fields['payload']} bytes.")
     if zlib.crc32(payload) != fields["crc32"]:
-        raise ValueError(f"{path} is damaged: its payload does not match its checksum. Write it anew.")
+        raise ValueError(f"{path} is damaged: its payload does not match its checksum. Write it again.")
     return PackedModel(tuple(_tensor(entry, payload) for entry in fields["tensors"]))
 
 
@@ -143,13 +151,35 @@ def _tensor(entry: dict[str, Any], payload: bytes) -> PackedTensor:
     path, shape, bits = tuple(entry["path"]), tuple(entry["shape"]), entry["bits"]
     size = int(np.prod(shape, dtype=np.int64))
     if "type" in entry:
-        stored = np.dtype(entry["type"])
-        data = np.frombuffer(payload, stored, size, entry["at"]).reshape(shape)
-        return PackedTensor(path, shape, bits, None, None, data.astype(stored.newbyteorder("=")), None)
+        data = _array(payload, entry["type"], size, entry["at"]).reshape(shape)
+        return PackedTensor(path, shape, bits, None, None, data, None)
     codes = np.frombuffer(payload, np.uint8, -(-size * bits // 8), entry["at"]).copy()
     scale_shape = tuple(entry["scale_shape"])
-    scale = np.frombuffer(payload, "<f4", int(np.prod(scale_shape, dtype=np.int64)), entry["scale_at"])
-    return PackedTensor(path, shape, bits, *entry["grid"], codes, scale.astype(np.float32).reshape(scale_shape))
+    scales = int(np.prod(scale_shape, dtype=np.int64))
+    scale = _array(payload, entry.get("scale_type", "<f4"), scales, entry["scale_at"]).reshape(scale_shape)
+    offset, step = entry.get("grid", (None, None))
+    book = None
+    if "book_at" in entry:
+        book = _array(payload, entry["book_type"], entry["book_length"], entry["book_at"])
+    return PackedTensor(path, shape, bits, offset, step, codes, scale, book, _type(entry.get("value_type", "<f4")))
+
+
+def _array(payload: bytes, name: str, length: int, at: int) -> np.ndarray:
+    """Numbers of a type in the payload, in this machine's byte order."""
+    stored = _type(name)
+    if stored.kind in _NAMED_BY_NUMPY:
+        return np.frombuffer(payload, np.dtype(name), length, at).astype(stored)
+    words = f"u{stored.itemsize}"
+    return np.frombuffer(payload, f"<{words}", length, at).astype(words).view(stored)
+
+
+def _type(name: str) -> np.dtype:
+    """The type of a name such as "<f4", or "bfloat16" and its like, which NumPy does not name by a kind and a width."""
+    return np.dtype(name).newbyteorder("=") if name[0] in "<>|" else np.dtype(getattr(jnp, name))
+
+
+def _type_name(dtype: np.dtype) -> str:
+    return dtype.newbyteorder("<").str if dtype.kind in _NAMED_BY_NUMPY else dtype.name
 
 
 def _aligned(length: int) -> int:
@@ -161,20 +191,35 @@ def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
 
     def append(array: np.ndarray) -> int:
         at = len(payload)
-        payload.extend(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes())
+        array = np.ascontiguousarray(array)
+        if array.dtype.kind not in _NAMED_BY_NUMPY:
+            array = array.view(f"u{array.dtype.itemsize}")
+        payload.extend(array.astype(array.dtype.newbyteorder("<")).tobytes())
         payload.extend(bytes(_aligned(len(payload)) - len(payload)))
         return at
 
     for tensor in packed.tensors:
         entry = {"path": tensor.path, "shape": tensor.shape, "bits": tensor.bits, "at": append(tensor.data)}
         if tensor.scale is None:
-            entry["type"] = tensor.data.dtype.newbyteorder("<").str
+            entry["type"] = _type_name(tensor.data.dtype)
         else:
-            entry["grid"] = (tensor.offset, tensor.step)
+            if tensor.book is None:
+                entry["grid"] = (tensor.offset, tensor.step)
             entry["scale_shape"], entry["scale_at"] = tensor.scale.shape, append(tensor.scale)
+            if tensor.scale.dtype != np.float32:
+                entry["scale_type"] = _type_name(tensor.scale.dtype)
+            if tensor.type != np.float32:
+                entry["value_type"] = _type_name(tensor.type)
+            if tensor.book is not None:
+                entry["book_type"], entry["book_length"] = _type_name(tensor.book.dtype), len(tensor.book)
+                entry["book_at"] = append(tensor.book)
         entries.append(entry)
+    newer = any(
+        not entry.keys().isdisjoint(("book_at", "scale_type", "value_type")) or entry.get("type", "<")[0] not in "<|"
+        for entry in entries
+    )
     payload = bytes(payload)
     fields = {"payload": len(payload), "crc32": zlib.crc32(payload), "tensors": entries}
     header = json.dumps(fields, separators=(",", ":")).encode()
     header += b" " * (-(_PREAMBLE.size + len(header)) % ALIGNMENT)
-    return _PREAMBLE.pack(MAGIC, VERSION, len(header), zlib.crc32(header)) + header, payload
+    return _PREAMBLE.pack(MAGIC, VERSIONS[newer], len(header), zlib.crc32(header)) + header, payload

@@ -32,12 +32,20 @@ def sign(x: Array) -> Array:
     return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
 
 
+def wide(x: Array) -> Array:
+    """Casts x to float32, or keeps float64: the type in which scales are computed, whatever type the weights have.
+
+    In float16 the sum of a layer's magnitudes overflows, a small filter's scale is 0, and a count stops at 65,504.
+    """
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def clip_gradient(x: Array, limit: float = 1.0) -> Array:
     """x with gradient 1{|x| <= limit}: at limit 1 the straight-through estimator of Hubara et al. 2016.
 
     `jnp.clip` would not do: its gradient at the very ends, where inputs in 0..1 often lie, is 1/2.
     """
-    return jnp.where(jnp.abs(x) <= limit, x, jax.lax.stop_gradient(x))
+    return jnp.where(jnp.abs(wide(x)) <= limit, x, jax.lax.stop_gradient(x))
 
 
 def filter_axes(w: Array) -> tuple[int, ...]:
@@ -46,8 +54,13 @@ def filter_axes(w: Array) -> tuple[int, ...]:
 
 
 def no_state(w: Array) -> tuple[()]:
-    """The state of a scheme that has none."""
-    del w
+    """The state of a scheme that has none.
+
+    Raises:
+      ValueError: w is not of real floats, which no scheme here quantizes.
+    """
+    if not jnp.issubdtype(w.dtype, jnp.floating):
+        raise ValueError(f"weights of type {w.dtype} cannot be quantized. Give their layer no rule, or real floats.")
     return ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gecko_jax.quantizers.base import clip_gradient, no_state, sign, straight_through, unit_clip
+from gecko_jax.quantizers.base import clip_gradient, no_state, sign, straight_through, unit_clip, wide
 from gecko_jax.types import Codes, Quantizer
 
 
@@ -20,6 +20,6 @@ def binary() -> Quantizer:
         return straight_through(sign(x), clip_gradient(x))
 
     def codes(state, w):
-        return Codes(sign(w).astype(jnp.int8), jnp.ones((), w.dtype), 1)
+        return Codes(sign(w).astype(jnp.int8), jnp.ones((), wide(w).dtype), 1)
 
     return Quantizer("binary", 1, no_state, apply, codes, project=unit_clip)

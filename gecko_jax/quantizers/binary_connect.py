@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.quantizers.base import no_state, sign, straight_through, unit_clip
+from gecko_jax.quantizers.base import no_state, sign, straight_through, unit_clip, wide
 from gecko_jax.types import Array, Codes, Quantizer
 
 
@@ -30,12 +30,12 @@ def binary_connect(stochastic: bool = False) -> Quantizer:
 
     def apply(state, w, key=None):
         if stochastic and key is not None:
-            draw = jax.random.bernoulli(key, jnp.clip((w + 1) / 2, 0, 1))
+            draw = jax.random.bernoulli(key, jnp.clip((wide(w) + 1) / 2, 0, 1))  # of 1/256 in bfloat16
             return straight_through(jnp.where(draw, 1.0, -1.0).astype(w.dtype), w)
         return straight_through(sign(w), w)
 
     def codes(state, w):
-        return Codes(sign(w).astype(jnp.int8), jnp.ones((), w.dtype), 1)
+        return Codes(sign(w).astype(jnp.int8), jnp.ones((), wide(w).dtype), 1)
 
     name = "binary_connect_stochastic" if stochastic else "binary_connect"
     return Quantizer(name, 1, no_state, apply, codes, project=unit_clip, rate=glorot_rate, inputs=False)

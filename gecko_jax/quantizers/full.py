@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gecko_jax.quantizers.base import no_state
 from gecko_jax.types import Quantizer
 
 
@@ -12,4 +11,4 @@ def full() -> Quantizer:
     >>> full().apply((), 0.3)
     0.3
     """
-    return Quantizer("full", 32, no_state, lambda state, w, key=None: w)
+    return Quantizer("full", 32, lambda w: (), lambda state, w, key=None: w)

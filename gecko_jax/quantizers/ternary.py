@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gecko_jax.quantizers.base import no_state, straight_through
+from gecko_jax.quantizers.base import no_state, straight_through, wide
 from gecko_jax.types import Codes, Quantizer
 
 
@@ -27,14 +27,14 @@ def ternary(threshold: float = 0.7) -> Quantizer:
         raise ValueError(f"threshold={threshold!r} must lie in [0, 1): from 1 on a layer may lose all its weights.")
 
     def split(w):
-        magnitude = jnp.abs(w)
+        magnitude = jnp.abs(wide(w))
         large = magnitude > threshold * jnp.mean(magnitude)
         alpha = jnp.sum(jnp.where(large, magnitude, 0)) / jnp.maximum(jnp.sum(large), 1)
-        return jnp.where(large, jnp.sign(w), 0.0).astype(w.dtype), alpha.astype(w.dtype)
+        return jnp.where(large, jnp.sign(wide(w)), 0.0), alpha
 
     def apply(state, w, key=None):
         values, alpha = split(w)
-        return straight_through(values * alpha, w)
+        return straight_through((values * alpha).astype(w.dtype), w)
 
     def codes(state, w):
         values, alpha = split(w)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gecko_jax.checks import positive
-from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, straight_through
+from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, straight_through, wide
 from gecko_jax.types import Codes, Quantizer
 
 SMALLEST = 1e-30  # a filter below it counts as zeros: its scale would be a subnormal number, which XLA flushes to 0
@@ -37,16 +37,16 @@ def uniform(bits: int, max_abs: float | None = None) -> Quantizer:
 
     def scale(w):
         if max_abs is not None:
-            return jnp.asarray(max_abs / largest, w.dtype)
-        top = jnp.max(jnp.abs(w), axis=filter_axes(w), keepdims=True)
+            return jnp.asarray(max_abs / largest, wide(w).dtype)
+        top = jnp.max(jnp.abs(wide(w)), axis=filter_axes(w), keepdims=True)
         return jnp.where(top >= SMALLEST, top, 1.0) * (1 / largest)  # compiled or not, the same bits; a division is not
 
     def grid(w, s):
-        return jnp.round(jnp.clip(w / s, -largest, largest))
+        return jnp.round(jnp.clip(wide(w) / s, -largest, largest))
 
     def apply(state, w, key=None):
         s = scale(w)
-        return straight_through(grid(w, s) * s, w if max_abs is None else clip_gradient(w, max_abs))
+        return straight_through((grid(w, s) * s).astype(w.dtype), w if max_abs is None else clip_gradient(w, max_abs))
 
     def codes(state, w):
         s = scale(w)

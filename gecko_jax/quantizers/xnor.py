@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gecko_jax.checks import one_of
-from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, sign, straight_through, unit_clip
+from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, sign, straight_through, unit_clip, wide
 from gecko_jax.types import Array, Codes, Quantizer
 
 
@@ -32,11 +32,11 @@ def xnor(gradient: str = "exact") -> Quantizer:
 
     def alpha(w):
         # |w|, with the gradient sign(w) at 0 too: a filter of zeros, whose alpha is 0, has no other way to leave it.
-        return jnp.mean(w * lax.stop_gradient(sign(w)), axis=filter_axes(w), keepdims=True)
+        return jnp.mean(wide(w * lax.stop_gradient(sign(w))), axis=filter_axes(w), keepdims=True)
 
     def apply(state, w, key=None):
         scale = alpha(w) if gradient == "exact" else lax.stop_gradient(alpha(w))
-        return scale * straight_through(sign(w), clip_gradient(w))
+        return (scale * wide(straight_through(sign(w), clip_gradient(w)))).astype(w.dtype)
 
     def codes(state, w):
         return Codes(sign(w).astype(jnp.int8), alpha(w), 1)
@@ -64,7 +64,7 @@ def xnor_input(scaling: bool = False) -> Quantizer:
         return straight_through(sign(x), clip_gradient(x))
 
     def codes(state, x):
-        return Codes(sign(x).astype(jnp.int8), jnp.ones((), x.dtype), 1)
+        return Codes(sign(x).astype(jnp.int8), jnp.ones((), wide(x).dtype), 1)
 
     name = "xnor_input_scaled" if scaling else "xnor_input"
     return Quantizer(name, 1, no_state, apply, codes, gain=window_mean if scaling else None)
@@ -84,7 +84,7 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
       ValueError: a layer of another kind, a border that is not of zeros.
     """
     if type(layer) is nn.Dense:
-        return jnp.mean(jnp.abs(x), axis=-1, keepdims=True)
+        return jnp.mean(jnp.abs(wide(x)), axis=-1, keepdims=True).astype(x.dtype)
     if type(layer) is not nn.Conv or layer.padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
         kind = f"{type(layer).__name__}(padding={layer.padding!r})" if type(layer) is nn.Conv else type(layer).__name__
         raise ValueError(
@@ -93,10 +93,10 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
         )
     size = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
     groups = layer.feature_group_count
-    mean = jnp.mean(jnp.abs(x).reshape(-1, *x.shape[-len(size) - 1 : -1], groups, x.shape[-1] // groups), axis=-1)
+    mean = jnp.mean(jnp.abs(wide(x)).reshape(-1, *x.shape[-len(size) - 1 : -1], groups, x.shape[-1] // groups), axis=-1)
     total = lax.reduce_window(
         mean,
-        0.0,
+        mean.dtype.type(0),
         lax.add,
         (1, *size, 1),
         (1, *_each(layer.strides, len(size)), 1),
@@ -104,7 +104,7 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
         window_dilation=(1, *_each(layer.kernel_dilation, len(size)), 1),
     )
     total = total if groups == 1 else jnp.repeat(total, layer.features // groups, axis=-1)
-    return (total / math.prod(size)).reshape(*x.shape[: -len(size) - 1], *total.shape[1:])
+    return (total / math.prod(size)).reshape(*x.shape[: -len(size) - 1], *total.shape[1:]).astype(x.dtype)
 
 
 def _each(value: int | tuple[int, ...] | None, rank: int) -> tuple[int, ...]:

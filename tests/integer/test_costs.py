@@ -85,8 +85,8 @@ def test_binary_architecture_1_by_hand(filled):
     assert cost.bytes_by_precision[1].value == binary_weights // 8 + 4 * (64 + 128)
     compute = binary_macs * 0.0075e-12 + float_macs * 4.6e-12
     assert cost.compute_energy.value == pytest.approx(compute)
-    assert cost.memory_energy.value == pytest.approx(cost.stored.payload * 160e-12)
-    assert cost.energy.value == pytest.approx(compute + cost.stored.payload * 160e-12)
+    assert cost.memory_energy.value == pytest.approx(cost.deployed.total * 160e-12)
+    assert cost.energy.value == pytest.approx(compute + cost.deployed.total * 160e-12)
     kinds = {f.kind for f in (cost.energy, cost.compute_energy, cost.memory_energy)}
     assert kinds == {"modelled"} and cost.energy.unit == "J" and cost.bops.kind == "counted"
 

@@ -1,0 +1,152 @@
+"""What a device must hold: the packed file's payload with each batch normalization folded, and without the header.
+
+In evaluation a BatchNorm is an affine map of each channel, so that nobody deploys its four arrays:
+  - as a rule two numbers a channel, a factor and an offset, in the widest type of the four;
+  - in front of signs alone (the input of a binary layer), one threshold a channel and the direction of the comparison:
+    in 16 bits, direction included, if what it compares is the integer sum of a binary layer with binary inputs (of
+    fewer than 2^14 terms; what lies between, an activation or a max-pool, never falls, or falls throughout), else one
+    number of that type and one bit.
+`memory` and the modelled energy follow the same convention. Biases, scales, and normalization over an example
+(LayerNorm, GroupNorm) are counted as stored, and so is a BatchNorm inside a loop (`nn.scan`) or one that does more than
+shift and scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gecko_jax.integer.memory import VIEWS
+from gecko_jax.integer.packed_file import stored_bytes
+from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor
+from gecko_jax.integer.primitives import COUNTS
+from gecko_jax.integer.program import Product, Program, Step
+
+_AFFINE = frozenset(("add", "sub", "mul", "div"))
+_MONOTONE = _AFFINE | frozenset(("max", "min", "reduce_max", "reduce_window_max", "convert_element_type", "transpose"))
+_PASSED = VIEWS | frozenset(("transpose",))
+_COMPARED = frozenset(("ge", "gt", "lt", "le", "sign"))
+_MAX_TERMS = 1 << 14
+
+
+class DeployedBytes(NamedTuple):
+    """What a device holds of a model.
+
+    Attributes:
+      codes: quantized weights, padding included.
+      scales: the codes' scales and code books.
+      normalization: folded batch normalizations.
+      raw: everything else: biases, float layers.
+    """
+
+    codes: int
+    scales: int
+    normalization: int
+    raw: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all of it."""
+        return sum(self)
+
+
+def deployed_bytes(packed: PackedModel, program: Program, bits: Callable[[Product], tuple[int, int]]) -> DeployedBytes:
+    """Counts what a device must hold; see the module's head.
+
+    Args:
+      packed: the packed model.
+      program: its forward pass.
+      bits: the precision of a product's two factors.
+    """
+    kept, folded = list(packed.tensors), 0
+    for members in _batch_normalizations(packed):
+        size = _folded_bytes(members, program, bits)
+        if size is not None:
+            folded += size
+            kept = [tensor for tensor in kept if tensor not in members]
+    rest = stored_bytes(PackedModel(tuple(kept)))
+    coded = [stored_bytes(PackedModel((tensor,))) for tensor in kept if tensor.scale is not None]
+    codes = sum((part.code_bits + part.padding_bits) // 8 for part in coded)
+    scales = sum(part.scale_bytes for part in coded)
+    return DeployedBytes(codes, scales, folded, rest.payload - codes - scales)
+
+
+def _batch_normalizations(packed: PackedModel) -> list[list[PackedTensor]]:
+    """The arrays of each layer that keeps a mean and a variance."""
+    tensors = {tensor.path: tensor for tensor in packed.tensors}
+    groups = []
+    for path, tensor in tensors.items():
+        variance = tensors.get((*path[:-1], "var"))
+        if path[0] == "batch_stats" and path[-1] == "mean" and variance and variance.shape == tensor.shape:
+            learned = [tensors.get(("params", *path[1:-1], name)) for name in ("scale", "bias")]
+            groups.append([tensor, variance, *(t for t in learned if t is not None and t.shape == tensor.shape)])
+    return groups
+
+
+def _folded_bytes(
+    members: list[PackedTensor], program: Program, bits: Callable[[Product], tuple[int, int]]
+) -> int | None:
+    """Bytes of a normalization's folded form, or None if the program does more with it than shift and scale."""
+    names = {"/".join(member.path) for member in members}
+    leaves = {i for i, name in enumerate(program.names) if name in names}
+    steps = program.needed()
+    used = [step for step in steps if any(_made_of(n, leaves, program) for n in step.operands)]
+    if not used or any(step.primitive not in _AFFINE for step in used):
+        return None
+    channels, width = members[0].size, max(member.bits for member in members)
+    inner = {n for step in used for n in program.reached(step)}
+    results = {n for step in used for n in step.outputs} - inner
+    if not _only_compared(results, program, steps):
+        return _aligned(2 * channels * width // 8)
+    sources = inner - {n for step in used for n in step.outputs}
+    if _integer_sums(sources, program, steps, bits):
+        return _aligned(2 * channels)
+    return _aligned(channels * width // 8) + _aligned(-(-channels // 8))
+
+
+def _made_of(n: int | None, leaves: set[int], program: Program) -> bool:
+    return n is not None and n not in program.data and not leaves.isdisjoint(program.origins[n])
+
+
+def _only_compared(values: set[int], program: Program, steps: list[Step]) -> bool:
+    """Whether all that reads the values, or views of them, is a comparison with a constant of the code."""
+    followed, compared = set(values), False
+    for step in steps:
+        if followed.isdisjoint(step.operands):
+            continue
+        if step.primitive in _PASSED:
+            followed.update(step.outputs)
+        elif step.primitive in _COMPARED and len([n for n in step.operands if n is not None]) == 1:
+            compared = True
+        else:
+            return False
+    return compared and followed.isdisjoint(program.results)
+
+
+def _integer_sums(
+    values: set[int], program: Program, steps: list[Step], bits: Callable[[Product], tuple[int, int]]
+) -> bool:
+    """Whether the values are monotone functions of sums of +-1, each of fewer than 2^14 terms."""
+    wanted, sums = set(values), False
+    for step in reversed(steps):
+        if wanted.isdisjoint(step.outputs):
+            continue
+        if step.primitive in COUNTS:
+            [product] = step.products
+            terms = product.macs // max(1, math.prod(program.avals[step.outputs[0]].shape))
+            if bits(product) != (1, 1) or terms >= _MAX_TERMS:
+                return False
+            sums = True
+        elif step.primitive in _MONOTONE | _PASSED:
+            several = len(set(program.reached(step))) > 1
+            if several and step.primitive not in ("max", "min"):
+                return False
+            wanted.update(program.reached(step))
+        else:
+            return False
+    return sums and wanted.isdisjoint(program.inputs)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,140 @@
+"""What a forward pass multiplies: the products of its program, each with the layer whose weights it reads.
+
+Every product counts, also one that no layer owns: attention's two, a bare `jnp.dot`. A layer is found by the parameters
+that a factor is made of, whatever their names, so that a tied embedding, the gates of an LSTM and a loop over layers
+are counted where their weights lie. Products are those of matrices and convolutions; an elementwise multiplication and
+a sum over it are elementwise work, which is not counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import dtypes
+
+from gecko_jax.integer.operations import FLOAT_BITS, LayerOperations
+from gecko_jax.integer.program import Product, Program
+from gecko_jax.models.quantized import STATES
+from gecko_jax.models.trace import Call
+from gecko_jax.types import Quantizer
+
+OUTSIDE = "products outside layers"
+
+
+def type_bits(dtype: Any) -> int:
+    """Returns the bits of one number of a type, or of one part of a complex one.
+
+    >>> type_bits(jnp.bfloat16), type_bits(jnp.complex64), type_bits(jnp.int4), type_bits(bool)
+    (16, 32, 4, 8)
+    """
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.finfo(dtype).bits
+    if jnp.issubdtype(dtype, jnp.integer):
+        return jnp.iinfo(dtype).bits
+    return 8 * (dtype.itemsize if dtypes.issubdtype(dtype, dtypes.extended) else jnp.dtype(dtype).itemsize)
+
+
+class Precisions:
+    """At which precision the factors of a product are, by the quantisation rules in force.
+
+    Args:
+      program: the forward pass.
+      calls: its layers, from `models.trace`.
+      quantizers: {"Dense_0/kernel": its quantizer}, from `packing.leaf_quantizers`.
+    """
+
+    def __init__(self, program: Program, calls: list[Call], quantizers: dict[str, Quantizer]):
+        self._program, self._calls, self._quantizers = program, {call.path: call for call in calls}, quantizers
+
+    def parameters(self, product: Product) -> tuple[str, ...]:
+        """Returns the names of the parameters that the weights are made of, "Dense_0/kernel"."""
+        names = [self._owner(self._program.names[i]) for i in sorted(product.weights or ())]
+        params = [name.removeprefix("params/") for name in names if name.startswith("params/")]
+        return tuple(dict.fromkeys(params)) or tuple(names)
+
+    def _owner(self, name: str) -> str:
+        """The leaf itself, or the weight whose quantizer learned it."""
+        learned = f"params/{STATES}/weight:"
+        if not name.startswith(learned):
+            return name
+        rest = name.removeprefix(learned)
+        owners = (owner for owner in self._quantizers if rest == owner or rest.startswith(f"{owner}/"))
+        return next((f"params/{owner}" for owner in owners), name)
+
+    def layer(self, product: Product) -> str:
+        """Returns the path of the layer that owns the weights, or the common part of several layers' paths."""
+        owners = dict.fromkeys(name.rpartition("/")[0] for name in self.parameters(product))
+        # What another module multiplies one layer's weights by (nn.WeightNorm) does not change whose they are.
+        layers = [owner for owner in owners if owner in self._calls]
+        paths = [owner.split("/") for owner in (layers or owners)]
+        shared = 0
+        while all(len(path) > shared for path in paths) and len({path[shared] for path in paths}) == 1:
+            shared += 1
+        return "/".join(paths[0][:shared])
+
+    def weight_bits(self, product: Product) -> int:
+        """Returns the bits of a weight: of its quantizer, else of its type; the most if several make up the factor."""
+        quantizers = [self._quantizers.get(name) for name in self.parameters(product)]
+        own = type_bits(product.weight_type)
+        return max((min(q.bits, own) if q else own for q in quantizers), default=own)
+
+    def input_bits(self, product: Product) -> int:
+        """Returns the bits of the other factor: those of the layer's input quantiser, else of its type."""
+        own = type_bits(product.input_type)
+        call = self._calls.get(self.layer(product)) if product.weights is not None else None
+        # Within the layer's own call alone: `Embed.attend` reads what no rule quantised.
+        if call is None or call.inputs is None or product.scope not in (None, call.path):
+            return own
+        return min(call.inputs.bits, own)
+
+    def bits(self, product: Product) -> tuple[int, int]:
+        """Returns (bits of a weight, bits of an input)."""
+        return self.weight_bits(product), self.input_bits(product)
+
+    def lookup_bits(self, call: Call) -> int:
+        """Returns the bits of a weight of a layer that multiplies nothing."""
+        if call.weight is not None and call.weight.codes is not None:
+            return call.weight.bits
+        owner = f"params/{call.path}".rstrip("/")
+        leaves = (i for i, name in enumerate(self._program.names) if name.rpartition("/")[0] == owner)
+        return next((type_bits(self._program.avals[i].dtype) for i in leaves), FLOAT_BITS)
+
+
+def operations(program: Program, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
+    """Counts the work of each layer, in the order of the program, then that of products outside layers.
+
+    The sum is that of all products of the program, for one example. Rows of one layer at one precision are added up: a
+    layer that is called twice, or an LSTM's gates over all steps, stands once. A layer without a product (`nn.Embed`, a
+    lookup) has a row of 0. A factor made of parameters is the weight; a product of two factors that both depend on the
+    input, or neither, is in the row "products outside layers".
+
+    Args:
+      program: the forward pass of one example.
+      calls: its layers, from `models.trace`.
+      precisions: of its products.
+
+    Raises:
+      ValueError: a loop that ends on a condition, or a primitive with a rule of its own, whose multiply-accumulates
+        cannot be counted, so that a total is never silently too small.
+    """
+    if program.uncountable:
+        raise ValueError(f"model: multiply-accumulates cannot be counted: {'; '.join(program.uncountable)}.")
+    totals: dict[tuple[str, str, int, int], int] = {}
+    for product in (product for step in program.steps for product in step.products):
+        if product.weights is None:
+            path, kind = OUTSIDE, "-"
+        else:
+            path = precisions.layer(product)
+            kind = program.kinds.get(path, "-")
+        row = (path, kind, *precisions.bits(product))
+        totals[row] = totals.get(row, 0) + product.macs
+    paths = list(dict.fromkeys(path for path, *_ in totals if path != OUTSIDE))
+    before = 0
+    for call in calls:
+        if call.path not in paths:
+            paths.insert(before, call.path)
+            totals[call.path, call.kind, precisions.lookup_bits(call), FLOAT_BITS] = 0
+        before = paths.index(call.path) + 1
+    rows = [LayerOperations(path, kind, macs, *bits) for (path, kind, *bits), macs in totals.items()]
+    return tuple(sorted(rows, key=lambda row: [*paths, OUTSIDE].index(row.path)))
