@@ -94,8 +94,8 @@ def test_nowhere_lists_every_place_and_the_remedy(tmp_path):
 
 def _publish(tmp_path, monkeypatch, name="mnist"):
     folder = _write(tmp_path / "network" / name)
-    md5 = tuple(hashlib.md5((folder / f"{file}.gz").read_bytes()).hexdigest() for file in files.FILES)
-    monkeypatch.setitem(files.SOURCES, name, files.SOURCES[name]._replace(md5=md5))
+    sha256 = tuple(hashlib.sha256((folder / f"{file}.gz").read_bytes()).hexdigest() for file in files.FILES)
+    monkeypatch.setitem(files.SOURCES, name, files.SOURCES[name]._replace(sha256=sha256))
     return folder
 
 
@@ -129,8 +129,8 @@ def test_a_download_that_stopped_goes_on(tmp_path, monkeypatch):
 def test_a_wrong_checksum_leaves_nothing(tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"other bytes")
-    expected = hashlib.md5(b"published bytes").hexdigest()
-    with pytest.raises(ValueError, match=f"MD5 is {hashlib.md5(b'other bytes').hexdigest()}, published is {expected}"):
+    expected = hashlib.sha256(b"published bytes").hexdigest()
+    with pytest.raises(ValueError, match=f"SHA-256 is {hashlib.sha256(b'other bytes').hexdigest()}, expected {expected}"):
         download(source.as_uri(), tmp_path / "folder" / "file", expected)
     assert list((tmp_path / "folder").iterdir()) == []
 
@@ -138,11 +138,11 @@ def test_a_wrong_checksum_leaves_nothing(tmp_path):
 def test_a_download_replaces_whole_files_only(tmp_path):
     source, target = tmp_path / "source", tmp_path / "folder" / "file"
     source.write_bytes(b"new")
-    assert download(source.as_uri(), target, hashlib.md5(b"new").hexdigest()) == target
+    assert download(source.as_uri(), target, hashlib.sha256(b"new").hexdigest()) == target
     assert target.read_bytes() == b"new" and target.stat().st_mode & 0o444 == 0o444
     source.unlink()
     with pytest.raises(OSError):
-        download(source.as_uri(), target, hashlib.md5(b"new").hexdigest())
+        download(source.as_uri(), target, hashlib.sha256(b"new").hexdigest())
     assert target.read_bytes() == b"new" and list(target.parent.iterdir()) == [target]
 
 
