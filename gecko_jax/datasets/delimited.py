@@ -8,6 +8,7 @@ the test set, so that every run and every machine has the same one.
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ import numpy as np
 
 from gecko_jax.datasets.arrays import split_by_id
 from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.files import write_atomic
 from gecko_jax.types import Dataset
 
 
@@ -132,12 +134,6 @@ def prepare(table: Table, data_dir: str | os.PathLike | None = None) -> list[Pat
         read(source, table.features, table.classes)
         return [source]
     x, y = read(source, table.features, table.classes)
-    target = own(table.name, data_dir) / table.files[0]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        np.savez_compressed(temporary, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return [target]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
+    return [write_atomic(own(table.name, data_dir) / table.files[0], packed.getvalue())]

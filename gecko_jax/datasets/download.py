@@ -43,8 +43,8 @@ def download(url: str, path: Path, sha256: str) -> Path:
                 out.write(block)
         if digest.hexdigest() != sha256:
             raise ValueError(
-                f"{url}: SHA-256 is {digest.hexdigest()}, expected {sha256}; the file was not kept. Try again, or get it "
-                "elsewhere and pass its folder as data_dir."
+                f"{url}: SHA-256 is {digest.hexdigest()}, expected {sha256}; the file was not kept. Try again, or "
+                "get it elsewhere and pass its folder as data_dir."
             )
         share(temporary)  # a temporary file is private, a data set is not
         os.replace(temporary, path)

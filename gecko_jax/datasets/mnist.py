@@ -27,7 +27,7 @@ FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/
 class _Source(NamedTuple):
     url: str
     sha256: tuple[str, ...]  # of each of FILES with .gz, as TensorFlow Datasets has them
-    images: str  # SHA-256 of the unpacked training images; "" if it is not known
+    images: str  # SHA-256 of the training images' pixels; "" if it is not known
     first_labels: tuple[int, ...]  # of the training set
     system: tuple[str, ...]  # folders of distributions' packages
     remedy: str
@@ -55,7 +55,7 @@ SOURCES = {
             "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
             "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         ),
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
         (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
         ("/usr/share/datasets/fashion-mnist",),
         "`apt-get install dataset-fashion-mnist`, or ",
@@ -100,10 +100,9 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
     return _in_folder(folder)[0]
 
 
-def _are_images_of(source: _Source, path: Path) -> bool:
-    """Whether a file holds a data set's training images, packed or not."""
-    packed = digest(path.read_bytes()) == source.sha256[0]
-    return packed or digest(idx.contents(path)) == source.images
+def _are_images_of(source: _Source, path: Path, pixels: np.ndarray) -> bool:
+    """Whether a file and its pixels are a data set's training images."""
+    return digest(pixels.tobytes()) == source.images or digest(path.read_bytes()) == source.sha256[0]
 
 
 def _pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -134,9 +133,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     for other, source in SOURCES.items():
         if other != name and tuple(train_y[: len(source.first_labels)]) == source.first_labels:
             raise ValueError(f"{files[1]}: the labels of {other}, not {name}; keep each in a folder of its own name.")
-        if other != name and _are_images_of(source, files[0]):
+        if other != name and _are_images_of(source, files[0], train_x):
             raise ValueError(f"{files[0]}: the images of {other}, not {name}; keep each in a folder of its own name.")
-    return dataset(name, _scaled(train_x), train_y, _scaled(test_x), test_y, 10)
+    return dataset(name, _scaled(train_x), train_y, _scaled(test_x), test_y, 10, same_scale=False)
 
 
 def mnist(data_dir: str | os.PathLike | None = None) -> Dataset:

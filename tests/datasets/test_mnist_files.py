@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import pathlib
 import struct
 
 import numpy as np
@@ -129,8 +130,8 @@ def test_a_download_that_stopped_goes_on(tmp_path, monkeypatch):
 def test_a_wrong_checksum_leaves_nothing(tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"other bytes")
-    expected = hashlib.sha256(b"published bytes").hexdigest()
-    with pytest.raises(ValueError, match=f"SHA-256 is {hashlib.sha256(b'other bytes').hexdigest()}, expected {expected}"):
+    got, expected = (hashlib.sha256(each).hexdigest() for each in (b"other bytes", b"published bytes"))
+    with pytest.raises(ValueError, match=f"SHA-256 is {got}, expected {expected}"):
         download(source.as_uri(), tmp_path / "folder" / "file", expected)
     assert list((tmp_path / "folder").iterdir()) == []
 
@@ -191,6 +192,31 @@ def test_a_label_out_of_range(tmp_path):
         datasets.load("mnist", tmp_path / "data")
 
 
-def test_each_file_has_a_checksum_of_its_own():
-    for source in files.SOURCES.values():
-        assert len(set(source.md5)) == 4 and all(len(bytes.fromhex(md5)) == 16 for md5 in source.md5)
+@pytest.mark.parametrize("name", files.SOURCES)
+def test_each_file_has_the_checksum_that_tensorflow_datasets_has(name):
+    """TFDS's own table, in its package, of the files of the same names and lengths."""
+    import tensorflow_datasets
+
+    table = pathlib.Path(tensorflow_datasets.__file__).parent / "url_checksums" / f"{name}.txt"
+    known = {line.rstrip().rpartition("\t")[2]: line.split("\t")[2] for line in table.read_text().splitlines()}
+    assert files.SOURCES[name].sha256 == tuple(known[f"{file}.gz"] for file in files.FILES)
+
+
+def test_images_of_the_other_data_set_are_refused(tmp_path, monkeypatch):
+    """Labels told the two apart, images did not: 60,000 of one beside as many labels of the other were taken."""
+    plain, packed = _write(tmp_path / "plain", packed=False), _write(tmp_path / "packed")
+    of_packed = hashlib.sha256((packed / f"{files.FILES[0]}.gz").read_bytes()).hexdigest()
+    known = dict(images=hashlib.sha256(IMAGES.tobytes()).hexdigest()), dict(sha256=(of_packed, "", "", ""))
+    for folder, of_mnist in zip((plain, packed), known, strict=True):
+        with monkeypatch.context() as patch:
+            patch.setitem(files.SOURCES, "mnist", files.SOURCES["mnist"]._replace(**of_mnist))
+            with pytest.raises(ValueError, match="train-images.*: the images of mnist, not fashion_mnist"):
+                datasets.load("fashion_mnist", folder)
+            assert len(datasets.load("mnist", folder).train.y) == 6
+
+
+def test_an_md5_is_not_taken_for_a_checksum(tmp_path):
+    (tmp_path / "source").write_bytes(b"bytes")
+    with pytest.raises(ValueError, match="sha256='.*' must be the 64 hexadecimal digits"):
+        download((tmp_path / "source").as_uri(), tmp_path / "file", hashlib.md5(b"bytes").hexdigest())
+    assert not (tmp_path / "file").exists()
