@@ -11,8 +11,10 @@ import hashlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+import numpy as np
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> pathlib.Path:
@@ -131,6 +133,26 @@ def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
     for name, expected in digests.items():
         if (path := pathlib.Path(folder) / name).is_file():
             read_checked(path, expected)
+
+
+def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Reads arrays from an .npz file; objects stay unread, because unpickling a stranger's file would run its code.
+
+    Args:
+      path: the file.
+      names: of the arrays to read, those that are there; all if None.
+
+    Raises:
+      OSError: if the file cannot be opened.
+      ValueError: if it is not a whole .npz of plain arrays, whatever its parsers make of it.
+    """
+    with open(path, "rb") as raw:
+        try:
+            with np.load(raw, allow_pickle=False) as archive:
+                wanted = [name for name in archive.files if names is None or name in names]
+                return {name: archive[name] for name in wanted}
+        except Exception as error:  # zip, its compressions and NumPy's headers raise a dozen kinds on damaged bytes
+            raise ValueError(f"{path}: not a whole .npz of plain arrays ({error or type(error).__name__})") from error
 
 
 def _bytes(content: bytes | str) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 from gecko_jax.datasets.arrays import split_by_id
 from gecko_jax.datasets.places import not_found, own, places
-from gecko_jax.files import write_atomic
+from gecko_jax.files import read_arrays, write_atomic
 from gecko_jax.types import Dataset
 
 
@@ -54,13 +53,10 @@ def _read_text(path: Path) -> np.ndarray:
 
 
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if not {"features", "labels"} <= set(arrays.files):
-                raise ValueError(f"holds {sorted(arrays.files)}; expected the arrays 'features' and 'labels'")
-            x, y = arrays["features"], arrays["labels"]
-    except (zipfile.BadZipFile, EOFError, ValueError, zlib.error) as error:
-        raise ValueError(f"{path}: {error}.") from error
+    arrays = read_arrays(path)
+    if not {"features", "labels"} <= set(arrays):
+        raise ValueError(f"{path}: holds {sorted(arrays)}; expected the arrays 'features' and 'labels'.")
+    x, y = arrays["features"], arrays["labels"]
     if y.ndim == 2:
         if y.shape[1] != classes or not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
             raise ValueError(f"{path}: labels of shape {y.shape} are not one-hot rows of {classes} classes.")
