@@ -108,18 +108,18 @@ def _read(folder: Path) -> tuple[Config, dict[str, Any] | None, dict[str, Any]]:
     if not isinstance(settings, dict):
         raise ValueError(f"model.json holds a {type(settings).__name__}; expected settings by name")
     private, digests = settings.pop("privacy", None), settings.pop("files", None)
-    if digests is None:
-        message = f"{folder / 'model.json'} is of an older version and names no digests: whether model.msgpack is of "
-        warnings.warn(f"{message}the same run is not known. Train again to be sure.", stacklevel=4)
-        digests = {"model.msgpack": None}
-    content = files.read_checked(folder / "model.msgpack", dict(digests).pop("model.msgpack", ""))
-    files.check_present(folder, {name: each for name, each in digests.items() if name != "model.msgpack"})
+    expected = {"model.msgpack": None} if digests is None else dict(digests)
+    content = files.read_checked(folder / "model.msgpack", expected.pop("model.msgpack", ""))
+    files.check_present(folder, expected)
     config = flags.from_dict(Config, settings_in_effect(settings))
     state = flax.serialization.msgpack_restore(content)
     if not isinstance(state, dict) or not {"variables", "member"} <= set(state):
         raise ValueError("model.msgpack lacks variables or member")
     if private is not None and not (isinstance(private, dict) and {"epsilon", "statement", "warning"} <= set(private)):
         raise ValueError(f"privacy={private!r} in model.json lacks epsilon, statement or warning")
+    if digests is None:
+        message = f"{folder / 'model.json'} is of an older version and names no digests: whether model.msgpack is of "
+        warnings.warn(f"{message}the same run is not known. Train again to be sure.", stacklevel=3)
     return config, private, state
 
 
