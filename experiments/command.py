@@ -43,7 +43,7 @@ def reported(name: str) -> Iterator[None]:
     except Exception as error:
         if os.environ.get("GECKO_JAX_TRACEBACK") or not _expected(error):
             raise
-        raise SystemExit(f"{name}: {error or type(error).__name__}") from error
+        raise SystemExit(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 def absl_main(name: str, main: Callable[[list[str]], Any]) -> None:

@@ -45,7 +45,7 @@ class Config:
     weights: str = field("full", "quantizer of the weights", quantizers.QUANTIZERS)
     inputs: str = field("full", "quantizer of the layers' inputs", quantizers.QUANTIZERS)
     float_layers: tuple[str, ...] = field(
-        ("first", "last"), "layers that are never quantized; --float_layers= for none", ("first", "last")
+        ("first", "last"), "layers that are never quantized; an empty list for none", ("first", "last")
     )
     loss: str = field("cross_entropy", "loss; all but cross_entropy read a teacher", losses.LOSSES)
     teacher: str | None = field(None, "architecture of a float teacher, trained on the same members", models.MODELS)

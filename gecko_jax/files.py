@@ -152,7 +152,7 @@ def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = No
                 wanted = [name for name in archive.files if names is None or name in names]
                 return {name: archive[name] for name in wanted}
         except Exception as error:  # zip, its compressions and NumPy's headers raise a dozen kinds on damaged bytes
-            raise ValueError(f"{path}: not a whole .npz of plain arrays ({error or type(error).__name__})") from error
+            raise ValueError(f"{path}: not a whole .npz of plain arrays ({str(error) or type(error).__name__})") from error
 
 
 def _bytes(content: bytes | str) -> bytes:

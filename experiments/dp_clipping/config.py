@@ -48,7 +48,7 @@ class Config:
     adam_rates: tuple[float, ...] = _field((1e-3, 3e-3, 1e-2, 3e-2), "learning rates that Adam chooses from")
     temperature_epsilon: float = _field(1.0, "budget of each temperature, spent on the held-out records")
     grid_rules: tuple[str, ...] = _field(("flat", "global"), "rules of the clip norm x learning rate grid", PRIVATE)
-    grid_clip_norms: tuple[float, ...] = _field((0.1, 1.0, 10.0), "R of the grid; --grid_clip_norms= for none")
+    grid_clip_norms: tuple[float, ...] = _field((0.1, 1.0, 10.0), "R of the grid; an empty list for no grid")
     grid_rates: tuple[float, ...] = _field((0.03, 0.3, 3.0), "learning rates of the grid, times 1 / R: SGD")
     regression: str = _field("diabetes", "embedded in scikit-learn", REGRESSIONS)
     regression_epochs: int = _field(30, "passes over its members")
@@ -104,7 +104,6 @@ def _private(c: Config) -> bool:
 
 _CLASSES = Setting(lambda c: c.dataset != "none", "a --dataset")
 _REGRESSION = Setting(lambda c: c.regression != "none", "a --regression")
-_GRID = Setting(_grid, "a --dataset, --grid_rules and --grid_clip_norms")
 _ADAM = Setting(lambda c: "adam" in c.optimizers, "adam among --optimizers")
 
 # setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
@@ -126,7 +125,13 @@ EFFECTS = {
         lambda c: any(name in WITH_Z for name in (*c.rules, *(c.grid_rules if _grid(c) else ()))), " or ".join(WITH_Z)
     ),
     "temperature_epsilon": Setting(lambda c: c.dataset != "none" and _private(c), "a --dataset and a private rule"),
-    **dict.fromkeys(("grid_rules", "grid_clip_norms", "grid_rates"), _GRID),
+    "grid_rules": Setting(  # an empty list says that there is no grid, and so does something
+        lambda c: c.dataset != "none" and (c.grid_clip_norms or not c.grid_rules), "a --dataset and --grid_clip_norms"
+    ),
+    "grid_clip_norms": Setting(
+        lambda c: c.dataset != "none" and (c.grid_rules or not c.grid_clip_norms), "a --dataset and --grid_rules"
+    ),
+    "grid_rates": Setting(_grid, "a --dataset, --grid_rules and --grid_clip_norms"),
     **dict.fromkeys(("regression_epochs", "regression_batch_size", "regression_delta"), _REGRESSION),
     "regression_sgd_rates": Setting(
         lambda c: c.regression != "none" and any(name != "adam" for name in c.optimizers),
