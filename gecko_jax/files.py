@@ -147,12 +147,17 @@ def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = No
       ValueError: if it is not a whole .npz of plain arrays, whatever its parsers make of it.
     """
     with open(path, "rb") as raw:
+        begin = raw.read(6)
+        raw.seek(0)
+        if not begin.startswith(b"PK"):
+            kind = "a single .npy array" if begin == b"\x93NUMPY" else f"no zip archive, it begins with {begin!r}"
+            raise ValueError(f"{path}: {kind}")
         try:
             with np.load(raw, allow_pickle=False) as archive:
                 wanted = [name for name in archive.files if names is None or name in names]
                 return {name: archive[name] for name in wanted}
         except Exception as error:  # zip, its compressions and NumPy's headers raise a dozen kinds on damaged bytes
-            raise ValueError(f"{path}: not a whole .npz of plain arrays ({str(error) or type(error).__name__})") from error
+            raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
 
 
 def _bytes(content: bytes | str) -> bytes:

@@ -45,13 +45,14 @@ def from_predictions(path: str | os.PathLike, attacks: Iterable[Attack] | None =
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays that an audit reads, of those in the file, and the names of the others."""
+    """The arrays that an audit reads, of those in the file."""
     try:
         return read_arrays(path, ("logits", "probs", "y", "member"))
     except FileNotFoundError:
         raise FileNotFoundError(f"path={str(path)!r} does not exist; np.savez(path, logits=...) writes one.") from None
     except ValueError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(
-            f"path={str(path)!r} is no whole .npz of plain arrays ({error}); it may be truncated. "
+            f"path={str(path)!r} is no whole .npz of plain arrays ({reason}); it may be truncated. "
             "Save it again with np.savez(path, logits=..., y=..., member=...)."
         ) from error
