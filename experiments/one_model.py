@@ -62,7 +62,7 @@ def network(config: Config, num_classes: int) -> Model:
 def train(config: Config, data: Dataset) -> Saved:
     """Trains the config's models and saves them in its output folder."""
     model, folder = network(config, data.num_classes), Path(config.output)
-    member = datasets.coins(data.train.id, config.models, config.seed, config.member_rate)
+    member = datasets.coins(data.train.id, config.models, config.seed or 0, config.member_rate)
     options = dict(epochs=config.epochs, batch_size=config.batch_size, seed=config.seed, schedule=config.schedule)
     options["optimizer"] = training.optimizer(config.optimizer, config.learning_rate)
     loss = losses.LOSSES[config.loss]()

@@ -58,7 +58,10 @@ class Config:
     learning_rate: float = field(1e-3, "of the optimizer")
     schedule: str = field("constant", "of the learning rate", SCHEDULES)
     transition: tuple[int, ...] | None = field(None, "start and end epoch of the transition from ReLU to polynomials")
-    seed: int = field(0, "of members, initial values and order")
+    seed: int | None = field(
+        None, "of members, initial values and order; none: 0, and for a private run's noise and draws a secret one, in "
+        "its folder. Give a private run a seed only to repeat a study: who knows it can take the noise off",
+    )  # fmt: skip
     clipping: str | None = field(None, "private training, by this rule", CLIPPINGS)
     clip_norm: float = field(1.0, "R; of per_layer in all, shared equally by the layers")
     epsilon: float | None = field(None, "budget of each model, from which the noise follows")

@@ -1,34 +1,28 @@
-"""Bad flags, Ctrl-C and a closed output end every command with a message and a status, never with a traceback."""
+"""Bad flags, and flags that nothing would read, end every command with a message before anything is loaded."""
 
 import dataclasses
-import os
-import pathlib
-import runpy
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
 
-from experiments import command, flags, one_model
+from experiments import flags, one_model
 from experiments.audit import config as audit_config
 from experiments.dp_clipping import config as clipping_config
 from experiments.dp_clipping.rules import RULES
 from experiments.gecko import config as gecko_config
 from experiments.gecko.methods import METHODS
+from experiments.self_audit import config as self_audit_config
+from experiments.self_audit.scenarios import SCENARIOS
 from gecko_jax import activations, clippings, datasets, losses, models, quantizers, training
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 COMMANDS = {
     "train": (one_model.Config, {"default": one_model.Config()}),
     "gecko": (gecko_config.Config, gecko_config.PRESETS),
     "audit": (audit_config.Config, audit_config.PRESETS),
     "dp_clipping": (clipping_config.Config, clipping_config.PRESETS),
+    "self_audit": (self_audit_config.Config, self_audit_config.PRESETS),
 }
 DEFINED = {name: flags.define(*parts) for name, parts in COMMANDS.items()}
-NOT_FINITE = training.NotFinite(0, 1, 2, None, float("nan"))
 SIZES = [("hidden", "0", "hidden=(0,)"), ("hidden", "-4", "hidden=(-4,)"), ("hidden", "8,0", "hidden=(8, 0)")]
 BAD = {
     "train": [
@@ -81,6 +75,13 @@ BAD = {
         ("optimizers", "", "optimizers is empty"),
         ("rules", "flatt", "Did you mean 'flat'"),
         ("dataset=none --regression", "none", "nothing to train"),
+    ],
+    "self_audit": [
+        ("scenarios", "flatt", "scenarios='flatt' is not known"),
+        ("scenarios", "", "scenarios is empty"),
+        ("epsilons", "0", "epsilons=0.0"),
+        ("canaries", "3", "canaries=3"),
+        ("delta", "0", "delta=0.0"),
     ],
 }
 IDLE = {
@@ -148,7 +149,7 @@ def test_a_flag_that_nothing_would_read_is_refused(capsys, name, arguments, need
     assert "has no effect here: it needs" in said and needs in said
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", IDLE)
 def test_what_has_no_effect_is_known_by_its_name(name):
     """Each entry is a field, and some setting makes it count."""
     config_cls, presets = COMMANDS[name]
@@ -204,6 +205,7 @@ def test_help_lists_the_names_of_every_table(name, capsys):
             "dataset": [*datasets.LOADERS, "none"], "rules": RULES, "grid_rules": set(RULES) - {"none"},
             "optimizers": training.OPTIMIZERS, "network": ("mlp", "cnn"), "regression": ("diabetes", "none"),
         },
+        "self_audit": {"scenarios": SCENARIOS},
     }[name]  # fmt: skip
     with pytest.raises(SystemExit) as end:
         parse(name, "help")
@@ -212,77 +214,5 @@ def test_help_lists_the_names_of_every_table(name, capsys):
         shown.setdefault(part.split(":")[0].removeprefix("[no]"), part)
     assert not end.value.code
     for flag, table in tables.items():
-        listed = shown[flag].partition("[")[0].rpartition(": ")[2].replace(",", " ").split()
-        assert set(table) <= set(listed), flag
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (KeyboardInterrupt(), 130),
-        (BrokenPipeError(), 141),
-        (ValueError("a is bad"), "name: a is bad"),
-        (FileNotFoundError(2, "gone", "f"), "name: [Errno 2] gone: 'f'"),
-        (MemoryError(), "name: MemoryError"),
-        (NOT_FINITE, f"name: {NOT_FINITE}"),
-        (SystemExit(3), 3),
-    ],
-)
-def test_an_error_ends_a_command_with_a_status(error, code, monkeypatch):
-    monkeypatch.delenv("GECKO_JAX_TRACEBACK", raising=False)
-    with pytest.raises(SystemExit) as end, command.reported("name"):
-        raise error
-    assert end.value.code == code
-
-
-def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
-    with pytest.raises(KeyError), command.reported("name"):
-        raise KeyError("a bug")
-    monkeypatch.setenv("GECKO_JAX_TRACEBACK", "1")
-    with pytest.raises(ValueError, match="shown"), command.reported("name"):
-        raise ValueError("shown")
-
-
-SCRIPTS = ["train", "audit", "prepare_data", "bench_audit", "bench_private", "bench_training", "bench_xnor"]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_ends_with_0(script, monkeypatch, capsys):
-    from absl.flags import FLAGS
-
-    path, others = ROOT / "scripts" / f"{script}.py", set(FLAGS)
-    monkeypatch.syspath_prepend(str(path.parent))
-    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(path), run_name="__main__")
-    assert not end.value.code
-    for name in set(FLAGS) - others:  # each script defines its own
-        delattr(FLAGS, name)
-    FLAGS.unparse_flags()
-
-
-def start(*arguments):
-    command, pipe = [sys.executable, *arguments], subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
-
-
-def test_a_closed_output_and_ctrl_c_end_quietly(tmp_path):
-    """As a shell has it: `train.py --help | head`, and Ctrl-C early, while JAX is loaded, or later, while it trains."""
-    closed = start("scripts/train.py", "--help")
-    closed.stdout.close()
-    early = start("-m", "experiments.gecko.run", f"--output={tmp_path}/early")
-    time.sleep(0.7)
-    early.send_signal(signal.SIGINT)
-    late = start("scripts/train.py", "--epochs=100000", "--hidden=8", f"--output={tmp_path}/late")
-    log = tmp_path / "late" / "checkpoints" / "model" / "metrics.jsonl"
-    for _ in range(600):
-        if log.exists() and log.stat().st_size:
-            break
-        time.sleep(0.1)
-    late.send_signal(signal.SIGINT)
-    for process, code in ((closed, 141), (early, 130), (late, 130)):
-        with process:  # closes its streams
-            said = process.stderr.read()
-        assert process.returncode == code, said
-        assert "Traceback" not in said and "Exception ignored" not in said
-        assert code == 141 or "interrupted; the same command goes on" in said
+        listed = shown[flag].partition("[")[0].rpartition(": ")[2].split(",")
+        assert set(table) <= {each.strip() for each in listed}, flag
