@@ -16,7 +16,7 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, Union
 
 from absl import flags as absl_flags
@@ -24,6 +24,35 @@ from absl import flags as absl_flags
 from gecko_jax import checks
 
 C = TypeVar("C")
+
+
+class Setting(NamedTuple):
+    """When a field of a config is read.
+
+    Attributes:
+      applies: config -> whether anything reads the field under the other settings.
+      needs: what it needs to be read, for a message.
+    """
+
+    applies: Callable[[Any], bool]
+    needs: str
+
+
+def field(default: Any, help: str, names: Iterable[str] = ()) -> Any:
+    """Returns a dataclass field with a flag's help.
+
+    Args:
+      default: its value, unless a preset or a flag gives another.
+      help: what it is, with its unit.
+      names: of the table that its value, or each of its values, comes from; `--help` lists them.
+    """
+    listed = f": {', '.join(names)}" if names else ""
+    return dataclasses.field(default=default, metadata={"help": f"{help}{listed}"})
+
+
+def idle(config: Any, effects: Mapping[str, Setting]) -> dict[str, str]:
+    """Returns the fields that nothing reads under the others: name -> what they would need."""
+    return {name: setting.needs for name, setting in effects.items() if not setting.applies(config)}
 
 
 class Definition(NamedTuple):
@@ -95,10 +124,20 @@ def parse(definition: Definition, argv: Sequence[str] | None = None) -> Any:
         if rest:
             raise absl_flags.Error(f"Unexpected argument {rest[0]!r}: settings are given as --name=value.")
         given = {name: values[name].value for name in _hints(config_cls) if values[name].present}
-        return dataclasses.replace(presets[values.preset], **given)
+        config = dataclasses.replace(presets[values.preset], **given)
+        _refuse_idle(config, presets[values.preset], given)
+        return config
     except (absl_flags.Error, ValueError) as error:
         print(f"FATAL Flags parsing error:\n  {error}\nPass --help to see the flags.", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _refuse_idle(config: Any, preset: Any, given: Mapping[str, Any]) -> None:
+    """Raises ValueError for a flag that nothing would read: recorded, it would look as if it had been tried."""
+    found = config.idle() if hasattr(config, "idle") else {}
+    for name, value in given.items():
+        if name in found and value != getattr(preset, name):
+            raise ValueError(f"--{name}={_text(value)} has no effect here: it needs {found[name]}. Leave it out.")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -111,11 +150,14 @@ def from_dict(config_cls: type[C], values: Mapping[str, Any]) -> C:
     """The config that `to_dict` was given.
 
     Raises:
-      ValueError: if `values` names a field that the class has not, or lacks one that has no default.
+      ValueError: if `values` names a field that the class has not, lacks one that has no default, or holds a value of
+        another type than its field's.
     """
     hints = _hints(config_cls)
-    for name in values:
-        checks.one_of("field", name, hints)
+    for name, value in values.items():
+        hint = hints[checks.one_of("field", name, hints)]
+        if not _fits(hint, value):
+            raise ValueError(f"field {name}={value!r} is a {type(value).__name__}; expected {hint}.")
     empty = dataclasses.MISSING
     lacking = [f.name for f in dataclasses.fields(config_cls) if f.default is empty and f.default_factory is empty]
     lacking = [name for name in lacking if name not in values]
@@ -129,12 +171,26 @@ def _hints(config_cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(config_cls) if field.init}
 
 
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a value of JSON's types is one of a field's."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, (list, tuple)) and all(_fits(arguments[0], item) for item in value)
+    if origin in (Union, types.UnionType):
+        return any(value is None if each is type(None) else _fits(each, value) for each in arguments)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
 def _text(value: Any) -> str:
     """A value as the command line spells it."""
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        return ",".join(_text(item) for item in value)
+        return ",".join(_text(item) for item in value) if value else "()"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -176,14 +232,17 @@ class _Optional(absl_flags.ArgumentParser):
 
 
 class _Tuple(absl_flags.ArgumentParser):
-    """Another parser's values between commas; nothing is the empty tuple."""
+    """Another parser's values between commas, in parentheses or not; nothing is the empty tuple."""
 
     def __init__(self, inner: absl_flags.ArgumentParser):
         self.inner = inner
         self.syntactic_help = f"a comma-separated list; each item {inner.syntactic_help or 'a string'}"
 
     def parse(self, argument: str) -> tuple[Any, ...]:
-        return tuple(self.inner.parse(item.strip()) for item in argument.split(",")) if argument.strip() else ()
+        argument = argument.strip()
+        if argument.startswith("(") and argument.endswith(")"):  # as Python, and so our messages, spell it
+            argument = argument[1:-1].strip().removesuffix(",")
+        return tuple(self.inner.parse(item.strip()) for item in argument.split(",")) if argument else ()
 
 
 def _parser(name: str, hint: Any) -> absl_flags.ArgumentParser:

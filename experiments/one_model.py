@@ -6,9 +6,9 @@ with thresholds chosen on the others.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,116 +17,17 @@ import jax
 import numpy as np
 
 from experiments import flags
-from gecko_jax import activations, checks, datasets, integer, losses, models, privacy, quantizers, reports, training
+from experiments.one_model_config import RULE_SETTINGS, Config, settings_in_effect
+from gecko_jax import checks, datasets, files, integer, losses, models, privacy, quantizers, training
 from gecko_jax.clippings import CLIPPINGS, layer_budgets
-from gecko_jax.models.blocks import ORDERS
-from gecko_jax.models.normalization import KINDS as NORMS
 from gecko_jax.privacy.gradients import THRESHOLD
-from gecko_jax.training import OPTIMIZERS, SCHEDULES
 from gecko_jax.trees import take
 from gecko_jax.types import AdaptiveClipping, Clipping, Dataset, Loss, Model, Variables
 
-# flag -> {rule that takes it: the name of its argument}
-RULE_SETTINGS = {
-    "threshold": {"global_norm": "threshold", "global_adapt": "threshold"},
-    "gamma": {"automatic": "gamma", "psac": "r"},
-}
 NOT_COVERED = (
     "epsilon covers the student alone: its teacher was trained without privacy on the same members, and what it says "
     "of them can leak through the student. --private_teacher=true makes epsilon cover both."
 )
-
-
-def _field(default, help: str):
-    return dataclasses.field(default=default, metadata={"help": help})
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Data set, architecture, quantisers, activation, distillation and loss of one network."""
-
-    dataset: str = _field("digits", "a name of gecko_jax.datasets, or tfds:<name>")
-    data_dir: str | None = _field(None, "folder to look for the data in")
-    output: str = _field("runs/model", "folder to save the model in; a killed run goes on from there")
-    architecture: str = _field("mlp", "of gecko_jax.models.MODELS")
-    hidden: tuple[int, ...] = _field((128, 128), "widths of the mlp; the lenet's dense layer is the first of them")
-    channels: tuple[int, ...] = _field((32, 64), "filters of the lenet")
-    order: str = _field("post", "post: layer, norm, activation; xnor: norm, sign, layer, activation")
-    activation: str = _field("relu", "of gecko_jax.activations")
-    normalize: bool = _field(False, "normalisation in the order post; the order xnor always has it")
-    norm: str = _field("batch", "which: batch, or group or layer, which private training needs")
-    weights: str = _field("full", "quantiser of the weights, of gecko_jax.quantizers")
-    inputs: str = _field("full", "quantiser of the layers' inputs")
-    float_layers: tuple[str, ...] = _field(("first", "last"), "layers that are never quantised; () for none")
-    loss: str = _field("cross_entropy", "of gecko_jax.losses; some read a teacher")
-    teacher: str | None = _field(None, "architecture of a float teacher, trained on the same members")
-    cross_fit: int = _field(0, "folds of cross-fitted teachers; 0: the teacher labels what it was trained on")
-    models: int = _field(1, "how many to train, each on its own members")
-    member_rate: float = _field(0.5, "chance of an example to be a member")
-    epochs: int = _field(20, "passes over the members")
-    batch_size: int = _field(64, "rows of a batch; of a private run the expected rows of a Poisson batch")
-    optimizer: str = _field("adam", "adam, sgd or momentum; of a private run DP-Adam, DP-SGD, ...")
-    learning_rate: float = _field(1e-3, "of the optimizer")
-    schedule: str = _field("constant", "of the learning rate: constant or cosine")
-    transition: tuple[int, ...] | None = _field(None, "start and end epoch of the transition from ReLU to polynomials")
-    seed: int = _field(0, "of members, initial values and order")
-    clipping: str | None = _field(None, "private training, by a rule of gecko_jax.clippings: flat, automatic, ...")
-    clip_norm: float = _field(1.0, "R; of per_layer in all, shared equally by the layers")
-    epsilon: float | None = _field(None, "budget of each model, from which the noise follows")
-    noise_multiplier: float | None = _field(None, "noise, from which epsilon follows: give one of the two")
-    delta: float | None = _field(None, "below 1/n; none: the largest power of ten up to 1/(2n), n expected members")
-    threshold: float | None = _field(None, "Z of global_norm (none: R), or where global_adapt starts (none: 50 R)")
-    gamma: float | None = _field(None, "gamma of automatic (none: 0.01), r of psac (none: 0.1)")
-    private_teacher: bool = _field(False, "train the teacher privately as well; epsilon then covers both")
-
-    def __post_init__(self):
-        checks.one_of("architecture", self.architecture, models.MODELS)
-        checks.one_of("order", self.order, ORDERS)
-        checks.one_of("norm", self.norm, NORMS)
-        checks.one_of("activation", self.activation, activations.ACTIVATIONS)
-        checks.one_of("weights", self.weights, quantizers.QUANTIZERS)
-        checks.one_of("inputs", self.inputs, quantizers.QUANTIZERS)
-        checks.one_of("loss", self.loss, losses.LOSSES)
-        checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
-        checks.one_of("schedule", self.schedule, SCHEDULES)
-        checks.at_least("models", self.models, 1)
-        if losses.LOSSES[self.loss]().teacher != (self.teacher is not None):
-            raise ValueError(
-                f"loss={self.loss!r} with teacher={self.teacher!r}: symmetric_cross_entropy, kullback_leibler and "
-                "hard_labels need a teacher, and cross_entropy takes none."
-            )
-        if self.teacher is not None:
-            checks.one_of("teacher", self.teacher, models.MODELS)
-        if self.transition is not None:
-            checks.shape("transition", self.transition, (2,))
-        _check_privacy(self)
-
-
-def _check_privacy(config: Config) -> None:
-    """Whether the flags of private training go together; the library checks the values."""
-    flags_of_it = ("epsilon", "noise_multiplier", "delta", *RULE_SETTINGS)
-    given = [name for name in flags_of_it if getattr(config, name) is not None]
-    if config.clipping is None:
-        if given or config.private_teacher:
-            names = ", ".join([*given, *["private_teacher"] * config.private_teacher])
-            raise ValueError(f"{names} without clipping: nothing would be private. Name a rule: --clipping=flat, say.")
-        return
-    checks.one_of("clipping", config.clipping, CLIPPINGS)
-    checks.positive("clip_norm", config.clip_norm)
-    if (config.epsilon is None) == (config.noise_multiplier is None):
-        raise ValueError(
-            f"epsilon={config.epsilon} and noise_multiplier={config.noise_multiplier}: private training takes one of "
-            "the two, the other follows from it."
-        )
-    for name, takers in RULE_SETTINGS.items():
-        if name in given and config.clipping not in takers:
-            value = getattr(config, name)
-            raise ValueError(f"{name}={value} is no setting of {config.clipping!r}, but of {', '.join(takers)}.")
-    if config.private_teacher and (config.teacher is None or config.cross_fit):
-        raise ValueError(
-            f"private_teacher with teacher={config.teacher!r} and cross_fit={config.cross_fit}: it takes a teacher "
-            "that is trained once, on all members (cross_fit=0)."
-        )
 
 
 class Saved(NamedTuple):
@@ -161,7 +62,7 @@ def network(config: Config, num_classes: int) -> Model:
 def train(config: Config, data: Dataset) -> Saved:
     """Trains the config's models and saves them in its output folder."""
     model, folder = network(config, data.num_classes), Path(config.output)
-    member = datasets.coins(data.train.id, config.models, config.seed, config.member_rate)
+    member = datasets.coins(data.train.id, config.models, config.seed or 0, config.member_rate)
     options = dict(epochs=config.epochs, batch_size=config.batch_size, seed=config.seed, schedule=config.schedule)
     options["optimizer"] = training.optimizer(config.optimizer, config.learning_rate)
     loss = losses.LOSSES[config.loss]()
@@ -189,19 +90,37 @@ def load(folder: str | Path) -> tuple[Saved, Dataset]:
     """A saved run and its data set.
 
     Raises:
-      ValueError: if the folder holds no whole run.
+      ValueError: if the folder holds no whole run, or files of two.
     """
     folder = Path(folder)
     try:
-        settings = json.loads((folder / "model.json").read_text())
-        private = settings.pop("privacy", None)
-        config = flags.from_dict(Config, settings)
-        state = flax.serialization.msgpack_restore((folder / "model.msgpack").read_bytes())
-    except (OSError, ValueError) as error:
+        config, private, state = _read(folder)
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{str(folder)!r} holds no saved model ({error}); scripts/train.py writes one.") from error
     data = datasets.load(config.dataset, config.data_dir)
     member = checks.shape("member", state["member"], (config.models, len(data.train.y)))
     return Saved(config, network(config, data.num_classes), state["variables"], member, private), data
+
+
+def _read(folder: Path) -> tuple[Config, dict[str, Any] | None, dict[str, Any]]:
+    """The settings, the privacy record and the state of a saved run, whose files are of one run."""
+    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise ValueError(f"model.json holds a {type(settings).__name__}; expected settings by name")
+    private, digests = settings.pop("privacy", None), settings.pop("files", None)
+    expected = {"model.msgpack": None} if digests is None else dict(digests)
+    content = files.read_checked(folder / "model.msgpack", expected.pop("model.msgpack", ""))
+    files.check_present(folder, expected)
+    config = flags.from_dict(Config, settings_in_effect(settings))
+    state = flax.serialization.msgpack_restore(content)
+    if not isinstance(state, dict) or not {"variables", "member"} <= set(state):
+        raise ValueError("model.msgpack lacks variables or member")
+    if private is not None and not (isinstance(private, dict) and {"epsilon", "statement", "warning"} <= set(private)):
+        raise ValueError(f"privacy={private!r} in model.json lacks epsilon, statement or warning")
+    if digests is None:
+        message = f"{folder / 'model.json'} is of an older version and names no digests: whether model.msgpack is of "
+        warnings.warn(f"{message}the same run is not known. Train again to be sure.", stacklevel=3)
+    return config, private, state
 
 
 def claim(saved: Saved) -> privacy.Epsilon | None:
@@ -215,8 +134,9 @@ def claim(saved: Saved) -> privacy.Epsilon | None:
 
 
 def _size(config: Config, architecture: str) -> dict:
-    sizes = {"mlp": dict(hidden=config.hidden), "lenet": dict(channels=config.channels, hidden=config.hidden[0])}
-    return sizes[architecture]
+    if architecture == "mlp":
+        return dict(hidden=config.hidden)
+    return dict(channels=config.channels, hidden=config.hidden[0])
 
 
 def _private(
@@ -289,10 +209,13 @@ def _teacher(
 
 
 def _save(folder: Path, saved: Saved, data: Dataset) -> None:
-    """model.msgpack (all models), model.packed (the first one as it would ship), model.json last."""
-    state = flax.serialization.msgpack_serialize({"variables": saved.variables, "member": saved.member})
-    reports.write_atomic(folder / "model.msgpack", state)
+    """model.msgpack (all models), model.packed (the first one, as it would ship), and model.json with their digests."""
     first = take(saved.variables, 0)
-    integer.write(folder / "model.packed", integer.pack(saved.model, first, data.train.x[:1]))
+    contents = {
+        "model.msgpack": flax.serialization.msgpack_serialize({"variables": saved.variables, "member": saved.member}),
+        "model.packed": integer.encode(integer.pack(saved.model, first, data.train.x[:1])),
+    }
     settings = flags.to_dict(saved.config) | ({"privacy": saved.privacy} if saved.privacy else {})
-    reports.write_atomic(folder / "model.json", json.dumps(settings, indent=1))
+    files.write_together(
+        folder, contents, "model.json", lambda digests: json.dumps(settings | {"files": digests}, indent=1)
+    )

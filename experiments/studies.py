@@ -32,8 +32,7 @@ def run(
         folder = Path(config.output) / part
         if (study := unchanged.finished(folder, flags.to_dict(config))) is None:
             try:
-                study = reports.write_record(folder, make())
-                reports.write_html(folder / "report.html", study)
+                study = reports.write_record(folder, make(), {"report.html": reports.html})
             except (OSError, ValueError, NotFinite) as error:
                 raise SystemExit(f"{claim}: {error}") from error
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import warnings
 import zlib
 from typing import Any
 
@@ -27,9 +28,11 @@ def finished(folder: pathlib.Path, config: dict[str, Any]) -> reports.Study | No
       config: the settings, in JSON's types, as its record holds them.
     """
     try:
-        study = reports.read_record(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an older record's code is another one: it is made again
+            study = reports.read_record(folder, complete=True)
     except (OSError, ValueError):
-        return None  # none there, or half of one: it is made anew
+        return None  # none there, half of one, or files of two: it is made again
     then, now = study.record.get("environment", {}).get("versions"), reports.environment()["versions"]
     same = study.record.get("config") == config and study.record.get("code") == code_digest() and then == now
-    return study if same and (folder / "report.html").exists() else None
+    return study if same else None

@@ -14,6 +14,7 @@ _ROOMS = (
     "checks",
     "clippings",
     "datasets",
+    "files",
     "integer",
     "keys",
     "losses",

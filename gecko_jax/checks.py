@@ -36,6 +36,24 @@ def whole(name: str, value: int, low: int) -> int:
     return int(at_least(name, value, low))
 
 
+def sizes(name: str, values: Iterable[int], meaning: str, count: int | None = None) -> tuple[int, ...]:
+    """values as Python ints; ValueError unless they are `count` (or any number of) whole numbers of at least 1.
+
+    Args:
+      name: of the argument.
+      values: such as the widths of a network's layers.
+      meaning: what they are, for the message.
+      count: how many there must be; any number if None.
+    """
+    values = tuple(values)
+    if count is not None and len(values) != count:
+        raise ValueError(f"{name}={values!r} has {len(values)} entries; expected {count}: {meaning}.")
+    for value in values:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}={values!r} must hold whole numbers of at least 1, not {value!r}: {meaning}.")
+    return tuple(map(int, values))
+
+
 def between(name: str, value: float, low: float, high: float) -> float:
     """Raises ValueError unless low <= value <= high."""
     if not low <= value <= high:

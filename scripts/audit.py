@@ -12,14 +12,14 @@ attacks show; where that exceeds it the command ends with 1, for then the traini
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
 
-from gecko_jax import audit, reports
-from gecko_jax.trees import take
+from experiments import command
 
 MODEL = flags.DEFINE_string("model", None, "Folder that scripts/train.py saved a model in.")
 PREDICTIONS = flags.DEFINE_string("predictions", None, "An .npz file with outputs, labels and membership.")
@@ -30,13 +30,14 @@ def main(arguments: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX says at INFO which accelerators it did not find
     if len(arguments) > 1 or (MODEL.value is None) == (PREDICTIONS.value is None):
         raise app.UsageError("give either --model=FOLDER or --predictions=FILE.npz")
-    try:
-        report, private = _saved(MODEL.value) if MODEL.value else (audit.from_predictions(PREDICTIONS.value), None)
-        beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
-        path = Path(reports.write_atomic(OUTPUT.value or beside / "audit.json", report.to_json()))
-        page = report.html(path.with_suffix(".html"), title=f"Membership audit of {beside.name or 'predictions'}")
-    except (OSError, ValueError, audit.ClaimRefuted) as error:
-        raise SystemExit(f"audit: {error}") from error
+    beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
+    path = Path(OUTPUT.value or beside / "audit.json")
+    if path.suffix == ".html" or path.is_dir():
+        raise ValueError(f"--output={path} must be the name of a JSON file; the page goes beside it, as .html.")
+    from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
+
+    report, private = _saved(MODEL.value) if MODEL.value else (audit.from_predictions(PREDICTIONS.value), None)
+    page = _write(path, report, f"Membership audit of {beside.name or 'predictions'}")
     print(report.table())
     if private and not report.claim:
         print(f"\naccounted for each model: {private['statement']}")
@@ -45,10 +46,24 @@ def main(arguments: list[str]) -> None:
     print(f"\nfigures: {path}   page: {page}")
 
 
-def _saved(folder: str) -> tuple[audit.Report, dict[str, Any] | None]:
+def _write(path: Path, report: Any, title: str) -> Path:
+    """The page, and last the figures with its digest; the old figures are gone before the new page is there."""
+    from gecko_jax import files
+
+    path.unlink(missing_ok=True)
+    page = report.html(path.with_suffix(".html"), title=title)
+    beside = [page, *([Path(MODEL.value) / "model.json"] if MODEL.value else [])]  # which names the model's own files
+    digests = {each.name: files.digest(each.read_bytes()) for each in beside}
+    figures = json.loads(report.to_json()) | {"files": digests}
+    files.write_atomic(path, json.dumps(figures, indent=1, allow_nan=False))
+    return page
+
+
+def _saved(folder: str) -> tuple[Any, dict[str, Any] | None]:
     """The audit of a saved run, and its record of privacy."""
     from experiments import one_model
-    from gecko_jax import training
+    from gecko_jax import audit, training
+    from gecko_jax.trees import take
 
     saved, data = one_model.load(folder)
     x, y, ids = data.train
@@ -61,4 +76,4 @@ def _saved(folder: str) -> tuple[audit.Report, dict[str, Any] | None]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.absl_main("audit", main)

@@ -14,8 +14,9 @@ import time
 import tracemalloc
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from experiments import command
 from gecko_jax import attacks
 from gecko_jax.types import Signals
 
@@ -74,4 +75,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.absl_main("bench_audit", main)

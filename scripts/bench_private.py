@@ -28,7 +28,9 @@ import subprocess
 import sys
 
 import private_cases_timing as timing
-from absl import app, flags, logging
+from absl import flags, logging
+
+from experiments import command
 
 SECTIONS = ("clipping", "noise", "poisson", "memory")
 # name: (what it is, batch, promised ratio, how many times as long jax-privacy is to take)
@@ -264,4 +266,4 @@ def memory(on_cpu, clock):
 MEASURE = {"clipping": clipping, "noise": noise, "poisson": poisson, "memory": memory}
 
 if __name__ == "__main__":
-    app.run(main)
+    command.absl_main("bench_private", main)

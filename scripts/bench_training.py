@@ -18,7 +18,9 @@ import os
 import statistics
 import time
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from experiments import command
 
 flags.DEFINE_integer("repeats", 5, "How often each side is timed.", lower_bound=1)
 flags.DEFINE_integer("threads", 1, "Threads of either side.", lower_bound=1)
@@ -141,4 +143,4 @@ def torch_case(torch, name, shape, models, rows, epochs):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.absl_main("bench_training", main)

@@ -16,6 +16,8 @@ import random
 import statistics
 import time
 
+from experiments import command
+
 
 def one_thread() -> None:
     """Pins this process to one core and XLA to one thread. Must run before jax is imported."""
@@ -123,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command.reported("bench_xnor"):
+        main()

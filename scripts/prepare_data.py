@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from absl import app, flags
 
-from gecko_jax import datasets
+from experiments import command
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder to look in and write to; TFDS's own ($TFDS_DATA_DIR, ~/tensorflow_datasets) if not set."
@@ -16,14 +16,14 @@ _DATA_DIR = flags.DEFINE_string(
 
 
 def main(arguments: list[str]) -> None:
+    from gecko_jax import datasets
+
     if len(arguments) != 2:
         raise app.UsageError(f"expected one NAME, got {arguments[1:]}: {', '.join(datasets.LOADERS)} or tfds:<name>")
     name = arguments[1]
-    try:
+    with command.reported("prepare_data"):
         files = datasets.prepare(name, _DATA_DIR.value)
         data = datasets.load(name, _DATA_DIR.value)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"prepare_data: {error}") from error
     for file in files:
         print(file)
     rows = f"{len(data.train.y)} training + {len(data.test.y)} test rows of shape {data.train.x.shape[1:]}"
@@ -31,4 +31,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.absl_main("prepare_data", main)

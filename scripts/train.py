@@ -13,19 +13,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments import flags
-from experiments.one_model import Config, train
-from gecko_jax import datasets, integer, metrics, training
-from gecko_jax.trees import take
+from experiments import command
 
 
-def main() -> None:
-    config = flags.parse(flags.define(Config, {"default": Config()}))
-    try:
-        data = datasets.load(config.dataset, config.data_dir)
-        saved = train(config, data)
-    except (OSError, ValueError, training.NotFinite) as error:
-        raise SystemExit(f"train: {error}") from error
+def main(argv: list[str] | None = None) -> None:
+    """Parses the flags, trains, saves, and prints what came out."""
+    with command.reported("train"):
+        _main(argv)
+
+
+def _main(argv: list[str] | None) -> None:
+    from experiments import flags  # imported here, so that Ctrl-C while JAX is loaded ends as it does later
+    from experiments.one_model import Config, train
+    from gecko_jax import datasets, integer, metrics, training
+    from gecko_jax.trees import take
+
+    config = flags.parse(flags.define(Config, {"default": Config()}), argv)
+    data = datasets.load(config.dataset, config.data_dir)
+    saved = train(config, data)
     logits = training.predict_ensemble(saved.model, saved.variables, data.test.x)
     accuracy = [100 * metrics.accuracy(row, data.test.y) for row in logits]
     print(f"test accuracy %: {', '.join(f'{value:.2f}' for value in accuracy)}")

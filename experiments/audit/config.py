@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.gecko import config as gecko
+from experiments.gecko.methods import METHODS
 from gecko_jax import checks
 
 ROWS = (
@@ -32,8 +33,7 @@ ROWS = (
 )
 
 
-def _field(help: str, default):
-    return dataclasses.field(default=default, metadata={"help": help})
+_field = gecko._field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Config(gecko.Config):
     """Gecko's rows under LiRA and RMIA; and how strong these attacks are on one network, by their shadows."""
 
     output: str = _field("folder for the reports and checkpoints; a killed run goes on from there", "runs/audit")
-    methods: tuple[str, ...] = _field("rows of the table, of experiments.gecko.methods", ROWS)
+    methods: tuple[str, ...] = _field("rows of the table", ROWS, METHODS)
     models: int = _field("models of each row, every one a target with the others as its shadows; 4 at least", 16)
     hidden: tuple[int, ...] = _field("widths of the rows' MLP", (128, 128, 128))
     records: int = _field("of the training file, from its beginning: half of them are a model's members", 1000)
@@ -58,6 +58,8 @@ class Config(gecko.Config):
         checks.at_least("strength_shadows", self.strength_shadows, 4)
         checks.at_least("strength_targets", self.strength_targets, 2)
         checks.at_least("strength_pairs", self.strength_pairs, 1)
+        checks.sizes("strength_hidden", self.strength_hidden, "the widths of the mlp that attacks are compared on")
+        checks.whole("strength_epochs", self.strength_epochs, 1)
         if len(self.architectures) > 1:
             raise ValueError(f"architectures={self.architectures}: this study is of one; run it once for each.")
 

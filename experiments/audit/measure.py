@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import flags, unchanged
 from experiments.audit.config import Config
-from experiments.gecko.measure import accuracies, columns, guarantee, roc
+from experiments.gecko.measure import accuracies, beside, columns, guarantee, roc
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
 from gecko_jax import attacks, audit, reports, training
@@ -57,11 +57,12 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
       trained: the rows.
       seconds: wall time until here.
     """
-    rows, rocs, notes, audits = [], [], [], {}
+    rows, rocs, notes, audits, written = [], [], [], {}, []
+    home = Path(config.output) / "rows"
     for row in trained:
         method = METHODS[row.method]
         audits[row.method] = audited = _audit(row, data, member)
-        _write(Path(config.output) / "rows" / row.method, audited, method.label)
+        written += _write(home / row.method, audited, method.label)
         figures = accuracies(row, data, member) | _leaks(audited)
         figures.pop("ece")
         note, control = method.note, CONTROLS.get(row.method, USUAL_CONTROL)
@@ -88,6 +89,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
             "seeds": list(range(config.models)),
             "timings": {**{row.method: round(row.seconds, 2) for row in trained}, "total": round(seconds, 2)},
             "attacks": {"threshold": THRESHOLD, "labels": LABELS, "lira": LIRA, "rmia": RMIA},
+            "files": beside(home, written),
         },
         notes=tuple(dict.fromkeys(notes)),
         tradeoff=("test", "auc_lira", None),
@@ -105,10 +107,10 @@ def _audit(row: Trained, data: Dataset, member: np.ndarray) -> audit.Report:
     return audit.audit_models(row.pool, y, member, chosen, None, row.epsilon, x=x, ids=data.train.id, probed=probed)
 
 
-def _write(folder: Path, audited: audit.Report, label: str) -> None:
+def _write(folder: Path, audited: audit.Report, label: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    reports.write_atomic(folder / "audit.json", audited.to_json())
-    audited.html(folder / "audit.html", title=label)
+    page = audited.html(folder / "audit.html", title=label)
+    return [page, reports.write_atomic(folder / "audit.json", audited.to_json())]
 
 
 def _leaks(audited: audit.Report) -> dict[str, Estimate]:

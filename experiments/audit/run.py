@@ -9,17 +9,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import flags, studies
-from experiments.audit.config import PRESETS, Config
+from experiments import command
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
-    config = flags.parse(flags.define(Config, PRESETS), argv)
-    studies.run("audit", config, PRESETS, Path(__file__).parent, parts(config))
+    with command.reported("audit"):
+        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments.audit.config import PRESETS, Config
+
+        config = flags.parse(flags.define(Config, PRESETS), argv)
+        studies.run("audit", config, PRESETS, Path(__file__).parent, parts(config))
 
 
-def parts(config: Config) -> Iterator[tuple[str, object]]:
+def parts(config) -> Iterator[tuple[str, object]]:
     """(folder, function that makes its study) of the rows, and of the attacks' strength."""
     import numpy as np
 

@@ -12,26 +12,29 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments import flags
 from experiments.dp_clipping.rules import RULES
-from gecko_jax import checks
+from experiments.flags import Setting
+from gecko_jax import checks, datasets
 from gecko_jax.training import OPTIMIZERS
 
-
-def _field(default, help: str):
-    return dataclasses.field(default=default, metadata={"help": help})
+_field = flags.field
+PRIVATE = tuple(name for name in RULES if name != "none")
+WITH_Z = ("global_high", "global_adapt")  # the rules that read the threshold
+NETWORKS, REGRESSIONS = ("mlp", "cnn"), ("diabetes", "none")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Rules x optimisers, each at the best of its learning rates, and one rule's clip norms x learning rates."""
 
-    dataset: str = _field("digits", "a name of gecko_jax.datasets, or tfds:<name>; none: no classification")
+    dataset: str = _field("digits", "data set; none: no classification", (*datasets.LOADERS, "tfds:<name>", "none"))
     data_dir: str | None = _field(None, "folder to look for the data in")
     output: str = _field("runs/dp_clipping", "folder for the reports and checkpoints; a killed run goes on from there")
-    network: str = _field("mlp", "mlp, or cnn: two convolutions with tanh, 26,010 parameters on 28x28 images")
+    network: str = _field("mlp", "cnn has two convolutions with tanh, 26,010 parameters on 28x28 images", NETWORKS)
     hidden: tuple[int, ...] = _field((64,), "widths of the mlp")
-    rules: tuple[str, ...] = _field(tuple(RULES), "clipping rules; none is training without privacy")
-    optimizers: tuple[str, ...] = _field(("sgd", "adam"), "on private gradients they are DP-SGD and DP-Adam")
+    rules: tuple[str, ...] = _field(tuple(RULES), "clipping rules; none is training without privacy", RULES)
+    optimizers: tuple[str, ...] = _field(("sgd", "adam"), "on private gradients DP-SGD and DP-Adam", OPTIMIZERS)
     models: int = _field(4, "models of each row: seeds, all trained on the same members")
     seed: int = _field(0, "of held-out records, initial values, draws and noise")
     held_out: float = _field(0.2, "share of the training file that chooses learning rates and fits temperatures")
@@ -44,31 +47,97 @@ class Config:
     sgd_rates: tuple[float, ...] = _field((0.1, 0.3, 1.0, 3.0, 10.0), "learning rates that SGD chooses from")
     adam_rates: tuple[float, ...] = _field((1e-3, 3e-3, 1e-2, 3e-2), "learning rates that Adam chooses from")
     temperature_epsilon: float = _field(1.0, "budget of each temperature, spent on the held-out records")
-    grid_rules: tuple[str, ...] = _field(("flat", "global"), "rules of the clip norm x learning rate grid")
-    grid_clip_norms: tuple[float, ...] = _field((0.1, 1.0, 10.0), "R of the grid; () for none")
+    grid_rules: tuple[str, ...] = _field(("flat", "global"), "rules of the clip norm x learning rate grid", PRIVATE)
+    grid_clip_norms: tuple[float, ...] = _field((0.1, 1.0, 10.0), "R of the grid; an empty list for no grid")
     grid_rates: tuple[float, ...] = _field((0.03, 0.3, 3.0), "learning rates of the grid, times 1 / R: SGD")
-    regression: str = _field("diabetes", "diabetes (embedded in scikit-learn), or none")
+    regression: str = _field("diabetes", "embedded in scikit-learn", REGRESSIONS)
     regression_epochs: int = _field(30, "passes over its members")
     regression_batch_size: int = _field(32, "expected rows of its batches")
     regression_sgd_rates: tuple[float, ...] = _field((0.003, 0.01, 0.03, 0.1, 0.3), "learning rates of its SGD")
     regression_delta: float = _field(1e-3, "its delta")
 
     def __post_init__(self):
-        checks.one_of("network", self.network, ("mlp", "cnn"))
+        checks.one_of("network", self.network, NETWORKS)
         for name in (*checks.not_empty("rules", self.rules), *self.grid_rules):
             checks.one_of("rule", name, RULES)
         if "none" in self.grid_rules:
             raise ValueError("grid_rules hold 'none', which has no clip norm; name clipping rules.")
         for name in checks.not_empty("optimizers", self.optimizers):
             checks.one_of("optimizer", name, OPTIMIZERS)
-        checks.one_of("regression", self.regression, ("diabetes", "none"))
+        checks.one_of("regression", self.regression, REGRESSIONS)
         checks.at_least("models", self.models, 2)
         checks.between("held_out", self.held_out, 0.01, 0.9)
-        checks.at_least("threshold", self.threshold, self.clip_norm)
+        if EFFECTS["threshold"].applies(self):
+            checks.at_least("threshold", self.threshold, self.clip_norm)
         for name in ("epsilon", "clip_norm", "temperature_epsilon"):
             checks.positive(name, getattr(self, name))
         for name in ("sgd_rates", "adam_rates", "regression_sgd_rates"):
             checks.not_empty(name, getattr(self, name))
+            for rate in getattr(self, name):
+                checks.positive(name, rate)
+        for name in ("grid_clip_norms", "grid_rates"):
+            for value in getattr(self, name):
+                checks.positive(name, value)
+        if self.grid_clip_norms and self.grid_rules:
+            checks.not_empty("grid_rates", self.grid_rates)
+        checks.sizes("hidden", self.hidden, "the widths of the mlp")
+        for name in ("epochs", "batch_size", "regression_epochs", "regression_batch_size"):
+            checks.whole(name, getattr(self, name), 1)
+        for name in ("delta", "regression_delta"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must lie above 0 and below 1, and below 1 / members.")
+        if self.dataset == "none" and self.regression == "none":
+            raise ValueError("dataset='none' and regression='none' leave nothing to train; name one of the two.")
+
+    def idle(self) -> dict[str, str]:
+        """Settings that nothing reads under the others: name -> what would make them count."""
+        return flags.idle(self, EFFECTS)
+
+
+def _grid(c: Config) -> bool:
+    return bool(c.dataset != "none" and c.grid_rules and c.grid_clip_norms)
+
+
+def _private(c: Config) -> bool:
+    return _grid(c) or any(name != "none" for name in c.rules)
+
+
+_CLASSES = Setting(lambda c: c.dataset != "none", "a --dataset")
+_REGRESSION = Setting(lambda c: c.regression != "none", "a --regression")
+_ADAM = Setting(lambda c: "adam" in c.optimizers, "adam among --optimizers")
+
+# setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
+EFFECTS = {
+    **dict.fromkeys(("network", "epochs", "batch_size"), _CLASSES),
+    "hidden": Setting(
+        lambda c: c.regression != "none" or (c.dataset != "none" and c.network == "mlp"),
+        "--network=mlp or a --regression",
+    ),
+    "sgd_rates": Setting(
+        lambda c: c.dataset != "none" and any(name != "adam" for name in c.optimizers),
+        "a --dataset, and another of --optimizers than adam",
+    ),
+    "adam_rates": _ADAM,
+    "epsilon": Setting(_private, "a rule that is private"),
+    "delta": Setting(lambda c: c.dataset != "none" and _private(c), "a --dataset and a rule that is private"),
+    "clip_norm": Setting(lambda c: any(name != "none" for name in c.rules), "a rule that clips among --rules"),
+    "threshold": Setting(
+        lambda c: any(name in WITH_Z for name in (*c.rules, *(c.grid_rules if _grid(c) else ()))), " or ".join(WITH_Z)
+    ),
+    "temperature_epsilon": Setting(lambda c: c.dataset != "none" and _private(c), "a --dataset and a private rule"),
+    "grid_rules": Setting(  # an empty list says that there is no grid, and so does something
+        lambda c: c.dataset != "none" and (c.grid_clip_norms or not c.grid_rules), "a --dataset and --grid_clip_norms"
+    ),
+    "grid_clip_norms": Setting(
+        lambda c: c.dataset != "none" and (c.grid_rules or not c.grid_clip_norms), "a --dataset and --grid_rules"
+    ),
+    "grid_rates": Setting(_grid, "a --dataset, --grid_rules and --grid_clip_norms"),
+    **dict.fromkeys(("regression_epochs", "regression_batch_size", "regression_delta"), _REGRESSION),
+    "regression_sgd_rates": Setting(
+        lambda c: c.regression != "none" and any(name != "adam" for name in c.optimizers),
+        "a --regression, and another of --optimizers than adam",
+    ),
+}
 
 
 PRESETS = {

@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import flags, studies
-from experiments.dp_clipping.config import PRESETS, Config
+from experiments import command
 
 NOTES = (
     "Learning rates are chosen on held-out records without privacy: no ε here covers that choice.",
@@ -22,11 +21,15 @@ NOTES = (
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
-    config = flags.parse(flags.define(Config, PRESETS), argv)
-    studies.run("dp_clipping", config, PRESETS, Path(__file__).parent, parts(config))
+    with command.reported("dp_clipping"):
+        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments.dp_clipping.config import PRESETS, Config
+
+        config = flags.parse(flags.define(Config, PRESETS), argv)
+        studies.run("dp_clipping", config, PRESETS, Path(__file__).parent, parts(config))
 
 
-def parts(config: Config) -> Iterator[tuple[str, object]]:
+def parts(config) -> Iterator[tuple[str, object]]:
     """(folder, function that makes its study) of each part of the config."""
     from experiments.dp_clipping import data, measure, snli, train
 

@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments import flags
+from experiments.flags import Setting
 from experiments.gecko.methods import METHODS
-from gecko_jax import checks
+from gecko_jax import checks, datasets
 from gecko_jax.clippings import CLIPPINGS
+from gecko_jax.losses import LOSSES
 from gecko_jax.models import MODELS
+from gecko_jax.training import SCHEDULES
 
 ROWS = (
     "full",
@@ -32,19 +36,24 @@ ROWS = (
 )
 
 
-def _field(help: str, default=dataclasses.MISSING):
-    return dataclasses.field(default=default, metadata={"help": help})
+DATASETS = (*datasets.LOADERS, "tfds:<name>")
+RULES = tuple(name for name in CLIPPINGS if name != "per_layer")
+TEACHING = tuple(name for name, loss in LOSSES.items() if loss().teacher)
+
+
+def _field(help: str, default, names=()):
+    return flags.field(default, help, names)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """The study: architectures x methods, `models` of each, every one a target with the others as its shadows."""
 
-    dataset: str = _field("a name of gecko_jax.datasets, or tfds:<name>", "digits")
+    dataset: str = _field("data set", "digits", DATASETS)
     data_dir: str | None = _field("folder to look for the data in", None)
     output: str = _field("folder for the report and the checkpoints; a killed run goes on from there", "runs/gecko")
-    architectures: tuple[str, ...] = _field("of gecko_jax.models.MODELS", ("mlp",))
-    methods: tuple[str, ...] = _field("rows of the table, of experiments.gecko.methods", ROWS)
+    architectures: tuple[str, ...] = _field("networks", ("mlp",), MODELS)
+    methods: tuple[str, ...] = _field("rows of the table", ROWS, METHODS)
     models: int = _field("models of each row: seeds, each with its own members, 3 at least", 8)
     seed: int = _field("of members, initial values and order", 0)
     member_rate: float = _field("chance of an example to be a member of a model", 0.5)
@@ -52,15 +61,15 @@ class Config:
     fine_tuning_epochs: tuple[int, ...] = _field("of Phase II and of its control, from Phase I's end", (30,))
     batch_size: int = _field("rows of a batch", 64)
     learning_rate: float = _field("of Adam", 1e-3)
-    schedule: str = _field("of the learning rate: constant or cosine", "cosine")
+    schedule: str = _field("of the learning rate", "cosine", SCHEDULES)
     hidden: tuple[int, ...] = _field("widths of the MLP", (512, 512, 512))
     channels: tuple[int, ...] = _field("filters of the LeNet", (32, 64))
     dense: int = _field("width of the LeNet's dense layer", 128)
-    heterogeneous_teacher: str = _field("architecture that teaches Phase II heterogeneous", "lenet")
+    heterogeneous_teacher: str = _field("network that teaches Phase II heterogeneous", "lenet", MODELS)
     cross_fit: int = _field("folds of cross-fitted teachers; 0: the teacher labels what it was trained on", 0)
-    distillation: str = _field("loss of Phase II, of gecko_jax.losses", "symmetric_cross_entropy")
+    distillation: str = _field("loss of Phase II", "symmetric_cross_entropy", TEACHING)
     delta: float = _field("of the private rows' guarantee, below 1 / expected members", 1e-4)
-    clipping: str = _field("of the private rows: automatic, flat, ... of gecko_jax.clippings", "automatic")
+    clipping: str = _field("rule of the private rows", "automatic", RULES)
     clip_norm: float = _field("of the private rows' clipping; with automatic and Adam any will do", 1.0)
     dp_epochs: tuple[int, ...] = _field("expected passes of the private rows, of each architecture", (10,))
     dp_batch_size: int = _field("expected rows of a Poisson batch", 64)
@@ -83,13 +92,59 @@ class Config:
             raise ValueError(f"methods={self.methods} need {missing} as well: they start from it or are taught by it.")
         if not 0 < self.delta < 1:
             raise ValueError(f"delta={self.delta!r} must lie above 0 and below 1, and below 1 / members of a model.")
-        checks.one_of("clipping", self.clipping, [name for name in CLIPPINGS if name != "per_layer"])
+        checks.one_of("clipping", self.clipping, RULES)
         for name in ("clip_norm", "dp_batch_size", "dp_learning_rate"):
             checks.positive(name, getattr(self, name))
+
+        self._check_training()
+
+    def _check_training(self) -> None:
+        """Whether sizes, names and numbers of steps are ones that training takes: asked before anything is trained."""
+        checks.sizes("hidden", self.hidden, "the widths of the mlp")
+        checks.sizes("channels", self.channels, "one number for each of the lenet's two convolutions", 2)
+        checks.sizes("dense", (self.dense,), "the width of the lenet's dense layer")
+        for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
+            checks.sizes(name, getattr(self, name), "passes over the members")
+        checks.whole("batch_size", self.batch_size, 1)
+        checks.positive("learning_rate", self.learning_rate)
+        checks.one_of("schedule", self.schedule, SCHEDULES)
+        checks.one_of("distillation", self.distillation, TEACHING)
+        if checks.whole("cross_fit", self.cross_fit, 0) == 1:
+            raise ValueError("cross_fit=1 must be 0, or at least 2: a teacher labels the folds it was not trained on.")
+
+    def idle(self) -> dict[str, str]:
+        """Settings that nothing reads under the others: name -> what would make them count."""
+        return flags.idle(self, EFFECTS)
 
     def options(self, architecture: str) -> dict:
         """Options of `models.create` for an architecture."""
         return {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}[architecture]
+
+
+def _rows(config: Config) -> list:
+    return [METHODS[name] for name in config.methods]
+
+
+def _uses(config: Config, architecture: str) -> bool:
+    teaches = config.heterogeneous_teacher if "phase2_heterogeneous" in config.methods else None
+    return architecture in (*config.architectures, teaches)
+
+
+_TAUGHT = Setting(lambda c: any(row.teacher for row in _rows(c)), "a row of Phase II that is taught")
+_PRIVATE = Setting(lambda c: any(row.epsilon is not None for row in _rows(c)), "a private row, such as dp_eps8")
+_LENET = Setting(lambda c: _uses(c, "lenet"), "a lenet among --architectures or as --heterogeneous_teacher")
+
+# setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
+EFFECTS = {
+    "hidden": Setting(lambda c: _uses(c, "mlp"), "an mlp among --architectures or as --heterogeneous_teacher"),
+    "channels": _LENET,
+    "dense": _LENET,
+    "fine_tuning_epochs": Setting(lambda c: any(row.start for row in _rows(c)), "a row that goes on from another"),
+    "heterogeneous_teacher": Setting(lambda c: "phase2_heterogeneous" in c.methods, "the row phase2_heterogeneous"),
+    "cross_fit": _TAUGHT,
+    "distillation": _TAUGHT,
+    **dict.fromkeys(("delta", "clipping", "clip_norm", "dp_epochs", "dp_batch_size", "dp_learning_rate"), _PRIVATE),
+}
 
 
 PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")

@@ -52,6 +52,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
       seconds: wall time until here.
     """
     rows, rocs, histograms, curves, notes, several = [], [], [], [], [], len(config.architectures) > 1
+    written = []
     for row in trained:
         name = f"{row.architecture}: {METHODS[row.method].label}" if several else METHODS[row.method].label
         folder = Path(config.output) / "rows" / row.architecture / row.method
@@ -59,7 +60,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         # The paper's own kind of attack; experiments/audit asks what stronger ones find.
         thresholds = [attacks.ATTACKS[kind]() for kind in attacks.OF_THE_TARGET]
         audited = audit.audit_models(row.pool, data.train.y, member, thresholds)
-        reports.write_atomic(folder / "audit.json", audited.to_json())
+        written += [reports.write_atomic(folder / "audit.json", audited.to_json()), folder / "model.packed"]
         figures = {**accuracies(row, data, member), **_leaks(audited), **_costs(row, data, folder)}
         note, group = METHODS[row.method].note, row.architecture if several else ""
         if row.epsilon is not None:
@@ -82,7 +83,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         rocs=tuple(rocs),
         histograms=tuple(histograms),
         losses=tuple(curves),
-        record=_record(config, trained, seconds),
+        record=_record(config, trained, seconds) | {"files": beside(config.output, written)},
         notes=tuple(dict.fromkeys(notes)),
         tradeoff=("test", "auc", "bytes"),
     )
@@ -175,6 +176,11 @@ def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
         "peak": counted(cost.peak_activation_bytes.value / 1000, "kB"),
         "energy": Estimate(cost.energy.value * 1e6, kind="modelled", unit="µJ"),
     }
+
+
+def beside(folder: str | Path, written: list[Path]) -> list[str]:
+    """Paths of the files that a study wrote, below its folder, so that its record can name their digests."""
+    return [path.relative_to(folder).as_posix() for path in written]
 
 
 def roc(name: str, curve) -> reports.Curve:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from experiments import flags, studies
-from experiments.gecko.config import PRESETS, Config
-from gecko_jax import reports
+from experiments import command
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
-    config = flags.parse(flags.define(Config, PRESETS), argv)
-    studies.run("gecko", config, PRESETS, Path(__file__).parent, [("", lambda: _study(config))])
+    with command.reported("gecko"):
+        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments.gecko.config import PRESETS, Config
+
+        config = flags.parse(flags.define(Config, PRESETS), argv)
+        studies.run("gecko", config, PRESETS, Path(__file__).parent, [("", lambda: _study(config))])
 
 
-def _study(config: Config) -> reports.Study:
+def _study(config):
     """Trains and measures."""
     from experiments.gecko.measure import study
     from experiments.gecko.train import membership, train_all

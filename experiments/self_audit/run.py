@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments import flags, studies
-from experiments.self_audit.config import PRESETS, Config
+from experiments import command
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
-    config = flags.parse(flags.define(Config, PRESETS), argv)
+    with command.reported("self_audit"):
+        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments.self_audit.config import PRESETS, Config
 
-    def make():
-        from experiments.self_audit import measure
+        config = flags.parse(flags.define(Config, PRESETS), argv)
 
-        return measure.study(config)
+        def make():
+            from experiments.self_audit import measure
 
-    studies.run("self_audit", config, PRESETS, Path(__file__).parent, [("", make)])
+            return measure.study(config)
+
+        studies.run("self_audit", config, PRESETS, Path(__file__).parent, [("", make)])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +11,7 @@ from gecko_jax.attacks import Attack
 from gecko_jax.audit.leave_one_out import audit_models
 from gecko_jax.audit.one_model import audit_model
 from gecko_jax.audit.report import Report
+from gecko_jax.files import read_arrays
 
 
 def from_predictions(path: str | os.PathLike, attacks: Iterable[Attack] | None = None) -> Report:
@@ -46,16 +45,14 @@ def from_predictions(path: str | os.PathLike, attacks: Iterable[Attack] | None =
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays that an audit reads, of those in the file, and the names of the others."""
+    """The arrays that an audit reads, of those in the file."""
     try:
-        # Objects stay unread (allow_pickle=False): unpickling a stranger's file would run its code.
-        # Opened here, for np.load leaves a broken file open.
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name in ("logits", "probs", "y", "member")}
+        return read_arrays(path, ("logits", "probs", "y", "member"))
     except FileNotFoundError:
         raise FileNotFoundError(f"path={str(path)!r} does not exist; np.savez(path, logits=...) writes one.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError, TypeError) as error:
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(
-            f"path={str(path)!r} is no whole .npz of plain arrays ({error}); it may be truncated. "
+            f"path={str(path)!r} is no whole .npz of plain arrays ({reason}); it may be truncated. "
             "Save it again with np.savez(path, logits=..., y=..., member=...)."
         ) from error

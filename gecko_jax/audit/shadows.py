@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from gecko_jax.audit.one_model import Shadows
 from gecko_jax.audit.readings import Readings, stacked
 from gecko_jax.audit.records import check_pool, find
 from gecko_jax.datasets import membership
-from gecko_jax.reports import write_atomic
+from gecko_jax.files import read_arrays, write_atomic
 from gecko_jax.training import Recipe
 from gecko_jax.trees import take
 from gecko_jax.types import Examples
@@ -117,16 +116,15 @@ def _as_file(found: Readings) -> bytes:
 def _read(name: Path, signals: Collection[str], asker: Asker, x: np.ndarray) -> Readings | None:
     """What was kept, or None where it is not there, or not all that is needed now."""
     try:
-        with open(name, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            kept = {key: file[key] for key in file.files}
-            found = Readings(
-                kept["logits"],
-                tuple(kept[f"query:{i}"] for i in range(sum(key.startswith("query:") for key in kept))),
-                {key.removeprefix("probed:"): values for key, values in kept.items() if key.startswith("probed:")},
-            )
+        kept = read_arrays(name)
+        found = Readings(
+            kept["logits"],
+            tuple(kept[f"query:{i}"] for i in range(sum(key.startswith("query:") for key in kept))),
+            {key.removeprefix("probed:"): values for key, values in kept.items() if key.startswith("probed:")},
+        )
     except FileNotFoundError:
         return None
-    except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(f"{name} holds no shadow's outputs whole ({error}); delete it to make it anew.") from error
     wanted = len(asker.copies(x[:1]))
     whole = len(found.queries) == wanted and set(signals) & set(PROBED) <= set(found.probed)

@@ -8,8 +8,8 @@ the test set, so that every run and every machine has the same one.
 from __future__ import annotations
 
 import gzip
+import io
 import os
-import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from gecko_jax.datasets.arrays import split_by_id
 from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.files import read_arrays, write_atomic
 from gecko_jax.types import Dataset
 
 
@@ -52,13 +53,10 @@ def _read_text(path: Path) -> np.ndarray:
 
 
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if not {"features", "labels"} <= set(arrays.files):
-                raise ValueError(f"holds {sorted(arrays.files)}; expected the arrays 'features' and 'labels'")
-            x, y = arrays["features"], arrays["labels"]
-    except (zipfile.BadZipFile, EOFError, ValueError, zlib.error) as error:
-        raise ValueError(f"{path}: {error}.") from error
+    arrays = read_arrays(path)
+    if not {"features", "labels"} <= set(arrays):
+        raise ValueError(f"{path}: holds {sorted(arrays)}; expected the arrays 'features' and 'labels'.")
+    x, y = arrays["features"], arrays["labels"]
     if y.ndim == 2:
         if y.shape[1] != classes or not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
             raise ValueError(f"{path}: labels of shape {y.shape} are not one-hot rows of {classes} classes.")
@@ -132,12 +130,6 @@ def prepare(table: Table, data_dir: str | os.PathLike | None = None) -> list[Pat
         read(source, table.features, table.classes)
         return [source]
     x, y = read(source, table.features, table.classes)
-    target = own(table.name, data_dir) / table.files[0]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        np.savez_compressed(temporary, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return [target]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
+    return [write_atomic(own(table.name, data_dir) / table.files[0], packed.getvalue())]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gecko_jax import checks, keys
+from gecko_jax.datasets.hosts import host_array
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -22,11 +23,19 @@ def _mix(z: np.ndarray) -> np.ndarray:
 
 def check_ids(ids: np.ndarray) -> np.ndarray:
     """ids as int64 [n]; raises ValueError unless they are unique integers of one axis, at least one."""
-    ids = np.asarray(ids)
+    ids = host_array("ids", ids)
     checks.shape("ids", ids, (None,))
     checks.not_empty("ids", ids)
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"ids has dtype {ids.dtype}; expected integers.")
+        raise ValueError(
+            f"ids has dtype {ids.dtype}; expected integers. For other names pass their places in a sorted list, "
+            "np.unique(names, return_inverse=True)[1]."
+        )
+    if ids.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"ids hold {ids.max()}, above int64's largest number {np.iinfo(np.int64).max}: it would wrap around to "
+            "another name. Pass smaller ids, or ids.view(np.int64) if the wrapped ones will do."
+        )
     ids = ids.astype(np.int64)
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):

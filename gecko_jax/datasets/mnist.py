@@ -16,6 +16,7 @@ from gecko_jax.datasets import idx
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.download import download
 from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.files import digest
 from gecko_jax.types import Dataset
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -25,7 +26,8 @@ FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/
 
 class _Source(NamedTuple):
     url: str
-    md5: tuple[str, ...]  # published, of each of FILES with .gz
+    sha256: tuple[str, ...]  # of each of FILES with .gz, as TensorFlow Datasets has them
+    images: str  # SHA-256 of the training images' pixels; "" if it is not known
     first_labels: tuple[int, ...]  # of the training set
     system: tuple[str, ...]  # folders of distributions' packages
     remedy: str
@@ -35,11 +37,12 @@ SOURCES = {
     "mnist": _Source(
         MNIST_URL,
         (
-            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "d53e105ee54ea40749a09fcbcd1e9432",
-            "9fb629c4189551a2d022fa330f9573f3",
-            "ec29112dd5afa0611ce80d1b7f02629c",
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         ),
+        "",
         (5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
         (),
         "",
@@ -47,11 +50,12 @@ SOURCES = {
     "fashion_mnist": _Source(
         FASHION_MNIST_URL,
         (
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         ),
+        "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
         (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
         ("/usr/share/datasets/fashion-mnist",),
         "`apt-get install dataset-fashion-mnist`, or ",
@@ -74,7 +78,7 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
 
     Raises:
       FileNotFoundError: if they are nowhere and the network does not give them; it lists every place and the remedy.
-      ValueError: if a downloaded file has the wrong checksum.
+      ValueError: if a downloaded file has another SHA-256.
     """
     source = SOURCES[name]
     looked = []
@@ -85,15 +89,20 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
         looked.append(f"{folder} ({'no such files' if not found else 'lacks ' + ', '.join(missing)})")
     folder = own(name, data_dir)
     try:
-        for file, md5 in zip(FILES, source.md5, strict=True):
+        for file, sha256 in zip(FILES, source.sha256, strict=True):
             if not any((folder / f"{file}{end}").is_file() for end in ("", ".gz")):
-                download(f"{source.url}{file}.gz", folder / f"{file}.gz", md5)
+                download(f"{source.url}{file}.gz", folder / f"{file}.gz", sha256)
     except OSError as error:
         looked.append(f"{source.url} ({error})")
         command = f"`python scripts/prepare_data.py {name} --data_dir=DIR` where there is a network"
         remedy = f"Get them with {source.remedy}{command}, and pass data_dir=DIR."
         raise not_found(name, f"the idx files {', '.join(FILES)} (.gz or not)", looked, remedy) from error
     return _in_folder(folder)[0]
+
+
+def _are_images_of(source: _Source, path: Path, pixels: np.ndarray) -> bool:
+    """Whether a file and its pixels are a data set's training images."""
+    return digest(pixels.tobytes()) == source.images or digest(path.read_bytes()) == source.sha256[0]
 
 
 def _pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +133,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     for other, source in SOURCES.items():
         if other != name and tuple(train_y[: len(source.first_labels)]) == source.first_labels:
             raise ValueError(f"{files[1]}: the labels of {other}, not {name}; keep each in a folder of its own name.")
-    return dataset(name, _scaled(train_x), train_y, _scaled(test_x), test_y, 10)
+        if other != name and _are_images_of(source, files[0], train_x):
+            raise ValueError(f"{files[0]}: the images of {other}, not {name}; keep each in a folder of its own name.")
+    return dataset(name, _scaled(train_x), train_y, _scaled(test_x), test_y, 10, same_scale=False)
 
 
 def mnist(data_dir: str | os.PathLike | None = None) -> Dataset:

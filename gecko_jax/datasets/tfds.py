@@ -88,6 +88,14 @@ def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray 
     return stacked, np.asarray(y), np.asarray(ids) if ids else None
 
 
+def _counted_on(ids: np.ndarray, test_ids: np.ndarray) -> np.ndarray:
+    """Test ids after the training rows' own; the lowest free numbers if int64 ends before (ids of hashed text)."""
+    start, span = int(ids.max()) + 1, int(test_ids.max()) - int(test_ids.min())  # Python's integers: no wrapping
+    if start + span <= np.iinfo(np.int64).max:
+        return start + (test_ids - test_ids.min())
+    return np.setdiff1d(np.arange(len(ids) + len(test_ids)), ids)[: len(test_ids)]
+
+
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     """The splits `train` and `test` (else `validation`, else a fixed fifth of `train` by hash of the id).
 
@@ -122,8 +130,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     test_x, test_y, test_ids = _read(builder, test[0])
     test_ids = np.arange(len(test_x)) if test_ids is None else test_ids
     if np.isin(test_ids, ids).any():
-        test_ids = ids.max() + 1 + (test_ids - test_ids.min())
-    return dataset(f"tfds:{name}", x, y, test_x, test_y, classes, np.concatenate([ids, test_ids]))
+        test_ids = _counted_on(ids, test_ids)
+    both = np.concatenate([ids, test_ids])
+    return dataset(f"tfds:{name}", x, y, test_x, test_y, classes, both, same_scale=False)  # read in the same way
 
 
 def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:

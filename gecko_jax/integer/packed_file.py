@@ -18,11 +18,9 @@ numbers, or float64 if "value_type" is, rounded to "value_type".
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +28,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.files import write_atomic
 from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor, unpack
 
 MAGIC = b"GECKOPAK"
@@ -93,24 +92,13 @@ def write(path: str | os.PathLike, packed: PackedModel) -> StoredBytes:
     """Writes a packed model; another process sees the old file or the whole new one.
 
     Args:
-      path: the file; its folder exists.
+      path: the file; its folder is made if need be.
       packed: from `pack`.
 
     Returns:
       What the file's bytes are for.
     """
-    path, content = Path(path), encode(packed)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    write_atomic(path, encode(packed))
     return stored_bytes(packed)
 
 

@@ -5,7 +5,7 @@ A new architecture: one file with a Linen module, and one line in MODELS; the co
 
 import dataclasses
 
-from gecko_jax.checks import at_least, lookup, one_of
+from gecko_jax.checks import at_least, lookup, one_of, sizes
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.lenet import LeNet
@@ -42,6 +42,10 @@ def create(name: str, num_classes: int, **options) -> Model:
     if "order" in options:
         one_of("order", options["order"], ORDERS)
     kind_of(options.get("normalize", False))
+    if "hidden" in options:
+        sizes("hidden", options["hidden"] if name == "mlp" else (options["hidden"],), f"widths of the {name}")
+    if "channels" in options:
+        sizes("channels", options["channels"], "filters of the lenet's two convolutions", 2)
     return from_linen(architecture(num_classes, **options))
 
 

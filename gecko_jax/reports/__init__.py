@@ -9,10 +9,10 @@
 Everything here is a function of plain records. Matplotlib is imported only when something is drawn.
 """
 
+from gecko_jax.files import write_atomic
 from gecko_jax.reports.environment import environment
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures
 from gecko_jax.reports.expected import Difference, compare_expected
-from gecko_jax.reports.files import write_atomic
 from gecko_jax.reports.images import are_pictures
 from gecko_jax.reports.page import html, write_html
 from gecko_jax.reports.pareto import front, pareto

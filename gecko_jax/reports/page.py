@@ -7,7 +7,7 @@ import os
 import pathlib
 from html import escape
 
-from gecko_jax.reports.files import write_atomic
+from gecko_jax.files import write_atomic
 from gecko_jax.reports.page_figures import figures, front_meaning
 from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front

@@ -1,4 +1,8 @@
-"""A study on disk: record.json, from which it can be read back whole, and results.csv for other programs."""
+"""A study on disk: record.json, from which it can be read back whole, and results.csv for other programs.
+
+record.json is written last. It names the SHA-256 of results.csv, of the page beside it, and of whatever else the study
+wrote (`record["files"]`), so that files of two runs are never read as one study.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from gecko_jax import files
 from gecko_jax.reports.environment import environment
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures
-from gecko_jax.reports.files import write_atomic
 from gecko_jax.reports.study import Column, Curve, Histogram, Reliability, Row, Study
 from gecko_jax.types import Estimate
 
@@ -24,12 +29,16 @@ ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8}  # wha
 HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
 
-def write_record(folder: str | os.PathLike[str], study: Study) -> Study:
-    """Writes record.json and results.csv, each whole or not at all; record.json last, so that it vouches for both.
+def write_record(
+    folder: str | os.PathLike[str], study: Study, pages: Mapping[str, Callable[[Study], str]] | None = None
+) -> Study:
+    """Writes results.csv, the pages and, last, record.json, which names the SHA-256 of all files of the study.
 
     Args:
       folder: where; made if need be.
-      study: its `record` must hold "config", "seeds" and "timings"; "environment" is added unless it is there.
+      study: its `record` must hold "config", "seeds" and "timings"; "environment" is added unless it is there. "files"
+        may list paths below the folder of what else the study wrote.
+      pages: file name -> function of the study as it will be read that returns the file's text; None for no page.
 
     Returns:
       The study as `read_record` would give it: with the environment, and with plain Python values throughout.
@@ -37,37 +46,46 @@ def write_record(folder: str | os.PathLike[str], study: Study) -> Study:
     Raises:
       ValueError: if the record lacks one of the three.
       TypeError: naming the entry that JSON cannot hold.
-      OSError: see `write_atomic`.
+      OSError: see `files.write_together`, or if a file that the record lists is not there.
     """
     missing = [key for key in NEEDED if key not in study.record]
     if missing:
         raise ValueError(f"study.record lacks {missing}; without config, seeds and timings a run cannot be repeated.")
-    record = dict(study.record)
+    folder, record = pathlib.Path(folder), dict(study.record)
     record.setdefault("environment", environment())
-    text = _dumps(dataclasses.replace(study, record=record))
-    study = _loads(text)
-    write_atomic(pathlib.Path(folder) / "results.csv", results_csv(study))
-    write_atomic(pathlib.Path(folder) / "record.json", text)
-    return study
+    study = dataclasses.replace(study, record=record)
+    read_back = _loads(_dumps(study))
+    contents = {"results.csv": results_csv(read_back)} | {name: page(read_back) for name, page in (pages or {}).items()}
+    others = {name: files.digest((folder / name).read_bytes()) for name in record.get("files", ())}
+    files.write_together(folder, contents, "record.json", lambda digests: _dumps(study, digests | others))
+    return read_back
 
 
-def read_record(folder: str | os.PathLike[str]) -> Study:
-    """The study that `write_record` wrote.
+def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study:
+    """Reads the study that `write_record` wrote.
+
+    Args:
+      folder: where.
+      complete: whether a page or another named file that was taken away is an error, too.
 
     Raises:
       FileNotFoundError: if one of the two files is not there.
-      ValueError: naming the file and the fault, if record.json is cut short or no record, or if results.csv holds
-        other figures.
+      ValueError: naming the file and the fault, if record.json is cut short or is not a record, if results.csv holds
+        other figures, or if a file of the study is not the one that was written with it.
     """
     folder = pathlib.Path(folder)
     texts = {}
     for name in ("record.json", "results.csv"):
         path = folder / name
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is not there; a record is record.json and results.csv. Run it again.")
-        texts[name] = path.read_text(encoding="utf-8")
+            raise FileNotFoundError(
+                f"{path} is not there; a record is record.json and results.csv, and without record.json it was not "
+                "finished. Run it again."
+            )
+        texts[name] = path.read_bytes().decode()
     try:
         study = _loads(texts["record.json"])
+        digests = json.loads(texts["record.json"]).get("files")
     except json.JSONDecodeError as error:
         raise ValueError(f"{folder / 'record.json'} is not whole JSON ({error}); run the study again.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -77,7 +95,24 @@ def read_record(folder: str | os.PathLike[str]) -> Study:
             f"{folder / 'results.csv'} does not hold the figures of record.json: it was edited, or the run was stopped "
             "between the two. Write the record again."
         )
+    _check_files(folder, digests, complete)
     return study
+
+
+def _check_files(folder: pathlib.Path, digests: Any, complete: bool) -> None:
+    """Holds the page and the other files of a study against what its record says of them."""
+    if digests is None:
+        message = f"{folder / 'record.json'} is of an older version and names no digests: whether the page and the "
+        message += "other files beside it are of the same run is not known. Run the study again to be sure."
+        warnings.warn(message, stacklevel=3)
+        return
+    try:
+        files.check_present(folder, {name: each for name, each in digests.items() if name != "results.csv"})
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{error}. Run the study again.") from error
+    gone = [name for name in digests if not (folder / name).is_file()]
+    if complete and gone:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(gone)} of its study. Run it again.")
 
 
 def results_csv(study: Study) -> str:
@@ -93,9 +128,10 @@ def results_csv(study: Study) -> str:
     return out.getvalue()
 
 
-def _dumps(study: Study) -> str:
+def _dumps(study: Study, digests: Mapping[str, str] | None = None) -> str:
     """JSON with one row, column or curve a line, so that a reader and a diff can follow it."""
     body = {"format": FORMAT, **{field.name: getattr(study, field.name) for field in dataclasses.fields(study)}}
+    body["files"] = digests or {}
     lines = []
     for key, value in body.items():
         value = plain(value, key)
@@ -136,6 +172,7 @@ def _loads(text: str) -> Study:
         found = body.get("format") if isinstance(body, dict) else type(body).__name__
         raise ValueError(f"its format is {found!r}, expected {FORMAT!r}.")
     body = ADDED | body
+    body.pop("files", None)  # the digests are checked by who reads the folder
     expected = {field.name for field in dataclasses.fields(Study)} | {"format"}
     if set(body) != expected:
         raise ValueError(f"it lacks {sorted(expected - set(body))} and has, unknown, {sorted(set(body) - expected)}.")

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import pathlib
 import struct
 
 import numpy as np
@@ -94,8 +95,8 @@ def test_nowhere_lists_every_place_and_the_remedy(tmp_path):
 
 def _publish(tmp_path, monkeypatch, name="mnist"):
     folder = _write(tmp_path / "network" / name)
-    md5 = tuple(hashlib.md5((folder / f"{file}.gz").read_bytes()).hexdigest() for file in files.FILES)
-    monkeypatch.setitem(files.SOURCES, name, files.SOURCES[name]._replace(md5=md5))
+    sha256 = tuple(hashlib.sha256((folder / f"{file}.gz").read_bytes()).hexdigest() for file in files.FILES)
+    monkeypatch.setitem(files.SOURCES, name, files.SOURCES[name]._replace(sha256=sha256))
     return folder
 
 
@@ -129,8 +130,8 @@ def test_a_download_that_stopped_goes_on(tmp_path, monkeypatch):
 def test_a_wrong_checksum_leaves_nothing(tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"other bytes")
-    expected = hashlib.md5(b"published bytes").hexdigest()
-    with pytest.raises(ValueError, match=f"MD5 is {hashlib.md5(b'other bytes').hexdigest()}, published is {expected}"):
+    got, expected = (hashlib.sha256(each).hexdigest() for each in (b"other bytes", b"published bytes"))
+    with pytest.raises(ValueError, match=f"SHA-256 is {got}, expected {expected}"):
         download(source.as_uri(), tmp_path / "folder" / "file", expected)
     assert list((tmp_path / "folder").iterdir()) == []
 
@@ -138,11 +139,11 @@ def test_a_wrong_checksum_leaves_nothing(tmp_path):
 def test_a_download_replaces_whole_files_only(tmp_path):
     source, target = tmp_path / "source", tmp_path / "folder" / "file"
     source.write_bytes(b"new")
-    assert download(source.as_uri(), target, hashlib.md5(b"new").hexdigest()) == target
+    assert download(source.as_uri(), target, hashlib.sha256(b"new").hexdigest()) == target
     assert target.read_bytes() == b"new" and target.stat().st_mode & 0o444 == 0o444
     source.unlink()
     with pytest.raises(OSError):
-        download(source.as_uri(), target, hashlib.md5(b"new").hexdigest())
+        download(source.as_uri(), target, hashlib.sha256(b"new").hexdigest())
     assert target.read_bytes() == b"new" and list(target.parent.iterdir()) == [target]
 
 
@@ -191,6 +192,31 @@ def test_a_label_out_of_range(tmp_path):
         datasets.load("mnist", tmp_path / "data")
 
 
-def test_each_file_has_a_checksum_of_its_own():
-    for source in files.SOURCES.values():
-        assert len(set(source.md5)) == 4 and all(len(bytes.fromhex(md5)) == 16 for md5 in source.md5)
+@pytest.mark.parametrize("name", files.SOURCES)
+def test_each_file_has_the_checksum_that_tensorflow_datasets_has(name):
+    """TFDS's own table, in its package, of the files of the same names and lengths."""
+    import tensorflow_datasets
+
+    table = pathlib.Path(tensorflow_datasets.__file__).parent / "url_checksums" / f"{name}.txt"
+    known = {line.rstrip().rpartition("\t")[2]: line.split("\t")[2] for line in table.read_text().splitlines()}
+    assert files.SOURCES[name].sha256 == tuple(known[f"{file}.gz"] for file in files.FILES)
+
+
+def test_images_of_the_other_data_set_are_refused(tmp_path, monkeypatch):
+    """Labels told the two apart, images did not: 60,000 of one beside as many labels of the other were taken."""
+    plain, packed = _write(tmp_path / "plain", packed=False), _write(tmp_path / "packed")
+    of_packed = hashlib.sha256((packed / f"{files.FILES[0]}.gz").read_bytes()).hexdigest()
+    known = dict(images=hashlib.sha256(IMAGES.tobytes()).hexdigest()), dict(sha256=(of_packed, "", "", ""))
+    for folder, of_mnist in zip((plain, packed), known, strict=True):
+        with monkeypatch.context() as patch:
+            patch.setitem(files.SOURCES, "mnist", files.SOURCES["mnist"]._replace(**of_mnist))
+            with pytest.raises(ValueError, match="train-images.*: the images of mnist, not fashion_mnist"):
+                datasets.load("fashion_mnist", folder)
+            assert len(datasets.load("mnist", folder).train.y) == 6
+
+
+def test_an_md5_is_not_taken_for_a_checksum(tmp_path):
+    (tmp_path / "source").write_bytes(b"bytes")
+    with pytest.raises(ValueError, match="sha256='.*' must be the 64 hexadecimal digits"):
+        download((tmp_path / "source").as_uri(), tmp_path / "file", hashlib.md5(b"bytes").hexdigest())
+    assert not (tmp_path / "file").exists()

@@ -189,3 +189,21 @@ def test_errors_name_what_is_wrong(tmp_path):
     nothing = call("audit.py", f"--model={tmp_path}")
     assert nothing.returncode != 0 and "scripts/train.py writes one" in nothing.stderr
     assert "Traceback" not in typo.stderr + lonely.stderr + nothing.stderr
+
+
+def test_a_private_run_has_a_known_seed_only_if_it_is_given_one(tmp_path):
+    """Two runs of the same flags share no noise, unless a seed is given; without privacy none means 0."""
+    private = dict(clipping="flat", noise_multiplier=1.0)
+    runs = {
+        name: small(tmp_path / name, **settings)
+        for name, settings in {
+            "first": private, "second": private, "given": private | {"seed": 0}, "again": private | {"seed": 0},
+            "plain": {}, "zero": {"seed": 0},
+        }.items()
+    }  # fmt: skip
+    weights = {name: np.asarray(run.variables["params"]["logits"]["kernel"]) for name, run in runs.items()}
+    assert not np.array_equal(weights["first"], weights["second"])
+    assert not np.array_equal(weights["first"], weights["given"])
+    np.testing.assert_array_equal(weights["given"], weights["again"])
+    np.testing.assert_array_equal(weights["plain"], weights["zero"])
+    assert (tmp_path / "first" / "checkpoints" / "model" / "secret_seed").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,213 @@
+"""Writes files that are there whole or not at all: one by itself, or several that belong together.
+
+Several files are one artefact (a model and its settings, figures and their page) only if all of them are of the same
+run. One of them, the marker, is therefore written last and names the SHA-256 of every other; it is removed before the
+first is replaced, so that a folder that a killed run left has no marker and is read by nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> pathlib.Path:
+    """Writes a file whole: to a temporary file beside it, synced to the disk, then renamed over the old one.
+
+    A reader sees the old content or the new, never half; after any error the old file is as it was and the temporary
+    one is gone. The file's permissions are those that the umask leaves, as of any other file.
+
+    Args:
+      path: where; its folder is made if need be.
+      content: bytes, or a str that is written as UTF-8 with its line ends as they are.
+
+    Returns:
+      The path.
+
+    Raises:
+      OSError: naming the file, the number of bytes and the cause (a full disk, a folder that may not be written).
+    """
+    path = pathlib.Path(path)
+    temporary = _stage(path, content)
+    try:
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, content, error) from error
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def write_together(
+    folder: str | os.PathLike[str],
+    contents: Mapping[str, bytes | str],
+    marker: str,
+    describe: Callable[[dict[str, str]], bytes | str],
+) -> pathlib.Path:
+    """Writes files that belong together, and last the marker, which names the digests of the others.
+
+    All of them are first written under temporary names, so that a full disk leaves the old ones as they were. Then the
+    old marker is removed, the files are renamed, and the new marker comes last: whenever the process dies, the folder
+    holds the old files with the old marker, the new ones with the new marker, or no marker.
+
+    Args:
+      folder: where; made if need be.
+      contents: file name -> what it holds.
+      marker: the marker's file name.
+      describe: {file name: SHA-256 in hexadecimal} -> what the marker holds; it must contain these digests.
+
+    Returns:
+      The marker's path.
+
+    Raises:
+      OSError: see `write_atomic`.
+
+    Example:
+      >>> import json, tempfile
+      >>> folder = pathlib.Path(tempfile.mkdtemp())
+      >>> path = write_together(folder, {"a.txt": "figures"}, "all.json", json.dumps)
+      >>> read_checked(folder / "a.txt", json.loads(path.read_text())["a.txt"])
+      b'figures'
+    """
+    folder = pathlib.Path(folder)
+    everything = {**contents, marker: describe({name: digest(content) for name, content in contents.items()})}
+    staged: dict[str, pathlib.Path] = {}
+    try:
+        for name, content in everything.items():
+            staged[name] = _stage(folder / name, content)
+        (folder / marker).unlink(missing_ok=True)
+        _sync_folder(folder)
+        for name in contents:
+            os.replace(staged[name], folder / name)
+        _sync_folder(folder)
+        os.replace(staged[marker], folder / marker)
+        _sync_folder(folder)
+    except BaseException:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    return folder / marker
+
+
+def digest(content: bytes | str) -> str:
+    """Returns the SHA-256 of bytes, or of a str as UTF-8, in hexadecimal."""
+    return hashlib.sha256(_bytes(content)).hexdigest()
+
+
+def read_checked(path: str | os.PathLike[str], expected: str | None) -> bytes:
+    """Reads a file that a marker names.
+
+    Args:
+      path: the file.
+      expected: its SHA-256 in hexadecimal; None takes the file as it is.
+
+    Raises:
+      FileNotFoundError: if the file is not there.
+      ValueError: if its SHA-256 is another.
+    """
+    content = pathlib.Path(path).read_bytes()
+    if expected is not None and digest(content) != expected:
+        raise ValueError(
+            f"{path} is not the file that was written with the others: its SHA-256 is {digest(content)[:16]}..., "
+            f"recorded is {str(expected)[:16]}...; it is damaged, or of another run"
+        )
+    return content
+
+
+def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
+    """Checks every file of a folder that a marker names and that is there; a file that was taken away is no error.
+
+    Raises:
+      ValueError: if one is not the file that was written, or if `digests` is not {file name: SHA-256}.
+    """
+    if not isinstance(digests, Mapping) or not all(isinstance(value, str) for value in digests.values()):
+        raise ValueError(f"files={digests!r} must name the SHA-256 of each file")
+    for name, expected in digests.items():
+        if (path := pathlib.Path(folder) / name).is_file():
+            read_checked(path, expected)
+
+
+def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Reads arrays from an .npz file; objects stay unread, because unpickling a stranger's file would run its code.
+
+    Args:
+      path: the file.
+      names: of the arrays to read, those that are there; all if None.
+
+    Raises:
+      OSError: if the file cannot be opened.
+      ValueError: if it is not a whole .npz of plain arrays, whatever its parsers make of it.
+    """
+    with open(path, "rb") as raw:
+        begin = raw.read(6)
+        raw.seek(0)
+        if not begin.startswith(b"PK"):
+            kind = "a single .npy array" if begin == b"\x93NUMPY" else f"no zip archive, it begins with {begin!r}"
+            raise ValueError(f"{path}: {kind}")
+        try:
+            with np.load(raw, allow_pickle=False) as archive:
+                wanted = [name for name in archive.files if names is None or name in names]
+                return {name: archive[name] for name in wanted}
+        except Exception as error:  # zip, its compressions and NumPy's headers raise a dozen kinds on damaged bytes
+            raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _stage(path: pathlib.Path, content: bytes | str) -> pathlib.Path:
+    """Writes a synced temporary file beside `path`, with the permissions of any other file."""
+    data, temporary = _bytes(content), None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        share(temporary)
+    except BaseException as error:
+        if temporary is not None:
+            pathlib.Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, data, error) from error
+        raise
+    return pathlib.Path(temporary)
+
+
+def share(path: str | os.PathLike[str]) -> None:
+    """Gives a temporary file, which its owner alone may read, the permissions that the umask leaves to any file."""
+    os.chmod(path, 0o666 & ~_umask())
+
+
+def _unwritable(path: pathlib.Path, content: bytes | str, error: OSError) -> OSError:
+    message = f"could not write {len(_bytes(content))} bytes ({error.strerror or error}); any old file is unchanged"
+    return OSError(error.errno, message, str(path))
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    """Makes the rename itself survive a power cut, where the system can sync a folder."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse it; the file itself is synced
+    finally:
+        os.close(descriptor)
