@@ -39,7 +39,7 @@ def pack_bits(levels: Array, bits: int, word: Any = np.uint8) -> np.ndarray:
     >>> pack_bits([1, 0, 1, 1], 1).tolist(), pack_bits([1, 2, 3], 2).tolist()
     ([13], [57])
     """
-    between("bits", bits, 1, 8)
+    bits = int(between("bits", bits, 1, 8))
     one_of("word", np.dtype(word).name, ("uint8", "uint32"))
     levels = np.asarray(levels).reshape(-1)
     if levels.size and (levels.min() < 0 or levels.max() >= 1 << bits):
@@ -60,7 +60,7 @@ def unpack_bits(words: Array, bits: int, length: int) -> np.ndarray:
     >>> unpack_bits(pack_bits([1, 2, 3], 2), 2, 3).tolist()
     [1, 2, 3]
     """
-    between("bits", bits, 1, 8)
+    bits, length = int(between("bits", bits, 1, 8)), int(length)
     words = np.ascontiguousarray(words)
     stream = np.unpackbits(words.astype(words.dtype.newbyteorder("<")).view(np.uint8), bitorder="little")
     if len(stream) < length * bits:
@@ -77,7 +77,7 @@ def grid(values: Array, bits: int) -> tuple[int, int]:
     Raises:
       ValueError: no such grid holds the values.
     """
-    between("bits", bits, 1, 8)
+    bits = int(between("bits", bits, 1, 8))
     values, top = np.asarray(values).astype(np.int64), 1 << bits
     choices = [(-1, 2)] if bits == 1 else [(-(top >> 1), 1), (0, 1), (1 - top, 2)]
     for offset, step in choices + ([(0, 1)] if bits == 1 else []):
