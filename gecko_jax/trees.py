@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.tree_util import tree_leaves_with_path
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -17,7 +19,7 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:
     """[(name, leaf)] in the tree's own order."""
-    return [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    return [(path_name(path), leaf) for path, leaf in tree_leaves_with_path(tree)]
 
 
 def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
@@ -116,3 +118,34 @@ def trainable_patterns(trainable: Sequence[str] | str | None) -> tuple[str, ...]
         except re.error as error:
             raise ValueError(f"trainable: {pattern!r} is not a regular expression: {error}.") from None
     return patterns
+
+
+def row_count(name: str, tree: Any) -> int:
+    """Length of the leading axis that all leaves of a batch share.
+
+    Args:
+      name: of the argument, for messages.
+      tree: pytree of arrays, or of their shapes.
+
+    Raises:
+      ValueError: no leaves, a leaf without an axis, or leaves of different lengths; it names them by their paths.
+
+    >>> row_count("batch", {"x": np.ones((3, 2)), "y": np.ones(3)})
+    3
+    """
+    leaves = [(name + jax.tree_util.keystr(path), np.shape(leaf)) for path, leaf in tree_leaves_with_path(tree)]
+    if not leaves:
+        raise ValueError(f"{name} holds no arrays; expected at least one, with a leading axis of rows.")
+    first, *_ = leaves
+    for path, shape in leaves:
+        if not shape:
+            raise ValueError(
+                f"{path} has shape (); every leaf of {name} has one row for each example. Put what all examples share "
+                "beside the parameters, or repeat it for each row."
+            )
+        if shape[0] != first[1][0]:
+            raise ValueError(
+                f"{path} has {shape[0]} rows, {first[0]} has {first[1][0]}; every leaf of {name} has one row for each "
+                "example, in the same order."
+            )
+    return first[1][0]

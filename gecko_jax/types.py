@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     Attributes:
       x: inputs [b, ...].
       y: labels [b], int32.
-      weight: [b] float32, 1 for a real row and 0 for padding.
+      weight: [b] float32, 1 for a real row and 0 for padding; other values are refused.
       teacher: teacher's logits [b, classes], or None where nobody teaches.
     """
 

@@ -45,7 +45,7 @@ def pack_bits(levels: Array, bits: int, word: Any = np.uint8) -> np.ndarray:
     >>> pack_bits([1, 0, 1, 1], 1).tolist(), pack_bits([1, 2, 3], 2).tolist()
     ([13], [57])
     """
-    between("bits", bits, 1, MAX_CODE_BITS)
+    bits = int(between("bits", bits, 1, MAX_CODE_BITS))
     one_of("word", np.dtype(word).name, ("uint8", "uint32"))
     levels = np.asarray(levels).reshape(-1)
     if levels.size and (levels.min() < 0 or levels.max() >= 1 << bits):
@@ -66,7 +66,7 @@ def unpack_bits(words: Array, bits: int, length: int) -> np.ndarray:
     >>> unpack_bits(pack_bits([1, 2, 3], 2), 2, 3).tolist()
     [1, 2, 3]
     """
-    between("bits", bits, 1, MAX_CODE_BITS)
+    bits, length = int(between("bits", bits, 1, MAX_CODE_BITS)), int(length)
     words = np.ascontiguousarray(words)
     stream = np.unpackbits(words.astype(words.dtype.newbyteorder("<")).view(np.uint8), bitorder="little")
     if len(stream) < length * bits:
@@ -83,7 +83,7 @@ def grid(values: Array, bits: int) -> tuple[int, int]:
     Raises:
       ValueError: no such grid holds the values.
     """
-    between("bits", bits, 1, MAX_CODE_BITS)
+    bits = int(between("bits", bits, 1, MAX_CODE_BITS))
     values, top = np.asarray(values), 1 << bits
     if not np.array_equal(values, np.round(values)):
         raise ValueError("codes are no integers: no grid holds them.")

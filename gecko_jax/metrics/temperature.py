@@ -18,6 +18,8 @@ from gecko_jax.metrics.calibration import class_numbers
 from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
 from gecko_jax.types import Array
 
+UNDERFLOW = 745.0  # exp of less than minus this is 0 in float64
+MASK_RATIO = 1e3  # a logit this many usual margins below the row's largest was masked, not computed
 FURTHEST = 1e3  # the private fit keeps the temperature within 1 / FURTHEST..FURTHEST, however large the noise
 
 
@@ -27,18 +29,46 @@ def _inverse_softplus(value: float) -> float:
 
 def _checked(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
     """Logits [n, c] less each row's largest, and one less row's label's [n], so that both are at most 0."""
-    logits = checks.finite("logits", np.asarray(logits, np.float64))
+    logits = np.asarray(logits, np.float64)
+    checks.finite("logits", np.where(np.isneginf(logits), 0.0, logits))  # a class of probability 0 is allowed
     checks.shape("logits", logits, (None, None))
     checks.at_least("number of classes", logits.shape[1], 2)
     labels = class_numbers("labels", labels, logits.shape)
-    logits = logits - logits.max(-1, keepdims=True)
-    return logits, logits[np.arange(len(labels)), labels]
+    top = logits.max(-1, keepdims=True)
+    if np.isneginf(top).any():
+        row = int(np.flatnonzero(np.isneginf(top))[0])
+        raise ValueError(f"logits[{row}] is -inf throughout; a row needs at least one class of probability above 0.")
+    logits = _without_masked(logits - top)
+    chosen = logits[np.arange(len(labels)), labels]
+    impossible = np.flatnonzero(np.isneginf(chosen))
+    if len(impossible):
+        row = int(impossible[0])
+        raise ValueError(
+            f"logits give {len(impossible)} labels probability 0, the first in row {row}: class {labels[row]} is "
+            "masked (its logit is -inf, or as good as). No temperature makes its likelihood more than 0. Leave out the "
+            "records whose label is masked, or correct the mask."
+        )
+    return logits, chosen
+
+
+def _without_masked(logits: np.ndarray) -> np.ndarray:
+    """Logits [n, c] less each row's largest, with -inf for -1e9, -65504 and other numbers that stand for it.
+
+    Such a one has probability 0 in float64, and lies far lower than the usual margin between the two largest classes
+    explains. Logits that are large throughout are sure of themselves, not masked.
+    """
+    second = np.where(logits < 0, logits, -np.inf).max(-1)
+    margins = -second[np.isfinite(second)]
+    usual = np.quantile(margins, 0.25) if len(margins) else np.inf
+    return np.where(logits < -max(UNDERFLOW, MASK_RATIO * usual), -np.inf, logits)
 
 
 def _slopes(logits: np.ndarray, chosen: np.ndarray, inverse: float) -> np.ndarray:
     """[n]: derivative of each record's NLL by the inverse temperature b: E_softmax(b z)[z] - z_label."""
-    weights = np.exp(inverse * logits)
-    return (weights * logits).sum(-1) / weights.sum(-1) - chosen
+    possible = np.isfinite(logits)
+    finite = np.where(possible, logits, 0.0)
+    weights = np.where(possible, np.exp(inverse * finite), 0.0)
+    return (weights * finite).sum(-1) / weights.sum(-1) - chosen
 
 
 def fit_temperature(logits: Array, labels: Array) -> float:
@@ -48,15 +78,16 @@ def fit_temperature(logits: Array, labels: Array) -> float:
     bracketed by doubling and found by Brent's method.
 
     Args:
-      logits: [n, c], of records that were not trained on.
+      logits: [n, c], of records that were not trained on; -inf for a class that is ruled out.
       labels: [n] integers in 0..c-1.
 
     Returns:
       T: above 1 for a model that was too sure, below 1 for one that was not sure enough.
 
     Raises:
-      ValueError: wrong shapes, a logit that is not finite, labels out of range; labels that are all among the largest
-        logits (the best T is 0) or no better foretold than by chance (the best T is infinite).
+      ValueError: wrong shapes, a logit that is NaN or +inf, labels out of range; a label of probability 0 (a logit of
+        -inf, or masked by a number like -1e9); labels that are all among the largest logits (the best T is 0) or no
+        better foretold than by chance (the best T is infinite).
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), section 4.2.
 
@@ -141,7 +172,7 @@ def fit_temperature_privately(
     budgets add up.
 
     Args:
-      logits: [n, c], of records that were not trained on.
+      logits: [n, c], of records that were not trained on; -inf for a class that is ruled out.
       labels: [n] integers in 0..c-1.
       clip_norm: above 0; bounds each record's derivative by a. 1 is usual.
       noise_multiplier: at least 0; 0 is not private.
@@ -156,7 +187,8 @@ def fit_temperature_privately(
       trying several settings is not in it.
 
     Raises:
-      ValueError: wrong shapes, a logit that is not finite, labels out of range, or a setting outside its bound.
+      ValueError: wrong shapes, a logit that is NaN or +inf, labels out of range, a label of probability 0, or a setting
+        outside its bound.
 
     Source: Zhang et al., "A Closer Look at the Calibration of Differentially Private Learners" (arXiv 2210.08248),
     DP-TS, with the parametrisation and the schedule of the authors' code.

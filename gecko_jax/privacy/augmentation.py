@@ -67,8 +67,9 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
         if copies == 1:  # a vmap of one would round differently
             return one(variables, example, key)
         results = jax.vmap(lambda i: one(variables, example, jax.random.fold_in(key, i)))(jnp.arange(copies))
-        return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), results)
+        return jax.tree.map(lambda leaf: jnp.mean(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), 0), results)
 
+    mean.updates = getattr(loss, "updates", None)  # of `example_loss`: what the model carries from step to step
     return mean
 
 

@@ -18,7 +18,8 @@ from gecko_jax.privacy.microbatch import microbatch_of
 from gecko_jax.privacy.paths import check_trains, gradient_paths
 from gecko_jax.privacy.rows import Clipped, in_sizes, in_turns, sizes
 from gecko_jax.privacy.sites import kept
-from gecko_jax.trees import named_leaves, whole
+from gecko_jax.privacy.weights import check_weights, weight_of
+from gecko_jax.trees import named_leaves, row_count, whole
 from gecko_jax.trees import part as part_of
 from gecko_jax.types import Array, Clipping
 
@@ -41,13 +42,15 @@ def clipped_sum(
     Returns:
       (variables, batch, key=None, weight=None) -> (sum, norms): the sum in the tree of variables["params"] (of
       `variables` where it has no such entry), the norms before clipping, [b] or [b, groups]. `batch` is the example's
-      pytree with a leading axis [b]; `weight` [b] is 0 for padding rows (batch.weight where the batch has one). An
-      example whose gradient is NaN or infinite adds nothing. A parameter without a gradient path to the loss (unread,
-      or behind `stop_gradient`) has the sum 0 and no part in the norm.
+      pytree with a leading axis [b] on every leaf; `weight` [b] is 1 for real rows and 0 for padding (if it is None:
+      batch.weight of a `types.Batch`, and 1 for any other batch). An example whose gradient is NaN or infinite adds
+      nothing. A parameter without a gradient path to the loss (unread, or behind `stop_gradient`) has the sum 0 and no
+      part in the norm.
 
     Raises:
       ValueError: an unknown method, a rule that breaks its bound, a loss that is no scalar, a parameter that no group
-        of the rule takes.
+        of the rule takes; when called, leaves of different lengths, or weights other than 0 and 1. Weights that are
+        traced, and so not known yet, give a sum of NaN instead.
 
     >>> import jax.numpy as jnp
     >>> from gecko_jax import clippings
@@ -74,17 +77,18 @@ def clipped(
     """
     checks.one_of("method", method, METHODS)
     if microbatch is not None:
-        checks.whole("microbatch", microbatch, 1)
+        microbatch = checks.whole("microbatch", microbatch, 1)
     books = _made if method == "vmap" else keep_books
 
     def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> Clipped:
         try_outside_traces(clipping)
         params, function = _of_params(loss, variables)
-        size = len(jax.tree.leaves(batch)[0])
+        size = row_count("batch", batch)
         if size == 0:
             raise ValueError("batch has no rows; where nobody was drawn, pass rows of weight 0, whose sum is 0.")
-        if weight is None:
-            weight = getattr(batch, "weight", None)
+        name, weight = ("batch.weight", weight_of(batch)) if weight is None else ("weight", weight)
+        real, valid = check_weights(name, weight, size)
+        real = None if weight is None else real
         keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(size))
         examples = (batch, keys)
         if live is None:
@@ -98,14 +102,16 @@ def clipped(
         looped = turn < size and method != "vmap" and jax.default_backend() == "cpu"
         inner = with_windows(function) if looped else function
 
-        def part(rows, real):
-            return _clip(clipping, columns, books(inner, params, rows), real)
+        def part(rows, chosen):
+            return _clip(clipping, columns, books(inner, params, rows), chosen)
 
-        choices = sizes(expected, size) if weight is not None else (size,)
+        choices = sizes(expected, size) if real is not None else (size,)
         if turn < size:
-            found = in_turns(part, examples, weight, size, turn)
+            found = in_turns(part, examples, real, size, turn)
         else:
-            found = in_sizes(part, examples, weight, choices) if len(choices) > 1 else part(examples, weight)
+            found = in_sizes(part, examples, real, choices) if len(choices) > 1 else part(examples, real)
+        if real is not None:
+            found = found._replace(sum=jax.tree.map(lambda leaf: leaf * valid, found.sum), norms=found.norms * valid)
         return found._replace(sum=_with_zeros(found.sum, everything, live))
 
     return run

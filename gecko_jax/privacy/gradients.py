@@ -15,7 +15,10 @@ from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.paths import trained_leaves
 from gecko_jax.privacy.sampling import Sampling
-from gecko_jax.trees import named_leaves, part, trainable_patterns, whole
+from gecko_jax.privacy.sites import single
+from gecko_jax.privacy.states import carried_states, check_states
+from gecko_jax.privacy.weights import check_weights, weight_of
+from gecko_jax.trees import part, row_count, trainable_patterns, whole
 from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
@@ -57,30 +60,21 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
       ValueError: when called, for a model with statistics over the batch (BatchNorm), whose gradients have no bounded
         share for each example, naming the layers; for outputs that are not one array [rows, classes]; for labels with
         an axis of their own.
+
+    What the forward pass changes without reading the example, such as the power iteration of nn.SpectralNorm, is
+    carried from step to step: `private_gradients` asks the returned function's attribute `updates` for it. Values that
+    layers only `sow` are each example's own, and are dropped.
     """
 
     def apply(variables, example: Batch, key=None):
         outputs, updates = model.apply(variables, example.x[None], key=key, train=True)
-        _refuse_statistics(variables, updates)
+        check_states(model, variables, example.x[None], key, updates)
         logits = checks.class_outputs(outputs, 1)[0]
         checks.one_label(example.y, ())
         return loss.apply(logits, example), (jnp.argmax(logits) == example.y).astype(jnp.float32)
 
+    apply.updates = lambda variables, batch, key: carried_states(model, variables, batch.x[:1], key)
     return apply
-
-
-def _refuse_statistics(variables: Variables, updates: Variables) -> None:
-    given = dict(named_leaves(variables))
-    # Flax returns what a layer only reads, such as frozen weights beside the parameters, as the very same object.
-    changed = [name for name, leaf in named_leaves(updates) if leaf is not given.get(name)]
-    names = sorted({name.rpartition("/")[0].partition("/")[2] or name for name in changed})
-    if names:
-        collections = ", ".join(sorted({name.partition("/")[0] for name in changed}))
-        raise ValueError(
-            f"layers {names} keep statistics over the batch ({collections}), so that one example moves "
-            "the gradients of all others and clipping bounds nothing. Train with nn.GroupNorm or nn.LayerNorm in their "
-            'place, or without normalisation: models.create(..., normalize="group").'
-        )
 
 
 def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
@@ -157,10 +151,12 @@ def private_gradients(
         raise ValueError(f"count_noise={count_noise} needs an adaptive rule; {clipping.name!r} counts nothing.")
     count_noise = expected_batch_size / 20 if count_noise is None else checks.at_least("count_noise", count_noise, 0)
     summed = clipped(loss, method, microbatch, expected_batch_size)
+    states = getattr(loss, "updates", None)  # of `example_loss`
 
     def gradients(variables, batch, key):
+        real, valid = check_weights("batch.weight", weight_of(batch), row_count("batch", batch))
         of_loss, of_noise, of_count = jax.random.split(key, 3)
-        rule, updates = clipping, {}
+        rule, updates = clipping, states(variables, batch, jax.random.fold_in(of_loss, 0)) if states else {}
         if adaptive:
             threshold = _threshold(variables, clipping)
             rule = clipping.at(threshold)
@@ -171,14 +167,14 @@ def private_gradients(
         drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
         private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, found.sum, drawn)
         private = whole(private, everything, keep)
-        real = batch.weight > 0
         if adaptive:
             norms = found.norms.reshape(len(real), -1)
             share = jnp.where(jnp.all(jnp.isfinite(norms), axis=1), clipping.exceeds(norms, threshold), 0)
             # Counted from the middle, as Andrew et al. do: one example moves the sum by 1/2, not by 1.
             centred = jnp.sum(jnp.where(real, share - 0.5, 0)) + count_noise * jax.random.normal(of_count)
-            updates = {THRESHOLD: {"threshold": clipping.update(threshold, centred / expected_batch_size + 0.5)}}
-        return private, _metrics(found.results, real, updates)
+            new = valid * clipping.update(threshold, centred / expected_batch_size + 0.5)
+            updates = {**updates, THRESHOLD: {"threshold": new}}
+        return private, _metrics(found.results, real, valid, updates)
 
     def live(variables, batch, key):
         return trained_leaves(loss, variables, batch, key, trainable)
@@ -220,9 +216,9 @@ def _threshold(variables: Variables, clipping: AdaptiveClipping) -> Array:
     return variables[THRESHOLD]["threshold"]
 
 
-def _metrics(results, real: Array, updates: Variables) -> Metrics:
-    losses, *rest = results
-    count = jnp.sum(real.astype(losses.dtype))
+def _metrics(results, real: Array, valid: Array, updates: Variables) -> Metrics:
+    losses, *rest = (single(each) for each in results)  # half precision cannot count beyond 256
+    count = jnp.sum(real.astype(jnp.float32))
     mean = jnp.sum(jnp.where(real, losses, 0)) / jnp.maximum(count, 1)
     correct = jnp.sum(jnp.where(real, rest[0], 0)) if rest else jnp.zeros_like(count)
-    return Metrics(mean, correct, count, updates)
+    return Metrics(mean * valid, correct, count, updates)

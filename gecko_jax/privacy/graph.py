@@ -194,8 +194,10 @@ def apply(step: Step, values: Iterable[Array]) -> list[Array]:
 
 
 def read(values: Mapping[int, Array], atom: int | Constant) -> Array:
-    """A value by its number, or a constant's."""
-    return atom.value if isinstance(atom, Constant) else values[atom]
+    """A value by its number, or a constant's: NumPy's as JAX's, since a derivative of the user's own may index it."""
+    if not isinstance(atom, Constant):
+        return values[atom]
+    return atom.value if isinstance(atom.value, (jax.Array, int, float, complex)) else jnp.asarray(atom.value)
 
 
 def execute(steps: Iterable[Step], values: dict[int, Array]) -> dict[int, Array]:

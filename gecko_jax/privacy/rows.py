@@ -74,7 +74,7 @@ def in_sizes(part: Callable[..., Clipped], examples: Any, weight: Array, choices
 def in_turns(part: Callable[..., Clipped], examples: Any, weight: Array | None, size: int, microbatch: int) -> Clipped:
     """By microbatches up to the last real row: padding at the end costs nothing."""
     turns = math.ceil(size / microbatch)
-    real = jnp.ones(size) if weight is None else weight
+    real = jnp.ones(size, bool) if weight is None else weight
     last = real_rows(real)
 
     def whole(leaf, fill):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gecko_jax.privacy.graph import Constant, apply, is_float
+from gecko_jax.privacy.graph import apply, is_float, read
 from gecko_jax.privacy.plan import Site
 from gecko_jax.privacy.rows import shared
 from gecko_jax.types import Array
@@ -38,10 +38,7 @@ def outputs(site: Site, plain: dict[int, Array]) -> Callable[[Sequence[Array], S
 
     def run(weights, saved):
         values = {**dict(zip(site.weights, weights, strict=True)), **dict(zip(site.saved, saved, strict=True))}
-        given = [
-            values[i] if i in values else value.value if isinstance(value, Constant) else plain[value]
-            for i, value in enumerate(site.step.inputs)
-        ]
+        given = [values[i] if i in values else read(plain, value) for i, value in enumerate(site.step.inputs)]
         return [made for made, aval in zip(apply(site.step, given), site.step.avals, strict=True) if is_float(aval)]
 
     return run
@@ -189,6 +186,17 @@ def dense(sites: Sequence[Site], weight: Array, saved: Sequence[Array], backs: S
     )
 
 
+def as_index(index: Array, size: int) -> Array:
+    """Integers of any dtype as int32; those outside of 0..size-1 stay outside, on their side.
+
+    A uint8 cannot be compared with 256 rows, nor an int8 with 128: JAX would take the number of rows in the narrow
+    dtype, where it wraps around or raises. What is wider than int32 is cut first.
+    """
+    if jnp.iinfo(index.dtype).max > jnp.iinfo(jnp.int32).max:
+        index = jnp.clip(index, -1 if jnp.issubdtype(index.dtype, jnp.signedinteger) else 0, size)
+    return index.astype(jnp.int32)
+
+
 def embedding(site: Site, weight: Array, saved: Array, back: Array) -> Found | None:
     """Rows of a table by index: |gradient|^2 = sum over pairs of positions with equal index of <g, g'>."""
     numbers, mode = site.step.params["dimension_numbers"], site.step.params["mode"]
@@ -197,7 +205,7 @@ def embedding(site: Site, weight: Array, saved: Array, back: Array) -> Found | N
     trailing = numbers.offset_dims == tuple(range(back.ndim - 1 - weight.ndim + 1, back.ndim - 1))
     if site.saved != (1,) or not (plain and trailing and tuple(site.step.params["slice_sizes"]) == whole):
         return None
-    index = saved.reshape(len(saved), -1)
+    index = as_index(saved.reshape(len(saved), -1), len(weight))
     g = single(back).reshape(*index.shape, -1)
     inside = (index >= 0) & (index < len(weight))
     if mode == lax.GatherScatterMode.CLIP:

@@ -26,7 +26,7 @@ from gecko_jax.training.optimizers import Rates, rate
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.program import epoch_program
 from gecko_jax.training.step import Data, State, make_step
-from gecko_jax.trees import named_leaves, part, take, trainable_leaves, trainable_patterns
+from gecko_jax.trees import named_leaves, part, row_count, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints; the last epoch's is always written
@@ -216,6 +216,7 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
     n = len(checks.not_empty("data.y", data.y))
     checks.shape("member", member, (None, n))
     checks.shape("data.x", data.x, (n, *(None,) * (np.ndim(data.x) - 1)))
+    row_count("data", data)
     checks.whole("epochs", epochs, 1)
     for epoch in range(int(epochs)):
         rate(schedule, epoch, epochs)

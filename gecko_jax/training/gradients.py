@@ -17,7 +17,8 @@ import jax.numpy as jnp
 
 from gecko_jax import checks
 from gecko_jax.privacy.paths import check_trains, paths_of
-from gecko_jax.trees import part, trainable_leaves, whole
+from gecko_jax.privacy.weights import check_weights
+from gecko_jax.trees import part, row_count, trainable_leaves, whole
 from gecko_jax.types import Array, Batch, Loss, Model, Variables
 
 
@@ -52,21 +53,24 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
 
     Raises:
       ValueError: when called, for outputs that are not one array [rows, classes], for labels with an axis of their own,
-        and for expressions of `trainable` that are found in no parameter's path.
+        for expressions of `trainable` that are found in no parameter's path, for a batch whose leaves have different
+        lengths, and for weights other than 0 and 1. Weights that are traced, and so not known yet, give NaN instead.
     """
 
     def mean_loss(variables, batch, key):
         """(mean loss, StepMetrics)."""
+        rows = row_count("batch", batch)
+        real, valid = check_weights("batch.weight", batch.weight, rows)
         outputs, updates = model.apply(variables, batch.x, key=key, train=True)
-        rows = len(batch.weight)
         logits = checks.class_outputs(outputs, rows)
         checks.one_label(batch.y, (rows,))
-        real = batch.weight > 0
         # where, not a product, and on both sides of the loss: a padding row's NaN reaches neither sum nor gradient.
         losses = jax.vmap(loss.apply)(jnp.where(real[:, None], logits, 0.0), batch)
-        count = jnp.sum(batch.weight)
-        mean = jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
-        correct = jnp.sum(is_first_largest(logits, batch.y) * batch.weight)
+        # In float32 at least: half precision cannot count beyond 256.
+        losses = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
+        count = jnp.sum(real.astype(jnp.float32))
+        mean = valid * jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
+        correct = jnp.sum((is_first_largest(logits, batch.y) & real).astype(jnp.float32))
         return mean, StepMetrics(mean, correct, count, updates)
 
     def gradients(variables, batch, key):

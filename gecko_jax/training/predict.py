@@ -11,7 +11,7 @@ import numpy as np
 
 from gecko_jax.checks import class_outputs
 from gecko_jax.datasets import eval_batches
-from gecko_jax.trees import take
+from gecko_jax.trees import row_count, take
 from gecko_jax.types import Array, Model, Variables
 
 BATCH = 500
@@ -46,5 +46,5 @@ def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATC
 
 def predict_ensemble(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:
     """Logits [m, n, classes] of m models whose variables have a leading axis; see `predict`."""
-    models = len(jax.tree.leaves(variables)[0])
+    models = row_count("variables", variables)
     return np.stack([predict(model, take(variables, i), x, batch_size) for i in range(models)])
