@@ -167,6 +167,8 @@ class Model(NamedTuple):
       skipped: (variables, x) -> paths of the layers that are left in float (the first and the last); None for none.
       project: (variables, x) -> variables, applied after each update; None where nothing is projected.
       rates: (variables, x) -> a factor on each parameter's learning rate, shaped like params; None where all are 1.
+      weights: (variables, x) -> {name of a parameter: the quantizer of that weight as it is stored}; None if no rule is
+        in force.
     """
 
     init: Callable[..., Variables]
@@ -175,6 +177,7 @@ class Model(NamedTuple):
     skipped: Callable[[Variables, Array], frozenset[str]] | None = None
     project: Callable[[Variables, Array], Variables] | None = None
     rates: Callable[[Variables, Array], Variables] | None = None
+    weights: Callable[[Variables, Array], Mapping[str, Quantizer]] | None = None
 
 
 class Signals(NamedTuple):

@@ -13,7 +13,7 @@ from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import max_pool
-from gecko_jax.models.quantized import quantized
+from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.types import Model
 
@@ -56,9 +56,11 @@ __all__ = [
     "MLP",
     "convolutions_as_matmul",
     "create",
+    "float_weights",
     "from_linen",
     "logits_shape",
     "max_pool",
     "quantized",
     "trace",
+    "weight_quantizers",
 ]

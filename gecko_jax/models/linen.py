@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
+from flax.errors import InvalidRngError
 
-from gecko_jax.types import Model
-
-# How modules in the wild spell it; True is the value that means "not training" for the second group.
-_TRAINING = ("train", "training", "is_training")
-_EVALUATING = ("deterministic", "use_running_average", "eval_mode")
+from gecko_jax.keys import stream
+from gecko_jax.models.switches import Switches, find_switches
+from gecko_jax.types import Array, Model
 
 # Collections that a training schedule sets, not the forward pass.
 FIXED = ("params", "transition")
 
 
-def _switch(module: nn.Module, train: bool) -> dict[str, bool]:
-    names = inspect.signature(type(module).__call__).parameters
-    for name in _TRAINING:
-        if name in names:
-            return {name: train}
-    for name in _EVALUATING:
-        if name in names:
-            return {name: not train}
-    return {}
-
-
-def from_linen(module: nn.Module) -> Model:
+def from_linen(
+    module: nn.Module,
+    train_argument: str | Mapping[str, Any] | None = None,
+    rngs: Sequence[str] = ("dropout",),
+) -> Model:
     """A model from any Linen module that maps a batch x [b, ...] to logits [b, classes].
 
-    A training switch named train, training, is_training, deterministic, use_running_average or eval_mode is passed on;
-    dropout draws from `key`.
+    Training switches named train, training, is_training, deterministic, use_running_average or eval_mode are passed on,
+    all that the module has. A switch of another name is never guessed: `train_argument` names it.
 
     Args:
       module: an unbound module instance.
+      train_argument: the module's switch, "is_train", which is True in training; or {name: value in training}, whose
+        negation is passed in evaluation, {"is_train": True} or {"inference": False}; or {name: (value in training,
+        value in evaluation)} for values that are no switches, {"causal": (True, True)}. A name is an argument of
+        `__call__`, or a field of the module. A name alone that says evaluation ("inference", "is_eval") is False in
+        training.
+      rngs: the random streams that the module asks for by `has_rng`. One that it draws from by `make_rng` needs no
+        mention. "dropout" draws from `key`, each other stream from a key of its own that is folded out of it.
 
     Raises:
       TypeError: for anything but a Linen module.
+      ValueError: an argument of `__call__`, or a field, that may be a training switch and is not understood, or an
+        argument without a default; a `train_argument` that the module does not have. When called, a layer of the
+        module that waits for a switch.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> model = from_linen(nn.Dense(3))
@@ -47,16 +51,49 @@ def from_linen(module: nn.Module) -> Model:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is a {type(module).__name__}; from_linen takes an instance of flax.linen.Module.")
+    if isinstance(rngs, str) or not all(isinstance(name, str) for name in rngs):
+        raise ValueError(f"rngs={rngs!r} must be names of random streams, such as ('dropout', 'noise').")
+    switches, streams = find_switches(module, train_argument), {*rngs, "dropout"}
 
     def init(key, x):
-        return module.init(key, x, **_switch(module, False))
+        return _called(switches, False, lambda module, options: module.init(key, x, **options))
 
     def apply(variables, x, *, key=None, train=False):
-        rngs = {} if key is None else {"dropout": key}
         mutable = [name for name in variables if name not in FIXED] if train else []
-        if not mutable:
-            return module.apply(variables, x, rngs=rngs, **_switch(module, train)), {}
-        logits, updates = module.apply(variables, x, rngs=rngs, mutable=mutable, **_switch(module, train))
-        return logits, updates
+
+        def run(module, options):
+            draws = {name: _stream_of(key, name) for name in sorted(streams)} if key is not None else {}
+            if not mutable:
+                return module.apply(variables, x, rngs=draws, **options), {}
+            return module.apply(variables, x, rngs=draws, mutable=mutable, **options)
+
+        while True:
+            try:
+                return _called(switches, train, run)
+            except InvalidRngError as error:
+                name = re.search(r'needs PRNG for "(.+?)"', str(error))
+                if key is None or name is None or name[1] in streams:
+                    raise
+                streams.add(name[1])  # a stream more changes nothing of what the others draw
 
     return Model(init, apply)
+
+
+def _stream_of(key: Array, name: str) -> Array:
+    return key if name == "dropout" else stream(key, "rng", name)
+
+
+def _called(switches: Switches, train: bool, run) -> Any:
+    """run(module, options), with an answer where a layer waits for a switch that nobody has given."""
+    module, options = switches.at(train)
+    try:
+        return run(module, options)
+    except ValueError as error:
+        name = re.match(r'Parameter "(\w+)" must be passed to the constructor or at call time', str(error))
+        if name is None:
+            raise
+        raise ValueError(
+            f"a layer of {type(module).__name__} waits for {name[1]}, and nothing passes it on: write it in the module "
+            f"as {name[1]}=not train, with `train` an argument of its __call__. from_linen passes switches on to the "
+            f"module itself ({', '.join(sorted(options)) or 'it takes none'}), and not to its layers."
+        ) from error

@@ -6,7 +6,6 @@ unchanged. What a scheme learns (a step, a range) lives in params["quantizers"] 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,9 @@ import jax.numpy as jnp
 
 from gecko_jax.keys import stream
 from gecko_jax.models.convolution import hooked, padded_with_ones
-from gecko_jax.models.trace import WEIGHTS, find_rule, kernel_of, layer_input, layer_path, trace
+from gecko_jax.models.rules import checked, planned, warn_of_unreached, weight_names
+from gecko_jax.models.surroundings import replaced, surroundings, traced_under
+from gecko_jax.models.trace import kernel_of, layer_input, layer_path, traced
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
@@ -30,25 +31,33 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
       model: any float model made of Linen modules.
       rules: [(path regex, weight quantiser | None, input quantiser | None)]; the first whose expression is found in a
         layer's path ("block/Dense_0") holds. Weights are the layer's "kernel" (or "embedding"), inputs its first
-        argument; biases and normalisation stay float.
-      float_layers: which layers the rules never touch: "first" and "last" (by call order), or ().
+        argument; biases and normalisation stay float. Scales lie along each layer's own outputs (`models.axes`), and
+        layers that nn.scan or nn.vmap stacks are quantized one by one.
+      float_layers: which layers the rules never touch: "first" and "last" (by call order), or (). A stack of layers is
+        called by one path, and stays in float as a whole.
 
     Returns:
       A model with the same parameter names; binary inputs of a padded convolution are padded with +1.
 
     Raises:
       ValueError: an invalid expression, a quantiser that cannot serve inputs, an unknown entry of `float_layers`, a
-        model that is quantised or averaged already; at init, a rule that matches no layer; at init and apply, inputs
-        that cannot be quantised (integers; a layer that borders +-1 with zeros).
+        model that is quantised or averaged already. In every call, and so in trace, pack and cost: a rule that holds
+        for no layer, or for none that an earlier rule has left; layers that cannot be seen or whose inputs were not
+        quantized, because another tool replaced their calls; inputs that cannot be quantised (integers; a layer that
+        borders +-1 with zeros); an input quantizer that learns, inside nn.jit, nn.remat, nn.scan or nn.vmap.
+
+    Warns:
+      UserWarning: weights of two axes or more that stay in float though a rule's expression is found at their path (the
+        gates of nn.OptimizedLSTMCell, parameters of no layer); `float_weights` lists all that stay in float.
 
     >>> from gecko_jax import models, quantizers
     >>> rules = [("dense", quantizers.binary(), quantizers.binary())]
     >>> model = quantized(models.create("mlp", 10, hidden=(32, 32), activation="identity", normalize=True), rules)
     """
-    rules = tuple(_checked(rule) for rule in rules)
+    rules, float_layers = tuple(checked(rule) for rule in rules), tuple(float_layers)
     unknown = set(float_layers) - {"first", "last"}
     if unknown:
-        raise ValueError(f'float_layers={tuple(float_layers)!r} may hold "first" and "last"; not {sorted(unknown)}.')
+        raise ValueError(f'float_layers={float_layers!r} may hold "first" and "last"; not {sorted(unknown)}.')
     if model.rules:
         raise ValueError("model is quantised already; pass all rules at once, the first match holds.")
     if model.project:
@@ -56,45 +65,35 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
             "model changes its variables after each update (as training.with_average does), and quantisation would "
             "stand in that place: quantise first, training.with_average(models.quantized(model, rules), decay)."
         )
-    def order(variables, x):
-        """Paths of the layers in call order; a function of shapes alone."""
-        return tuple(call.path for call in trace(model, variables, x))
 
-    def skipped(variables, x):
-        paths = order(_without_states(variables), x)
-        ends = {"first": paths[:1], "last": paths[-1:]}
-        return frozenset(path for end in float_layers for path in ends[end])
+    def plan_of(variables, x):
+        """What the rules do, a function of shapes alone."""
+        variables = _without_states(variables)
+        return planned(rules, float_layers, traced(model, variables, x), variables["params"])
 
-    def reached(variables, x):
-        """{path: rule} of the layers that are quantised."""
-        skip = skipped(variables, x)
-        found = {path: find_rule(rules, path) for path in order(_without_states(variables), x) if path not in skip}
-        return {path: rule for path, rule in found.items() if rule}
-
-    def weight_of(name, leaf, held):
-        path, _, leaf_name = name.rpartition("/")
-        return held[path].weight if path in held and leaf_name in WEIGHTS and leaf.ndim >= 2 else None
+    def weights(variables, x):
+        plan = plan_of(variables, x)
+        warn_of_unreached(plan)
+        return plan.weights
 
     def init(key, x):
         variables = model.init(key, x)
         if STATES in variables["params"]:
             raise ValueError(f"model has a layer {STATES!r}, the place of what quantisers learn; rename that layer.")
-        held = reached(variables, x)
-        _check_matched(rules, order(variables, x), held)
-        states = {}
+        plan, states = plan_of(variables, x), {}
+        warn_of_unreached(plan)
         for name, leaf in named_leaves(variables["params"]):
-            if quantizer := weight_of(name, leaf, held):
+            if quantizer := plan.weights.get(name):
                 states[f"weight:{name}"] = quantizer.init(leaf)
 
         def observe(next_fun, args, kwargs, context):
-            path = layer_path(context.module)
-            if path in held and _is_layer(context) and (quantizer := held[path].input):
+            if (path := _layer_of(context)) in plan.held and (quantizer := plan.held[path].input):
                 given = layer_input(args, kwargs)
                 _check_input(quantizer, given, context.module)
                 states.setdefault(f"input:{path}", quantizer.init(given))  # a layer called twice: from its first call
             return next_fun(*args, **kwargs)
 
-        with nn.intercept_methods(observe):
+        with nn.intercept_methods(observe), traced_under(_key(plan, "observe")):
             model.apply(variables, x)
         states = {name: state for name, state in states.items() if jax.tree.leaves(state)}
         return {**variables, "params": {**variables["params"], STATES: states}} if states else variables
@@ -102,18 +101,20 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     def apply(variables, x, *, key=None, train=False):
         states = variables["params"].get(STATES, {})
         variables = _without_states(variables)
-        held = reached(variables, x)
+        plan = plan_of(variables, x)
+        warn_of_unreached(plan)
 
         def quantise_weight(name, leaf):
-            quantizer = weight_of(name, leaf, held)
-            if quantizer is None:
+            if (quantizer := plan.weights.get(name)) is None:
                 return leaf
             draw = stream(key, STATES, name) if train and key is not None else None
             return quantizer.apply(states.get(f"weight:{name}", ()), leaf, key=draw)
 
+        seen = set()
+
         def quantise_input(next_fun, args, kwargs, context):
-            path = layer_path(context.module)
-            if path not in held or not _is_layer(context) or held[path].input is None:
+            path = _layer_of(context)
+            if path not in plan.held or plan.held[path].input is None:
                 return next_fun(*args, **kwargs)
 
             def inner(x_hat):
@@ -121,20 +122,30 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
                     return next_fun(x_hat, *args[1:], **kwargs)
                 return next_fun(**{**kwargs, next(iter(kwargs)): x_hat})
 
+            seen.add(path)
             state = states.get(f"input:{path}", ())
-            return _with_quantised_input(held[path].input, state, layer_input(args, kwargs), inner, context.module)
+            return _with_quantised_input(plan.held[path].input, state, layer_input(args, kwargs), inner, context.module)
 
-        params = map_named(quantise_weight, variables["params"])
-        with nn.intercept_methods(quantise_input):
-            return model.apply({**variables, "params": params}, x, key=key, train=train)
+        def run(variables, x):
+            with nn.intercept_methods(quantise_input):
+                return model.apply(variables, x, key=key, train=train)
+
+        variables = {**variables, "params": map_named(quantise_weight, variables["params"])}
+        with traced_under(_key(plan, rules, float_layers)):
+            result = run(variables, x)
+        inputs = {path for path, rule in plan.held.items() if rule.input}
+        if inputs - seen:  # nn.jit may have kept its program from an equal call; what is hidden does not show again
+            with traced_under(_key(plan, object())):
+                jax.eval_shape(lambda variables, x: run(variables, x)[0], variables, x)
+        _check_seen(sorted(inputs - seen))
+        return result
 
     def per_weight(variables, x, default, of):
         """of(quantiser)(leaf) for each parameter that a rule quantises; default(leaf) where there is none."""
-        held = reached(variables, x)
+        quantizers = plan_of(variables, x).weights
 
         def choose(name, leaf):
-            quantizer = weight_of(name, leaf, held)
-            function = of(quantizer) if quantizer else None
+            function = of(quantizers[name]) if name in quantizers else None
             return function(leaf) if function else default(leaf)
 
         return map_named(choose, variables["params"])
@@ -145,42 +156,64 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     def rates(variables, x):
         return per_weight(variables, x, lambda leaf: 1.0, lambda q: q.rate)
 
-    weights = [rule.weight for rule in rules if rule.weight]
+    schemes = [rule.weight for rule in rules if rule.weight]
     return Model(
         init,
         apply,
         rules,
-        skipped,
-        project if any(q.project for q in weights) else None,
-        rates if any(q.rate for q in weights) else None,
+        lambda variables, x: plan_of(variables, x).skipped,
+        project if any(q.project for q in schemes) else None,
+        rates if any(q.rate for q in schemes) else None,
+        weights,
     )
 
 
-def _checked(rule: Rule | tuple) -> Rule:
-    rule = Rule(*rule)
-    try:
-        re.compile(rule.path)
-    except re.error as error:
-        raise ValueError(f"rules: {rule.path!r} is not a regular expression: {error}.") from error
-    for name, quantizer in (("weight", rule.weight), ("input", rule.input)):
-        if quantizer is not None and not isinstance(quantizer, Quantizer):
-            raise ValueError(f"rules: {name}={quantizer!r} for {rule.path!r}; expected a Quantizer or None.")
-    if rule.input is not None and not rule.input.inputs:
+def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:
+    """{name of a parameter ("Dense_0/kernel"): its quantizer} of the weights that the model's rules quantize.
+
+    Each takes the weight as it is stored, whichever its axes are: `codes` and `apply` with the state
+    params["quantizers"]["weight:" + name], or ().
+
+    Args:
+      model: a float or quantized model.
+      variables: its variables (or their shapes).
+      x: a batch of inputs [b, ...] (or its shape).
+
+    Raises:
+      ValueError: as of a call of the model.
+    """
+    return model.weights(variables, x) if model.weights else {}
+
+
+def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:
+    """The names of the weights that stay in float: of two axes or more, no bias and no normalization's.
+
+    Args:
+      model, variables, x: as of `weight_quantizers`.
+
+    >>> from gecko_jax import models, quantizers
+    >>> model = quantized(models.create("mlp", 3, hidden=(4, 4)), [("dense2", quantizers.xnor())])
+    >>> x = jnp.ones((1, 5))
+    >>> float_weights(model, model.init(jax.random.key(0), x), x)
+    ['dense1/kernel', 'logits/kernel']
+    """
+    quantized_names = weight_quantizers(model, variables, x)
+    params = _without_states(variables)["params"]
+    return [name for name in weight_names(traced(model, variables, x), params) if name not in quantized_names]
+
+
+def _key(plan, *parts) -> Any:
+    """A key for programs that layers keep themselves (nn.jit): None if the rules quantize no input inside of one."""
+    return (*parts, surroundings()) if plan.nested else None
+
+
+def _check_seen(paths: list[str]) -> None:
+    if paths:
+        tools = ", ".join("nn." + ".".join(filter(None, key)) for key, _ in replaced()) or "an interceptor"
         raise ValueError(
-            f"rules: {rule.input.name!r} for {rule.path!r} serves weights alone: over a layer's inputs it would couple "
-            "the examples of a batch. For inputs take binary(), xnor_input() or uniform(bits, max_abs=...)."
+            f"rules: the inputs of {', '.join(paths)} were not quantized, because the calls of these layers were not "
+            f"seen: {tools} stands in their place. Leave the inputs in float, or run the model without that."
         )
-    return rule
-
-
-def _check_matched(rules: tuple[Rule, ...], paths: tuple[str, ...], held: dict[str, Rule]) -> None:
-    for rule in rules:
-        if not any(other is rule for other in held.values()):
-            taken = "; ".join(f"{path}: {held[path].path!r}" if path in held else f"{path}: float" for path in paths)
-            raise ValueError(
-                f"rules: {rule.path!r} holds for no layer (the first match holds, float_layers before all). "
-                f"Layers and what holds for them: {taken or 'none'}."
-            )
 
 
 def _check_input(quantizer: Quantizer, x: Array, layer: nn.Module) -> None:
@@ -209,8 +242,10 @@ def _without_states(variables: Variables) -> dict[str, Any]:
     return {**variables, "params": params}
 
 
-def _is_layer(context: nn.module.InterceptorContext) -> bool:
-    return context.method_name == "__call__" and kernel_of(context.module) is not None
+def _layer_of(context: nn.module.InterceptorContext) -> str | None:
+    """The path of the layer whose call is intercepted; None if it is no call of a layer that owns a kernel."""
+    layer = context.method_name == "__call__" and kernel_of(context.module) is not None
+    return layer_path(context.module) if layer else None
 
 
 def _with_quantised_input(quantizer: Quantizer, state: Any, x: Array, inner, layer: nn.Module) -> Array:

@@ -8,10 +8,16 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+from flax.core.tracers import current_trace
 
+from gecko_jax.models.axes import WeightAxes, lifted, weight_axes
+from gecko_jax.models.lifting import mark, seen_axes
+from gecko_jax.models.surroundings import replaced, without_interceptors
+from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
 WEIGHTS = ("kernel", "embedding")
+_NORMALIZATIONS = (nn.BatchNorm, nn.GroupNorm, nn.InstanceNorm, nn.LayerNorm, nn.RMSNorm, nn.WeightNorm)
 
 
 class Call(NamedTuple):
@@ -26,6 +32,25 @@ class Call(NamedTuple):
     kernel: tuple[int, ...]
 
 
+class Traced(NamedTuple):
+    """All that one forward pass tells about a model.
+
+    Attributes:
+      calls: as `trace` returns them.
+      logits: shape of the output.
+      axes: {name of a weight ("Dense_0/kernel"): its axes} of the layers in `calls`; None if they cannot be told.
+      ranks: {name of a parameter: how many axes the module that owns it sees}, 0 of a normalization; a parameter that
+        no module was seen to own is missing.
+      nested: paths of the layers that run inside a program of their own (nn.jit, nn.remat, nn.scan, nn.vmap).
+    """
+
+    calls: tuple[Call, ...]
+    logits: tuple[int, ...]
+    axes: dict[str, WeightAxes | None]
+    ranks: dict[str, int]
+    nested: frozenset[str]
+
+
 def layer_path(module: nn.Module) -> str:
     """A bound module's path, "block/Dense_0"; "" for the top."""
     return "/".join(str(part) for part in module.path)
@@ -33,10 +58,14 @@ def layer_path(module: nn.Module) -> str:
 
 def kernel_of(module: nn.Module) -> Array | None:
     """The kernel (or embedding) a bound layer owns, or None."""
-    for name in WEIGHTS:
-        if module.has_variable("params", name):
-            return module.get_variable("params", name)
-    return None
+    return _weight_of(module)[1]
+
+
+def _weight_of(module: nn.Module) -> tuple[str, Array | None]:
+    for name in WEIGHTS if module.scope is not None else ():  # a module outside a call owns nothing
+        if module.has_variable("params", name) and hasattr(weight := module.get_variable("params", name), "shape"):
+            return name, weight
+    return "", None
 
 
 def layer_input(args: tuple, kwargs: dict) -> Array | None:
@@ -68,40 +97,106 @@ def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
     >>> [(call.kind, call.output) for call in trace(model, model.init(jax.random.key(0), x), x)]
     [('Dense', (2, 3))]
     """
-    return list(_traced(model, *_shapes(variables, x))[0])
+    return list(traced(model, variables, x).calls)
 
 
 def logits_shape(model: Model, variables: Variables, x: Array) -> tuple[int, ...]:
     """The shape of the model's output on x; arguments as of `trace`, nothing is computed."""
-    return _traced(model, *_shapes(variables, x))[1]
+    return traced(model, variables, x).logits
+
+
+def traced(model: Model, variables: Variables, x: Array, fresh: bool = False) -> Traced:
+    """`trace`, with all else that the forward pass tells.
+
+    It is what the model does of itself: interceptors that are active around the call take no part. It is kept for a
+    model and shapes, because a trace costs more than a short training of a small model, unless a module was hidden,
+    as it is while another tool replaces what a layer's call does.
+
+    Args:
+      model, variables, x: as of `trace`.
+      fresh: whether to trace again, whatever is kept.
+    """
+    shapes = _shapes(variables, x)
+    try:
+        return _traced(model, *shapes) if fresh else _kept(model, *shapes, _settings())
+    except _Hidden as hidden:
+        return hidden.args[0]
 
 
 def _shapes(variables: Variables, x: Array) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
-    """Structure and leaves' shapes of (variables, x): all that a trace depends on, and hashable."""
+    """Structure and leaves' shapes of (variables, x), hashable."""
     leaves, structure = jax.tree.flatten((variables, x))
     return structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
 
 
+def _settings() -> tuple:
+    """What a trace depends on beside its arguments."""
+    config = jax.config
+    return config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_numpy_rank_promotion, replaced()
+
+
+class _Hidden(Exception):
+    """A trace in which not every parameter's owner was seen: an exception, because no cache keeps one."""
+
+
 @functools.lru_cache(maxsize=256)
-def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]):
-    """(calls, shape of the logits). Kept, because a trace costs more than a short training of a small model."""
+def _kept(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], settings: tuple) -> Traced:
+    del settings
+    result = _traced(model, structure, leaves)
+    if any(name not in result.ranks for name, _ in named_leaves(jax.tree.unflatten(structure, leaves)[0]["params"])):
+        raise _Hidden(result)
+    return result
+
+
+def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Traced:
     variables, x = jax.tree.unflatten(structure, leaves)
     skipped = model.skipped(variables, x) if model.skipped else frozenset()
+    stored = {name: len(leaf.shape) for name, leaf in named_leaves(variables["params"])}
     calls: list[Call] = []
+    seen: dict[str, WeightAxes] = {}
+    ranks: dict[str, int] = {}
+    nested, outside = set(), []
 
     def record(next_fun, args, kwargs, context):
         output = next_fun(*args, **kwargs)
-        module, given = context.module, layer_input(args, kwargs)
+        module = context.module
+        if module.scope is None:
+            return output
+        path = layer_path(module)
+        for name, leaf in module.variables.get("params", {}).items():
+            if hasattr(leaf, "shape"):
+                ranks[_join(path, name)] = 0 if isinstance(module, _NORMALIZATIONS) else len(leaf.shape)
+        given, (name, kernel) = layer_input(args, kwargs), _weight_of(module)
         called = context.method_name == "__call__" and hasattr(given, "shape") and hasattr(output, "shape")
-        if called and (kernel := kernel_of(module)) is not None:
-            path = layer_path(module)
+        if called and kernel is not None:
             rule = None if path in skipped else find_rule(model.rules, path)
             weight, inputs = (rule.weight, rule.input) if rule else (None, None)
             calls.append(
                 Call(path, type(module).__name__, given.shape, output.shape, weight, inputs, tuple(kernel.shape))
             )
+            name = _join(path, name)
+            seen.setdefault(name, weight_axes(module, len(kernel.shape), args, kwargs))
+            if 1 < len(kernel.shape) < stored.get(name, 0):
+                mark(kernel, name)  # each time: Flax traces the body of a loop more than once, and keeps the last
+            if current_trace() != outside[0]:
+                nested.add(path)
         return output
 
-    with nn.intercept_methods(record):
-        logits = jax.eval_shape(lambda v, xs: model.apply(v, xs)[0], variables, x)
-    return tuple(calls), logits.shape
+    def forward(variables, x):
+        outside.append(current_trace())
+        return model.apply(variables, x)[0]
+
+    with without_interceptors(), nn.intercept_methods(record):
+        program, logits = jax.make_jaxpr(forward, return_shape=True)(variables, x)
+    axes = {name: own if len(own.order) == stored.get(name) else None for name, own in seen.items()}
+    if None in axes.values():
+        names = [(name, len(leaf.shape)) for name, leaf in named_leaves(variables)]
+        names = [(name.removeprefix("params/") if name.startswith("params/") else "", rank) for name, rank in names]
+        found = seen_axes(program.jaxpr, names, {name: len(own.order) for name, own in seen.items()})
+        for name, places in found.items():
+            axes[name] = lifted(seen[name], places, stored[name])
+    return Traced(tuple(calls), logits.shape, axes, ranks, frozenset(nested))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name

@@ -98,6 +98,7 @@ def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
         skipped=wrapped(model.skipped),
         project=model.project and project,
         rates=wrapped(model.rates),
+        weights=wrapped(model.weights),
     )
 
 

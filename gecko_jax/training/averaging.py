@@ -77,6 +77,7 @@ def with_average(model: Model, decay: float) -> Model:
         skipped=wrapped(model.skipped),
         project=project,
         rates=wrapped(model.rates),
+        weights=wrapped(model.weights),
     )
 
 
