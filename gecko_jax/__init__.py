@@ -24,6 +24,7 @@ _ROOMS = (
     "quantizers",
     "reports",
     "runtime",
+    "surroundings",
     "training",
     "trees",
     "types",

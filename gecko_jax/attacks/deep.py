@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from gecko_jax import keys
+from gecko_jax import keys, surroundings
 from gecko_jax.attacks.networks import training_rows
 from gecko_jax.types import Array, Signals, Variables
 
@@ -111,7 +111,7 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(surroundings.jit, static_argnums=0)
 def _trained(network: nn.Module, x: Array, member: Array, batches: Array) -> Variables:
     """The whole training, one program: Adam along batches [steps, b] of row numbers."""
     optimizer = optax.adam(optax.cosine_decay_schedule(RATE, len(batches)))
@@ -128,6 +128,6 @@ def _trained(network: nn.Module, x: Array, member: Array, batches: Array) -> Var
     return jax.lax.scan(step, (variables, optimizer.init(variables)), batches)[0][0]
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(surroundings.jit, static_argnums=0)
 def _applied(network: nn.Module, variables: Variables, x: Array) -> Array:
     return network.apply(variables, x)

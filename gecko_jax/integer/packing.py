@@ -19,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.checks import between, one_of
-from gecko_jax.models.quantized import STATES
-from gecko_jax.models.trace import WEIGHTS, trace
-from gecko_jax.trees import named_leaves, path_name
+from gecko_jax.models.quantized import STATES, weight_quantizers
+from gecko_jax.trees import path_name
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
 MAX_CODE_BITS = 8
@@ -157,10 +156,7 @@ class PackedModel(NamedTuple):
 
 def leaf_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:
     """{"Dense_0/kernel": its quantizer} of the weights that the model's rules quantize."""
-    by_layer = {call.path: call.weight for call in trace(model, variables, x) if call.weight is not None}
-    names = [name for name, leaf in named_leaves(variables["params"]) if np.ndim(leaf) >= 2]
-    layers = {name: name.rpartition("/") for name in names}
-    return {name: by_layer[path] for name, (path, _, leaf) in layers.items() if path in by_layer and leaf in WEIGHTS}
+    return weight_quantizers(model, variables, x)
 
 
 def pack(model: Model, variables: Variables, x: Array) -> PackedModel:

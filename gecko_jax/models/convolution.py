@@ -53,13 +53,15 @@ def convolutions_as_matmul():
     (1, 4, 4, 2)
     """
 
-    def choose(inner):
-        return as_matmul if inner is lax.conv_general_dilated else inner
+    return nn.intercept_methods(_by_matmul)
 
-    def intercept(next_fun, args, kwargs, context):
-        if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
-            with hooked(context.module, choose):
-                return next_fun(*args, **kwargs)
-        return next_fun(*args, **kwargs)
 
-    return nn.intercept_methods(intercept)
+def _choose(inner: Convolution) -> Convolution:
+    return as_matmul if inner is lax.conv_general_dilated else inner
+
+
+def _by_matmul(next_fun, args, kwargs, context):  # one object: programs are kept by the interceptors they ran under
+    if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
+        with hooked(context.module, _choose):
+            return next_fun(*args, **kwargs)
+    return next_fun(*args, **kwargs)

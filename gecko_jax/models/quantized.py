@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from gecko_jax.keys import stream
 from gecko_jax.models.convolution import hooked, padded_with_ones
 from gecko_jax.models.rules import checked, planned, warn_of_unreached, weight_names
-from gecko_jax.models.surroundings import replaced, surroundings, traced_under
 from gecko_jax.models.trace import kernel_of, layer_input, layer_path, traced
+from gecko_jax.surroundings import replaced, surroundings, traced_under
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax
 
 from gecko_jax.models.axes import bound
-from gecko_jax.models.surroundings import replaced
 from gecko_jax.models.trace import Traced, find_rule
+from gecko_jax.surroundings import replaced
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Quantizer, Rule, Variables
 

@@ -12,7 +12,7 @@ from flax.core.tracers import current_trace
 
 from gecko_jax.models.axes import WeightAxes, lifted, weight_axes
 from gecko_jax.models.lifting import mark, seen_axes
-from gecko_jax.models.surroundings import replaced, without_interceptors
+from gecko_jax.surroundings import replaced, without_interceptors
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gecko_jax import checks, keys, runtime
+from gecko_jax import checks, keys, runtime, surroundings
 from gecko_jax.losses import cross_entropy
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import layout as layouts
@@ -267,7 +267,7 @@ def _check_init(init, expected, models) -> None:
 @functools.lru_cache(maxsize=64)
 def _initialiser(model: Model):
     """(root key, a model's name, x) -> its variables."""
-    return jax.jit(lambda root, name, x: model.init(jax.random.fold_in(root, name), x))
+    return surroundings.jit(lambda root, name, x: model.init(jax.random.fold_in(root, name), x))
 
 
 @functools.lru_cache(maxsize=64)

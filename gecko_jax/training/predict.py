@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax import surroundings
 from gecko_jax.checks import class_outputs
 from gecko_jax.datasets import eval_batches
 from gecko_jax.trees import row_count, take
@@ -19,7 +20,7 @@ BATCH = 500
 
 @functools.lru_cache(maxsize=128)
 def _forward(model: Model) -> Callable[[Variables, Array], Array]:
-    return jax.jit(lambda variables, x: class_outputs(model.apply(variables, x)[0], len(x)))
+    return surroundings.jit(lambda variables, x: class_outputs(model.apply(variables, x)[0], len(x)))
 
 
 def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 
+from gecko_jax import surroundings
 from gecko_jax.models import convolutions_as_matmul
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.layout import Layout
@@ -37,7 +38,7 @@ def epoch_program(
     step = make_step(model, gradients, optimizer, skips, trainable)
     run = scanned_epoch(step)
     if not layout.scan:
-        return _step_loop(jax.jit(step))
+        return _step_loop(surroundings.jit(step))
     data_axes = Data(None, None, 0 if own_teacher else None)
     epoch_axes = Epoch(0, 0, 0, None, None)
 
@@ -53,7 +54,7 @@ def epoch_program(
         with convolutions_as_matmul():
             return several(states, data, epochs)
 
-    return jax.jit(traced)
+    return surroundings.jit(traced)
 
 
 def _step_loop(step):

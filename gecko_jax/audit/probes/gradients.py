@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax import checks, losses
+from gecko_jax import checks, losses, surroundings
 from gecko_jax.audit.probes.records import check_classes, check_inputs
 from gecko_jax.models import logits_shape, trace
 from gecko_jax.trees import map_named, named_leaves
@@ -124,7 +124,7 @@ def _each(
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *parts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(surroundings.jit, static_argnums=(0, 1, 2, 3))
 def _gradients(model, loss, prefix, read, variables, x, y):
     params = variables["params"]
     wanted = {name: leaf for name, leaf in named_leaves(params) if name.startswith(prefix)}

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gecko_jax import checks
+from gecko_jax import checks, surroundings
 from gecko_jax.types import Array, Variables
 
 LEAST = 1e-30  # of a length that divides
@@ -68,7 +68,7 @@ def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bo
     return Plan(shared(low).astype(np.int32), np.int32(search), *np.float32([gamma, *bounds]))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(surroundings.jit, static_argnums=0)
 def ask_model(classify: Callable, variables: Variables | None, x: Array) -> Array:
     """What classify says of x [b, ...]."""
     return classify(x) if variables is None else classify(variables, x)
@@ -125,12 +125,12 @@ def _contenders(game: tuple, begin: np.ndarray, labels: np.ndarray) -> list[tupl
     return [tuple(part[rows, order[:, place]] for part in (points, reach, far)) for place in range(CONTENDERS)]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(surroundings.jit, static_argnums=(0, 1))
 def _at_boundary(classify, shape, variables, plan, x, y, points):
     return _to_boundary(_asker(classify, shape, variables, y), plan, x, points)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(surroundings.jit, static_argnums=(0, 1))
 def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
     """The state (point, reach, best) after iterations first..last-1: x_t, |x'_t - x|, and the least distance so far."""
     ask = _asker(classify, shape, variables, y)
