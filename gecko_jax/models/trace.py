@@ -12,7 +12,7 @@ from flax.core.tracers import current_trace
 
 from gecko_jax.models.axes import WeightAxes, lifted, weight_axes
 from gecko_jax.models.lifting import mark, seen_axes
-from gecko_jax.surroundings import replaced, without_interceptors
+from gecko_jax.surroundings import replaced, traced_under, without_interceptors
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
@@ -109,8 +109,8 @@ def traced(model: Model, variables: Variables, x: Array, fresh: bool = False) ->
     """`trace`, with all else that the forward pass tells.
 
     It is what the model does of itself: interceptors that are active around the call take no part. It is kept for a
-    model and shapes, because a trace costs more than a short training of a small model, unless a module was hidden,
-    as it is while another tool replaces what a layer's call does.
+    model and shapes, because a trace costs more than a short training of a small model; not while another tool
+    replaces what layers are or do, or if a parameter's owner was not seen.
 
     Args:
       model, variables, x: as of `trace`.
@@ -130,20 +130,20 @@ def _shapes(variables: Variables, x: Array) -> tuple[Any, tuple[jax.ShapeDtypeSt
 
 
 def _settings() -> tuple:
-    """What a trace depends on beside its arguments."""
-    config = jax.config
-    return config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_numpy_rank_promotion, replaced()
+    """The settings of JAX that a trace depends on beside its arguments."""
+    return jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion, jax.config.jax_numpy_rank_promotion
 
 
 class _Hidden(Exception):
-    """A trace in which not every parameter's owner was seen: an exception, because no cache keeps one."""
+    """A trace that must not be kept, in which some module may not have been seen: no cache keeps an exception."""
 
 
 @functools.lru_cache(maxsize=256)
 def _kept(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], settings: tuple) -> Traced:
     del settings
     result = _traced(model, structure, leaves)
-    if any(name not in result.ranks for name, _ in named_leaves(jax.tree.unflatten(structure, leaves)[0]["params"])):
+    names = [name for name, _ in named_leaves(jax.tree.unflatten(structure, leaves)[0]["params"])]
+    if replaced() or any(name not in result.ranks for name in names):
         raise _Hidden(result)
     return result
 
@@ -186,7 +186,8 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
         outside.append(current_trace())
         return model.apply(variables, x)[0]
 
-    with without_interceptors(), nn.intercept_methods(record):
+    # Under a key that nobody else has: a program that nn.jit has kept would show no layer.
+    with without_interceptors(), nn.intercept_methods(record), traced_under(object()):
         program, logits = jax.make_jaxpr(forward, return_shape=True)(variables, x)
     axes = {name: own if len(own.order) == stored.get(name) else None for name, own in seen.items()}
     if None in axes.values():
