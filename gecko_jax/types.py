@@ -87,6 +87,9 @@ class Loss(NamedTuple):
 class Quantizer(NamedTuple):
     """A quantisation scheme: pure functions, its settings in their closures, its gradient straight-through inside.
 
+    A weight w is shown to it as one layer's [window..., inputs, outputs], whichever way the layer stores it, and the
+    layers of a stack one by one (`models.axes`).
+
     Attributes:
       name: as listed in `gecko_jax.quantizers`.
       bits: bits a quantised value is stored in.

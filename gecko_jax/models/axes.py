@@ -11,7 +11,10 @@ scale for each output" and "one for each layer" mean the same for every layer:
   ConvLocal                                  each position is a layer, because it shares no weight with another
   Embed                                      the features: a look-up is the product of a one-hot row by the table
   nn.scan, nn.vmap over "params"             each index of the lifted axis is a layer, wherever that axis lies
-  a layer of one's own                       as stored; or its attribute `output_axes`, a tuple of axes, says
+  nn.map_variables (a tied transpose)        as the layer sees it
+  a layer of one's own                       what its attribute `output_axes` says, a tuple of axes; else the axes that
+                                             the first product or convolution by the weight does not sum over, or
+                                             the last one if no such is found
 """
 
 from __future__ import annotations
@@ -96,6 +99,20 @@ def lifted(axes: WeightAxes, places: tuple[int, ...], rank: int) -> WeightAxes:
     further = tuple(axis for axis in range(rank) if axis not in places)
     layers, *own = (tuple(places[axis] for axis in group) for group in axes)
     return WeightAxes(further + layers, *own)
+
+
+def told_by_product(axes: WeightAxes, places: tuple[int, ...], kept: tuple[int, ...]) -> WeightAxes:
+    """The axes of the weight of a layer of one's own, whose outputs are what its first product does not sum over.
+
+    Args:
+      axes: those of a layer that has its outputs last.
+      places: the layer's own stored axes.
+      kept: the stored axes that are not summed over.
+    """
+    outputs = tuple(axis for axis in places if axis in kept)
+    if not outputs or outputs == axes.outputs:
+        return axes
+    return WeightAxes(axes.layers, (), tuple(axis for axis in places if axis not in outputs), outputs)
 
 
 def bound(quantizer: Quantizer, axes: WeightAxes, shape: tuple[int, ...]) -> Quantizer:

@@ -1,12 +1,12 @@
-"""Which axes of a stored weight a layer sees inside `nn.scan` and `nn.vmap`, read off the traced program.
+"""Which axes of a stored weight a layer sees inside `nn.scan`, `nn.vmap` and `nn.map_variables`, read off the program.
 
-A lifted layer is handed a slice of its weight, and no layer says along which axis. Lengths do not tell (four layers of
-4 x 4), so that the slice is marked where it is seen and followed back through the program to what is stored.
+A lifted layer is handed a slice of its weight, or its transpose, and does not say of which axes. Lengths do not tell
+(four layers of 4 x 4), so that it is marked where it is seen and followed back through the program to what is stored.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
@@ -18,6 +18,21 @@ _MARK = "gecko_jax weight:"
 Origin = tuple[int, tuple[int, ...]]  # number of a stored leaf, and the leaf's axis of each axis of a value
 
 
+class Seen(NamedTuple):
+    """What a traced program tells of its weights.
+
+    Attributes:
+      axes: {name: the stored axis of each axis that the layer sees} of the weights that were marked and found.
+      kept: {name: the stored axes that the first product or convolution by this weight does not sum over}.
+      jitted: whether a weight enters a jitted program: a layer's own (nn.jit), which may be kept from an earlier call,
+        or a function's.
+    """
+
+    axes: dict[str, tuple[int, ...]]
+    kept: dict[str, tuple[int, ...]]
+    jitted: bool
+
+
 def mark(weight: Array, name: str) -> None:
     """Leaves a trace of `weight` [two or more axes], as a layer sees it, in the program that is being traced.
 
@@ -27,25 +42,32 @@ def mark(weight: Array, name: str) -> None:
     checkpoint_name(lax.transpose(weight, tuple(reversed(range(weight.ndim)))), _MARK + name)
 
 
-def seen_axes(program: Jaxpr, stored: list[tuple[str, int]], ranks: dict[str, int]) -> dict[str, tuple[int, ...]]:
-    """{name: the stored axis of each axis that the layer sees} of the weights that were marked and found.
+def seen_axes(program: Jaxpr, stored: list[tuple[str, int]], ranks: dict[str, int]) -> Seen:
+    """What a traced program tells of its weights.
 
     Args:
       program: the traced program, whose first inputs are the stored leaves.
       stored: (name, number of axes) of these.
       ranks: {name: how many axes the layer sees}.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    axes: dict[str, tuple[int, ...]] = {}
+    kept: dict[str, tuple[int, ...]] = {}
+    jitted = []
     sources = enumerate(zip(program.invars, stored, strict=False))  # the model's input follows
     known = {var: (i, tuple(range(rank))) for i, (var, (_, rank)) in sources}
 
-    def note(name: str, origin: Origin) -> None:
-        leaf, axes = origin
-        if stored[leaf][0] == name:
-            found[name] = axes[::-1][: ranks[name]]
+    def note(event: str, origin: Origin) -> None:
+        leaf, seen = origin
+        name = stored[leaf][0]
+        if event == "jit":
+            jitted.append(leaf)
+        elif event == "product":
+            kept.setdefault(name, seen)
+        elif event == _MARK + name:
+            axes.setdefault(name, seen[::-1][: ranks[name]])  # of the first call, as its layer is
 
     _follow(program, known, note)
-    return found
+    return Seen(axes, kept, bool(jitted))
 
 
 def _follow(program: Jaxpr, known: dict[Any, Origin], note) -> list[Origin | None]:
@@ -60,11 +82,21 @@ def _follow(program: Jaxpr, known: dict[Any, Origin], note) -> list[Origin | Non
             continue
         name, results = eqn.primitive.name, [None] * len(eqn.outvars)
         if name == "name" and eqn.params["name"].startswith(_MARK):
-            note(eqn.params["name"].removeprefix(_MARK), given[0])
+            note(eqn.params["name"], given[0])
+        elif name in _PRODUCTS:
+            for side, at in enumerate(given):
+                if at:
+                    note("product", (at[0], tuple(at[1][axis] for axis in _PRODUCTS[name](eqn, side, len(at[1])))))
         elif name == "transpose":
             leaf, axes = given[0]
             results = [(leaf, tuple(axes[axis] for axis in eqn.params["permutation"]))]
+        elif name in ("reduce_sum", "squeeze"):
+            leaf, axes = given[0]
+            gone = eqn.params["axes" if name == "reduce_sum" else "dimensions"]
+            results = [(leaf, tuple(axis for i, axis in enumerate(axes) if i not in gone))]
         elif inner := _inner(eqn, given):
+            if name in ("jit", "pjit"):
+                note("jit", next(at for at in given if at))
             for body, inputs in inner:
                 pairs = zip(body.invars, inputs, strict=True)
                 ends = _follow(body, {var: at for var, at in pairs if at is not None}, note)
@@ -76,6 +108,19 @@ def _follow(program: Jaxpr, known: dict[Any, Origin], note) -> list[Origin | Non
             results = alike[:1] or results
         known.update((var, at) for var, at in zip(eqn.outvars, results, strict=True) if at is not None)
     return [origin(atom) for atom in program.outvars]
+
+
+def _kept_by_dot(eqn, side: int, rank: int) -> tuple[int, ...]:
+    summed = eqn.params["dimension_numbers"][0][side]
+    return tuple(axis for axis in range(rank) if axis not in summed)
+
+
+def _kept_by_convolution(eqn, side: int, rank: int) -> tuple[int, ...]:
+    del rank
+    return (eqn.params["dimension_numbers"].rhs_spec[0],) if side == 1 else ()
+
+
+_PRODUCTS = {"dot_general": _kept_by_dot, "conv_general_dilated": _kept_by_convolution}
 
 
 def _inner(eqn, given: list[Origin | None]) -> list[tuple[Jaxpr, list[Origin | None]]]:

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 from flax.core.tracers import current_trace
 
-from gecko_jax.models.axes import WeightAxes, lifted, weight_axes
+from gecko_jax.models.axes import WeightAxes, lifted, told_by_product, weight_axes
 from gecko_jax.models.lifting import mark, seen_axes
 from gecko_jax.surroundings import replaced, traced_under, without_interceptors
 from gecko_jax.trees import named_leaves
@@ -105,7 +105,7 @@ def logits_shape(model: Model, variables: Variables, x: Array) -> tuple[int, ...
     return traced(model, variables, x).logits
 
 
-def traced(model: Model, variables: Variables, x: Array, fresh: bool = False) -> Traced:
+def traced(model: Model, variables: Variables, x: Array) -> Traced:
     """`trace`, with all else that the forward pass tells.
 
     It is what the model does of itself: interceptors that are active around the call take no part. It is kept for a
@@ -114,11 +114,9 @@ def traced(model: Model, variables: Variables, x: Array, fresh: bool = False) ->
 
     Args:
       model, variables, x: as of `trace`.
-      fresh: whether to trace again, whatever is kept.
     """
-    shapes = _shapes(variables, x)
     try:
-        return _traced(model, *shapes) if fresh else _kept(model, *shapes, _settings())
+        return _kept(model, *_shapes(variables, x), _settings())
     except _Hidden as hidden:
         return hidden.args[0]
 
@@ -155,7 +153,7 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
     calls: list[Call] = []
     seen: dict[str, WeightAxes] = {}
     ranks: dict[str, int] = {}
-    nested, outside = set(), []
+    nested, foreign, outside = set(), set(), []
 
     def record(next_fun, args, kwargs, context):
         output = next_fun(*args, **kwargs)
@@ -171,13 +169,16 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
         if called and kernel is not None:
             rule = None if path in skipped else find_rule(model.rules, path)
             weight, inputs = (rule.weight, rule.input) if rule else (None, None)
+            weight = weight if len(kernel.shape) > 1 else None
             calls.append(
                 Call(path, type(module).__name__, given.shape, output.shape, weight, inputs, tuple(kernel.shape))
             )
             name = _join(path, name)
             seen.setdefault(name, weight_axes(module, len(kernel.shape), args, kwargs))
-            if 1 < len(kernel.shape) < stored.get(name, 0):
+            if 1 < len(kernel.shape) <= stored.get(name, 0):
                 mark(kernel, name)  # each time: Flax traces the body of a loop more than once, and keeps the last
+            if not type(module).__module__.startswith("flax.") and not hasattr(module, "output_axes"):
+                foreign.add(name)
             if current_trace() != outside[0]:
                 nested.add(path)
         return output
@@ -186,16 +187,22 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
         outside.append(current_trace())
         return model.apply(variables, x)[0]
 
-    # Under a key that nobody else has: a program that nn.jit has kept would show no layer.
-    with without_interceptors(), nn.intercept_methods(record), traced_under(object()):
-        program, logits = jax.make_jaxpr(forward, return_shape=True)(variables, x)
+    names = [(name, len(leaf.shape)) for name, leaf in named_leaves(variables)]
+    names = [(name.removeprefix("params/") if name.startswith("params/") else "", rank) for name, rank in names]
+    for key in (None, object()):
+        with without_interceptors(), nn.intercept_methods(record), traced_under(key):
+            program, logits = jax.make_jaxpr(forward, return_shape=True)(variables, x)
+        told = seen_axes(program.jaxpr, names, {name: len(own.order) for name, own in seen.items()})
+        if not told.jitted or key is not None:
+            break
+        # nn.jit may have kept a program in which no layer shows: again, under a key that nobody else has.
+        for collected in (calls, seen, ranks, nested, outside, foreign):
+            collected.clear()
     axes = {name: own if len(own.order) == stored.get(name) else None for name, own in seen.items()}
-    if None in axes.values():
-        names = [(name, len(leaf.shape)) for name, leaf in named_leaves(variables)]
-        names = [(name.removeprefix("params/") if name.startswith("params/") else "", rank) for name, rank in names]
-        found = seen_axes(program.jaxpr, names, {name: len(own.order) for name, own in seen.items()})
-        for name, places in found.items():
-            axes[name] = lifted(seen[name], places, stored[name])
+    for name, places in told.axes.items():
+        axes[name] = lifted(seen[name], places, stored[name])
+        if name in foreign and name in told.kept:
+            axes[name] = told_by_product(axes[name], places, told.kept[name])
     return Traced(tuple(calls), logits.shape, axes, ranks, frozenset(nested))
 
 

@@ -49,7 +49,7 @@ def clip_gradient(x: Array, limit: float = 1.0) -> Array:
 
 
 def filter_axes(w: Array) -> tuple[int, ...]:
-    """All axes but the last: Flax keeps a layer's outputs (its filters) in the last axis of a kernel."""
+    """All axes but the last: a scheme is shown a layer's weight with its outputs (its filters) last (`models.axes`)."""
     return tuple(range(w.ndim - 1))
 
 

@@ -240,26 +240,55 @@ def test_a_packed_model_is_the_model(piece):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-class Turned(nn.Module):
-    """A layer of one's own, its kernel [outputs, inputs]."""
+class Own(nn.Module):
+    """A layer of one's own, its kernel of a shape and use of its own."""
 
-    output_axes = (0,)
+    shape: tuple[int, ...]
+    use: str
 
     @nn.compact
     def __call__(self, x):
-        return x @ self.param("kernel", nn.initializers.lecun_normal(), (3, x.shape[-1])).T
+        w = self.param("kernel", nn.initializers.normal(), self.shape)
+        if self.use == "turned":
+            return x @ w.T
+        if self.use == "plain":
+            return jnp.dot(x, w)
+        if self.use == "convolution":
+            return jax.lax.conv_general_dilated(x[..., None], w, (1,), "SAME", dimension_numbers=("NWC", "OWI", "NWC"))
+        return jnp.einsum(self.use, x, w)
 
 
-def test_a_layer_of_one_s_own_says_its_outputs():
-    x = jnp.ones((2, 5))
-    model = models.quantized(models.from_linen(Turned()), [("", FOUR, None)], ())
-    kernel = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    variables = {"params": {"kernel": kernel}}
-    found = models.weight_quantizers(model, variables, x)["kernel"].apply((), jnp.asarray(kernel))
-    np.testing.assert_allclose(found, each_by_hand(kernel, (0,), grid_by_hand), rtol=1e-5)
+@pytest.mark.parametrize(
+    "shape, use, outputs, lift",
+    [((4, 5), "turned", (0,), False), ((5, 4), "plain", (1,), False), ((4, 3, 1), "convolution", (0,), False),
+     ((3, 5, 4), "bi,oij->boj", (0, 2), True), ((4, 5, 3), "bi,oij->bo", (0,), True), ((4, 5), "turned", (0,), True)],
+)  # fmt: skip
+def test_a_layer_of_one_s_own_is_read_from_its_product(shape, use, outputs, lift):
+    layer = Own
+    if lift:
+        layer = nn.vmap(Own, variable_axes={"params": 1}, split_rngs={"params": True}, in_axes=0, out_axes=0)
+        outputs = (1, *(axis + (axis >= 1) for axis in outputs))
+    model = models.from_linen(layer(shape, use))
+    x = jnp.ones((2, 2, 5) if lift else (2, 5))
+    w = spread(model.init(KEY, x)["params"]["kernel"])
+    quantized = models.quantized(model, [("", FOUR, None)], ())
+    found = models.weight_quantizers(quantized, {"params": {"kernel": w}}, x)["kernel"].apply((), jnp.asarray(w))
+    np.testing.assert_allclose(found, each_by_hand(w, outputs, grid_by_hand), rtol=1e-5)
 
-    class Wrong(Turned):
+
+class Said(Own):
+    output_axes = (1,)
+
+
+def test_a_layer_of_one_s_own_may_say_its_outputs():
+    x, model = jnp.ones((2, 5)), models.from_linen(Said((4, 5), "turned"))
+    w = spread(jnp.zeros((4, 5)))
+    quantized = models.quantized(model, [("", FOUR, None)], ())
+    found = models.weight_quantizers(quantized, {"params": {"kernel": w}}, x)["kernel"].apply((), jnp.asarray(w))
+    np.testing.assert_allclose(found, each_by_hand(w, (1,), grid_by_hand), rtol=1e-5)
+
+    class Wrong(Own):
         output_axes = (2,)
 
     with pytest.raises(ValueError, match=r"Wrong.output_axes=\(2,\): the weight has 2 axes"):
-        models.trace(models.from_linen(Wrong()), variables, x)
+        models.trace(models.from_linen(Wrong((4, 5), "turned")), {"params": {"kernel": w}}, x)
