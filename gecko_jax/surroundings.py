@@ -19,16 +19,14 @@ _STACK = nn.module._global_interceptor_stack  # Flax has no public way to ask wh
 _CONTEXT = jax.make_user_context(default_value=None)
 
 
+_CLASSES = {name: value for name, value in vars(nn).items() if isinstance(value, type)}
+
+
 def _linen() -> dict[tuple[str, str], Any]:
-    """{(name, method): the object} of Linen's public modules, and of the methods that compute."""
-    classes = {name: value for name, value in vars(nn).items() if isinstance(value, type)}
-    methods = {
-        (name, method): vars(value)[method]
-        for name, value in classes.items()
-        for method in ("__call__", "attend")
-        if issubclass(value, nn.Module) and method in vars(value)
-    }
-    return {**{(name, ""): value for name, value in classes.items()}, **methods}
+    """{(name, ""): the class of that name in Linen, (name, method): what computes in the class as imported}."""
+    modules = [(name, value) for name, value in _CLASSES.items() if issubclass(value, nn.Module)]
+    methods = {(name, method): vars(value).get(method) for name, value in modules for method in ("__call__", "attend")}
+    return {(name, ""): vars(nn).get(name) for name in _CLASSES} | methods
 
 
 _ORIGINAL = _linen()
@@ -39,8 +37,32 @@ def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
     now = _linen()
     if now == _ORIGINAL:
         return ()
-    names = sorted({*now, *_ORIGINAL})
-    return tuple((name, now.get(name)) for name in names if now.get(name) is not _ORIGINAL.get(name))
+    return tuple((name, now[name]) for name in sorted(now) if now[name] is not _ORIGINAL[name])
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Within the block Linen is as it was imported, and no interceptor is active: what a module does of itself."""
+    tools = replaced()
+    for key, _ in tools:
+        _put(key, _ORIGINAL[key])
+    held = [_STACK.pop() for _ in range(len(_STACK))]
+    try:
+        yield
+    finally:
+        for interceptor in reversed(held):
+            _STACK.push(interceptor)
+        for key, value in tools:
+            _put(key, value)
+
+
+def _put(key: tuple[str, str], value: Any) -> None:
+    name, method = key
+    owner, attribute = (_CLASSES[name], method) if method else (nn, name)
+    if value is not None:
+        setattr(owner, attribute, value)
+    elif attribute in vars(owner):
+        delattr(owner, attribute)
 
 
 def interceptors() -> tuple[Any, ...]:
@@ -51,17 +73,6 @@ def interceptors() -> tuple[Any, ...]:
 def surroundings() -> Hashable:
     """A key that differs wherever the same module may compute something else; None in plain surroundings."""
     return (interceptors(), replaced()) if len(_STACK) or replaced() else None
-
-
-@contextlib.contextmanager
-def without_interceptors() -> Iterator[None]:
-    """Within the block no interceptor is active: what a module does of itself."""
-    held = [_STACK.pop() for _ in range(len(_STACK))]
-    try:
-        yield
-    finally:
-        for interceptor in reversed(held):
-            _STACK.push(interceptor)
 
 
 def traced_under(key: Hashable):

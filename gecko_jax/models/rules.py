@@ -140,8 +140,7 @@ def _check_visible(rules: tuple[Rule, ...], traced: Traced, names: list[str]) ->
         raise ValueError(
             f"rules: the layers of {_listed(hidden)} cannot be seen, because another tool has replaced "
             f"{_listed(['nn.' + '.'.join(filter(None, key)) for key, _ in tools])}. Call the model once on the same "
-            "shapes before that tool starts, or convert models.from_linen(module) with the weights that integer.unpack "
-            "gives."
+            "shapes before that tool starts, or give it models.from_linen(module) with the weights of integer.unpack."
         )
 
 

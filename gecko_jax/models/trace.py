@@ -12,7 +12,7 @@ from flax.core.tracers import current_trace
 
 from gecko_jax.models.axes import WeightAxes, lifted, told_by_product, weight_axes
 from gecko_jax.models.lifting import mark, seen_axes
-from gecko_jax.surroundings import replaced, traced_under, without_interceptors
+from gecko_jax.surroundings import plain, traced_under
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
@@ -108,9 +108,9 @@ def logits_shape(model: Model, variables: Variables, x: Array) -> tuple[int, ...
 def traced(model: Model, variables: Variables, x: Array) -> Traced:
     """`trace`, with all else that the forward pass tells.
 
-    It is what the model does of itself: interceptors that are active around the call take no part. It is kept for a
-    model and shapes, because a trace costs more than a short training of a small model; not while another tool
-    replaces what layers are or do, or if a parameter's owner was not seen.
+    It is what the model does of itself: interceptors that are active around the call take no part, nor what another
+    tool has put in the place of Linen's layers. It is kept for a model and shapes, because a trace costs more than a
+    short training of a small model, unless a parameter's owner was not seen, which something may have hidden.
 
     Args:
       model, variables, x: as of `trace`.
@@ -141,7 +141,7 @@ def _kept(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]
     del settings
     result = _traced(model, structure, leaves)
     names = [name for name, _ in named_leaves(jax.tree.unflatten(structure, leaves)[0]["params"])]
-    if replaced() or any(name not in result.ranks for name in names):
+    if any(name not in result.ranks for name in names):
         raise _Hidden(result)
     return result
 
@@ -190,7 +190,7 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
     names = [(name, len(leaf.shape)) for name, leaf in named_leaves(variables)]
     names = [(name.removeprefix("params/") if name.startswith("params/") else "", rank) for name, rank in names]
     for key in (None, object()):
-        with without_interceptors(), nn.intercept_methods(record), traced_under(key):
+        with plain(), nn.intercept_methods(record), traced_under(key):
             program, logits = jax.make_jaxpr(forward, return_shape=True)(variables, x)
         told = seen_axes(program.jaxpr, names, {name: len(own.order) for name, own in seen.items()})
         if not told.jitted or key is not None:
