@@ -33,15 +33,15 @@ def from_linen(
         negation is passed in evaluation, {"is_train": True} or {"inference": False}; or {name: (value in training,
         value in evaluation)} for values that are no switches, {"causal": (True, True)}. A name is an argument of
         `__call__`, or a field of the module. A name alone that says evaluation ("inference", "is_eval") is False in
-        training.
+        training; {} says that no argument is a switch.
       rngs: the random streams that the module asks for by `has_rng`. One that it draws from by `make_rng` needs no
         mention. "dropout" draws from `key`, each other stream from a key of its own that is folded out of it.
 
     Raises:
       TypeError: for anything but a Linen module.
-      ValueError: an argument of `__call__`, or a field, that may be a training switch and is not understood, or an
-        argument without a default; a `train_argument` that the module does not have. When called, a layer of the
-        module that waits for a switch.
+      ValueError: an argument of `__call__` (**options among them), or a field, that may be a training switch and is
+        not understood, or an argument without a default; a layer of an nn.Sequential that would get no switch; a
+        `train_argument` that the module does not have. When called, a layer of the module that waits for a switch.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> model = from_linen(nn.Dense(3))

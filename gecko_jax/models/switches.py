@@ -25,6 +25,7 @@ _EVALUATING = ("deterministic", "use_running_average", "eval_mode")
 _EVALUATION = {"deterministic", "determ", "eval", "evaluate", "evaluating", "evaluation", "infer", "inference"}
 _EVALUATION |= {"test", "testing", "running", "frozen", "freeze", "disable"}
 _WORDS = _EVALUATION | {"train", "training", "dropout", "stochastic"}
+_OF_SETTINGS = {"dropout", "stochastic", "frozen", "freeze", "disable", "running", "test"}  # of fields that are none
 _QUANTITIES = {"rate", "rng", "rngs", "key", "prob", "probability", "mask", "size", "steps"}
 _PHASE = re.compile(r"train|eval|infer|test", re.IGNORECASE)
 
@@ -56,6 +57,13 @@ def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | N
     Raises:
       ValueError: as of `from_linen`.
     """
+    if isinstance(module, nn.Sequential) and module.layers:
+        _check_passed_on(module)
+        if isinstance(module.layers[0], nn.Module):  # which alone gets what the call is given
+            first = find_switches(module.layers[0], train_argument)
+            if first.fields:
+                raise ValueError(f"train_argument={train_argument!r} must name arguments of the first layer's call.")
+            return Switches(module, first.arguments, {})
     parameters = list(inspect.signature(type(module).__call__).parameters.values())[1:]
     free = any(p.kind is p.VAR_KEYWORD for p in parameters)
     takes_x = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
@@ -73,13 +81,33 @@ def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | N
     known |= {name: (False, True) for name in _EVALUATING if name in rest}
     # A layer that was built with its switch set takes none in its call.
     known = {name: values for name, values in known.items() if fields.get(name) is None}
-    arguments = known | {name: pair for name, pair in answers.items() if name in rest or (free and name not in fields)}
+    given = {name for name in answers if name in rest and fields.get(name) is None} | ({*answers} - {*fields})
+    arguments = known | {name: answers[name] for name in given}
     own = {name: pair for name, pair in answers.items() if name not in arguments}
 
+    if free and train_argument is None and not _is_linen_s_own(module):
+        raise ValueError(
+            f"{type(module).__name__}.__call__ takes **options, which may hold a training switch, and from_linen does "
+            "not guess: from_linen(module, train_argument='train') passes it on, train_argument={} says there is none."
+        )
     open_ = [p for name, p in rest.items() if name not in arguments and fields.get(name) is None]
     _check_arguments(module, [p for p in open_ if not _is_linen_s_own(module) or p.default is p.empty])
-    _check_fields(module, {name: value for name, value in fields.items() if name not in own and name not in rest})
+    still = {name: value for name, value in fields.items() if name not in own}
+    _check_fields(module, {name: value for name, value in still.items() if name not in rest or value is not None})
     return Switches(module, arguments, own)
+
+
+def _check_passed_on(module: nn.Sequential) -> None:
+    """Refuses layers that wait for a switch where none is passed on: behind the first layer of an nn.Sequential."""
+    for number, layer in enumerate(module.layers[1:], start=1):
+        if isinstance(layer, nn.Module) and not _is_linen_s_own(layer):
+            parameters = list(inspect.signature(type(layer).__call__).parameters.values())[2:]
+            names = [p.name for p in parameters if _may_be_switch(p) and getattr(layer, p.name, None) is None]
+            if names:
+                raise ValueError(
+                    f"nn.Sequential passes no switch on to its layer {number}, {type(layer).__name__}, which takes "
+                    f"{', '.join(names)}: it would stay at its default. Write a module that passes it on."
+                )
 
 
 def _answers(train_argument: str | Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
@@ -129,7 +157,8 @@ def _check_fields(module: nn.Module, fields: dict[str, Any]) -> None:
     switches = [
         name
         for name, value in fields.items()
-        if (isinstance(value, bool) and _words(name) & _WORDS - {"dropout"}) or (value is None and name in names)
+        if (isinstance(value, bool) and (_words(name) & _WORDS - _OF_SETTINGS or name in names))
+        or (value is None and name in names)
     ]
     if switches and not _is_linen_s_own(module):
         first = switches[0]

@@ -120,7 +120,10 @@ def test_switches_that_are_fields():
         models.from_linen(Field())
     assert acts(models.from_linen(Field(), train_argument="train"))
     assert acts(models.from_linen(Optional_()))
-    fixed = models.from_linen(Optional_(deterministic=True))  # built with its switch set: it stays
+    assert acts(models.from_linen(Optional_(deterministic=True), train_argument="deterministic"))
+    with pytest.raises(ValueError, match="Optional_ has fields .*deterministic=True"):
+        models.from_linen(Optional_(deterministic=True))
+    fixed = models.from_linen(Optional_(deterministic=True), train_argument={"deterministic": (True, True)})
     variables = fixed.init(KEY, X)
     np.testing.assert_array_equal(fixed.apply(variables, X, key=KEY, train=True)[0], fixed.apply(variables, X)[0])
 
@@ -147,6 +150,41 @@ def test_a_layer_that_waits_for_a_switch_is_explained(layer, name):
             call()
 
 
+class Forwarding(nn.Module):
+    net: nn.Module
+
+    def __call__(self, x, **options):
+        return self.net(x, **options)
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        return body(x, train)
+
+
+def test_switches_behind_options_of_any_name():
+    with pytest.raises(ValueError, match="Forwarding.__call__ takes ..options, which may hold a training switch"):
+        models.from_linen(Forwarding(Net()))
+    inner = models.from_linen(Forwarding(Net()), train_argument="train")
+    variables = inner.init(KEY, X)
+    moved = inner.apply(variables, X, key=KEY, train=True)[1]["batch_stats"]["net"]["BatchNorm_0"]["mean"]
+    np.testing.assert_allclose(moved, 0.1 * X.mean(0), rtol=1e-4, atol=1e-6)
+    models.from_linen(Forwarding(nn.Dense(3)), train_argument={})
+
+
+def test_a_sequential_passes_switches_to_its_first_layer_alone():
+    model = models.from_linen(nn.Sequential([Net(), nn.Dense(3)]))
+    moved = model.apply(model.init(KEY, X), X, key=KEY, train=True)[1]["batch_stats"]["layers_0"]["BatchNorm_0"]
+    np.testing.assert_allclose(moved["mean"], 0.1 * X.mean(0), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="no switch on to its layer 1, Net, which takes train"):
+        models.from_linen(nn.Sequential([nn.Dense(3), Net()]))
+    with pytest.raises(ValueError, match="guess: is_train"):
+        models.from_linen(nn.Sequential([spelled("is_train", True), nn.Dense(3)]))
+    models.from_linen(nn.Sequential([nn.Dense(3), nn.relu, nn.Dropout(0.5, deterministic=True)]))
+    models.from_linen(nn.Sequential([jnp.tanh, nn.Dense(3)]))
+
+
 class Extra(nn.Module):
     @nn.compact
     def __call__(self, x, memory, causal: bool = True, mode="train", scale: float = 1.0, mask: Any = None):
@@ -162,6 +200,7 @@ def test_other_arguments_are_named():
 
 class Harmless(nn.Module):
     use_dropout: bool = True
+    frozen: bool = True
 
     @nn.compact
     def __call__(self, x, mask=None, dropout_rate=0.0, constraint=None, interval=2, key=None, act: str = "relu"):
