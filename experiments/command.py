@@ -46,13 +46,11 @@ def reported(name: str) -> Iterator[None]:
         raise SystemExit(f"{name}: {str(error) or type(error).__name__}") from error
 
 
-def absl_main(name: str, main: Callable[[list[str]], Any]) -> None:
-    """Runs a main function whose flags are absl's own; `--help` ends with 0, where absl ends with 1."""
-    from absl import app
-
+def absl_main(name: str, run: Callable[[], Any]) -> None:
+    """Runs `app.run(main)` of a script whose flags are absl's own; `--help` ends with 0, where absl ends with 1."""
     with reported(name):
         try:
-            app.run(main)
+            run()
         except SystemExit as end:
             if end.code == 1 and any(argument in HELP for argument in sys.argv[1:]):
                 raise SystemExit(0) from None

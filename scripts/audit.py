@@ -76,4 +76,4 @@ def _saved(folder: str) -> tuple[Any, dict[str, Any] | None]:
 
 
 if __name__ == "__main__":
-    command.absl_main("audit", main)
+    command.absl_main("audit", lambda: app.run(main))

@@ -14,7 +14,7 @@ import time
 import tracemalloc
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 
 from experiments import command
 from gecko_jax import attacks
@@ -75,4 +75,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command.absl_main("bench_audit", main)
+    command.absl_main("bench_audit", lambda: app.run(main))

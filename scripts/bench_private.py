@@ -28,7 +28,7 @@ import subprocess
 import sys
 
 import private_cases_timing as timing
-from absl import flags, logging
+from absl import app, flags, logging
 
 from experiments import command
 
@@ -266,4 +266,4 @@ def memory(on_cpu, clock):
 MEASURE = {"clipping": clipping, "noise": noise, "poisson": poisson, "memory": memory}
 
 if __name__ == "__main__":
-    command.absl_main("bench_private", main)
+    command.absl_main("bench_private", lambda: app.run(main))

@@ -18,7 +18,7 @@ import os
 import statistics
 import time
 
-from absl import flags, logging
+from absl import app, flags, logging
 
 from experiments import command
 
@@ -143,4 +143,4 @@ def torch_case(torch, name, shape, models, rows, epochs):
 
 
 if __name__ == "__main__":
-    command.absl_main("bench_training", main)
+    command.absl_main("bench_training", lambda: app.run(main))

@@ -31,4 +31,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.absl_main("prepare_data", main)
+    command.absl_main("prepare_data", lambda: app.run(main))

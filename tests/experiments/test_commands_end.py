@@ -72,7 +72,7 @@ def test_ctrl_c_while_modules_are_loaded_ends_as_it_does_later(name, monkeypatch
                 raise KeyboardInterrupt
 
     main = importlib.import_module(f"experiments.{name}.run").main
-    monkeypatch.delitem(sys.modules, f"experiments.{name}.config")
+    monkeypatch.delitem(sys.modules, f"experiments.{name}.config", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     with pytest.raises(SystemExit) as end:
         main(["run", "--help"])
