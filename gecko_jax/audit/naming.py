@@ -1,0 +1,100 @@
+"""Which class a column of the outputs is: names of classes -> class numbers, and a doubt where columns look shifted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import optimize, stats
+
+from gecko_jax import checks
+from gecko_jax.audit.report import Report
+from gecko_jax.types import Array
+
+GAIN = 0.25  # of the accuracy, by another order of the columns: more than a model's own confusions give
+CHANCE = 1e-6  # of an accuracy as far below chance as that which is doubted
+
+
+def as_classes(classes: Sequence | None, columns: int | None = None) -> list | None:
+    """Returns the names of the columns as a list, checked: two or more, no name twice, one for each column.
+
+    Raises:
+      ValueError: classes that are not that.
+    """
+    if classes is None:
+        return None
+    names = checks.shape("classes", np.asarray(classes), (None,)).tolist()
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"classes={names!r} must name two classes or more, none twice: one for each output column.")
+    if columns is not None and len(names) != columns:
+        raise ValueError(
+            f"classes has {len(names)} names and the outputs {columns} columns; name the class of each column."
+        )
+    return names
+
+
+def class_numbers(name: str, y: Array, classes: Sequence | None) -> np.ndarray:
+    """Returns labels [n] as columns of the outputs: where each stands among `classes`; as they are, without classes.
+
+    >>> class_numbers("y", ["dog", "cat", "dog"], ["cat", "dog"]).tolist()
+    [1, 0, 1]
+    """
+    y = np.asarray(y)
+    if classes is None:
+        return y
+    place = {value: i for i, value in enumerate(as_classes(classes))}
+    values = y.tolist() if y.ndim == 1 else checks.shape(name, y, (None,))
+    missing = sorted({repr(value) for value in values if value not in place})
+    if missing:
+        raise ValueError(
+            f"{name} holds {', '.join(missing[:5])}, which classes={list(place)[:10]!r} does not name; classes[j] is "
+            "the label that column j of the outputs stands for (scikit-learn's model.classes_)."
+        )
+    return np.array([place[value] for value in values], np.int64)
+
+
+def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list[str]:
+    """Returns warnings about an accuracy on members that no trained model has: below chance, or far better by another
+    order of the columns.
+
+    Args:
+      logits: [m, n, c].
+      y: [n] class numbers.
+      member: [m, n] bool.
+    """
+    models, records, classes = logits.shape
+    guesses, rows = logits.argmax(-1), np.broadcast_to(y, (models, records))
+    # The order is fitted on every other record and judged on the rest: of chance alone, the best order looks good.
+    fitted = np.broadcast_to(np.arange(records) % 2 == 0, member.shape)
+    table = np.zeros((classes, classes))
+    np.add.at(table, (guesses[member & fitted], rows[member & fitted]), 1)
+    order = np.empty(classes, np.int64)
+    guessed, label = optimize.linear_sum_assignment(-table)
+    order[guessed] = label
+    judged = member & ~fitted
+    total = int(judged.sum())
+    if not total:
+        return []
+    right, could = (int((one[judged] == rows[judged]).sum()) for one in (guesses, order[guesses]))
+    what = f"the models are right on {right} of {total} members" if models > 1 else (
+        f"the model is right on {right} of {total} members")  # fmt: skip
+    say = "column j of the outputs may not be class j: say which it is, classes= (scikit-learn's model.classes_)"
+    if could - right > GAIN * total and stats.binom.sf(could - 1, total, max(right, 1) / total) < CHANCE:
+        return [f"{what}, and with its columns in another order on {could}; {say}"]
+    if stats.binom.cdf(right, total, 1 / classes) < CHANCE:
+        return [f"{what}, fewer than by chance; {say}, or the labels are not those that it was trained on"]
+    return []
+
+
+def named(report: Report, classes: Sequence | None) -> Report:
+    """Returns the report with its classes called by their names."""
+    if classes is None:
+        return report
+    numbers = {f"class {i}": f"class {name}" for i, name in enumerate(classes)}
+    slices: dict[str, Any] = {numbers.get(name, name): found for name, found in report.slices.items()}
+    exposed = report.exposed
+    if exposed is not None and exposed.label is not None:
+        exposed = exposed._replace(label=np.asarray(classes)[exposed.label])
+    return dataclasses.replace(report, slices=slices, exposed=exposed)
