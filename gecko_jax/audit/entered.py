@@ -89,12 +89,12 @@ def of_outputs(chosen: Sequence[Choice], kind: str, asked: bool) -> tuple[list[C
             for entry in choice.entries:
                 outputs.check_reads_labels(entry.attack, choice.name)
     names = ", ".join(choice.name for choice in rest)
-    return able, [f"the model gives labels alone, so that attacks which read more were left out: {names}"]
+    return able, [left_out(names, "they read more than the model gives, labels alone")] if rest else []
 
 
 def left_out(name: str, why: str) -> str:
-    """Returns a note about an attack that nobody asked for and that cannot be run."""
-    return f"{name} was left out: {why.rstrip('.')}"
+    """Returns a note about attacks that nobody asked for and that cannot be run."""
+    return f"left out: {name} ({why.rstrip('.')})"
 
 
 def settled(name: str, part: Examples | None, names: list | None) -> Examples | None:
@@ -144,7 +144,8 @@ def feasible(chosen: list[Choice], asker: Asker, asked: bool, notes: list[str]) 
             raise ValueError(f"attack {choice.name!r} {why}.")
         if why:
             labels = asker.outputs == "labels" and not choice.signals <= set(outputs.OF_LABELS)
-            by_reason.setdefault("predict gives labels alone" if labels else f"it {why}", []).append(choice.name)
+            reason = "they read more than predict gives, labels alone" if labels else f"it {why}"
+            by_reason.setdefault(reason, []).append(choice.name)
         else:
             able.append(choice)
     notes += [left_out(", ".join(names), why) for why, names in by_reason.items()]

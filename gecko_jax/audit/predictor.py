@@ -129,12 +129,12 @@ def audit(
     asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
     y = check_labels(y, len(y), columns)
     chosen = choose(attacks, shadows, asker.offhand if attacks is None else asker.readable, population is not None)
-    chosen = feasible(chosen, asker, attacks is not None, notes)
     if shadows and attacks is None and not any(choice.shadows for choice in chosen):
         raise ValueError(
             f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "
             f"{shadows - 1}. Train more, for example shadows=8, or leave shadows=0."
         )
+    chosen = feasible(chosen, asker, attacks is not None, notes)
     signals = set().union(*(choice.signals for choice in chosen))
 
     tolerated = None if attacks is not None else left
