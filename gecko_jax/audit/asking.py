@@ -195,8 +195,9 @@ class Asker(NamedTuple):
         """Class numbers [b] of what predict gave: labels, or scores, of which the largest is one."""
         if result.ndim == 2:
             result = result[:, 0] if result.shape[1] == 1 else result.argmax(1)
-        names = None if isinstance(self.classes, int) else self.classes
-        return class_numbers("outputs of predict", result, names)
+        if isinstance(self.classes, int):
+            return outputs.as_labels("outputs of predict", result, self.classes)
+        return class_numbers("outputs of predict", result, self.classes)
 
 
 @functools.lru_cache(maxsize=128)

@@ -126,7 +126,7 @@ def first_answer(
         classes = max(2, int(every.max()) + 1) if asker.classes is None else asker.classes
         return asker._replace(outputs="labels", classes=classes), classes if isinstance(classes, int) else len(classes)
     outputs.check_binary("output of predict", first, audited.y)
-    columns = asker.logits(made, take(audited.x, slice(0, 1)), known=True).shape[-1]
+    columns = outputs.as_logits("outputs of predict", first, asker.outputs, known=True).shape[-1]
     naming.as_classes(asker.classes, columns)
     return asker, columns
 

@@ -60,7 +60,13 @@ def pair(array: np.ndarray, outputs: str) -> np.ndarray:
 
 
 def labels_as_logits(name: str, labels: Array, classes: int) -> np.ndarray:
-    """Returns predicted labels [..., n] as log probabilities [..., n, c]: 0 for the label, -inf for the others.
+    """Returns predicted labels [..., n] as log probabilities [..., n, c]: 0 for the label, -inf for the others."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.arange(classes) == as_labels(name, labels, classes)[..., None])
+
+
+def as_labels(name: str, labels: Array, classes: int) -> np.ndarray:
+    """Returns predicted labels as int64 of the same shape.
 
     Raises:
       ValueError: labels that are not class numbers in 0..classes-1.
@@ -74,8 +80,7 @@ def labels_as_logits(name: str, labels: Array, classes: int) -> np.ndarray:
             f"{name} are labels that run from {labels.min()} to {labels.max()}; expected 0..{classes - 1}, the classes "
             "of y. Say all of the model's classes: classes=."
         )
-    with np.errstate(divide="ignore"):
-        return np.log(np.arange(classes) == labels[..., None])
+    return labels
 
 
 def are_labels(array: Array) -> bool:

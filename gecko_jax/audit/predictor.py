@@ -126,14 +126,16 @@ def audit(
     asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
     made, notes, said, left = predict if variables is None else variables, [], [], {}
     asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
-    asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
-    y = check_labels(y, len(y), columns)
     chosen = choose(attacks, shadows, asker.offhand if attacks is None else asker.readable, population is not None)
     if shadows and attacks is None and not any(choice.shadows for choice in chosen):
         raise ValueError(
             f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "
             f"{shadows - 1}. Train more, for example shadows=8, or leave shadows=0."
         )
+    if attacks is not None:
+        feasible(chosen, asker, True, [])  # what was asked for by name is refused before a model is asked
+    asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
+    y = check_labels(y, len(y), columns)
     chosen = feasible(chosen, asker, attacks is not None, notes)
     signals = set().union(*(choice.signals for choice in chosen))
 
