@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
 import functools
 import inspect
 import sys
@@ -99,7 +100,9 @@ def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[s
         known = value.__globals__ if value.__module__ in homes else {}
         names = {name: known[name] for name in _names(value.__code__) if name in known}
         held = (tuple(cells), value.__defaults__ or (), value.__kwdefaults__ or {}, names)
-        return "function", _code(value.__code__, value.__doc__), *map(deeper, held)
+        return "function", _code(value.__code__), *map(deeper, held)
+    if callable(getattr(value, "__wrapped__", None)):  # jax.jit, functools.cache
+        return type(value).__qualname__, deeper(value.__wrapped__)
     if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, type, list, set)):
         return getattr(value, "__qualname__", getattr(value, "__name__", type(value).__name__))
     if dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
@@ -117,16 +120,15 @@ def _of_cell(cell: types.CellType) -> Any:
         return None
 
 
-def _code(code: types.CodeType, doc: str | None) -> Any:
-    """Instructions and constants, without the docstring, names of files and numbers of lines."""
-    constants = tuple(_constant(one) for one in code.co_consts if one != doc or doc is None)
-    return code.co_code.hex(), constants, code.co_names, code.co_varnames
+def _code(code: types.CodeType) -> Any:
+    """Instructions with what they are about: no docstring, no names of files, no numbers of lines."""
+    return tuple((one.opname, _constant(one.argval)) for one in dis.get_instructions(code)), code.co_varnames
 
 
 def _constant(value: Any) -> Any:
     if isinstance(value, frozenset):  # whose order changes from one process to another
         return tuple(sorted(map(repr, value)))
-    return _code(value, None) if isinstance(value, types.CodeType) else repr(value)
+    return _code(value) if isinstance(value, types.CodeType) else repr(value)
 
 
 def _names(code: types.CodeType) -> list[str]:

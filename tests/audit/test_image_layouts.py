@@ -1,4 +1,4 @@
-"""Images are moved along their rows and columns in either layout, never along channels; what is unclear is not moved."""
+"""Images are moved along rows and columns in either layout, never along channels; what is unclear stays as it is."""
 
 from __future__ import annotations
 

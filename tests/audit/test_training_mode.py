@@ -65,8 +65,7 @@ def warned(predict, **options):
     return [warning for warning in report.warnings if "evaluation mode" in warning]
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+@pytest.mark.parametrize(("rate", "outputs"), [(0.1, "logits"), (0.5, "probabilities")])
 def test_dropout_is_told_with_both_answers(rate, outputs):
     predict = predictor(Net(dropout=rate), True)
     if outputs == "probabilities":
@@ -96,8 +95,9 @@ def test_augmentation_and_drawn_labels_are_told():
     assert "asked twice" in warning
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("gain", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize(
+    ("dtype", "gain"), [(jnp.float32, 1.0), (jnp.bfloat16, 0.1), (jnp.bfloat16, 30.0), (jnp.float16, 1.0)]
+)
 def test_rounding_in_another_batch_size_is_not_taken_for_training(dtype, gain):
     net = Net(norm="layer", dtype=dtype, gain=gain)
     assert not warned(predictor(net, False))
