@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from gecko_jax.audit.report import Report
 from gecko_jax.types import Array
 
 GAIN = 0.35  # of the accuracy, by another order of the columns: more than a model's own confusions give
+MATCHED = 300  # classes whose columns are matched one to one, which takes the cube of their number
 CHANCE = 1e-6  # of an accuracy as far below chance as that which is doubted
 
 
@@ -43,7 +45,7 @@ def class_numbers(name: str, y: Array, classes: Sequence | None) -> np.ndarray:
     """
     y = np.asarray(y)
     if classes is None:
-        return y
+        return y.astype(np.int64) if y.dtype == bool else y
     place = {value: i for i, value in enumerate(as_classes(classes))}
     values = y.tolist() if y.ndim == 1 else checks.shape(name, y, (None,))
     missing = sorted({repr(value) for value in values if value not in place})
@@ -69,11 +71,7 @@ def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list
     # The order is fitted on half of the records and judged on the others: by chance alone, the best order looks good.
     half = keys.generator(0, "audit", "order of columns").random(records) < 0.5
     fitted = np.broadcast_to(half, member.shape)
-    table = np.zeros((classes, classes))
-    np.add.at(table, (guesses[member & fitted], rows[member & fitted]), 1)
-    order = np.empty(classes, np.int64)
-    guessed, label = optimize.linear_sum_assignment(-table)
-    order[guessed] = label
+    order = _best_order(guesses[member & fitted], rows[member & fitted], classes)
     who = "the models are" if models > 1 else "the model is"
     say = "column j of the outputs may not be class j: say which it is, classes= (scikit-learn's model.classes_)"
     judged = member & ~fitted
@@ -90,6 +88,21 @@ def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list
     return []
 
 
+def _best_order(guesses: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """[c]: the class that each column would best be. Of very many classes, several columns may be one."""
+    order = np.arange(classes)
+    if classes <= MATCHED:
+        table = np.zeros((classes, classes))
+        np.add.at(table, (guesses, labels), 1)
+        guessed, label = optimize.linear_sum_assignment(-table)
+        order[guessed] = label
+        return order
+    pairs, counts = np.unique(np.stack([guesses, labels], 1), axis=0, return_counts=True)
+    for column, label in pairs[np.argsort(counts, kind="stable")]:
+        order[column] = label
+    return order
+
+
 def named(report: Report, classes: Sequence | None) -> Report:
     """Returns the report with its classes called by their names."""
     if classes is None:
@@ -99,4 +112,7 @@ def named(report: Report, classes: Sequence | None) -> Report:
     exposed = report.exposed
     if exposed is not None and exposed.label is not None:
         exposed = exposed._replace(label=np.asarray(classes)[exposed.label])
-    return dataclasses.replace(report, slices=slices, exposed=exposed)
+    notes = tuple(
+        re.sub(r"class \d+(?= \()", lambda found: numbers.get(found[0], found[0]), note) for note in report.notes
+    )
+    return dataclasses.replace(report, slices=slices, exposed=exposed, notes=notes)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gecko_jax import keys, metrics, trees
+from gecko_jax import checks, keys, metrics, trees
 from gecko_jax.attacks import PROBED, SIGNALS
 from gecko_jax.audit.asking import Asker
 from gecko_jax.audit.containers import as_records, join, take
@@ -96,6 +96,8 @@ def make_shadows(
     else:
         found = _one_by_one(recipe, asker, signals, x, y, drawn, key, folder, classes, left, said)
     readings = stacked(found)
+    if classes is not None:
+        checks.shape("outputs of the recipe's models", readings.logits, (None, None, classes))
     inside = np.concatenate([drawn, np.zeros((count, len(y) - len(pool.y)), bool)], 1)
     labels = check_labels(y, len(y), readings.logits.shape[-1])
     beyond = slice(len(y) - len(unseen.y), len(y))

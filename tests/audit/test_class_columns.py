@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -104,3 +108,36 @@ def test_classes_that_do_not_fit_are_named(y, classes, words):
     ):
         with pytest.raises(ValueError, match=words):
             way()
+
+
+def test_names_of_classes_on_the_command_line(tmp_path):
+    script = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "audit.py"
+    np.savez(tmp_path / "a.npz", logits=LOGITS[0][:, ORDER], y=NAMES[Y], member=MEMBER[0])
+    call = [sys.executable, script, f"--predictions={tmp_path / 'a.npz'}", f"--classes={','.join(NAMES[ORDER])}"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0 and "class dog" in done.stdout and "classes=" not in done.stdout, done.stderr
+    assert "class dog" in (tmp_path / "audit.html").read_text()
+
+
+def test_a_note_about_few_records_names_the_class():
+    y = np.where(np.arange(N) == 0, 4, np.minimum(Y, 3))
+    report = audit.audit_model(LOGITS[0], NAMES[y], MEMBER[0], [attacks.loss()], classes=NAMES)
+    assert any("elk (" in note for note in report.notes) and "class 4" not in report.table()
+
+
+def test_many_classes_take_no_time_and_a_shift_of_them_is_seen():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3000, 800)
+    logits = rng.normal(size=(800, 3000)).astype(np.float32)
+    logits[np.arange(800), y] += 9
+    member = np.arange(800) < 400
+    assert not doubts(audit.audit_model(logits, y, member, [attacks.loss()]))
+    few = y % 20  # each often enough to learn its column by
+    logits[np.arange(800), few + 1] += 20
+    assert doubts(audit.audit_model(logits, few, member, [attacks.loss()]))
+
+
+def test_labels_that_are_true_or_false_are_classes_0_and_1():
+    report = audit.audit_model(LOGITS[0][:, :2], Y > 1, MEMBER[0], [attacks.loss()])
+    plain = audit.audit_model(LOGITS[0][:, :2], (Y > 1).astype(int), MEMBER[0], [attacks.loss()])
+    assert report.to_json() == plain.to_json()

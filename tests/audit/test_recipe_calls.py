@@ -176,3 +176,18 @@ def test_a_fingerprint_is_of_what_is_done():
 
     assert recipes.fingerprint(loop(1)) == recipes.fingerprint(loop(1)) != recipes.fingerprint(loop(2))
     assert recipes.fingerprint(jax.jit(plain)) != recipes.fingerprint(jax.jit(lambda x: x + 2))
+
+
+def test_equal_pools_are_equal_in_any_memory():
+    """A recipe's own pool against the same records loaded anew: in float64, with NaN, text of another width."""
+    from gecko_jax.audit.shadows import _same
+
+    x = np.where(X > 1, np.nan, X)
+    words = np.array(["a", "bb", "ccc"])[Y]
+    for one, other in (
+        (POOL._replace(x=x), POOL._replace(x=x.astype(np.float64), y=Y.astype(np.int16))),
+        (POOL._replace(x=x.astype(object)), POOL._replace(x=x.astype(object).copy())),
+        (POOL._replace(x=words.astype("U3")), POOL._replace(x=words.astype("U7"))),
+    ):
+        assert _same(one, other)
+        assert not _same(one, other._replace(y=other.y[::-1])) and not _same(one, other._replace(x=other.x[::-1]))
