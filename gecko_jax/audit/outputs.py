@@ -118,17 +118,17 @@ def _numbers(name: str, array: Array) -> np.ndarray:
 
 
 def _refuse_probabilities(name: str, array: np.ndarray) -> None:
-    """Raises ValueError for outputs [..., n, k] that look like probabilities, scaled or rounded however.
+    """Raises ValueError for outputs [..., n, k] that look like probabilities, scaled, shifted or rounded however.
 
     All of them 0 pass: that is no distribution, and as logits all classes are equally likely.
     """
-    low, high = array.min(), array.max()
-    if low < 0 or high == 0:
+    wide, classes = array.astype(np.float64), array.shape[-1]
+    low, high = wide.min(), wide.max()
+    if low == high == 0:
         return
-    sums = array.sum(-1, dtype=np.float64)
-    tolerance = sum_tolerance(array.shape[-1])
-    if high <= 1 + ROUNDING:
-        beyond = "" if np.abs(sums - 1).max() <= tolerance or array.shape[-1] == 1 else (
+    sums, tolerance = wide.sum(-1), sum_tolerance(classes)
+    if low >= -ROUNDING and high <= 1 + ROUNDING and (low >= 0 or np.abs(sums - 1).max() <= tolerance):
+        beyond = "" if classes == 1 or np.abs(sums - 1).max() <= tolerance else (
             f" Their rows sum to {sums.min():.4g}..{sums.max():.4g}, and must sum to 1 but for a rounding by "
             f"{tolerance:.2g}: divide each by its sum if they are scores of their own, or give all classes."
         )  # fmt: skip
@@ -136,14 +136,26 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
             f"{name} are probabilities, because every entry lies in 0..1: say outputs='probabilities' (in a file of "
             f"predictions, name them 'probs').{beyond}"
         )
-    if array.shape[-1] == 1 or sums.size < 2:
+    if classes == 1 or sums.size < 2:
         return
-    if np.abs(np.exp(-array.astype(np.float64)).sum(-1) - 1).max() <= tolerance:
+
+    def sum_to(sums, scale=1.0):
+        return np.abs(sums / scale - 1).max() <= tolerance
+
+    if low >= 0 and sum_to(np.exp(-wide).sum(-1)):
         raise ValueError(f"{name} are negative log probabilities, because exp(-{name}) sums to 1: give them negated.")
-    of_scale = [scale for scale in SCALES if np.abs(sums / scale - 1).max() <= tolerance]
-    if of_scale or (array.dtype.kind in "iu" and np.ptp(sums) == 0):  # votes of a forest
-        scale = of_scale[0] if of_scale else round(float(sums.max()), 4)
+    for base in (2, 10):
+        if high <= ROUNDING and sum_to(np.power(float(base), wide).sum(-1)):
+            raise ValueError(
+                f"{name} are log probabilities to the base {base}, because {base}**{name} sums to 1: multiply them by "
+                f"np.log({base})."
+            )
+    shift = 128 if array.dtype == np.int8 else 0
+    of_scale = [scale for scale in SCALES if low + shift >= 0 and sum_to(sums + shift * classes, scale)]
+    if of_scale or (low >= 0 and array.dtype.kind in "iu" and np.ptp(sums) == 0):  # votes of a forest
+        scale = of_scale[0] if of_scale else sums.flat[0]
+        how = f"add {shift} and divide by {scale:g}" if shift else f"divide them by {scale:g}"
         raise ValueError(
-            f"{name} are probabilities times {scale:g}, because no entry is below 0 and every row sums to that: divide "
-            "them by it, and say outputs='probabilities'."
+            f"{name} are probabilities times {scale:g}, because no entry is below {-shift} and every row sums alike: "
+            f"{how}, and say outputs='probabilities'."
         )

@@ -55,14 +55,14 @@ def as_probabilities(name: str, probs: Array) -> np.ndarray:
     if probs.ndim < 2 or probs.shape[-1] < 2:
         raise ValueError(f"{name} has shape {probs.shape}; expected (..., records, classes) with two classes or more.")
     sums = probs.sum(-1)
-    if probs.size and ((probs < 0).any() or np.abs(sums - 1).max() > sum_tolerance(probs.shape[-1])):
+    if probs.size and (probs.min() < -1e-6 or np.abs(sums - 1).max() > sum_tolerance(probs.shape[-1])):
         raise ValueError(
             f"{name} is no array of probabilities: entries from {probs.min():.4g}, rows that sum to "
             f"{sums.min():.4g}..{sums.max():.4g} and not 1 (a rounding by {sum_tolerance(probs.shape[-1]):.2g} is "
             "taken). Give every class its probability: the soft-max of logits, percent / 100, votes / number of "
             "voters, probs / probs.sum(-1, keepdims=True) for scores that are each above 0."
         )
-    return probs
+    return np.maximum(probs, 0.0)  # 1 less the others may miss 0 by a rounding
 
 
 def class_numbers(name: str, labels: Array, shape: tuple[int, int]) -> np.ndarray:

@@ -26,6 +26,7 @@ ENCODINGS = {
     "8 bits": lambda p: np.rint(p * 255) / 255,
     "8 bits, cut": lambda p: np.floor(p * 255) / 255,
     "two digits": lambda p: np.round(p, 2),
+    "a rounding below 0": lambda p: p - 1e-8,
     "three digits": lambda p: np.round(p, 3).astype(np.float32),
 }
 BEYOND = {
@@ -37,6 +38,9 @@ BEYOND = {
     "top 2": lambda p: np.where(p >= np.sort(p)[..., -2:-1], p, 0) * 0.9,
     "independent sigmoids": lambda p: np.sqrt(p),
     "negative logarithms": lambda p: -np.log(p),
+    "logarithms to the base 2": lambda p: np.log2(p),
+    "logarithms to the base 10": lambda p: np.log10(p).astype(np.float32),
+    "bytes with a sign": lambda p: (np.rint(255 * p) - 128).astype(np.int8),
 }
 
 
