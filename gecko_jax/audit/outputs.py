@@ -16,6 +16,7 @@ from gecko_jax.types import Array
 
 OUTPUTS = ("logits", "probabilities", "labels")
 SCALES = (100, 127, 128, 255, 256, 1000, 10_000, 32_767, 65_535)  # what rounded probabilities are multiplied by
+LOGARITHM = 0.01  # by which sums may miss 1 where logarithms are rounded, as by bfloat16
 LABEL_KINDS = "biuUSO"  # of dtype: one of these for each record is a predicted label, not a score
 OF_LABELS = ("correct", "label_robustness", "boundary_distance")  # signals that read labels alone
 
@@ -139,13 +140,15 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
     if classes == 1 or sums.size < 2:
         return
 
-    def sum_to(sums, scale=1.0):
-        return np.abs(sums / scale - 1).max() <= tolerance
+    def sum_to(sums, scale=1.0, miss=tolerance):
+        return np.abs(sums / scale - 1).max() <= miss
 
     if low >= 0 and sum_to(np.exp(-wide).sum(-1)):
         raise ValueError(f"{name} are negative log probabilities, because exp(-{name}) sums to 1: give them negated.")
+    # Log probabilities are logits; so are logits less the largest of their row, whose largest is 0 in every row.
+    of_logarithms = high <= 0 and not sum_to(np.exp(wide).sum(-1)) and wide.max(-1).any()
     for base in (2, 10):
-        if high <= ROUNDING and sum_to(np.power(float(base), wide).sum(-1)):
+        if of_logarithms and sum_to(np.power(float(base), wide).sum(-1), miss=LOGARITHM):
             raise ValueError(
                 f"{name} are log probabilities to the base {base}, because {base}**{name} sums to 1: multiply them by "
                 f"np.log({base})."

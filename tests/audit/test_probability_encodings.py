@@ -134,6 +134,9 @@ def test_every_way_in_refuses_alike(name, tmp_path):
     [
         lambda p: np.log(p),  # log probabilities are logits
         lambda p: np.log(p) - np.log(p).max(),
+        lambda p: np.log(p) - np.log(p).max(-1, keepdims=True),
+        lambda p: 5 * (np.log(p) - np.log(p).max(-1, keepdims=True)),
+        lambda p: special.log_softmax(50 * np.log(p), -1),
         lambda p: np.rint(8 * np.log(p)).astype(np.int8),
         lambda p: np.maximum(np.log(p) + 5, 0),  # behind a rectifier
         lambda p: np.zeros_like(p),
