@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gecko_jax import checks
@@ -35,6 +37,18 @@ def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
                 "an audit needs two or more of each among the records it looks at."
             )
     return member
+
+
+def check_groups(groups: Mapping[str, Array], records: int) -> Mapping[str, Array]:
+    """The groups, or a ValueError for one that is not a mask of the records, bool [n]."""
+    for name, group in groups.items():
+        mask = np.asarray(group)
+        if mask.shape != (records,) or mask.dtype != bool:
+            raise ValueError(
+                f"slices[{name!r}] has shape {mask.shape} and dtype {mask.dtype}; expected a bool for each of {records} "
+                "records."
+            )
+    return groups
 
 
 def check_design(member: np.ndarray) -> list[str]:

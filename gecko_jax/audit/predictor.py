@@ -15,7 +15,7 @@ from gecko_jax.audit.asking import Asker
 from gecko_jax.audit.chosen import choose
 from gecko_jax.audit.containers import join, take
 from gecko_jax.audit.entered import feasible, first_answer, left_out, settled
-from gecko_jax.audit.inputs import check_labels
+from gecko_jax.audit.inputs import check_groups, check_labels, check_member
 from gecko_jax.audit.layouts import LAYOUTS
 from gecko_jax.audit.naming import as_classes, named
 from gecko_jax.audit.one_model import audit_choices
@@ -118,11 +118,13 @@ def audit(
     unknown = settled("nonmembers", nonmembers, names)
     x = join([known.x, unknown.x])
     y, ids = (np.concatenate(parts) for parts in ((known.y, unknown.y), (known.id, unknown.id)))
-    audited, member = Examples(x, y, ids), np.arange(len(y)) < len(known.y)
+    audited, member = Examples(x, y, ids), check_member(np.arange(len(y)) < len(known.y), (len(y),))
     if population is not None:
         check_unseen(population, audited, pool)
     where = place(recipe, audited, member, pool_given) if shadows else None
-    make = _maker(recipe, pool, predict, variables) if shadows else None
+    make = _maker(recipe, pool, predict, variables, folder) if shadows else None
+    original = Examples(x, np.concatenate([members.y, nonmembers.y]), ids)
+    groups = check_groups(slices(original), len(y)) if slices else None
     asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
     made, notes, said, left = predict if variables is None else variables, [], [], {}
     asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
@@ -135,7 +137,7 @@ def audit(
     if attacks is not None:
         feasible(chosen, asker, True, [])  # what was asked for by name is refused before a model is asked
     asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
-    y = check_labels(y, len(y), columns)
+    y, *_ = (check_labels(part.y, len(part.y), columns) for part in (audited, pool_given, population) if part)
     chosen = feasible(chosen, asker, attacks is not None, notes)
     signals = set().union(*(choice.signals for choice in chosen))
 
@@ -150,7 +152,7 @@ def audit(
         )  # fmt: skip
     unseen = None
     if population is not None:
-        labels = check_labels(population.y, len(population.y), columns)
+        labels = population.y.astype(np.int64)
         unseen = asker.read(made, population.x, labels, signals - set(left), tolerated), labels
     notes += [left_out(one.name, left[s]) for one in chosen for s in sorted(one.signals & set(left))]
     report = audit_choices(
@@ -162,7 +164,7 @@ def audit(
         x,
         epsilon,
         population=unseen,
-        slices=slices and slices(Examples(x, np.concatenate([members.y, nonmembers.y]), ids)),
+        slices=groups,
         ids=ids,
         notes=notes,
         asked=attacks is not None,
@@ -173,9 +175,13 @@ def audit(
     return named(dataclasses.replace(report, warnings=tuple(said)), names)
 
 
-def _maker(recipe, pool: Examples, predict, variables) -> Callable[..., Any]:
+def _maker(recipe, pool: Examples, predict, variables, folder) -> Callable[..., Any]:
     """The recipe as a function of (rows, key), under the fingerprint of all that decides its shadows' outputs."""
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)  # a folder that cannot be written to is told before a shadow is trained
     if isinstance(recipe, Recipe):
+        if variables is None:
+            raise ValueError("recipe makes variables: pass the target's as variables= and a predict of (variables, x).")
         return recipe
     make = caller(recipe, pool)
     make.fingerprint = fingerprint(recipe, predict if variables is not None else None)

@@ -88,8 +88,6 @@ def make_shadows(
             raise ValueError(f"pool has {len(row)} rows, too few for coins: a shadow got all of them or none.")
     key = keys.stream(key, "audit", "shadow")
     if isinstance(recipe, Recipe):
-        if not asker.variables:
-            raise ValueError("recipe makes variables: pass the target's as variables= and a predict of (variables, x).")
         place = folder and Path(folder) / f"fit-{value_digest(drawn, pool.x, pool.y, jax.random.key_data(key))}"
         together = recipe.ensemble(drawn, key, place)
         found = [asker.read(trees.take(together, i), x, y, signals, left) for i in range(count)]

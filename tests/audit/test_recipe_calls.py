@@ -191,3 +191,25 @@ def test_equal_pools_are_equal_in_any_memory():
     ):
         assert _same(one, other)
         assert not _same(one, other._replace(y=other.y[::-1])) and not _same(one, other._replace(x=other.x[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pool": POOL._replace(y=np.where(np.arange(N) == 3, 7, Y)), "parts": slice(10, 50)}, "y runs from 0 to 7"),
+        ({"slices": lambda part: {"odd": part.y}}, r"slices\['odd'\] has shape \(60,\) and dtype int64"),
+        ({"slices": lambda part: {"odd": [True]}}, r"slices\['odd'\] has shape \(1,\)"),
+        ({"parts": slice(29, 60)}, "1 members and 30 non-members"),
+        ({"attacks": [attacks.lira(signal="small_gradient")]}, "small_gradient"),
+        ({"queries": lambda x: [x + 1]}, r"queries\(x\)\[0\] is not x"),
+        ({"folder": __file__}, "File exists|Not a directory"),
+    ],
+)
+def test_no_refusal_costs_a_shadow(options, words):
+    rows = np.arange(N)[options.pop("parts", slice(None))]
+    parts = [Examples(X[r], Y[r], r) for r in (rows[rows < 30], rows[rows >= 30])]
+    trained = []
+    with pytest.raises((ValueError, OSError), match=words):
+        audit.audit(lambda x: x[:, :3], *parts, lambda rows, key: trained.append(rows), shadows=4, key=0,
+                    **{"pool": POOL, "attacks": [attacks.loss()], **options})  # fmt: skip
+    assert not trained
