@@ -98,7 +98,7 @@ def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray
     The sign is the one whose AUC is above 1/2: members that are harder for every model stand out as easier ones do.
     """
     chosen = np.where(inside.all(0), True, ~inside)
-    finite = np.minimum(loss, np.finfo(np.float64).max / len(loss))
+    finite = np.minimum(loss, np.finfo(np.float64).max / (2 * len(loss)))
     mean = np.where(chosen, finite, 0.0).sum(0) / chosen.sum(0)
     return (mean if metrics.roc_auc(mean, member) >= 0.5 else -mean), member
 

@@ -45,8 +45,8 @@ def check_groups(groups: Mapping[str, Array], records: int) -> Mapping[str, Arra
         mask = np.asarray(group)
         if mask.shape != (records,) or mask.dtype != bool:
             raise ValueError(
-                f"slices[{name!r}] has shape {mask.shape} and dtype {mask.dtype}; expected a bool for each of {records} "
-                "records."
+                f"slices[{name!r}] has shape {mask.shape} and dtype {mask.dtype}; expected a bool for each of the "
+                f"{records} records."
             )
     return groups
 

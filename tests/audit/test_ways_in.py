@@ -230,3 +230,16 @@ def test_a_dict_reaches_a_jax_model():
     assert report.rows["loss"]["auc"].value == pytest.approx(plain.rows["loss"]["auc"].value)
     with pytest.raises(ValueError, match="parts of .* rows"):
         audit.audit(model, sides[0]._replace(x={"a": X[:40], "b": X[:30]}), sides[1], variables={})
+
+
+def test_labels_alone_of_shadows():
+    """Losses of 0 and infinity are on either side of every threshold, and overflow nowhere."""
+
+    def recipe(rows, seed):
+        return lambda x: (x[:, 0] + 0.01 * (seed % 50) * x[:, 2] > 0).astype(int)
+
+    report = audit.audit(
+        lambda x: (x[:, 0] > 0).astype(int), *parts(X), recipe, Examples(X, Y, np.arange(N)), shadows=3, key=0
+    )
+    assert set(report.rows) == {"gap"} and "3 shadow models" in report.threshold
+    assert any("lira" in note and "labels alone" in note for note in report.notes)
