@@ -2,6 +2,7 @@
 
     python scripts/audit.py --model=runs/xnor
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
+    python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, where y is text
 
 A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by thresholds
 fitted on split halves, its gradients' among them. Figures go to a JSON file and to a page beside it, which shows the
@@ -23,6 +24,9 @@ from experiments import command
 
 MODEL = flags.DEFINE_string("model", None, "Folder that scripts/train.py saved a model in.")
 PREDICTIONS = flags.DEFINE_string("predictions", None, "An .npz file with outputs, labels and membership.")
+CLASSES = flags.DEFINE_list(
+    "classes", None, "The label that each column of the predictions stands for, in order; the file's own if not set."
+)
 OUTPUT = flags.DEFINE_string("output", None, "Where the figures go, as JSON; audit.json beside the input if not set.")
 
 
@@ -30,13 +34,13 @@ def main(arguments: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX says at INFO which accelerators it did not find
     if len(arguments) > 1 or (MODEL.value is None) == (PREDICTIONS.value is None):
         raise app.UsageError("give either --model=FOLDER or --predictions=FILE.npz")
+    if CLASSES.value is not None and not PREDICTIONS.value:
+        raise app.UsageError("--classes names the columns of --predictions; a saved model knows its own")
     beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
     path = Path(OUTPUT.value or beside / "audit.json")
     if path.suffix == ".html" or path.is_dir():
         raise ValueError(f"--output={path} must be the name of a JSON file; the page goes beside it, as .html.")
-    from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
-
-    report, private = _saved(MODEL.value) if MODEL.value else (audit.from_predictions(PREDICTIONS.value), None)
+    report, private = _saved(MODEL.value) if MODEL.value else (_predictions(PREDICTIONS.value), None)
     page = _write(path, report, f"Membership audit of {beside.name or 'predictions'}")
     print(report.table())
     if private and not report.claim:
@@ -44,6 +48,16 @@ def main(arguments: list[str]) -> None:
         if private["warning"]:
             print(f"WARNING: {private['warning']}")
     print(f"\nfigures: {path}   page: {page}")
+
+
+def _predictions(path: str) -> Any:
+    """The audit of a file of outputs; classes that are all whole numbers are numbers, as y is then."""
+    from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
+
+    classes = CLASSES.value
+    if classes and all(name.removeprefix("-").isdecimal() for name in classes):
+        classes = [int(name) for name in classes]
+    return audit.from_predictions(path, classes=classes)
 
 
 def _write(path: Path, report: Any, title: str) -> Path:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from gecko_jax import checks, keys, training
-from gecko_jax.attacks import PROBED, SIGNALS
-from gecko_jax.audit import probes
-from gecko_jax.audit.inputs import as_logits
+from gecko_jax import checks, training
+from gecko_jax.attacks import PROBED
+from gecko_jax.audit import containers, outputs, probing
+from gecko_jax.audit.layouts import LAYOUTS, layout_of
+from gecko_jax.audit.naming import class_numbers
+from gecko_jax.audit.probing import COPIES, FEATURES, NOISE, SEED, STARTS
 from gecko_jax.audit.readings import Readings
-from gecko_jax.types import Array, Model, Variables
+from gecko_jax.datasets.contents import value_digest
+from gecko_jax.types import Array, Model
 
 OF_THE_MODEL = ("layer_gradients", "small_gradient", "white_box")  # need a Model, whose gradients can be read
-NOISE = 0.1  # standard deviation of label_robustness's noise, in those of the features, where records are no images
-COPIES = 8  # of them
-STARTS = 64  # records that boundary walks may begin from
-FEATURES = 32  # of a record, beside its hinge
-SEED = 0  # of the probes' draws: the same for every model
+OF_FLOATS = (*OF_THE_MODEL, "label_robustness", "boundary_distance", "sensitivity")  # need records that can be moved
 ROWS = 4  # records by whose copies a fingerprint knows queries
 
 
@@ -29,18 +28,24 @@ class Asker(NamedTuple):
     """Attributes:
     predict: what `audit` was given: (x) or (variables, x) -> outputs, or a Model.
     variables: whether what is made are variables, and not a predict function.
-    outputs: "logits" or "probabilities".
+    outputs: "logits", "probabilities" or "labels".
     batch_size: records in one call.
     queries: x -> copies of x, the first x itself; or None.
     like: records [k, ...] that set the scale of what probes do to a record: the same for every model and every x.
+    layout: of `layouts.LAYOUTS`, or None: the one that the records' shape speaks for.
+    fixed: whether every call has exactly batch_size records.
+    classes: names of the classes, by which predicted labels are told; or how many there are; or None.
     """
 
     predict: Callable[..., Array] | Model
     variables: bool
     outputs: str = "logits"
     batch_size: int = 1024
-    queries: Callable[[np.ndarray], list[np.ndarray]] | None = None
-    like: np.ndarray | None = None
+    queries: Callable[[Any], list[Any]] | None = None
+    like: Any = None
+    layout: str | None = None
+    fixed: bool = False
+    classes: list | int | None = None
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -49,35 +54,93 @@ class Asker(NamedTuple):
 
     @property
     def offhand(self) -> tuple[str, ...]:
-        """Those of them that are read without being asked for: no inputs but images are moved, for a predictor may
+        """Those of them that are read without being asked for: no inputs but images are moved, since a predictor may
         know nothing of numbers between its features' values (a table, tokens)."""
-        images = np.ndim(self.like) == 4 and np.asarray(self.like).dtype.kind == "f"
+        images = np.ndim(self.like) == 4 and containers.is_float(self.like) and self.layout != "features"
         moved = () if images else ("label_robustness",)
         return tuple(name for name in self.readable if name not in moved)
 
-    def call(self, made: Any) -> Callable[[Array], Array]:
-        """x [b, ...] -> outputs [b, c] of what was made."""
+    def hindrance(self, signal: str) -> str:
+        """Why a signal cannot be read off these records and outputs, in words that follow "it", or ""."""
+        if self.outputs == "labels" and signal not in outputs.OF_LABELS:
+            return f"reads {signal!r}, and predict gives labels alone"
+        if signal in OF_FLOATS and not containers.is_float(self.like):
+            return f"reads {signal!r}, for which records are arrays of floats, and these are not"
+        if signal == "hinge_on_record" and not containers.is_numeric(self.like):
+            return f"reads {signal!r}, for which records are arrays of numbers, and these are not"
+        if signal != "label_robustness" or self.like.ndim != 4 or self.layout == "features":
+            return ""
+        layout = self.layout or layout_of(self.like.shape)
+        sides = {"channels_last": self.like.shape[1:3], "channels_first": self.like.shape[2:]}.get(layout)
+        if sides is None:
+            return (
+                f"moves images, and x of shape {self.like.shape} does not tell where their channels stand, or whether "
+                f"these are images: say layout=, one of {', '.join(LAYOUTS)}"
+            )
+        return f"moves images by a pixel, and these have {sides[0]} x {sides[1]}" if min(sides) < 2 else ""
+
+    def call(self, made: Any) -> Callable[[Any], Array]:
+        """x [b, ...] -> outputs [b, c] of what was made, as predict gives them."""
         if isinstance(self.predict, Model):
+            if isinstance(self.like, Mapping):
+                return functools.partial(_applied(self.predict), made)
             return lambda x: training.predict(self.predict, made, x)
         predict = functools.partial(self.predict, made) if self.variables else made
+        if self.fixed:
+            return functools.partial(_in_full_batches, predict, self.batch_size)
         # A copy, since predict may work in place (x *= .5), and the records are read again. A read-only view would save
         # little beside a model's own work, and other frameworks refuse one, or write to it all the same.
-        return lambda x: predict(np.array(x))
+        return lambda x: predict(containers.copied(x))
 
-    def logits(self, made: Any, x: np.ndarray) -> np.ndarray:
-        """Logits [n, c], in batches."""
+    def answers(self, made: Any) -> Callable[[Any], Array]:
+        """x [b, ...] -> what probes read: outputs [b, c] of two classes or more, or labels int64 [b]."""
+        call = self.call(made)
+
+        def ask(x):
+            result = _one_output(call(x), x)
+            if self.outputs == "labels":
+                return self._labels(result)
+            return outputs.pair(result, self.outputs) if result.ndim == 1 or result.shape[1] == 1 else result
+
+        return ask
+
+    def raw(self, made: Any, x: Any) -> np.ndarray:
+        """Outputs as predict gives them, [n], [n, 1] or [n, c], in batches."""
         call, size = self.call(made), self.batch_size
-        parts = [_one_output(call(x[i : i + size]), x[i : i + size]) for i in range(0, len(x), size)]
-        return as_logits("outputs of predict", np.concatenate(parts), self.outputs)
+        parts = (containers.take(x, slice(i, i + size)) for i in range(0, containers.count(x), size))
+        return np.concatenate([_one_output(call(part), part) for part in parts])
 
-    def read(self, made: Any, x: np.ndarray, y: np.ndarray, signals: Iterable[str]) -> Readings:
-        """Everything that some signals need: logits, of copies as well where there are queries, and what is probed."""
+    def logits(self, made: Any, x: Any, known: bool = False) -> np.ndarray:
+        """Logits [n, c], in batches; `known` as of `outputs.as_logits`."""
+        result = self.raw(made, x)
+        if self.outputs == "labels":
+            classes = self.classes if isinstance(self.classes, int) else len(self.classes)
+            return outputs.labels_as_logits("outputs of predict", self._labels(result), classes)
+        return outputs.as_logits("outputs of predict", result, self.outputs, known)
+
+    def read(
+        self, made: Any, x: Any, y: np.ndarray, signals: Iterable[str], left: dict[str, str] | None = None
+    ) -> Readings:
+        """Everything that some signals need: logits, of copies as well where there are queries, and what is probed.
+
+        Args:
+          made, x, y: the model, the records [n, ...] and their class numbers [n].
+          signals: what to read.
+          left: if given, a signal that cannot be read ends nothing: it is left out, and its error put here.
+        """
         found = self.logits(made, x)
         copies = tuple(self.logits(made, copy) for copy in self.copies(x))
-        probed = {name: self._probe(name, made, x, y, found) for name in sorted(set(signals) & set(PROBED))}
+        probed = {}
+        for name in sorted(set(signals) & set(PROBED)):
+            try:
+                probed[name] = probing.probe(self, name, made, x, y, found)
+            except Exception as error:  # whatever it is, since nobody asked for this signal
+                if left is None:
+                    raise
+                left[name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         return Readings(found, copies, probed)
 
-    def copies(self, x: np.ndarray) -> list[np.ndarray]:
+    def copies(self, x: Any) -> list[Any]:
         """What `queries` makes of x, without x itself; [] where there are none.
 
         Raises:
@@ -85,7 +148,10 @@ class Asker(NamedTuple):
         """
         if self.queries is None:
             return []
-        made = [checks.shape("queries", np.asarray(copy), x.shape) for copy in self.queries(x.copy())]
+        made = list(self.queries(containers.copied(x)))
+        if not containers.is_numeric(x):
+            return made[1:]
+        made = [checks.shape("queries", np.asarray(copy), x.shape) for copy in made]
         # Equal but for rounding: queries may give float32 for float64.
         if not made or not np.allclose(made[0], x, rtol=1e-6, atol=0, equal_nan=True):
             raise ValueError(
@@ -94,106 +160,64 @@ class Asker(NamedTuple):
             )
         return made[1:]
 
-    def fingerprint(self, x: np.ndarray, signals: Iterable[str] = tuple(PROBED)) -> str:
+    def fingerprint(self, x: Any, signals: Iterable[str] = tuple(PROBED)) -> str:
         """A name for what models are asked beside x, the same in every process.
 
-        Under one name, a model's readings on x are the same. It knows nothing of `predict`: functions have no contents.
+        Under one name, a model's readings on x are the same. It knows nothing of `predict`: see `recipes.fingerprint`.
 
         Args:
-          x: records [n, ...]; a few of them show what `queries` does. Queries drawn anew in each call have another name
-            each time, rightly: no two models were asked the same.
+          x: records [n, ...]; a few of them show what `queries` does. Queries drawn afresh in each call have another
+            name each time, rightly: no two models were asked the same.
           signals: that will be read; where `like` has no part in them, it has none in the name.
 
         Returns:
           16 hexadecimal digits.
         """
-        few, signals = x[np.linspace(0, len(x) - 1, ROWS).astype(int)], set(signals)
+        few = containers.take(x, np.linspace(0, containers.count(x) - 1, ROWS).astype(int))
         parts = [self.outputs, [NOISE, COPIES, STARTS, FEATURES, SEED], few, *self.copies(few)]
-        if "boundary_distance" in signals and self.like is not None:
-            parts += [self.bounds(x), self.starts]
-        if "label_robustness" in signals and self.like is not None and x.ndim != 4:
-            parts.append(self.scale)
-        return digest(*parts)
+        return value_digest(*parts, *probing.settings(self, x, set(signals)))
 
     @property
-    def scale(self) -> float:
-        """Standard deviation of label_robustness's noise."""
-        return NOISE * float(np.std(self.like, axis=0).mean()) or 1.0
+    def scale(self) -> np.ndarray:
+        """Standard deviation of label_robustness's noise, of each feature [...]."""
+        return NOISE * probing.spread(self.like)
 
     def bounds(self, x: np.ndarray) -> tuple[float, float]:
         """Smallest and largest value of what boundary walks ask: `like`'s, and x's own where a pool reaches further."""
-        values = np.array([[part.min(), part.max()] for part in (self.like, x)], np.float64)
-        return min(0.0, float(values[:, 0].min())), max(1.0, float(values[:, 1].max()))
+        return probing.bounds(self.like, x)
 
     @property
     def starts(self) -> np.ndarray:
         """Where boundary walks may begin, beside noise."""
         return self.like[:: max(1, len(self.like) // STARTS)]
 
-    def _probe(self, name: str, made: Any, x: np.ndarray, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        call = self.call(made)
-        if name == "hinge_on_record":
-            return np.column_stack([SIGNALS["hinge"](logits, y), _features(x)])
-        if name == "label_robustness":
-            if x.ndim == 4:
-                return probes.translation_robustness(call, x, y, batch_size=self.batch_size)
-            return probes.noise_robustness(call, x, y, self.scale, COPIES, SEED, batch_size=self.batch_size)
-        if name == "sensitivity":
-            found = probes.sensitivity(call, x, SEED, outputs=self.outputs, batch_size=self.batch_size)
-            posteriors, labels = np.split(SIGNALS["labelled_posteriors"](logits, y), 2, axis=-1)
-            return np.stack([posteriors, found, labels], axis=-2)
-        if name == "boundary_distance":
-            walk = functools.partial(probes.boundary_distance, bounds=self.bounds(x), starts=self.starts)
-            if isinstance(self.predict, Model):
-                return walk(_logits_of(self.predict), x, y, SEED, variables=made)
-            with probes.numbered(call) as number:
-                return walk(probes.by_number, x, y, SEED, variables=number)
-        if name == "small_gradient":
-            return probes.small_gradient(self.predict, made, x, y)
-        norms = probes.gradient_norms(self.predict, made, x, y)
-        leaves = np.stack([norms[leaf] for leaf in sorted(norms) if leaf != "all"], axis=-1).astype(np.float64)
-        logarithms = np.log(np.maximum(leaves, np.finfo(np.float32).tiny))
-        return -logarithms if name == "layer_gradients" else _white_box(logits, y, logarithms)
+    def _labels(self, result: np.ndarray) -> np.ndarray:
+        """Class numbers [b] of what predict gave: labels, or scores, of which the largest is one."""
+        if result.ndim == 2:
+            result = result[:, 0] if result.shape[1] == 1 else result.argmax(1)
+        if isinstance(self.classes, int):
+            return outputs.as_labels("outputs of predict", result, self.classes)
+        return class_numbers("outputs of predict", result, self.classes)
 
 
 @functools.lru_cache(maxsize=128)
-def _logits_of(model: Model) -> Callable[[Variables, Array], Array]:
-    """The same function for the same model: a compiled program is one for each function."""
-    return lambda variables, x: model.apply(variables, x)[0]
+def _applied(model: Model) -> Callable:
+    return jax.jit(lambda variables, x: model.apply(variables, x)[0])
 
 
-def digest(*arrays: Any) -> str:
-    """A name for arrays' contents."""
-    found = hashlib.blake2b(digest_size=8)
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        found.update(f"{array.shape}{array.dtype}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+def _in_full_batches(predict: Callable[[Any], Array], size: int, x: Any) -> np.ndarray:
+    """predict(x), by calls of exactly `size` records: the last one is repeated as often as it takes."""
+    parts = []
+    for start in range(0, containers.count(x), size):
+        rows = containers.take(x, slice(start, start + size))
+        full = containers.copied(containers.padded(rows, size))
+        parts.append(_one_output(predict(full), full)[: containers.count(rows)])
+    return np.concatenate(parts)
 
 
-def _white_box(logits: np.ndarray, y: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """[n, 4, w]: see `attacks.PROBED`."""
-    posteriors, labels = np.split(SIGNALS["labelled_posteriors"](logits, y), 2, axis=-1)
-    loss = np.minimum(SIGNALS["loss"](logits, y), np.finfo(np.float32).max)
-    parts = [posteriors, labels, loss[:, None], gradients]
-    found = np.zeros((len(y), len(parts), max(part.shape[-1] for part in parts)))
-    for i, part in enumerate(parts):
-        found[:, i, : part.shape[-1]] = part
-    return found
-
-
-def _features(x: np.ndarray) -> np.ndarray:
-    """A record's features [n, at most FEATURES]: its values, or random projections of them, the same for every call."""
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    if flat.shape[1] <= FEATURES:
-        return flat
-    draws = keys.generator(SEED, "audit", "features of records")
-    return flat @ draws.standard_normal((flat.shape[1], FEATURES)) / np.sqrt(flat.shape[1])
-
-
-def _one_output(result: Any, x: np.ndarray) -> np.ndarray:
+def _one_output(result: Any, x: Any) -> np.ndarray:
+    records = containers.count(x)
     if isinstance(result, (tuple, list, dict)):
-        raise ValueError(f"predict returned a {type(result).__name__}; expected one array [{len(x)}, classes].")
-    # A copy, since predict may give the same buffer at every call.
-    return checks.shape("output of predict", np.array(result), (len(x), None))
+        raise ValueError(f"predict returned a {type(result).__name__}; expected one array [{records}, classes].")
+    result = np.array(result)  # a copy, since predict may give the same buffer at every call
+    return result if result.shape == (records,) else checks.shape("output of predict", result, (records, None))

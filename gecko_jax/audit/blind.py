@@ -6,11 +6,12 @@ Where they can, they do not come from one distribution, and every attack inherit
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks, keys, metrics
+from gecko_jax.audit.containers import is_sparse, numbers_of
 from gecko_jax.types import Array, Estimate
 
 ROWS = 4000  # records that the classifier works on, at most
@@ -30,26 +31,29 @@ class Baselines(NamedTuple):
 
 
 def baselines(
-    x: Array | None, y: Array, member: Array, loss: Array | None = None, inside: Array | None = None
+    x: Any, y: Array, member: Array, loss: Array | None = None, inside: Array | None = None
 ) -> Baselines:
     """AUCs, with DeLong's intervals, of what tells one target's members without asking it.
 
     Args:
-      x: records [n, ...], or None: then no classifier of them is trained.
+      x: records [n, ...], an array, a sparse matrix or a dict of them; or None: then no classifier of them is trained.
       y: [n] class numbers.
       member: [n] bool, the target's.
       loss: [s, n] cross-entropies of s shadow models, or None.
       inside: [s, n] bool, who was in which shadow.
 
     Returns:
-      Baselines; without the classifier, and with a warning, where x has values that are not finite or there are fewer
-      than five members or non-members.
+      Baselines; without the classifier, and with a warning, if x holds text or objects or values that are not finite,
+      or if there are fewer than five members or non-members.
     """
     found, said = {}, []
-    lacking = x is not None and _lacking(x, member)
+    lacking, ways = x is not None and _lacking(x, member), {}
+    try:
+        ways["records"] = x is not None and not lacking and of_records(x, y, member)
+    except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
+        lacking = f"{type(error).__name__}: {error}"
     if lacking:
-        said.append(f"no classifier of the records was tried, for {lacking}: they may be of two distributions")
-    ways = {"records": x is not None and not lacking and of_records(x, y, member)}
+        said.append(f"no classifier of the records was tried, because {lacking}: they may be of two distributions")
     ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:
@@ -63,24 +67,28 @@ def baselines(
     return Baselines(found, said)
 
 
-def _lacking(x: Array, member: np.ndarray) -> str:
+def _lacking(x: Any, member: np.ndarray) -> str:
     """What a classifier of records would want, in words, or ""."""
-    bad = int((~np.isfinite(np.asarray(x, np.float64))).sum())
+    fewest = int(min(member.sum(), (~member).sum()))
+    try:
+        numbers = numbers_of(x, _some(member) if is_sparse(x) and fewest >= FOLDS else None)
+    except ValueError as error:
+        return str(error)
+    bad = int((~np.isfinite(numbers)).sum())
     if bad:
         return f"x has {bad} values that are not finite"
-    fewest = int(min(member.sum(), (~member).sum()))
     return f"there are {fewest} of one kind, and it needs {FOLDS}" if fewest < FOLDS else ""
 
 
-def of_records(x: Array, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+def of_records(x: Any, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
     """(scores, member), [k] each, of a classifier that sees records and labels alone.
 
     Gradient-boosted trees on the standardised features (their principal components, where there are many) and the
     label; each record is scored by a classifier that was not fitted on it. Of many records, some.
     """
-    x, y, member = np.asarray(x), np.asarray(y), np.asarray(member, bool)
+    y, member = np.asarray(y), np.asarray(member, bool)
     chosen = _some(member)
-    features = checks.finite("x", x[chosen].reshape(len(chosen), -1).astype(np.float64))
+    features = checks.finite("x", numbers_of(x, chosen))
     return _scores(features, y[chosen], member[chosen]), member[chosen]
 
 
@@ -90,7 +98,7 @@ def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray
     The sign is the one whose AUC is above 1/2: members that are harder for every model stand out as easier ones do.
     """
     chosen = np.where(inside.all(0), True, ~inside)
-    finite = np.minimum(loss, np.finfo(np.float64).max / len(loss))
+    finite = np.minimum(loss, np.finfo(np.float64).max / (2 * len(loss)))
     mean = np.where(chosen, finite, 0.0).sum(0) / chosen.sum(0)
     return (mean if metrics.roc_auc(mean, member) >= 0.5 else -mean), member
 
@@ -116,7 +124,8 @@ def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarr
 
     steps = [StandardScaler()]
     if features.shape[1] > FEATURES:
-        steps.append(PCA(FEATURES, random_state=0))
+        fitted = len(member) * (FOLDS - 1) // FOLDS - 2  # at least so many records are in four folds of five
+        steps.append(PCA(min(FEATURES, fitted), random_state=0))
     # The label stands beside the components, not among them, where it would be lost.
     scores = np.empty(len(member))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)

@@ -47,13 +47,16 @@ def mislabelled(data: Examples, count: int, classes: int, seed: int | None = Non
 
 
 def out_of_distribution(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
-    """`count` records of uniform noise within the data's range, under labels drawn by lot."""
+    """`count` records of uniform noise within the data's range, under labels drawn by lot.
+
+    The range is each feature's own in a table [n, d], whose features have units of their own; else that of all values.
+    """
     checks.whole("count", count, 1)
     checks.at_least("classes", classes, 2)
     x = np.asarray(data.x)
     seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "out of distribution")
-    low, high = x.min(), x.max()
+    low, high = (x.min(0), x.max(0)) if x.ndim == 2 else (x.min(), x.max())
     made = draws.uniform(low, high, (count, *x.shape[1:])).astype(x.dtype)
     return _named(made, draws.integers(0, classes, count), seed, "out of distribution")
 
@@ -61,25 +64,30 @@ def out_of_distribution(data: Examples, count: int, classes: int, seed: int | No
 def blank(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
     """`count` empty records, each with one feature of its own at the data's maximum, under labels drawn by lot.
 
+    The maximum is the feature's own in a table [n, d], whose features have units of their own; else that of all values.
+
     An empty record is far from all data, and its gradient is that of the biases and of its one feature alone. All of
     them empty would be one canary, many times.
 
     Raises:
-      ValueError: more canaries than features, or data without a feature above 0.
+      ValueError: more canaries than features (of a table, features above 0), or data without a feature above 0.
     """
     x = np.asarray(data.x)
     features = int(np.prod(x.shape[1:]))
-    checks.between("count", checks.whole("count", count, 1), 1, features)
+    top = x.max(0) if x.ndim == 2 else np.full(features, x.max())
+    usable = np.flatnonzero(top > 0)
+    checks.between("count", checks.whole("count", count, 1), 1, len(usable) or features)
     checks.at_least("classes", classes, 2)
-    if not (high := x.max()) > 0:
+    if not len(usable):
         raise ValueError(
-            f"data.x runs up to {high}, and needs a feature above 0: its maximum is all that tells one blank canary "
+            f"data.x runs up to {x.max()}, and needs a feature above 0: its maximum is all that tells one blank canary "
             "from another. Scale the features to 0..1, or take out_of_distribution canaries."
         )
     seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "blank")
     made = np.zeros((count, features), x.dtype)
-    made[np.arange(count), draws.permutation(features)[:count]] = high
+    chosen = usable[draws.permutation(len(usable))[:count]]
+    made[np.arange(count), chosen] = top[chosen]
     return _named(made.reshape(count, *x.shape[1:]), draws.integers(0, classes, count), seed, "blank")
 
 

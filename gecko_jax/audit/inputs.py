@@ -1,54 +1,29 @@
-"""What an audit takes, checked once: outputs, labels, membership; and the designs that bias a figure."""
+"""What an audit takes, checked once: labels and membership; and the designs that bias a figure."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.metrics.calibration import as_probabilities
 from gecko_jax.metrics.roc import as_member
 from gecko_jax.types import Array
-
-OUTPUTS = ("logits", "probabilities")
-
-
-def as_logits(name: str, array: Array, outputs: str = "logits") -> np.ndarray:
-    """Outputs of models as logits of the same shape [..., n, c].
-
-    Args:
-      name: what an error calls them.
-      array: logits, or probabilities.
-      outputs: which of the two: "logits" or "probabilities".
-
-    Raises:
-      ValueError: rows that are not what `outputs` says they are, NaN, or another shape.
-    """
-    checks.one_of("outputs", outputs, OUTPUTS)
-    array = np.asarray(array)
-    if array.dtype.name == "bfloat16":  # a foreign type to NumPy, and what accelerators like to return
-        array = array.astype(np.float32)
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"{name} has dtype {array.dtype}; expected real numbers.")
-    if array.ndim < 2 or array.shape[-1] < 2 or array.size == 0:
-        raise ValueError(f"{name} has shape {array.shape}; expected (..., records, classes), two classes or more.")
-    if outputs == "probabilities":
-        with np.errstate(divide="ignore"):
-            return np.log(as_probabilities(name, array))
-    if np.isnan(array).any() or np.isposinf(array).any():
-        raise ValueError(f"{name} hold NaN or +inf; a diverged model cannot be audited.")
-    if array.min() >= 0 and np.abs(array.sum(-1, dtype=np.float64) - 1).max() < 1e-3:
-        # A second soft-max would squeeze every confidence towards 1/c, and no figure would show why.
-        raise ValueError(f"{name} are probabilities, for every row sums to 1: say outputs='probabilities'.")
-    return array
 
 
 def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
     """y as int64 [records] in 0..classes-1, or a ValueError."""
     y = checks.shape("y", np.asarray(y), (records,))
     if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"y has dtype {y.dtype}; expected class numbers, not one-hot rows or floats.")
+        raise ValueError(
+            f"y has dtype {y.dtype}; expected class numbers, not one-hot rows or floats. If its values are names, say "
+            "which class each column of the outputs is: classes= (scikit-learn's model.classes_)."
+        )
     if y.min() < 0 or y.max() >= classes:
-        raise ValueError(f"y runs from {y.min()} to {y.max()}; expected 0..{classes - 1}.")
+        raise ValueError(
+            f"y runs from {y.min()} to {y.max()}; expected 0..{classes - 1}. If column j of the outputs is not class "
+            "j, say which class each is: classes= (scikit-learn's model.classes_)."
+        )
     return y.astype(np.int64)
 
 
@@ -62,6 +37,18 @@ def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
                 "an audit needs two or more of each among the records it looks at."
             )
     return member
+
+
+def check_groups(groups: Mapping[str, Array], records: int) -> Mapping[str, Array]:
+    """The groups, or a ValueError for one that is not a mask of the records, bool [n]."""
+    for name, group in groups.items():
+        mask = np.asarray(group)
+        if mask.shape != (records,) or mask.dtype != bool:
+            raise ValueError(
+                f"slices[{name!r}] has shape {mask.shape} and dtype {mask.dtype}; expected a bool for each of the "
+                f"{records} records."
+            )
+    return groups
 
 
 def check_design(member: np.ndarray) -> list[str]:

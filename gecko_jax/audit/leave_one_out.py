@@ -15,9 +15,12 @@ from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS
 from gecko_jax.audit import inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
-from gecko_jax.audit.chosen import Seen, choose
+from gecko_jax.audit.chosen import Choice, Seen, choose
 from gecko_jax.audit.composed import compose
-from gecko_jax.audit.readings import checked
+from gecko_jax.audit.containers import as_records, is_numeric, take
+from gecko_jax.audit.entered import entered, left_out, of_outputs
+from gecko_jax.audit.naming import check_columns, named
+from gecko_jax.audit.readings import Readings
 from gecko_jax.audit.report import Report
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array
@@ -37,11 +40,13 @@ def audit_models(
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
     outputs: str = "logits",
+    classes: Sequence | None = None,
 ) -> Report:
     """Audits each of m models with the help of the other m - 1.
 
     Args:
-      logits: [m, n, c] outputs of m models on n records, without augmentation.
+      logits: [m, n, c] outputs of m models on n records, without augmentation; of binary models with one output [m, n]
+        or [m, n, 1]; or predicted labels, integers [m, n].
       y: [n] labels.
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
       attacks: which; the usual ones that m - 2 shadows suffice for, if None. See `audit`.
@@ -53,7 +58,9 @@ def audit_models(
       probed: signals of `attacks.PROBED` [m, n, ...].
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
-      outputs: what `logits` and `queries` hold: "logits" or "probabilities".
+      outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [m, n] are taken
+        for; attacks that read more are then left out.
+      classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
 
     Returns:
       A Report over m targets: means with Student t intervals, each target's own figures, ROC bands, warnings.
@@ -63,7 +70,8 @@ def audit_models(
       ValueError: one model alone, wrong shapes or values, two models with the same members, or fewer than two members
         or non-members of some model.
     """
-    own = checked(logits, queries, probed, outputs)
+    given = entered(logits, y, queries, probed, outputs, classes, np.shape(member)[:1])
+    own, y = given.readings, given.y
     checks.shape("logits", own.logits, (None, None, None))
     models, n, classes = own.logits.shape
     if models < 2:
@@ -76,23 +84,24 @@ def audit_models(
     if records is not None:
         rows = _rows(records, n)
         own, y, member = own.rows(rows), y[rows], np.asarray(member)[:, rows]
-        x, ids = (part if part is None else np.asarray(part)[rows] for part in (x, ids))
+        x, ids = (part if part is None else take(as_records(part), rows) for part in (x, ids))
         slices = {name: np.asarray(mask)[rows] for name, mask in (slices or {}).items()}
     member = inputs.check_member(member, (models, len(y)))
-    scores, bounds, notes = {}, {}, []
-    for choice in choose(attacks, models - 1, own.probed):
-        every = {s: Seen(v := own.signal(s, y), member, [one[0] for one in v]) for s in choice.signals}
-        scores[choice.name], bounds[choice.name], entries = [], [], []
-        for target in range(models):
-            seen = {signal: one.as_target(target) for signal, one in every.items()}
-            entry, threshold = thresholds.on_shadows(choice, seen, y, y)
-            scores[choice.name].append(entry(seen[entry.attack.signal]))
-            bounds[choice.name].append(threshold)
-            entries.append(entry.attack.name)
+    chosen, notes = of_outputs(choose(attacks, models - 1, own.probed), given.outputs, asked=attacks is not None)
+    scores, bounds = {}, {}
+    for choice in chosen:
+        try:
+            found = _of_every_target(choice, own, y, member)
+        except (ValueError, ArithmeticError) as error:
+            if attacks is not None or (choice is chosen[-1] and not scores):
+                raise
+            notes.append(left_out(choice.name, str(error)))
+            continue
+        scores[choice.name], bounds[choice.name], entries = found
         if len(choice.entries) > 1:
             times = ", ".join(f"{name} for {entries.count(name)}" for name in sorted(set(entries)))
             notes.append(f"{choice.name}, chosen on the shadows by {choice.metric}: {times} of {models} targets")
-    return compose(
+    report = compose(
         scores,
         bounds,
         own.logits,
@@ -100,13 +109,29 @@ def audit_models(
         member,
         chosen_how=f"best balanced accuracy on the {models - 1} other models, each a fake target",
         blind=_blind(x, y, member, own.logits),
-        warnings=inputs.check_design(member),
+        warnings=[*inputs.check_design(member), *check_columns(own.logits, y, member)],
         notes=notes,
         epsilon=epsilon,
         groups=slices,
-        x=x,
+        x=x if is_numeric(x) else None,  # only numbers are shown
         ids=ids,
     )
+    return named(report, given.classes)
+
+
+def _of_every_target(
+    choice: Choice, own: Readings, y: np.ndarray, member: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """(scores, thresholds, names of the attacks that gave them), one for each target."""
+    every = {s: Seen(v := own.signal(s, y), member, [one[0] for one in v]) for s in choice.signals}
+    scores, bounds, entries = [], [], []
+    for target in range(len(member)):
+        seen = {signal: one.as_target(target) for signal, one in every.items()}
+        entry, threshold = thresholds.on_shadows(choice, seen, y, y)
+        scores.append(entry(seen[entry.attack.signal]))
+        bounds.append(threshold)
+        entries.append(entry.attack.name)
+    return scores, bounds, entries
 
 
 def _blind(x: Array | None, y: np.ndarray, member: np.ndarray, logits: np.ndarray) -> Baselines:

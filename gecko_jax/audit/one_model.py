@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from gecko_jax.audit import inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
 from gecko_jax.audit.chosen import Choice, Entry, Seen, choose
 from gecko_jax.audit.composed import compose
-from gecko_jax.audit.readings import Readings, checked
+from gecko_jax.audit.containers import is_numeric
+from gecko_jax.audit.entered import entered, left_out, of_outputs
+from gecko_jax.audit.naming import check_columns, named
+from gecko_jax.audit.readings import Readings
 from gecko_jax.audit.report import Report
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array
@@ -54,11 +57,13 @@ def audit_model(
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
     outputs: str = "logits",
+    classes: Sequence | None = None,
 ) -> Report:
     """Audits one model from its outputs.
 
     Args:
-      logits: [n, c] outputs on n records, without augmentation.
+      logits: [n, c] outputs on n records, without augmentation; of a binary model with one output [n] or [n, 1]; or
+        predicted labels, integers [n].
       y: [n] labels.
       member: [n] bool, who was in the training set.
       attacks: which; the usual ones for what there is, if None. See `audit`.
@@ -71,7 +76,9 @@ def audit_model(
       population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
-      outputs: what `logits` and `queries` hold: "logits" or "probabilities".
+      outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [n] are taken
+        for; attacks that read more are then left out.
+      classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
@@ -81,14 +88,54 @@ def audit_model(
       ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: wrong shapes or values, or fewer than two members or non-members.
     """
-    own = checked(logits, queries, probed, outputs)
-    checks.shape("logits", own.logits, (None, None))
-    y = inputs.check_labels(y, *own.logits.shape)
+    given = entered(logits, y, queries, probed, outputs, classes)
+    checks.shape("logits", given.readings.logits, (None, None))
+    count = 0 if shadows is None else len(shadows.member)
+    chosen = choose(attacks, count, given.readings.probed, population is not None)
+    chosen, notes = of_outputs(chosen, given.outputs, asked=attacks is not None)
+    y = inputs.check_labels(given.y, *given.readings.logits.shape)
+    report = audit_choices(
+        chosen, given.readings, y, member, shadows, x, epsilon,
+        population=population, slices=slices, ids=ids, notes=notes, asked=attacks is not None,
+    )  # fmt: skip
+    return named(report, given.classes)
+
+
+def audit_choices(
+    chosen: Sequence[Choice],
+    own: Readings,
+    y: np.ndarray,
+    member: Array,
+    shadows: Shadows | None = None,
+    x: Any = None,
+    epsilon: Epsilon | None = None,
+    *,
+    population: tuple[Readings, Array] | None = None,
+    slices: Mapping[str, Array] | None = None,
+    ids: Array | None = None,
+    notes: Sequence[str] = (),
+    asked: bool = True,
+) -> Report:
+    """Audits one model by attacks that are chosen already: `audit_model` behind its checks.
+
+    Args:
+      chosen: what to run.
+      own: what was read off the model, for class numbers y [n].
+      member, shadows, x, epsilon, population, slices, ids: of `audit_model`.
+      notes: of the report, in words.
+      asked: whether the attacks were asked for by name; if not, one that fails is left out, with a note.
+    """
     member = inputs.check_member(member, (len(y),))
     count = 0 if shadows is None else len(shadows.member)
-    scores, bounds, notes = {}, {}, []
-    for choice in choose(attacks, count, own.probed, population is not None):
-        entry, found, threshold = _run(choice, own, y, member, shadows, population)
+    scores, bounds, notes = {}, {}, list(notes)
+    for choice in chosen:
+        try:
+            entry, found, threshold = _run(choice, own, y, member, shadows, population)
+        except (ValueError, ArithmeticError) as error:
+            if asked or (choice is chosen[-1] and not scores):
+                raise
+            notes.append(left_out(choice.name, str(error)))
+            continue
         if len(choice.entries) > 1:
             notes.append(f"{choice.name} is {entry.attack.name}, chosen on the shadows by {choice.metric}")
         scores[choice.name], bounds[choice.name] = [found], [threshold]
@@ -105,10 +152,11 @@ def audit_model(
         member[None],
         chosen_how=how,
         blind=_blind(x, y, member, shadows),
+        warnings=check_columns(own.logits[None], y, member[None]),
         notes=notes,
         epsilon=epsilon,
         groups=slices,
-        x=x,
+        x=x if is_numeric(x) else None,  # only numbers are shown
         ids=ids,
     )
 

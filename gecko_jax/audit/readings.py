@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.attacks import PROBED, SIGNALS
 from gecko_jax.attacks.signals import axes_of
-from gecko_jax.audit.inputs import as_logits
+from gecko_jax.audit.outputs import as_logits, labels_as_logits
 from gecko_jax.types import Array
 
 MISSING = {
@@ -72,20 +72,33 @@ def stacked(found: list[Readings]) -> Readings:
     return Readings(
         np.stack([one.logits for one in found]),
         tuple(np.stack(parts) for parts in zip(*(one.queries for one in found), strict=True)),
-        {name: np.stack([one.probed[name] for one in found]) for name in found[0].probed},
+        {
+            name: np.stack([one.probed[name] for one in found])
+            for name in found[0].probed
+            if all(name in one.probed for one in found)  # what could not be read off one of them is left out
+        },
     )
 
 
 def checked(
-    logits: Array, queries: Any = (), probed: Mapping[str, Array] | None = None, outputs: str = "logits"
+    logits: Array,
+    queries: Any = (),
+    probed: Mapping[str, Array] | None = None,
+    outputs: str = "logits",
+    classes: int | None = None,
 ) -> Readings:
-    """Readings of arrays that a caller gives; `outputs` says whether they are "logits" or "probabilities".
+    """Readings of arrays that a caller gives; `outputs` says whether they are "logits", "probabilities" or "labels".
+
+    Predicted labels [..., n] are class numbers, of which there are `classes`.
 
     Raises:
       ValueError: outputs that are no logits, shapes that differ, an unknown signal, NaN.
     """
-    logits = as_logits(outputs, logits, outputs)
-    further = tuple(as_logits(f"queries[{i}]", one, outputs) for i, one in enumerate(queries))
+    if outputs == "labels":
+        logits, *further = (labels_as_logits("labels", one, classes) for one in (logits, *queries))
+    else:
+        logits = as_logits(outputs, logits, outputs)
+        further = [as_logits(f"queries[{i}]", one, outputs) for i, one in enumerate(queries)]
     for i, one in enumerate(further):
         checks.shape(f"queries[{i}]", one, logits.shape)
     signals = {}
@@ -96,4 +109,4 @@ def checked(
         if np.isnan(values).any():
             raise ValueError(f"probed[{name!r}] holds {int(np.isnan(values).sum())} NaN of {values.size} entries.")
         signals[name] = values
-    return Readings(logits, further, signals)
+    return Readings(logits, tuple(further), signals)

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from scipy import stats
 
 from gecko_jax import checks
-from gecko_jax.types import Array, Examples
+from gecko_jax.audit.containers import as_records, count, shape_of_record
+from gecko_jax.datasets.contents import row_digests
+from gecko_jax.types import Examples
 
 CHANCE = 0.01  # of refusing a pool that holds members and non-members alike
-
-
-def _digests(*parts: Array) -> list[list[bytes]]:
-    """Names for the content of each part's rows, in the coarsest type among the parts, and with -0 as 0.
-
-    What was loaded in float32 here, in float64 or in bytes there, is one record.
-    """
-    arrays = [np.asarray(part) for part in parts]
-    kinds = {array.dtype for array in arrays}
-    floats = [kind for kind in kinds if kind.kind == "f"]
-    if len(kinds) > 1 and all(kind.kind in "biuf" for kind in kinds):
-        arrays = [a.astype(min(floats, key=lambda k: k.itemsize) if floats else np.result_type(*kinds)) for a in arrays]
-    arrays = [array + array.dtype.type(0) if array.dtype.kind == "f" else array for array in arrays]
-    return [[hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in array] for array in arrays]
 
 
 def check_apart(members: Examples, nonmembers: Examples) -> None:
     """Raises ValueError where a record is among both, for then nothing can tell the two apart."""
     for name, part in (("members", members), ("nonmembers", nonmembers)):
         check_rows(name, part)
-    if np.shape(members.x)[1:] != np.shape(nonmembers.x)[1:]:
-        raise ValueError(f"members.x has rows {np.shape(members.x)[1:]}, nonmembers.x {np.shape(nonmembers.x)[1:]}.")
-    contents = _digests(members.x, nonmembers.x)
+    _check_alike("members.x", members, "nonmembers.x", nonmembers)
+    contents = row_digests(as_records(members.x), as_records(nonmembers.x))
     names = [np.asarray(part.id).tolist() for part in (members, nonmembers)]
     for what, (ours, theirs) in (("id", names), ("content", contents)):
         first = {name: i for i, name in enumerate(ours)}
@@ -70,13 +55,14 @@ def check_pool(member: np.ndarray, extra: np.ndarray) -> None:
 def check_unseen(population: Examples, audited: Examples, pool: Examples | None) -> None:
     """Raises ValueError where a record of the population is audited, or may have been trained on."""
     check_rows("population", population)
-    if np.shape(population.x)[1:] != np.shape(audited.x)[1:]:
-        raise ValueError(f"population.x has rows {np.shape(population.x)[1:]}, the audited {np.shape(audited.x)[1:]}.")
+    _check_alike("population.x", population, "the audited records", audited)
     for name, part in (("audited records", audited), ("pool", pool)):
         if part is None:
             continue
         ids = np.isin(np.asarray(population.id), np.asarray(part.id))
-        shared = ids | np.isin(*_digests(population.x, part.x))
+        contents, others = row_digests(as_records(population.x), as_records(part.x))
+        others = set(others)
+        shared = ids | np.array([content in others for content in contents])
         if shared.any():
             raise ValueError(
                 f"{int(shared.sum())} records of the population are among the {name}, the first "
@@ -92,20 +78,25 @@ def check_rows(name: str, part: Examples) -> None:
             "numbers that no other record has."
         )
     checks.not_empty(f"{name}.y", part.y)
-    for field, array in (("x", part.x), ("id", part.id)):
-        if len(array) != len(part.y):
-            raise ValueError(f"{name}.{field} has {len(array)} rows and {name}.y {len(part.y)}; expected as many.")
+    for field, array in (("x", as_records(part.x)), ("id", part.id)):
+        if count(array) != len(part.y):
+            raise ValueError(f"{name}.{field} has {count(array)} rows and {name}.y {len(part.y)}; expected as many.")
     if len(np.unique(part.id)) < len(part.id):
         raise ValueError(f"{name}.id repeats a value; each row needs a name of its own.")
+
+
+def _check_alike(name: str, part: Examples, other_name: str, other: Examples) -> None:
+    ours, theirs = (shape_of_record(as_records(one.x)) for one in (part, other))
+    if ours != theirs:
+        raise ValueError(f"{name} has rows {ours}, {other_name} {theirs}.")
 
 
 def find(audited: Examples, pool: Examples) -> tuple[np.ndarray, np.ndarray]:
     """(rows, extra): where each audited record stands in the pool followed by the records `extra` that it lacks."""
     check_rows("pool", pool)
-    if np.shape(pool.x)[1:] != np.shape(audited.x)[1:]:
-        raise ValueError(f"pool.x has rows {np.shape(pool.x)[1:]}, the audited records {np.shape(audited.x)[1:]}.")
+    _check_alike("pool.x", pool, "the audited records", audited)
     place = {name: i for i, name in enumerate(np.asarray(pool.id).tolist())}
-    contents, audited_contents = _digests(pool.x, audited.x)
+    contents, audited_contents = row_digests(as_records(pool.x), as_records(audited.x))
     by_content = set(contents)
     rows, extra = np.empty(len(audited.id), np.int64), []
     for i, (name, content) in enumerate(zip(audited.id.tolist(), audited_contents, strict=True)):

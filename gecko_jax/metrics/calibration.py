@@ -14,7 +14,8 @@ from gecko_jax import checks
 from gecko_jax.metrics.intervals import clopper_pearson
 from gecko_jax.types import Array
 
-_SUM_TOLERANCE = 1e-2  # float16 and int8 soft-max rows miss 1 by about this much
+ROUNDING = 0.005  # of one probability: half a step of two decimal digits, the coarsest encoding that is taken
+MAX_SUM_ERROR = 0.1  # of a row, however many classes it has: beyond it more is lost than a rounding
 
 
 class ReliabilityBins(NamedTuple):
@@ -36,18 +37,32 @@ class ReliabilityBins(NamedTuple):
     high: np.ndarray
 
 
+def sum_tolerance(classes: int) -> float:
+    """Returns how far a row of rounded probabilities may miss 1: by `ROUNDING` a class, by `MAX_SUM_ERROR` at most.
+
+    float16, bfloat16, 8-bit and two-digit rows are within; rows cut to their largest entries, percent and independent
+    sigmoids are not.
+
+    >>> round(sum_tolerance(10), 3), round(sum_tolerance(1000), 3)
+    (0.05, 0.1)
+    """
+    return min(ROUNDING * classes, MAX_SUM_ERROR) + 1e-6  # and what adding up in float32 may lose
+
+
 def as_probabilities(name: str, probs: Array) -> np.ndarray:
     """`probs` [..., c] as float64, or a ValueError unless its rows are distributions."""
     probs = checks.finite(name, np.asarray(probs, np.float64))
     if probs.ndim < 2 or probs.shape[-1] < 2:
         raise ValueError(f"{name} has shape {probs.shape}; expected (..., records, classes) with two classes or more.")
     sums = probs.sum(-1)
-    if probs.size and ((probs < 0).any() or np.abs(sums - 1).max() > _SUM_TOLERANCE):
+    if probs.size and (probs.min() < -1e-6 or np.abs(sums - 1).max() > sum_tolerance(probs.shape[-1])):
         raise ValueError(
             f"{name} is no array of probabilities: entries from {probs.min():.4g}, rows that sum to "
-            f"{sums.min():.4g}..{sums.max():.4g} and not 1. Apply a soft-max to logits first, or pass them as logits."
+            f"{sums.min():.4g}..{sums.max():.4g} and not 1 (a rounding by {sum_tolerance(probs.shape[-1]):.2g} is "
+            "taken). Give every class its probability: the soft-max of logits, percent / 100, votes / number of "
+            "voters, probs / probs.sum(-1, keepdims=True) for scores that are each above 0."
         )
-    return probs
+    return np.maximum(probs, 0.0)  # 1 less the others may miss 0 by a rounding
 
 
 def class_numbers(name: str, labels: Array, shape: tuple[int, int]) -> np.ndarray:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gecko_jax import checks
 from gecko_jax.metrics.intervals import clopper_pearson
-from gecko_jax.metrics.roc import called_members, roc_curve, scored_pairs
+from gecko_jax.metrics.roc import called_members, roc_curve, scored_pairs, within_fpr
 from gecko_jax.types import Array, Estimate
 
 
@@ -90,10 +89,9 @@ def predictive_value_interval_at_fpr(
     Raises:
       ValueError: see `roc.scored_pairs` and `positive_predictive_value`; fpr outside 0..1.
     """
-    checks.between("fpr", fpr, 0.0, 1.0)
     scores, member = scored_pairs(scores, member)
     curve_fpr, curve_tpr, _ = roc_curve(scores, member)
-    last = int((curve_fpr <= fpr).sum()) - 1
+    last = int(within_fpr(curve_fpr, fpr).sum()) - 1
     hits, alarms = curve_tpr[last] * member.sum(), curve_fpr[last] * (~member).sum()
     return _interval(round(hits), round(alarms), member, prior, confidence)
 

@@ -117,9 +117,27 @@ def tpr_at_fpr(scores: Array, member: Array, fpr: float) -> float:
     >>> tpr_at_fpr([3.0, 2.0, 2.0, 1.0], [True, True, False, False], fpr=0.1)
     0.5
     """
-    checks.between("fpr", fpr, 0.0, 1.0)
     curve_fpr, curve_tpr, _ = roc_curve(scores, member)
-    return float(curve_tpr[curve_fpr <= fpr][-1])  # the curve never falls, so the last point is the largest
+    return float(curve_tpr[within_fpr(curve_fpr, fpr)][-1])  # the curve never falls: the last point is the largest
+
+
+def within_fpr(curve_fpr: np.ndarray, fpr: float) -> np.ndarray:
+    """Returns bool [k], which points' empirical FPR is at most `fpr`, but for the rounding of `fpr` itself.
+
+    A rate is taken as it is written: float32(0.01), which is 2e-10 below 0.01, means 1 of 100. So does a float64 that
+    arithmetic left one step below (1 - 0.9 for 0.1).
+
+    Raises:
+      ValueError: fpr outside 0..1, or not a number.
+
+    >>> within_fpr(np.array([0.0, 0.01, 0.02]), np.float32(0.01)).tolist()
+    [True, True, False]
+    """
+    value = np.asarray(fpr)
+    if value.ndim == 0 and value.dtype.kind == "f" and value.dtype.itemsize < 8:
+        fpr = float(np.format_float_positional(value[()], unique=True))  # the shortest decimal that this float means
+    checks.between("fpr", fpr, 0.0, 1.0)
+    return curve_fpr <= float(fpr) * (1 + 1e-9)
 
 
 def smallest_fpr(member: Array) -> float:

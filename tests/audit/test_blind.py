@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import audit
+from gecko_jax.audit import blind
 from gecko_jax.audit.blind import baselines
 from gecko_jax.types import Examples
 
@@ -85,3 +86,21 @@ def test_too_few_and_broken_records_are_named():
     x[7, 2] = np.nan
     broken = baselines(x, y, member)
     assert "records" not in broken.found and "x has 1 values that are not finite" in broken.warnings[0]
+
+
+def test_few_records_of_many_features_have_their_baseline():
+    """Fewer records than principal components: their number follows."""
+    rng = np.random.default_rng(0)
+    for records in (10, 20, 78):
+        member = np.arange(records) < records // 2
+        found = blind.baselines(rng.normal(size=(records, 100)), rng.integers(0, 3, records), member)
+        assert set(found.found) == {"records"} and not any("was tried" in words for words in found.warnings)
+
+
+def test_a_classifier_that_fails_ends_no_audit(monkeypatch):
+    def failing(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(blind, "of_records", failing)
+    found = blind.baselines(np.zeros((20, 2)), np.zeros(20, int), np.arange(20) < 10)
+    assert not found.found and "because MemoryError: no room" in found.warnings[0]

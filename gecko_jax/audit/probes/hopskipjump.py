@@ -59,7 +59,8 @@ def boundary_distance(
       classify: x [b, ...] -> logits [b, classes], of which the largest is read, or integer labels [b]; traceable by
         JAX, in evaluation mode. What cannot be traced (NumPy, another framework): `on_host(predict)`. With `variables`,
         (variables, x) -> the same, and models of one architecture share one compiled program.
-      x: records [n, ...], floats within bounds.
+      x: records [n, ...], floats within bounds, whose features have one unit: the distance adds up their squares. An
+        audit passes a table's features in their standard deviations.
       y: labels [n].
       key: seed or JAX key of the draws, which are the same for all records.
       iterations: gradient estimates.

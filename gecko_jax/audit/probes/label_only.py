@@ -22,16 +22,24 @@ Predict = Callable[[Array], Array]  # x [b, ...] -> outputs [b, classes] or labe
 
 
 def translation_robustness(
-    predict: Predict, x: Array, y: Array, d: int = 1, *, padding: str = "edge", batch_size: int = BATCH
+    predict: Predict,
+    x: Array,
+    y: Array,
+    d: int = 1,
+    *,
+    padding: str = "edge",
+    layout: str | None = None,
+    batch_size: int = BATCH,
 ) -> np.ndarray:
     """Share of 4 d + 1 translations given the true label: larger = more likely a member.
 
     Args:
       predict: x [b, ...] -> outputs [b, classes], of which the largest is read, or integer labels [b].
-      x: images [n, height, width, channels], floats.
+      x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       y: labels [n].
       d: distance in pixels, |i| + |j| = d.
       padding: what enters at the border, of `queries.PADDINGS`.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
       batch_size: records in one call of predict.
 
     Returns:
@@ -40,7 +48,8 @@ def translation_robustness(
     Raises:
       ValueError: no images, NaN, labels or outputs that do not fit.
     """
-    return _share(predict, check_images(x), y, lambda rows: queries.translations(rows, d, padding), batch_size)
+    x, layout = check_images(x, layout)
+    return _share(predict, x, y, lambda rows: queries.translations(rows, d, padding, layout), batch_size)
 
 
 def rotation_robustness(
@@ -50,24 +59,33 @@ def rotation_robustness(
     degrees: float | Sequence[float] = (1.0, 2.0, 4.0, 8.0),
     *,
     padding: str = "edge",
+    layout: str | None = None,
     batch_size: int = BATCH,
 ) -> np.ndarray:
     """Share of the original and its rotations by +r and -r, for each r of `degrees`, given the true label.
 
     Arguments, result and errors as of `translation_robustness`.
     """
-    return _share(predict, check_images(x), y, lambda rows: queries.rotations(rows, degrees, padding), batch_size)
+    x, layout = check_images(x, layout)
+    return _share(predict, x, y, lambda rows: queries.rotations(rows, degrees, padding, layout), batch_size)
 
 
 def noise_robustness(
-    predict: Predict, x: Array, y: Array, scale: float, copies: int, key: int | jax.Array, *, batch_size: int = BATCH
+    predict: Predict,
+    x: Array,
+    y: Array,
+    scale: float | Array,
+    copies: int,
+    key: int | jax.Array,
+    *,
+    batch_size: int = BATCH,
 ) -> np.ndarray:
     """Share of the original and its noisy copies given the true label, for records that are no images.
 
     Args:
       predict, y, batch_size: as of `translation_robustness`.
       x: [n, ...] floats.
-      scale: standard deviation of the Gaussian noise, in x's own unit.
+      scale: standard deviation of the Gaussian noise, in x's own unit; or one for each feature [...].
       copies: noisy copies of each record; the draws are the same for all records and models.
       key: seed or JAX key of the draws.
 

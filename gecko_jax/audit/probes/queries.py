@@ -15,80 +15,94 @@ import jax
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.audit.probes.records import check_images, check_inputs, generator
+from gecko_jax.audit.layouts import in_layout
+from gecko_jax.audit.probes.records import check_images, check_inputs, check_scale, generator
 from gecko_jax.types import Array
 
 PADDINGS = ("edge", "zero")  # what enters at the border: the nearest pixel again, or 0
 
 
-def flips_and_shifts(x: Array, shifts: Sequence[int] = (1,), padding: str = "edge") -> list[np.ndarray]:
+def flips_and_shifts(
+    x: Array, shifts: Sequence[int] = (1,), padding: str = "edge", layout: str | None = None
+) -> list[np.ndarray]:
     """The image and its eight neighbours at each distance, then the same turned left to right.
 
     The queries of LiRA on images (Carlini et al. 2022, section V-B): 2 * (1 + 8 * len(shifts)), 18 by default.
 
     Args:
-      x: images [n, height, width, channels], floats.
+      x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       shifts: distances in pixels, each below height and width; () for the flip alone.
       padding: what enters at the border, of PADDINGS.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
 
     Raises:
-      ValueError: no images, NaN, a shift that is not in 1..side-1.
+      ValueError: no images, a shape that speaks for no layout, NaN, a shift that is not in 1..side-1.
 
     >>> len(flips_and_shifts(np.zeros((5, 8, 8, 1))))
     18
     """
-    x = check_images(x)
+    x, layout = check_images(x, layout)
     around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
     moves = [(0, 0), *((checks.whole("shift", d, 1) * i, d * j) for d in shifts for i, j in around)]
-    return [_shifted(side, move, padding) for side in (x, x[:, :, ::-1]) for move in moves]
+
+    def moved(x):
+        return [_shifted(side, move, padding) for side in (x, x[:, :, ::-1]) for move in moves]
+
+    return in_layout(moved, x, layout)
 
 
-def translations(x: Array, d: int = 1, padding: str = "edge") -> list[np.ndarray]:
+def translations(x: Array, d: int = 1, padding: str = "edge", layout: str | None = None) -> list[np.ndarray]:
     """The image, and its translations by i and j pixels with |i| + |j| = d: 4 d + 1 queries.
 
     Args:
-      x: images [n, height, width, channels], floats.
+      x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       d: distance in pixels, below height and width.
       padding: what enters at the border, of PADDINGS.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
 
     Raises:
-      ValueError: no images, NaN, a distance that is not in 1..side-1.
+      ValueError: no images, a shape that speaks for no layout, NaN, a distance that is not in 1..side-1.
 
     Source: Choquette-Choo et al., "Label-only membership inference attacks", 2021, section 4.1.
     """
-    x = check_images(x)
+    x, layout = check_images(x, layout)
     d = checks.whole("d", d, 1)
     moves = [(i, j) for i in range(-d, d + 1) for j in sorted({d - abs(i), abs(i) - d})]
-    return [_shifted(x, move, padding) for move in [(0, 0), *moves]]
+    return in_layout(lambda x: [_shifted(x, move, padding) for move in [(0, 0), *moves]], x, layout)
 
 
-def rotations(x: Array, degrees: float | Sequence[float], padding: str = "edge") -> list[np.ndarray]:
+def rotations(
+    x: Array, degrees: float | Sequence[float], padding: str = "edge", layout: str | None = None
+) -> list[np.ndarray]:
     """The image, and its rotations about its centre by +r and -r degrees for each r: bilinear, of the same size.
 
     Args:
-      x: images [n, height, width, channels], floats.
+      x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       degrees: one r or several, each in 0..180.
       padding: what enters at the border, of PADDINGS.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
 
     Raises:
-      ValueError: no images, NaN, an angle out of bounds.
+      ValueError: no images, a shape that speaks for no layout, NaN, an angle out of bounds.
 
     Source: Choquette-Choo et al. 2021, section 4.1, which takes one r: 3 queries.
     """
-    x = check_images(x)
+    x, layout = check_images(x, layout)
     checks.one_of("padding", padding, PADDINGS)
     angles = [checks.between("degrees", float(r), 0, 180) for r in np.atleast_1d(degrees)]
-    return [x.copy(), *(_rotated(x, turn, padding) for r in angles for turn in (r, -r))]
+    turns = [turn for r in angles for turn in (r, -r)]
+    return in_layout(lambda x: [x.copy(), *(_rotated(x, turn, padding) for turn in turns)], x, layout)
 
 
-def noise(x: Array, scale: float, copies: int, key: int | jax.Array) -> list[np.ndarray]:
+def noise(x: Array, scale: float | Array, copies: int, key: int | jax.Array) -> list[np.ndarray]:
     """The record, and `copies` of x + scale * u, u standard Gaussian: for features of any shape.
 
     The k-th copy adds the same u to every record, so that records and models are compared under one noise.
 
     Args:
       x: [n, ...] floats.
-      scale: standard deviation of the noise, in x's own unit.
+      scale: standard deviation of the noise, in x's own unit; or one for each feature [...], 0 where it stays, for
+        features in units of their own.
       copies: how many besides the original.
       key: seed or JAX key of the draws.
 
@@ -96,7 +110,7 @@ def noise(x: Array, scale: float, copies: int, key: int | jax.Array) -> list[np.
       ValueError: NaN inputs, a scale or number of copies out of bounds.
     """
     x = check_inputs(x)
-    checks.positive("scale", scale)
+    scale = check_scale(scale, x)
     draws = generator(key, "noise").standard_normal((checks.whole("copies", copies, 1), 1, *x.shape[1:]))
     return [x.copy(), *(x + (scale * u).astype(x.dtype) for u in draws)]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gecko_jax import checks, keys
 from gecko_jax.audit.inputs import check_labels
+from gecko_jax.audit.layouts import image_layout
 from gecko_jax.types import Array
 
 BATCH = 1024  # records in one call of a predict function
@@ -25,11 +26,23 @@ def check_inputs(x: Array) -> np.ndarray:
     return checks.finite("x", checks.not_empty("x", x))
 
 
-def check_images(x: Array) -> np.ndarray:
-    """x [n, height, width, channels] as `check_inputs` gives it, or a ValueError."""
+def check_images(x: Array, layout: str | None = None) -> tuple[np.ndarray, str]:
+    """Images [n, ., ., .] as `check_inputs` gives them, and their layout as `layouts.image_layout` tells it."""
     if np.ndim(x) != 4:
         raise ValueError(f"x has shape {np.shape(x)}; expected images (records, height, width, channels).")
-    return check_inputs(x)
+    x = check_inputs(x)
+    return x, image_layout(x.shape, layout)
+
+
+def check_scale(scale: float | Array, x: np.ndarray) -> np.ndarray:
+    """A noise's scale as float64, one for all features or one for each, or a ValueError."""
+    scale = np.asarray(scale, np.float64)
+    if scale.ndim == 0:
+        return np.asarray(checks.positive("scale", float(scale)))
+    checks.finite("scale", checks.shape("scale", scale, x.shape[1:]))
+    if scale.min() < 0 or not scale.max() > 0:
+        raise ValueError(f"scale runs from {scale.min()} to {scale.max()}; expected at least 0, and above 0 somewhere.")
+    return scale
 
 
 def check_classes(y: Array, records: int, classes: int | None) -> np.ndarray:

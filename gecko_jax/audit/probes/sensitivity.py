@@ -12,9 +12,9 @@ import numpy as np
 from scipy import special
 
 from gecko_jax import checks
-from gecko_jax.audit.inputs import as_logits
+from gecko_jax.audit.outputs import as_logits
 from gecko_jax.audit.probes import queries
-from gecko_jax.audit.probes.records import BATCH, blocks, check_inputs, one_array
+from gecko_jax.audit.probes.records import BATCH, blocks, check_inputs, check_scale, one_array
 from gecko_jax.types import Array
 
 
@@ -25,12 +25,13 @@ def sensitivity(
     *,
     draws: int = 10,
     scale: float = 1e-3,
+    unit: Array | None = None,
     outputs: str = "logits",
     batch_size: int = BATCH,
 ) -> np.ndarray:
     """Mean change of each class's probability, for one unit of noise.
 
-      s_k(x) = 1/draws sum_i |f_k(x + scale * u_i) - f_k(x)| / scale,   u_i ~ N(0, I)
+      s_k(x) = 1/draws sum_i |f_k(x + scale * unit * u_i) - f_k(x)| / scale,   u_i ~ N(0, I)
 
     The u_i are the same for all records and models. f is the posterior, in float64 from the model's own outputs:
     float32 outputs resolve about 1e-7 / scale.
@@ -40,7 +41,9 @@ def sensitivity(
       x: [n, ...] floats.
       key: seed or JAX key of the draws.
       draws: how many.
-      scale: size of a step, in x's own unit.
+      scale: size of a step, in `unit`.
+      unit: of each feature [...], at least 0, for features in units of their own (their standard deviations); 1 for
+        all, if None.
       outputs: what predict gives: "logits" or "probabilities".
       batch_size: records in one call of predict.
 
@@ -53,16 +56,17 @@ def sensitivity(
     Source: Yuan and Zhang, "Membership inference attacks and defenses in neural network pruning", USENIX Security 2022
     (SAMIA), and its released code, which draws u from a Gaussian.
     """
-    x, done = check_inputs(x), []
+    x, done, seen = check_inputs(x), [], []
     checks.positive("scale", scale)
     checks.whole("draws", draws, 1)
+    step = scale if unit is None else scale * check_scale(unit, x)
     for rows in blocks(x, batch_size):
-        here, *near = (_posterior(predict(copy), len(rows), outputs) for copy in queries.noise(rows, scale, draws, key))
+        copies = queries.noise(rows, step, draws, key)
+        answers = [checks.shape("output of predict", one_array(predict(copy)), (len(rows), None)) for copy in copies]
+        seen.append(answers[0])
+        # What kind the outputs are is asked of all records together, below: a few logits may lie in 0..1 by chance.
+        logits = [as_logits("outputs of predict", one, outputs, known=True) for one in answers]
+        here, *near = (special.softmax(one.astype(np.float64), -1) for one in logits)
         done.append(np.mean([np.abs(one - here) for one in near], axis=0) / scale)
+    as_logits("outputs of predict", np.concatenate(seen), outputs)
     return np.concatenate(done)
-
-
-def _posterior(result: Array, records: int, outputs: str) -> np.ndarray:
-    result = checks.shape("output of predict", one_array(result), (records, None))
-    logits = as_logits("outputs of predict", result, outputs)
-    return special.softmax(logits.astype(np.float64), -1)

@@ -1,0 +1,53 @@
+"""Whether a model answers a record in one way: asked twice, and asked alone or inside a batch.
+
+A model in evaluation mode does. One in training mode drops units at random, or normalizes by the statistics of the
+batch; what an attack reads off it is mostly that noise, and a leak is understated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+RECORDS = 4  # asked again, each alone: the least sure ones, whose posteriors move most
+TWICE = 1e-3  # total variation between two answers to one call, which a deterministic program gives to the last bit
+BATCHED = 2.0**-7  # the same of another batch size, times the range of the logits: two roundings of a bfloat16
+
+
+def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str:
+    """Returns what is unsteady about a model's answers, in words, or "".
+
+    Args:
+      ask: rows [k] -> logits [k, c] of those records, in one call.
+      logits: [n, c], of all records, asked in large batches.
+    """
+    posteriors = special.softmax(logits.astype(np.float64), -1)
+    top = np.sort(posteriors, -1)
+    rows = np.argsort(top[:, -1] - top[:, -2], kind="stable")[:RECORDS]
+    once, again = (np.stack([special.softmax(ask(rows[i : i + 1])[0].astype(np.float64)) for i in range(len(rows))])
+                   for _ in range(2))  # fmt: skip
+    finite = logits[np.isfinite(logits)]
+    scale = float(np.ptp(finite)) if finite.size else 0.0
+    ways = (
+        ("asked twice", once, again, TWICE, "it draws at random: dropout or augmentation is on"),
+        ("asked alone and inside a batch", once, posteriors[rows], max(TWICE, BATCHED * scale),
+         "it looks at the batch: it normalizes by the batch's statistics"),
+    )  # fmt: skip
+    for how, one, other, limit, why in ways:
+        apart = np.abs(one - other).sum(-1) / 2
+        i = int(apart.argmax())
+        if apart[i] > limit:
+            return (
+                f"predict is not in evaluation mode: {how}, record {rows[i]} gets the probabilities {_shown(one[i])} "
+                f"and {_shown(other[i])}; {why}, and attacks are weaker than on the model that is deployed. Call it in "
+                "evaluation mode (model.eval(), training=False, train=False)"
+            )
+    return ""
+
+
+def _shown(posterior: np.ndarray) -> str:
+    """A few of the entries."""
+    more = ", ..." if len(posterior) > 4 else ""
+    return f"({', '.join(f'{p:.3f}' for p in posterior[:4])}{more})"

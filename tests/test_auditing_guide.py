@@ -1,0 +1,41 @@
+"""docs/auditing.md says what is there: its examples run, in order, and show what the text beside them promises."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+GUIDE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "auditing.md"
+TEXT = GUIDE.read_text()
+
+
+@pytest.fixture(name="names", scope="module")
+def run_the_guide():
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.S):
+        exec(compile(block, "auditing.md", "exec"), names)
+    return names
+
+
+def test_names_of_classes_are_the_columns_whatever_their_order(names):
+    named, plain = names["by_name"], names["report"]
+    assert "class seven" in named.slices and "class 7" in plain.slices
+    assert named.accuracy["members"].value == 1 and not [w for w in named.warnings if "another order" in w]
+
+
+def test_labels_alone_are_attacked_by_labels(names):
+    assert set(names["labels"].rows) == {"gap"} and "labels alone" in " ".join(names["labels"].notes)
+    assert set(names["moved"].rows) == {"gap", "label_only"}
+
+
+def test_text_has_no_classifier_of_the_records_beside_it(names):
+    assert "records" not in names["texts"].baselines
+    assert any("x holds objects, not numbers" in warning for warning in names["texts"].warnings)
+    assert names["texts"].rows["loss"]["auc"].value > 0.6
+
+
+def test_the_shadows_shown_find_what_a_forest_remembers(names):
+    assert names["shadowed"].rows["lira"]["auc"].value > names["shadowed"].rows["gap"]["auc"].value > 0.5
+    predict = names["with_all_columns"](np.arange(50), 3)
+    assert predict(names["x"][:4]).shape == (4, 10)
