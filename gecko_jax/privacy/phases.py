@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from gecko_jax import checks
 from gecko_jax.privacy.sampling import Sampling, check_sampling
@@ -59,6 +60,18 @@ class Phase(NamedTuple):
         count = self.count_noise_multiplier
         noise = f"noise multiplier {self.noise_multiplier:g}"
         return f"{self.sampling}, {noise}" + ("" if count is None else f", count noise {count:g}")
+
+
+def is_cut(sampling: Sampling) -> bool:
+    """Whether batches may be cut, so that an example's presence depends on the others'."""
+    return sampling.kind == "truncated_poisson" and sampling.cap < sampling.n
+
+
+def full_batch_probability(sampling: Sampling) -> float:
+    """The probability that the n - 1 other examples alone fill all slots of a batch."""
+    if sampling.cap > sampling.n - 1:
+        return 0.0
+    return float(special.betainc(sampling.cap, sampling.n - sampling.cap, sampling.rate))
 
 
 def _spread(name: str, value: Any, length: int) -> list[Any]:
