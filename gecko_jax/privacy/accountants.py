@@ -61,12 +61,14 @@ def rough_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> floa
     return min(renyi_epsilon(phases, delta, adjacency), participation_epsilon(phases, delta, adjacency))
 
 
-def pld_epsilon(
-    phases: Sequence[Phase], delta: float, adjacency: str, coarseness: float = 1.0, records: int = 1
-) -> float:
-    """Epsilon by privacy loss distributions; infinite where dp_accounting's arithmetic cannot tell."""
-    rough = rough_epsilon(phases, delta, adjacency)
-    return loss_distributions.pld_epsilon(phases, delta, adjacency, rough, coarseness, records)
+def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval: float | None = None) -> float:
+    """Epsilon by privacy loss distributions, on a grid of this interval or of one that suits the run.
+
+    Infinite where dp_accounting's arithmetic cannot tell: a tiny delta, next to no noise.
+    """
+    if interval is None:
+        interval = loss_distributions.grid_interval(phases, adjacency, rough_epsilon(phases, delta, adjacency))
+    return loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
 
 
 def least_epsilon(
@@ -83,7 +85,10 @@ def least_epsilon(
         return closed, "gaussian"
     renyi = renyi_epsilon(phases, delta, adjacency)
     rough = min(closed, renyi)
-    tight = loss_distributions.pld_epsilon(phases, delta, adjacency, rough, coarseness) if rough > 0 else math.inf
+    tight = math.inf
+    if rough > 0:
+        interval = loss_distributions.grid_interval(phases, adjacency, rough) * coarseness
+        tight = loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
     if coarseness == 1 and 0 < renyi < tight:
         try:
             renyi = rdp_epsilon(phases, delta, adjacency)  # its fractional orders too
@@ -98,8 +103,8 @@ def least_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: s
     if is_exact(phases):
         return values
     values = np.minimum(values, renyi_log_deltas(phases, epsilons, adjacency))
-    rough = rough_epsilon(phases, 1e-6, adjacency)
-    return np.minimum(values, np.log(loss_distributions.pld_deltas(phases, epsilons, adjacency, rough)))
+    interval = loss_distributions.grid_interval(phases, adjacency, rough_epsilon(phases, 1e-6, adjacency))
+    return np.minimum(values, np.log(loss_distributions.pld_deltas(phases, epsilons, adjacency, interval)))
 
 
 def clt_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:

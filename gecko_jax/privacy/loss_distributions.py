@@ -28,18 +28,17 @@ def lost(phases: Sequence[Phase]) -> float:
     return 1e-14 + 1e-16 * sum(1 if _is_one_release(phase) else phase.sampling.steps for phase in phases)
 
 
-def pld_epsilon(
-    phases: Sequence[Phase], delta: float, adjacency: str, rough: float, coarseness: float = 1.0, records: int = 1
-) -> float:
-    """Epsilon at a delta in (0, 1); infinite where the distribution cannot tell (a tiny delta, a tiny noise).
+def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval: float, records: int = 1) -> float:
+    """Epsilon at a delta in (0, 1); infinite where the distribution cannot tell (a tiny delta, next to no noise).
+
+    A run asks for the same figure again and again (for its noise, its record, its report), so that figures are kept.
 
     Args:
       phases, delta, adjacency: see `accounting.epsilon`.
-      rough: an upper bound of the right size, by which the grid is chosen.
-      coarseness: of the grid, times the usual one.
+      interval: of the losses' grid, see `grid_interval`.
       records: of one person; above 1 for Poisson sampling under add_or_remove alone.
     """
-    return _figure(tuple(phases), delta, adjacency, grid_interval(phases, adjacency, rough) * coarseness, records)
+    return _figure(tuple(phases), delta, adjacency, interval, records)
 
 
 @functools.lru_cache(maxsize=256)
@@ -50,14 +49,14 @@ def _figure(phases: tuple[Phase, ...], delta: float, adjacency: str, interval: f
 
 
 def pld_deltas(
-    phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str, rough: float, records: int = 1
+    phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str, interval: float, records: int = 1
 ) -> np.ndarray:
-    """The deltas [k] at rising epsilons [k], at most 1."""
-    distribution = composed(tuple(phases), adjacency, grid_interval(phases, adjacency, rough), records)
+    """The deltas [k] at epsilons [k], at most 1."""
+    distribution = composed(tuple(phases), adjacency, interval, records)
     if distribution is None:
         return np.ones(len(epsilons))
     values = np.array([distribution.get_delta_for_epsilon(float(value)) for value in epsilons])
-    return np.clip(values, 0.0, 1.0 - lost(phases)) + lost(phases)
+    return np.clip(values + lost(phases), lost(phases), 1.0)
 
 
 def grid_interval(phases: Sequence[Phase], adjacency: str, rough: float) -> float:
