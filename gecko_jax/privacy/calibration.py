@@ -19,13 +19,14 @@ from gecko_jax.privacy.sampling import Sampling
 
 COARSE = 8.0  # the searching grid's interval, in those of the grid that decides
 NOISES = (1e-100, 1e100)  # between which noise is looked for
+JUMP = 1e-7
 WINDOW = 5e-4  # of epsilon below its target; as epsilon falls at least as fast as 1/noise, of the noise above the least
 
 
 def _meet(f: Callable[[float], float], target: float, start: float, window: float) -> float:
     """An x with target * (1 - window) <= f(x) <= target, for a falling f: secants in log f over log x, in a bracket.
 
-    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + window at most.
+    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + JUMP at most.
     """
     low = high = None  # (x, f(x)): f exceeds the target at low, and does not at high
     x = start
@@ -34,7 +35,7 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
         if target * (1 - window) <= value <= target:
             return x
         low, high = ((x, value), high) if value > target else (low, (x, value))
-        if low and high and high[0] <= low[0] * (1 + window):
+        if low and high and high[0] <= low[0] * (1 + JUMP):
             return high[0]
         if low and high:
             share = 0.5

@@ -25,7 +25,7 @@ DEVIATION_POINTS = 20  # of the grid in one standard deviation of a step's loss:
 
 def lost(phases: Sequence[Phase]) -> float:
     """What the rounding of the Fourier transforms may hide of a delta."""
-    return 1e-14 + 1e-16 * sum(1 if _is_one_release(phase) else phase.sampling.steps for phase in phases)
+    return 1e-14 + 1e-16 * sum(1 if phase.is_one_release else phase.sampling.steps for phase in phases)
 
 
 def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval: float, records: int = 1) -> float:
@@ -64,9 +64,9 @@ def grid_interval(phases: Sequence[Phase], adjacency: str, rough: float) -> floa
     coarse = INTERVAL * max(1.0, rough / 100)
     fine, fewest = coarse, 0.0
     for phase in phases:
-        sampling, noise, times = phase.sampling, phase.effective_noise_multiplier, _releases(phase)
+        sampling, noise, times = phase.sampling, phase.effective_noise_multiplier, phase.releases
         shift = 2.0 if adjacency == "replace_one" else 1.0
-        rate, mu = (1.0, shift * math.sqrt(times) / noise) if _is_one_release(phase) else (sampling.rate, shift / noise)
+        rate, mu = (1.0, shift * math.sqrt(times) / noise) if phase.is_one_release else (sampling.rate, shift / noise)
         fewest = max(fewest, _extent(rate, 1 / mu, is_cut(sampling)) / STEP_POINTS)
         if mu < 3:  # the standard deviation of one step's loss; where noise is smaller, few steps lose much
             deviation = rate * math.sqrt(math.expm1(mu * mu))
@@ -85,10 +85,6 @@ def _extent(rate: float, noise: float, doubled: bool) -> float:
     return up + min(largest, -math.log1p(-rate) if rate < 1 else math.inf)
 
 
-def _releases(phase: Phase) -> int:
-    return phase.sampling.epochs if phase.sampling.kind == "shuffled" else phase.sampling.steps
-
-
 @functools.lru_cache(maxsize=16)
 def composed(phases: tuple[Phase, ...], adjacency: str, interval: float, records: int = 1) -> Any:
     """dp_accounting's privacy loss distribution of a whole run, or None where its own arithmetic fails."""
@@ -96,8 +92,8 @@ def composed(phases: tuple[Phase, ...], adjacency: str, interval: float, records
         parts = []
         for phase in phases:
             sampling, noise = phase.sampling, phase.effective_noise_multiplier
-            if _is_one_release(phase):
-                noise = noise / math.sqrt(_releases(phase)) / records
+            if phase.is_one_release:
+                noise = noise / math.sqrt(phase.releases) / records
                 parts.append(_step("poisson", 0, 1.0, 0, noise, adjacency, interval, 1))
                 continue
             kind = "truncated_poisson" if is_cut(sampling) else "poisson"
@@ -145,8 +141,3 @@ def _step(
     return pld.from_gaussian_mechanism(
         noise, value_discretization_interval=interval, sampling_prob=rate, neighboring_relation=relation
     )
-
-
-def _is_one_release(phase: Phase) -> bool:
-    """Whether all steps of a phase are one Gaussian mechanism, as everybody takes part in each of them."""
-    return phase.sampling.kind == "shuffled" or (phase.sampling.rate == 1 and not is_cut(phase.sampling))

@@ -44,7 +44,7 @@ def participation_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adja
 
 def is_exact(phases: Sequence[Phase]) -> bool:
     """Whether no coin decides who takes part, so that the bound is the Gaussian mechanism itself."""
-    return all(p.sampling.kind == "shuffled" or (p.sampling.rate == 1 and not is_cut(p.sampling)) for p in phases)
+    return all(phase.is_one_release for phase in phases)
 
 
 def _log_delta(log_mass: np.ndarray, squares: np.ndarray, missed: float, epsilon: float) -> float:
@@ -58,8 +58,8 @@ def _spread(phases: Sequence[Phase], adjacency: str, log_missed: float) -> tuple
     fixed, counts = 0.0, []  # mu^2 that is certain; binomial counts (steps, rate, mu^2 of each)
     for phase in phases:
         sampling, one = phase.sampling, (shift / phase.effective_noise_multiplier) ** 2
-        if sampling.kind == "shuffled":
-            fixed += sampling.epochs * one
+        if phase.is_one_release:
+            fixed += phase.releases * one
         elif is_cut(sampling) and adjacency == "add_or_remove":
             # Who is put into a full batch displaces another, which doubles the shift. The two counts are a
             # multinomial's; independent ones with these rates are stochastically larger.

@@ -56,6 +56,16 @@ class Phase(NamedTuple):
         """Of the one Gaussian mechanism that the sum and the count make up together: `with_count`."""
         return with_count(self.noise_multiplier, self.count_noise_multiplier)
 
+    @property
+    def releases(self) -> int:
+        """How often an example may take part: once an epoch where shuffled, else in every step."""
+        return self.sampling.epochs if self.sampling.kind == "shuffled" else self.sampling.steps
+
+    @property
+    def is_one_release(self) -> bool:
+        """Whether all is one Gaussian mechanism, as no coin decides who takes part."""
+        return self.sampling.kind == "shuffled" or (self.sampling.rate == 1 and not is_cut(self.sampling))
+
     def __str__(self) -> str:
         count = self.count_noise_multiplier
         noise = f"noise multiplier {self.noise_multiplier:g}"

@@ -52,10 +52,10 @@ def _of_phase(phase: Phase, adjacency: str) -> np.ndarray:
     """[orders] Renyi divergence of all steps of a phase."""
     sampling, noise, replace = phase.sampling, phase.effective_noise_multiplier, adjacency == "replace_one"
     full = full_batch_probability(sampling) if is_cut(sampling) else 0.0
-    if sampling.kind == "shuffled" or (sampling.rate == 1 and not full):
-        times = sampling.epochs if sampling.kind == "shuffled" else sampling.steps
+    if phase.is_one_release:
         with np.errstate(over="ignore"):
-            return times * np.array(ORDERS, np.float64) / 2 * np.float64((2.0 if replace else 1.0) / noise) ** 2
+            square = np.float64((2.0 if replace else 1.0) / noise) ** 2
+            return phase.releases * np.array(ORDERS, np.float64) / 2 * square
     return sampling.steps * _of_steps(sampling.rate, noise, full, replace)
 
 
