@@ -13,6 +13,7 @@ from gecko_jax.audit.asking import Asker
 from gecko_jax.audit.chosen import as_list, by_name, choose, not_run
 from gecko_jax.audit.claim import check_claim
 from gecko_jax.audit.composed import NOTED
+from gecko_jax.audit.containers import as_records
 from gecko_jax.audit.entered import feasible, left_out
 from gecko_jax.audit.leave_one_out import audit_models
 from gecko_jax.audit.report import Report
@@ -52,8 +53,9 @@ def audit_ensemble(
       ValueError: see `audit_models`.
     """
     check_claim(epsilon)
-    x, y, ids = map(np.asarray, records)
+    x, y, ids = as_records(records.x), np.asarray(records.y), np.asarray(records.id)
     models = len(checks.shape("member", np.asarray(member), (None, len(y))))
+    checks.at_least("number of models (rows of member)", models, 2)
     attacks = as_list(attacks)
     asker = Asker(model, True, "logits", batch_size, None, x)
     can_read = asker.offhand if attacks is None else asker.readable
@@ -65,7 +67,10 @@ def audit_ensemble(
         read.append(asker.read(take(variables, i), x, y, signals - set(left), None if asked else left))
     probed = {name: np.stack([one.probed[name] for one in read]) for name in signals - set(left) if name in PROBED}
     notes += [left_out(one.name, left[signal]) for one in chosen for signal in sorted(one.signals & set(left))]
-    logits = training.predict_ensemble(model, variables, x)  # to the bit what a file of predictions would hold
+    if isinstance(x, np.ndarray):
+        logits = training.predict_ensemble(model, variables, x)  # to the bit what a file of predictions would hold
+    else:
+        logits = np.stack([one.logits for one in read])
     report = audit_models(logits, y, member, attacks, epsilon=epsilon, x=x, probed=probed, slices=slices, ids=ids)
     why = not_run(attacks, models - 1, can_read, ran=report.rows)
     return dataclasses.replace(

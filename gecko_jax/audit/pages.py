@@ -149,7 +149,8 @@ def _dots(report) -> Iterator[reports.Dots]:
         tuple(report.slices[name]["auc"] for name in names),
         digits=3,
         reference=0.5,
-        note=f"Dots with 95 % intervals, the worst first; the dashed line is guessing. {alone}{_allowed(report, 'auc')}",
+        note=f"Dots with 95 % intervals, the worst first; the dashed line is guessing. {alone}"
+        + _allowed(report, "auc"),
     )
     shown = [name for name in names if resolved(report.slices[name], "tpr_at_1pct")]
     if shown:
