@@ -9,14 +9,19 @@ import numpy as np
 from gecko_jax import metrics, privacy
 from gecko_jax.audit.figures import FPRS, GRID, PPV_FPR, PRIORS
 from gecko_jax.privacy import Epsilon
+from gecko_jax.types import Array
+
+# False-positive rates between which a run's ceiling is integrated: fine where it is steep.
+EDGES = np.unique(np.concatenate([np.linspace(0.0, 1.0, 20_001), np.logspace(-9, 0, 1801)]))
 
 
 def ceilings(epsilon: Epsilon) -> dict[str, float]:
-    """The largest expected figure of any attack on an (epsilon, delta) private model, by metric.
+    """The largest expected figure of any attack under a guarantee, by metric.
 
-    The largest TPR at an FPR f is `privacy.tpr_ceiling`, min(e^epsilon f + delta, 1 - e^-epsilon (1 - delta - f), 1):
-    two lines that meet at f* = (1 - delta) / (1 + e^epsilon), where the TPR is 1 - f*. The attack accuracy is at most
-    1 - f*, the advantage 1 - 2 f*, the AUC the area under the ceiling, a PPV the one of the largest TPR at its FPR.
+    The largest TPR at an FPR f is `privacy.tpr_ceiling`, at most min(e^epsilon f + delta, 1 - e^-epsilon (1 - delta -
+    f), 1): two lines that meet at f* = (1 - delta) / (1 + e^epsilon), where the TPR is 1 - f*. So the attack accuracy
+    is at most 1 - f*, the advantage 1 - 2 f*, the AUC the area under the two lines; and a PPV the one of the largest
+    TPR at its FPR. Of an `Epsilon` that knows its run the ceiling is lower, and so are its area and its height.
     These are bounds of expectations: a figure of few records may lie above by chance, which its interval shows.
 
     >>> from gecko_jax.privacy import Epsilon
@@ -26,20 +31,31 @@ def ceilings(epsilon: Epsilon) -> dict[str, float]:
     delta = epsilon.delta
     corner = (1 - delta) * math.exp(-float(np.logaddexp(0.0, float(epsilon))))
     area = corner * (delta + 1 - corner) / 2 + (1 - delta - corner) * (2 - corner) / 2 + delta
-    found = {"auc": area, "attack_accuracy": 1 - corner, "advantage": 1 - 2 * corner}
-    found |= {name: tpr_ceiling(epsilon, fpr) for name, fpr in FPRS.items()}
+    gap = 1 - 2 * corner
+    if _knows_its_run(epsilon):
+        # Both are upper bounds: a concave curve lies below its tangents (the midpoint rule), and it does not fall.
+        middle = tpr_ceiling(epsilon, (EDGES[1:] + EDGES[:-1]) / 2)
+        area = min(area, float(middle @ np.diff(EDGES)))
+        gap = min(gap, float((tpr_ceiling(epsilon, EDGES[1:]) - EDGES[:-1]).max()))
+    found = {"auc": area, "attack_accuracy": (1 + gap) / 2, "advantage": gap}
+    found |= {name: float(tpr_ceiling(epsilon, fpr)) for name, fpr in FPRS.items()}
     top = tpr_ceiling(epsilon, PPV_FPR)
-    found |= {
-        name: float(metrics.positive_predictive_value(top, PPV_FPR, prior)) for name, prior in PRIORS.items()
-    }
+    found |= {name: metrics.positive_predictive_value(top, PPV_FPR, prior) for name, prior in PRIORS.items()}
     return {name: float(min(value, 1.0)) for name, value in found.items()}
 
 
-def tpr_ceiling(epsilon: Epsilon, fpr: float) -> float:
-    """The largest TPR at one FPR that the guarantee allows."""
-    return float(privacy.tpr_ceiling(float(epsilon), fpr, delta=epsilon.delta))
+def tpr_ceiling(epsilon: Epsilon, fpr: Array) -> float | np.ndarray:
+    """The largest TPR at false-positive rates that the guarantee allows: of its run, if it knows one."""
+    if _knows_its_run(epsilon):
+        return privacy.tpr_ceiling(epsilon, fpr)
+    return privacy.tpr_ceiling(float(epsilon), fpr, delta=epsilon.delta)
 
 
 def ceiling_curve(epsilon: Epsilon) -> tuple[list[float], list[float]]:
     """(fpr, tpr): the ceiling at the points of the ROC curves' grid."""
-    return GRID.tolist(), [tpr_ceiling(epsilon, fpr) for fpr in GRID]
+    return GRID.tolist(), np.asarray(tpr_ceiling(epsilon, GRID)).tolist()
+
+
+def _knows_its_run(epsilon: Epsilon) -> bool:
+    """A claim without phases is a number and its delta, and so is one by the central limit theorem, not a bound."""
+    return bool(epsilon.phases) and epsilon.accountant != "clt"

@@ -11,7 +11,9 @@ import re
 import numpy as np
 import pytest
 
-from gecko_jax import attacks, audit
+from scipy import stats
+
+from gecko_jax import attacks, audit, privacy
 from gecko_jax.audit.ceilings import ceilings
 from gecko_jax.privacy import Epsilon
 
@@ -50,6 +52,19 @@ def test_they_are_those_of_the_strongest_mechanism(value, delta):
         "ppv_at_10pct_prior": 0.1 * at[0.01] / (0.1 * at[0.01] + 0.9 * 0.01),
     }
     assert found == pytest.approx(wanted, abs=2e-5)
+
+
+def test_of_a_run_that_is_known_they_are_tighter():
+    """Every example in every batch: one Gaussian release of sensitivity 1, whose AUC is Phi(mu / sqrt 2)."""
+    run = privacy.epsilon(privacy.poisson(100, 100, 16), 8.0, 1e-5)
+    mu = 4.0 / 8.0
+    found, loose = ceilings(run), ceilings(claim(float(run)))
+    assert found["auc"] == pytest.approx(stats.norm.cdf(mu / np.sqrt(2)), abs=1e-3)
+    assert found["advantage"] == pytest.approx(2 * stats.norm.cdf(mu / 2) - 1, abs=1e-3)
+    assert found["tpr_at_1pct"] == pytest.approx(stats.norm.cdf(stats.norm.ppf(0.01) + mu), abs=1e-3)
+    assert all(found[name] < loose[name] for name in found)
+    one = Epsilon(1.0, 1e-5, "add_or_remove", "clt", run.phases)  # no bound, and so no run to trust: as it is claimed
+    assert ceilings(one) == ceilings(claim(1.0))
 
 
 def outputs(models=4, n=400):
