@@ -10,7 +10,6 @@ import re
 
 import numpy as np
 import pytest
-
 from scipy import stats
 
 from gecko_jax import attacks, audit, privacy
