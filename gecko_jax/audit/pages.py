@@ -66,7 +66,7 @@ def study(report, title: str = "Membership audit", pictures: bool = False) -> re
             *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
             *(report.claim.lines() if report.claim else ()),
         ),
-        remarks=(*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
+        footnotes=(*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
         dots=tuple(_dots(report)),
         curves_a_panel=-(-len(report.curves) // -(-len(report.curves) // 8)),  # panels of about as many
         **_exposed(report, pictures),

@@ -54,7 +54,7 @@ def html(study: Study) -> str:
         "<h2>All figures</h2>",
         _table(study),
         _legend(study),
-        _list("legend remarks", study.remarks),
+        _list("legend footnotes", study.footnotes),
         f'<h2>Plots</h2>\n<div class="plots">\n{plots}\n</div>' if plots else "",
         _record(study),
     ]

@@ -26,7 +26,7 @@ from gecko_jax.types import Estimate
 FORMAT = "gecko_jax study 1"
 NEEDED = ("config", "seeds", "timings")
 # What an older record lacks.
-ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8, "headline": "", "remarks": []}
+ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8, "headline": "", "footnotes": []}
 ADDED |= {"ceiling": None}
 HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
@@ -188,7 +188,7 @@ def _loads(text: str) -> Study:
     body["losses"] = tuple(_of_floats(Curve, curve) for curve in body["losses"])
     body["histograms"] = tuple(_of_floats(Histogram, histogram) for histogram in body["histograms"])
     body["reliabilities"] = tuple(_of_floats(Reliability, diagram) for diagram in body["reliabilities"])
-    body["notes"], body["remarks"] = tuple(body["notes"]), tuple(body["remarks"])
+    body["notes"], body["footnotes"] = tuple(body["notes"]), tuple(body["footnotes"])
     body["ceiling"] = body["ceiling"] and _of_floats(Curve, body["ceiling"])
     body["tradeoff"] = None if body["tradeoff"] is None else tuple(body["tradeoff"])
     return Study(**body)

@@ -133,7 +133,7 @@ class Study:
       listings: short lists, of distinct names.
       curves_a_panel: at most so many curves are drawn into one panel, 1 to 8.
       headline: the one sentence that everybody should take away, or "".
-      remarks: what a reader may ask about the figures; below them.
+      footnotes: what a reader may ask about the figures; below them.
       ceiling: what no ROC curve can exceed if a guarantee holds, drawn into every panel of them, or None.
 
     Raises:
@@ -157,7 +157,7 @@ class Study:
     listings: tuple[Listing, ...] = ()
     curves_a_panel: int = 8
     headline: str = ""
-    remarks: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
     ceiling: Curve | None = None
 
     def __post_init__(self):

@@ -52,7 +52,7 @@ def table(study: Study, width: int | None = None) -> str:
     for columns in _blocks([_column(study, column) for column in study.columns], width - stub):
         parts.append(_block(study.rows, names, columns, stub))
     parts.append("\n".join(_wrap(line, width, "  ") for line in _legend(study, noted)))
-    parts.append("\n".join(_wrap(remark, width, "  ") for remark in study.remarks))
+    parts.append("\n".join(_wrap(footnote, width, "  ") for footnote in study.footnotes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -75,12 +75,12 @@ def test_an_alarm_and_a_better_end_contradict_each_other():
         Study("t", "", (Row("a", {}),), (Column("x", "X", alarm=float("nan")),))
 
 
-def test_headline_and_remarks_are_shown_and_kept(tmp_path):
+def test_headline_and_footnotes_are_shown_and_kept(tmp_path):
     study = dataclasses.replace(
-        alarm_study(Estimate(0.5)), headline="<One> sentence.", remarks=("A & B.",), record={"config": 1, "seeds": 2}
+        alarm_study(Estimate(0.5)), headline="<One> sentence.", footnotes=("A & B.",), record={"config": 1, "seeds": 2}
     )
     page, text = reports.html(study), reports.table(study, 80)
     assert page.index("&lt;One&gt; sentence.") < page.index('id="table"') < page.index("A &amp; B.")
     assert text.index("<One> sentence.") < text.index("AUC") < text.index("A & B.")
     written = write_record(tmp_path, dataclasses.replace(study, record={"config": 1, "seeds": 2, "timings": 3}))
-    assert read_record(tmp_path) == written and written.remarks == ("A & B.",)
+    assert read_record(tmp_path) == written and written.footnotes == ("A & B.",)

@@ -77,7 +77,7 @@ def last_layer_gradients(
     if layer is None:
         called = trace(model, variables, check_inputs(x)[:1])
         if not called:
-            there = checks.listed(names, 20)
+            there = checks.listed(map(repr, names), 20)
             raise ValueError(f"layer=None, and no layer of the model owns a kernel; name one. Parameters: {there}.")
         layer = called[-1].path
     prefix = f"{layer}/" if layer else ""
