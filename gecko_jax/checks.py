@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+MAX_KNOWN_NAMES = 50  # in a message about an unknown one: the library's own tables are shown whole
 
 
 def positive(name: str, value: float) -> float:
@@ -68,7 +69,20 @@ def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
         return value
     close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{name}={value!r} is not known.{hint} Known: {', '.join(str(a) for a in allowed)}.")
+    raise ValueError(f"{name}={value!r} is not known.{hint} Known: {listed(allowed, MAX_KNOWN_NAMES)}.")
+
+
+def listed(items: Iterable[Any], limit: int = 5) -> str:
+    """The first `limit` items for a message, and how many more there are: a user's data may hold ten thousand.
+
+    >>> listed(f"class {i}" for i in range(10_000))
+    'class 0, class 1, class 2, class 3, class 4 and 9,995 more'
+    >>> listed([1, 2])
+    '1, 2'
+    """
+    items = list(items)
+    shown = ", ".join(str(item) for item in items[:limit])
+    return f"{shown} and {len(items) - limit:,} more" if len(items) > limit else shown
 
 
 def lookup(name: str, value: str, table: Mapping[str, T]) -> T:

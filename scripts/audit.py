@@ -5,10 +5,12 @@
     python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, where y is text
 
 A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by thresholds
-fitted on split halves, its gradients' among them. Figures go to a JSON file and to a page beside it, which shows the
-training records that are most exposed. What attacks find bounds the leak from below. Of a model that was trained
-privately the accounted epsilon, which bounds it from above, stands first, with the least epsilon under it that the
-attacks show; where that exceeds it the command ends with 1, for then the training is not what was accounted for.
+fitted on split halves. Every listed attack runs whose needs are met, but for the slow ones, which --attacks=all or
+their names ask for; the report says which did not run, and why. Figures go to a JSON file and to a page beside it,
+which lists the training records that are most exposed and, with --pictures, shows them. What attacks find bounds the
+leak from below. Of a model that was trained privately the accounted epsilon, which bounds it from above, stands first,
+with the least epsilon under it that the attacks show; where that exceeds it the command ends with 1, since then the
+training is not what was accounted for.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ CLASSES = flags.DEFINE_list(
 )
 OUTPUT = flags.DEFINE_string("output", None, "Where the figures go, as JSON; audit.json beside the input if not set.")
 
+ATTACKS = flags.DEFINE_list("attacks", [], "Names of gecko_jax.attacks.ATTACKS, or all: the slow ones, too.")
+PICTURES = flags.DEFINE_bool("pictures", False, "Show the most exposed training records on the page, if pictures.")
+
 
 def main(arguments: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX says at INFO which accelerators it did not find
@@ -40,7 +45,11 @@ def main(arguments: list[str]) -> None:
     path = Path(OUTPUT.value or beside / "audit.json")
     if path.suffix == ".html" or path.is_dir():
         raise ValueError(f"--output={path} must be the name of a JSON file; the page goes beside it, as .html.")
-    report, private = _saved(MODEL.value) if MODEL.value else (_predictions(PREDICTIONS.value), None)
+    chosen = _attacks(ATTACKS.value)
+    if MODEL.value:
+        report, private = _saved(MODEL.value, chosen)
+    else:
+        report, private = _predictions(PREDICTIONS.value, chosen), None
     page = _write(path, report, f"Membership audit of {beside.name or 'predictions'}")
     print(report.table())
     if private and not report.claim:
@@ -50,14 +59,23 @@ def main(arguments: list[str]) -> None:
     print(f"\nfigures: {path}   page: {page}")
 
 
-def _predictions(path: str) -> Any:
+def _attacks(names: list[str]) -> Any:
+    """What `audit` takes: None for those that run unasked, "all", or the named attacks."""
+    if names in ([], ["all"]):
+        return names[0] if names else None
+    from gecko_jax import attacks, checks
+
+    return [checks.lookup("attacks", name, attacks.ATTACKS)() for name in names]
+
+
+def _predictions(path: str, chosen: Any) -> Any:
     """The audit of a file of outputs; classes that are all whole numbers are numbers, as y is then."""
     from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
 
     classes = CLASSES.value
     if classes and all(name.removeprefix("-").isdecimal() for name in classes):
         classes = [int(name) for name in classes]
-    return audit.from_predictions(path, classes=classes)
+    return audit.from_predictions(path, chosen, classes=classes)
 
 
 def _write(path: Path, report: Any, title: str) -> Path:
@@ -65,7 +83,7 @@ def _write(path: Path, report: Any, title: str) -> Path:
     from gecko_jax import files
 
     path.unlink(missing_ok=True)
-    page = report.html(path.with_suffix(".html"), title=title)
+    page = report.html(path.with_suffix(".html"), title, pictures=PICTURES.value)
     beside = [page, *([Path(MODEL.value) / "model.json"] if MODEL.value else [])]  # which names the model's own files
     digests = {each.name: files.digest(each.read_bytes()) for each in beside}
     figures = json.loads(report.to_json()) | {"files": digests}
@@ -73,20 +91,27 @@ def _write(path: Path, report: Any, title: str) -> Path:
     return page
 
 
-def _saved(folder: str) -> tuple[Any, dict[str, Any] | None]:
+def _saved(folder: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
     """The audit of a saved run, and its record of privacy."""
     from experiments import one_model
-    from gecko_jax import audit, training
+    from gecko_jax import audit
     from gecko_jax.trees import take
 
     saved, data = one_model.load(folder)
-    x, y, ids = data.train
     epsilon = one_model.claim(saved)
     if len(saved.member) == 1:
         parts = (take(data.train, np.flatnonzero(rows)) for rows in (saved.member[0], ~saved.member[0]))
-        return audit.audit(saved.model, *parts, variables=take(saved.variables, 0), epsilon=epsilon), saved.privacy
-    logits = training.predict_ensemble(saved.model, saved.variables, x)
-    return audit.audit_models(logits, y, saved.member, epsilon=epsilon, x=x, ids=ids), saved.privacy
+        report = audit.audit(
+            saved.model,
+            *parts,
+            variables=take(saved.variables, 0),
+            attacks=chosen,
+            epsilon=epsilon,
+            coins=True if epsilon else None,  # where there is a claim to hold against, the run's coins are fair
+        )
+    else:
+        report = audit.audit_ensemble(saved.model, saved.variables, data.train, saved.member, chosen, epsilon)
+    return report, saved.privacy
 
 
 if __name__ == "__main__":

@@ -11,14 +11,12 @@ from experiments.audit.config import Config
 from experiments.gecko.measure import accuracies, beside, columns, guarantee, roc
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
-from gecko_jax import attacks, audit, reports, training
-from gecko_jax.audit import probes
-from gecko_jax.trees import take
+from gecko_jax import audit, reports
 from gecko_jax.types import Dataset, Estimate
 
-# Named beforehand, one of each kind: choosing the best attack on the targets would flatter it.
+# Named beforehand, one of each kind: choosing the best attack on the targets would flatter it. All others that can run
+# stand in rows/*/audit.json.
 THRESHOLD, LABELS, LIRA, RMIA = "modified_entropy", "label_only", "lira_student", "rmia"
-ALSO = ("loss", "gap", "lira", "base")  # in rows/*/audit.json
 # What a row's leak is held against, on the same members: the network in float, unless another one stands here.
 USUAL_CONTROL = "normalized"
 CONTROLS = {
@@ -61,7 +59,8 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
     home = Path(config.output) / "rows"
     for row in trained:
         method = METHODS[row.method]
-        audits[row.method] = audited = _audit(row, data, member)
+        audited = audit.audit_ensemble(row.model, row.variables, data.train, member, epsilon=row.epsilon)
+        audits[row.method] = audited
         written += _write(home / row.method, audited, method.label)
         figures = accuracies(row, data, member) | _leaks(audited)
         figures.pop("ece")
@@ -94,17 +93,6 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         notes=tuple(dict.fromkeys(notes)),
         tradeoff=("test", "auc_lira", None),
     )
-
-
-def _audit(row: Trained, data: Dataset, member: np.ndarray) -> audit.Report:
-    x, y = np.asarray(data.train.x), np.asarray(data.train.y)
-    models = (take(row.variables, i) for i in range(len(member)))
-    robust = [
-        probes.translation_robustness(lambda rows, v=v: training.predict(row.model, v, rows), x, y) for v in models
-    ]
-    chosen = [attacks.ATTACKS[name]() for name in (THRESHOLD, LABELS, LIRA, RMIA, *ALSO)]
-    probed = {"label_robustness": np.stack(robust)}
-    return audit.audit_models(row.pool, y, member, chosen, None, row.epsilon, x=x, ids=data.train.id, probed=probed)
 
 
 def _write(folder: Path, audited: audit.Report, label: str) -> list[Path]:

@@ -16,7 +16,10 @@ from gecko_jax.types import Dataset, Signals
 
 OFFLINE_A = 0.3  # of offline RMIA with two references, which leave nothing to choose it on
 PAIR = "2 references, of complementary members"
-OTHERS = {
+BY_NUMBER = ("lira", "lira_student", "rmia")  # shown by how many shadows they have
+# What the other attacks of gecko_jax.attacks.ATTACKS are called here; one without a label goes by its name. Of the slow
+# ones only those that have a label run.
+LABELS = {
     "lira_example": "LiRA, each record's own variance",
     "lira_offline": "LiRA offline",
     "lira_offline_student": "LiRA offline, Student's t",
@@ -151,8 +154,9 @@ class _Arena:
             student = self.figures(attacks.lira(variance="student"), [slice(k)])
             yield _row(f"LiRA, Student's t, {k} shadows", student, group, gain=student["auc"] - gaussian["auc"])
             yield _row(f"RMIA, {k} shadows", self.figures(attacks.rmia(), [slice(k)]), group)
-        for name, said in OTHERS.items():
-            yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), f"other attacks, {count} shadows")
+        for name in others():
+            figures = self.figures(attacks.ATTACKS[name](), [slice(count)])
+            yield _row(LABELS.get(name, _spaced(name)), figures, f"other attacks, {count} shadows")
         pair = self.figures(attacks.rmia(), pairs)
         yield _row("RMIA, 2 references", pair, PAIR, share=100 * pair["auc"] / full["auc"])
         every = count + config.strength_targets
@@ -162,9 +166,23 @@ class _Arena:
                 found = self.figures(lambda z, of=of: attacks.rmia(population=z, **of), pairs, signal)
                 said = f"RMIA offline, temperature {temperature}, ties {ties}"
                 yield _row(said, found, f"2 references, offline, {every} targets")
-        for name in ("loss", "modified_entropy"):
-            said = f"{name.replace('_', ' ')} alone".capitalize()
+        for name in attacks.OF_THE_TARGET:
+            said = f"{_spaced(name)} alone"
             yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), "no shadows")
+
+
+def others() -> list[str]:
+    """Listed attacks that need shadow models and nothing else, those of BY_NUMBER aside."""
+    made = {name: make() for name, make in attacks.ATTACKS.items() if name not in BY_NUMBER}
+    return [
+        name
+        for name, attack in made.items()
+        if "shadows" in attack.needs and set(attack.needs) <= {"shadows", *["time"] * (name in LABELS)}
+    ]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _row(name: str, figures: dict[str, np.ndarray], group: str, **more: np.ndarray) -> reports.Row:

@@ -18,7 +18,8 @@ Several queries a record (augmented copies) are a sequence of Signals, whose sco
 `per_class` gives an attack a threshold for each class, `augment` names one that is asked about augmented copies, and
 `leave_one_out` makes every model of an ensemble a target.
 
-To add an attack: one file with one factory, and one line in `ATTACKS`; the contract test runs over the table.
+To add an attack: one file with one factory, and one line in `ATTACKS`. What it needs is said by the Attack itself
+(`Attack.needs`), so that audits, scripts and studies run it from then on; the contract test runs over the table.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ from gecko_jax.attacks.rmia import rmia
 from gecko_jax.attacks.samia import samia
 from gecko_jax.attacks.signals import PROBED, SIGNALS
 
-# name: how it is made with its usual settings; first those that read the target alone.
+# name: how it is made with its usual settings; first those that read the target alone. This is the one list: an audit
+# runs every attack of it whose `Attack.needs` are met, and its report names the others, each with what it lacks.
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "confidence": confidence,
     "entropy": entropy,
@@ -76,7 +78,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "samia": samia,
     "shokri": shokri,
 }
-OF_THE_TARGET = ("confidence", "entropy", "gap", "loss", "modified_entropy")  # no shadows: the published thresholds
+OF_THE_TARGET = tuple(name for name, make in ATTACKS.items() if not make().needs)  # the published thresholds
 
 __all__ = [
     "ATTACKS",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks.signals import PROBED, SIGNALS, axes_of
+from gecko_jax.attacks.signals import NEEDS, PROBED, SIGNALS, axes_of
 from gecko_jax.types import Array, Signals
 
 
@@ -22,6 +22,8 @@ class Attack:
       score: Signals -> scores [n]. It may read who was in which shadow, never who is in the target.
       shadows: the fewest shadow models it works with.
       per_class: whether its threshold is to be chosen for each class apart.
+      slow: whether one call on 1,000 records and 8 shadows takes a tenth of a second or more (it trains a network, or
+        tries many settings), or its signal does. An audit calls it for every target and stand-in, and so only if asked.
     """
 
     name: str
@@ -29,6 +31,17 @@ class Attack:
     score: Callable[[Signals], Array]
     shadows: int = 0
     per_class: bool = False
+    slow: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What must be there beside a model's outputs and labels on the records; () for a plain threshold attack.
+
+        "shadows" (`shadows` says how many), what its signal takes ("queries" for answers to other inputs, "gradients"
+        for a white box, "records"), and "time" if it is slow.
+        """
+        signal = NEEDS.get(self.signal)
+        return (*["shadows"] * bool(self.shadows), *[signal] * bool(signal), *["time"] * self.slow)
 
     def __post_init__(self):
         checks.one_of(f"signal of attack {self.name!r}", self.signal, (*SIGNALS, *PROBED))

@@ -24,4 +24,4 @@ def nasr() -> Attack:
 
         return deep.log_odds(deep.Encoders(), signals)
 
-    return Attack("nasr", "white_box", score, shadows=1)
+    return Attack("nasr", "white_box", score, shadows=1, slow=True)

@@ -21,7 +21,7 @@ def salem() -> Attack:
 
     Source: Salem et al., "ML-Leaks" (2019), adversary 1 (with any number of shadows).
     """
-    return Attack("salem", "top_posteriors", lambda signals: _log_odds(signals, keys_of=None), shadows=1)
+    return Attack("salem", "top_posteriors", lambda signals: _log_odds(signals, keys_of=None), 1, slow=True)
 
 
 def shokri() -> Attack:
@@ -31,7 +31,7 @@ def shokri() -> Attack:
 
     Source: Shokri et al., "Membership Inference Attacks Against Machine Learning Models" (2017), sec. V.
     """
-    return Attack("shokri", "labelled_posteriors", lambda signals: _log_odds(signals, keys_of=_label), shadows=1)
+    return Attack("shokri", "labelled_posteriors", lambda signals: _log_odds(signals, keys_of=_label), 1, slow=True)
 
 
 def _label(features: np.ndarray) -> np.ndarray:

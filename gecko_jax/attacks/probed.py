@@ -23,7 +23,7 @@ def boundary() -> Attack:
     Source: Choquette-Choo et al., "Label-Only Membership Inference Attacks" (2021), sec. 4.3; Li and Zhang,
     "Membership Leakage in Label-Only Exposures" (2021).
     """
-    return Attack("boundary", "boundary_distance", lambda signals: signals.target)
+    return Attack("boundary", "boundary_distance", lambda signals: signals.target, slow=True)
 
 
 def small_gradient() -> Attack:

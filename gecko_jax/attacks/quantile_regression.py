@@ -51,7 +51,8 @@ def quantile_regression(population: Signals | None = None) -> Attack:
         hinge, of_target = bounded(Signals(outside[:, 0], signals.member, signals.target[:, 0]))
         return _standardised(outside[:, 1:], hinge, signals.target[:, 1:], of_target)
 
-    return Attack("quantile_regression", "hinge_on_record", score, shadows=0 if population is not None else 1)
+    alone = population is None
+    return Attack("quantile_regression", "hinge_on_record", score, shadows=int(alone), slow=alone)
 
 
 def _standardised(x: np.ndarray, hinge: np.ndarray, of_target: np.ndarray, target: np.ndarray) -> np.ndarray:

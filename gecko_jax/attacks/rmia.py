@@ -77,7 +77,8 @@ def rmia(
         rank = np.unique(ratios, return_inverse=True)[1] / len(ratios)
         return (passed + rank) / (len(of_population) + 1)
 
-    return Attack("rmia" if online else "rmia_offline", signal, score, shadows=1)
+    tries = not online and a is None  # eleven values on up to eight references
+    return Attack("rmia" if online else "rmia_offline", signal, score, shadows=1, slow=tries)
 
 
 def _log_ratio(signals: Signals, a: float | None) -> np.ndarray:

@@ -25,4 +25,4 @@ def samia() -> Attack:
 
         return deep.log_odds(deep.OverClasses(), signals)
 
-    return Attack("samia", "sensitivity", score, shadows=1)
+    return Attack("samia", "sensitivity", score, shadows=1, slow=True)

@@ -191,6 +191,18 @@ PROBED: dict[str, tuple[str, ...]] = {
 }
 
 
+# What must be there to read them.
+NEEDS: dict[str, str] = {
+    "label_robustness": "queries",
+    "boundary_distance": "queries",
+    "small_gradient": "gradients",
+    "layer_gradients": "gradients",
+    "white_box": "gradients",
+    "sensitivity": "queries",
+    "hinge_on_record": "records",
+}
+
+
 def axes_of(name: str) -> int:
     """How many axes one record has in this signal: 0 for a number."""
     return len(PROBED[name]) if name in PROBED else int(name in VECTORS)

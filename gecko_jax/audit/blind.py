@@ -24,10 +24,12 @@ class Baselines(NamedTuple):
     """Attributes:
     found: AUC, by what it is read off: "records", "reference loss".
     warnings: in words, of those above 1/2 beyond doubt.
+    shown: whether one is.
     """
 
     found: dict[str, Estimate]
     warnings: list[str]
+    shown: bool = False
 
 
 def baselines(
@@ -46,7 +48,7 @@ def baselines(
       Baselines; without the classifier, and with a warning, if x holds text or objects or values that are not finite,
       or if there are fewer than five members or non-members.
     """
-    found, said = {}, []
+    found, said, shown = {}, [], False
     lacking, ways = x is not None and _lacking(x, member), {}
     try:
         ways["records"] = x is not None and not lacking and of_records(x, y, member)
@@ -60,11 +62,12 @@ def baselines(
             continue
         found[name] = auc = metrics.auc_interval(*way)
         if metrics.auc_interval(*way, CONFIDENCE).low > 0.5:
+            shown = True
             said.append(
                 f"members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
                 f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, and every figure is of that, too"
             )
-    return Baselines(found, said)
+    return Baselines(found, said, shown)
 
 
 def _lacking(x: Any, member: np.ndarray) -> str:

@@ -1,25 +1,28 @@
 """The attacks of an audit: which, on what each of them looks, and the best of several, chosen where it is honest.
 
+Unless a caller names some, an audit runs every attack of `attacks.ATTACKS` whose needs are met, and says of each other
+one why it did not run (`not_run`).
+
 An entry is an Attack; a factory of one that takes `population=` (`attacks.rmia`, `attacks.population_rank`), which is
 built anew for each target, on that target's own signals of the population; or `best_of` several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks, metrics
-from gecko_jax.attacks import ATTACKS, OF_THE_TARGET, SIGNALS, Attack
+from gecko_jax.attacks import ATTACKS, SIGNALS, Attack
+from gecko_jax.attacks.signals import NEEDS
 from gecko_jax.audit.readings import missing
 from gecko_jax.types import Signals
 
-STRONG = ("base", "lira", "lira_student", "rmia")  # the strongest of each kind, and quick
-PROBING = ("label_only", "small_gradient")
-OF_POPULATION = ("population_rank", "quantile_regression")
+ALL = "all"  # in place of a list: the slow attacks as well
+SLOW = 'it is slow, and was not asked for by name or by attacks="all"'
 FAKES = 16  # shadows that play a target, in turn: of more, a choice hardly gains
 RANKED_BY = {"auc": metrics.roc_auc, "tpr_at_1pct": lambda scores, member: metrics.tpr_at_fpr(scores, member, 0.01)}
 NOBODY = Signals(np.zeros((0, 1)), np.zeros((0, 1), bool), np.zeros(1))  # a population to build an attack on, unread
@@ -118,14 +121,20 @@ class Choice(NamedTuple):
         """What it reads."""
         return {entry.attack.signal for entry in self.entries}
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What one of its attacks needs, or another (see `Attack.needs`), and "population" for a factory."""
+        needs = [need for entry in self.entries for need in (*entry.attack.needs, *["population"] * bool(entry.make))]
+        return tuple(dict.fromkeys(needs))
+
 
 def choose(
-    attacks: Iterable | None, shadows: int, readable: Iterable[str] = (), population: bool = False
+    attacks: Iterable | str | None, shadows: int, readable: Iterable[str] = (), population: bool = False
 ) -> list[Choice]:
-    """The attacks asked for, or the usual ones for what there is.
+    """The attacks asked for, or all that are listed and can run on what there is.
 
     Args:
-      attacks: entries, or None.
+      attacks: entries; or None, for the listed ones that are not slow; or "all", for these as well.
       shadows: how many shadow models a target has; a fake one has one fewer.
       readable: names of `attacks.PROBED` that are there, or can be read.
       population: whether there is one.
@@ -134,14 +143,11 @@ def choose(
       ValueError: what is no attack, one that needs more than there is, or two of one name.
     """
     readable, left = set(readable), max(shadows - 1, 0)
-    if attacks is None:
-        usual = (*OF_THE_TARGET, *PROBING, *STRONG)
-        listed = [_choice(ATTACKS[name]()) for name in usual]
-        listed += [_choice(ATTACKS[name]) for name in OF_POPULATION if population]
-        able = [one for one in listed if one.shadows <= left and one.signals <= readable | set(SIGNALS)]
-        return able
-    if not isinstance(attacks, Iterable):
-        raise ValueError(f"attacks={attacks!r} must be a list, also of one: attacks=[attacks.loss()].")
+    if attacks is None or (isinstance(attacks, str) and attacks == ALL):
+        why = not_run(attacks, shadows, readable, population)
+        return [_listed(name, population) for name in ATTACKS if name not in why]
+    if not isinstance(attacks, Iterable) or isinstance(attacks, str):
+        raise ValueError(f'attacks={attacks!r} must be a list, also of one: attacks=[attacks.loss()]; or "all".')
     chosen = [_choice(attack) for attack in checks.not_empty("attacks", list(attacks))]
     for one in chosen:
         for entry in one.entries:
@@ -159,8 +165,67 @@ def choose(
             )
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
-        raise ValueError(f"attacks has names {names}; each must stand once, for a report is keyed by them.")
+        twice = checks.listed(sorted({name for name in names if names.count(name) > 1}))
+        raise ValueError(f"attacks holds {twice} more than once; a report is keyed by names, so each must stand once.")
     return chosen
+
+
+def as_list(attacks: Any) -> Any:
+    """A list of what is iterated over more than once; None, "all" and what is no list as they are."""
+    return list(attacks) if isinstance(attacks, Iterable) and not isinstance(attacks, str) else attacks
+
+
+def by_name(attacks: Any) -> bool:
+    """Whether a caller named the attacks, so that none of them may be left out."""
+    return attacks is not None and not isinstance(attacks, str)
+
+
+def not_run(
+    attacks: Iterable | str | None,
+    shadows: int,
+    readable: Iterable[str] = (),
+    population: bool = False,
+    ran: Iterable[str] = (),
+) -> dict[str, str]:
+    """The attacks of `attacks.ATTACKS` that `choose` with the same arguments leaves out: name -> why, in words.
+
+    `ran` are the names of those that a list in `attacks` asked for.
+    """
+    if by_name(attacks):
+        return {name: "attacks= does not name it" for name in ATTACKS if name not in set(ran)}
+    left, why = max(shadows - 1, 0), {}
+    for name in ATTACKS:
+        one = _listed(name, population)
+        lacking = one.signals - set(readable) - set(SIGNALS)
+        if one.entries[0].attack.slow and attacks is None:
+            why[name] = SLOW
+        elif one.shadows > left:
+            own = f"{shadows}, one of which plays the target in turn" if shadows else "none"
+            why[name] = f"it needs shadow models, {one.shadows + 1} or more, and there are {own}"
+        elif lacking:
+            why[name] = f"it needs {NEEDS[min(lacking)]}, from {missing(min(lacking))}"
+    return why
+
+
+def because(why: Mapping[str, str]) -> list[str]:
+    """`not_run` as sentences, one for each reason.
+
+    >>> because({"lira": "it needs shadows", "rmia": "it needs shadows"})
+    ['Not run: lira, rmia (it needs shadows).']
+    """
+    reasons = {reason: [name for name, each in why.items() if each == reason] for reason in why.values()}
+    return [f"Not run: {checks.listed(names, len(ATTACKS))} ({reason})." for reason, names in reasons.items()]
+
+
+def _listed(name: str, population: bool) -> Choice:
+    """A listed attack; built on each target's population if there is one and it stands in for shadow models."""
+    alone, factory = _choice(ATTACKS[name]()), None
+    if population:
+        try:
+            factory = _choice(ATTACKS[name])
+        except ValueError:  # it takes no population
+            return alone
+    return factory if factory and factory.shadows < alone.shadows else alone
 
 
 def _choice(given) -> Choice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gecko_jax import metrics
+from gecko_jax import checks, metrics
 from gecko_jax.audit.figures import METRICS
 from gecko_jax.audit.report import Report
 from gecko_jax.types import Estimate
@@ -24,7 +24,8 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
     for name in ("members", "nonmembers"):
         mine, other = getattr(ours, name), getattr(theirs, name)
         if mine != other:
-            raise ValueError(f"the audits have {name} {mine} and {other}; only the same targets can be compared.")
+            counts = f"{checks.listed(mine)} and {checks.listed(other)}"
+            raise ValueError(f"the audits have {name} {counts}; only the same targets can be compared.")
     if ours.drawn != theirs.drawn:
         raise ValueError("the audits have other members or labels; only the same targets' records can be compared.")
     if len(ours.targets) < 2:
@@ -34,7 +35,8 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
         )
     shared = [attack for attack in ours.rows if attack in theirs.rows]
     if not shared:
-        raise ValueError(f"the audits have no attack in common: {list(ours.rows)} and {list(theirs.rows)}.")
+        names = f"{checks.listed(ours.rows)}, and {checks.listed(theirs.rows)}"
+        raise ValueError(f"the audits have no attack in common: {names}.")
 
     def less(attack: str, metric: str) -> Estimate:
         return metrics.paired_difference(*([t[attack][metric].value for t in one.targets] for one in (ours, theirs)))

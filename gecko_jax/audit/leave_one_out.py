@@ -15,7 +15,8 @@ from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS
 from gecko_jax.audit import inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
-from gecko_jax.audit.chosen import Choice, Seen, choose
+from gecko_jax.audit.chosen import Choice, Seen, as_list, by_name, choose, not_run
+from gecko_jax.audit.claim import check_claim
 from gecko_jax.audit.composed import compose
 from gecko_jax.audit.containers import as_records, is_numeric, take
 from gecko_jax.audit.entered import entered, left_out, of_outputs
@@ -30,7 +31,7 @@ def audit_models(
     logits: Array,
     y: Array,
     member: Array,
-    attacks: Iterable | None = None,
+    attacks: Iterable | str | None = None,
     records: Array | None = None,
     epsilon: Epsilon | None = None,
     *,
@@ -49,7 +50,7 @@ def audit_models(
         or [m, n, 1]; or predicted labels, integers [m, n].
       y: [n] labels.
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
-      attacks: which; the usual ones that m - 2 shadows suffice for, if None. See `audit`.
+      attacks: which; every listed one that can run with m - 2 shadows, if None. See `audit`.
       records: int [k], the records to look at, or all.
       epsilon: the guarantee that each model is said to have; a bound from the attacks is then put below it.
       x: records [n, ...], for a classifier of them as a blind baseline (of the first target) and to show the most
@@ -70,6 +71,7 @@ def audit_models(
       ValueError: one model alone, wrong shapes or values, two models with the same members, or fewer than two members
         or non-members of some model.
     """
+    check_claim(epsilon)
     given = entered(logits, y, queries, probed, outputs, classes, np.shape(member)[:1])
     own, y = given.readings, given.y
     checks.shape("logits", own.logits, (None, None, None))
@@ -87,13 +89,15 @@ def audit_models(
         x, ids = (part if part is None else take(as_records(part), rows) for part in (x, ids))
         slices = {name: np.asarray(mask)[rows] for name, mask in (slices or {}).items()}
     member = inputs.check_member(member, (models, len(y)))
-    chosen, notes = of_outputs(choose(attacks, models - 1, own.probed), given.outputs, asked=attacks is not None)
+    attacks = as_list(attacks)
+    asked = by_name(attacks)
+    chosen, notes = of_outputs(choose(attacks, models - 1, own.probed), given.outputs, asked=asked)
     scores, bounds = {}, {}
     for choice in chosen:
         try:
             found = _of_every_target(choice, own, y, member)
         except (ValueError, ArithmeticError) as error:
-            if attacks is not None or (choice is chosen[-1] and not scores):
+            if asked or (choice is chosen[-1] and not scores):
                 raise
             notes.append(left_out(choice.name, str(error)))
             continue
@@ -115,6 +119,10 @@ def audit_models(
         groups=slices,
         x=x if is_numeric(x) else None,  # only numbers are shown
         ids=ids,
+        shadows=models - 1,
+        tried={choice.name: choice.needs for choice in chosen if choice.name in scores},
+        not_run=not_run(attacks, models - 1, own.probed, ran=scores),
+        coins=True,
     )
     return named(report, given.classes)
 

@@ -11,7 +11,8 @@ from gecko_jax import checks
 from gecko_jax.attacks import SIGNALS
 from gecko_jax.audit import inputs, thresholds
 from gecko_jax.audit.blind import Baselines, baselines
-from gecko_jax.audit.chosen import Choice, Entry, Seen, choose
+from gecko_jax.audit.chosen import Choice, Entry, Seen, as_list, by_name, choose, not_run
+from gecko_jax.audit.claim import check_claim, check_coins
 from gecko_jax.audit.composed import compose
 from gecko_jax.audit.containers import is_numeric
 from gecko_jax.audit.entered import entered, left_out, of_outputs
@@ -46,7 +47,7 @@ def audit_model(
     logits: Array,
     y: Array,
     member: Array,
-    attacks: Iterable | None = None,
+    attacks: Iterable | str | None = None,
     shadows: Shadows | None = None,
     x: Array | None = None,
     epsilon: Epsilon | None = None,
@@ -58,6 +59,7 @@ def audit_model(
     ids: Array | None = None,
     outputs: str = "logits",
     classes: Sequence | None = None,
+    coins: bool | None = None,
 ) -> Report:
     """Audits one model from its outputs.
 
@@ -66,7 +68,7 @@ def audit_model(
         predicted labels, integers [n].
       y: [n] labels.
       member: [n] bool, who was in the training set.
-      attacks: which; the usual ones for what there is, if None. See `audit`.
+      attacks: which; every listed one that can run on what there is, if None. See `audit`.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
       x: records [n, ...], for the blind baseline and to show the most exposed; without them there is neither.
       epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for which
@@ -79,6 +81,7 @@ def audit_model(
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [n] are taken
         for; attacks that read more are then left out.
       classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
+      coins: whether each record was a member by a fair coin, as `epsilon` needs; see `audit`.
 
     Returns:
       A Report of one target, intervals over its records: one model is one draw, and they do not say how much another
@@ -88,15 +91,20 @@ def audit_model(
       ClaimRefuted: the bound exceeds `epsilon`.
       ValueError: wrong shapes or values, or fewer than two members or non-members.
     """
+    check_claim(epsilon)
+    check_coins(coins)
     given = entered(logits, y, queries, probed, outputs, classes)
     checks.shape("logits", given.readings.logits, (None, None))
     count = 0 if shadows is None else len(shadows.member)
+    attacks = as_list(attacks)
     chosen = choose(attacks, count, given.readings.probed, population is not None)
-    chosen, notes = of_outputs(chosen, given.outputs, asked=attacks is not None)
+    lacking = not_run(attacks, count, given.readings.probed, population is not None, [one.name for one in chosen])
+    chosen, notes = of_outputs(chosen, given.outputs, asked=by_name(attacks))
     y = inputs.check_labels(given.y, *given.readings.logits.shape)
     report = audit_choices(
         chosen, given.readings, y, member, shadows, x, epsilon,
-        population=population, slices=slices, ids=ids, notes=notes, asked=attacks is not None,
+        population=population, slices=slices, ids=ids, notes=notes, asked=by_name(attacks), not_run=lacking,
+        coins=coins,
     )  # fmt: skip
     return named(report, given.classes)
 
@@ -115,6 +123,8 @@ def audit_choices(
     ids: Array | None = None,
     notes: Sequence[str] = (),
     asked: bool = True,
+    not_run: Mapping[str, str] | None = None,
+    coins: bool | None = None,
 ) -> Report:
     """Audits one model by attacks that are chosen already: `audit_model` behind its checks.
 
@@ -124,6 +134,8 @@ def audit_choices(
       member, shadows, x, epsilon, population, slices, ids: of `audit_model`.
       notes: of the report, in words.
       asked: whether the attacks were asked for by name; if not, one that fails is left out, with a note.
+      not_run: listed attack -> why it is not among those chosen.
+      coins: of `audit_model`.
     """
     member = inputs.check_member(member, (len(y),))
     count = 0 if shadows is None else len(shadows.member)
@@ -158,6 +170,10 @@ def audit_choices(
         groups=slices,
         x=x if is_numeric(x) else None,  # only numbers are shown
         ids=ids,
+        shadows=count,
+        tried={choice.name: choice.needs for choice in chosen if choice.name in scores},
+        not_run=not_run,
+        coins=coins,
     )
 
 

@@ -9,36 +9,43 @@ from collections.abc import Iterator
 import numpy as np
 
 from gecko_jax import reports
+from gecko_jax.audit.ceilings import ceiling_curve
+from gecko_jax.audit.chosen import because
 from gecko_jax.audit.claim import PREFERRED
-from gecko_jax.audit.figures import METRICS
+from gecko_jax.audit.figures import FPRS, METRICS
 from gecko_jax.audit.slices import resolved, worst_first
 from gecko_jax.types import Estimate
 
-# The best attack is the one that says how much leaks, so here the highest figure is the one to look at.
+# Of an attack no end is "better": the largest figure says how much leaks. The alarm is what guessing gives.
 COLUMNS = (
     reports.Column("baseline", "AUC without the model", digits=3),
-    reports.Column("auc", "AUC", digits=3, better="high"),
-    reports.Column("attack_accuracy", "Attack accuracy", "%", 2, "high"),
-    reports.Column("tpr_at_1pct", "TPR at 1 % FPR", "%", 2, "high"),
-    reports.Column("tpr_at_0p1pct", "TPR at 0.1 % FPR", "%", 2, "high"),
+    reports.Column("auc", "AUC", digits=3, alarm=0.5),
+    reports.Column("attack_accuracy", "Attack accuracy", "%", 2, alarm=50.0),
+    reports.Column("tpr_at_1pct", "TPR at 1 % FPR", "%", 2, alarm=1.0),
+    reports.Column("tpr_at_0p1pct", "TPR at 0.1 % FPR", "%", 2, alarm=0.1),
 )
-WITHOUT, WITH = "Without asking the model", "Attacks"
+WITHOUT, WITH, CEILING = "Without asking the model", "Attacks", "What the claimed guarantee allows"
 SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
 
 
-def study(report, title: str = "Membership audit") -> reports.Study:
+def study(report, title: str = "Membership audit", pictures: bool = False) -> reports.Study:
     """An `audit.Report` as a `reports.Study`.
 
-    Warnings first, then what needs no model, the attacks, their curves; slices, scores, the most exposed records.
+    The headline and warnings first, then what needs no model, the attacks, their curves; slices, scores, the most
+    exposed records (themselves if `pictures`).
     """
     rows = [reports.Row(f"by the {name}", {"baseline": auc}, WITHOUT) for name, auc in report.baselines.items()]
     for name, figures in report.rows.items():
         shown = {"auc": figures["auc"]} | {c.key: reports.percent(figures[c.key]) for c in COLUMNS if c.unit}
-        rows.append(reports.Row(_said(name), shown, WITH))
+        unresolved = tuple(key for key in FPRS if not report.resolved(key))
+        rows.append(reports.Row(_said(name), shown, WITH, unresolved=unresolved))
+    if report.claim:
+        rows.append(reports.Row(_ceiling(report), _ceilings(report), CEILING))
     by_reputation = sorted(report.score_histograms, key=lambda name: (*PREFERRED, name).index(name))[:SCORES]
     shown = {key for row in rows for key in row.figures}
     return reports.Study(
         title=title,
+        headline=report.headline,
         summary=_summary(report),
         rows=tuple(rows),
         columns=tuple(column for column in COLUMNS if column.key in shown),
@@ -47,14 +54,22 @@ def study(report, title: str = "Membership audit") -> reports.Study:
             _histogram("Largest probability", report.histogram),
             *(_histogram(f"{_said(name)} score", report.score_histograms[name]) for name in by_reputation),
         ),
-        record={"members": list(report.members), "nonmembers": list(report.nonmembers), "threshold": report.threshold},
+        ceiling=reports.Curve(_ceiling(report), *ceiling_curve(report.claim.accounted)) if report.claim else None,
+        record={
+            "provenance": dict(report.provenance),
+            "members": list(report.members),
+            "nonmembers": list(report.nonmembers),
+            "threshold": report.threshold,
+            "attacks that did not run": dict(report.not_run),
+        },
         notes=(
             *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
             *(report.claim.lines() if report.claim else ()),
         ),
+        footnotes=(*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
         dots=tuple(_dots(report)),
         curves_a_panel=-(-len(report.curves) // -(-len(report.curves) // 8)),  # panels of about as many
-        **_exposed(report),
+        **_exposed(report, pictures),
     )
 
 
@@ -74,12 +89,25 @@ def table_file(report) -> str:
         lines(number, rows)
     for name, auc in report.baselines.items():
         writer.writerow(["all", f"without the model: {name}", "auc", *("" if part is None else part for part in auc)])
+    for metric, ceiling in report.ceilings.items():
+        writer.writerow(["all", "ceiling by the claimed epsilon", metric, ceiling, "", "", "modelled", "", ""])
     lines("all", {f"{report.sliced_by} on slice: {name}": row for name, row in report.slices.items()})
     return file.getvalue()
 
 
 def _said(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _ceiling(report) -> str:
+    return f"ceiling, epsilon {float(report.claim.accounted):.4g}"
+
+
+def _ceilings(report) -> dict[str, Estimate]:
+    """The ceilings as figures of the table's columns."""
+    found = {c.key: c.unit for c in COLUMNS if c.key in report.ceilings}
+    of = {key: Estimate(report.ceilings[key], kind="modelled") for key in found}
+    return {key: reports.percent(each) if found[key] else each for key, each in of.items()}
 
 
 def _summary(report) -> str:
@@ -121,7 +149,8 @@ def _dots(report) -> Iterator[reports.Dots]:
         tuple(report.slices[name]["auc"] for name in names),
         digits=3,
         reference=0.5,
-        note=f"Dots with 95 % intervals, the worst first; the dashed line is guessing. {alone}",
+        note=f"Dots with 95 % intervals, the worst first; the dashed line is guessing. {alone}"
+        + _allowed(report, "auc"),
     )
     shown = [name for name in names if resolved(report.slices[name], "tpr_at_1pct")]
     if shown:
@@ -134,12 +163,21 @@ def _dots(report) -> Iterator[reports.Dots]:
             digits=1,
             reference=1.0,
             note="In the order of the AUC; the dashed line is guessing."
-            + (f" Left out: {left_out} with fewer than 100 non-members." if left_out else ""),
+            + (f" Left out: {left_out} with fewer than 100 non-members." if left_out else "")
+            + _allowed(report, "tpr_at_1pct", "%"),
         )
 
 
-def _exposed(report) -> dict[str, tuple]:
-    """The most exposed records: pictures where they are some, else a list."""
+def _allowed(report, metric: str, unit: str = "") -> str:
+    """What the claimed epsilon allows, as a sentence for a caption; "" without a claim."""
+    if not report.claim:
+        return ""
+    value = f"{100 * report.ceilings[metric]:.4g} %" if unit else f"{report.ceilings[metric]:.3f}"
+    return f" The claimed epsilon of {float(report.claim.accounted):.4g} allows {value} at most."
+
+
+def _exposed(report, pictures: bool) -> dict[str, tuple]:
+    """The most exposed records: a list, or pictures of them if they are wanted and there are any."""
     found = report.exposed
     if found is None or not len(found.rows):
         return {}
@@ -153,13 +191,14 @@ def _exposed(report) -> dict[str, tuple]:
         said = f"By luck alone, the first {len(lines)} would stand at FPRs of up to about {share:.2g} %."
     note = (
         "Members that the attack is surest of. FPR is the share of non-members that score as high or higher. "
-        f"{said} These are training records: show this page to those who may see them."
+        f"{said} These are training records"
     )
-    if found.x is not None and reports.are_pictures(found.x):
+    if pictures and found.x is not None and reports.are_pictures(found.x):
+        note += ": show this page to those who may see them."
         captions = ["\n".join(f"{key} {value}" for key, value in line.items()) for line in lines]
         return {"pictures": (reports.Pictures.of(name, found.x, captions, note),)}
     cells = [tuple(line.values()) for line in lines]
-    return {"listings": (reports.Listing(name, tuple(lines[0]), cells, note),)}
+    return {"listings": (reports.Listing(name, tuple(lines[0]), cells, f"{note}."),)}
 
 
 def _exposed_line(found, i: int, nonmembers: int, several: bool) -> dict[str, str]:

@@ -17,7 +17,7 @@ NAMES = {"logits": "logits", "probs": "probabilities", "predicted": "labels"}  #
 
 
 def from_predictions(
-    path: str | os.PathLike, attacks: Iterable[Attack] | None = None, *, classes: Sequence | None = None
+    path: str | os.PathLike, attacks: Iterable[Attack] | str | None = None, *, classes: Sequence | None = None
 ) -> Report:
     """Audits the models whose outputs stand in an .npz file.
 
@@ -25,7 +25,7 @@ def from_predictions(
       path: of a file with the arrays `logits` or `probs` ([n, c] of one model or [m, n, c] of several; of binary models
         with one output without the last axis) or `predicted` labels ([n] or [m, n]), `y` [n] labels, and `member` [n]
         or [m, n] bool. An array `classes` [c] names the columns. Other arrays are not read.
-      attacks: which; the usual ones that the models suffice for, if None.
+      attacks: which; every listed one that the models suffice for, if None. See `audit`.
       classes: the label that each column stands for, in place of the file's.
 
     Returns:

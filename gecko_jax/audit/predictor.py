@@ -12,7 +12,8 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.audit.asking import Asker
-from gecko_jax.audit.chosen import choose
+from gecko_jax.audit.chosen import as_list, by_name, choose, not_run
+from gecko_jax.audit.claim import check_claim, check_coins
 from gecko_jax.audit.containers import join, take
 from gecko_jax.audit.entered import feasible, first_answer, left_out, settled
 from gecko_jax.audit.inputs import check_groups, check_labels, check_member
@@ -20,6 +21,7 @@ from gecko_jax.audit.layouts import LAYOUTS
 from gecko_jax.audit.naming import as_classes, named
 from gecko_jax.audit.one_model import audit_choices
 from gecko_jax.audit.outputs import OUTPUTS
+from gecko_jax.audit.provenance import key_words
 from gecko_jax.audit.recipes import caller, fingerprint
 from gecko_jax.audit.records import check_apart, check_unseen
 from gecko_jax.audit.report import Report
@@ -40,7 +42,7 @@ def audit(
     key: int | jax.Array | None = None,
     *,
     variables: Variables | None = None,
-    attacks: Iterable | None = None,
+    attacks: Iterable | str | None = None,
     queries: Callable[[np.ndarray], list[np.ndarray]] | None = None,
     population: Examples | None = None,
     slices: Callable[[Examples], Mapping[str, Array]] | None = None,
@@ -50,6 +52,7 @@ def audit(
     batch_size: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     epsilon: Epsilon | None = None,
+    coins: bool | None = None,
 ) -> Report:
     """Audits one predictor by membership inference.
 
@@ -72,8 +75,9 @@ def audit(
       shadows: how many shadow models, 8 or more; 0 for none. Each has every row of the pool with probability 1/2.
       key: seed or JAX key of the shadows' members and training; needed with shadows.
       variables: the target's, where predict takes them.
-      attacks: which; the usual ones for what there is, if None. Each is an Attack (`attacks.lira()`), `best_of`
-        several, or, with `population`, a factory (`attacks.rmia`) that is built on each target's own population.
+      attacks: which. None: every one of `attacks.ATTACKS` whose needs are met (`Attack.needs`), but for the slow ones;
+        "all": these as well. Else a list, each an Attack (`attacks.lira()`), `best_of` several, or, with `population`,
+        a factory (`attacks.rmia`) that is built on each target's own population. The report says which did not run.
       queries: x -> copies of x, x itself the first (`audit.probes.flips_and_shifts`): attacks read every signal of the
         logits on each, and average their scores. As the target was trained, if with augmentation.
       population: records of the same distribution that neither the target nor the pool has, beside those audited.
@@ -88,7 +92,10 @@ def audit(
         key, queries, what else is asked, and the code and values of recipe and predict). The same audit reads them,
         and one that was killed goes on; another recipe's are left alone, which a warning says.
       epsilon: the guarantee that the target is said to have, for example `privacy.private_training(...).epsilon`; a
-        bound from the attacks is put below it. Each record must have been a member by a fair coin.
+        bound from the attacks is put below it, and a ceiling beside every figure. The bound needs each record to have
+        been a member by a fair coin; of a fixed split none is shown.
+      coins: whether fair coins drew the members. None: that is taken for granted, and said, unless the numbers of
+        members or their places in the order of the ids show a fixed split.
 
     Returns:
       A Report of one target. Without shadows AUC, TPRs and ROC need no threshold; the attack accuracy has its own
@@ -100,6 +107,8 @@ def audit(
         lacks the other; outputs of another shape or kind; arguments that do not go together.
     """
     checks.whole("shadows", shadows, 0)
+    check_claim(epsilon)
+    check_coins(coins)
     checks.one_of("outputs", outputs, OUTPUTS)
     layout is None or checks.one_of("layout", layout, LAYOUTS)
     size = 1024 if batch_size is None else checks.whole("batch_size", batch_size, 1)
@@ -128,20 +137,23 @@ def audit(
     asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
     made, notes, said, left = predict if variables is None else variables, [], [], {}
     asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
-    chosen = choose(attacks, shadows, asker.offhand if attacks is None else asker.readable, population is not None)
-    if shadows and attacks is None and not any(choice.shadows for choice in chosen):
+    attacks = as_list(attacks)
+    asked, can_read = by_name(attacks), asker.offhand if attacks is None else asker.readable
+    chosen = choose(attacks, shadows, can_read, population is not None)
+    lacking = not_run(attacks, shadows, can_read, population is not None, [choice.name for choice in chosen])
+    if shadows and not asked and not any(choice.shadows for choice in chosen):
         raise ValueError(
             f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "
             f"{shadows - 1}. Train more, for example shadows=8, or leave shadows=0."
         )
-    if attacks is not None:
+    if asked:
         feasible(chosen, asker, True, [])  # what was asked for by name is refused before a model is asked
     asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
     y, *_ = (check_labels(part.y, len(part.y), columns) for part in (audited, pool_given, population) if part)
-    chosen = feasible(chosen, asker, attacks is not None, notes)
+    chosen = feasible(chosen, asker, asked, notes)
     signals = set().union(*(choice.signals for choice in chosen))
 
-    tolerated = None if attacks is not None else left
+    tolerated = None if asked else left
     own, found = asker.read(made, x, y, signals, tolerated), None
     if doubt := unsteady(lambda rows: asker.logits(made, take(x, rows), True), own.logits):
         said.append(doubt)
@@ -167,12 +179,15 @@ def audit(
         slices=groups,
         ids=ids,
         notes=notes,
-        asked=attacks is not None,
+        asked=asked,
+        not_run=lacking,
+        coins=coins,
     )
     said += [*(doubts(found) if found else ()), *report.warnings]
     if where is not None and (extra := len(where[1])):
         said.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")
-    return named(dataclasses.replace(report, warnings=tuple(said)), names)
+    made_by = {**report.provenance, "key": key_words(key)}
+    return named(dataclasses.replace(report, warnings=tuple(said), provenance=made_by), names)
 
 
 def _maker(recipe, pool: Examples, predict, variables, folder) -> Callable[..., Any]:

@@ -72,7 +72,8 @@ def batches(
     epoch = checks.whole("epoch", epoch, 0)
     names = range(len(member)) if models is None else [checks.whole("models", name, 0) for name in models]
     if len(names) != len(member) or len(set(names)) != len(names):
-        raise ValueError(f"models={list(names)} must be {len(member)} different integers, one for each row of member.")
+        given = checks.listed(names)
+        raise ValueError(f"models={given} must be {len(member)} different integers, one for each row of member.")
     counts = np.count_nonzero(member, axis=1)
     if not counts.all():
         row = int(np.argmin(counts))

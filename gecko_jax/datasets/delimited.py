@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gecko_jax import checks
 from gecko_jax.datasets.arrays import split_by_id
 from gecko_jax.datasets.places import not_found, own, places
 from gecko_jax.files import read_arrays, write_atomic
@@ -55,7 +56,7 @@ def _read_text(path: Path) -> np.ndarray:
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     arrays = read_arrays(path)
     if not {"features", "labels"} <= set(arrays):
-        raise ValueError(f"{path}: holds {sorted(arrays)}; expected the arrays 'features' and 'labels'.")
+        raise ValueError(f"{path}: holds {checks.listed(sorted(arrays))}; expected the arrays 'features' and 'labels'.")
     x, y = arrays["features"], arrays["labels"]
     if y.ndim == 2:
         if y.shape[1] != classes or not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():

@@ -1,27 +1,21 @@
-"""The accountants: phases of a run -> the epsilon at a delta, each by another theory, through dp_accounting.
+"""The accountants: phases of a run -> the epsilon at a delta, each by another theory, and the least of the bounds.
 
 Importing dp_accounting takes seconds, so that every function does it when called.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
 
-from gecko_jax.privacy.phases import Phase
-from gecko_jax.privacy.sampling import Sampling
-
-INTERVAL = 1e-4  # of the losses' grid: dp_accounting's own default; its rounding only ever raises epsilon
-LARGEST = 1e5  # an epsilon above it is not worth the memory of its grid
-
-
-def _is_cut(sampling: Sampling) -> bool:
-    return sampling.kind == "truncated_poisson" and sampling.cap < sampling.n
+from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
+from gecko_jax.privacy import loss_distributions
+from gecko_jax.privacy.participation import is_exact, participation_epsilon, participation_log_deltas
+from gecko_jax.privacy.phases import Phase, is_cut
+from gecko_jax.privacy.renyi import renyi_epsilon, renyi_log_deltas
 
 
 def _event(phase: Phase, halved: bool) -> Any:
@@ -33,61 +27,84 @@ def _event(phase: Phase, halved: bool) -> Any:
     if sampling.kind == "shuffled":
         # Given the order, each example enters one sum an epoch: parallel within the epoch, sequential over epochs.
         return dp.SelfComposedDpEvent(gaussian, sampling.epochs)
-    if _is_cut(sampling):
-        step = dp.TruncatedSubsampledGaussianDpEvent(sampling.n, sampling.rate, sampling.cap, noise)
-    else:
-        step = gaussian if sampling.rate == 1 else dp.PoissonSampledDpEvent(sampling.rate, gaussian)
+    step = gaussian if sampling.rate == 1 else dp.PoissonSampledDpEvent(sampling.rate, gaussian)
     return dp.SelfComposedDpEvent(step, sampling.steps)
-
-
-def _compose(accountant: Any, events: list[Any], delta: float) -> float:
-    for event in events:
-        accountant.compose(event)
-    return float(accountant.get_epsilon(delta))
 
 
 def rdp_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
     """Epsilon by Renyi differential privacy; ValueError where dp_accounting knows no Renyi bound."""
-    from dp_accounting import rdp
-
     replace = adjacency == "replace_one"
     for sampling, *_ in phases:
-        cut = _is_cut(sampling)
+        cut = is_cut(sampling)
         if cut or (replace and sampling.kind != "shuffled" and sampling.rate < 1):
             what = "truncated Poisson sampling" if cut else "Poisson sampling under adjacency='replace_one'"
             raise ValueError(f"accountant='rdp' has no bound for {what}; take accountant='pld'.")
-    return _compose(rdp.RdpAccountant(), [_event(phase, halved=replace) for phase in phases], delta)
+    return min(_published_rdp(phases, delta, replace), renyi_epsilon(phases, delta, adjacency))
+
+
+def _published_rdp(phases: Sequence[Phase], delta: float, replace: bool) -> float:
+    """dp_accounting's figure; infinite where its rounding leaves none to trust."""
+    from dp_accounting import rdp
+
+    if min(phase.effective_noise_multiplier for phase in phases) < 1e-100:  # whose square is 0
+        return math.inf
+    accountant = rdp.RdpAccountant()
+    for phase in phases:
+        accountant.compose(_event(phase, halved=replace))
+    if (accountant.rdp < 0).any():  # a divergence that rounding took below 0, which it would call epsilon 0
+        return math.inf
+    return float(accountant.get_epsilon(delta))
 
 
 def rough_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
-    """An epsilon of the right size in milliseconds, for choosing grids and starting points: no bound."""
-    from dp_accounting import rdp
-
-    whole = [p._replace(sampling=p.sampling._replace(cap=p.sampling.n)) if _is_cut(p.sampling) else p for p in phases]
-    orders = [*range(2, 33), 40, 48, 64, 96, 128, 256, 512, 1024]  # whole ones are the quick ones
-    return _compose(rdp.RdpAccountant(orders), [_event(phase, adjacency == "replace_one") for phase in whole], delta)
+    """The bounds that take milliseconds: an upper bound of the right size, by which to choose grids and starts."""
+    return min(renyi_epsilon(phases, delta, adjacency), participation_epsilon(phases, delta, adjacency))
 
 
 def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval: float | None = None) -> float:
-    """Epsilon by privacy loss distributions, on a grid of 1e-4, or of 1e-6 of epsilon where that exceeds 100.
+    """Epsilon by privacy loss distributions, on a grid of this interval or of one that suits the run.
 
-    Above 100,000, where there is nothing left to protect, it is given as infinity. A figure takes seconds, and a run
-    asks for the same one again and again (for its noise, its record, its report), so that figures are kept.
+    Infinite where dp_accounting's arithmetic cannot tell: a tiny delta, next to no noise.
     """
-    return _pld_epsilon(tuple(phases), delta, adjacency, interval)
-
-
-@functools.lru_cache(maxsize=256)
-def _pld_epsilon(phases: tuple[Phase, ...], delta: float, adjacency: str, interval: float | None) -> float:
-    from dp_accounting import NeighboringRelation, pld
-
     if interval is None:
-        rough = rough_epsilon(phases, delta, adjacency)
-        if not rough <= LARGEST:
-            return math.inf
-        interval = INTERVAL * max(1.0, rough / 100)
-    relation = NeighboringRelation.REPLACE_ONE if adjacency == "replace_one" else NeighboringRelation.ADD_OR_REMOVE_ONE
-    return _compose(pld.PLDAccountant(relation, interval), [_event(phase, halved=False) for phase in phases], delta)
+        interval = loss_distributions.grid_interval(phases, adjacency, rough_epsilon(phases, delta, adjacency))
+    return loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
+
+
+def least_epsilon(
+    phases: Sequence[Phase], delta: float, adjacency: str, coarseness: float = 1.0
+) -> tuple[float, str]:
+    """The least of the valid bounds and the accountant that gave it. All noise is above 0.
+
+    Args:
+      phases, delta, adjacency: see `accounting.epsilon`.
+      coarseness: of the privacy loss distribution's grid, times the usual one: 1 gives the figure, 8 a quick guess.
+    """
+    closed = participation_epsilon(phases, delta, adjacency)
+    if is_exact(phases):
+        return closed, "gaussian"
+    renyi = renyi_epsilon(phases, delta, adjacency)
+    rough = min(closed, renyi)
+    tight = math.inf
+    if rough > 0:
+        interval = loss_distributions.grid_interval(phases, adjacency, rough) * coarseness
+        tight = loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
+    if coarseness == 1 and 0 < renyi < tight:
+        try:
+            renyi = rdp_epsilon(phases, delta, adjacency)  # its fractional orders too
+        except ValueError:  # no published one for this sampling
+            pass
+    return min((tight, "pld"), (renyi, "rdp"), (closed, "gaussian"), key=lambda one: one[0])
+
+
+def least_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str) -> np.ndarray:
+    """The logarithms [k] of the least valid deltas at epsilons [k]. All noise is above 0."""
+    values = np.minimum(0.0, participation_log_deltas(phases, epsilons, adjacency))
+    if is_exact(phases):
+        return values
+    values = np.minimum(values, renyi_log_deltas(phases, epsilons, adjacency))
+    interval = loss_distributions.grid_interval(phases, adjacency, rough_epsilon(phases, 1e-6, adjacency))
+    return np.minimum(values, np.log(loss_distributions.pld_deltas(phases, epsilons, adjacency, interval)))
 
 
 def clt_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
@@ -100,15 +117,7 @@ def clt_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
         raise ValueError("accountant='clt' knows Poisson sampling under add_or_remove only; take accountant='pld'.")
     with np.errstate(over="ignore"):
         parts = [
-            p.sampling.rate**2 * p.sampling.steps * float(np.expm1(np.float64(p.effective_noise_multiplier) ** -2))
+            p.sampling.rate**2 * p.sampling.steps * float(np.expm1((1 / np.float64(p.effective_noise_multiplier)) ** 2))
             for p in phases
         ]
-    mu = math.sqrt(math.fsum(parts))
-    if mu > 1e3:  # epsilon is about mu^2 / 2
-        return math.inf
-
-    def excess(value: float) -> float:
-        tail = math.exp(value + special.log_ndtr(-value / mu - mu / 2))
-        return float(special.ndtr(-value / mu + mu / 2)) - tail - delta
-
-    return 0.0 if excess(0.0) <= 0 else float(optimize.brentq(excess, 0.0, mu * (mu / 2 + 40)))
+    return gaussian_epsilon(math.sqrt(math.fsum(parts)), delta)

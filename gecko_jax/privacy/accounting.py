@@ -8,13 +8,17 @@ hyperparameters by several private runs, and the finite precision of floating-po
 
 from __future__ import annotations
 
+import decimal
 import math
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from gecko_jax import checks
-from gecko_jax.privacy.accountants import clt_epsilon, pld_epsilon, rdp_epsilon
+from gecko_jax.privacy.accountants import clt_epsilon, least_epsilon, least_log_deltas, pld_epsilon, rdp_epsilon
+from gecko_jax.privacy.participation import participation_epsilon
 from gecko_jax.privacy.phases import Phase, phases_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.types import Estimate
@@ -22,8 +26,11 @@ from gecko_jax.types import Estimate
 ACCOUNTANTS = {
     "pld": "privacy loss distributions, an upper bound",
     "rdp": "Renyi differential privacy, an upper bound",
+    "gaussian": "the Gaussian mechanism averaged over how often an example takes part, an upper bound",
     "clt": "the central limit theorem, an approximation and NOT a bound",
 }
+TIGHTEST = "tightest"  # not an accountant: the least of the upper bounds above
+BOUNDS = {"pld": pld_epsilon, "rdp": rdp_epsilon, "gaussian": participation_epsilon, "clt": clt_epsilon}
 ADJACENCIES = {
     "add_or_remove": "one example added or removed",
     "replace_one": "one example replaced by any other",
@@ -37,8 +44,9 @@ class Epsilon(NamedTuple):
       value: the epsilon.
       delta: at which it holds.
       adjacency: "add_or_remove" or "replace_one", what two neighbouring data sets are.
-      accountant: "pld", "rdp" or "clt".
+      accountant: "pld", "rdp", "gaussian" or "clt": the one that gave the value.
       phases: what was accounted for.
+      records: how many examples of one person it holds for together.
     """
 
     value: float
@@ -46,6 +54,7 @@ class Epsilon(NamedTuple):
     adjacency: str
     accountant: str
     phases: tuple[Phase, ...]
+    records: int = 1
 
     @property
     def kind(self) -> str:
@@ -60,13 +69,24 @@ class Epsilon(NamedTuple):
         return float(self.value)
 
     def __str__(self) -> str:
-        value = self.value if math.isinf(self.value) else math.ceil(self.value * 1000) / 1000  # a bound is rounded up
         adjacency = ADJACENCIES[self.adjacency]
         if self.adjacency == "add_or_remove" and any(p.sampling.kind == "shuffled" for p in self.phases):
             adjacency += " (where shuffled: its slot left empty or filled, the other batches as they are)"
+        if self.records > 1:
+            adjacency = f"{self.records} examples of one person at once, each: {adjacency}"
         phases = "; then ".join(str(phase) for phase in self.phases)
         how = f"{adjacency}; {ACCOUNTANTS[self.accountant]}"
-        return f"epsilon {value:g} at delta {self.delta:g}, modelled: {how}; {phases}"
+        return f"epsilon {_rounded_up(self.value)} at delta {self.delta:g}, modelled: {how}; {phases}"
+
+
+def _rounded_up(value: float) -> str:
+    """A bound in six digits (three decimals at most, or four digits if small), none of which makes it smaller."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = 6 if value >= 0.1 else 4
+    exact = decimal.Decimal(value)
+    unit = decimal.Decimal(1).scaleb(max(exact.adjusted() - digits + 1, -3 if value >= 0.1 else -400))
+    return f"{float(exact.quantize(unit, rounding=decimal.ROUND_CEILING)):.10g}"
 
 
 def check_delta(delta: float, phases: Sequence[Phase]) -> float:
@@ -88,7 +108,7 @@ def epsilon(
     sampling: Sampling | Sequence[Sampling],
     noise_multiplier: float | Sequence[float],
     delta: float,
-    accountant: str = "pld",
+    accountant: str = TIGHTEST,
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None | Sequence[float | None] = None,
 ) -> Epsilon:
@@ -103,8 +123,10 @@ def epsilon(
         add-or-remove; for replace_one the accountant itself doubles the sensitivity). 0 gives infinity. One number, or
         one for each phase.
       delta: in (0, 1), to be well below 1/n: a warning says where it is not.
-      accountant: "pld", the tightest; "rdp", as many papers report; "clt", which is not a bound and serves to compare
-        with papers that used it.
+      accountant: "tightest", the least of all upper bounds below. Or one by name, for a comparison: "pld", privacy loss
+        distributions, as a rule the tightest, but not at a tiny delta or after billions of steps; "rdp", as many papers
+        report; "gaussian", see `participation`, exact for full and shuffled batches; "clt", which is not a bound.
+        Where the one that you name has no finite bound and another has, you get the other: `.accountant` says which.
       adjacency: "add_or_remove" or "replace_one"; the latter is the stronger promise and the larger figure.
       count_noise_multiplier: standard deviation of the noise on adaptive clipping's count of share - 1/2, released
         with each sum (see `with_count`); None without adaptive clipping. One, or one for each phase.
@@ -123,13 +145,53 @@ def epsilon(
     Source: Mironov, Talwar, Zhang (arXiv 1908.10530) for rdp; Koskela, Jaelkoe, Honkela (arXiv 1906.03049) and
       Doroshenko et al. (arXiv 2207.04380) for pld; Bu, Dong, Long, Su (arXiv 1911.11607) for clt.
     """
-    checks.one_of("accountant", accountant, ACCOUNTANTS)
+    checks.one_of("accountant", accountant, [TIGHTEST, *ACCOUNTANTS])
     checks.one_of("adjacency", adjacency, ADJACENCIES)
     phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
     delta = check_delta(delta, phases)
-    if any(phase.effective_noise_multiplier == 0 for phase in phases):
-        value = math.inf
-    else:
-        bound = {"pld": pld_epsilon, "rdp": rdp_epsilon, "clt": clt_epsilon}[accountant]
-        value = bound(phases, delta, adjacency)
+    if accountant != TIGHTEST:
+        value = math.inf if no_noise(phases) else BOUNDS[accountant](phases, delta, adjacency)
+        if math.isfinite(value) or accountant == "clt" or no_noise(phases):
+            return Epsilon(value, delta, adjacency, accountant, phases)
+    value, accountant = (math.inf, "gaussian") if no_noise(phases) else least_epsilon(phases, delta, adjacency)
     return Epsilon(value, delta, adjacency, accountant, phases)
+
+
+def delta(
+    sampling: Sampling | Sequence[Sampling],
+    noise_multiplier: float | Sequence[float],
+    epsilon: float,
+    adjacency: str = "add_or_remove",
+    count_noise_multiplier: float | None | Sequence[float | None] = None,
+) -> float:
+    """Returns the delta of a private training run at a given epsilon: the least of the upper bounds.
+
+    Args:
+      sampling, noise_multiplier, adjacency, count_noise_multiplier: see `epsilon`.
+      epsilon: at least 0.
+
+    Returns:
+      delta in 0..1; 1 without noise. One below the normal floats' range is given as their smallest, 2.2e-308.
+
+    Raises:
+      ValueError: for an unknown name or a value out of range.
+
+    Example:
+      >>> from gecko_jax.privacy.sampling import poisson
+      >>> round(delta(poisson(1000, 1000, steps=1), 1.0, epsilon=4.377), 7)  # the Gaussian mechanism
+      1e-05
+
+    Source: see `epsilon`.
+    """
+    checks.one_of("adjacency", adjacency, ADJACENCIES)
+    checks.at_least("epsilon", epsilon, 0)
+    phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
+    if no_noise(phases):
+        return 1.0
+    log_delta = float(least_log_deltas(phases, np.array([epsilon], np.float64), adjacency)[0])
+    return 0.0 if log_delta == -math.inf else max(math.exp(log_delta), np.finfo(np.float64).tiny)
+
+
+def no_noise(phases: Sequence[Phase]) -> bool:
+    """Whether some phase releases its sums as they are."""
+    return any(phase.effective_noise_multiplier == 0 for phase in phases)

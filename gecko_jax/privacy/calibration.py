@@ -1,27 +1,32 @@
 """The other way round: the noise, or the number of steps, that a privacy budget asks for.
 
-Each figure of the tight accountant takes seconds on its own grid and tenths on one ten times as coarse, and the two
-differ by a factor that hardly changes: so search on the coarse grid, and confirm on the fine one.
+Each figure of the tight accountant takes about a second on its own grid and tenths on one eight times as coarse, and
+the two differ by a factor that hardly changes: so bracket with the bounds that take milliseconds, search on the coarse
+grid, and confirm on the fine one.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
 from gecko_jax import checks, keys
-from gecko_jax.privacy.accountants import INTERVAL, pld_epsilon, rough_epsilon
+from gecko_jax.privacy.accountants import least_epsilon, rough_epsilon
 from gecko_jax.privacy.accounting import ADJACENCIES, check_delta
 from gecko_jax.privacy.phases import Phase, phases_of
 from gecko_jax.privacy.sampling import Sampling
 
+COARSE = 8.0  # the searching grid's interval, in those of the grid that decides
+NOISES = (1e-100, 1e100)  # between which noise is looked for
+JUMP = 1e-7
 WINDOW = 5e-4  # of epsilon below its target; as epsilon falls at least as fast as 1/noise, of the noise above the least
 
 
 def _meet(f: Callable[[float], float], target: float, start: float, window: float) -> float:
     """An x with target * (1 - window) <= f(x) <= target, for a falling f: secants in log f over log x, in a bracket.
 
-    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + window at most.
+    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + JUMP at most.
     """
     low = high = None  # (x, f(x)): f exceeds the target at low, and does not at high
     x = start
@@ -30,7 +35,7 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
         if target * (1 - window) <= value <= target:
             return x
         low, high = ((x, value), high) if value > target else (low, (x, value))
-        if low and high and high[0] <= low[0] * (1 + window):
+        if low and high and high[0] <= low[0] * (1 + JUMP):
             return high[0]
         if low and high:
             share = 0.5
@@ -40,39 +45,40 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
         else:  # epsilon falls about as 1/noise or faster
             x *= min(max(value / target, 0.25), 4.0) if 0 < value < math.inf else (4.0 if value > 0 else 0.25)
             x *= 1.02 if value > target else 0.98  # and past the target, so that there is a bracket soon
-        if not 1e-6 < x < 1e9:
+        if not NOISES[0] < x < NOISES[1]:
             break
     raise ValueError(
-        f"epsilon={target!r} is out of reach: no noise multiplier between 1e-6 and 1e9 gives it at this delta. Take a "
-        "larger epsilon, or a larger delta (below 1e-12 the accountant's own arithmetic is too coarse)."
+        f"epsilon={target!r} is out of reach: no noise multiplier between {NOISES[0]:g} and {NOISES[1]:g} gives it at "
+        "this delta. Take an epsilon nearer to 1, which says more, too."
     )
 
 
 def _smallest(phases_at: Callable[[float], tuple[Phase, ...]], target: float, delta: float, adjacency: str) -> float:
     """The smallest noise whose epsilon meets the target, confirmed by the accountant on its own grid."""
     start = _meet(lambda noise: rough_epsilon(phases_at(noise), delta, adjacency), target, 1.0, 0.05)
-    # Ten times as coarse as the accountant's, but not where a small epsilon would be lost in it (and is quick anyway).
-    spacing = INTERVAL * min(max(10 * target, 1.0), 10.0) * max(1.0, target / 100)
     known: dict[float, float] = {}
 
     def coarse(noise: float) -> float:
         if noise not in known:
-            phases = phases_at(noise)
-            hopeless = rough_epsilon(phases, delta, adjacency) > 20 * target  # whose grid would be long
-            known[noise] = math.inf if hopeless else pld_epsilon(phases, delta, adjacency, spacing)
+            known[noise] = least_epsilon(phases_at(noise), delta, adjacency, COARSE)[0]
         return known[noise]
+
+    def fine(noise: float) -> float:
+        return least_epsilon(phases_at(noise), delta, adjacency)[0]
 
     best, ratio, latest = math.inf, 1.0, start  # ratio: coarse epsilon over fine epsilon
     for _ in range(4):
         latest = _meet(coarse, target * ratio * (1 - WINDOW / 3), latest, WINDOW / 3)
-        value = pld_epsilon(phases_at(latest), delta, adjacency)
+        value = fine(latest)
         if value <= target:
             best = min(best, latest)
             if value >= target * (1 - WINDOW):
                 return best
+        if not value > 0:
+            break
         ratio = coarse(latest) / value
     # The two grids disagree in an unusual way: the fine one alone, slower.
-    return _meet(lambda noise: pld_epsilon(phases_at(noise), delta, adjacency), target, latest, WINDOW)
+    return _meet(fine, target, latest, WINDOW)
 
 
 def calibrate_noise(
@@ -82,7 +88,7 @@ def calibrate_noise(
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
 ) -> float:
-    """The smallest noise multiplier that keeps a run within a privacy budget, by privacy loss distributions.
+    """The smallest noise multiplier that keeps a run within a privacy budget, by the least of the upper bounds.
 
     Args:
       sampling: how the run's batches are drawn; several for phases that differ in it and share the noise.
@@ -128,7 +134,7 @@ def affordable_steps(
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
 ) -> int:
-    """The largest number of steps that a privacy budget allows, by privacy loss distributions.
+    """The largest number of steps that a privacy budget allows, by the least of the upper bounds.
 
     Args:
       sampling: how batches are drawn; its own number of steps is disregarded.
@@ -143,29 +149,56 @@ def affordable_steps(
     """
     checks.positive("epsilon", epsilon)
     checks.positive("noise_multiplier", noise_multiplier)
+    if count_noise_multiplier is not None:
+        checks.positive("count_noise_multiplier", count_noise_multiplier)
     checks.one_of("adjacency", adjacency, ADJACENCIES)
     unit = sampling.steps // sampling.epochs if sampling.kind == "shuffled" else 1
     phase = phases_of(sampling, noise_multiplier, count_noise_multiplier)[0]
     delta = check_delta(delta, [phase])
 
-    def cost(units: int) -> float:
-        return pld_epsilon([phase._replace(sampling=sampling._replace(steps=units * unit))], delta, adjacency)
+    def phases(units: int) -> list[Phase]:
+        return [phase._replace(sampling=sampling._replace(steps=units * unit))]
 
-    low, high, most = (0, 0.0), None, keys.LARGEST // unit  # low is within the budget, high is beyond it
-    units = 1
-    while high is None or high[0] - low[0] > 1:
-        value = cost(units)
-        low, high = ((units, value), high) if value <= epsilon else (low, (units, value))
-        if high is None:
-            if units == most:
-                return most * unit
-            # Epsilon grows as the root of the steps at first, then faster: a little less than the square is ahead.
-            units = min(most, units + max(1, int(units * (min((epsilon / value) ** 2, 100.0) - 1) * 1.02)))
-        else:
-            share = 0.5
-            if low[0] and 0 < low[1] and math.isfinite(high[1]):
-                share = math.log(epsilon / low[1]) / math.log(high[1] / low[1])
-            guess = int(low[0] * (high[0] / low[0]) ** share) if low[0] else high[0] // 2
-            guess += guess == low[0]  # the value that confirms the last one
-            units = min(max(guess, low[0] + 1), high[0] - 1)
-    return low[0] * unit
+    most = keys.LARGEST // unit
+    safe = _last(lambda units: rough_epsilon(phases(units), delta, adjacency), epsilon, 0, most, 1)
+    if safe == most:
+        return most * unit
+    coarse = functools.cache(lambda units: least_epsilon(phases(units), delta, adjacency, COARSE)[0])
+    guess = _last(coarse, epsilon, 0, most, max(1, safe), tolerance=WINDOW)
+    fine = functools.cache(lambda units: least_epsilon(phases(units), delta, adjacency)[0])
+    return unit * _last(fine, epsilon, 0, most, max(1, guess))
+
+
+def _last(
+    cost: Callable[[int], float], budget: float, low: int, most: int, start: int, tolerance: float = 0.0
+) -> int:
+    """An x in low..most with cost(x) <= budget < cost(x + 1), or `most` if all of them are within the budget.
+
+    Secants in log cost over log x, in a bracket; now and then a half, come what may. With a tolerance, the lower end of
+    a bracket as narrow as that share of x.
+    """
+    points: dict[int, float] = {}  # costs above 0, for the secants
+    high, x = most + 1, min(max(start, low + 1), most)
+    for count in range(400):
+        value = cost(x)
+        points[x] = value
+        low, high = (x, high) if value <= budget else (low, x)
+        if high - low <= max(1, tolerance * low):
+            break
+        near = sorted((p for p in points if 0 < points[p] < math.inf), key=lambda p: abs(math.log(points[p] / budget)))
+        aim = None
+        if len(near) > 1 and points[near[0]] != points[near[1]]:
+            steep = math.log(points[near[0]] / points[near[1]]) / math.log(near[0] / near[1])
+            if steep > 0:
+                aim = near[0] * math.exp(min(max(math.log(budget / points[near[0]]) / steep, -7.0), 7.0))
+        elif near:
+            aim = near[0] * min(max((budget / points[near[0]]) ** 1.5, 1e-3), 1e3)
+        if aim is None:
+            aim = low * 4 if high > most else (low + high) / 2
+        x = int(aim)
+        if count % 4 == 3 and high <= most:
+            x = int(math.sqrt(max(low, 1) * high)) if high > 4 * low else (low + high) // 2
+        elif x == low:
+            x += 1  # the one that confirms it
+        x = min(max(x, low + 1), high - 1)
+    return low

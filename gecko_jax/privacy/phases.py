@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from gecko_jax import checks
 from gecko_jax.privacy.sampling import Sampling, check_sampling
@@ -55,10 +56,32 @@ class Phase(NamedTuple):
         """Of the one Gaussian mechanism that the sum and the count make up together: `with_count`."""
         return with_count(self.noise_multiplier, self.count_noise_multiplier)
 
+    @property
+    def releases(self) -> int:
+        """How often an example may take part: once an epoch where shuffled, else in every step."""
+        return self.sampling.epochs if self.sampling.kind == "shuffled" else self.sampling.steps
+
+    @property
+    def is_one_release(self) -> bool:
+        """Whether all is one Gaussian mechanism, as no coin decides who takes part."""
+        return self.sampling.kind == "shuffled" or (self.sampling.rate == 1 and not is_cut(self.sampling))
+
     def __str__(self) -> str:
         count = self.count_noise_multiplier
         noise = f"noise multiplier {self.noise_multiplier:g}"
         return f"{self.sampling}, {noise}" + ("" if count is None else f", count noise {count:g}")
+
+
+def is_cut(sampling: Sampling) -> bool:
+    """Whether batches may be cut, so that an example's presence depends on the others'."""
+    return sampling.kind == "truncated_poisson" and sampling.cap < sampling.n
+
+
+def full_batch_probability(sampling: Sampling) -> float:
+    """The probability that the n - 1 other examples alone fill all slots of a batch."""
+    if sampling.cap > sampling.n - 1:
+        return 0.0
+    return float(special.betainc(sampling.cap, sampling.n - sampling.cap, sampling.rate))
 
 
 def _spread(name: str, value: Any, length: int) -> list[Any]:

@@ -23,7 +23,8 @@ def dots_chart(chart: Dots, name: str = "plot-dots") -> str:
     labels, figures = chart.labels[:MOST], chart.figures[:MOST]
     values = [f"{number(figure.value, chart.digits)} {chart.unit}".strip() for figure in figures]
     left = 10 + min(max(map(svg.text_width, labels)), WIDEST)
-    right = 10 + min(max(map(svg.text_width, values)), WIDEST_VALUE)
+    widths = [svg.text_width(f"{number(figure.value, chart.digits)} ") for figure in figures]
+    right = 10 + max(min(max(map(svg.text_width, values)), WIDEST_VALUE), *widths)  # a unit may be cut, never a number
     head, tall = 8, STEP * len(labels)
     fig = svg.figure(head + tall + 26)
     axes = svg.place(fig, left, head, svg.WIDTH - left - right, tall)
@@ -43,7 +44,7 @@ def dots_chart(chart: Dots, name: str = "plot-dots") -> str:
     for at, label, value in zip(y, labels, values, strict=True):
         low = head + STEP * (at + 0.5) + 4
         svg.write(fig, 0, low, svg.cut(label, WIDEST))
-        svg.write(fig, svg.WIDTH, low, svg.cut(value, WIDEST_VALUE), ha="right")
+        svg.write(fig, svg.WIDTH, low, svg.cut(value, right - 10), ha="right")
     return svg.finish(fig, name, chart.name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from html import escape
 
 from gecko_jax.files import write_atomic
@@ -12,16 +13,20 @@ from gecko_jax.reports.page_figures import figures, front_meaning
 from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.record import plain
-from gecko_jax.reports.study import Column, Row, Study, best
+from gecko_jax.reports.study import Column, Row, Study, alarming, best, largest
 from gecko_jax.reports.text import (
     LETTERS,
     MEANINGS,
     MISSING,
+    UNRESOLVED,
+    UNRESOLVED_MEANING,
     common_kind,
     explained,
+    heading,
     in_sentence,
+    interval,
+    interval_meanings,
     number,
-    plus_minus,
     spelt,
 )
 
@@ -29,8 +34,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 
 def html(study: Study) -> str:
-    """The page: notes, the best figures, the table (`id="table"`), plots (`id="plot-tradeoff"`, `"plot-roc"`,
-    `"plot-dots-0"` and so on, `"plot-histograms"`, `"pictures-0"`, `"listing-0"`, `"plot-reliability"`,
+    """The page: headline, notes, the figures that matter most, the table (`id="table"`), plots (`id="plot-tradeoff"`,
+    `"plot-roc"`, `"plot-dots-0"` and so on, `"plot-histograms"`, `"pictures-0"`, `"listing-0"`, `"plot-reliability"`,
     `"plot-losses"`, each if there is something to show), and the record.
 
     Args:
@@ -42,12 +47,14 @@ def html(study: Study) -> str:
     plots = "\n".join(figures(study))
     body = [
         f"<h1>{escape(study.title)}</h1>",
+        f'<p class="headline">{escape(study.headline)}</p>' if study.headline else "",
         f"<p>{escape(study.summary)}</p>" if study.summary else "",
         _notes(study),
         _tiles(study),
         "<h2>All figures</h2>",
         _table(study),
         _legend(study),
+        _list("legend footnotes", study.footnotes),
         f'<h2>Plots</h2>\n<div class="plots">\n{plots}\n</div>' if plots else "",
         _record(study),
     ]
@@ -80,22 +87,27 @@ def _notes(study: Study) -> str:
 
 
 def _tiles(study: Study) -> str:
-    """The best figure of each column of the trade-off, or of the first three columns that have a better end."""
-    keys = [k for k in study.tradeoff or () if k] or [column.key for column in study.columns if column.better][:3]
+    """The best figure of each column of the trade-off, or of the first three columns that have a better end.
+
+    Of a column with an alarm it is the largest, in red if it is above it.
+    """
+    keys = [k for k in study.tradeoff or () if k]
+    keys = keys or [column.key for column in study.columns if column.better or column.alarm is not None][:3]
     tiles = []
     for column in (next(c for c in study.columns if c.key == key) for key in keys):
-        if not (names := best(study, column)):
+        if not (names := best(study, column) or largest(study, column)):
             continue
         row = next(row for row in study.rows if row.name == names[0])
         figure = row.figures[column.key]
-        interval = plus_minus(figure, column.digits)
+        ends = interval(figure, column.digits)
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        word = "Highest" if column.better == "high" else "Lowest"
+        word = "Lowest" if column.better == "low" else "Highest" if column.better else "Largest"
+        alarm = ' class="alarm"' if alarming(study, column) else ""
         tiles.append(
-            f"<div><dt>{word} {escape(in_sentence(column.heading))}</dt>"
+            f"<div{alarm}><dt>{word} {escape(in_sentence(column.heading))}</dt>"
             f'<dd class="figure" title="{escape(explained(row, column))}">'
             f"{spelt(figure, column.digits)} {escape(column.unit)}"
-            f"{f' <small>± {interval}</small>' if interval else ''}</dd>"
+            f"{f' <small>{ends}</small>' if ends else ''}</dd>"
             f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}</dd></div>'
         )
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
@@ -104,7 +116,10 @@ def _tiles(study: Study) -> str:
 def _table(study: Study) -> str:
     on_front = front(study)
     shared = {column.key: common_kind(study, column) for column in study.columns}
-    tops = {column.key: best(study, column) for column in study.columns}
+    marks = {
+        column.key: dict.fromkeys(best(study, column), "best") | dict.fromkeys(alarming(study, column), "alarm")
+        for column in study.columns
+    }
     heads = "".join(_head(column, shared[column.key]) for column in study.columns)
     lines, group = [], ""
     for row in study.rows:
@@ -114,7 +129,7 @@ def _table(study: Study) -> str:
             lines.append(f'<tr class="group">{head}</tr>')
         star = '<abbr title="On the Pareto front">★</abbr>&nbsp;' if row.name in on_front else ""
         note = f"<br><small>{escape(row.note)}</small>" if row.note else ""
-        cells = "".join(_cell(row, c, shared[c.key] is None, row.name in tops[c.key]) for c in study.columns)
+        cells = "".join(_cell(row, c, shared[c.key] is None, marks[c.key].get(row.name)) for c in study.columns)
         lines.append(f'<tr><th scope="row">{star}{escape(row.name)}{note}</th>{cells}</tr>')
     rows = "\n".join(lines)
     return (
@@ -133,31 +148,41 @@ def _head(column: Column, kind: str | None) -> str:
     return f'<th scope="col">{escape(column.heading)}<small>{" ".join(filter(None, parts))}</small></th>'
 
 
-def _cell(row: Row, column: Column, mark: bool, top: bool) -> str:
+def _cell(row: Row, column: Column, show_kind: bool, mark: str | None) -> str:
+    """A figure. Its column's name stands in the cell, too: on a phone the table is a list of cells."""
     figure = row.figures.get(column.key)
-    text, interval = MISSING, ""
+    text, ends = MISSING, ""
     if figure is not None:
-        text, interval = spelt(figure, column.digits), plus_minus(figure, column.digits)
-    letter = f' <abbr title="{figure.kind}">{LETTERS[figure.kind]}</abbr>' if mark and figure is not None else ""
+        text, ends = spelt(figure, column.digits), interval(figure, column.digits)
+    letter = f' <abbr title="{figure.kind}">{LETTERS[figure.kind]}</abbr>' if show_kind and figure is not None else ""
+    if column.key in row.unresolved:
+        letter += f' <abbr title="{UNRESOLVED_MEANING}">{UNRESOLVED}</abbr>'
     published = (row.published or {}).get(column.key)
-    small = f"<small>± {interval}</small>" if interval else ""
+    small = f"<small>{ends}</small>" if ends else ""
     small += f"<small>[{number(published, column.digits)}]</small>" if published is not None else ""
-    best_class = ' class="best"' if top else ""
-    return f'<td{best_class} title="{escape(explained(row, column))}"><b>{text}</b>{letter}{small}</td>'
+    name = "" if figure is None and published is None else mark or ""
+    name = "none" if figure is None and published is None else name
+    shown = f' class="{name}"' if name else ""
+    label = f'<span class="label" aria-hidden="true">{escape(heading(column))}</span>'
+    return f'<td{shown} title="{escape(explained(row, column))}"><b>{text}</b>{letter}{small}{label}</td>'
 
 
 def _legend(study: Study) -> str:
     estimates = [figure for row in study.rows for figure in row.figures.values()]
     kinds = {figure.kind for figure in estimates}
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
-    if any(figure.low is not None for figure in estimates):
-        lines.append("± is half the width of the 95 % interval; a figure's tooltip and results.csv give its ends.")
-    if any(row.published for row in study.rows):
-        lines.append("[ ] encloses a published figure.")
-    lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined.")
+    lines += [f"{line}." for line in interval_meanings(study)]
+    if any(column.better for column in study.columns):
+        lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined.")
+    if any(alarming(study, column) for column in study.columns):
+        lines.append("Bold and red: the largest figure of a column, if its interval lies above what guessing gives.")
     if study.tradeoff is not None:
         lines.append(f"★ {front_meaning(study)}")
-    return '<ul class="legend">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+    return _list("legend", lines)
+
+
+def _list(name: str, lines: Sequence[str]) -> str:
+    return f'<ul class="{name}">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
 
 
 def _record(study: Study) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from gecko_jax import checks
 from gecko_jax.reports import plots
 from gecko_jax.reports.dots import MOST, dots_chart
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures
@@ -26,7 +27,7 @@ def figures(study: Study) -> Iterator[str]:
             plots.tradeoff(study),
             f"Better is towards the {corner[y.better][0]} {corner[x.better][1]}. Bars are 95 % intervals. "
             f"Filled markers: {front_meaning(study)}"
-            + (f" Not shown, for want of a figure: {', '.join(left_out)}." if left_out else ""),
+            + (f" Not shown, for want of a figure: {checks.listed(left_out)}." if left_out else ""),
         )
     if study.rocs:
         yield _figure(
@@ -34,13 +35,14 @@ def figures(study: Study) -> Iterator[str]:
             "ROC curves of the attacks",
             plots.rocs(study),
             "Both axes are logarithmic, since an attack does harm where it is sure: at the left. The dashed diagonal "
-            "is guessing; a curve above it tells members from non-members. Bands are 95 % intervals.",
+            "is guessing; a curve above it tells members from non-members. Bands are 95 % intervals."
+            + (f" The solid line, {study.ceiling.name}, is what no attack can exceed." if study.ceiling else ""),
         )
     if study.dots:  # charts of one kind stand below each other
         yield "<div>\n" + "\n".join(_dots(f"plot-dots-{i}", chart) for i, chart in enumerate(study.dots)) + "\n</div>"
     if study.histograms:
         noted = {h.note: [each.name for each in study.histograms if each.note == h.note] for h in study.histograms}
-        notes = "".join(f" {', '.join(names)}: {note}" for note, names in noted.items() if note)
+        notes = "".join(f" {checks.listed(names)}: {note}" for note, names in noted.items() if note)
         yield _figure(
             "plot-histograms",
             "What the attacker sees",

@@ -12,9 +12,9 @@ def _variables(palette: tuple[str, ...], grid: str) -> str:
 CSS = (
     f"""
 :root {{ color-scheme: light dark; --page:#fff; --raised:#f5f6f8; --ink:#1b1f23; --muted:#57606a; --line:#d9dde1;
-  --warn:#fff4d6; --warn-line:#b58100; {_variables(LIGHT, LIGHT_GRID)} }}
+  --alarm:#b3261e; --warn:#fff4d6; --warn-line:#b58100; {_variables(LIGHT, LIGHT_GRID)} }}
 @media (prefers-color-scheme: dark) {{ :root {{ --page:#14171a; --raised:#1e2328; --ink:#e8eaed; --muted:#a3acb5;
-  --line:#3a4148; --warn:#33290f; --warn-line:#e3b341; {_variables(DARK, DARK_GRID)} }} }}
+  --line:#3a4148; --alarm:#ff8a80; --warn:#33290f; --warn-line:#e3b341; {_variables(DARK, DARK_GRID)} }} }}
 """
     + """
 * { box-sizing: border-box; }
@@ -26,6 +26,7 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 8px; overflow-wrap: anywh
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 40px 0 8px; }
 h3 { font-size: 1.05rem; line-height: 1.3; margin: 20px 0 12px; }
 p { margin: 8px 0; max-width: 75ch; overflow-wrap: anywhere; }
+.headline { font-size: 1.15rem; font-weight: 600; line-height: 1.4; }
 .muted, figcaption { color: var(--muted); }
 .notes { margin: 16px 0; padding: 10px 16px; background: var(--warn); border-left: 4px solid var(--warn-line);
   border-radius: 4px; max-width: 80ch; }
@@ -36,6 +37,7 @@ p { margin: 8px 0; max-width: 75ch; overflow-wrap: anywhere; }
 .tiles dt { color: var(--muted); font-size: .875rem; }
 .tiles dd { margin: 0; overflow-wrap: anywhere; }
 .tiles .figure { font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.tiles .alarm .figure, td.alarm b { color: var(--alarm); }
 .tiles small { font-size: 1rem; font-weight: 400; color: var(--muted); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; position: relative; }
 .scroll:focus-visible { outline: 2px solid var(--series-0); }
@@ -54,7 +56,8 @@ td { white-space: nowrap; }
 td small, th small { color: var(--muted); font-weight: 400; font-size: .8125rem; }
 td small { display: block; }
 td.best b { border-bottom: 2px solid var(--series-2); }
-td b { font-weight: 400; } td.best b { font-weight: 700; }
+td b { font-weight: 400; } td.best b, td.alarm b { font-weight: 700; }
+td .label { display: none; }
 abbr { text-decoration: none; cursor: help; }
 .legend { font-size: .875rem; color: var(--muted); margin: 8px 0 0; padding-left: 0; list-style: none;
   max-width: 90ch; }
@@ -70,7 +73,7 @@ figure svg { display: block; width: 100%; height: auto; overflow: visible; }
 .pictures span { display: block; overflow-wrap: anywhere; }
 .pictures span:first-of-type { color: var(--ink); font-weight: 600; }
 table.small { font-size: .8125rem; }
-table.small th, table.small td { padding: 4px 9px; white-space: normal; min-width: 0; }
+table.small th, table.small td { padding: 4px 9px; white-space: normal; min-width: 0; overflow-wrap: anywhere; }
 figcaption { font-size: .875rem; margin-top: 10px; }
 details { margin-top: 12px; border: 1px solid var(--line); border-radius: 8px; padding: 8px 14px; }
 summary { cursor: pointer; font-weight: 600; }
@@ -78,8 +81,15 @@ pre { overflow-x: auto; font-size: .8125rem; line-height: 1.4; margin: 10px 0 4p
 @media (max-width: 600px) {
   main { padding: 16px 16px 48px; }
   h1 { font-size: 1.4rem; }
-  th:first-child { min-width: 11em; max-width: 11em; font-size: .8125rem; }
-  tr.group th:first-child { max-width: none; }
+  #table, #table tbody, #table tr, #table th { display: block; }
+  #table thead, #table td.none { display: none; }
+  #table th { min-width: 0; border-bottom: 0; padding-bottom: 2px; }
+  #table tr.group th { padding-bottom: 4px; }
+  #table td { display: flex; flex-wrap: wrap; justify-content: flex-end; align-items: baseline; gap: 0 .5em;
+    border-bottom: 0; padding: 2px 9px; white-space: normal; }
+  #table td .label { display: block; order: -1; flex: 1 1 40%; text-align: left; color: var(--muted); }
+  #table tr { border-bottom: 1px solid var(--line); padding-bottom: 5px; }
+  #table tr.group { padding-bottom: 0; }
   .tiles { grid-template-columns: 1fr; gap: 8px; }
 }
 @media print { .scroll { overflow: visible; border: 0; } details { border: 0; } }

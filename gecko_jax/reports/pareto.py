@@ -49,12 +49,12 @@ def pareto(points: np.ndarray, better: Sequence[str]) -> np.ndarray:
 
 
 def front(study: Study) -> frozenset[str]:
-    """Names of the rows on the front of the study's trade-off; a row that lacks one of its figures is not on it."""
+    """Names of the rows on the front of the study's trade-off; a row without a resolved figure in each is not."""
     if study.tradeoff is None:
         return frozenset()
     keys = [key for key in study.tradeoff if key is not None]
     better = [next(column.better for column in study.columns if column.key == key) for key in keys]
-    rows = [row for row in study.rows if all(key in row.figures for key in keys)]
+    rows = [row for row in study.rows if all(key in row.figures and key not in row.unresolved for key in keys)]
     points = {row.name: [row.figures[key].value for key in keys] for row in rows}
     points = {name: values for name, values in points.items() if not any(map(math.isnan, values))}
     mask = pareto(np.array(list(points.values())), better)

@@ -18,7 +18,11 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def rocs(study: Study, name: str = "plot-roc") -> str:
-    """The attacks' ROC curves on logarithmic axes, with bands and the line of guessing, some curves a panel."""
+    """The attacks' ROC curves on logarithmic axes, with bands and the line of guessing, some curves a panel.
+
+    They are steps: between two of its points an attack has the lower one's rate of true positives, and no rate that a
+    slanted line would give it. The study's ceiling is a bound at every point, and a smooth line.
+    """
     positive = np.concatenate([np.asarray(c.x, float)[np.asarray(c.x, float) > 0] for c in study.rocs] or [[1.0]])
     lowest = 10 ** np.floor(np.log10(np.clip(positive.min(initial=0.1), 1e-6, 0.1)) + 1e-9)
 
@@ -27,7 +31,9 @@ def rocs(study: Study, name: str = "plot-roc") -> str:
         axes.plot([lowest, 1], [lowest, 1], color=svg.INK, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
 
     titles = ("True-positive rate", "False-positive rate")
-    return _lines(study, study.rocs, name, titles, "ROC curves of the attacks", 300, prepare, floor=lowest)
+    return _lines(
+        study, study.rocs, name, titles, "ROC curves of the attacks", 300, prepare, floor=lowest, ceiling=study.ceiling
+    )
 
 
 def losses(study: Study, name: str = "plot-losses") -> str:
@@ -83,10 +89,11 @@ def _lines(
     height: float,
     prepare: Any,
     floor: float | None = None,
+    ceiling: Curve | None = None,
 ) -> str:
-    """Curves in panels, one below the other, each with its key in two columns below it."""
+    """Curves in panels, one below the other, each with its key in two columns below it; the ceiling in every panel."""
     most = study.curves_a_panel
-    panels = [curves[i : i + most] for i in range(0, len(curves), most)]
+    panels = [[*curves[i : i + most], *([ceiling] if ceiling else [])] for i in range(0, len(curves), most)]
     columns = [1 if max(svg.text_width(c.name) for c in panel) > svg.WIDTH / 2 - 40 else 2 for panel in panels]
     keys = [18 * -(-len(panel) // count) for panel, count in zip(panels, columns, strict=True)]
     fig = svg.figure(sum(keys) + len(panels) * (height + 76))
@@ -99,7 +106,9 @@ def _lines(
         svg.plain_ticks(axes)
         for i, curve in enumerate(panel):
             colour, dash = svg.series(place_of(study, _owner(study, curve.name))), DASHES[i % len(DASHES)]
-            _draw(axes, curve, colour, dash, floor)
+            if curve is ceiling:
+                colour, dash = svg.INK, DASHES[0]
+            _draw(axes, curve, colour, dash, floor, stepped=floor is not None and curve is not ceiling)
             left, low = 4 + (i % count) * svg.WIDTH / 2, top + height + 74 + 18 * (i // count)
             svg.key(fig, left, low, curve.name, colour, dash)
         top += height + 76 + key
@@ -129,14 +138,17 @@ def _multiples(names: list[str], draw: Any, name: str, axes_title: str, keys: li
     return svg.finish(fig, name, title)
 
 
-def _draw(axes: Any, curve: Curve, colour: str, dash: Any, floor: float | None = None) -> None:
+def _draw(
+    axes: Any, curve: Curve, colour: str, dash: Any, floor: float | None = None, stepped: bool = False
+) -> None:
     parts = [np.asarray(part, float) for part in (curve.x, curve.y, curve.low, curve.high) if part is not None]
     if floor is not None:  # a logarithmic axis: what lies below its end would be drawn down to minus infinity
-        parts = [part[parts[0] > 0] for part in parts]
-        parts = [parts[0], *(np.maximum(part, floor / 10) for part in parts[1:])]
-    axes.plot(parts[0], parts[1], color=colour, linestyle=dash, linewidth=1.6, zorder=3)
+        parts = [np.maximum(part, floor / 10) for part in parts]
+    lines, areas = ({"drawstyle": "steps-post"}, {"step": "post"}) if stepped else ({}, {})
+    (line,) = axes.plot(parts[0], parts[1], color=colour, linestyle=dash, linewidth=1.6, zorder=3, **lines)
+    line.get_path().should_simplify = not stepped  # simplified, small steps become slanted lines
     if len(parts) == 4:
-        axes.fill_between(parts[0], parts[2], parts[3], color=colour, alpha=0.13, linewidth=0, zorder=2)
+        axes.fill_between(parts[0], parts[2], parts[3], color=colour, alpha=0.13, linewidth=0, zorder=2, **areas)
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:

@@ -25,7 +25,9 @@ from gecko_jax.types import Estimate
 
 FORMAT = "gecko_jax study 1"
 NEEDED = ("config", "seeds", "timings")
-ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8}  # what an older record lacks
+# What an older record lacks.
+ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8, "headline": "", "footnotes": []}
+ADDED |= {"ceiling": None}
 HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
 
@@ -186,7 +188,8 @@ def _loads(text: str) -> Study:
     body["losses"] = tuple(_of_floats(Curve, curve) for curve in body["losses"])
     body["histograms"] = tuple(_of_floats(Histogram, histogram) for histogram in body["histograms"])
     body["reliabilities"] = tuple(_of_floats(Reliability, diagram) for diagram in body["reliabilities"])
-    body["notes"] = tuple(body["notes"])
+    body["notes"], body["footnotes"] = tuple(body["notes"]), tuple(body["footnotes"])
+    body["ceiling"] = body["ceiling"] and _of_floats(Curve, body["ceiling"])
     body["tradeoff"] = None if body["tradeoff"] is None else tuple(body["tradeoff"])
     return Study(**body)
 
@@ -194,7 +197,8 @@ def _loads(text: str) -> Study:
 def _row(row: dict[str, Any]) -> Row:
     figures = {key: _estimate(figure) for key, figure in row["figures"].items()}
     published = None if row["published"] is None else {key: float(value) for key, value in row["published"].items()}
-    return Row(**{**row, "figures": figures, "published": published})
+    unresolved = tuple(row.get("unresolved", ()))
+    return Row(**{**row, "figures": figures, "published": published, "unresolved": unresolved})
 
 
 def _estimate(figure: dict[str, Any]) -> Estimate:

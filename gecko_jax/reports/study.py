@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.metrics import ReliabilityBins
-from gecko_jax.reports.consistency import check_estimate, check_same_length, check_unique
+from gecko_jax.reports.consistency import KINDS, check_estimate, check_same_length, check_unique
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures, check_exhibits
 from gecko_jax.types import Estimate
 
@@ -29,6 +29,7 @@ class Row(NamedTuple):
       group: a heading shared by neighbouring rows, or "".
       note: one sentence about this row, or "".
       published: column key -> the figure that somebody else printed, or None.
+      unresolved: keys of the figures that need more records than there were: marked as such, and never as the best.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     group: str = ""
     note: str = ""
     published: Mapping[str, float] | None = None
+    unresolved: Sequence[str] = ()
 
 
 class Column(NamedTuple):
@@ -47,6 +49,8 @@ class Column(NamedTuple):
       unit: the unit of every figure in it ("" for a pure number).
       digits: decimals shown.
       better: "high", "low", or None where neither is.
+      alarm: what harmlessness gives (an attack's AUC by guessing), of a column whose large figures are bad news: the
+        largest stands out in red if its interval lies above. None for any other column.
     """
 
     key: str
@@ -54,6 +58,7 @@ class Column(NamedTuple):
     unit: str = ""
     digits: int = 2
     better: str | None = None
+    alarm: float | None = None
 
 
 class Curve(NamedTuple):
@@ -127,6 +132,9 @@ class Study:
       pictures: grids of small pictures, of distinct names.
       listings: short lists, of distinct names.
       curves_a_panel: at most so many curves are drawn into one panel, 1 to 8.
+      headline: the one sentence that everybody should take away, or "".
+      footnotes: what a reader may ask about the figures; below them.
+      ceiling: what no ROC curve can exceed if a guarantee holds, drawn into every panel of them, or None.
 
     Raises:
       ValueError: for two rows, columns or histograms of one name, a figure without a column, a figure whose unit is not
@@ -148,6 +156,9 @@ class Study:
     pictures: tuple[Pictures, ...] = ()
     listings: tuple[Listing, ...] = ()
     curves_a_panel: int = 8
+    headline: str = ""
+    footnotes: tuple[str, ...] = ()
+    ceiling: Curve | None = None
 
     def __post_init__(self):
         checks.not_empty("rows", self.rows)
@@ -159,18 +170,25 @@ class Study:
         for column in self.columns:
             checks.one_of(f"columns[{column.key!r}].better", column.better, ("high", "low", None))
             checks.at_least(f"columns[{column.key!r}].digits", column.digits, 0)
+            if column.alarm is not None and (column.better is not None or not math.isfinite(column.alarm)):
+                raise ValueError(
+                    f"columns[{column.key!r}] has alarm={column.alarm!r} and better={column.better!r}; an alarm is a "
+                    "finite number, and its column has better=None: the largest figure is shown as the worst."
+                )
         for row in self.rows:
             for key, estimate in row.figures.items():
                 column = checks.lookup(f"figure of row {row.name!r}", key, columns)
                 check_estimate(f"figure {key!r} of row {row.name!r}", estimate, column.unit, "column")
             for key in row.published or ():
                 checks.one_of(f"published figure of row {row.name!r}", key, columns)
+            for key in row.unresolved:
+                checks.one_of(f"unresolved figure of row {row.name!r}", key, row.figures)
         if self.tradeoff is not None:
             checks.shape("tradeoff", self.tradeoff, (3,))
             for key in self.tradeoff:
                 if key is not None and checks.lookup("tradeoff", key, columns).better is None:
                     raise ValueError(f"tradeoff={key!r}: its column must say whether 'high' or 'low' is better.")
-        for curve in (*self.rocs, *self.losses):
+        for curve in (*self.rocs, *self.losses, *([self.ceiling] if self.ceiling else [])):
             check_same_length(curve.name, {k: v for k, v in curve._asdict().items() if k != "name" and v is not None})
             if (curve.low is None) != (curve.high is None):
                 raise ValueError(f"curve {curve.name!r} has half a band; give both low and high, or neither.")
@@ -212,9 +230,31 @@ def half_width(estimate: Estimate) -> float | None:
 
 def best(study: Study, column: Column) -> tuple[str, ...]:
     """Names of the rows with the best figure of a column: () where neither high nor low is better, or none has one."""
-    values = {row.name: row.figures[column.key].value for row in study.rows if column.key in row.figures}
+    return () if column.better is None else _extreme(study, column, max if column.better == "high" else min)
+
+
+def largest(study: Study, column: Column) -> tuple[str, ...]:
+    """Names of the rows with the largest measured figure of a column that has an `alarm`; () of any other.
+
+    A figure that is computed (a bound) is not one that was found.
+    """
+    return () if column.alarm is None else _extreme(study, column, max, ("measured",))
+
+
+def alarming(study: Study, column: Column) -> tuple[str, ...]:
+    """Those of the `largest` whose interval (or, without one, whose figure) lies above the column's `alarm`."""
+    names = largest(study, column)
+    figures = {row.name: row.figures[column.key] for row in study.rows if row.name in names}
+    ends = {name: figure.value if figure.low is None else figure.low for name, figure in figures.items()}
+    return tuple(name for name, end in ends.items() if end > column.alarm)
+
+
+def _extreme(
+    study: Study, column: Column, extreme: Callable[..., float], kinds: Sequence[str] = KINDS
+) -> tuple[str, ...]:
+    """Rows with the extreme figure of a column. NaN is not one, and neither is a figure that is not resolved."""
+    rows = [row for row in study.rows if column.key in row.figures and column.key not in row.unresolved]
+    values = {row.name: row.figures[column.key].value for row in rows if row.figures[column.key].kind in kinds}
     values = {name: value for name, value in values.items() if not math.isnan(value)}
-    if column.better is None or not values:
-        return ()
-    top = (max if column.better == "high" else min)(values.values())
+    top = extreme(values.values()) if values else None
     return tuple(name for name, value in values.items() if value == top)

@@ -8,16 +8,27 @@ import textwrap
 from gecko_jax import checks
 from gecko_jax.reports.pareto import front
 from gecko_jax.reports.study import Column, Row, Study
-from gecko_jax.reports.text import LETTERS, MEANINGS, MISSING, common_kind, number, plus_minus, spelt
+from gecko_jax.reports.text import (
+    LETTERS,
+    MEANINGS,
+    MISSING,
+    UNRESOLVED,
+    common_kind,
+    interval,
+    interval_meanings,
+    number,
+    spelt,
+)
 
 NARROWEST = 40
 GAP = "  "
 
 
 def table(study: Study, width: int | None = None) -> str:
-    """Title, notes, the table and its legend.
+    """Title, headline, notes, the table and its legend.
 
-    A figure is `value ± half the width of its 95 % interval`, then the published one in brackets where there is one.
+    A figure is `value ± half the width of its 95 % interval`, or `value [low, high]` if the interval is not even about
+    it, then the published one in brackets where there is one.
     The letter of its kind stands under the heading if the whole column shares it, else behind each figure. Columns
     that do not fit beside each other go on in a further block under the same row names: nothing is left out.
 
@@ -36,11 +47,12 @@ def table(study: Study, width: int | None = None) -> str:
     names = [f"{'*' if row.name in on_front else ' '} {row.name}{marks.get(row.name, '')}" for row in study.rows]
     widest = max(len(row.group) for row in study.rows)
     stub = min(max(max(map(len, names)), widest), max(width // 2 - 2, 16))
-    parts = [_wrap(study.title, width), _wrap(study.summary, width)]
+    parts = [_wrap(study.title, width), _wrap(study.headline, width), _wrap(study.summary, width)]
     parts.append("\n".join(_wrap(f"! {note}", width, "  ") for note in study.notes))
     for columns in _blocks([_column(study, column) for column in study.columns], width - stub):
         parts.append(_block(study.rows, names, columns, stub))
     parts.append("\n".join(_wrap(line, width, "  ") for line in _legend(study, noted)))
+    parts.append("\n".join(_wrap(footnote, width, "  ") for footnote in study.footnotes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -59,14 +71,15 @@ def _column(study: Study, column: Column) -> list[str]:
 
 def _cell(row: Row, column: Column, mark: bool) -> tuple[str, str, str]:
     figure = row.figures.get(column.key)
-    value, interval = MISSING, ""
+    value, ends = MISSING, ""
     if figure is not None:
-        value, interval = spelt(figure, column.digits), plus_minus(figure, column.digits)
+        value, ends = spelt(figure, column.digits), interval(figure, column.digits)
     published = (row.published or {}).get(column.key)
     return (
         value,
-        f" ± {interval}" if interval else "",
-        (f" {LETTERS[figure.kind]}" if mark and figure is not None else "")
+        f" {ends}" if ends else "",
+        (f" {UNRESOLVED}" if column.key in row.unresolved else "")
+        + (f" {LETTERS[figure.kind]}" if mark and figure is not None else "")
         + (f" [{number(published, column.digits)}]" if published is not None else ""),
     )
 
@@ -109,10 +122,7 @@ def _block(rows: tuple[Row, ...], names: list[str], columns: list[list[str]], st
 def _legend(study: Study, noted: list[Row]) -> list[str]:
     kinds = {figure.kind for row in study.rows for figure in row.figures.values()}
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}" for kind in MEANINGS if kind in kinds]
-    if any(figure.low is not None for row in study.rows for figure in row.figures.values()):
-        lines.append("±   half the width of the 95 % interval")
-    if any(row.published for row in study.rows):
-        lines.append("[ ] as published")
+    lines += interval_meanings(study)
     if study.tradeoff is not None:
         headings = [column.heading for key in study.tradeoff for column in study.columns if column.key == key]
         lines.append(f"*   no other row is as good in {', '.join(headings)} and better in one of them")

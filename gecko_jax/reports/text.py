@@ -8,6 +8,8 @@ from gecko_jax.reports.study import Column, Row, Study, half_width
 from gecko_jax.types import Estimate
 
 MISSING = "–"
+UNRESOLVED = "†"
+UNRESOLVED_MEANING = "more records are needed to resolve this figure; it is never marked or compared"
 LETTERS = {"measured": "m", "counted": "c", "modelled": "e"}
 MEANINGS = {
     "measured": "measured: observed in runs, with a 95 % interval where there is one",
@@ -59,10 +61,32 @@ def short(value: float, unit: str) -> str:
     return f"{value / scale:.3g} {prefix}{unit}".strip()
 
 
-def plus_minus(estimate: Estimate, digits: int) -> str:
-    """Half the interval's width, or "" where the figure has none."""
-    width = half_width(estimate)
-    return "" if width is None else number(width, digits)
+def interval(estimate: Estimate, digits: int) -> str:
+    """A figure's 95 % interval: half its width if it is even about the figure, else both ends, or "" without one.
+
+    An interval counts as even if its two sides differ by less than half of the last digit shown and by a tenth of
+    their length. A one-sided interval never does: 0.00 ± 15.40 would claim rates below 0.
+
+    >>> interval(Estimate(0.5, 0.4, 0.6), 2), interval(Estimate(0.0, 0.0, 30.8), 1), interval(Estimate(0.5), 2)
+    ('± 0.10', '[0.0, 30.8]', '')
+    """
+    value, low, high = estimate[:3]
+    if low is None:
+        return ""
+    below, above = value - low, high - value
+    slack = max(1e-9 * (high - low), min(0.5 * 10.0**-digits, 0.1 * max(below, above)))
+    even = abs(below - above) <= slack and (min(below, above) > 0 or low == high == value)
+    return f"± {number(half_width(estimate), digits)}" if even else f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def interval_meanings(study: Study) -> list[str]:
+    """What the signs around a figure mean, of those that the study's table shows."""
+    digits = {column.key: column.digits for column in study.columns}
+    shown = {interval(figure, digits[key])[:1] for row in study.rows for key, figure in row.figures.items()}
+    lines = ["± half the width of the 95 % interval"] if "±" in shown else []
+    lines += ["[low, high] the 95 % interval, if it is not even about the figure"] if "[" in shown else []
+    lines += [f"{UNRESOLVED} {UNRESOLVED_MEANING}"] if any(row.unresolved for row in study.rows) else []
+    return lines + (["[ ] around one number: as published"] if any(row.published for row in study.rows) else [])
 
 
 def common_kind(study: Study, column: Column) -> str | None:

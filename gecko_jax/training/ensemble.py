@@ -258,9 +258,9 @@ def _check_init(init, expected, models) -> None:
     given, wanted = dict(named_leaves(init)), dict(named_leaves(expected))
     for name in [*given, *wanted]:
         if name not in wanted:
-            raise ValueError(f"init has {name!r}, which the model has not. The model has: {', '.join(wanted)}.")
+            raise ValueError(f"init has {name!r}, which the model has not. The model has: {checks.listed(wanted, 20)}.")
         if name not in given:
-            raise ValueError(f"init lacks {name!r}, which the model has. It has: {', '.join(given)}.")
+            raise ValueError(f"init lacks {name!r}, which the model has. It has: {checks.listed(given, 20)}.")
         checks.shape(f"init[{name!r}]", given[name], (models, *wanted[name].shape))
 
 

@@ -82,8 +82,9 @@ def check(schedule: Schedule) -> None:
     if sampling.kind == "poisson":
         _check_expected(sampling.n, counts, member.shape[1])
     elif (counts != sampling.n).any():
+        numbers = checks.listed(sorted(set(counts.tolist())))
         raise ValueError(
-            f"sampling.n={sampling.n} must be the number of members of every model ({sorted(set(counts.tolist()))}) "
+            f"sampling.n={sampling.n} must be the number of members of every model ({numbers}) "
             f"for {sampling.kind!r} batches. Draw balanced members, or use Poisson sampling: its price depends on no n."
         )
 

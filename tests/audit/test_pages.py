@@ -105,7 +105,7 @@ def test_scores_are_drawn_of_the_strongest_three_by_reputation(full):
 
 
 def test_exposed_records_are_shown_as_pictures_or_else_listed(full, reports):
-    study = pages.study(full)
+    study = pages.study(full, pictures=True)
     (grid,) = study.pictures
     assert study.listings == () and len(grid.images) == 6 and "training records" in grid.note
     first = full.exposed
@@ -122,7 +122,7 @@ def test_exposed_records_are_shown_as_pictures_or_else_listed(full, reports):
 
 
 def test_the_whole_page_is_in_order_and_its_record_can_be_kept(full, tmp_path):
-    page = full.html(tmp_path / "page.html").read_text()
+    page = full.html(tmp_path / "page.html", pictures=True).read_text()
     marks = ['id="table"', 'id="plot-roc"', 'id="plot-dots-0"', 'id="plot-dots-1"', 'id="plot-histograms"']
     places = [page.index(mark) for mark in (*marks, 'id="pictures-0"', 'id="record"')]
     assert places == sorted(places)

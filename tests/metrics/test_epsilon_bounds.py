@@ -35,7 +35,7 @@ def naive(tp, members, fp, nonmembers, delta, confidence, assumption):
         mu = stats.norm.ppf(1 - fpr.high) - stats.norm.ppf(1 - tpr.low)
         return metrics.gaussian_epsilon(max(mu, 0), delta)
     ratios = [(tpr.low - delta) / fpr.high, (tnr.low - delta) / fnr.high]
-    return max(0.0, *(math.log(ratio) for ratio in ratios if ratio > 0))
+    return max([0.0, *(math.log(ratio) for ratio in ratios if ratio > 0)])
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.sampled_from(CLAIMS))

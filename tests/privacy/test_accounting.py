@@ -166,7 +166,7 @@ def test_no_noise_is_no_privacy():
         assert float(accounting.epsilon(MNIST, 0.0, 1e-5, accountant)) == math.inf
         assert float(accounting.epsilon(MNIST, 1.0, 1e-5, accountant, count_noise_multiplier=0)) == math.inf
     assert str(accounting.epsilon(MNIST, 0.0, 1e-5)).startswith("epsilon inf")
-    assert float(accounting.epsilon(MNIST, 0.001, 1e-5)) == math.inf  # and next to no noise is no hour's work
+    assert 1e6 < float(accounting.epsilon(MNIST, 0.001, 1e-5)) < 1e8  # next to no noise is no hour's work
 
 
 def test_a_large_delta_is_warned_of():

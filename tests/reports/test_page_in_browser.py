@@ -16,7 +16,9 @@ window.onload = () => {
     const inner = frame.contentDocument, root = inner.documentElement, scroll = inner.querySelector(".scroll");
     const report = { page: [root.scrollWidth, frame.clientWidth],
       rows: inner.querySelectorAll("#table tbody tr").length,
-      table: [scroll.scrollWidth, scroll.clientWidth], plots: {}, labels: [],
+      table: [scroll.scrollWidth, scroll.clientWidth],
+      cells: [...inner.querySelectorAll("#table td")].flatMap(cell => [...cell.children].map(box)),
+      plots: {}, labels: [],
       requests: frame.contentWindow.performance.getEntriesByType("resource").length };
     scroll.scrollLeft = 200;
     report.name = box(inner.querySelector("#table tbody tr:nth-child(2) th"));
@@ -80,8 +82,10 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
         for i, (label, box) in enumerate(names):
             assert not [other for other, place in names[:i] if overlapping(box, place)], label
     scrolled, room = found["phone"]["table"]
-    assert scrolled > room, "on a phone the table scrolls in its own frame"
-    assert 0 <= found["phone"]["name"][0] <= 30, "the row's name stays while the figures scroll"
+    assert scrolled <= room, "on a phone the table does not scroll, and no figure is cut at its edge"
+    shown = [box for box in found["phone"]["cells"] if box[2] > box[0]]
+    assert len(shown) > 3 * len(study.rows) and all(0 <= left and right <= 390 for left, _, right, _ in shown)
+    assert 0 <= found["phone"]["name"][0] <= 30
 
 
 def test_it_is_light_by_day_and_dark_by_night(page, browser, tmp_path):

@@ -77,11 +77,12 @@ def last_layer_gradients(
     if layer is None:
         called = trace(model, variables, check_inputs(x)[:1])
         if not called:
-            raise ValueError(f"layer=None, and no layer of the model owns a kernel; name one. Parameters: {names}.")
+            there = checks.listed(map(repr, names), 20)
+            raise ValueError(f"layer=None, and no layer of the model owns a kernel; name one. Parameters: {there}.")
         layer = called[-1].path
     prefix = f"{layer}/" if layer else ""
     if not any(name.startswith(prefix) for name in names):
-        raise ValueError(f"layer={layer!r} has no parameters; there are {', '.join(names)}.")
+        raise ValueError(f"layer={layer!r} has no parameters; there are {checks.listed(names, 20)}.")
     return checks.finite("gradients of the last layer", _each(model, variables, x, y, loss, prefix, _flat))
 
 
