@@ -93,9 +93,9 @@ def clipped(
         examples = (batch, keys)
         if live is None:
             live = gradient_paths(loss, variables, batch, key)
+        _check_real(params)
         everything = params
         params, function = _of_live(params, function, live)
-        _check_real(params)
         _check_scalar(function, params, examples)
         columns = _columns(clipping, params)
         turn = microbatch or (microbatch_of(function, params, examples, size) if method == "auto" else size)
@@ -138,6 +138,8 @@ def _of_live(params: Any, function: Callable[..., Any], live: Sequence[bool]):
 
 def _with_zeros(total: Any, params: Any, live: Sequence[bool]) -> Any:
     """The sum in the tree of all parameters: 0 for the frozen ones."""
+    if all(live):
+        return total
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
     return whole(total, zeros, live)
 

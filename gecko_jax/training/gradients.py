@@ -81,7 +81,7 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
             return mean_loss({**variables, "params": whole(trained, params, keep)}, batch, key)
 
         found, metrics = jax.grad(objective, has_aux=True)(part(params, keep))
-        return whole(found, jax.tree.map(jnp.zeros_like, params), keep), metrics
+        return (found if all(keep) else whole(found, jax.tree.map(jnp.zeros_like, params), keep)), metrics
 
     def live(variables, batch, key):
         """Whether each parameter is trained: named by `trainable` and with a gradient path to the loss."""
