@@ -14,7 +14,7 @@ from gecko_jax.privacy import gradients
 from gecko_jax.training import run_identity, seeds, step, work
 
 # A bound above its account would be seen by chance in one of 10,000 games.
-SETTINGS = Settings(canaries=1000, delta=1e-8, seed=1, confidence=0.9999)
+SETTINGS = Settings(canaries=4000, delta=1e-8, seed=1, confidence=0.9999)
 
 SOUND = [
     "Poisson batches", "truncated batches", "DP-Adam", "per-layer clipping", "quantile clipping", "microbatches",
