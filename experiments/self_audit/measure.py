@@ -70,4 +70,4 @@ def _figures(outcome: Outcome) -> dict[str, Estimate]:
         "share": Estimate(100 * shown(outcome) / outcome.accounted, unit="%"),
         "canaries": Estimate(outcome.canaries, kind="counted"),
     }
-    return figures | ({"signals": Estimate(outcome.signals)} if outcome.signals is not None else {})
+    return figures | ({"signals": Estimate(outcome.signals, kind="modelled")} if outcome.signals is not None else {})

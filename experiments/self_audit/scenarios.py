@@ -222,14 +222,14 @@ def _per_layer(budget: float = 1.0):
 
 PART = dict(rate=0.2, steps=20)
 SCENARIOS: dict[str, Callable[[Settings, float], Outcome]] = {
-    "full batch, one step": lambda s, e: one_run(s, e, steps=1, canaries=5 * s.canaries),
-    "full batch": lambda s, e: one_run(s, e, canaries=5 * s.canaries),
+    "one full batch": lambda s, e: one_run(s, e, steps=1, canaries=5 * s.canaries),
+    "full batches": lambda s, e: one_run(s, e, canaries=5 * s.canaries),
     "Poisson batches": functools.partial(one_run, **PART),
     "truncated batches": functools.partial(one_run, **PART, cap=0.22),
     "DP-Adam": functools.partial(one_run, **PART, fit={"optimizer": game.ADAM}),
     "per-layer clipping": lambda s, e: one_run(s, e, _per_layer(), tables=2),
     "automatic clipping": lambda s, e: one_run(s, e, clippings.automatic(1.0)),
-    "global clipping, adaptive": lambda s, e: one_run(s, e, clippings.global_adapt(1.0)),
+    "adaptive global clipping": lambda s, e: one_run(s, e, clippings.global_adapt(1.0)),
     "quantile clipping": lambda s, e: one_run(s, e, clippings.quantile(1.0)),
     "noise from the operating system": lambda s, e: one_run(s, e, noise=privacy.secure_gaussian(privacy.os_words)),
     "microbatches": lambda s, e: one_run(s, e, microbatch=s.canaries // 8),
