@@ -98,4 +98,6 @@ def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         with traced_under(surroundings()):
             return program(*args, **kwargs)
 
+    for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):  # what else a jitted function offers
+        setattr(call, name, getattr(program, name))
     return call

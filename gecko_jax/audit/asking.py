@@ -6,10 +6,9 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from gecko_jax import checks, training
+from gecko_jax import checks, surroundings, training
 from gecko_jax.attacks import PROBED
 from gecko_jax.audit import containers, outputs, probing
 from gecko_jax.audit.layouts import LAYOUTS, layout_of
@@ -202,7 +201,7 @@ class Asker(NamedTuple):
 
 @functools.lru_cache(maxsize=128)
 def _applied(model: Model) -> Callable:
-    return jax.jit(lambda variables, x: model.apply(variables, x)[0])
+    return surroundings.jit(lambda variables, x: model.apply(variables, x)[0])
 
 
 def _in_full_batches(predict: Callable[[Any], Array], size: int, x: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ gradient that only happens to be 0 (a dead unit, a factor of 0.0) is a value, ma
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from gecko_jax.privacy.graph import WRAPPERS
+from gecko_jax.surroundings import surroundings
 from gecko_jax.trees import named_leaves, trainable_leaves
 
 # Primitives whose derivative is 0 everywhere. Whole numbers and truth values have none either, by their type.
@@ -40,7 +41,7 @@ def paths_of(function: Callable[..., Any], variables: Any, *data: Any) -> tuple[
     leaves, structure = jax.tree.flatten((variables, data))
     shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     try:
-        return _paths(function, structure, shapes)
+        return _paths(function, structure, shapes, surroundings())  # an interceptor may cut a path
     except TypeError as error:  # a function that has no hash is traced every time
         if "unhashable" not in str(error):
             raise
@@ -79,7 +80,10 @@ def params_of(variables: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _paths(function: Callable[..., Any], structure: Any, shapes: tuple[Any, ...]) -> tuple[bool, ...]:
+def _paths(
+    function: Callable[..., Any], structure: Any, shapes: tuple[Any, ...], around: Hashable = None
+) -> tuple[bool, ...]:
+    del around
     variables, data = jax.tree.unflatten(structure, shapes)
     params = params_of(variables)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.privacy.sampling import Sampling, check_sampling
+from gecko_jax.surroundings import surroundings
 from gecko_jax.types import Array, Batch, Examples, Model, Variables
 
 
@@ -107,11 +108,13 @@ def check_fits(
         )
     if hasattr(gradients, "live"):
         leaves, structure = jax.tree.flatten((variables, batch))
-        _trace(gradients, structure, tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves))
+        shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
+        _trace(gradients, structure, shapes, surroundings())
 
 
 @functools.lru_cache(maxsize=64)
-def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...]) -> None:
+def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...], around: Any) -> None:
+    del around
     variables, batch = jax.tree.unflatten(structure, shapes)
     jax.eval_shape(gradients, variables, batch, jax.eval_shape(lambda: jax.random.key(0)))
 

@@ -49,7 +49,7 @@ def by_hand(inputs):
 
 
 @contextlib.contextmanager
-def replaced_call():
+def replaced_call(wrap=lambda call: call):
     """What a converter does: nn.Dense.__call__ is a function of its own, which Flax does not wrap."""
     before = nn.Dense.__call__
 
@@ -57,28 +57,16 @@ def replaced_call():
         params = self.variables["params"]
         return x @ params["kernel"] + params["bias"][None]
 
-    nn.Dense.__call__ = call
+    nn.Dense.__call__ = wrap(call)
     try:
         yield
     finally:
         nn.Dense.__call__ = before
 
 
-@contextlib.contextmanager
 def replaced_call_under_its_name():
     """The same by functools.wraps, which copies the mark that Flax leaves on its own."""
-    before = nn.Dense.__call__
-
-    @functools.wraps(before)
-    def call(self, x):
-        params = self.variables["params"]
-        return x @ params["kernel"] + params["bias"][None]
-
-    nn.Dense.__call__ = call
-    try:
-        yield
-    finally:
-        nn.Dense.__call__ = before
+    return replaced_call(functools.wraps(nn.Dense.__call__))
 
 
 @contextlib.contextmanager
@@ -183,6 +171,22 @@ def test_compiled_predictions_are_apart_from_those_of_a_replaced_layer():
     finally:
         nn.Dense.__call__ = before
     np.testing.assert_allclose(training.predict(model, variables(), X), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_paths_are_those_of_the_call():
+    """What a private run gives no noise: an interceptor that cuts a path in one call cuts none in the next."""
+    from gecko_jax.privacy.paths import paths_of
+
+    def loss(variables, x):
+        return models.from_linen(Net()).apply(variables, x)[0].sum()
+
+    def cut(next_fun, args, kwargs, context):
+        y = next_fun(*args, **kwargs)
+        return jax.lax.stop_gradient(y) if context.module.name == "two" else y
+
+    with nn.intercept_methods(cut):
+        assert sum(paths_of(loss, variables(), X)) == 2
+    assert sum(paths_of(loss, variables(), X)) == 6
 
 
 class Kept(nn.Module):
