@@ -106,6 +106,23 @@ def not_empty(name: str, array: Any) -> Any:
     return array
 
 
+def unmasked(name: str, array: Any) -> Any:
+    """Raises ValueError if entries of a masked array are hidden: as a plain array they would count.
+
+    >>> unmasked("x", np.ma.array([1, 2], mask=[False, True]))
+    Traceback (most recent call last):
+    ...
+    ValueError: x hides 1 entry behind a mask, which would count; leave its rows out, or pass x.filled(value).
+    """
+    if isinstance(array, np.ma.MaskedArray) and (hidden := int(np.ma.count_masked(array))):
+        entries = "1 entry" if hidden == 1 else f"{hidden:,} entries"
+        raise ValueError(
+            f"{name} hides {entries} behind a mask, which would count; leave its rows out, or pass "
+            f"{name}.filled(value)."
+        )
+    return array
+
+
 def finite(name: str, array: Any) -> Any:
     """Raises ValueError with the first bad position unless every entry is finite."""
     bad = np.argwhere(~np.isfinite(np.asarray(array)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gecko_jax import checks
 from gecko_jax.types import Array
 
 MAX_DENSE = 2**26  # numbers that a sparse matrix is made dense for
@@ -26,6 +27,7 @@ def as_records(x: Any) -> Any:
         return parts
     if is_sparse(x):
         return x.tocsr()
+    checks.unmasked("x", x)
     try:
         return np.asarray(x)
     except ValueError:  # records of unequal length

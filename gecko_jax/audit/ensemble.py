@@ -53,7 +53,7 @@ def audit_ensemble(
       ValueError: see `audit_models`.
     """
     check_claim(epsilon)
-    x, y, ids = as_records(records.x), np.asarray(records.y), np.asarray(records.id)
+    x, y, ids = as_records(records.x), np.asarray(checks.unmasked("records.y", records.y)), np.asarray(records.id)
     models = len(checks.shape("member", np.asarray(member), (None, len(y))))
     checks.at_least("number of models (rows of member)", models, 2)
     attacks = as_list(attacks)

@@ -117,7 +117,7 @@ def first_answer(
     if asker.outputs == "labels" or (asker.outputs == "logits" and outputs.are_labels(first)):
         if asker.outputs == "logits":
             notes.append("predict gives one integer or word for each record, which is taken for a predicted label")
-        parts = [np.asarray(part.y) for part in (audited, *others) if part is not None]
+        parts = [np.asarray(checks.unmasked("y", part.y)) for part in (audited, *others) if part is not None]
         every = np.concatenate(parts)
         if asker.classes is None and every.dtype.kind not in "iu":
             raise ValueError(

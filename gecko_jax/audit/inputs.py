@@ -13,7 +13,7 @@ from gecko_jax.types import Array
 
 def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
     """y as int64 [records] in 0..classes-1, or a ValueError."""
-    y = checks.shape("y", np.asarray(y), (records,))
+    y = checks.shape("y", np.asarray(checks.unmasked("y", y)), (records,))
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
             f"y has dtype {y.dtype}; expected class numbers, not one-hot rows or floats. If its values are names, say "

@@ -43,7 +43,7 @@ def class_numbers(name: str, y: Array, classes: Sequence | None) -> np.ndarray:
     >>> class_numbers("y", ["dog", "cat", "dog"], ["cat", "dog"]).tolist()
     [1, 0, 1]
     """
-    y = np.asarray(y)
+    y = np.asarray(checks.unmasked("y", y))
     if classes is None:
         return y.astype(np.int64) if y.dtype == bool else y
     place = {value: i for i, value in enumerate(as_classes(classes))}

@@ -73,7 +73,7 @@ def batches(
     names = range(len(member)) if models is None else [checks.whole("models", name, 0) for name in models]
     if len(names) != len(member) or len(set(names)) != len(names):
         given = checks.listed(names)
-        raise ValueError(f"models={given} must be {len(member)} different integers, one for each row of member.")
+        raise ValueError(f"models=[{given}] must be {len(member)} different integers, one for each row of member.")
     counts = np.count_nonzero(member, axis=1)
     if not counts.all():
         row = int(np.argmin(counts))

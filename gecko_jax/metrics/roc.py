@@ -24,7 +24,7 @@ def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: wrong shapes, NaN scores, a member that is neither bool nor 0/1, or one kind of record missing.
     """
-    scores, member = np.asarray(scores, np.float64), as_member(member)
+    scores, member = np.asarray(checks.unmasked("scores", scores), np.float64), as_member(member)
     if scores.ndim != 1:
         raise ValueError(f"scores has shape {scores.shape}; expected (records,): one target at a time, never pooled.")
     checks.shape("member", member, scores.shape)
@@ -38,7 +38,7 @@ def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
 
 def as_member(member: Array) -> np.ndarray:
     """`member` as bool, of any shape; integers must be 0 or 1, so that a list of indices is not taken for a mask."""
-    member = np.asarray(member)
+    member = np.asarray(checks.unmasked("member", member))
     if member.dtype != bool and not np.isin(member, (0, 1)).all():
         raise ValueError(f"member has dtype {member.dtype} and values other than 0 and 1; expected a bool per record.")
     return member.astype(bool)

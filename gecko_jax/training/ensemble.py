@@ -115,6 +115,8 @@ def fit_ensemble(
       OSError: a checkpoint that cannot be written.
     """
     loss = loss or cross_entropy()
+    for name, array in {"data.x": data.x, "data.y": data.y, "member": member, "teacher": teacher}.items():
+        checks.unmasked(name, array)
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     names = tuple(range(len(member))) if models is None else tuple(int(name) for name in models)
     _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
@@ -197,7 +199,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     Returns:
       A Fit without the axis of models.
     """
-    member = np.ones(len(data.y), bool) if member is None else np.asarray(member)
+    member = np.ones(len(data.y), bool) if member is None else np.asarray(checks.unmasked("member", member))
     checks.shape("member", member, (len(data.y),))
     if options.get("init") is not None:
         options["init"] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], options["init"])

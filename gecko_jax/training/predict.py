@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import surroundings
-from gecko_jax.checks import class_outputs
+from gecko_jax.checks import class_outputs, unmasked
 from gecko_jax.datasets import eval_batches
 from gecko_jax.trees import row_count, take
 from gecko_jax.types import Array, Model, Variables
@@ -37,7 +37,7 @@ def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATC
     Raises:
       ValueError: a model whose outputs are not one array [rows, classes].
     """
-    forward, x = _forward(model), np.asarray(x)
+    forward, x = _forward(model), np.asarray(unmasked("x", x))
     batch_size = min(batch_size, len(x))
     order = eval_batches(len(x), batch_size).indices
     variables = jax.device_put(variables)
