@@ -41,6 +41,10 @@ def lira(online: bool = True, variance: str = "global", signal: str = "phi") -> 
     Raises:
       ValueError: an unknown variance or signal, or, offline, one whose members lie neither above nor below.
 
+    Means and sums of squares are those of all of a record's models, with one degree of freedom taken off (ddof=1). The
+    published script takes the median, divides by the count (ddof=0), and cuts every record to the smallest number of
+    models on its side, so that its scores differ from these by a little.
+
     Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), algorithm 1, sec. VI. The
     Student t is the predictive distribution under a normal-inverse-gamma prior.
 

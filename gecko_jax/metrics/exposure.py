@@ -26,6 +26,9 @@ def _checked(value: Array, reference: Array) -> tuple[np.ndarray, np.ndarray]:
 def exposure(value: Array, reference: Array) -> float | np.ndarray:
     """Exposure by rank: log2 |R| - log2 rank, where rank = 1 + (number of R below the value), equals counted half.
 
+    Half of the equals stand before the canary. TensorFlow Privacy counts all of them against it, and so reads a lower
+    exposure wherever there are ties.
+
     Args:
       value: perplexity or loss of the canary, smaller = better known to the model; a number, or [k] canaries.
       reference: [|R|] the same of others drawn like the canary and never trained on, the canary not among them.

@@ -1,7 +1,8 @@
 """The ROC curve of a membership attack, and the figures read off it.
 
 A record is called a member when its score >= the threshold. Nothing is interpolated and no convex hull is taken: both
-flatter an attack (a hull reads an AUC of .58 off pure noise at 50 + 50 records). Scores may be infinite, never NaN.
+flatter an attack (a hull reads an AUC of .58 off pure noise at 50 + 50 records); jax_privacy's curve is the hull's, so
+that its AUC and its TPR at an FPR are at least as large as these. Scores may be infinite, never NaN.
 A point is at an empirical FPR, and a band of TPRs about the curve (Clopper-Pearson's, point by point) holds at the
 points' thresholds, not at those FPRs: see `intervals.tpr_interval_at_fpr`.
 """

@@ -17,6 +17,8 @@ from gecko_jax.privacy.participation import is_exact, participation_epsilon, par
 from gecko_jax.privacy.phases import Phase, is_cut
 from gecko_jax.privacy.renyi import renyi_epsilon, renyi_log_deltas
 
+CURVE_COARSENESS = 4  # of the grid for many deltas at once, each of which reads all of it
+
 
 def _event(phase: Phase, halved: bool) -> Any:
     """dp_accounting's description of a phase. `halved` puts replace-one's doubled distance into the noise."""
@@ -86,7 +88,7 @@ def least_epsilon(
     renyi = renyi_epsilon(phases, delta, adjacency)
     rough = min(closed, renyi)
     tight = math.inf
-    if rough > 0:
+    if 0 < rough < math.inf:
         interval = loss_distributions.grid_interval(phases, adjacency, rough) * coarseness
         tight = loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
     if coarseness == 1 and 0 < renyi < tight:
@@ -104,6 +106,7 @@ def least_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: s
         return values
     values = np.minimum(values, renyi_log_deltas(phases, epsilons, adjacency))
     interval = loss_distributions.grid_interval(phases, adjacency, rough_epsilon(phases, 1e-6, adjacency))
+    interval *= 1 if len(epsilons) == 1 else CURVE_COARSENESS
     return np.minimum(values, np.log(loss_distributions.pld_deltas(phases, epsilons, adjacency, interval)))
 
 

@@ -19,14 +19,13 @@ from gecko_jax.privacy.sampling import Sampling
 
 COARSE = 8.0  # the searching grid's interval, in those of the grid that decides
 NOISES = (1e-100, 1e100)  # between which noise is looked for
-JUMP = 1e-7
 WINDOW = 5e-4  # of epsilon below its target; as epsilon falls at least as fast as 1/noise, of the noise above the least
 
 
-def _meet(f: Callable[[float], float], target: float, start: float, window: float) -> float:
+def _meet(f: Callable[[float], float], target: float, start: float, window: float, jump: float = 1e-4) -> float:
     """An x with target * (1 - window) <= f(x) <= target, for a falling f: secants in log f over log x, in a bracket.
 
-    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + JUMP at most.
+    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + jump at most.
     """
     low = high = None  # (x, f(x)): f exceeds the target at low, and does not at high
     x = start
@@ -35,15 +34,16 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
         if target * (1 - window) <= value <= target:
             return x
         low, high = ((x, value), high) if value > target else (low, (x, value))
-        if low and high and high[0] <= low[0] * (1 + JUMP):
+        if low and high and high[0] <= low[0] * (1 + jump):
             return high[0]
         if low and high:
             share = 0.5
             if count % 4 != 3 and math.isfinite(low[1]) and high[1] > 0:  # now and then halve, come what may
                 share = math.log(low[1] / (target * (1 - window / 2))) / math.log(low[1] / high[1])
             x = low[0] * (high[0] / low[0]) ** min(max(share, 0.02), 0.98)
-        else:  # epsilon falls about as 1/noise or faster
-            x *= min(max(value / target, 0.25), 4.0) if 0 < value < math.inf else (4.0 if value > 0 else 0.25)
+        else:  # epsilon falls about as 1/noise if small, as its square if large
+            ratio = min(max(value / target, 1e-12), 1e12) if value < math.inf else 1e12
+            x *= ratio if 0.25 < ratio < 4 else math.sqrt(ratio) if ratio > 1 or target > 1 else max(ratio, 0.25)
             x *= 1.02 if value > target else 0.98  # and past the target, so that there is a bracket soon
         if not NOISES[0] < x < NOISES[1]:
             break
@@ -74,11 +74,11 @@ def _smallest(phases_at: Callable[[float], tuple[Phase, ...]], target: float, de
             best = min(best, latest)
             if value >= target * (1 - WINDOW):
                 return best
-        if not value > 0:
+        if not 0.8 * value < coarse(latest) < 1.25 * value:  # an epsilon that the coarse grid cannot resolve
             break
         ratio = coarse(latest) / value
     # The two grids disagree in an unusual way: the fine one alone, slower.
-    return _meet(fine, target, latest, WINDOW)
+    return _meet(fine, target, latest, WINDOW, 1e-6)
 
 
 def calibrate_noise(

@@ -13,7 +13,7 @@ from gecko_jax.privacy.groups import group_log_deltas
 from gecko_jax.privacy.participation import is_exact
 from gecko_jax.types import Array
 
-CURVE_POINTS = 129  # of the (epsilon, delta) curve, each of which is a bound on its own
+CURVE_POINTS = 65  # of the (epsilon, delta) curve, each of which is a bound on its own
 
 
 def tpr_ceiling(epsilon: Epsilon | float, fpr: Array, delta: float | None = None) -> float | np.ndarray:

@@ -22,7 +22,8 @@ from gecko_jax.privacy.participation import is_exact
 from gecko_jax.privacy.phases import Phase, is_cut, phases_of
 from gecko_jax.privacy.sampling import Sampling
 
-CURVE_POINTS = 65  # of one record's curve that the general bound tries, twice
+CURVE_POINTS = 33  # of one record's curve that the general bound tries, twice
+MIXTURE_POINTS = 5e3  # grid points of a step's losses, each of which is a root to find
 MIXTURE_RECORDS = 64  # records that a mixture of Gaussians is made for: it takes time for each
 
 
@@ -70,7 +71,7 @@ def group_epsilon(
         if _has_mixture(phases, records, adjacency):
             tight = loss_distributions.pld_epsilon(phases, delta, adjacency, _interval(joined, adjacency), records)
             value, accountant = min((value, accountant), (tight, "pld"))
-        value, accountant = min((value, accountant), (_general(phases, delta, adjacency, records), accountant))
+        value, accountant = min((value, accountant), (_general(phases, delta, adjacency, records, value), accountant))
     return Epsilon(value, delta, adjacency, accountant, phases, records)
 
 
@@ -109,7 +110,8 @@ def _has_mixture(phases: Sequence[Phase], records: int, adjacency: str) -> bool:
 
 
 def _interval(joined: tuple[Phase, ...], adjacency: str) -> float:
-    return loss_distributions.grid_interval(joined, adjacency, rough_epsilon(joined, 1e-6, adjacency))
+    rough = rough_epsilon(joined, 1e-6, adjacency)
+    return loss_distributions.grid_interval(joined, adjacency, rough, MIXTURE_POINTS)
 
 
 def _log_growth(single: np.ndarray, records: int) -> np.ndarray:
@@ -119,10 +121,10 @@ def _log_growth(single: np.ndarray, records: int) -> np.ndarray:
     return (records - 1) * single + np.where(single > 0, ratio, math.log(records))
 
 
-def _general(phases: Sequence[Phase], delta: float, adjacency: str, records: int) -> float:
-    """k times the least epsilon of one record at which the general bound is at most delta."""
-    low, high = 0.0, 1.0
-    while high < 1e300:  # delta falls faster than any exponential grows: somewhere this ends
+def _general(phases: Sequence[Phase], delta: float, adjacency: str, records: int, enough: float) -> float:
+    """k times the least epsilon of one record at which the general bound is at most delta, if below `enough`."""
+    low, high = 0.0, enough / records / 16
+    while records * high <= enough:  # what is larger than another bound is of no use
         value = least_log_deltas(phases, np.array([high]), adjacency) + _log_growth(np.array([high]), records)
         if value[0] <= math.log(delta):
             break

@@ -59,7 +59,9 @@ def pld_deltas(
     return np.clip(values + lost(phases), lost(phases), 1.0)
 
 
-def grid_interval(phases: Sequence[Phase], adjacency: str, rough: float) -> float:
+def grid_interval(
+    phases: Sequence[Phase], adjacency: str, rough: float, step_points: float = STEP_POINTS
+) -> float:
     """The interval of the losses' grid: dp_accounting's default; finer where steps lose little, coarser where much."""
     coarse = INTERVAL * max(1.0, rough / 100)
     fine, fewest = coarse, 0.0
@@ -67,13 +69,13 @@ def grid_interval(phases: Sequence[Phase], adjacency: str, rough: float) -> floa
         sampling, noise, times = phase.sampling, phase.effective_noise_multiplier, phase.releases
         shift = 2.0 if adjacency == "replace_one" else 1.0
         rate, mu = (1.0, shift * math.sqrt(times) / noise) if phase.is_one_release else (sampling.rate, shift / noise)
-        fewest = max(fewest, _extent(rate, 1 / mu, is_cut(sampling)) / STEP_POINTS)
+        fewest = max(fewest, _extent(rate, 1 / mu, is_cut(sampling)) / step_points)
         if mu < 3:  # the standard deviation of one step's loss; where noise is smaller, few steps lose much
             deviation = rate * math.sqrt(math.expm1(mu * mu))
             width = 25 * deviation * (1.0 if rate == 1 else math.sqrt(times))
             fine = min(fine, max(deviation / DEVIATION_POINTS, width / RUN_POINTS))
     # In steps of a root of 2, so that runs of nearly the same size share a grid.
-    return INTERVAL * 2 ** (math.floor(2 * math.log2(max(fine, fewest) / INTERVAL)) / 2)
+    return INTERVAL * 2 ** (math.floor(2 * math.log2(min(max(fine, fewest), 1e300) / INTERVAL)) / 2)
 
 
 def _extent(rate: float, noise: float, doubled: bool) -> float:

@@ -21,6 +21,7 @@ from gecko_jax.metrics.gaussian_dp import log_gaussian_delta, smallest_epsilon
 from gecko_jax.privacy.phases import Phase, full_batch_probability, is_cut
 
 BINS = 1024  # of mu^2; rounding up to the next costs a thousandth at most
+MAX_MU = 1e152  # whose epsilon, mu^2 / 2 for each step, comes near the end of the floats
 LOG_MISSED = -690.0  # of the mass left out where no delta says how little is enough
 
 
@@ -57,7 +58,10 @@ def _spread(phases: Sequence[Phase], adjacency: str, log_missed: float) -> tuple
     shift = 2.0 if adjacency == "replace_one" else 1.0
     fixed, counts = 0.0, []  # mu^2 that is certain; binomial counts (steps, rate, mu^2 of each)
     for phase in phases:
-        sampling, one = phase.sampling, (shift / phase.effective_noise_multiplier) ** 2
+        sampling, one = phase.sampling, shift / phase.effective_noise_multiplier
+        if one > MAX_MU:
+            return np.zeros(1), np.array([math.inf]), -math.inf
+        one = one * one
         if phase.is_one_release:
             fixed += phase.releases * one
         elif is_cut(sampling) and adjacency == "add_or_remove":

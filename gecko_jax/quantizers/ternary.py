@@ -11,7 +11,8 @@ from gecko_jax.types import Codes, Quantizer
 def ternary(threshold: float = 0.7) -> Quantizer:
     """w_hat = alpha * sign(w) where |w| > Delta, else 0; Delta = 0.7 E|w|, alpha = E[|w| : |w| > Delta] (eq. 5-6).
 
-    Delta and alpha are one a layer, as in the paper. The gradient passes unchanged.
+    Delta and alpha are one a layer, as in the paper, so that a weight with one axis is quantized too, where `xnor` and
+    `uniform` leave it as it is. The gradient passes unchanged.
 
     Args:
       threshold: Delta in units of the layer's mean magnitude; 0 <= threshold < 1 keeps at least one weight.

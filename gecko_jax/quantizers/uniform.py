@@ -15,7 +15,9 @@ def uniform(bits: int, max_abs: float | None = None) -> Quantizer:
     """w_hat = s * round(clip(w / s, -Q, Q)), Q = 2^(bits-1) - 1, s = max_abs / Q.
 
     The gradient is 1{|w| <= max_abs}, the ends included; without max_abs nothing lies outside and it passes unchanged:
-    s is a constant to it (Jacob et al. 2018; round half to even).
+    s is a constant to it (Jacob et al. 2018; round half to even). Torch and Brevitas pass it up to max_abs + s / 2: at
+    2 bits and a max_abs of one standard deviation, to 18 % more of a normal weight's entries. Without max_abs, a weight
+    with one axis has one entry a filter and comes out unchanged.
 
     Args:
       bits: 2 to 8. For one bit use `binary`, which has no zero.

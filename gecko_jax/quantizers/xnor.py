@@ -16,6 +16,8 @@ from gecko_jax.types import Array, Codes, Quantizer
 def xnor(gradient: str = "exact") -> Quantizer:
     """W_hat = alpha * sign(W) with alpha = ||W_f||_1 / n for each output filter f (eq. 6).
 
+    A weight with one axis (a bias, a normalization's scale) has one entry a filter and comes out unchanged.
+
     Args:
       gradient: "exact": dW_i = g_i alpha 1{|W_i| <= 1} + sign(W_i)/n sum_j g_j sign(W_j), the gradient through alpha
         included (the paper's section 3.1 prints g_i (alpha 1{|W_i| <= 1} + 1/n), which leaves out all terms j != i);
