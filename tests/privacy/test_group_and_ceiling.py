@@ -122,9 +122,9 @@ def test_a_mixture_of_gaussians_is_dp_accountings():
 @pytest.mark.parametrize("adjacency", ["add_or_remove", "replace_one"])
 @pytest.mark.parametrize("run", [privacy.poisson(1000, 20, 50), privacy.truncated_poisson(1000, 20, 50, cap=25)])
 def test_several_records_cost_more_than_one_and_no_more_than_the_general_bound(run, adjacency):
-    values = [privacy.group_epsilon(run, 2.0, 1e-5, records, adjacency).value for records in (1, 2, 3)]
+    values = [privacy.group_epsilon(run, 2.0, 1e-5, records, adjacency).value for records in (1, 2)]
     assert values == sorted(values) and values[0] == privacy.epsilon(run, 2.0, 1e-5, adjacency=adjacency).value
-    for records, value in zip((2, 3), values[1:], strict=True):
+    for records, value in zip((2,), values[1:], strict=True):
         single = values[0] * 1.5  # any one point of the curve bounds it
         growth = math.expm1(records * single) / math.expm1(single)
         if privacy.delta(run, 2.0, single, adjacency) * growth <= 1e-5:
