@@ -55,7 +55,7 @@ def check_same(function, given_types, wide):
 
 
 @given(st.sampled_from(sorted(OF_LOGITS)), st.sampled_from(NUMBERS), st.sampled_from(INTEGERS))
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=30)
 def test_logits_and_labels(name, dtype, of_labels):
     given_types = cast(LOGITS, dtype), cast(LABELS, of_labels)
     check_same(lambda *each: np.ravel(OF_LOGITS[name](*each)), given_types, (LOGITS.astype(float), LABELS))
