@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
@@ -77,7 +78,7 @@ def _check_divisor(expected: float, sampling: Sampling) -> None:
 
 def real_targets(data: Examples) -> bool:
     """Whether targets are numbers to come near to, not classes."""
-    return np.issubdtype(np.asarray(data.y).dtype, np.floating)
+    return jnp.issubdtype(np.asarray(data.y).dtype, jnp.floating)  # NumPy takes bfloat16 for no float
 
 
 def check_fits(

@@ -74,7 +74,7 @@ def check_trained(variables: Variables, names: Sequence[int], epochs: int, steps
       epochs: how many were trained.
     """
     for name, leaf in named_leaves(variables):
-        bad = ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1) if np.issubdtype(leaf.dtype, np.floating) else []
+        bad = ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1) if jnp.issubdtype(leaf.dtype, jnp.floating) else []
         if np.any(bad):
             row = int(np.argmax(bad))
             raise NotFinite(names[row], epochs - 1, int(steps[row]) - 1, f"{name!r}, after the step", float(loss[row]))

@@ -8,6 +8,9 @@ import pytest
 from naive_training import naive_fit, start_of, starts_of
 
 from gecko_jax import datasets, models, training
+from gecko_jax.training.agreement import real_targets
+from gecko_jax.training.diagnosis import NotFinite, check_trained
+from gecko_jax.types import Examples
 
 TX = training.optimizer("momentum", 0.1)
 SETTINGS = dict(epochs=4, batch_size=10)
@@ -111,3 +114,16 @@ def test_the_last_update_which_no_loss_sees(mlp, pool):
     with pytest.raises(training.NotFinite, match="after the step") as caught:
         training.fit(mlp, pool, init=start_of(mlp, pool.x), optimizer=last, model_name=9, epochs=2, batch_size=10)
     assert (caught.value.model, caught.value.epoch, caught.value.step) == (9, 1, 5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_last_update_that_is_not_finite_is_told_in_every_type(dtype):
+    leaf = jnp.array([[1.0, 2.0], [1.0, jnp.nan]], dtype)
+    with pytest.raises(NotFinite, match="model 7 .*'params/kernel', after the step"):
+        check_trained({"params": {"kernel": np.asarray(leaf)}}, (3, 7), 1, np.array([2, 2]), np.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_numbers_of_every_type_are_targets_and_not_classes(dtype):
+    assert real_targets(Examples(np.zeros((2, 1)), np.zeros(2, jnp.dtype(dtype)), np.arange(2)))
+    assert not real_targets(Examples(np.zeros((2, 1)), np.zeros(2, np.uint8), np.arange(2)))
