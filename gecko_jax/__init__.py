@@ -22,6 +22,7 @@ _ROOMS = (
     "models",
     "privacy",
     "quantizers",
+    "programs",
     "reports",
     "runtime",
     "surroundings",

@@ -17,6 +17,7 @@ from jax.extend.core import Literal
 
 from gecko_jax.integer.primitives import COUNTS, OPAQUE, jaxprs_of, multiplies
 from gecko_jax.models.trace import layer_path
+from gecko_jax.programs import scan_counts
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Variables
 
@@ -192,8 +193,8 @@ class _Walk:
             carry = merged
 
     def _scan(self, params, operands, path):
-        marks, consts = [self._marks([n]) for n in operands], params["num_consts"]
-        last = consts + params["num_carry"]
+        marks, (consts, carried) = [self._marks([n]) for n in operands], scan_counts(params)
+        last = consts + carried
         outputs, products, carry = self._carried(
             params["jaxpr"].jaxpr, marks[:consts], marks[consts:last], marks[last:], path
         )

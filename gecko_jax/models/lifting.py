@@ -12,6 +12,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from gecko_jax.programs import scan_counts
 from gecko_jax.types import Array
 
 _MARK = "gecko_jax weight:"
@@ -127,7 +128,7 @@ def _inner(eqn, given: list[Origin | None]) -> list[tuple[Jaxpr, list[Origin | N
     """[(body, origins of its inputs)] of an equation that runs other programs."""
     name, params = eqn.primitive.name, eqn.params
     if name == "scan":
-        constants, carried = params["num_consts"], params["num_carry"]
+        constants, carried = scan_counts(params)
         rows = [at and (at[0], at[1][1:]) for at in given[constants + carried :]]  # a step sees a row of each
         return [(_open(params["jaxpr"]), [*given[:constants], *[None] * carried, *rows])]
     if name == "while":

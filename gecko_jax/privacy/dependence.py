@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jax.extend import core
 
 from gecko_jax.privacy.graph import WRAPPERS
+from gecko_jax.programs import scan_counts
 
 Labels = frozenset
 CALLS = WRAPPERS | {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "shard_map"}
@@ -52,8 +53,8 @@ def _open(jaxpr):
 
 
 def _scan(params, given: list[Labels]) -> list[Labels]:
-    first, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
-    consts, carry, rows = given[:first], given[first:carried], given[carried:]
+    first, count = scan_counts(params)
+    consts, carry, rows = given[:first], given[first : first + count], given[first + count :]
     while True:
         found = dependence(_open(params["jaxpr"]), [*consts, *carry, *rows])
         grown = [old | new for old, new in zip(carry, found, strict=False)]

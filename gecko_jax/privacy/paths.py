@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from gecko_jax.privacy.graph import WRAPPERS
+from gecko_jax.programs import scan_counts
 from gecko_jax.surroundings import surroundings
 from gecko_jax.trees import named_leaves, trainable_leaves
 
@@ -133,7 +134,7 @@ def _through(equation: Any, given: list[int]) -> list[int]:
         branches = [_flow(branch.jaxpr, given[1:]) for branch in options["branches"]]
         return [functools.reduce(int.__or__, column) for column in zip(*branches, strict=True)]
     if name == "scan":
-        return _loop(options["jaxpr"].jaxpr, given, options["num_consts"], options["num_carry"])
+        return _loop(options["jaxpr"].jaxpr, given, *scan_counts(options))
     if name == "while":
         first = options["cond_nconsts"]
         body = options["body_jaxpr"].jaxpr

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gecko_jax"
 
 FLOORS = (
-    {"types", "checks", "trees", "keys", "runtime", "surroundings", "windows", "files"},
+    {"types", "checks", "trees", "keys", "runtime", "surroundings", "windows", "files", "programs"},
     {"datasets", "quantizers", "activations", "losses", "clippings", "compression", "attacks", "metrics"},
     {"models", "privacy"},
     {"training", "integer", "reports"},
