@@ -13,7 +13,7 @@ def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
       params: those of the `scan` equation. JAX up to 0.11 holds the numbers; 0.12 a tree of its inputs (`ft_in`).
 
     >>> import jax
-    >>> step = lambda carry, x: (carry, x)
+    >>> step = lambda carry, x: ((carry[0] + x, carry[1] * x), x)
     >>> traced = jax.make_jaxpr(lambda a, b: jax.lax.scan(step, (a, a), b))(1.0, jax.numpy.ones(3))
     >>> scan_counts(next(each.params for each in traced.eqns if each.primitive.name == "scan"))
     (0, 2)
