@@ -56,7 +56,8 @@ def _read_text(path: Path) -> np.ndarray:
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     arrays = read_arrays(path)
     if not {"features", "labels"} <= set(arrays):
-        raise ValueError(f"{path}: holds {checks.listed(sorted(arrays))}; expected the arrays 'features' and 'labels'.")
+        names = checks.listed(map(repr, sorted(arrays)))
+        raise ValueError(f"{path}: holds [{names}]; expected the arrays 'features' and 'labels'.")
     x, y = arrays["features"], arrays["labels"]
     if y.ndim == 2:
         if y.shape[1] != classes or not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():

@@ -84,7 +84,7 @@ def check(schedule: Schedule) -> None:
     elif (counts != sampling.n).any():
         numbers = checks.listed(sorted(set(counts.tolist())))
         raise ValueError(
-            f"sampling.n={sampling.n} must be the number of members of every model ({numbers}) "
+            f"sampling.n={sampling.n} must be the number of members of every model ([{numbers}]) "
             f"for {sampling.kind!r} batches. Draw balanced members, or use Poisson sampling: its price depends on no n."
         )
 

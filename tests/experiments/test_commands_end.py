@@ -79,8 +79,16 @@ def test_ctrl_c_while_modules_are_loaded_ends_as_it_does_later(name, monkeypatch
     assert end.value.code == 130
 
 
+# A shell starts what runs in its background with SIGINT ignored, and whatever that starts inherits it.
+WITH_INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 def start(*arguments):
-    command, pipe = [sys.executable, *arguments], subprocess.PIPE
+    command, pipe = [sys.executable, "-c", WITH_INTERRUPTS, *arguments], subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
@@ -88,7 +96,7 @@ def test_a_closed_output_and_ctrl_c_end_quietly(tmp_path):
     """As a shell has it: `train.py --help | head`, and Ctrl-C while it trains."""
     closed = start("scripts/train.py", "--help")
     closed.stdout.close()
-    late = start("scripts/train.py", "--epochs=100000", "--hidden=8", f"--output={tmp_path}/late")
+    late = start("scripts/train.py", "--epochs=20000", "--hidden=8", f"--output={tmp_path}/late")
     log = tmp_path / "late" / "checkpoints" / "model" / "metrics.jsonl"
     for _ in range(600):
         if log.exists() and log.stat().st_size:

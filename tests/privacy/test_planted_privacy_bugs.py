@@ -75,7 +75,8 @@ BUGS = {
         steps.check_noise_of_each_step,
     ),
     "replace-one charged as add-or-remove": (
-        accounting, "epsilon", "bound(phases, delta, adjacency)", 'bound(phases, delta, "add_or_remove")',
+        accounting, "epsilon",
+        "BOUNDS[accountant](phases, delta, adjacency)", 'BOUNDS[accountant](phases, delta, "add_or_remove")',
         steps.check_replace_one,
     ),
     # The adaptive count
