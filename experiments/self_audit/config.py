@@ -1,8 +1,8 @@
 """Settings of the study of our own guarantees, one preset a line of the table below.
 
   preset   command                                               time
-  quick    python -m experiments.self_audit.run                  about 2 minutes on 2 cores
-  thorough python -m experiments.self_audit.run --preset=thorough  about 10 minutes on 2 cores
+  quick     python -m experiments.self_audit.run                     about 2 minutes on 2 idle cores
+  thorough  python -m experiments.self_audit.run --preset=thorough   not timed
 
 What came out stands in expected/ and README.md beside this file.
 """
