@@ -27,6 +27,35 @@ class Batches(NamedTuple):
     weight: np.ndarray
 
 
+def check_members(member: np.ndarray, models: Sequence[int] | None = None) -> tuple[np.ndarray, Sequence[int]]:
+    """(bool [m, n], [m] names of the rows): who trains which model.
+
+    Args:
+      member, models: see `batches`.
+
+    Raises:
+      ValueError: members that are not bool [m, n] (an index of 0 and 1 selects two rows, not a row where it is 1), a
+        model without any, or names that are not m different integers.
+    """
+    member = np.asarray(member)
+    checks.shape("member", member, (None, None))
+    if member.dtype != np.bool_:
+        raise ValueError(
+            f"member has dtype {member.dtype}; expected bool [m, n] (one row a model): of zeros and ones take "
+            "member.astype(bool)."
+        )
+    checks.not_empty("member", member)
+    names = range(len(member)) if models is None else [checks.whole("models", name, 0) for name in models]
+    if len(names) != len(member) or len(set(names)) != len(names):
+        given = checks.listed(names)
+        raise ValueError(f"models=[{given}] must be {len(member)} different integers, one for each row of member.")
+    counts = np.count_nonzero(member, axis=1)
+    if not counts.all():
+        row = int(np.argmin(counts))
+        raise ValueError(f"member[{row}] selects no rows; give that model at least one example, or leave it out.")
+    return member, names
+
+
 def batches(
     member: np.ndarray,
     batch_size: int,
@@ -63,21 +92,9 @@ def batches(
       >>> order.indices.shape, sorted(order.indices[order.weight == 1].tolist())
       ((1, 2, 2), [0, 2, 3])
     """
-    member = np.asarray(member)
-    checks.shape("member", member, (None, None))
-    if member.dtype != np.bool_:
-        raise ValueError(f"member has dtype {member.dtype}; expected bool [m, n] (one row a model).")
-    checks.not_empty("member", member)
+    member, names = check_members(member, models)
     batch_size, seed = checks.whole("batch_size", batch_size, 1), checks.whole("seed", seed, 0)
-    epoch = checks.whole("epoch", epoch, 0)
-    names = range(len(member)) if models is None else [checks.whole("models", name, 0) for name in models]
-    if len(names) != len(member) or len(set(names)) != len(names):
-        given = checks.listed(names)
-        raise ValueError(f"models=[{given}] must be {len(member)} different integers, one for each row of member.")
-    counts = np.count_nonzero(member, axis=1)
-    if not counts.all():
-        row = int(np.argmin(counts))
-        raise ValueError(f"member[{row}] selects no rows; give that model at least one example, or leave it out.")
+    epoch, counts = checks.whole("epoch", epoch, 0), np.count_nonzero(member, axis=1)
     steps = -(-int(counts.max()) // batch_size) if steps is None else checks.whole("steps", steps, 1)
 
     slots = steps * batch_size

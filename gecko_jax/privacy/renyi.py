@@ -94,12 +94,12 @@ def _log_excess(order: int, rate: float, noise: float) -> float:
     if order > WHOLE_SUM and rate < 1:
         # Terms that rise once and fall once: far from their peak they are nothing. Otherwise this order says nothing.
         variance = order * rate * (1 - rate)
-        if 2 * variance >= noise**2 or order * rate >= noise**2:
+        if 2 * variance >= noise * noise or order * rate >= noise * noise:
             return math.inf
         peak = order * rate
         for _ in range(20):
-            peak = order * rate / (rate + (1 - rate) * math.exp(-peak / noise**2))
-        width = 14 * math.sqrt(1 / (1 / variance - 1 / noise**2)) + 200
+            peak = order * rate / (rate + (1 - rate) * math.exp(-peak / noise / noise))
+        width = 14 * math.sqrt(1 / (1 / variance - 1 / noise / noise)) + 200
         low, high = max(2, int(peak - width)), min(order, int(peak + width))
     i = np.arange(low, high + 1, dtype=np.float64)
     log_choose = special.gammaln(order + 1) - special.gammaln(i + 1) - special.gammaln(order - i + 1)

@@ -60,8 +60,10 @@ def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | No
 
 
 def described(seed: int | None, private: bool) -> int | str:
-    """The seed for run.json, which may be shown to anyone: a secret one is not in it."""
-    return "secret" if seed is None and private else int(seed or 0)
+    """The seed for run.json, which may be shown to anyone: of a secret one, a digest that nobody can turn back."""
+    if seed is None:
+        return "secret" if private else 0
+    return int(seed) if seed <= keys.LARGEST else f"secret {keys.derived_seed(seed, shown='run.json'):032x}"
 
 
 def _kept(folder: Path) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gecko_jax import checks, keys
 from gecko_jax.datasets import batches
-from gecko_jax.datasets.batches import Batches
+from gecko_jax.datasets.batches import Batches, check_members
 from gecko_jax.privacy.sampling import Sampling, draw_unchecked
 from gecko_jax.training.optimizers import Rates, rate, transition_at
 from gecko_jax.training.step import Epoch
@@ -75,10 +75,7 @@ def check(schedule: Schedule) -> None:
             f"sampling.steps={sampling.steps} must be a multiple of epochs={schedule.epochs}, which cut the run into "
             f"equal parts: sample {whole or schedule.epochs} or {whole + schedule.epochs} steps, or take other epochs."
         )
-    counts = np.count_nonzero(member, axis=1)
-    checks.not_empty("member", member)
-    if not counts.all():
-        raise ValueError(f"member[{int(np.argmin(counts))}] selects no rows; give that model at least one example.")
+    counts = np.count_nonzero(check_members(member, schedule.names)[0], axis=1)
     if sampling.kind == "poisson":
         _check_expected(sampling.n, counts, member.shape[1])
     elif (counts != sampling.n).any():

@@ -81,6 +81,15 @@ def test_runs_of_one_seed_that_differ_in_anything_share_no_noise():
     np.testing.assert_array_equal(run(seed=7), drawn["as it is"])  # the same run is the same, to the bit
 
 
+@pytest.mark.parametrize("dtype", [int, np.uint8, np.float32])
+def test_members_told_by_numbers_are_refused(tmp_path, dtype):
+    """Zeros and ones select rows 0 and 1 alone where a row is told by its number: neighbors would share their noise."""
+    member = np.ones(len(POOL.y), dtype)
+    with pytest.raises(ValueError, match=rf"member has dtype {np.dtype(dtype)}; expected bool.*member.astype\(bool\)"):
+        run(member=member, seed=7, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_phases_share_no_noise_and_neither_do_runs_without_a_seed():
     first = run(seed=7)
     second = run(seed=7, init={"params": {"kernel": -first.reshape(100, 1000) / 4}})
@@ -141,6 +150,16 @@ def test_a_secret_seed_stays_in_its_folder_and_the_run_goes_on(tmp_path, monkeyp
     (tmp_path / "b" / "secret_seed").write_text(path.read_text())
     np.testing.assert_array_equal(run(folder=tmp_path / "b"), whole)  # trained again, from the same secret
     assert correlation(run(folder=tmp_path / "c"), whole) < LIMIT
+
+
+def test_a_secret_seed_that_was_passed_is_not_written_down(tmp_path):
+    seed = privacy.secret_seed()
+    whole = run(folder=tmp_path, seed=seed)
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert str(seed).encode() not in written and f"{seed:x}".encode() not in written
+    np.testing.assert_array_equal(run(folder=tmp_path, seed=seed), whole)
+    with pytest.raises(ValueError, match="seed was 'secret "):
+        run(folder=tmp_path, seed=privacy.secret_seed())
 
 
 @pytest.mark.parametrize("first, second, message", [
