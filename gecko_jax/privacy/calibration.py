@@ -152,6 +152,8 @@ def affordable_steps(
     if count_noise_multiplier is not None:
         checks.positive("count_noise_multiplier", count_noise_multiplier)
     checks.one_of("adjacency", adjacency, ADJACENCIES)
+    if not isinstance(sampling, Sampling):
+        raise ValueError(f"sampling={sampling!r} must be one Sampling: steps are counted of one phase at a time.")
     unit = sampling.steps // sampling.epochs if sampling.kind == "shuffled" else 1
     phase = phases_of(sampling, noise_multiplier, count_noise_multiplier)[0]
     delta = check_delta(delta, [phase])

@@ -81,8 +81,8 @@ def _of_run(epsilon: Epsilon, fpr: np.ndarray) -> np.ndarray:
         return np.ones_like(fpr)
     if is_exact(phases):  # the Gaussian mechanism's own trade-off curve
         shift = epsilon.records * (2.0 if adjacency == "replace_one" else 1.0)
-        mu = shift * math.sqrt(math.fsum(phase.releases / phase.effective_noise_multiplier**2 for phase in phases))
-        return special.ndtr(special.ndtri(fpr) + mu)
+        mu = shift * math.hypot(*(math.sqrt(phase.releases) / phase.effective_noise_multiplier for phase in phases))
+        return special.ndtr(special.ndtri(fpr) + min(mu, 1e300))  # at FPR 0 of no use, however little noise there is
     far = max(float(epsilon), epsilon.records * rough_epsilon(phases, 1e-9, adjacency))
     points = np.unique(np.append(np.linspace(0.0, 1.0, CURVE_POINTS) ** 2 * far, float(epsilon)))
     log_deltas = group_log_deltas(phases, points, adjacency, epsilon.records)

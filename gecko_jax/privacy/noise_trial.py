@@ -18,10 +18,12 @@ import numpy as np
 Noise = Callable[[Any, Any, Any], Any]
 
 RARE = 1e-11  # chance of each of some hundred comparisons to fail for noise that is right
-SHAPES = {"a": (120, 50), "b": (120, 50), "c": (257,), "d": ()}
+# Kernels of convolutions, too: noise of matrices may be repeated over their space.
+SHAPES = {"a": (120, 50), "b": (120, 50), "c": (257,), "d": (), "e": (5, 5, 8, 12), "f": (7, 40, 2), "g": (1,)}
 SCALES = (1.0, 4.0)
 _TRIED: dict[tuple[int, float, bool], Noise] = {}
 MAX_TRIED = 64
+
 
 def try_noise(noise: Noise, std: float, traced: bool = False) -> None:
     """Tries a noise function, unless the same has passed before.
@@ -108,16 +110,18 @@ def _check_normal(found: dict[str, np.ndarray], std: float) -> None:
 
     everything = np.concatenate([leaf.ravel() for leaf in found.values()])
     _check_spread(everything, std, "in all")
-    for name in ("a", "b", "c"):
-        _check_spread(found[name].ravel(), std, "in one leaf")
-    for name in ("a", "b"):
-        for axis in (0, 1):
-            means = found[name].mean(axis) * np.sqrt(found[name].shape[axis])
+    for leaf in found.values():
+        _check_spread(leaf.ravel(), std, "in one leaf")
+        for axis in range(leaf.ndim) if leaf.ndim > 1 else ():
+            means = leaf.mean(axis).ravel() * np.sqrt(leaf.shape[axis])
             _check_spread(means, std, "in the means along an axis, so that entries are not independent:")
     distance, chance = stats.kstest(everything, "norm")
     if chance < RARE:
         _refuse(std, f"values that are not normally distributed (Kolmogorov-Smirnov distance {distance:.3g})")
-    if len(np.unique(everything)) < 0.9 * len(everything):
+    largest = np.abs(everything).max()
+    if len(everything) * np.log1p(-2 * stats.norm.sf(largest)) < np.log(RARE):
+        _refuse(std, f"no value beyond {largest:.3g} standard deviations among {len(everything):,}: its tails are cut")
+    if len(np.unique(everything)) < 0.99 * len(everything):
         _refuse(std, f"only {len(np.unique(everything)):,} different values among {len(everything):,}")
 
 

@@ -72,3 +72,8 @@ def test_more_steps_than_a_run_may_have_are_not_promised():
     from gecko_jax import keys
 
     assert calibration.affordable_steps(poisson(60_000, 1, 1), 1e6, 1.0, 1e-5) == keys.LARGEST
+
+
+def test_steps_are_asked_of_one_phase():
+    with pytest.raises(ValueError, match=r"sampling=\[Sampling.* must be one Sampling"):
+        calibration.affordable_steps([poisson(60_000, 256, 500)], 1.0, 1.0, 1e-5)

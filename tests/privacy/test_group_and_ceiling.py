@@ -139,3 +139,11 @@ def test_bad_numbers_of_records_are_named():
         with pytest.raises(ValueError, match=words):
             privacy.group_epsilon(run, 2.0, 1e-5, records)
     assert privacy.group_epsilon(run, 0.0, 1e-5, 2).value == math.inf
+
+
+@pytest.mark.parametrize("noise, expected", [(1e-200, 1.0), (1e200, 0.1)])
+def test_a_ceiling_at_either_end_of_the_noise(noise, expected):
+    run = privacy.epsilon(privacy.poisson(100, 100, 1), noise, 1e-5)
+    np.testing.assert_allclose(privacy.tpr_ceiling(run, [0.0, 0.1, 1.0]), [0.0, expected, 1.0], atol=1e-12)
+    sampled = privacy.epsilon(privacy.poisson(60_000, 256, 500), 1e200, 1e-5)
+    assert float(sampled) == 0.0 and privacy.tpr_ceiling(sampled, 0.1) <= 0.1 + 1e-9

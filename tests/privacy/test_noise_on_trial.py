@@ -32,6 +32,14 @@ def changed(function):
 MEMORY = np.random.default_rng(0).normal(size=10_000).astype(np.float32)
 
 BAD = {
+    "of kernels, repeated over their space": (
+        leafwise(lambda key, shape: jnp.broadcast_to(jax.random.normal(key, shape[-2:]), shape)), "independent",
+    ),
+    "none for kernels": (
+        leafwise(lambda key, shape: jax.random.normal(key, shape) * (len(shape) < 3)), "root mean square"
+    ),
+    "none for one number": (leafwise(lambda key, shape: jax.random.normal(key, shape) * (shape != (1,))), "one leaf"),
+    "cut tails": (leafwise(lambda key, shape: jnp.clip(jax.random.normal(key, shape), -3, 3)), "tails are cut"),
     "none": (lambda key, tree, std: jax.tree.map(jnp.zeros_like, tree), "gives 0 "),
     "a constant": (lambda key, tree, std: jax.tree.map(lambda leaf: jnp.full(leaf.shape, std), tree), "a mean of"),
     "half of it": (lambda key, tree, std: privacy.gaussian(key, tree, std / 2), "root mean square"),
