@@ -47,6 +47,11 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
             x *= 1.02 if value > target else 0.98  # and past the target, so that there is a bracket soon
         if not NOISES[0] < x < NOISES[1]:
             break
+    if high is not None and high[1] == 0:
+        raise ValueError(
+            f"epsilon={target!r} is kept whatever the noise, down to a multiplier of {NOISES[0]:g}: delta alone covers "
+            "the chance that an example takes part at all. Choose a smaller delta, well below 1/n."
+        )
     raise ValueError(
         f"epsilon={target!r} is out of reach: no noise multiplier between {NOISES[0]:g} and {NOISES[1]:g} gives it at "
         "this delta. Take an epsilon nearer to 1, which says more, too."
@@ -102,7 +107,7 @@ def calibrate_noise(
       of which this is true.
 
     Raises:
-      ValueError: for a value out of range, or a budget that the noised count alone uses up.
+      ValueError: for a value out of range, a budget that the noised count alone uses up, or one that needs no noise.
 
     Example:
       >>> from gecko_jax.privacy.sampling import poisson

@@ -77,3 +77,9 @@ def test_more_steps_than_a_run_may_have_are_not_promised():
 def test_steps_are_asked_of_one_phase():
     with pytest.raises(ValueError, match=r"sampling=\[Sampling.* must be one Sampling"):
         calibration.affordable_steps([poisson(60_000, 256, 500)], 1.0, 1.0, 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:delta=")
+def test_a_delta_that_covers_who_takes_part_needs_no_noise_and_is_said():
+    with pytest.raises(ValueError, match="epsilon=1.0 is kept whatever the noise.*Choose a smaller delta"):
+        calibration.calibrate_noise(poisson(60_000, 256, 500), 1.0, 0.9)
