@@ -16,16 +16,21 @@ T = TypeVar("T")
 MAX_KNOWN_NAMES = 50  # in a message about an unknown one: the library's own tables are shown whole
 
 
+def _is_no_number(value: Any) -> bool:
+    """Whether a value cannot be compared with a number, where Python would raise a TypeError that names no argument."""
+    return value is None or isinstance(value, (str, bytes))
+
+
 def positive(name: str, value: float) -> float:
     """Raises ValueError unless value > 0 (and finite)."""
-    if not (np.isfinite(value) and value > 0):
+    if _is_no_number(value) or not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name}={value!r} must be a finite number above 0.")
     return value
 
 
 def at_least(name: str, value: float, low: float) -> float:
     """Raises ValueError unless value >= low."""
-    if not value >= low:
+    if _is_no_number(value) or not value >= low:
         raise ValueError(f"{name}={value!r} must be at least {low}.")
     return value
 
@@ -57,7 +62,7 @@ def sizes(name: str, values: Iterable[int], meaning: str, count: int | None = No
 
 def between(name: str, value: float, low: float, high: float) -> float:
     """Raises ValueError unless low <= value <= high."""
-    if not low <= value <= high:
+    if _is_no_number(value) or not low <= value <= high:
         raise ValueError(f"{name}={value!r} must lie between {low} and {high}.")
     return value
 

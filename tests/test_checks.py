@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,11 @@ def test_lookup_gives_what_the_table_holds():
     assert checks.lookup("name", "lenet", table) is table["lenet"]
     with pytest.raises(ValueError, match=r"name='lenett' is not known\. Did you mean 'lenet'\?"):
         checks.lookup("name", "lenett", table)
+
+
+@pytest.mark.parametrize("value", ["1", None, b"1"])
+def test_what_is_no_number_is_named(value):
+    for check in (lambda: checks.positive("z", value), lambda: checks.at_least("z", value, 0),
+                  lambda: checks.between("z", value, 0, 1), lambda: checks.whole("z", value, 0)):  # fmt: skip
+        with pytest.raises(ValueError, match=f"z={re.escape(repr(value))} must"):
+            check()

@@ -102,6 +102,7 @@ def private_training(
         raise ValueError(f"multiplicity={multiplicity!r} needs augment=...: without it all copies are the same.")
     try_parts(clipping, options.get("noise", gaussian), noise_multiplier)
     trainable = trainable_patterns(trainable)
+    n = checks.whole("n", n, 1)
     checks.positive("batch_size", batch_size)
     steps = checks.whole("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
