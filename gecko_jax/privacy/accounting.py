@@ -2,8 +2,9 @@
 
 Figures come from dp_accounting; this module makes sure that they are asked for correctly: sampling and accounting read
 one record, phases compose, a noised count is charged, shuffling is not priced as sampling, and the answer carries its
-assumptions. What no accountant here includes: metrics that are computed on training data, the choice of
-hyperparameters by several private runs, and the finite precision of floating-point noise.
+assumptions. What no accountant here includes: a teacher that saw the records which its student is trained on, metrics
+that are computed on training data, the choice of hyperparameters by several private runs, and the finite precision of
+floating-point noise.
 """
 
 from __future__ import annotations

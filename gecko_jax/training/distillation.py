@@ -23,6 +23,10 @@ def distill(
     It is `fit_ensemble` with another loss and nothing else changed, so that a control with the same epochs, schedule,
     mode and start differs in the loss alone.
 
+    A private student's epsilon covers the student alone. A teacher that saw the same records tells of them through its
+    logits, at a price of its own: train it privately too and add the two up (`privacy.epsilon` of both), or take a
+    teacher of other data.
+
     Args:
       student: the model to train.
       data: the pool of examples, n rows.

@@ -28,6 +28,9 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
       gradients: of the run.
       variables: one model's, or their shapes.
       batch: one step's, or its shapes.
+
+    Raises:
+      ValueError: gradients that draw random numbers without their key.
     """
     if getattr(gradients, "plain", False):
         return False
@@ -35,7 +38,14 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
     key = jax.eval_shape(lambda: jax.random.key(0))
     jaxpr = jax.make_jaxpr(gradients)(*arguments, key).jaxpr
     own = jaxpr.invars[-1]
-    return any(own is atom for equation in jaxpr.eqns for atom in equation.invars) or own in jaxpr.outvars
+    if any(own is atom for equation in jaxpr.eqns for atom in equation.invars) or own in jaxpr.outvars:
+        return True
+    if "random_bits" in str(jaxpr) or "threefry2x32" in str(jaxpr):
+        raise ValueError(
+            "gradients draw random numbers without their key: whatever is drawn (noise, dropout) is the same in every "
+            "step and can be taken away. Draw from the key that gradients(variables, batch, key) is called with."
+        )
+    return False
 
 
 def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | None) -> int:

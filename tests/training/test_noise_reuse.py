@@ -218,5 +218,10 @@ def test_gradients_without_randomness_are_no_private_run():
     def wrapped(variables, batch, key):
         return jax.jit(noised)(variables, batch, key)
 
+    def repeated(variables, batch, key):
+        return noised(variables, batch, jax.random.key(0))
+
+    with pytest.raises(ValueError, match="random numbers without their key: .* the same in every step"):
+        ensemble.seeds.is_private(repeated, variables, shapes)
     found = [ensemble.seeds.is_private(gradients, variables, shapes) for gradients in (plain, noised, wrapped)]
     assert found == [False, True, True]
