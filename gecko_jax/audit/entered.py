@@ -52,9 +52,11 @@ def entered(
     """
     checks.one_of("outputs", kind, outputs.OUTPUTS)
     names, shape = naming.as_classes(classes), (*models, len(y))
-    logits, *queries = (np.asarray(one) for one in (logits, *queries))
+    logits, *queries = (np.asarray(checks.unmasked("outputs", one)) for one in (logits, *queries))
     if logits.shape in (shape, (*shape, 1)) and len(y):  # one number a record
-        kind = "labels" if kind == "logits" and logits.dtype.kind in outputs.LABEL_KINDS else kind
+        if kind == "logits" and logits.dtype.kind in outputs.LABEL_KINDS:
+            outputs.check_guessed(logits, y, names)
+            kind = "labels"
         logits, *queries = (one.reshape(*shape, 1) if one.size == logits.size else one for one in (logits, *queries))
     y = naming.class_numbers("y", y, names)
     if kind == "labels":
