@@ -147,7 +147,10 @@ class Asker(NamedTuple):
         """
         if self.queries is None:
             return []
-        made = list(self.queries(containers.copied(x)))
+        made = self.queries(containers.copied(x))
+        if not isinstance(made, Iterable) or isinstance(made, (str, Mapping)):
+            raise ValueError(f"queries(x) is a {type(made).__name__}; expected a list of copies of x, x itself first.")
+        made = list(made)
         if not containers.is_numeric(x):
             return made[1:]
         made = [checks.shape("queries", np.asarray(copy), x.shape) for copy in made]
