@@ -221,5 +221,6 @@ def _one_output(result: Any, x: Any) -> np.ndarray:
     records = containers.count(x)
     if isinstance(result, (tuple, list, dict)):
         raise ValueError(f"predict returned a {type(result).__name__}; expected one array [{records}, classes].")
-    result = np.array(checks.unmasked("output of predict", result))  # a copy, since predict may give the same buffer at every call
+    checks.unmasked("output of predict", result)
+    result = np.array(result)  # a copy, since predict may give the same buffer at every call
     return result if result.shape == (records,) else checks.shape("output of predict", result, (records, None))

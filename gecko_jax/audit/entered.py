@@ -62,6 +62,8 @@ def entered(
     if kind == "labels":
         if logits.shape != (*shape, 1):
             raise ValueError(f"labels has shape {logits.shape}; expected {shape}, a predicted label for each record.")
+        if y.dtype.kind not in "biu":
+            raise ValueError(f"y has dtype {y.dtype}; expected class numbers, or classes= with the names of all.")
         logits, *queries = (_labels(one, names) for one in (logits, *queries))
         count = len(names) if names else max(2, 1 + int(max(np.max(logits), np.max(y))))
         return Entered(checked(logits, queries, probed, kind, count), y, kind, names)

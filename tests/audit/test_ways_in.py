@@ -167,6 +167,15 @@ def test_labels_alone_in_a_file_and_of_several_models(tmp_path):
         audit.audit(lambda x: np.full(len(x), 5 * (len(x) > 1)), *parts(X))
 
 
+def test_words_without_classes_are_named(quick):
+    for way in (
+        lambda: audit.audit_model(WORDS[GUESS], WORDS[Y], MEMBER),
+        lambda: audit.audit(lambda x: WORDS[(x[:, 0] > 0).astype(int)], *parts(X, WORDS[Y])),
+    ):
+        with pytest.raises(ValueError, match="y has dtype <U3; expected class numbers, or classes="):
+            way()
+
+
 @pytest.mark.parametrize("size", [7, 64, 200])
 def test_a_fixed_batch_size_is_kept_in_every_call(size, quick):
     sizes = []
