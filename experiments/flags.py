@@ -124,6 +124,8 @@ def parse(definition: Definition, argv: Sequence[str] | None = None) -> Any:
         if rest:
             raise absl_flags.Error(f"Unexpected argument {rest[0]!r}: settings are given as --name=value.")
         given = {name: values[name].value for name in _hints(config_cls) if values[name].present}
+        if given.get("output") == "":  # as an unset variable of a shell makes it
+            raise ValueError("--output= names no folder. Say one; --output=. is the folder that you are in.")
         config = dataclasses.replace(presets[values.preset], **given)
         _refuse_idle(config, presets[values.preset], given)
         return config

@@ -21,7 +21,7 @@ from experiments.one_model_config import RULE_SETTINGS, Config, settings_in_effe
 from gecko_jax import checks, datasets, files, integer, losses, models, privacy, quantizers, training
 from gecko_jax.clippings import CLIPPINGS, layer_budgets
 from gecko_jax.privacy.gradients import THRESHOLD
-from gecko_jax.trees import take
+from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import AdaptiveClipping, Clipping, Dataset, Loss, Model, Variables
 
 NOT_COVERED = (
@@ -99,7 +99,26 @@ def load(folder: str | Path) -> tuple[Saved, Dataset]:
         raise ValueError(f"{str(folder)!r} holds no saved model ({error}); scripts/train.py writes one.") from error
     data = datasets.load(config.dataset, config.data_dir)
     member = checks.shape("member", state["member"], (config.models, len(data.train.y)))
-    return Saved(config, network(config, data.num_classes), state["variables"], member, private), data
+    saved = Saved(config, network(config, data.num_classes), state["variables"], member, private)
+    try:
+        _check_fits(saved, data)
+        claim(saved)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{str(folder)!r} holds no saved model ({error}); scripts/train.py writes one.") from error
+    return saved, data
+
+
+def _check_fits(saved: Saved, data: Dataset) -> None:
+    """Raises ValueError if the parameters are not those of the network that the settings describe."""
+    init = jax.eval_shape(saved.model.init, jax.random.key(0), data.train.x[:1])
+    wanted = {name: (saved.config.models, *leaf.shape) for name, leaf in named_leaves(init["params"])}
+    found = {name: np.shape(leaf) for name, leaf in named_leaves(saved.variables["params"])}
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            raise ValueError(
+                f"model.json describes {name} {wanted.get(name)}, model.msgpack holds {found.get(name)}: they are of "
+                "two runs, or the settings were changed"
+            )
 
 
 def _read(folder: Path) -> tuple[Config, dict[str, Any] | None, dict[str, Any]]:

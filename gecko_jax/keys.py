@@ -67,6 +67,22 @@ def checked_seed(seed: int) -> int:
     return whole("seed", between("seed", seed, 0, LARGEST), 0)
 
 
+def checked_key(name: str, key: int | jax.Array) -> int | jax.Array:
+    """key itself; ValueError unless it is a seed, or one JAX key, typed or as its words."""
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        if isinstance(key, int) and key >> SECRET_BITS - 1 == 1:
+            return key
+        return whole(name, between(name, key, 0, LARGEST), 0)
+    try:
+        jax.random.fold_in(key, 0)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}={key!r} is neither a seed nor one JAX key; expected a whole number in 0..{LARGEST}, or "
+            "jax.random.key(0)."
+        ) from None
+    return key
+
+
 def _root(seed: int) -> jax.Array:
     if seed <= LARGEST:
         return jax.random.key(seed)

@@ -37,7 +37,7 @@ PICTURES = flags.DEFINE_bool("pictures", False, "Show the most exposed training 
 
 def main(arguments: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX says at INFO which accelerators it did not find
-    if len(arguments) > 1 or (MODEL.value is None) == (PREDICTIONS.value is None):
+    if len(arguments) > 1 or bool(MODEL.value) == bool(PREDICTIONS.value):
         raise app.UsageError("give either --model=FOLDER or --predictions=FILE.npz")
     if CLASSES.value is not None and not PREDICTIONS.value:
         raise app.UsageError("--classes names the columns of --predictions; a saved model knows its own")

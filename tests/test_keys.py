@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gecko_jax.keys import LARGEST, generator, stream
+from gecko_jax.keys import LARGEST, checked_key, generator, secret_seed, stream
 
 WORDS = st.lists(st.one_of(st.integers(0, LARGEST), st.sampled_from(["init", "batches", ""])), max_size=4).map(tuple)
 ADDRESS = st.tuples(st.integers(0, LARGEST), WORDS)
@@ -54,6 +54,17 @@ def test_a_stream_is_jax_fold_in():
 def test_a_traced_key_branches_too():
     inside = jax.jit(lambda key: jax.random.key_data(stream(key, "step", 2)))(jax.random.key(1))
     assert (inside == jax.random.key_data(stream(1, "step", 2))).all()
+
+
+@pytest.mark.parametrize("key", ["a", 1.5, True, -1, 2**32, [1, 2], jax.random.split(jax.random.key(0)), None])
+def test_what_is_no_key_is_named(key):
+    with pytest.raises(ValueError, match="^key="):
+        checked_key("key", key)
+
+
+@pytest.mark.parametrize("key", [0, np.int64(3), LARGEST, secret_seed(), jax.random.key(1), jax.random.PRNGKey(1)])
+def test_what_is_a_key_passes(key):
+    assert (stream(checked_key("key", key)) == stream(key)).all()
 
 
 @pytest.mark.parametrize("make", [stream, generator])

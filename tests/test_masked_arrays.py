@@ -25,6 +25,11 @@ DOORS = {
     "scores": lambda: metrics.roc_auc(masked(np.arange(6.0)), MEMBER),
     "members of scores": lambda: metrics.roc_auc(np.arange(6.0), masked(MEMBER)),
     "audit_models, labels": lambda: audit.audit_models(np.zeros((2, 6, 2)), masked(Y), np.stack([MEMBER, ~MEMBER])),
+    "audit_model, outputs": lambda: audit.audit_model(masked(np.zeros((6, 2))), Y, MEMBER),
+    "audit_model, members": lambda: audit.audit_model(np.zeros((6, 2)), Y, masked(MEMBER)),
+    "audit, outputs": lambda: audit.audit(
+        lambda x: masked(np.zeros((len(x), 2))), Examples(X, Y, IDS), Examples(X + 1, Y, IDS + 6)
+    ),
     "audit, records": lambda: audit.audit(
         lambda x: np.zeros((len(x), 2)), Examples(masked(X), Y, IDS), Examples(X + 1, Y, IDS + 6)
     ),

@@ -147,7 +147,10 @@ class Asker(NamedTuple):
         """
         if self.queries is None:
             return []
-        made = list(self.queries(containers.copied(x)))
+        made = self.queries(containers.copied(x))
+        if not isinstance(made, Iterable) or isinstance(made, (str, Mapping)):
+            raise ValueError(f"queries(x) is a {type(made).__name__}; expected a list of copies of x, x itself first.")
+        made = list(made)
         if not containers.is_numeric(x):
             return made[1:]
         made = [checks.shape("queries", np.asarray(copy), x.shape) for copy in made]
@@ -218,5 +221,6 @@ def _one_output(result: Any, x: Any) -> np.ndarray:
     records = containers.count(x)
     if isinstance(result, (tuple, list, dict)):
         raise ValueError(f"predict returned a {type(result).__name__}; expected one array [{records}, classes].")
+    checks.unmasked("output of predict", result)
     result = np.array(result)  # a copy, since predict may give the same buffer at every call
     return result if result.shape == (records,) else checks.shape("output of predict", result, (records, None))

@@ -19,14 +19,14 @@ def as_records(x: Any) -> Any:
     Raises:
       ValueError: parts of a dict with unequal numbers of rows.
     """
+    if is_sparse(x):  # first: scipy's dok_matrix is a dict as well
+        return x.tocsr()
     if isinstance(x, Mapping):
         parts = {key: as_records(part) for key, part in x.items()}
         if len({count(part) for part in parts.values()}) != 1:
             rows = {key: count(part) for key, part in parts.items()}
             raise ValueError(f"x has parts of {rows} rows; expected one row of each for every record.")
         return parts
-    if is_sparse(x):
-        return x.tocsr()
     checks.unmasked("x", x)
     try:
         return np.asarray(x)

@@ -52,14 +52,18 @@ def entered(
     """
     checks.one_of("outputs", kind, outputs.OUTPUTS)
     names, shape = naming.as_classes(classes), (*models, len(y))
-    logits, *queries = (np.asarray(one) for one in (logits, *queries))
+    logits, *queries = (np.asarray(checks.unmasked("outputs", one)) for one in (logits, *queries))
     if logits.shape in (shape, (*shape, 1)) and len(y):  # one number a record
-        kind = "labels" if kind == "logits" and logits.dtype.kind in outputs.LABEL_KINDS else kind
+        if kind == "logits" and logits.dtype.kind in outputs.LABEL_KINDS:
+            outputs.check_guessed(logits, y, names)
+            kind = "labels"
         logits, *queries = (one.reshape(*shape, 1) if one.size == logits.size else one for one in (logits, *queries))
     y = naming.class_numbers("y", y, names)
     if kind == "labels":
         if logits.shape != (*shape, 1):
             raise ValueError(f"labels has shape {logits.shape}; expected {shape}, a predicted label for each record.")
+        if y.dtype.kind not in "biu":
+            raise ValueError(f"y has dtype {y.dtype}; expected class numbers, or classes= with the names of all.")
         logits, *queries = (_labels(one, names) for one in (logits, *queries))
         count = len(names) if names else max(2, 1 + int(max(np.max(logits), np.max(y))))
         return Entered(checked(logits, queries, probed, kind, count), y, kind, names)

@@ -33,6 +33,12 @@ def check_bounds(bounds: Mapping[str, Any]) -> None:
             raise ValueError(f"{metric}={bound!r} must be a fraction between 0 and 1.{percent}")
 
 
+def check_upper(upper: bool) -> None:
+    """Raises ValueError unless `upper` is True or False: a number in its place may be meant for a bound."""
+    if not isinstance(upper, (bool, np.bool_)):
+        raise ValueError(f"upper={upper!r} must be True or False; a bound is told by its metric, for example auc=0.6.")
+
+
 def check_tried(tried: Mapping[str, tuple[str, ...]], thresholds_are_enough: bool) -> None:
     """Raises ValueError if no attack had shadow models and the caller does not say that thresholds are enough."""
     if not isinstance(thresholds_are_enough, (bool, np.bool_)):

@@ -29,7 +29,7 @@ def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
 
 def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
     """member as bool of `shape`, with two members and two non-members or more in each row, or a ValueError."""
-    member = as_member(checks.shape("member", np.asarray(member), shape))
+    member = as_member(checks.shape("member", np.asarray(checks.unmasked("member", member)), shape))
     for i, row in enumerate(np.atleast_2d(member)):
         if min(row.sum(), (~row).sum()) < 2:
             raise ValueError(

@@ -17,6 +17,8 @@ from gecko_jax.types import Array
 OUTPUTS = ("logits", "probabilities", "labels")
 SCALES = (100, 127, 128, 255, 256, 1000, 10_000, 32_767, 65_535)  # what rounded probabilities are multiplied by
 LOGARITHM = 0.01  # by which sums may miss 1 where logarithms are rounded, as by bfloat16
+ALIKE = 1e-5  # of sums of rows: what adding up in float32 may lose
+NEVER_NEGATIVE = 20  # of one output: a logit that reaches so far, and is below 0 for no record, is none
 LABEL_KINDS = "biuUSO"  # of dtype: one of these for each record is a predicted label, not a score
 OF_LABELS = ("correct", "label_robustness", "boundary_distance")  # signals that read labels alone
 
@@ -90,13 +92,24 @@ def are_labels(array: Array) -> bool:
     return (array.ndim == 1 or array.shape[-1] == 1) and array.dtype.kind in LABEL_KINDS
 
 
+def check_guessed(labels: np.ndarray, y: Array, classes: list | None) -> None:
+    """Raises ValueError if integers that nobody called labels go beyond the two classes of y: bytes, or logits."""
+    if classes is None and labels.dtype.kind in "iu" and np.asarray(y).dtype.kind in "biu" and np.max(y) <= 1:
+        if labels.min() < 0 or labels.max() > 1:
+            raise ValueError(
+                f"outputs are one integer for each record, {labels.min()} to {labels.max()}, and y has the classes 0 "
+                "and 1: say outputs='labels' if they are predicted labels, divide bytes by 255 and say "
+                "outputs='probabilities', or give logits as floats."
+            )
+
+
 def check_binary(name: str, array: Array, y: np.ndarray) -> None:
     """Raises ValueError if a model has one output for a record, and there are more classes than two."""
     shape = np.shape(array)
     if (len(shape) == 1 or shape[-1] == 1) and np.asarray(y).dtype.kind in "iu" and np.max(y) > 1:
         raise ValueError(
             f"{name} has shape {shape}, one output for each record, and y runs to {np.max(y)}; expected (records, "
-            "classes). One output is of a model of two classes, 0 and 1."
+            "classes). One output is of a model of two classes, 0 and 1; of predicted labels, say outputs='labels'."
         )
 
 
@@ -137,6 +150,12 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
             f"{name} are probabilities, because every entry lies in 0..1: say outputs='probabilities' (in a file of "
             f"predictions, name them 'probs').{beyond}"
         )
+    if classes == 1 and low >= 0 and high > NEVER_NEGATIVE:
+        raise ValueError(
+            f"{name} are no logits of a binary model, because none is below 0 and they run to {high:.4g}: divide them "
+            "by 100 (percent) or 255 (bytes) and say outputs='probabilities'; if they are logits all the same, give "
+            "two columns, 0 and the logit."
+        )
     if classes == 1 or sums.size < 2:
         return
 
@@ -155,10 +174,16 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
             )
     shift = 128 if array.dtype == np.int8 else 0
     of_scale = [scale for scale in SCALES if low + shift >= 0 and sum_to(sums + shift * classes, scale)]
-    if of_scale or (low >= 0 and array.dtype.kind in "iu" and np.ptp(sums) == 0):  # votes of a forest
+    alike = np.ptp(sums) <= ALIKE * np.abs(sums).max() and (wide != wide[..., :1, :]).any()
+    if of_scale or (low >= 0 and alike):  # votes of a forest
         scale = of_scale[0] if of_scale else sums.flat[0]
         how = f"add {shift} and divide by {scale:g}" if shift else f"divide them by {scale:g}"
         raise ValueError(
             f"{name} are probabilities times {scale:g}, because no entry is below {-shift} and every row sums alike: "
             f"{how}, and say outputs='probabilities'."
+        )
+    if alike and low >= -1 and high <= 1 and np.abs(sums).min() > ALIKE:
+        raise ValueError(
+            f"{name} are probabilities that were shifted, because they lie in -1..1 and every row sums to "
+            f"{sums.flat[0]:.4g}: undo that, so that rows sum to 1, and say outputs='probabilities'."
         )

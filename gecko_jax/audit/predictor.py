@@ -27,6 +27,7 @@ from gecko_jax.audit.records import check_apart, check_unseen
 from gecko_jax.audit.report import Report
 from gecko_jax.audit.shadows import doubts, make_shadows, place
 from gecko_jax.audit.steady import unsteady
+from gecko_jax.keys import checked_key
 from gecko_jax.privacy import Epsilon
 from gecko_jax.training import Recipe
 from gecko_jax.types import Array, Examples, Model, Variables
@@ -116,6 +117,7 @@ def audit(
         raise ValueError(f"predict is a {type(predict).__name__}; expected a function of x, such as its predict_proba.")
     if shadows and (recipe is None or pool is None or key is None):
         raise ValueError(f"shadows={shadows} needs recipe=, pool= and key=; leave shadows=0 for an audit without them.")
+    key is None or checked_key("key", key)
     if not shadows and (recipe is not None or pool is not None):
         raise ValueError("recipe and pool are for shadow models, and shadows=0; say how many, for example shadows=8.")
     if isinstance(predict, Model) and variables is None:

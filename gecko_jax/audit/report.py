@@ -189,6 +189,7 @@ class Report:
           >>> from gecko_jax import audit
           >>> audit.audit_models(logits, y, member).assert_below(auc=0.6, tpr_at_1pct=0.05)
         """
+        gate.check_upper(upper)
         gate.check_bounds(bounds)
         gate.check_tried(self.tried, thresholds_are_enough)
         failures = []

@@ -6,7 +6,7 @@ unchanged. What a scheme learns (a step, a range) lives in params["quantizers"] 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -54,6 +54,10 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     >>> rules = [("dense", quantizers.binary(), quantizers.binary())]
     >>> model = quantized(models.create("mlp", 10, hidden=(32, 32), activation="identity", normalize=True), rules)
     """
+    if isinstance(float_layers, str) or not isinstance(float_layers, Iterable):
+        raise ValueError(f'float_layers={float_layers!r} must be a list, such as ("first", "last"), ("first",) or ().')
+    if not isinstance(rules, Iterable):
+        raise ValueError(f"rules={rules!r} must be a list, also of one: [(path, weight quantizer, input quantizer)].")
     rules, float_layers = tuple(checked(rule) for rule in rules), tuple(float_layers)
     unknown = set(float_layers) - {"first", "last"}
     if unknown:

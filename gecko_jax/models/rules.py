@@ -45,8 +45,13 @@ def checked(rule: Rule | tuple) -> Rule:
     """A rule from a tuple.
 
     Raises:
-      ValueError: an invalid expression, what is not a quantizer, or one that cannot serve inputs.
+      ValueError: what is no such tuple, an invalid expression, what is no quantizer, or one that cannot serve inputs.
     """
+    if not isinstance(rule, tuple) or not 1 <= len(rule) <= 3 or not isinstance(rule[0], (str, re.Pattern)):
+        raise ValueError(
+            f"rules: {rule!r} is no rule; expected a list of (path, weight quantizer, input quantizer), for example "
+            '[("dense", quantizers.xnor())].'
+        )
     rule = Rule(*rule)
     try:
         re.compile(rule.path)

@@ -27,6 +27,7 @@ _EVALUATION |= {"test", "testing", "running", "frozen", "freeze", "disable"}
 _WORDS = _EVALUATION | {"train", "training", "dropout", "stochastic"}
 _OF_SETTINGS = {"dropout", "stochastic", "frozen", "freeze", "disable", "running", "test"}  # of fields that are none
 _QUANTITIES = {"rate", "rng", "rngs", "key", "prob", "probability", "mask", "size", "steps"}
+_PHASES = {"train", "training", "eval", "evaluation", "infer", "inference", "test", "testing"}  # words of a mode
 _PHASE = re.compile(r"train|eval|infer|test", re.IGNORECASE)
 
 
@@ -82,6 +83,7 @@ def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | N
     # A layer that was built with its switch set takes none in its call.
     known = {name: values for name, values in known.items() if fields.get(name) is None}
     given = {name for name in answers if name in rest and fields.get(name) is None} | ({*answers} - {*fields})
+    _check_kinds(answers, {name: rest[name].default for name in rest} | fields)
     arguments = known | {name: answers[name] for name in given}
     own = {name: pair for name, pair in answers.items() if name not in arguments}
 
@@ -95,6 +97,16 @@ def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | N
     still = {name: value for name, value in fields.items() if name not in own}
     _check_fields(module, {name: value for name, value in still.items() if name not in rest or value is not None})
     return Switches(module, arguments, own)
+
+
+def _check_kinds(answers: Mapping[str, tuple[Any, Any]], values: Mapping[str, Any]) -> None:
+    """Refuses True and False for a mode that is told by a word: to the module both would be another word."""
+    for name, (training, _) in answers.items():
+        if isinstance(values.get(name), str) and isinstance(training, bool):
+            raise ValueError(
+                f"train_argument[{name!r}]={training} must be a pair of words, because {name} is {values[name]!r}: "
+                f"{{{name!r}: (word in training, word in evaluation)}}, such as ('train', 'eval')."
+            )
 
 
 def _check_passed_on(module: nn.Sequential) -> None:
@@ -144,7 +156,10 @@ def _check_arguments(module: nn.Module, unknown: list[inspect.Parameter]) -> Non
     if needed:
         said.append(f"have no default: {', '.join(needed)}")
     first = (switches or needed)[0]
-    example = _example(first) if switches else f"{{{first!r}: (value, value)}}"
+    example = f"{{{first!r}: (value, value)}}"
+    if switches:
+        default = next(p.default for p in unknown if p.name == first)
+        example = _example(first) if not isinstance(default, str) else f"{{{first!r}: ('train', 'eval')}}"
     raise ValueError(
         f"{type(module).__name__}.__call__ has arguments that {'; that '.join(said)}. Say what they are in training: "
         f"from_linen(module, train_argument={example}); evaluation gets the negation. A pair (value in training, value "
@@ -159,14 +174,16 @@ def _check_fields(module: nn.Module, fields: dict[str, Any]) -> None:
         for name, value in fields.items()
         if (isinstance(value, bool) and (_words(name) & _WORDS - _OF_SETTINGS or name in names))
         or (value is None and name in names)
+        or (isinstance(value, str) and value.lower() in _PHASES)
     ]
     if switches and not _is_linen_s_own(module):
         first = switches[0]
+        example = f"{{{first!r}: ('train', 'eval')}}" if isinstance(fields[first], str) else _example(first)
         raise ValueError(
             f"{type(module).__name__} has fields that may be training switches, and that stay as they were built: "
             f"{', '.join(f'{name}={fields[name]!r}' for name in switches)}. Say what they are in training: "
-            f"from_linen(module, train_argument={_example(first)}); or, for a value that "
-            f" stays, {{{first!r}: ({fields[first]!r}, {fields[first]!r})}}."
+            f"from_linen(module, train_argument={example}); or, for a value that "
+            f"stays, {{{first!r}: ({fields[first]!r}, {fields[first]!r})}}."
         )
 
 

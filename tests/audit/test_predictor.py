@@ -201,6 +201,9 @@ def test_arguments_that_do_not_go_together_are_named(parts):
     for settings, words in (
         ({"shadows": 2}, "needs recipe="),
         ({"shadows": 2, "recipe": train, "pool": pool}, "key="),
+        ({"shadows": 2, "recipe": train, "pool": pool, "key": "0"}, "key='0' is neither a seed nor one JAX key"),
+        ({"shadows": 2, "recipe": train, "pool": pool, "key": -1}, "key=-1 must lie between"),
+        ({"queries": lambda x: None}, r"queries\(x\) is a NoneType; expected a list"),
         ({"recipe": train}, "shadows=0"),
         ({"shadows": -1}, "shadows=-1"),
         ({"shadows": 2.5}, "shadows=2.5"),

@@ -35,6 +35,11 @@ BEYOND = {
     "bytes": lambda p: np.rint(255 * p).astype(np.uint8),
     "votes of 37 trees": lambda p: np.eye(p.shape[-1], dtype=int)[np.argsort(-p)][..., :2, :].sum(-2) * 5
     + 27 * np.eye(p.shape[-1], dtype=int)[p.argmax(-1)],
+    "votes as floats": lambda p: np.floor(50 * p)
+    + np.eye(p.shape[-1])[p.argmax(-1)] * (50 - np.floor(50 * p).sum(-1, keepdims=True)),
+    "37 times": lambda p: 37 * p,
+    "in -1..1": lambda p: 2 * p - 1,
+    "with the other sign": lambda p: -p,
     "top 2": lambda p: np.where(p >= np.sort(p)[..., -2:-1], p, 0) * 0.9,
     "independent sigmoids": lambda p: np.sqrt(p),
     "negative logarithms": lambda p: -np.log(p),

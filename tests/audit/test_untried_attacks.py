@@ -69,6 +69,12 @@ def test_a_bound_outside_of_its_range_is_no_bound(several, metric, bound):
         several.assert_below(**{metric: bound})
 
 
+@pytest.mark.parametrize("upper", [0.05, 0, "no", None])
+def test_a_bound_is_not_taken_for_the_switch(several, upper):
+    with pytest.raises(ValueError, match=f"upper={upper!r} must be True or False"):
+        several.assert_below(upper, auc=1.0)
+
+
 def test_a_percentage_is_told_as_a_fraction(several):
     with pytest.raises(ValueError, match=r"tpr_at_1pct=5 must be a fraction between 0 and 1. For 5 %, write "
                                          r"tpr_at_1pct=0.05"):  # fmt: skip

@@ -92,6 +92,27 @@ def test_one_output_is_not_of_three_classes(quick):
             way()
 
 
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda p: 100 * p,
+        lambda p: np.rint(255 * p),
+        lambda p: np.rint(255 * p).astype(np.uint8),
+        lambda p: np.rint(100 * p).astype(int)[:, None],
+    ],
+)
+def test_one_output_in_percent_or_bytes_is_neither_logit_nor_label(encode, quick):
+    encoded = encode(special.expit(Z))
+    for way in (
+        lambda: audit.audit_model(encoded, Y, MEMBER),
+        lambda: audit.audit(lambda x: encoded[rows_of(x)], *parts(X)),
+        lambda: audit.audit_models(np.stack([encoded] * 3), Y, np.random.default_rng(0).random((3, N)) < 0.5),
+    ):
+        with pytest.raises(ValueError, match="0 and 1|divide them by 100|expected 0..1"):
+            way()
+    audit.audit_model(special.logit(np.clip(special.expit(Z) / 2 + 0.5, 0, 1 - 1e-6)), Y, MEMBER)  # none is below 0
+
+
 def test_a_jax_model_of_one_output(quick):
     """Its loss has no classes to differentiate, which leaves attacks by gradients out."""
     model = Model(lambda key, x: {"params": {}}, lambda variables, x, **_: (x @ variables["params"]["w"], {}))
@@ -146,6 +167,15 @@ def test_labels_alone_in_a_file_and_of_several_models(tmp_path):
         audit.audit(lambda x: np.full(len(x), 5 * (len(x) > 1)), *parts(X))
 
 
+def test_words_without_classes_are_named(quick):
+    for way in (
+        lambda: audit.audit_model(WORDS[GUESS], WORDS[Y], MEMBER),
+        lambda: audit.audit(lambda x: WORDS[(x[:, 0] > 0).astype(int)], *parts(X, WORDS[Y])),
+    ):
+        with pytest.raises(ValueError, match="y has dtype <U3; expected class numbers, or classes="):
+            way()
+
+
 @pytest.mark.parametrize("size", [7, 64, 200])
 def test_a_fixed_batch_size_is_kept_in_every_call(size, quick):
     sizes = []
@@ -168,6 +198,7 @@ def test_a_fixed_batch_size_is_kept_in_every_call(size, quick):
 CONTAINERS = {
     "csr": (sparse.csr_array, lambda x: x.toarray()),
     "coo matrix": (sparse.coo_matrix, lambda x: x.toarray()),
+    "dok matrix, which is a dict as well": (sparse.dok_matrix, lambda x: x.toarray()),
     "dict": (lambda x: {"b": x[:, 3:], "a": x[:, :3]}, lambda x: np.hstack([x["a"], x["b"]])),
     "dict of sparse": (
         lambda x: {"a": sparse.csr_matrix(x[:, :3]), "b": x[:, 3:]},

@@ -35,6 +35,7 @@ BAD = {
         ("architecture=lenet --channels", "1,2,3", "channels=(1, 2, 3) has 3 entries"),
         ("loss=hard_labels --teacher=lenet --hidden", "", "hidden=() has 0 entries"),
         ("weights=binary --float_layers", "frist", "Did you mean 'first'"),
+        ("output", "", "--output= names no folder"),
         ("models", "0", "models=0"),
         ("epochs", "0", "epochs=0"),
         ("batch_size", "-1", "batch_size=-1"),

@@ -90,6 +90,27 @@ def test_damaged_settings_are_refused_in_a_line(tmp_path, runs, text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden": [3]}, "describes dense1/bias (1, 3), model.msgpack holds (1, 2)"),
+        ({"hidden": [2, 2]}, "model.msgpack holds None"),
+        ({"normalize": True}, "model.msgpack holds None"),
+        ({"models": 2}, "expected (2, "),
+        ({"privacy": {"epsilon": 1.0, "statement": "", "warning": None, "phases": 3}}, "'int' object is not iterable"),
+        ({"privacy": {"epsilon": 1.0, "statement": "", "warning": None, "phases": []}}, "delta"),
+    ],
+)
+def test_settings_of_another_network_are_refused_in_a_line(tmp_path, runs, change, said):
+    saved, data = runs
+    one_model._save(tmp_path, saved["A"], data)
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError) as caught:
+        one_model.load(tmp_path)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_model_of_an_older_version_is_read_with_a_warning(tmp_path, runs):
     """Without digests, and with settings that nothing read, which were recorded all the same."""
     saved, data = runs

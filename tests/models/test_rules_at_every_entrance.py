@@ -153,3 +153,29 @@ def test_two_calls_of_one_rule_object_are_two_rules():
     """The second of two equal rules is in the shade of the first."""
     with pytest.raises(ValueError, match="'dense2' holds for no layer"):
         models.quantized(NET, [("dense2", XNOR), ("dense2", CONNECT)]).apply(trained_elsewhere(), X)
+
+
+@pytest.mark.parametrize(
+    "rules, said",
+    [
+        ({"dense1": XNOR}, "'dense1' is no rule"),
+        (("dense1", XNOR), "'dense1' is no rule"),
+        (XNOR, "'xnor' is no rule"),
+        ("dense1", "'d' is no rule"),
+        ([("dense1", XNOR, None, None)], "is no rule; expected a list of"),
+        ([(XNOR, "dense1")], "is no rule; expected a list of"),
+        ([(b"dense1", XNOR)], "is no rule; expected a list of"),
+        ([()], "is no rule"),
+        (None, "rules=None must be a list"),
+        ([("dense1", quantizers.xnor)], "expected a Quantizer or None"),
+    ],
+)
+def test_what_is_no_list_of_rules_is_named(rules, said):
+    with pytest.raises(ValueError, match=said):
+        models.quantized(NET, rules)
+
+
+@pytest.mark.parametrize("given", ["first", "", None, True])
+def test_float_layers_are_a_list(given):
+    with pytest.raises(ValueError, match=f"float_layers={given!r} must be a list"):
+        models.quantized(NET, [("dense2", XNOR)], given)

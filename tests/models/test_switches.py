@@ -128,6 +128,30 @@ def test_switches_that_are_fields():
     np.testing.assert_array_equal(fixed.apply(variables, X, key=KEY, train=True)[0], fixed.apply(variables, X)[0])
 
 
+class Mode(nn.Module):
+    mode: str = "eval"
+
+    @nn.compact
+    def __call__(self, x):
+        return body(x, self.mode == "train")
+
+
+class Phase(nn.Module):
+    @nn.compact
+    def __call__(self, x, phase="test"):
+        return body(x, phase == "train")
+
+
+@pytest.mark.parametrize("net, name", [(Mode(), "mode"), (Phase(), "phase")])
+def test_a_mode_is_told_by_words(net, name):
+    with pytest.raises(ValueError, match=rf"train_argument={{'{name}': \('train', 'eval'\)}}"):
+        models.from_linen(net)
+    for answer in (name, {name: True}):
+        with pytest.raises(ValueError, match=rf"train_argument\['{name}'\]=True must be a pair of words"):
+            models.from_linen(net, train_argument=answer)
+    assert acts(models.from_linen(net, train_argument={name: ("train", "eval")}))
+
+
 class Waiting(nn.Module):
     layer: nn.Module
 

@@ -190,7 +190,9 @@ def test_errors_name_what_is_wrong(tmp_path):
     assert lonely.returncode != 0 and "teacher" in lonely.stderr
     nothing = call("audit.py", f"--model={tmp_path}")
     assert nothing.returncode != 0 and "scripts/train.py writes one" in nothing.stderr
-    assert "Traceback" not in typo.stderr + lonely.stderr + nothing.stderr
+    empty = call("audit.py", "--model=")
+    assert empty.returncode != 0 and "give either --model=FOLDER" in empty.stdout + empty.stderr
+    assert "Traceback" not in typo.stderr + lonely.stderr + nothing.stderr + empty.stderr
 
 
 def test_a_private_run_has_a_known_seed_only_if_it_is_given_one(tmp_path):
