@@ -13,7 +13,7 @@ from scipy import special
 
 RECORDS = 4  # asked again, each alone: the least sure ones, whose posteriors move most
 TWICE = 1e-3  # total variation between two answers to one call, which a deterministic program gives to the last bit
-BATCHED = 2.0**-7  # the same of another batch size, times the range of the logits: two roundings of a bfloat16
+BATCHED = 2.0**-6  # the same of another batch size, times the range of the logits: four roundings of a bfloat16
 
 
 def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str:

@@ -131,13 +131,12 @@ def fit_ensemble(
     keep = trainable_leaves(shapes["params"], trainable)
     if init is not None:
         _check_init(init, shapes, len(names))
-    batch_shape = jax.ShapeDtypeStruct((plan.slots, *data.x.shape[1:]), data.x.dtype)
     batch = _batch_shapes(plan.slots, data, teacher)
     check_fits(model, gradients, shapes, batch, data, teacher, transition)
     private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
     states = _start(model, optimizer, first, used, names, init, keep)
-    layout = layouts.choose(model, shapes, batch_shape, len(names))
+    layout = layouts.choose(model, shapes, batch.x, len(names))
     groups = Groups(layout, len(names))
     own_teacher = teacher is not None and np.ndim(teacher) == 3
     run_epoch = epoch_program(model, gradients, optimizer, layout, plan.skips, own_teacher, trainable)
@@ -237,10 +236,12 @@ def _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
 
 def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
     """One step's batch, as shapes."""
-    taught = None if teacher is None else jax.ShapeDtypeStruct((slots, teacher.shape[-1]), teacher.dtype)
-    rows = [np.asarray(part[:1]) for part in (data.x, data.y)]
-    x, y = (jax.ShapeDtypeStruct((slots, *row.shape[1:]), row.dtype) for row in rows)
-    return Batch(x, y, jax.ShapeDtypeStruct((slots,), np.float32), taught)
+
+    def shape(row: np.ndarray) -> jax.ShapeDtypeStruct:  # in JAX's type: int64 labels get to a step as int32
+        return jax.ShapeDtypeStruct((slots, *row.shape), jax.dtypes.canonicalize_dtype(row.dtype))
+
+    taught = None if teacher is None else shape(teacher.reshape(-1, teacher.shape[-1])[0])
+    return Batch(shape(np.asarray(data.x[0])), shape(np.asarray(data.y[0])), shape(np.float32(0)), taught)
 
 
 def _start(model, optimizer, x, seed, names, init, keep) -> State:

@@ -99,7 +99,7 @@ def test_epsilon_falls_with_noise_and_delta_and_grows_with_steps(run, noise, del
 
 
 def test_rounding_of_a_long_composition_is_paid_for():
-    """10,000 Gaussian steps are one: dp_accounting's transform in float64 falls short of it at a small delta."""
+    """10,000 Gaussian steps are one: dp_accounting's transform in float64 may fall short of it at a small delta."""
     from dp_accounting.pld import privacy_loss_distribution
 
     from gecko_jax.privacy import loss_distributions
@@ -108,7 +108,7 @@ def test_rounding_of_a_long_composition_is_paid_for():
     step = privacy_loss_distribution.from_gaussian_mechanism(100.0, value_discretization_interval=1e-3)
     told = step.self_compose(10_000).get_epsilon_for_delta(delta)
     true = math.exp(metrics.gaussian_dp.log_gaussian_delta(1.0, told))
-    assert 1.01 * delta < true <= delta + loss_distributions.lost(run)
+    assert true <= delta + loss_distributions.lost(run)  # 7.6e-13 on Python 3.13, above 1.01e-12 on 3.11
     assert loss_distributions.pld_epsilon(run, delta, "add_or_remove", 1e-3) == math.inf
 
 
