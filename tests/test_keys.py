@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gecko_jax.keys import LARGEST, checked_key, generator, secret_seed, stream
+from gecko_jax.keys import LARGEST, checked_key, generator, stream
 
 WORDS = st.lists(st.one_of(st.integers(0, LARGEST), st.sampled_from(["init", "batches", ""])), max_size=4).map(tuple)
 ADDRESS = st.tuples(st.integers(0, LARGEST), WORDS)
