@@ -113,7 +113,7 @@ def bounds(
 
     Args:
       gaussian: name -> [m], statistics that are Gaussian given the coin, if all is well.
-      other: name -> [m], those that are not; they are guessed with, for all canaries.
+      other: name -> [m], those that are not; they serve for guesses about all canaries.
       coins: bool [m].
       delta: in (0, 1).
       confidence: that both bounds hold.

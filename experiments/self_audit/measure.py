@@ -53,7 +53,7 @@ def study(config: Config) -> reports.Study:
 NOTES = (
     "By guesses: Steinke et al. 2023, which assumes fair coins alone. By signals: the separation of the canaries' "
     "signals as a Gaussian mechanism's, after Agrawal et al. 2026; it assumes that they are independent and Gaussian.",
-    "A bound far below its ε is no proof of privacy: with Poisson batches the auditor does not know who took part, and "
+    "A bound far below its ε does not prove privacy: with Poisson batches the auditor does not know who took part, and "
     "from losses alone it sees little.",
 )
 

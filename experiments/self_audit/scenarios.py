@@ -19,7 +19,7 @@ from gecko_jax import clippings, datasets, keys, losses, metrics, models, privac
 from gecko_jax.audit import canaries
 from gecko_jax.types import AdaptiveClipping, Clipping
 
-BASE = 16  # records that are no canaries, for a release without any
+BASE = 16  # records that are not canaries, so that a release without canaries has some
 
 
 class Settings(NamedTuple):
