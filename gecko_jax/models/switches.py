@@ -27,6 +27,8 @@ _EVALUATION |= {"test", "testing", "running", "frozen", "freeze", "disable"}
 _WORDS = _EVALUATION | {"train", "training", "dropout", "stochastic"}
 _OF_SETTINGS = {"dropout", "stochastic", "frozen", "freeze", "disable", "running", "test"}  # of fields that are none
 _QUANTITIES = {"rate", "rng", "rngs", "key", "prob", "probability", "mask", "size", "steps"}
+_TESTS = {"test", "testing"}  # of a field by another name, such as kind="test", more than a phase
+_OF_PHASE = {"mode", "phase", "stage", "state"}
 _PHASES = {"train", "training", "eval", "evaluation", "infer", "inference", "test", "testing"}  # words of a mode
 _PHASE = re.compile(r"train|eval|infer|test", re.IGNORECASE)
 
@@ -174,7 +176,7 @@ def _check_fields(module: nn.Module, fields: dict[str, Any]) -> None:
         for name, value in fields.items()
         if (isinstance(value, bool) and (_words(name) & _WORDS - _OF_SETTINGS or name in names))
         or (value is None and name in names)
-        or (isinstance(value, str) and value.lower() in _PHASES)
+        or (isinstance(value, str) and value.lower() in (_PHASES if _words(name) & _OF_PHASE else _PHASES - _TESTS))
     ]
     if switches and not _is_linen_s_own(module):
         first = switches[0]
