@@ -1,7 +1,7 @@
 """Settings of the study of our own guarantees, one preset a line of the table below.
 
   preset   command                                               time
-  quick     python -m experiments.self_audit.run                     about 2 minutes on 2 idle cores
+  quick     python -m experiments.self_audit.run                     about 1.5 minutes on 2 idle cores
   thorough  python -m experiments.self_audit.run --preset=thorough   not timed
 
 What came out stands in expected/ and README.md beside this file.
