@@ -84,6 +84,8 @@ class Config:
         checks.at_least("models", self.models, 3)
         checks.between("member_rate", self.member_rate, 0.05, 0.95)
         for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
+            if name in EFFECTS and not EFFECTS[name].applies(self):
+                continue  # no row reads it: a preset's numbers for other architectures may stay
             if len(getattr(self, name)) != len(self.architectures):
                 given = getattr(self, name)
                 raise ValueError(f"{name}={given} needs one number for each of architectures={self.architectures}.")

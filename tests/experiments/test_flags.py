@@ -189,3 +189,14 @@ def test_define_refuses_what_it_cannot_express():
         flags.define(Config, {})
     with pytest.raises(ValueError, match="default='papre' is not known. Did you mean 'paper'?"):
         flags.define(Config, PRESETS, default="papre")
+
+
+def test_a_preset_s_numbers_that_no_row_reads_need_not_fit_the_architectures():
+    """`--preset=fashion_mnist --architectures=mlp` without rows that are fine-tuned: the flag itself would be idle."""
+    from experiments.gecko.config import PRESETS
+
+    settings = dict(architectures=("mlp",), methods=("full", "dp_eps8"), epochs=(1,), dp_epochs=(1,))
+    cut = dataclasses.replace(PRESETS["fashion_mnist"], **settings)
+    assert cut.fine_tuning_epochs == (10, 2)
+    with pytest.raises(ValueError, match="dp_epochs=.* needs one number for each"):
+        dataclasses.replace(cut, dp_epochs=(1, 2))
