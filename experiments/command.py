@@ -2,7 +2,7 @@
 
     0  done    1  a bad argument or file    130  Ctrl-C    141  the reader of the output has closed it (`| head`)
 
-GECKO_JAX_TRACEBACK=1 shows where an error comes from, for a report of it.
+GECKO_JAX_TRACEBACK=1 shows where an error comes from, so that it can be reported.
 """
 
 from __future__ import annotations

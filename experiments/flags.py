@@ -31,7 +31,7 @@ class Setting(NamedTuple):
 
     Attributes:
       applies: config -> whether anything reads the field under the other settings.
-      needs: what it needs to be read, for a message.
+      needs: what it needs to be read; a message quotes it.
     """
 
     applies: Callable[[Any], bool]
