@@ -15,16 +15,16 @@ import optax
 from gecko_jax import checks, keys, runtime, surroundings
 from gecko_jax.losses import cross_entropy
 from gecko_jax.privacy.sampling import Sampling
+from gecko_jax.training import batch_plan, run_identity, seeds
 from gecko_jax.training import layout as layouts
-from gecko_jax.training import run_identity, seeds, work
 from gecko_jax.training.agreement import agreed, check_fits, real_targets
+from gecko_jax.training.compiled_epoch import compiled_epoch
+from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
-from gecko_jax.training.groups import Groups
-from gecko_jax.training.keeper import Keeper
 from gecko_jax.training.optimizers import Rates, rate
 from gecko_jax.training.optimizers import optimizer as named_optimizer
-from gecko_jax.training.program import epoch_program
+from gecko_jax.training.run_log import RunLog
 from gecko_jax.training.step import Data, State, make_step
 from gecko_jax.trees import named_leaves, part, row_count, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
@@ -122,8 +122,9 @@ def fit_ensemble(
     _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
     full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
-    plan = work.Schedule(member, names, (0,) * len(names), int(epochs), batch_size, sampling, schedule, transition)
-    work.check(plan)
+    drawn = (0,) * len(names)
+    plan = batch_plan.BatchPlan(member, names, drawn, int(epochs), batch_size, sampling, schedule, transition)
+    batch_plan.check(plan)
     first = jnp.asarray(data.x[:1])
     gradients = gradients or _gradients(model, loss, trainable)
     optimizer = optimizer or named_optimizer()
@@ -137,9 +138,9 @@ def fit_ensemble(
     used = seeds.resolve(seed, private, folder)
     states = _start(model, optimizer, first, used, names, init, keep)
     layout = layouts.choose(model, shapes, batch.x, len(names))
-    groups = Groups(layout, len(names))
+    groups = DeviceGroups(layout, len(names))
     own_teacher = teacher is not None and np.ndim(teacher) == 3
-    run_epoch = epoch_program(model, gradients, optimizer, layout, plan.skips, own_teacher, trainable)
+    run_epoch = compiled_epoch(model, gradients, optimizer, layout, plan.skips, own_teacher, trainable)
     whole = groups.share(Data(data.x, data.y, None if own_teacher else teacher))
     shared = [whole._replace(teacher=groups.place(teacher[rows])) if own_teacher else whole for rows in groups.rows]
 
@@ -158,12 +159,12 @@ def fit_ensemble(
     drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(names)
     plan = plan._replace(seeds=drawn)
     history = np.zeros((2, epochs, len(names)), np.float32)  # loss, accuracy
-    with Keeper(folder, run, SAVE_EVERY) as keeper:
-        done, states, history = keeper.restore(states, history)
+    with RunLog(folder, run, SAVE_EVERY) as log:
+        done, states, history = log.restore(states, history)
         placed = groups.split(states)
         with runtime.progress(epochs - done, label) as bar:
             for epoch in range(done, epochs):
-                todo = work.epoch_work(plan, epoch)
+                todo = batch_plan.plan_epoch(plan, epoch)
                 parts = [groups.place(todo.row(rows)) for rows in groups.rows]
                 before = placed
                 results = [run_epoch(*each) for each in zip(before, shared, parts, strict=True)]
@@ -178,7 +179,7 @@ def fit_ensemble(
                     total = np.maximum(count.sum(1), 1)
                     history[0, epoch, rows] = (losses * count).sum(1) / total
                     history[1, epoch, rows] = correct.sum(1) / total
-                keeper.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
+                log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
                 right = "" if real_targets(data) else f"  accuracy {100 * history[1, epoch].mean():.1f} %"
                 bar.step(f"loss {history[0, epoch].mean():.3f}{right}")
     variables = groups.join(placed).variables

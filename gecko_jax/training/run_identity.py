@@ -16,10 +16,10 @@ import jax
 import numpy as np
 
 from gecko_jax import keys
+from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
+from gecko_jax.training.compiled_epoch import program_text
 from gecko_jax.training.optimizers import rate
-from gecko_jax.training.program import program_text
 from gecko_jax.training.step import Data, State, Step
-from gecko_jax.training.work import Schedule, epoch_work
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Loss
 
@@ -37,7 +37,7 @@ def digest(*arrays: Array | None) -> str:
     return value.hexdigest()[:32]
 
 
-def settings(plan: Schedule, loss: Loss, step: Step, states: State, data: Data) -> dict[str, Any]:
+def settings(plan: BatchPlan, loss: Loss, step: Step, states: State, data: Data) -> dict[str, Any]:
     """What all models of a run share, in JSON's types; nothing in it depends on which models are trained together.
 
     Args:
@@ -47,7 +47,7 @@ def settings(plan: Schedule, loss: Loss, step: Step, states: State, data: Data) 
       states: of all models, at the start.
       data: of the whole pool.
     """
-    one = epoch_work(plan, 0)
+    one = plan_epoch(plan, 0)
     one = one._replace(indices=one.indices[:, :1], weight=one.weight[:, :1])
     program = program_text(step, states, data, one).encode()
     return {
@@ -61,7 +61,7 @@ def settings(plan: Schedule, loss: Loss, step: Step, states: State, data: Data) 
     }
 
 
-def record(shared: dict[str, Any], seed: int | str, plan: Schedule, states: State, data: Data) -> dict[str, Any]:
+def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: State, data: Data) -> dict[str, Any]:
     """What identifies a run of several models: a folder that holds another one is refused.
 
     Args:
@@ -79,7 +79,7 @@ def record(shared: dict[str, Any], seed: int | str, plan: Schedule, states: Stat
     }
 
 
-def private_seeds(seed: int, shared: dict[str, Any], plan: Schedule, states: State, data: Data) -> tuple[int, ...]:
+def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: State, data: Data) -> tuple[int, ...]:
     """A seed for each model's batches and steps, that no other run shares.
 
     Args:

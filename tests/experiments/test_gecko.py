@@ -77,7 +77,7 @@ def test_a_second_run_trains_nothing_and_says_the_same(finished, monkeypatch):
     config = Config(output=str(finished), **TINY)
     data = datasets.load(config.dataset)
     member = train.membership(config, data)
-    monkeypatch.setattr(ensemble, "epoch_program", lambda *a: lambda *b: pytest.fail("trained again"))
+    monkeypatch.setattr(ensemble, "compiled_epoch", lambda *a: lambda *b: pytest.fail("trained again"))
     trained = train.train_all(config, data, member)
     study = measure.study(config, data, member, trained, 0.0)
     again = reports.write_record(finished, study)

@@ -11,7 +11,7 @@ from experiments.self_audit.measure import shown
 from experiments.self_audit.scenarios import PART, SCENARIOS, Settings, one_run
 from gecko_jax import clippings
 from gecko_jax.privacy import gradients
-from gecko_jax.training import run_identity, seeds, step, work
+from gecko_jax.training import batch_plan, run_identity, seeds, step
 
 # A bound above its account would be seen by chance in one of 10,000 games.
 SETTINGS = Settings(canaries=4000, delta=1e-8, seed=1, confidence=0.9999)
@@ -53,7 +53,8 @@ BUGS = {
     "one key for all steps": (
         [(step, "make_step", "jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)",
           "jax.random.wrap_key_data(epoch.key)"),
-         (work, "_model_keys", "jax.random.wrap_key_data(root), epoch", "jax.random.wrap_key_data(root), 0 * epoch")],
+         (batch_plan, "_model_keys", "jax.random.wrap_key_data(root), epoch",
+          "jax.random.wrap_key_data(root), 0 * epoch")],
         lambda: full(epsilon=1.0, **PART),
     ),
     "the same key at every call": (
@@ -65,7 +66,7 @@ BUGS = {
     ),
     "phases share their noise": ([(*RESEEDED, "int(seed)")], lambda: SCENARIOS["two phases"](SETTINGS, 4.0)),
     "models share their noise": (
-        [(*RESEEDED, "int(seed)"), (work, "_model_keys", "jax.random.fold_in(key, name)", "key")],
+        [(*RESEEDED, "int(seed)"), (batch_plan, "_model_keys", "jax.random.fold_in(key, name)", "key")],
         lambda: SCENARIOS["two models of an ensemble"](SETTINGS, 4.0),
     ),
     "a run that goes on draws other noise": (

@@ -122,7 +122,7 @@ def test_a_run_that_is_stopped_goes_on_with_its_average(tmp_path, monkeypatch):
     settings = dict(gradients=constant, optimizer=SGD, epochs=3, batch_size=30)
     whole = training.fit(model, POOL, **settings)
     monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 0)
-    done = training.ensemble.Keeper.epoch_done
+    done = training.ensemble.RunLog.epoch_done
 
     def stop(self, epoch, *rest):
         done(self, epoch, *rest)
@@ -130,7 +130,7 @@ def test_a_run_that_is_stopped_goes_on_with_its_average(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.ensemble.Keeper, "epoch_done", stop)
+        patch.setattr(training.ensemble.RunLog, "epoch_done", stop)
         with pytest.raises(KeyboardInterrupt):
             training.fit(model, POOL, folder=tmp_path, **settings)
     assert_same_bits(training.fit(model, POOL, folder=tmp_path, **settings), whole)

@@ -203,7 +203,7 @@ def test_another_run_is_told_by_what_it_computes(pool, tmp_path, what, monkeypat
     def begin(*args):
         raise Begun
 
-    monkeypatch.setattr(training.ensemble, "epoch_program", lambda *args: begin)
+    monkeypatch.setattr(training.ensemble, "compiled_epoch", lambda *args: begin)
     for _ in range(2):
         with pytest.raises(Begun):
             fit_of(pool, tmp_path, **first)

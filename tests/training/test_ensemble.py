@@ -9,7 +9,7 @@ import pytest
 from naive_training import assert_close, assert_same_bits, naive_fit, starts_of
 
 from gecko_jax import models, training
-from gecko_jax.training.groups import Groups
+from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.layout import Layout
 from gecko_jax.trees import take
 from gecko_jax.types import Batch, Loss
@@ -78,7 +78,7 @@ def test_fresh_initial_values_are_those_of_the_model_alone(mlp, pool, member):
 
 @pytest.mark.parametrize("models_, width, devices", [(1, 1, 1), (5, 2, 1), (4, 4, 4), (7, 4, 4)])
 def test_groups_hold_every_model_and_join_what_they_split(models_, width, devices):
-    groups = Groups(Layout(width, devices, scan=True, matmul=False), models_)
+    groups = DeviceGroups(Layout(width, devices, scan=True, matmul=False), models_)
     tree = {"a": np.arange(models_ * 3.0).reshape(models_, 3), "b": np.arange(models_)}
     parts = groups.split(tree)
     assert all(len(part["b"]) == width for part in parts)

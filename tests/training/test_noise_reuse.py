@@ -121,10 +121,10 @@ def test_runs_that_differ_share_no_coins(monkeypatch):
         pass
 
     def shown(plan, epoch):
-        raise Drawn(epoch_work(plan, epoch).weight.sum(-1).ravel())
+        raise Drawn(plan_epoch(plan, epoch).weight.sum(-1).ravel())
 
-    epoch_work = ensemble.work.epoch_work
-    monkeypatch.setattr(ensemble.work, "epoch_work", shown)
+    plan_epoch = ensemble.batch_plan.plan_epoch
+    monkeypatch.setattr(ensemble.batch_plan, "plan_epoch", shown)
 
     def sizes(**options):
         with pytest.raises(Drawn) as drawn:

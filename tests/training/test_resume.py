@@ -16,7 +16,7 @@ from resume_run import EPOCHS, train
 
 from gecko_jax import training
 from gecko_jax.training.checkpoints import Checkpoints
-from gecko_jax.training.keeper import Keeper
+from gecko_jax.training.run_log import RunLog
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_finished_run_returns_at_once(tmp_path, uninterrupted, monkeypatch):
     def never(*args):
         raise AssertionError("it trained again")
 
-    monkeypatch.setattr(training.ensemble, "epoch_program", lambda *args: never)
+    monkeypatch.setattr(training.ensemble, "compiled_epoch", lambda *args: never)
     assert_same_bits(train(tmp_path), uninterrupted)
     assert_logged(tmp_path, uninterrupted)
 
@@ -105,34 +105,34 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, uninterrupted, monkeypatch, 
 
 def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
     history = np.zeros((2, 4, 1), np.float32)
-    with Keeper(tmp_path, dict, save_every=0) as keeper:
-        keeper.restore({}, history)
+    with RunLog(tmp_path, dict, save_every=0) as log:
+        log.restore({}, history)
 
         def no_room(record):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(keeper.log, "write", no_room)
+        monkeypatch.setattr(log._lines, "write", no_room)
         with pytest.raises(OSError, match="could not write in .*No space left on device.*make room"):
-            keeper.epoch_done(0, 4, history, dict)
+            log.epoch_done(0, 4, history, dict)
 
 
 def test_a_log_that_is_ahead_of_the_checkpoint_is_cut_back(tmp_path):
     """The log is written each epoch, the state every so often: what comes after the state is done again."""
     history = np.arange(8, dtype=np.float32).reshape(2, 4, 1)
     state = {"w": np.ones(2, np.float32)}
-    with Keeper(tmp_path, dict, save_every=1e9) as keeper:
-        assert keeper.restore(state, history)[0] == 0
+    with RunLog(tmp_path, dict, save_every=1e9) as log:
+        assert log.restore(state, history)[0] == 0
         for epoch in range(3):
-            keeper.epoch_done(epoch, 4, history, lambda: state)
-        keeper.checkpoints.save(2, (state, history))
+            log.epoch_done(epoch, 4, history, lambda: state)
+        log.checkpoints.save(2, (state, history))
     with (tmp_path / "metrics.jsonl").open("a") as log:
         log.write('{"epoch": 3, "lo')
-    with Keeper(tmp_path, dict, save_every=1e9) as keeper:
-        done, restored, _ = keeper.restore(state, np.zeros_like(history))
+    with RunLog(tmp_path, dict, save_every=1e9) as log:
+        done, restored, _ = log.restore(state, np.zeros_like(history))
         assert done == 2 and [line["epoch"] for line in log_of(tmp_path)] == [0, 1]
         assert_same_bits(restored, state)
         for epoch in (2, 3):
-            keeper.epoch_done(epoch, 4, history, lambda: state)
+            log.epoch_done(epoch, 4, history, lambda: state)
     assert [line["epoch"] for line in log_of(tmp_path)] == [0, 1, 2, 3]
     assert [line["loss"] for line in log_of(tmp_path)] == [[0.0], [1.0], [2.0], [3.0]]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "metrics.jsonl", "run.json"]

@@ -79,12 +79,12 @@ def test_a_killed_private_run_goes_on_to_the_same_bits(pool, mlp, tmp_path):
             raise Killed
         return real(epoch, *rest)
 
-    from gecko_jax.training import keeper
+    from gecko_jax.training import run_log
 
-    real, patch = keeper._line, pytest.MonkeyPatch()
+    real, patch = run_log._line, pytest.MonkeyPatch()
     with patch.context() as within:
         within.setattr("gecko_jax.training.ensemble.SAVE_EVERY", 0.0)
-        within.setattr(keeper, "_line", dies)
+        within.setattr(run_log, "_line", dies)
         with pytest.raises(Killed):
             training.fit(mlp, pool, MEMBER[0], folder=tmp_path, **options)
     again = training.fit(mlp, pool, MEMBER[0], folder=tmp_path, **options)
@@ -112,7 +112,7 @@ def test_members_drawn_by_coins_fit_their_expected_number(pool, mlp):
     """Of 10,000 models that draw each of n examples by coins, none is refused; its price depends on the rate alone."""
     for rate in (0.1, 0.5, 0.9):
         counts = np.random.default_rng(0).binomial(1000, rate, 10_000)
-        training.work._check_expected(round(1000 * rate), counts, 1000)
+        training.batch_plan._check_expected(round(1000 * rate), counts, 1000)
 
 
 def test_shuffled_batches_pass_over_all_members(pool, mlp):

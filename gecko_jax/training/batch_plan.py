@@ -19,7 +19,7 @@ from gecko_jax.types import Array
 COIN_DEVIATIONS = 6  # standard deviations by which a number of members that coins drew may differ from the expected
 
 
-class Schedule(NamedTuple):
+class BatchPlan(NamedTuple):
     """How a run's epochs are filled.
 
     Attributes:
@@ -63,19 +63,19 @@ class Schedule(NamedTuple):
         return bool((self.steps < self.steps.max()).any())
 
 
-def check(schedule: Schedule) -> None:
+def check(plan: BatchPlan) -> None:
     """Whether the batches can be made at all; raises ValueError."""
-    member, sampling = schedule.member, schedule.sampling
+    member, sampling = plan.member, plan.sampling
     if sampling is None:
-        batches(member, schedule.batch_size, 0, 0, models=schedule.names)
+        batches(member, plan.batch_size, 0, 0, models=plan.names)
         return
-    if sampling.steps % schedule.epochs:
-        whole = sampling.steps // schedule.epochs * schedule.epochs
+    if sampling.steps % plan.epochs:
+        whole = sampling.steps // plan.epochs * plan.epochs
         raise ValueError(
-            f"sampling.steps={sampling.steps} must be a multiple of epochs={schedule.epochs}, which cut the run into "
-            f"equal parts: sample {whole or schedule.epochs} or {whole + schedule.epochs} steps, or take other epochs."
+            f"sampling.steps={sampling.steps} must be a multiple of epochs={plan.epochs}, which cut the run into "
+            f"equal parts: sample {whole or plan.epochs} or {whole + plan.epochs} steps, or take other epochs."
         )
-    counts = np.count_nonzero(check_members(member, schedule.names)[0], axis=1)
+    counts = np.count_nonzero(check_members(member, plan.names)[0], axis=1)
     if sampling.kind == "poisson":
         _check_expected(sampling.n, counts, member.shape[1])
     elif (counts != sampling.n).any():
@@ -109,30 +109,30 @@ def _check_expected(n: int, counts: np.ndarray, pool: int) -> None:
     )
 
 
-def epoch_work(schedule: Schedule, epoch: int) -> Epoch:
+def plan_epoch(plan: BatchPlan, epoch: int) -> Epoch:
     """One epoch's rows, keys and schedules for all models."""
-    order = _order(schedule, epoch)
-    names = np.array(schedule.names, np.uint32)
-    model_keys = _model_keys(_roots(schedule.seeds), np.uint32(epoch), names)
-    factor = np.float32(rate(schedule.rates, epoch, schedule.epochs))
-    r = np.float32(transition_at(schedule.transition, epoch))
+    order = _order(plan, epoch)
+    names = np.array(plan.names, np.uint32)
+    model_keys = _model_keys(_roots(plan.seeds), np.uint32(epoch), names)
+    factor = np.float32(rate(plan.rates, epoch, plan.epochs))
+    r = np.float32(transition_at(plan.transition, epoch))
     return Epoch(order.indices, order.weight, np.asarray(model_keys), factor, r)
 
 
-def _order(schedule: Schedule, epoch: int) -> Batches:
-    drawn = [_drawn(schedule, row, epoch) for row in range(len(schedule.names))]
+def _order(plan: BatchPlan, epoch: int) -> Batches:
+    drawn = [_drawn(plan, row, epoch) for row in range(len(plan.names))]
     return Batches(np.stack([each.indices for each in drawn]), np.stack([each.weight for each in drawn]))
 
 
-def _drawn(schedule: Schedule, row: int, epoch: int) -> Batches:
+def _drawn(plan: BatchPlan, row: int, epoch: int) -> Batches:
     """A model's batches of an epoch, of its own members; if sampled, at the sampling's rate, whatever their number."""
-    member, seed, name = schedule.member[row], schedule.seeds[row], schedule.names[row]
-    if schedule.sampling is None:
-        steps = int(schedule.steps.max())
-        order = batches(member[None], schedule.batch_size, seed, epoch, steps=steps, models=[name])
+    member, seed, name = plan.member[row], plan.seeds[row], plan.names[row]
+    if plan.sampling is None:
+        steps = int(plan.steps.max())
+        order = batches(member[None], plan.batch_size, seed, epoch, steps=steps, models=[name])
         return Batches(order.indices[0], order.weight[0])
-    rows, steps = np.flatnonzero(member).astype(np.int32), int(schedule.steps[row])
-    own = schedule.sampling._replace(n=len(rows), batch_size=schedule.sampling.rate * len(rows))
+    rows, steps = np.flatnonzero(member).astype(np.int32), int(plan.steps[row])
+    own = plan.sampling._replace(n=len(rows), batch_size=plan.sampling.rate * len(rows))
     order = draw_unchecked(own, seed, epoch * steps, steps, name)
     return Batches(rows[order.indices], order.weight)
 

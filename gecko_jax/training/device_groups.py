@@ -16,7 +16,7 @@ from gecko_jax.trees import take
 AXIS = "model"
 
 
-class Groups:
+class DeviceGroups:
     """How m models are cut up. The last group repeats the last model until it is full.
 
     Attributes:

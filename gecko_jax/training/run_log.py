@@ -15,7 +15,7 @@ from gecko_jax.training.checkpoints import Checkpoints
 from gecko_jax.training.step import State
 
 
-class Keeper:
+class RunLog:
     """A context that restores, logs and saves.
 
     Args:
@@ -26,16 +26,16 @@ class Keeper:
 
     def __init__(self, folder: str | os.PathLike[str] | None, run: Callable[[], dict[str, Any]], save_every: float):
         self.checkpoints = None if folder is None else Checkpoints(folder, run())
-        self.log, self.saved, self.save_every = None, time.monotonic(), save_every
+        self._lines, self.saved, self.save_every = None, time.monotonic(), save_every
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *unused: Any) -> None:
         if self.checkpoints:
             self.checkpoints.close()
-            if self.log:
-                self.log.close()
+            if self._lines:
+                self._lines.close()
 
     def restore(self, states: State, history: np.ndarray) -> tuple[int, State, np.ndarray]:
         """(epochs done, states, history), the log cut back to what is done."""
@@ -43,7 +43,7 @@ class Keeper:
             return 0, states, history
         done, (states, history) = self.checkpoints.restore((states, history)) or (0, (states, history))
         with self.checkpoints.clear_errors():
-            self.log = _log_of(self.checkpoints.folder / "metrics.jsonl", history, done)
+            self._lines = _log_of(self.checkpoints.folder / "metrics.jsonl", history, done)
         return done, states, np.array(history)
 
     def epoch_done(self, epoch: int, epochs: int, history: np.ndarray, states: Callable[[], State]) -> None:
@@ -51,7 +51,7 @@ class Keeper:
         if not self.checkpoints:
             return
         with self.checkpoints.clear_errors():
-            self.log.write(_line(epoch, history))
+            self._lines.write(_line(epoch, history))
         if epoch == epochs - 1 or time.monotonic() - self.saved > self.save_every:
             self.checkpoints.save(epoch + 1, (states(), history))
             self.saved = time.monotonic()

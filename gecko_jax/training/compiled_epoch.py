@@ -19,7 +19,7 @@ from gecko_jax.types import Model
 
 
 @functools.lru_cache(maxsize=64)
-def epoch_program(
+def compiled_epoch(
     model: Model,
     gradients: GradFn,
     optimizer: optax.GradientTransformation,
