@@ -13,6 +13,7 @@ _ROOMS = (
     "audit",
     "checks",
     "clippings",
+    "convolutions",
     "datasets",
     "files",
     "integer",
@@ -29,7 +30,6 @@ _ROOMS = (
     "training",
     "trees",
     "types",
-    "windows",
 )
 
 __all__ = ["__version__", *_ROOMS]

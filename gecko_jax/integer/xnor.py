@@ -19,8 +19,8 @@ import numpy as np
 from jax import lax
 
 from gecko_jax.checks import shape as check_shape
+from gecko_jax.convolutions.windows import explicit_padding
 from gecko_jax.types import Array
-from gecko_jax.windows import explicit_padding
 
 WORD = 32
 _BLOCK = 32  # words whose bits one tree of full adders adds

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from gecko_jax.privacy.by_windows import channels_last, windows_of
+from gecko_jax.convolutions.by_windows import channels_last, windows_of
 from gecko_jax.privacy.plan import Site
 from gecko_jax.privacy.sites import Found, outer
 from gecko_jax.types import Array

@@ -1,7 +1,7 @@
 """A loss as it is best run inside a loop on a CPU: with its convolutions as products over windows.
 
-The same numbers up to rounding. `gecko_jax.windows` says why; here it is done to the traced loss, whatever layers it
-was written with. What is grouped, dilated inside, or not two-dimensional stays XLA's.
+The same numbers up to rounding. `gecko_jax.convolutions.windows` says why; here it is done to the traced loss, whatever
+layers it was written with. What is grouped, dilated inside, or not two-dimensional stays XLA's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from gecko_jax import windows
+from gecko_jax.convolutions import as_matmul
 from gecko_jax.privacy import graph as graphs
 
 
@@ -44,4 +44,4 @@ def _convolution(step: graphs.Step, images, kernel):
         return graphs.apply(step, (images, kernel))[0]
     numbers = options["dimension_numbers"]
     groups, precision = options["feature_group_count"], options["precision"]
-    return windows.as_matmul(images, kernel, *where, numbers, feature_group_count=groups, precision=precision)
+    return as_matmul(images, kernel, *where, numbers, feature_group_count=groups, precision=precision)

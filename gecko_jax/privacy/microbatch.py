@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gecko_jax.convolutions.windows import SCOPE
 from gecko_jax.privacy import graph as graphs
 from gecko_jax.privacy.looped import is_convolution, with_windows
 from gecko_jax.privacy.plan import plan
-from gecko_jax.windows import SCOPE
 
 BUDGET = 2**25  # floats held at a time: beyond it all is memory traffic, and a loop over smaller parts is faster
 WINDOWS = 2**21  # the same where windows of a convolution are products' factors on a CPU: they are to stay in its cache

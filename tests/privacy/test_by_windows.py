@@ -9,8 +9,8 @@ import pytest
 from jax import lax
 from test_clipped_sum import compiled
 
+from gecko_jax.convolutions.by_windows import SLICED, by_windows, shared_kernel
 from gecko_jax.privacy import graph
-from gecko_jax.privacy.by_windows import SLICED, by_windows, shared_kernel
 
 CASES = {
     "plain": dict(images=(2, 6, 5, 3), kernel=(3, 2, 3, 4), padding=((1, 0), (0, 2))),

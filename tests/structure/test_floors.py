@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gecko_jax"
 
 FLOORS = (
-    {"types", "checks", "trees", "keys", "runtime", "surroundings", "windows", "files", "programs"},
+    {"types", "checks", "trees", "keys", "runtime", "surroundings", "convolutions", "files", "programs"},
     {"datasets", "quantizers", "activations", "losses", "clippings", "compression", "attacks", "metrics"},
     {"models", "privacy"},
     {"training", "integer", "reports"},
