@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.self_audit import game
 from gecko_jax import clippings, datasets, keys, losses, metrics, models, privacy, training
-from gecko_jax.audit import canaries
+from gecko_jax.datasets import canaries
 from gecko_jax.types import AdaptiveClipping, Clipping
 
 BASE = 16  # records that are not canaries, so that a release without canaries has some

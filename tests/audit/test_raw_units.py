@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gecko_jax import models
-from gecko_jax.audit import asking, canaries, probes, probing
+from gecko_jax.audit import asking, probes, probing
+from gecko_jax.datasets import canaries
 from gecko_jax.types import Examples
 
 N, D = 60, 5

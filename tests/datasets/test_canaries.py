@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit, datasets
-from gecko_jax.audit import canaries
+from gecko_jax.datasets import canaries
 from gecko_jax.types import Examples
 
 CLASSES = 4
