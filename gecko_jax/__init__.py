@@ -14,6 +14,7 @@ _ROOMS = (
     "checks",
     "clippings",
     "convolutions",
+    "costs",
     "datasets",
     "files",
     "integer",

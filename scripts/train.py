@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
 def _main(argv: list[str] | None) -> None:
     from experiments import flags  # imported here, so that Ctrl-C while JAX is loaded ends as it does later
     from experiments.one_model import Config, train
-    from gecko_jax import datasets, integer, metrics, training
+    from gecko_jax import costs, datasets, metrics, training
     from gecko_jax.trees import take
 
     config = flags.parse(flags.define(Config, {"default": Config()}), argv)
@@ -38,7 +38,7 @@ def _main(argv: list[str] | None) -> None:
         print(f"noise multiplier {saved.privacy['noise_multiplier']:.4g}; {saved.privacy['statement']}")
         if saved.privacy["warning"]:
             print(f"WARNING: {saved.privacy['warning']}")
-    print(integer.cost(saved.model, take(saved.variables, 0), data.test.x[:1]).table())
+    print(costs.cost(saved.model, take(saved.variables, 0), data.test.x[:1]).table())
     print(f"saved in {Path(config.output)}; next: python scripts/audit.py --model={config.output}")
 
 

@@ -6,6 +6,9 @@ import platform
 import sys
 import zlib
 
+import numpy as np
+import pytest
+
 assert "jax" not in sys.modules, "JAX was imported before tests/conftest.py could set its devices"
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -44,3 +47,21 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 def pytest_make_parametrize_id(config, val, argname):
     """Bytes name no test: gzip writes the time into them, and parallel workers must find tests of the same names."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture
+def filled():
+    """(model, x) -> variables of the right shapes with normal draws: nothing is compiled, unlike model.init."""
+    import jax
+
+    def fill(model, x, seed=0):
+        random = np.random.default_rng(seed)
+
+        def draw(leaf):
+            # Above zero in the batch statistics too: a variance is one.
+            values = random.standard_normal(leaf.shape).astype(leaf.dtype)
+            return np.abs(values) if leaf.ndim == 1 else values
+
+        return jax.tree.map(draw, jax.eval_shape(model.init, jax.random.key(0), x))
+
+    return fill

@@ -12,7 +12,7 @@ from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trained
-from gecko_jax import audit, integer, metrics, reports
+from gecko_jax import audit, costs, integer, metrics, reports
 from gecko_jax.privacy import Epsilon
 from gecko_jax.privacy.accounting import ACCOUNTANTS, ADJACENCIES
 from gecko_jax.trees import take
@@ -157,7 +157,7 @@ def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
     """
     variables = take(row.variables, 0)
     x = np.asarray(data.test.x[:1])
-    cost = integer.cost(row.model, variables, x)
+    cost = costs.cost(row.model, variables, x)
     path = folder / "model.packed"
     integer.write(path, integer.pack(row.model, variables, x))
     if path.stat().st_size != cost.stored_bytes.value:

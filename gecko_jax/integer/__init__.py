@@ -1,13 +1,9 @@
-"""The network as the device sees it: packed weights, products on packed signs, and what it all costs.
+"""The network as the device sees it: packed weights and products on packed signs.
 
   pack -> write -> read        a model's variables in a file, binary weights at one bit each
   pack_signs, xnor_matmul      products of +-1 vectors on 32-bit words
-  cost                         bytes, operations, activation memory and modelled energy of one inference
 """
 
-from gecko_jax.integer.costs import Cost, cost
-from gecko_jax.integer.deployed import DeployedBytes
-from gecko_jax.integer.operations import LayerOperations
 from gecko_jax.integer.packed_file import StoredBytes, encode, read, read_packed, stored_bytes, write
 from gecko_jax.integer.packing import PackedModel, PackedTensor, pack, pack_bits, unpack, unpack_bits
 from gecko_jax.integer.xnor import (
@@ -21,15 +17,11 @@ from gecko_jax.integer.xnor import (
 )
 
 __all__ = [
-    "Cost",
-    "DeployedBytes",
-    "LayerOperations",
     "PackedModel",
     "PackedTensor",
     "StoredBytes",
     "binary_conv",
     "binary_dense",
-    "cost",
     "encode",
     "pack",
     "pack_bits",

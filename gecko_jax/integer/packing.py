@@ -154,11 +154,6 @@ class PackedModel(NamedTuple):
     tensors: tuple[PackedTensor, ...]
 
 
-def leaf_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:
-    """{"Dense_0/kernel": its quantizer} of the weights that the model's rules quantize."""
-    return weight_quantizers(model, variables, x)
-
-
 def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
     """Packs a model: quantised weights as codes, all else (biases, statistics, float layers) raw, in its own type.
 
@@ -176,7 +171,7 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
       ValueError: a quantiser's codes do not fit the bits it declares, or codes * scale is not what it computes with;
         its codes have other bits than it; quantized weights that are not real floats; a leaf that is a random key.
     """
-    quantizers = leaf_quantizers(model, variables, x)
+    quantizers = weight_quantizers(model, variables, x)
     states = variables["params"].get(STATES, {})
     tensors = []
     for keys, leaf in jax.tree_util.tree_leaves_with_path(variables):

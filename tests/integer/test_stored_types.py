@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import integer, models, quantizers
-from gecko_jax.integer.energy import mac_energy
+from gecko_jax import costs, integer, models, quantizers
+from gecko_jax.costs.energy import mac_energy
 from gecko_jax.integer.packing import code_book, unpack_tensor
 
 # A Dense layer of 4 inputs and 3 outputs under uniform(3), written by the first version of the format.
@@ -43,7 +43,7 @@ def single(quantizer, kernel):
 @pytest.mark.parametrize("dtype, bits", [(jnp.bfloat16, 16), (jnp.float16, 16), (jnp.float32, 32)])
 def test_a_float_model_is_priced_at_the_width_of_its_type(dtype, bits, filled):
     model, x = models.from_linen(Narrow(dtype)), jnp.zeros((2, 6), dtype)
-    cost = integer.cost(model, filled(model, x), x)
+    cost = costs.cost(model, filled(model, x), x)
     macs, weights = 6 * 8 + 8 * 3, 6 * 8 + 8 + 8 * 3 + 3
     assert {k: e.value for k, e in cost.macs.items()} == {(bits, bits): macs}
     assert {k: e.value for k, e in cost.parameters.items()} == {bits: weights}
@@ -62,7 +62,7 @@ def test_a_lookup_in_half_precision_is_listed_at_16_bits(filled):
             return nn.Dense(2)(nn.Embed(5, 4, param_dtype=jnp.bfloat16)(x).astype(jnp.float32).mean(1))
 
     x, model = np.zeros((1, 3), np.int32), models.from_linen(Words())
-    layers = {layer.kind: layer for layer in integer.cost(model, filled(model, x), x).layers}
+    layers = {layer.kind: layer for layer in costs.cost(model, filled(model, x), x).layers}
     assert (layers["Embed"].macs, layers["Embed"].weight_bits) == (0, 16)
 
 
@@ -75,7 +75,7 @@ def test_float64_is_stored_in_full_and_priced_above_float32(tmp_path):
         assert back.dtype == np.float64
         np.testing.assert_array_equal(back, quantizers.uniform(4).apply((), jnp.asarray(kernel)))
         plain = models.from_linen(nn.Dense(3, use_bias=False, param_dtype=jnp.float64))
-        cost = integer.cost(plain, variables, x.astype(np.float64))
+        cost = costs.cost(plain, variables, x.astype(np.float64))
         assert cost.parameters.keys() == {64} and cost.macs.keys() == {(64, 64)}
     assert mac_energy(64, 64) > mac_energy(32, 32) > mac_energy(16, 16) > mac_energy(8, 8)
     assert mac_energy(1, 64) > mac_energy(1, 32) > mac_energy(1, 16)
@@ -101,7 +101,7 @@ def test_complex_products_count_their_four_real_ones():
             return jnp.abs(x.astype(jnp.complex64) @ w)
 
     model, x = models.from_linen(Spectrum()), np.zeros((1, 4), np.float32)
-    cost = integer.cost(model, {"params": {"w": np.ones((4, 3), np.complex64)}}, x)
+    cost = costs.cost(model, {"params": {"w": np.ones((4, 3), np.complex64)}}, x)
     assert {k: e.value for k, e in cost.macs.items()} == {(32, 32): 4 * 12}
     assert cost.stored.raw_bytes == 8 * 12
 

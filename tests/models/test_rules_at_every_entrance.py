@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import integer, models, quantizers, training
+from gecko_jax import costs, integer, models, quantizers, training
 
 KEY, X = jax.random.key(0), jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32))
 NET = models.create("mlp", 3, hidden=(4, 5, 6))
@@ -37,7 +37,7 @@ ENTRANCES = {
     "weights": lambda model: models.weight_quantizers(model, trained_elsewhere(), X),
     "float_weights": lambda model: models.float_weights(model, trained_elsewhere(), X),
     "pack": lambda model: integer.pack(model, trained_elsewhere(), X),
-    "cost": lambda model: integer.cost(model, trained_elsewhere(), X),
+    "cost": lambda model: costs.cost(model, trained_elsewhere(), X),
     "predict": lambda model: training.predict(model, trained_elsewhere(), X),
     "averaged": lambda model: training.with_average(model, 0.9).apply(trained_elsewhere(), X),
 }
@@ -118,7 +118,7 @@ def test_weights_that_a_rule_finds_and_cannot_reach_are_listed(call):
         "apply": lambda: model.apply(variables, SERIES),
         "trace": lambda: models.trace(model, variables, SERIES),
         "pack": lambda: integer.pack(model, variables, SERIES),
-        "cost": lambda: integer.cost(model, variables, SERIES),
+        "cost": lambda: costs.cost(model, variables, SERIES),
     }
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import integer, models
+from gecko_jax import costs, integer, models
 from gecko_jax.quantizers import QUANTIZERS, straight_through
 from gecko_jax.types import Codes, Quantizer
 
@@ -145,7 +145,7 @@ def test_what_is_trained_can_be_packed_read_and_priced(name, dtype, tmp_path):
     assert np.isfinite(w_hat.astype(np.float32)).all()
     assert back["kernel"].dtype == back["bias"].dtype == dtype
     np.testing.assert_array_equal(back["kernel"], w_hat)
-    cost, width = integer.cost(model, variables, x), jnp.finfo(dtype).bits
+    cost, width = costs.cost(model, variables, x), jnp.finfo(dtype).bits
     bits = quantizer.bits if quantizer.codes else width
     assert cost.stored.code_bits == (21 * bits if quantizer.codes else 0)
     assert sum(cost.parameters[b].value for b in {bits, width}) == 24

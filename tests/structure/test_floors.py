@@ -13,7 +13,7 @@ FLOORS = (
     {"datasets", "quantizers", "activations", "losses", "clippings", "compression", "attacks", "metrics"},
     {"models", "privacy"},
     {"training", "integer", "reports"},
-    {"defenses", "export", "encrypted", "audit"},
+    {"costs", "defenses", "export", "encrypted", "audit"},
 )
 GROUND = {"types", "checks"}  # they import no room, and every other imports them, those on floor 0 too
 FLOOR = {room: floor - (room in GROUND) for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -17,11 +17,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gecko_jax.integer.memory import VIEWS
+from gecko_jax.costs.memory import VIEWS
+from gecko_jax.costs.primitives import COUNTS
+from gecko_jax.costs.program import Product, Program, Step
 from gecko_jax.integer.packed_file import stored_bytes
 from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor
-from gecko_jax.integer.primitives import COUNTS
-from gecko_jax.integer.program import Product, Program, Step
 
 _AFFINE = frozenset(("add", "sub", "mul", "div"))
 _MONOTONE = _AFFINE | frozenset(("max", "min", "reduce_max", "reduce_window_max", "convert_element_type", "transpose"))

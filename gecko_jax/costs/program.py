@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 from jax.extend.core import Literal
 
-from gecko_jax.integer.primitives import COUNTS, OPAQUE, jaxprs_of, multiplies
+from gecko_jax.costs.primitives import COUNTS, OPAQUE, jaxprs_of, multiplies
 from gecko_jax.models.trace import layer_path
 from gecko_jax.programs import scan_counts
 from gecko_jax.trees import named_leaves

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import integer, models, quantizers
-from gecko_jax.integer.energy import read_energy
+from gecko_jax import costs, models, quantizers
+from gecko_jax.costs.energy import read_energy
 
 RULE = quantizers.xnor(), quantizers.xnor_input()
 
@@ -36,7 +36,7 @@ class Net(nn.Module):
 def normalization(module, rules, filled):
     x, model = np.zeros((1, 6), np.float32), models.from_linen(module)
     model = models.quantized(model, rules) if rules else model
-    cost = integer.cost(model, filled(model, x), x)
+    cost = costs.cost(model, filled(model, x), x)
     assert cost.deployed_bytes.value == sum(cost.deployed) == cost.deployed.total
     assert cost.memory_energy.value == pytest.approx(read_energy(cost.deployed.total))
     four_arrays = 4 * 4 * (12 + 10) if module.norm == "batch" else 0
@@ -77,7 +77,7 @@ def test_the_xnor_lenet_by_hand(filled):
     """16 bytes a feature in the file; 2 in front of the dense layer: 36,864 bytes become 4,608."""
     model = models.quantized(models.create("lenet", 10, channels=(8, 16), hidden=16, order="xnor"), [(".*", *RULE)])
     x = np.zeros((1, 28, 28, 1), np.float32)
-    cost, features = integer.cost(model, filled(model, x), x), 12 * 12 * 16
+    cost, features = costs.cost(model, filled(model, x), x), 12 * 12 * 16
     assert 16 * features == 36_864
     assert cost.deployed.normalization == 2 * features + (4 * 8 + 4) + 2 * 4 * 16
     assert cost.stored.payload - cost.deployed.total == 16 * (features + 8 + 16) - cost.deployed.normalization
@@ -107,5 +107,5 @@ def test_a_normalization_within_a_loop_is_counted_as_stored(filled):
             return nn.scan(Body, variable_axes=axes, split_rngs={"params": True}, length=4)()(x, None)[0]
 
     x, model = np.zeros((1, 6), np.float32), models.from_linen(Loop())
-    cost = integer.cost(model, filled(model, x), x)
+    cost = costs.cost(model, filled(model, x), x)
     assert cost.deployed.normalization == 0 and cost.deployed.total == cost.stored.payload

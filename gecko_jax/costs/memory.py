@@ -17,10 +17,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gecko_jax.integer.packing import leaf_quantizers
-from gecko_jax.integer.primitives import COUNTS
-from gecko_jax.integer.products import Precisions, type_bits
-from gecko_jax.integer.program import Product, Program, forward_pass
+from gecko_jax.costs.primitives import COUNTS
+from gecko_jax.costs.products import Precisions, type_bits
+from gecko_jax.costs.program import Product, Program, forward_pass
+from gecko_jax.models.quantized import weight_quantizers
 from gecko_jax.models.trace import trace
 from gecko_jax.types import Array, Model, Variables
 
@@ -58,7 +58,7 @@ def activations(model: Model, variables: Variables, x: Array) -> list[Tensor]:
       x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
     """
     program = forward_pass(model, variables, x)
-    precisions = Precisions(program, trace(model, variables, x[:1]), leaf_quantizers(model, variables, x[:1]))
+    precisions = Precisions(program, trace(model, variables, x[:1]), weight_quantizers(model, variables, x[:1]))
     return liveness(program, precisions.input_bits)
 
 

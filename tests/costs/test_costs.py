@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import integer, models, quantizers
-from gecko_jax.integer.energy import mac_energy, read_energy
-from gecko_jax.integer.memory import Tensor, activations, peak
-from gecko_jax.integer.operations import macs, operations
+from gecko_jax import costs, models, quantizers
+from gecko_jax.costs.energy import mac_energy, read_energy
+from gecko_jax.costs.memory import Tensor, activations, peak
+from gecko_jax.costs.operations import macs, operations
 from gecko_jax.types import Estimate
 
 FASHION = np.zeros((2, 28, 28, 1), np.float32)
@@ -45,7 +45,7 @@ def shapes_of(model, x):
 
 def test_architecture_1_closed_form(filled):
     model = models.create("lenet", 10)
-    cost = integer.cost(model, filled(model, FASHION), FASHION)
+    cost = costs.cost(model, filled(model, FASHION), FASHION)
     assert {bits: e.value for bits, e in cost.parameters.items()} == {32: 1_199_882}
     expected = [26 * 26 * 32 * 9, 24 * 24 * 64 * 9 * 32, 12 * 12 * 64 * 128, 128 * 10]
     assert [layer.macs for layer in cost.layers] == expected
@@ -58,7 +58,7 @@ def test_architecture_1_closed_form(filled):
 
 def test_architecture_2_closed_form(filled):
     model = models.create("mlp", 10)
-    cost = integer.cost(model, filled(model, FASHION), FASHION)
+    cost = costs.cost(model, filled(model, FASHION), FASHION)
     assert cost.parameters[32].value == 932_362
     assert cost.macs[32, 32].value == 784 * 512 + 2 * 512 * 512 + 512 * 10
     assert cost.peak_activation_bytes.value == 4 * (784 + 512)
@@ -66,7 +66,7 @@ def test_architecture_2_closed_form(filled):
 
 def test_binary_architecture_1_by_hand(filled):
     model = models.quantized(models.create("lenet", 10, order="xnor"), XNOR)
-    cost = integer.cost(model, filled(model, FASHION), FASHION)
+    cost = costs.cost(model, filled(model, FASHION), FASHION)
     binary_weights = 9 * 32 * 64 + 12 * 12 * 64 * 128
     assert cost.parameters[1].value == binary_weights == cost.stored.code_bits
     binary_macs = 24 * 24 * 64 * 9 * 32 + 12 * 12 * 64 * 128
@@ -214,8 +214,8 @@ def test_energy_table():
 def test_table_and_bad_input(filled):
     model = models.quantized(models.create("mlp", 3, hidden=(8, 8)), XNOR)
     x = np.zeros((1, 6), np.float32)
-    table = integer.cost(model, filled(model, x), x, memory="sram_32kB").table()
+    table = costs.cost(model, filled(model, x), x, memory="sram_32kB").table()
     assert "dense2" in table and "1 x 1" in table and "sram_32kB" in table and "modelled" in table
     assert max(map(len, table.splitlines())) <= 120
     with pytest.raises(ValueError, match="x is empty"):
-        integer.cost(model, filled(model, x), x[:0])
+        costs.cost(model, filled(model, x), x[:0])

@@ -13,8 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import dtypes
 
-from gecko_jax.integer.operations import FLOAT_BITS, LayerOperations
-from gecko_jax.integer.program import Product, Program
+from gecko_jax.costs.operations import FLOAT_BITS, LayerOperations
+from gecko_jax.costs.program import Product, Program
 from gecko_jax.models.quantized import STATES
 from gecko_jax.models.trace import Call
 from gecko_jax.types import Quantizer
@@ -41,7 +41,7 @@ class Precisions:
     Args:
       program: the forward pass.
       calls: its layers, from `models.trace`.
-      quantizers: {"Dense_0/kernel": its quantizer}, from `packing.leaf_quantizers`.
+      quantizers: {"Dense_0/kernel": its quantizer}, from `models.quantized.weight_quantizers`.
     """
 
     def __init__(self, program: Program, calls: list[Call], quantizers: dict[str, Quantizer]):

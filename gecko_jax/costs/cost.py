@@ -12,15 +12,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gecko_jax.checks import lookup, not_empty
-from gecko_jax.integer.deployed import DeployedBytes, deployed_bytes
-from gecko_jax.integer.energy import READ_PER_BIT, mac_energy, read_energy
-from gecko_jax.integer.memory import liveness, peak
-from gecko_jax.integer.operations import LayerOperations, by_precision
+from gecko_jax.costs.deployed import DeployedBytes, deployed_bytes
+from gecko_jax.costs.energy import READ_PER_BIT, mac_energy, read_energy
+from gecko_jax.costs.memory import liveness, peak
+from gecko_jax.costs.operations import LayerOperations, by_precision
+from gecko_jax.costs.products import Precisions, operations
+from gecko_jax.costs.program import forward_pass
 from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
-from gecko_jax.integer.packing import PackedModel, leaf_quantizers, pack
-from gecko_jax.integer.products import Precisions, operations
-from gecko_jax.integer.program import forward_pass
-from gecko_jax.models.quantized import STATES
+from gecko_jax.integer.packing import PackedModel, pack
+from gecko_jax.models.quantized import STATES, weight_quantizers
 from gecko_jax.models.trace import trace
 from gecko_jax.types import Array, Estimate, Model, Variables
 
@@ -36,10 +36,10 @@ class Cost(NamedTuple):
       layers: the work of each layer, in call order, then that of products outside layers.
       macs: {(weight bits, input bits): multiply-accumulates}; a float counts with the width of its type.
       bops: sum of MACs * weight bits * input bits.
-      peak_activation_bytes: lower bound of activation memory, see `integer.memory`.
-      compute_energy, memory_energy, energy: joules, see `integer.energy`.
+      peak_activation_bytes: lower bound of activation memory, see `costs.memory`.
+      compute_energy, memory_energy, energy: joules, see `costs.energy`.
       memory: what weights are read from, as the energy model has it.
-      deployed: what a device must hold, batch normalization folded; see `integer.deployed`.
+      deployed: what a device must hold, batch normalization folded; see `costs.deployed`.
       deployed_bytes: the sum of it.
     """
 
@@ -108,7 +108,7 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     one = not_empty("x", x)[:1]
     lookup("memory", memory, READ_PER_BIT)
     calls, program = trace(model, variables, one), forward_pass(model, variables, one)
-    precisions = Precisions(program, calls, leaf_quantizers(model, variables, one))
+    precisions = Precisions(program, calls, weight_quantizers(model, variables, one))
     layers = operations(program, calls, precisions)
     packed = pack(model, variables, one)
     stored, deployed = stored_bytes(packed), deployed_bytes(packed, program, precisions.bits)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from gecko_jax import integer, models, quantizers
+from gecko_jax import costs, models, quantizers
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 from module_generator import generated  # noqa: E402
@@ -54,7 +54,7 @@ def counted(module, x, filled):
     model = models.from_linen(module)
     variables = filled(model, x)
     program = jax.make_jaxpr(lambda v, row: model.apply(v, row)[0])(variables, x[:1])
-    return integer.cost(model, variables, x), macs_of_jaxpr(program.jaxpr)
+    return costs.cost(model, variables, x), macs_of_jaxpr(program.jaxpr)
 
 
 def total(cost):
@@ -74,7 +74,7 @@ def test_macs_of_random_modules_are_those_of_their_jaxpr(seed):
     shapes = jax.eval_shape(model.init, jax.random.key(0), x)
     variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), shapes)
     program = jax.make_jaxpr(lambda v, row: model.apply(v, row)[0])(variables, x[:1])
-    assert total(integer.cost(model, variables, x)) == macs_of_jaxpr(program.jaxpr)
+    assert total(costs.cost(model, variables, x)) == macs_of_jaxpr(program.jaxpr)
 
 
 class Sequence(nn.Module):
@@ -260,7 +260,7 @@ def test_quantized_loops_and_heads_have_their_precision(filled):
 
     rule = quantizers.binary(), quantizers.binary()
     model = models.quantized(models.from_linen(Net()), [("query|layers", *rule)], float_layers=())
-    cost = integer.cost(model, filled(model, SEQUENCE), SEQUENCE)
+    cost = costs.cost(model, filled(model, SEQUENCE), SEQUENCE)
     bits = {layer.path: (layer.weight_bits, layer.input_bits) for layer in cost.layers}
     assert bits["attention/query"] == bits["loop/layers/dense"] == (1, 1)
     assert bits["attention/key"] == bits["products outside layers"] == (32, 32)
