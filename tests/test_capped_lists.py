@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit, checks, datasets
-from gecko_jax.audit import slices
+from gecko_jax.audit.report import slices
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 6, 10_000])

@@ -9,15 +9,15 @@ predictor, its shadows and the `probes`, which read more off a model than its lo
 
 from __future__ import annotations
 
-from gecko_jax.audit.chosen import best_of
-from gecko_jax.audit.claim import ClaimRefuted
-from gecko_jax.audit.differences import differences
 from gecko_jax.audit.ensemble import audit_ensemble
-from gecko_jax.audit.leave_one_out import audit_models
-from gecko_jax.audit.one_model import audit_model
-from gecko_jax.audit.predictions import from_predictions
-from gecko_jax.audit.predictor import audit
-from gecko_jax.audit.report import Report
+from gecko_jax.audit.from_file import from_predictions
+from gecko_jax.audit.from_predictor import audit
+from gecko_jax.audit.many_models import audit_models
+from gecko_jax.audit.report.paired import differences
+from gecko_jax.audit.report.privacy_claim import ClaimRefuted
+from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.scoring.selection import best_of
+from gecko_jax.audit.single_model import audit_model
 
 __all__ = [
     "ClaimRefuted",

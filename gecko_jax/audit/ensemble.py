@@ -9,14 +9,14 @@ import numpy as np
 
 from gecko_jax import checks, training
 from gecko_jax.attacks import PROBED
-from gecko_jax.audit.asking import Asker
-from gecko_jax.audit.chosen import as_list, by_name, choose, not_run
-from gecko_jax.audit.claim import check_claim
-from gecko_jax.audit.composed import NOTED
-from gecko_jax.audit.containers import as_records
-from gecko_jax.audit.entered import feasible, left_out
-from gecko_jax.audit.leave_one_out import audit_models
-from gecko_jax.audit.report import Report
+from gecko_jax.audit.many_models import audit_models
+from gecko_jax.audit.reading.reader import Asker
+from gecko_jax.audit.report.compose import NOTED
+from gecko_jax.audit.report.privacy_claim import check_claim
+from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.scoring.feasible import feasible, left_out
+from gecko_jax.audit.scoring.selection import as_list, by_name, choose, not_run
+from gecko_jax.audit.validity.containers import as_records
 from gecko_jax.privacy import Epsilon
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Model, Variables

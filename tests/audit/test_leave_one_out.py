@@ -9,7 +9,8 @@ import pytest
 
 from gecko_jax import attacks, audit
 from gecko_jax.attacks import Attack
-from gecko_jax.audit import inputs, thresholds
+from gecko_jax.audit.scoring import thresholds
+from gecko_jax.audit.validity import inputs
 
 ONE_FOR_ALL = ("confidence", "entropy", "gap", "loss")
 

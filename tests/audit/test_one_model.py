@@ -9,7 +9,7 @@ import pytest
 from scipy import special
 
 from gecko_jax import attacks, audit, metrics
-from gecko_jax.audit import thresholds
+from gecko_jax.audit.scoring import thresholds
 
 
 def outputs(seed, n=400, leak=0.0):

@@ -9,7 +9,7 @@ import pytest
 
 from gecko_jax import attacks, audit, models, training
 from gecko_jax.attacks import Attack
-from gecko_jax.audit import records
+from gecko_jax.audit.validity import records
 from gecko_jax.types import Examples
 
 N = 600

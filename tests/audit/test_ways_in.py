@@ -8,8 +8,8 @@ import pytest
 from scipy import sparse, special
 
 from gecko_jax import attacks, audit, metrics
-from gecko_jax.audit import one_model
-from gecko_jax.audit.blind import Baselines
+from gecko_jax.audit import single_model
+from gecko_jax.audit.validity.blind_baselines import Baselines
 from gecko_jax.types import Examples, Model
 
 N = 80
@@ -25,7 +25,7 @@ AUC = metrics.roc_auc(-LOSS, MEMBER)
 @pytest.fixture(name="quick")
 def without_a_classifier_of_the_records(monkeypatch):
     """It takes most of an audit's time."""
-    monkeypatch.setattr(one_model, "_blind", lambda *_: Baselines({}, []))
+    monkeypatch.setattr(single_model, "_blind", lambda *_: Baselines({}, []))
 
 
 def parts(x, y=Y):

@@ -88,7 +88,7 @@ def test_the_package_lists_its_rooms():
         ("models", "from gecko_jax.training import fit"),
         ("models", "from gecko_jax import training"),
         ("models", "from gecko_jax import checks, privacy"),
-        ("models", "import gecko_jax.audit.report as report"),
+        ("models", "import gecko_jax.audit.report.report as report"),
         ("models", "import gecko_jax"),
         ("models", "def f():\n    from gecko_jax.integer import freeze"),
         ("models", "from ..training import fit"),

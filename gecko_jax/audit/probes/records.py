@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from gecko_jax import checks, keys
-from gecko_jax.audit.inputs import check_labels
-from gecko_jax.audit.layouts import image_layout
+from gecko_jax.audit.reading.layouts import image_layout
+from gecko_jax.audit.validity.inputs import check_labels
 from gecko_jax.types import Array
 
 BATCH = 1024  # records in one call of a predict function

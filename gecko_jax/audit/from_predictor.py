@@ -1,0 +1,207 @@
+"""A predictor audited on members and non-members, with shadow models made by the recipe that made it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.audit.reading.class_names import as_classes
+from gecko_jax.audit.reading.encoding import first_answer, settled
+from gecko_jax.audit.reading.layouts import LAYOUTS
+from gecko_jax.audit.reading.outputs import OUTPUTS
+from gecko_jax.audit.reading.reader import Asker
+from gecko_jax.audit.reading.recipes import caller, fingerprint
+from gecko_jax.audit.reading.shadows import doubts, make_shadows, place
+from gecko_jax.audit.report.class_labels import named
+from gecko_jax.audit.report.privacy_claim import check_claim, check_coins
+from gecko_jax.audit.report.provenance import key_words
+from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.scoring.feasible import feasible, left_out
+from gecko_jax.audit.scoring.selection import as_list, by_name, choose, not_run
+from gecko_jax.audit.single_model import audit_choices
+from gecko_jax.audit.validity.containers import join, take
+from gecko_jax.audit.validity.evaluation_mode import unsteady
+from gecko_jax.audit.validity.inputs import check_groups, check_labels, check_member
+from gecko_jax.audit.validity.records import check_apart, check_unseen
+from gecko_jax.keys import checked_key
+from gecko_jax.privacy import Epsilon
+from gecko_jax.training import Recipe
+from gecko_jax.types import Array, Examples, Model, Variables
+
+
+def audit(
+    predict: Callable[..., Array] | Model,
+    members: Examples,
+    nonmembers: Examples,
+    recipe: Callable[[np.ndarray, jax.Array], Any] | None = None,
+    pool: Examples | None = None,
+    shadows: int = 0,
+    key: int | jax.Array | None = None,
+    *,
+    variables: Variables | None = None,
+    attacks: Iterable | str | None = None,
+    queries: Callable[[np.ndarray], list[np.ndarray]] | None = None,
+    population: Examples | None = None,
+    slices: Callable[[Examples], Mapping[str, Array]] | None = None,
+    outputs: str = "logits",
+    classes: Sequence | None = None,
+    layout: str | None = None,
+    batch_size: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    epsilon: Epsilon | None = None,
+    coins: bool | None = None,
+) -> Report:
+    """Audits one predictor by membership inference.
+
+    Three ways to say what the target is. Without `variables`, predict(x) is the target and recipe returns a shadow's
+    own predict function. With `variables`, predict(variables, x) is called with them for the target, and with what
+    recipe returns for each shadow. A Model in predict's place, with `variables`, is asked as it is, and its gradients
+    are read as well.
+
+    Args:
+      predict: x [b, ...] -> outputs [b, c], in evaluation mode and without augmentation; or (variables, x) -> the same;
+        or a Model. A binary model may have one output [b] or [b, 1]; integers or text [b] are predicted labels.
+      members: records the target was trained on. x may also be a scipy.sparse matrix, a dict of arrays, or text.
+      nonmembers: records of the same distribution that it never saw, not for early stopping or temperature either.
+      recipe: (int32 [k] rows of `pool`, key) -> variables or a predict function: ALL of how the target was made
+        (augmentation, noise, quantisation, early stopping), run once for each shadow. Or (x, y, key), the rows
+        themselves; a last parameter named `seed` or `random_state` gets an int. A `training.Recipe` trains all shadows
+        in one compiled program.
+      pool: what shadows are trained on, members and non-members of the target; a record that is also audited has the
+        same id there. For a `training.Recipe` its own.
+      shadows: how many shadow models, 8 or more; 0 for none. Each has every row of the pool with probability 1/2.
+      key: seed or JAX key of the shadows' members and training; needed with shadows.
+      variables: the target's, where predict takes them.
+      attacks: which. None: every one of `attacks.ATTACKS` whose needs are met (`Attack.needs`), but for the slow ones;
+        "all": these as well. Else a list, each an Attack (`attacks.lira()`), `best_of` several, or, with `population`,
+        a factory (`attacks.rmia`) that is built on each target's own population. The report says which did not run.
+      queries: x -> copies of x, x itself the first (`audit.probes.flips_and_shifts`): attacks read every signal of the
+        logits on each, and average their scores. As the target was trained, if with augmentation.
+      population: records of the same distribution that neither the target nor the pool has, beside those audited.
+      slices: Examples -> name -> bool [n]: records to look at by themselves, beside the classes.
+      outputs: what predict gives: "logits", "probabilities", or "labels", by which attacks that read labels alone run.
+      classes: the label that each column of the outputs stands for (scikit-learn's model.classes_), where it is not the
+        column's number: y may then be text.
+      layout: of images, "channels_last" or "channels_first"; "features" if x of four axes holds none. If None, the one
+        that the shape speaks for; if it speaks for none, attacks that move images are left out, with a note.
+      batch_size: records in a call of predict, exactly, the last call filled up; at most 1024 if None.
+      folder: where the shadows' outputs are kept, each as soon as it is made, under what it was made of (pool, members,
+        key, queries, what else is asked, and the code and values of recipe and predict). The same audit reads them,
+        and one that was killed goes on; another recipe's are left alone, which a warning says.
+      epsilon: the guarantee that the target is said to have, for example `privacy.private_training(...).epsilon`; a
+        bound from the attacks is put below it, and a ceiling beside every figure. The bound needs each record to have
+        been a member by a fair coin; of a fixed split none is shown.
+      coins: whether fair coins drew the members. None: that is taken for granted, and said, unless the numbers of
+        members or their places in the order of the ids show a fixed split.
+
+    Returns:
+      A Report of one target. Without shadows AUC, TPRs and ROC need no threshold; the attack accuracy has its own
+      fitted on one half of the records and judged on the other, halves swapped.
+
+    Raises:
+      ClaimRefuted: the bound exceeds `epsilon`.
+      ValueError: a record both among members and non-members, by id or by content; a pool that holds the one kind and
+        lacks the other; outputs of another shape or kind; arguments that do not go together.
+    """
+    checks.whole("shadows", shadows, 0)
+    check_claim(epsilon)
+    check_coins(coins)
+    checks.one_of("outputs", outputs, OUTPUTS)
+    layout is None or checks.one_of("layout", layout, LAYOUTS)
+    size = 1024 if batch_size is None else checks.whole("batch_size", batch_size, 1)
+    if not (callable(predict) or isinstance(predict, Model)):
+        raise ValueError(f"predict is a {type(predict).__name__}; expected a function of x, such as its predict_proba.")
+    if shadows and (recipe is None or pool is None or key is None):
+        raise ValueError(f"shadows={shadows} needs recipe=, pool= and key=; leave shadows=0 for an audit without them.")
+    key is None or checked_key("key", key)
+    if not shadows and (recipe is not None or pool is not None):
+        raise ValueError("recipe and pool are for shadow models, and shadows=0; say how many, for example shadows=8.")
+    if isinstance(predict, Model) and variables is None:
+        raise ValueError("predict is a Model, which needs the target's variables=: audit(model, ..., variables=mine).")
+    check_apart(members, nonmembers)
+    names = as_classes(classes)
+    known, pool_given, population = (settled(n, part, names) for n, part in (
+        ("members", members), ("pool", pool), ("population", population)))  # fmt: skip
+    unknown = settled("nonmembers", nonmembers, names)
+    x = join([known.x, unknown.x])
+    y, ids = (np.concatenate(parts) for parts in ((known.y, unknown.y), (known.id, unknown.id)))
+    audited, member = Examples(x, y, ids), check_member(np.arange(len(y)) < len(known.y), (len(y),))
+    if population is not None:
+        check_unseen(population, audited, pool)
+    where = place(recipe, audited, member, pool_given) if shadows else None
+    make = _maker(recipe, pool, predict, variables, folder) if shadows else None
+    original = Examples(x, np.concatenate([members.y, nonmembers.y]), ids)
+    groups = check_groups(slices(original), len(y)) if slices else None
+    asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
+    made, notes, said, left = predict if variables is None else variables, [], [], {}
+    asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
+    attacks = as_list(attacks)
+    asked, can_read = by_name(attacks), asker.offhand if attacks is None else asker.readable
+    chosen = choose(attacks, shadows, can_read, population is not None)
+    lacking = not_run(attacks, shadows, can_read, population is not None, [choice.name for choice in chosen])
+    if shadows and not asked and not any(choice.shadows for choice in chosen):
+        raise ValueError(
+            f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "
+            f"{shadows - 1}. Train more, for example shadows=8, or leave shadows=0."
+        )
+    if asked:
+        feasible(chosen, asker, True, [])  # what was asked for by name is refused before a model is asked
+    asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
+    y, *_ = (check_labels(part.y, len(part.y), columns) for part in (audited, pool_given, population) if part)
+    chosen = feasible(chosen, asker, asked, notes)
+    signals = set().union(*(choice.signals for choice in chosen))
+
+    tolerated = None if asked else left
+    own, found = asker.read(made, x, y, signals, tolerated), None
+    if doubt := unsteady(lambda rows: asker.logits(made, take(x, rows), True), own.logits):
+        said.append(doubt)
+    if shadows:
+        found = make_shadows(
+            make, asker, signals - set(left), audited._replace(y=y), where, pool_given, shadows, key, folder,
+            population, columns, tolerated, said,
+        )  # fmt: skip
+    unseen = None
+    if population is not None:
+        labels = population.y.astype(np.int64)
+        unseen = asker.read(made, population.x, labels, signals - set(left), tolerated), labels
+    notes += [left_out(one.name, left[s]) for one in chosen for s in sorted(one.signals & set(left))]
+    report = audit_choices(
+        [choice for choice in chosen if not choice.signals & set(left)],
+        own,
+        y,
+        member,
+        found,
+        x,
+        epsilon,
+        population=unseen,
+        slices=groups,
+        ids=ids,
+        notes=notes,
+        asked=asked,
+        not_run=lacking,
+        coins=coins,
+    )
+    said += [*(doubts(found) if found else ()), *report.warnings]
+    if where is not None and (extra := len(where[1])):
+        said.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")
+    made_by = {**report.provenance, "key": key_words(key)}
+    return named(dataclasses.replace(report, warnings=tuple(said), provenance=made_by), names)
+
+
+def _maker(recipe, pool: Examples, predict, variables, folder) -> Callable[..., Any]:
+    """The recipe as a function of (rows, key), under the fingerprint of all that decides its shadows' outputs."""
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)  # a folder that cannot be written to is told before a shadow is trained
+    if isinstance(recipe, Recipe):
+        if variables is None:
+            raise ValueError("recipe makes variables: pass the target's as variables= and a predict of (variables, x).")
+        return recipe
+    make = caller(recipe, pool)
+    make.fingerprint = fingerprint(recipe, predict if variables is not None else None)
+    return make

@@ -1,0 +1,1 @@
+"""What is read: a model, or outputs of one -> Readings of the target and of its shadow models."""

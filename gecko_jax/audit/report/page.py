@@ -1,0 +1,211 @@
+"""An audit's report as the page and the table file that every study has."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import numpy as np
+
+from gecko_jax import reports
+from gecko_jax.audit.report.ceilings import ceiling_curve
+from gecko_jax.audit.report.figures import FPRS, METRICS
+from gecko_jax.audit.report.privacy_claim import PREFERRED
+from gecko_jax.audit.report.slices import resolved, worst_first
+from gecko_jax.audit.scoring.selection import because
+from gecko_jax.types import Estimate
+
+# Of an attack no end is "better": the largest figure says how much leaks. The alarm is what guessing gives.
+COLUMNS = (
+    reports.Column("baseline", "AUC without the model", digits=3),
+    reports.Column("auc", "AUC", digits=3, alarm=0.5),
+    reports.Column("attack_accuracy", "Attack accuracy", "%", 2, alarm=50.0),
+    reports.Column("tpr_at_1pct", "TPR at 1 % FPR", "%", 2, alarm=1.0),
+    reports.Column("tpr_at_0p1pct", "TPR at 0.1 % FPR", "%", 2, alarm=0.1),
+)
+WITHOUT, WITH, CEILING = "Without asking the model", "Attacks", "What the claimed guarantee allows"
+SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
+
+
+def study(report, title: str = "Membership audit", pictures: bool = False) -> reports.Study:
+    """An `audit.Report` as a `reports.Study`.
+
+    The headline and warnings first, then what needs no model, the attacks, their curves; slices, scores, the most
+    exposed records (themselves if `pictures`).
+    """
+    rows = [reports.Row(f"by the {name}", {"baseline": auc}, WITHOUT) for name, auc in report.baselines.items()]
+    for name, figures in report.rows.items():
+        shown = {"auc": figures["auc"]} | {c.key: reports.percent(figures[c.key]) for c in COLUMNS if c.unit}
+        unresolved = tuple(key for key in FPRS if not report.resolved(key))
+        rows.append(reports.Row(_said(name), shown, WITH, unresolved=unresolved))
+    if report.claim:
+        rows.append(reports.Row(_ceiling(report), _ceilings(report), CEILING))
+    by_reputation = sorted(report.score_histograms, key=lambda name: (*PREFERRED, name).index(name))[:SCORES]
+    shown = {key for row in rows for key in row.figures}
+    return reports.Study(
+        title=title,
+        headline=report.headline,
+        summary=_summary(report),
+        rows=tuple(rows),
+        columns=tuple(column for column in COLUMNS if column.key in shown),
+        rocs=tuple(_roc(_said(name), curve) for name, curve in report.curves.items()),
+        histograms=(
+            _histogram("Largest probability", report.histogram),
+            *(_histogram(f"{_said(name)} score", report.score_histograms[name]) for name in by_reputation),
+        ),
+        ceiling=reports.Curve(_ceiling(report), *ceiling_curve(report.claim.accounted)) if report.claim else None,
+        record={
+            "provenance": dict(report.provenance),
+            "members": list(report.members),
+            "nonmembers": list(report.nonmembers),
+            "threshold": report.threshold,
+            "attacks that did not run": dict(report.not_run),
+        },
+        notes=(
+            *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
+            *(report.claim.lines() if report.claim else ()),
+        ),
+        footnotes=(*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
+        dots=tuple(_dots(report)),
+        curves_a_panel=-(-len(report.curves) // -(-len(report.curves) // 8)),  # panels of about as many
+        **_exposed(report, pictures),
+    )
+
+
+def table_file(report) -> str:
+    """Every figure as lines of CSV: target ("all", or its number), attack, metric, value, low, high, kind, n."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["target", "attack", "metric", *Estimate._fields])
+
+    def lines(target, rows):
+        for attack, figures in rows.items():
+            for metric in METRICS:
+                writer.writerow([target, attack, metric, *("" if part is None else part for part in figures[metric])])
+
+    lines("all", report.rows)
+    for number, rows in enumerate(report.targets) if len(report.targets) > 1 else ():
+        lines(number, rows)
+    for name, auc in report.baselines.items():
+        writer.writerow(["all", f"without the model: {name}", "auc", *("" if part is None else part for part in auc)])
+    for metric, ceiling in report.ceilings.items():
+        writer.writerow(["all", "ceiling by the claimed epsilon", metric, ceiling, "", "", "modelled", "", ""])
+    lines("all", {f"{report.sliced_by} on slice: {name}": row for name, row in report.slices.items()})
+    return file.getvalue()
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _ceiling(report) -> str:
+    return f"ceiling, epsilon {float(report.claim.accounted):.4g}"
+
+
+def _ceilings(report) -> dict[str, Estimate]:
+    """The ceilings as figures of the table's columns."""
+    found = {c.key: c.unit for c in COLUMNS if c.key in report.ceilings}
+    of = {key: Estimate(report.ceilings[key], kind="modelled") for key in found}
+    return {key: reports.percent(each) if found[key] else each for key, each in of.items()}
+
+
+def _summary(report) -> str:
+    targets, members = len(report.targets), (min(report.members), max(report.members))
+    inside, outside = (100 * report.accuracy[part].value for part in ("members", "nonmembers"))
+    what = "One model" if targets == 1 else f"{targets} models, each a target in turn"
+    over = "its records" if targets == 1 else "the targets"
+    several = f"{members[0]}" if members[0] == members[1] else f"{members[0]} to {members[1]}"
+    return (
+        f"{what}: {several} members, {min(report.nonmembers)} non-members or more; accuracy {inside:.1f} % on members "
+        f"and {outside:.1f} % on the others. 95 % intervals are over {over}. An attack that learns nothing has an AUC "
+        "of 0.5 and a TPR equal to its FPR; the smallest FPR that every target can show is "
+        f"{100 / min(report.nonmembers):.2g} %."
+    )
+
+
+def _roc(name: str, curve) -> reports.Curve:
+    low, high = curve.mean_low, curve.mean_high
+    if low is None:
+        low, high = curve.tpr_low[0], curve.tpr_high[0]
+    return reports.Curve(name, *(part.tolist() for part in (curve.fpr, curve.mean, low, high)))
+
+
+def _histogram(name: str, found) -> reports.Histogram:
+    counts = (np.sum(part, 0).tolist() for part in (found.members, found.nonmembers))
+    note = f"{found.clipped} records beyond the ends are counted in the outermost bins." if found.clipped else ""
+    return reports.Histogram(name, found.edges.tolist(), *counts, note)
+
+
+def _dots(report) -> Iterator[reports.Dots]:
+    """AUC of each slice, and TPR at 1 % FPR of those whose non-members suffice for it; the worst first."""
+    names = worst_first(report.slices)
+    if not names:
+        return
+    alone = "Each interval is of one slice by itself; the worst of many looks worse than it is."
+    yield reports.Dots(
+        f"AUC by slice, {_said(report.sliced_by)}",
+        tuple(names),
+        tuple(report.slices[name]["auc"] for name in names),
+        digits=3,
+        reference=0.5,
+        note=f"Dots with 95 % intervals, the worst first; the dashed line is guessing. {alone}"
+        + _allowed(report, "auc"),
+    )
+    shown = [name for name in names if resolved(report.slices[name], "tpr_at_1pct")]
+    if shown:
+        left_out = len(names) - len(shown)
+        yield reports.Dots(
+            f"TPR at 1 % FPR by slice, {_said(report.sliced_by)}",
+            tuple(shown),
+            tuple(reports.percent(report.slices[name]["tpr_at_1pct"]) for name in shown),
+            "%",
+            digits=1,
+            reference=1.0,
+            note="In the order of the AUC; the dashed line is guessing."
+            + (f" Left out: {left_out} with fewer than 100 non-members." if left_out else "")
+            + _allowed(report, "tpr_at_1pct", "%"),
+        )
+
+
+def _allowed(report, metric: str, unit: str = "") -> str:
+    """What the claimed epsilon allows, as a sentence for a caption; "" without a claim."""
+    if not report.claim:
+        return ""
+    value = f"{100 * report.ceilings[metric]:.4g} %" if unit else f"{report.ceilings[metric]:.3f}"
+    return f" The claimed epsilon of {float(report.claim.accounted):.4g} allows {value} at most."
+
+
+def _exposed(report, pictures: bool) -> dict[str, tuple]:
+    """The most exposed records: a list, or pictures of them if they are wanted and there are any."""
+    found = report.exposed
+    if found is None or not len(found.rows):
+        return {}
+    several = len(report.targets) > 1
+    lines = [_exposed_line(found, i, min(report.nonmembers), several) for i in range(len(found.rows))]
+    name = f"Most exposed records, {_said(found.attack)}"
+    share = 100 * len(lines) / min(report.members)
+    if several:
+        said = "Score and FPR are taken over the targets that had the record."
+    else:
+        said = f"By luck alone, the first {len(lines)} would stand at FPRs of up to about {share:.2g} %."
+    note = (
+        "Members that the attack is surest of. FPR is the share of non-members that score as high or higher. "
+        f"{said} These are training records"
+    )
+    if pictures and found.x is not None and reports.are_pictures(found.x):
+        note += ": show this page to those who may see them."
+        captions = ["\n".join(f"{key} {value}" for key, value in line.items()) for line in lines]
+        return {"pictures": (reports.Pictures.of(name, found.x, captions, note),)}
+    cells = [tuple(line.values()) for line in lines]
+    return {"listings": (reports.Listing(name, tuple(lines[0]), cells, f"{note}."),)}
+
+
+def _exposed_line(found, i: int, nonmembers: int, several: bool) -> dict[str, str]:
+    """What is said of one record: its class, its score, its FPR, and a name to find it by."""
+    line = {} if found.label is None else {"class": str(found.label[i])}
+    line["score"] = f"{found.score[i]:.3g}"
+    smallest = 100 / (nonmembers * int(found.targets[i]))  # what so many non-members can show
+    line["FPR"] = f"{100 * found.fpr[i]:.2g} %" if found.fpr[i] else f"< {smallest:.2g} %"
+    line |= {"targets": str(found.targets[i])} if several else {}
+    return line | ({"row": str(found.rows[i])} if found.id is None else {"id": str(found.id[i])})

@@ -1,0 +1,45 @@
+"""Two audits of the same targets, members and all, under two ways of training: what they share cancels."""
+
+from __future__ import annotations
+
+from gecko_jax import checks, metrics
+from gecko_jax.audit.report.figures import METRICS
+from gecko_jax.audit.report.report import Report
+from gecko_jax.types import Estimate
+
+
+def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
+    """Figures of one audit minus those of another, for example of 1-bit models minus their float twins.
+
+    Args:
+      ours, theirs: of `audit_models`, target i with the same members in both.
+
+    Returns:
+      attack -> metric -> mean difference over targets, with the paired Student t interval; of the attacks that both
+      have. Two intervals that overlap say little about a difference: a target's figures in both are correlated.
+
+    Raises:
+      ValueError: one target alone, other targets, or no attack in common.
+    """
+    for name in ("members", "nonmembers"):
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        if mine != other:
+            counts = f"{checks.listed(mine)} and {checks.listed(other)}"
+            raise ValueError(f"the audits have {name} {counts}; only the same targets can be compared.")
+    if ours.drawn != theirs.drawn:
+        raise ValueError("the audits have other members or labels; only the same targets' records can be compared.")
+    if len(ours.targets) < 2:
+        raise ValueError(
+            "one target has no spread to judge a difference by; audit several models (audit_models), or compare two "
+            "models' scores on the same records: metrics.paired_auc_difference."
+        )
+    shared = [attack for attack in ours.rows if attack in theirs.rows]
+    if not shared:
+        names = f"{checks.listed(ours.rows)}, and {checks.listed(theirs.rows)}"
+        raise ValueError(f"the audits have no attack in common: {names}.")
+
+    def less(attack: str, metric: str) -> Estimate:
+        return metrics.paired_difference(*([t[attack][metric].value for t in one.targets] for one in (ours, theirs)))
+
+    compared = [metric for metric in METRICS if metric != "smallest_fpr"]
+    return {attack: {metric: less(attack, metric) for metric in compared} for attack in shared}

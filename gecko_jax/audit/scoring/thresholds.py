@@ -1,0 +1,87 @@
+"""Where "member" begins: thresholds that never see the records they are judged on.
+
+On shadows: each of them, sixteen at most, plays a fake target: its own members are the truth, the others its shadows.
+The threshold of the best balanced accuracy over the pooled (score, member) pairs is then applied to the target, whose
+members are not an argument. Pooling is for choosing alone: no figure is ever read off scores of several models.
+Without shadows: fitted on one half of the target's records, judged on the other, and the halves swapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gecko_jax import keys, metrics
+from gecko_jax.attacks import Attack
+from gecko_jax.audit.scoring.selection import FAKES, RANKED_BY, Choice, Entry, Seen
+
+
+def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
+    """The score with the best balanced accuracy when "score >= threshold" says member; the highest such score.
+
+    Args:
+      scores: [n].
+      member: [n] bool, both kinds.
+
+    >>> best_threshold(np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, True, False, False]))
+    3.0
+    """
+    fpr, tpr, thresholds = metrics.roc_curve(scores, member)
+    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])  # the first point calls nobody and is no score
+
+
+def per_record(
+    scores: np.ndarray, member: np.ndarray, y: np.ndarray, y_target: np.ndarray, per_class: bool
+) -> np.ndarray:
+    """Thresholds [t] of records with labels y_target [t], fitted on scores, member and y, each [n].
+
+    One for all, or one for each class; a class that shows only members or only non-members takes the one for all.
+    """
+    thresholds = np.full(len(y_target), best_threshold(scores, member))
+    for label in np.unique(y_target) if per_class else ():
+        rows = y == label
+        if member[rows].any() and not member[rows].all():
+            thresholds[y_target == label] = best_threshold(scores[rows], member[rows])
+    return thresholds
+
+
+def on_shadows(
+    choice: Choice, seen: Mapping[str, Seen], y: np.ndarray, y_target: np.ndarray
+) -> tuple[Entry, np.ndarray]:
+    """The entry of a choice that attacks fake targets best, and thresholds [t] chosen on them.
+
+    Args:
+      choice: one entry, or several.
+      seen: each signal that the choice reads, of s >= 1 shadows on n records; no target is looked at.
+      y: [n] labels of those records.
+      y_target: [t] labels of the target's records.
+
+    Returns:
+      The entry, and one threshold for each of the target's records (all equal unless it wants one for each class).
+    """
+    truth = next(iter(seen.values())).member[:FAKES]
+    fakes = {signal: [one.as_target(k) for k in range(len(truth))] for signal, one in seen.items()}
+    scores = [list(map(entry, fakes[entry.attack.signal])) for entry in choice.entries]
+    best = 0
+    if len(scores) > 1:
+        metric = RANKED_BY[choice.metric]
+        best = int(np.argmax([np.mean(list(map(metric, found, truth))) for found in scores]))
+    entry, labels = choice.entries[best], np.tile(y, len(truth))
+    found = np.concatenate(scores[best])
+    return entry, per_record(found, truth.reshape(-1), labels, y_target, entry.attack.per_class)
+
+
+def split_half(attack: Attack, scores: np.ndarray, member: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Thresholds [n], each fitted on the half of the target's records that the record is not in.
+
+    The halves have equally many members, and equally many non-members, to within one.
+    """
+    first = np.zeros(len(member), bool)
+    for kind, rows in (("members", np.flatnonzero(member)), ("non-members", np.flatnonzero(~member))):
+        first[keys.generator(0, "split half", kind).permutation(rows)[: len(rows) // 2]] = True
+    thresholds = np.empty(len(member))
+    for half in (first, ~first):
+        fitted = per_record(scores[~half], member[~half], y[~half], y[half], attack.per_class)
+        thresholds[half] = fitted
+    return thresholds

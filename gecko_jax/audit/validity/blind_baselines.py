@@ -1,0 +1,142 @@
+"""Blind baselines: can members be told from non-members without asking the model?
+
+Where they can, they do not come from one distribution, and every attack inherits that difference as if it were a leak.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks, keys, metrics
+from gecko_jax.audit.validity.containers import is_sparse, numbers_of
+from gecko_jax.types import Array, Estimate
+
+ROWS = 4000  # records that the classifier works on, at most
+FEATURES = 64  # principal components of larger records
+FOLDS = 5
+CONFIDENCE = 0.999  # of the lower end above 1/2 that gives a warning: one honest audit in a thousand has it
+
+
+class Baselines(NamedTuple):
+    """Attributes:
+    found: AUC, by what it is read off: "records", "reference loss".
+    warnings: in words, of those above 1/2 beyond doubt.
+    shown: whether one is.
+    """
+
+    found: dict[str, Estimate]
+    warnings: list[str]
+    shown: bool = False
+
+
+def baselines(
+    x: Any, y: Array, member: Array, loss: Array | None = None, inside: Array | None = None
+) -> Baselines:
+    """AUCs, with DeLong's intervals, of what tells one target's members without asking it.
+
+    Args:
+      x: records [n, ...], an array, a sparse matrix or a dict of them; or None: then no classifier of them is trained.
+      y: [n] class numbers.
+      member: [n] bool, the target's.
+      loss: [s, n] cross-entropies of s shadow models, or None.
+      inside: [s, n] bool, who was in which shadow.
+
+    Returns:
+      Baselines; without the classifier, and with a warning, if x holds text or objects or values that are not finite,
+      or if there are fewer than five members or non-members.
+    """
+    found, said, shown = {}, [], False
+    lacking, ways = x is not None and _lacking(x, member), {}
+    try:
+        ways["records"] = x is not None and not lacking and of_records(x, y, member)
+    except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
+        lacking = f"{type(error).__name__}: {error}"
+    if lacking:
+        said.append(f"no classifier of the records was tried, because {lacking}: they may be of two distributions")
+    ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
+    for name, way in ways.items():
+        if not way:
+            continue
+        found[name] = auc = metrics.auc_interval(*way)
+        if metrics.auc_interval(*way, CONFIDENCE).low > 0.5:
+            shown = True
+            said.append(
+                f"members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
+                f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, and every figure is of that, too"
+            )
+    return Baselines(found, said, shown)
+
+
+def _lacking(x: Any, member: np.ndarray) -> str:
+    """What a classifier of records would want, in words, or ""."""
+    fewest = int(min(member.sum(), (~member).sum()))
+    try:
+        numbers = numbers_of(x, _some(member) if is_sparse(x) and fewest >= FOLDS else None)
+    except ValueError as error:
+        return str(error)
+    bad = int((~np.isfinite(numbers)).sum())
+    if bad:
+        return f"x has {bad} values that are not finite"
+    return f"there are {fewest} of one kind, and it needs {FOLDS}" if fewest < FOLDS else ""
+
+
+def of_records(x: Any, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+    """(scores, member), [k] each, of a classifier that sees records and labels alone.
+
+    Gradient-boosted trees on the standardised features (their principal components, where there are many) and the
+    label; each record is scored by a classifier that was not fitted on it. Of many records, some.
+    """
+    y, member = np.asarray(y), np.asarray(member, bool)
+    chosen = _some(member)
+    features = checks.finite("x", numbers_of(x, chosen))
+    return _scores(features, y[chosen], member[chosen]), member[chosen]
+
+
+def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+    """(scores, member), [n] each: other models' mean loss on a record, those left out that had it.
+
+    The sign is the one whose AUC is above 1/2: members that are harder for every model stand out as easier ones do.
+    """
+    chosen = np.where(inside.all(0), True, ~inside)
+    finite = np.minimum(loss, np.finfo(np.float64).max / (2 * len(loss)))
+    mean = np.where(chosen, finite, 0.0).sum(0) / chosen.sum(0)
+    return (mean if metrics.roc_auc(mean, member) >= 0.5 else -mean), member
+
+
+def _some(member: np.ndarray) -> np.ndarray:
+    """Rows of at most ROWS records, members and others in the proportion that they have."""
+    for name, count in (("members", member.sum()), ("non-members", (~member).sum())):
+        checks.at_least(f"number of {name}", int(count), FOLDS)
+    share = min(1.0, ROWS / len(member))
+    draws = keys.generator(0, "blind baseline")
+    kinds = [np.flatnonzero(member), np.flatnonzero(~member)]
+    return np.concatenate([draws.permutation(kind)[: max(FOLDS, round(share * len(kind)))] for kind in kinds])
+
+
+def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """The chance of a member, [n], each record's from the four folds that it is not in."""
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    steps = [StandardScaler()]
+    if features.shape[1] > FEATURES:
+        fitted = len(member) * (FOLDS - 1) // FOLDS - 2  # at least so many records are in four folds of five
+        steps.append(PCA(min(FEATURES, fitted), random_state=0))
+    # The label stands beside the components, not among them, where it would be lost.
+    scores = np.empty(len(member))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a feature that never changes
+        for train, test in folds.split(features, member):
+            made = make_pipeline(*steps).fit(features[train])
+            seen, unseen = (np.column_stack([made.transform(features[rows]), y[rows]]) for rows in (train, test))
+            trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, random_state=0)
+            scores[test] = trees.fit(seen, member[train]).predict_proba(unseen)[:, 1]
+    return scores
