@@ -14,7 +14,7 @@ from experiments.gecko.published import published
 from experiments.gecko.train import Trained
 from gecko_jax import audit, costs, integer, metrics, reports
 from gecko_jax.privacy import Epsilon
-from gecko_jax.privacy.accounting import ACCOUNTANTS, ADJACENCIES
+from gecko_jax.privacy.accounting.epsilon import ACCOUNTANTS, ADJACENCIES
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate
 

@@ -11,15 +11,15 @@ and the second one takes it away from the first. `fit` does so by itself.
 """
 
 from gecko_jax.keys import secret_seed
-from gecko_jax.privacy.accounting import Epsilon, delta, epsilon
+from gecko_jax.privacy.accounting.calibration import affordable_steps, calibrate_noise
+from gecko_jax.privacy.accounting.ceiling import tpr_ceiling
+from gecko_jax.privacy.accounting.epsilon import Epsilon, delta, epsilon
+from gecko_jax.privacy.accounting.groups import group_epsilon
+from gecko_jax.privacy.accounting.phases import Phase
 from gecko_jax.privacy.augmentation import augmented, chained, flip, shift
-from gecko_jax.privacy.calibration import affordable_steps, calibrate_noise
-from gecko_jax.privacy.ceiling import tpr_ceiling
-from gecko_jax.privacy.clipped import METHODS, Clipped, clipped, clipped_sum
 from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
-from gecko_jax.privacy.groups import group_epsilon
 from gecko_jax.privacy.noise import aes_words, gaussian, os_words, secure_gaussian
-from gecko_jax.privacy.phases import Phase
+from gecko_jax.privacy.per_example.clipped import METHODS, Clipped, clipped, clipped_sum
 from gecko_jax.privacy.private_training import PrivateTraining, private_training
 from gecko_jax.privacy.sampling import Sampling, draw, poisson, shuffled, truncated_poisson
 

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 
 from gecko_jax import checks
 from gecko_jax.clippings.trial import try_rule
-from gecko_jax.privacy.clipped import LossFn, clipped
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
-from gecko_jax.privacy.paths import trained_leaves
+from gecko_jax.privacy.per_example.clipped import LossFn, clipped
+from gecko_jax.privacy.per_example.paths import trained_leaves
+from gecko_jax.privacy.per_example.sites import single
+from gecko_jax.privacy.per_example.states import carried_states, check_states
+from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.privacy.sampling import Sampling
-from gecko_jax.privacy.sites import single
-from gecko_jax.privacy.states import carried_states, check_states
-from gecko_jax.privacy.weights import check_weights, weight_of
 from gecko_jax.trees import part, row_count, trainable_patterns, whole
 from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, Variables
 

@@ -1,6 +1,6 @@
 """Who takes part in which step: one record that both the training loop and the accountant read.
 
-A `Sampling` says how batches are drawn; `draw` draws them and `gecko_jax.privacy.accounting.epsilon` prices them, so
+A `Sampling` says how batches are drawn; `draw` draws them and `privacy.epsilon` prices them, so
 that what is trained and what is reported cannot disagree. NumPy only: JAX begins where a step gathers its rows.
 
 The coins are NumPy's PCG64, seeded: a pseudo-random generator, not a cryptographic one. The accounting assumes coins

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from gecko_jax import checks
-from gecko_jax.privacy.paths import check_trains, paths_of
-from gecko_jax.privacy.weights import check_weights
+from gecko_jax.privacy.per_example.paths import check_trains, paths_of
+from gecko_jax.privacy.per_example.weights import check_weights
 from gecko_jax.trees import part, row_count, trainable_leaves, whole
 from gecko_jax.types import Array, Batch, Loss, Model, Variables
 

@@ -175,7 +175,7 @@ def test_compiled_predictions_are_apart_from_those_of_a_replaced_layer():
 
 def test_gradient_paths_are_those_of_the_call():
     """What a private run gives no noise: an interceptor that cuts a path in one call cuts none in the next."""
-    from gecko_jax.privacy.paths import paths_of
+    from gecko_jax.privacy.per_example.paths import paths_of
 
     def loss(variables, x):
         return models.from_linen(Net()).apply(variables, x)[0].sum()

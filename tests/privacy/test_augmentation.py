@@ -16,7 +16,7 @@ from test_clipped_sum import KEY, check_equal, compiled
 
 from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.keys import stream
-from gecko_jax.privacy.microbatch import floats_of_one
+from gecko_jax.privacy.per_example.microbatch import floats_of_one
 from gecko_jax.types import Examples
 
 K = 3

@@ -12,7 +12,7 @@ from jax import lax
 from test_private_gradients import EXPECTED, KEY, SIGMA, check_spread, compiled
 
 from gecko_jax import clippings, privacy
-from gecko_jax.privacy.paths import gradient_paths
+from gecko_jax.privacy.per_example.paths import gradient_paths
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Batch
 

@@ -15,10 +15,12 @@ import test_clipped_properties as shares
 import test_clipped_sum as sums
 import test_private_gradients as steps
 
-from gecko_jax.privacy import accounting, bookkeeping, convolution_site, gradients, graph, noise, plan, rows, sites
+from gecko_jax.privacy import gradients, noise
+from gecko_jax.privacy.accounting import epsilon as accounting
+from gecko_jax.privacy.per_example import bookkeeping, convolution_site, graph, plan, rows, sites
 from gecko_jax.training import step as training_step
 
-clipped = sys.modules["gecko_jax.privacy.clipped"]  # the rooms show functions of these names
+clipped = sys.modules["gecko_jax.privacy.per_example.clipped"]  # the rooms show functions of these names
 shorten = sys.modules["gecko_jax.clippings.flat"]
 
 

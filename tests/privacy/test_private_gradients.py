@@ -12,9 +12,10 @@ from scipy import stats
 from test_clipped_sum import KEY, check_equal, compiled
 
 from gecko_jax import clippings, losses, models, training
-from gecko_jax.privacy import accounting, gradients, sampling
-from gecko_jax.privacy.clipped import clipped_sum
+from gecko_jax.privacy import gradients, sampling
+from gecko_jax.privacy.accounting import epsilon as accounting
 from gecko_jax.privacy.noise import gaussian
+from gecko_jax.privacy.per_example.clipped import clipped_sum
 from gecko_jax.types import Batch, Examples, Loss
 
 EXPECTED = 7.3  # no whole number, and not the size of any batch here

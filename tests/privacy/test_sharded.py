@@ -122,11 +122,12 @@ def main(path, coordinator, processes, number):
 
 def environment():
     """That of a process with four devices."""
-    root = str(pathlib.Path(__file__).parents[2])
+    here = pathlib.Path(__file__).parent
+    paths = [str(here.parents[1]), str(here / "per_example"), os.environ.get("PYTHONPATH", "")]
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(paths),
         "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=4".strip(),
     }
 

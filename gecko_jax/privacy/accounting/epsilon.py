@@ -1,0 +1,204 @@
+"""What a run costs: the epsilon of the sampling that was drawn and the noise that was added.
+
+Figures come from dp_accounting; this module makes sure that they are asked for correctly: sampling and accounting read
+one record, phases compose, a noised count is charged, shuffling is not priced as sampling, and the answer carries its
+assumptions. What no accountant here includes: a teacher that saw the records which its student is trained on, metrics
+that are computed on training data, the choice of hyperparameters by several private runs, and the finite precision of
+floating-point noise.
+"""
+
+from __future__ import annotations
+
+import decimal
+import math
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.privacy.accounting.accountants import (
+    clt_epsilon,
+    least_epsilon,
+    least_log_deltas,
+    pld_epsilon,
+    rdp_epsilon,
+)
+from gecko_jax.privacy.accounting.participation import participation_epsilon
+from gecko_jax.privacy.accounting.phases import Phase, phases_of
+from gecko_jax.privacy.sampling import Sampling
+from gecko_jax.types import Estimate
+
+ACCOUNTANTS = {
+    "pld": "privacy loss distributions, an upper bound",
+    "rdp": "Renyi differential privacy, an upper bound",
+    "gaussian": "the Gaussian mechanism averaged over how often an example takes part, an upper bound",
+    "clt": "the central limit theorem, an approximation and NOT a bound",
+}
+TIGHTEST = "tightest"  # not an accountant: the least of the upper bounds above
+BOUNDS = {"pld": pld_epsilon, "rdp": rdp_epsilon, "gaussian": participation_epsilon, "clt": clt_epsilon}
+ADJACENCIES = {
+    "add_or_remove": "one example added or removed",
+    "replace_one": "one example replaced by any other",
+}
+
+
+class Epsilon(NamedTuple):
+    """A privacy guarantee with everything it rests on. `float(epsilon)` is its value, `str` tells all.
+
+    Attributes:
+      value: the epsilon.
+      delta: at which it holds.
+      adjacency: "add_or_remove" or "replace_one", what two neighbouring data sets are.
+      accountant: "pld", "rdp", "gaussian" or "clt": the one that gave the value.
+      phases: what was accounted for.
+      records: how many examples of one person it holds for together.
+    """
+
+    value: float
+    delta: float
+    adjacency: str
+    accountant: str
+    phases: tuple[Phase, ...]
+    records: int = 1
+
+    @property
+    def kind(self) -> str:
+        """"modelled": computed from the mechanism, not measured on a model."""
+        return "modelled"
+
+    def estimate(self) -> Estimate:
+        """The figure as reports take it."""
+        return Estimate(self.value, kind=self.kind)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __str__(self) -> str:
+        adjacency = ADJACENCIES[self.adjacency]
+        if self.adjacency == "add_or_remove" and any(p.sampling.kind == "shuffled" for p in self.phases):
+            adjacency += " (where shuffled: its slot left empty or filled, the other batches as they are)"
+        if self.records > 1:
+            adjacency = f"{self.records} examples of one person at once, each: {adjacency}"
+        phases = "; then ".join(str(phase) for phase in self.phases)
+        how = f"{adjacency}; {ACCOUNTANTS[self.accountant]}"
+        return f"epsilon {_rounded_up(self.value)} at delta {self.delta:g}, modelled: {how}; {phases}"
+
+
+def _rounded_up(value: float) -> str:
+    """A bound in six digits (three decimals at most, or four digits if small), none of which makes it smaller."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = 6 if value >= 0.1 else 4
+    exact = decimal.Decimal(value)
+    unit = decimal.Decimal(1).scaleb(max(exact.adjusted() - digits + 1, -3 if value >= 0.1 else -400))
+    return f"{float(exact.quantize(unit, rounding=decimal.ROUND_CEILING)):.10g}"
+
+
+def check_delta(delta: float, phases: Sequence[Phase]) -> float:
+    """Raises ValueError unless 0 < delta < 1, and warns from 1/n on, where publishing one random example would pass."""
+    if not 0 < delta < 1:
+        raise ValueError(f"delta={delta!r} must lie above 0 and below 1: 1e-5 for 60,000 examples, say.")
+    n = max(phase.sampling.n for phase in phases)
+    if delta >= 1 / n:
+        warnings.warn(
+            f"delta={delta:g} is not below 1/n = {1 / n:.3g}: publishing one random example in full would satisfy it. "
+            "Choose a smaller delta.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return float(delta)
+
+
+def epsilon(
+    sampling: Sampling | Sequence[Sampling],
+    noise_multiplier: float | Sequence[float],
+    delta: float,
+    accountant: str = TIGHTEST,
+    adjacency: str = "add_or_remove",
+    count_noise_multiplier: float | None | Sequence[float | None] = None,
+) -> Epsilon:
+    """The epsilon of a private training run.
+
+    Shuffled batches get what can be said truthfully: no amplification, one Gaussian release an epoch. "Removed" then
+    means that the example's slot stays empty, as n and the order of the others are taken to be public.
+
+    Args:
+      sampling: how the run's batches are drawn; several in a row for phases that differ.
+      noise_multiplier: standard deviation of the noise on the gradient sum, over the clipping's sensitivity (under
+        add-or-remove; for replace_one the accountant itself doubles the sensitivity). 0 gives infinity. One number, or
+        one for each phase.
+      delta: in (0, 1), to be well below 1/n: a warning says where it is not.
+      accountant: "tightest", the least of all upper bounds below. Or one by name, for a comparison: "pld", privacy loss
+        distributions, as a rule the tightest, but not at a tiny delta or after billions of steps; "rdp", as many papers
+        report; "gaussian", see `participation`, exact for full and shuffled batches; "clt", which is not a bound.
+        Where the one that you name has no finite bound and another has, you get the other: `.accountant` says which.
+      adjacency: "add_or_remove" or "replace_one"; the latter is the stronger promise and the larger figure.
+      count_noise_multiplier: standard deviation of the noise on adaptive clipping's count of share - 1/2, released
+        with each sum (see `with_count`); None without adaptive clipping. One, or one for each phase.
+
+    Returns:
+      Epsilon: value, assumptions, and a `str` that prints both.
+
+    Raises:
+      ValueError: for an unknown name, a value out of range, or an accountant that has no bound for the sampling.
+
+    Example:
+      >>> from gecko_jax.privacy.sampling import poisson
+      >>> round(float(epsilon(poisson(60_000, 256, 14_063), 1.1, 1e-5, accountant="rdp")), 2)
+      2.6
+
+    Source: Mironov, Talwar, Zhang (arXiv 1908.10530) for rdp; Koskela, Jaelkoe, Honkela (arXiv 1906.03049) and
+      Doroshenko et al. (arXiv 2207.04380) for pld; Bu, Dong, Long, Su (arXiv 1911.11607) for clt.
+    """
+    checks.one_of("accountant", accountant, [TIGHTEST, *ACCOUNTANTS])
+    checks.one_of("adjacency", adjacency, ADJACENCIES)
+    phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
+    delta = check_delta(delta, phases)
+    if accountant != TIGHTEST:
+        value = math.inf if no_noise(phases) else BOUNDS[accountant](phases, delta, adjacency)
+        if math.isfinite(value) or accountant == "clt" or no_noise(phases):
+            return Epsilon(value, delta, adjacency, accountant, phases)
+    value, accountant = (math.inf, "gaussian") if no_noise(phases) else least_epsilon(phases, delta, adjacency)
+    return Epsilon(value, delta, adjacency, accountant, phases)
+
+
+def delta(
+    sampling: Sampling | Sequence[Sampling],
+    noise_multiplier: float | Sequence[float],
+    epsilon: float,
+    adjacency: str = "add_or_remove",
+    count_noise_multiplier: float | None | Sequence[float | None] = None,
+) -> float:
+    """Returns the delta of a private training run at a given epsilon: the least of the upper bounds.
+
+    Args:
+      sampling, noise_multiplier, adjacency, count_noise_multiplier: see `epsilon`.
+      epsilon: at least 0.
+
+    Returns:
+      delta in 0..1; 1 without noise. One below the normal floats' range is given as their smallest, 2.2e-308.
+
+    Raises:
+      ValueError: for an unknown name or a value out of range.
+
+    Example:
+      >>> from gecko_jax.privacy.sampling import poisson
+      >>> round(delta(poisson(1000, 1000, steps=1), 1.0, epsilon=4.377), 7)  # the Gaussian mechanism
+      1e-05
+
+    Source: see `epsilon`.
+    """
+    checks.one_of("adjacency", adjacency, ADJACENCIES)
+    checks.at_least("epsilon", epsilon, 0)
+    phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
+    if no_noise(phases):
+        return 1.0
+    log_delta = float(least_log_deltas(phases, np.array([epsilon], np.float64), adjacency)[0])
+    return 0.0 if log_delta == -math.inf else max(math.exp(log_delta), np.finfo(np.float64).tiny)
+
+
+def no_noise(phases: Sequence[Phase]) -> bool:
+    """Whether some phase releases its sums as they are."""
+    return any(phase.effective_noise_multiplier == 0 for phase in phases)

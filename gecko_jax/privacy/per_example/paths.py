@@ -1,0 +1,155 @@
+"""Which parameters have a gradient path to the loss: read off the traced program, never off values.
+
+A parameter that the loss does not read, or reads behind `stop_gradient` alone, has a gradient that is 0 by the
+program's structure. That is public, as the program is: it needs no noise, and no optimizer has a reason to move it. A
+gradient that only happens to be 0 (a dead unit, a factor of 0.0) is a value, may depend on data, and is noised.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from gecko_jax.privacy.per_example.graph import WRAPPERS
+from gecko_jax.programs import scan_counts
+from gecko_jax.surroundings import surroundings
+from gecko_jax.trees import named_leaves, trainable_leaves
+
+# Primitives whose derivative is 0 everywhere. Whole numbers and truth values have none either, by their type.
+NO_DERIVATIVE = {"stop_gradient", "sign", "floor", "ceil", "round", "nextafter"}
+
+
+def gradient_paths(loss: Callable[..., Any], variables: Any, batch: Any, key: Any = None) -> tuple[bool, ...]:
+    """Whether each trained parameter has a gradient path to the loss, in the order of the tree's leaves.
+
+    Args:
+      loss: (variables, example, key) -> scalar, or (scalar, aux): ONE example.
+      variables: with "params", or the parameters themselves.
+      batch: examples with a leading axis [b]; only shapes are read.
+      key: a key, or None where the loss takes none.
+    """
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), batch)
+    return paths_of(loss, variables, one, key)
+
+
+def paths_of(function: Callable[..., Any], variables: Any, *data: Any) -> tuple[bool, ...]:
+    """`gradient_paths` of any function (variables, *data) -> pytree whose first leaf is the loss."""
+    leaves, structure = jax.tree.flatten((variables, data))
+    shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    try:
+        return _paths(function, structure, shapes, surroundings())  # an interceptor may cut a path
+    except TypeError as error:  # a function that has no hash is traced every time
+        if "unhashable" not in str(error):
+            raise
+        return _paths.__wrapped__(function, structure, shapes)
+
+
+def trained_leaves(
+    loss: Callable[..., Any], variables: Any, batch: Any, key: Any, trainable: Sequence[str] | None
+) -> tuple[bool, ...]:
+    """Whether each parameter is trained: named by `trainable` and with a gradient path to the loss.
+
+    Raises:
+      ValueError: expressions of `trainable` that are found nowhere, or no parameter that is trained.
+    """
+    params = params_of(variables)
+    live = gradient_paths(loss, variables, batch, key)
+    keep = tuple(a and b for a, b in zip(trainable_leaves(params, trainable), live, strict=True))
+    check_trains(params, keep, trainable)
+    return keep
+
+
+def check_trains(params: Any, keep: Sequence[bool], trainable: Sequence[str] | None) -> None:
+    """Raises ValueError, with the paths, unless at least one parameter is trained."""
+    if any(keep):
+        return
+    named = "" if trainable is None else f"trainable={tuple(trainable)!r} names only parameters without one. "
+    raise ValueError(
+        f"every parameter is frozen: none has a gradient path to the loss. {named}The loss must depend on a parameter "
+        f"outside stop_gradient. The paths are: {', '.join(name for name, _ in named_leaves(params))}."
+    )
+
+
+def params_of(variables: Any) -> Any:
+    """variables["params"], or the variables themselves if they have no such entry."""
+    return variables["params"] if isinstance(variables, Mapping) and "params" in variables else variables
+
+
+@functools.lru_cache(maxsize=64)
+def _paths(
+    function: Callable[..., Any], structure: Any, shapes: tuple[Any, ...], around: Hashable = None
+) -> tuple[bool, ...]:
+    del around
+    variables, data = jax.tree.unflatten(structure, shapes)
+    params = params_of(variables)
+
+    def loss(params_, variables_, data_):
+        inner = params_ if params is variables else {**variables_, "params": params_}
+        return jax.tree.leaves(function(inner, *data_))[0]
+
+    jaxpr = jax.make_jaxpr(loss)(params, variables, data).jaxpr
+    count = len(jax.tree.leaves(params))
+    marks = [1 << number for number in range(count)] + [0] * (len(jaxpr.invars) - count)
+    reached = _flow(jaxpr, marks)[0]
+    return tuple(bool(reached >> number & 1) for number in range(count))
+
+
+def _flow(jaxpr: Any, marks: Sequence[int]) -> list[int]:
+    """For each output the set of parameters (bits) that a gradient of it reaches; `marks` are the inputs' sets."""
+    known = dict(zip(jaxpr.invars, marks, strict=True))
+
+    def read(atom):
+        return 0 if isinstance(atom, core.Literal) else known.get(atom, 0)
+
+    for equation in jaxpr.eqns:
+        given = [read(atom) for atom in equation.invars]
+        made = _through(equation, given) if any(given) else [0] * len(equation.outvars)
+        for var, mark in zip(equation.outvars, made, strict=True):
+            known[var] = mark if _has_gradient(var.aval) else 0
+        for atom in equation.invars:  # what is written into a reference comes out of it later
+            if any(given) and not isinstance(atom, core.Literal) and hasattr(atom.aval, "inner_aval"):
+                known[atom] = functools.reduce(int.__or__, given)
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _has_gradient(aval: Any) -> bool:
+    aval = getattr(aval, "inner_aval", aval)
+    return not hasattr(aval, "dtype") or jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
+def _through(equation: Any, given: list[int]) -> list[int]:
+    """The sets of an equation's outputs. Whatever is not opened here lets everything through: rather noise too much."""
+    name, options, count = equation.primitive.name, equation.params, len(equation.outvars)
+    if name in NO_DERIVATIVE:
+        return [0] * count
+    if name in WRAPPERS:
+        inner = options.get("jaxpr", options.get("call_jaxpr"))
+        return _flow(getattr(inner, "jaxpr", inner), given)
+    if name == "cond":
+        branches = [_flow(branch.jaxpr, given[1:]) for branch in options["branches"]]
+        return [functools.reduce(int.__or__, column) for column in zip(*branches, strict=True)]
+    if name == "scan":
+        return _loop(options["jaxpr"].jaxpr, given, *scan_counts(options))
+    if name == "while":
+        first = options["cond_nconsts"]
+        body = options["body_jaxpr"].jaxpr
+        consts = options["body_nconsts"]
+        return _loop(body, given[first:], consts, len(given) - first - consts)
+    return [functools.reduce(int.__or__, given)] * count
+
+
+def _loop(body: Any, given: list[int], consts: int, carries: int) -> list[int]:
+    """Turns of a loop until no set grows."""
+    given = list(given)
+    while True:
+        made = _flow(body, given)
+        carry = given[consts : consts + carries]
+        grown = [before | after for before, after in zip(carry, made[:carries], strict=True)]
+        if grown == carry:
+            return grown + made[carries:]
+        given[consts : consts + carries] = grown

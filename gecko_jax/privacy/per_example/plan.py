@@ -1,0 +1,124 @@
+"""Where parameters meet data in a graph, and how each parameter's per-example gradients are found.
+
+A site is a step that mixes values made of parameters alone (its weights) with data. Parameters and sites that hang
+together form a part. A part of one parameter that reaches one kind of site unchanged has a rule of its own; every
+other (quantised, standardised, tied, reused weights, norms, loops, whatever comes) takes the generic one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gecko_jax.privacy.per_example.graph import Constant, Graph, Step, is_float
+
+# A parameter that has only gone through these is the same numbers in another shape: norms are equal.
+SAME_NUMBERS = {"reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p"}
+
+
+class Site(NamedTuple):
+    """A step that mixes parameters with data.
+
+    Attributes:
+      step: the step.
+      weights: positions of its inputs that depend on parameters alone and have a gradient.
+      saved: positions of its inputs that depend on data.
+    """
+
+    step: Step
+    weights: tuple[int, ...]
+    saved: tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """Parameters and the sites that they reach, which no other part shares.
+
+    Attributes:
+      params: positions among the graph's parameters.
+      sites: positions among the plan's sites.
+      direct: whether one parameter reaches all of them as the same value, unchanged up to its shape.
+    """
+
+    params: tuple[int, ...]
+    sites: tuple[int, ...]
+    direct: bool
+
+
+class Plan(NamedTuple):
+    """Attributes:
+    outside: steps on parameters and constants alone, done once for all examples.
+    inside: steps that depend on data, done for each example; None in `numbers` where a step is no site.
+    sites: in the order of the steps.
+    numbers: for each step of `inside` the position of its site, or None.
+    parts: every parameter that the loss depends on is in exactly one.
+    """
+
+    outside: tuple[Step, ...]
+    inside: tuple[Step, ...]
+    sites: tuple[Site, ...]
+    numbers: tuple[int | None, ...]
+    parts: tuple[Part, ...]
+
+
+def plan(graph: Graph) -> Plan:
+    """The plan of a graph whose loss depends on data."""
+    needed = _needed(graph)
+    outside = tuple(s for s in graph.steps if needed & set(s.outputs) and not graph.mixed & set(s.outputs))
+    inside = tuple(s for s in graph.steps if needed & set(s.outputs) and graph.mixed & set(s.outputs))
+    sites, numbers = [], []
+    for step in inside:
+        weights = tuple(i for i, value in enumerate(step.inputs) if _is_weight(graph, value))
+        if not weights or not any(is_float(aval) for aval in step.avals):
+            numbers.append(None)
+            continue
+        saved = tuple(i for i, value in enumerate(step.inputs) if graph.depends_on_data(value))
+        numbers.append(len(sites))
+        sites.append(Site(step, weights, saved))
+    return Plan(outside, inside, tuple(sites), tuple(numbers), _parts(graph, outside, sites))
+
+
+def _needed(graph: Graph) -> set[int]:
+    """Numbers that some result depends on."""
+    needed = {value for value in graph.outputs if not isinstance(value, Constant)}
+    for step in reversed(graph.steps):
+        if needed & set(step.outputs):
+            needed |= {value for value in step.inputs if not isinstance(value, Constant)}
+    return needed
+
+
+def _is_weight(graph: Graph, value: Any) -> bool:
+    return graph.only_trained(value) and is_float(graph.avals[value])
+
+
+def _parts(graph: Graph, outside: tuple[Step, ...], sites: list[Site]) -> tuple[Part, ...]:
+    """The connected parts of parameters and sites."""
+    roots, same = _origins(graph, outside)
+    groups: list[tuple[set[int], list[int]]] = []
+    for number, site in enumerate(sites):
+        params = {param for i in site.weights for param in roots[site.step.inputs[i]]}
+        members = [number]
+        for group in [group for group in groups if group[0] & params]:
+            groups.remove(group)
+            params, members = params | group[0], group[1] + members
+        if params:
+            groups.append((params, members))
+    parts = []
+    for params, members in groups:
+        weights = {sites[number].step.inputs[i] for number in members for i in sites[number].weights}
+        alone = all(len(sites[number].weights) == 1 for number in members)
+        direct = len(params) == 1 and len(weights) == 1 and alone and weights <= same
+        parts.append(Part(tuple(sorted(params)), tuple(sorted(members)), direct))
+    return tuple(sorted(parts))
+
+
+def _origins(graph: Graph, outside: tuple[Step, ...]) -> tuple[dict[int, set[int]], set[int]]:
+    """{value: the parameters it is made of}, and the values that are one parameter's numbers unchanged."""
+    roots = {number: {position} for position, number in enumerate(graph.params)}
+    same = set(graph.params)
+    for step in outside:
+        inputs = [value for value in step.inputs if not isinstance(value, Constant)]
+        found = set().union(*(roots.get(value, set()) for value in inputs))
+        for output in step.outputs:
+            roots[output] = found
+            if step.primitive.name in SAME_NUMBERS and inputs and inputs[0] in same:
+                same.add(output)
+    return roots, same

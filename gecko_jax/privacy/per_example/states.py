@@ -1,0 +1,106 @@
+"""What a model's forward pass changes beside its outputs, and what of it a private step may keep.
+
+Asked of the traced program, not of the layers' names: which of the new values depend on the example, and is the old
+value ever read? A power iteration on the weights (nn.SpectralNorm) depends on no example, and is carried from step to
+step. What depends on the example and is only written (`sow`) is each example's own, and is dropped. A statistic of the
+examples that the model reads, now or in evaluation (nn.BatchNorm), is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from flax.errors import FlaxError
+
+from gecko_jax.privacy.per_example.dependence import dependence
+from gecko_jax.trees import map_named, named_leaves
+from gecko_jax.types import Array, Model, Variables
+
+EXAMPLE = "the example"
+PARAMS = "params"
+INTERMEDIATES, STATISTICS = "intermediates", "batch_stats"  # Flax's own names for what is sown, and for statistics
+
+
+def check_states(model: Model, variables: Variables, x: Array, key: Array | None, updates: Variables) -> None:
+    """Raises ValueError, with the layers' names, if `updates` hold statistics over the batch.
+
+    Args:
+      model, variables, x [1, ...], key: what gave `updates`, arrays or tracers.
+      updates: of `model.apply` in training.
+    """
+    if _changed(variables, updates):
+        _kept(model, variables, x, key)
+
+
+def carried_states(model: Model, variables: Variables, x: Array, key: Array | None) -> Variables:
+    """The collections whose next values depend on parameters and not on examples, each one whole; {} if there are none.
+
+    Args:
+      model: any model.
+      variables: its variables.
+      x: one example with its leading axis, [1, ...]: which one makes no difference.
+      key: of the step.
+    """
+    if set(variables) <= {PARAMS}:
+        return {}
+    _, updates = model.apply(variables, x, key=key, train=True)
+    if not _changed(variables, updates):
+        return {}
+    names = _kept(model, variables, x, key)
+    given = dict(named_leaves(variables))
+    new = {name: leaf for name, leaf in named_leaves(updates) if name in names and leaf is not given[name]}
+    collections = {name.partition("/")[0] for name in new}
+    old = {name: tree for name, tree in variables.items() if name in collections}
+    return map_named(lambda name, leaf: new.get(name, leaf), old)
+
+
+def _changed(variables: Variables, updates: Variables) -> bool:
+    """Whether any leaf is another object: Flax returns what a layer only reads as the very same one, mostly."""
+    given = dict(named_leaves(variables))
+    return any(leaf is not given.get(name) for name, leaf in named_leaves(updates))
+
+
+def _kept(model: Model, variables: Variables, x: Array, key: Array | None) -> set[str]:
+    """Names of the leaves whose new values do not depend on the example."""
+    of_logits, of_updates = _dependence(
+        lambda variables, x, key: model.apply(variables, x, key=key, train=True), variables, x, key
+    )
+    old = {name for name, _ in named_leaves(variables)}
+    depend = {name for name, labels in of_updates.items() if EXAMPLE in labels and name in old}
+    depend = {name for name in depend if name.partition("/")[0] != INTERMEDIATES}
+    if depend:
+        read = of_logits | _read_in_evaluation(model, variables, x, key)
+        _refuse({name for name in depend if name in read or name.partition("/")[0] == STATISTICS})
+    return {name for name in of_updates if name in old and EXAMPLE not in of_updates[name]}
+
+
+def _read_in_evaluation(model: Model, variables: Variables, x: Array, key: Array | None) -> frozenset:
+    """Names of the variables that the outputs depend on in evaluation; all of them if the model cannot be evaluated."""
+    try:
+        return _dependence(lambda variables, x, key: (model.apply(variables, x)[0], {}), variables, x, key)[0]
+    except FlaxError:  # it would change a collection, such as a statistic, in evaluation as well
+        return frozenset(name for name, _ in named_leaves(variables))
+
+
+def _dependence(function: Any, variables: Variables, x: Array, key: Array | None) -> tuple[frozenset, dict]:
+    """What the outputs depend on, taken together, and each update by its name: names of variables, and EXAMPLE."""
+    shapes = jax.tree.map(jax.typeof, (variables, x, key))
+    closed, (logits, updates) = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    labels = [frozenset({name}) for name, _ in named_leaves(variables)]
+    labels += [frozenset({EXAMPLE})] * len(jax.tree.leaves(x)) + [frozenset()] * len(jax.tree.leaves(key))
+    found = dependence(closed.jaxpr, labels)
+    count = len(jax.tree.leaves(logits))
+    names = [name for name, _ in named_leaves(updates)]
+    return frozenset().union(*found[:count]), dict(zip(names, found[count:], strict=True))
+
+
+def _refuse(changed: set[str]) -> None:
+    names = sorted({name.rpartition("/")[0].partition("/")[2] or name for name in changed})
+    if names:
+        collections = ", ".join(sorted({name.partition("/")[0] for name in changed}))
+        raise ValueError(
+            f"layers {names} keep statistics over the batch ({collections}), so that one example moves "
+            "the gradients of all others and clipping bounds nothing. Train with nn.GroupNorm or nn.LayerNorm in their "
+            'place, or without normalisation: models.create(..., normalize="group").'
+        )
