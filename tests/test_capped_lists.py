@@ -48,5 +48,5 @@ def test_thousands_of_slices_without_figures_are_one_short_warning():
 
 def test_errors_about_thousands_of_models_are_short():
     with pytest.raises(ValueError, match="different integers") as error:
-        datasets.batches(np.ones((3000, 4), bool), 2, 0, 0, models=[0] * 3000)
+        datasets.batches(np.ones((3000, 4), bool), 2, 0, 0, model_ids=[0] * 3000)
     assert len(str(error.value)) < 300

@@ -27,15 +27,15 @@ class Batches(NamedTuple):
     weight: np.ndarray
 
 
-def check_members(member: np.ndarray, models: Sequence[int] | None = None) -> tuple[np.ndarray, Sequence[int]]:
-    """(bool [m, n], [m] names of the rows): who trains which model.
+def check_members(member: np.ndarray, model_ids: Sequence[int] | None = None) -> tuple[np.ndarray, Sequence[int]]:
+    """(bool [m, n], [m] model IDs): who trains which model.
 
     Args:
-      member, models: see `batches`.
+      member, model_ids: see `batches`.
 
     Raises:
       ValueError: members that are not bool [m, n] (an index of 0 and 1 selects two rows, not a row where it is 1), a
-        model without any, or names that are not m different integers.
+        model without any, or IDs that are not m different integers.
     """
     member = np.asarray(member)
     checks.shape("member", member, (None, None))
@@ -45,15 +45,15 @@ def check_members(member: np.ndarray, models: Sequence[int] | None = None) -> tu
             "member.astype(bool)."
         )
     checks.not_empty("member", member)
-    names = range(len(member)) if models is None else [checks.whole("models", name, 0) for name in models]
-    if len(names) != len(member) or len(set(names)) != len(names):
-        given = checks.listed(names)
-        raise ValueError(f"models=[{given}] must be {len(member)} different integers, one for each row of member.")
+    ids = range(len(member)) if model_ids is None else [checks.whole("model_ids", each, 0) for each in model_ids]
+    if len(ids) != len(member) or len(set(ids)) != len(ids):
+        listed = checks.listed(ids)
+        raise ValueError(f"model_ids=[{listed}] must be {len(member)} different integers, one for each row of member.")
     counts = np.count_nonzero(member, axis=1)
     if not counts.all():
         row = int(np.argmin(counts))
         raise ValueError(f"member[{row}] selects no rows; give that model at least one example, or leave it out.")
-    return member, names
+    return member, ids
 
 
 def batches(
@@ -63,13 +63,13 @@ def batches(
     epoch: int,
     *,
     steps: int | None = None,
-    models: Sequence[int] | None = None,
+    model_ids: Sequence[int] | None = None,
 ) -> Batches:
     """One epoch of m models: each one's own members, shuffled, cut into batches.
 
-    Row i is a function of (seed, epoch, models[i]) and of that model's own members alone, so that a model trained alone
-    sees the same rows in the same order as in an ensemble. Every member appears exactly once with weight 1. A model
-    with fewer members than another ends in steps of weight 0 only, which a trainer has to skip.
+    Row i is a function of (seed, epoch, model_ids[i]) and of that model's own members alone. A model that is trained
+    alone therefore sees the same rows in the same order as in an ensemble. Every member appears exactly once with
+    weight 1. A model with fewer members than another ends in steps of weight 0 only, which a trainer has to skip.
 
     Args:
       member: bool [m, n], whether example j trains model i.
@@ -78,7 +78,7 @@ def batches(
       epoch: which epoch, from 0.
       steps: batches of the epoch; ceil(largest number of members / b) if None. Fewer leave out the tail of each
         shuffle (another one each epoch), more are padding.
-      models: each row's name in the random stream, [m] different integers from 0; range(m) if None.
+      model_ids: IDs that select each row's random stream, [m] different integers from 0; range(m) if None.
 
     Returns:
       Batches of [m, steps, b].
@@ -92,16 +92,16 @@ def batches(
       >>> order.indices.shape, sorted(order.indices[order.weight == 1].tolist())
       ((1, 2, 2), [0, 2, 3])
     """
-    member, names = check_members(member, models)
+    member, ids = check_members(member, model_ids)
     batch_size, seed = checks.whole("batch_size", batch_size, 1), checks.whole("seed", seed, 0)
     epoch, counts = checks.whole("epoch", epoch, 0), np.count_nonzero(member, axis=1)
     steps = -(-int(counts.max()) // batch_size) if steps is None else checks.whole("steps", steps, 1)
 
     slots = steps * batch_size
     indices = np.empty((len(member), slots), np.int32)
-    for row, name in enumerate(names):
+    for row, model_id in enumerate(ids):
         order = np.flatnonzero(member[row])
-        keys.generator(seed, "batches", epoch, name).shuffle(order)
+        keys.generator(seed, "batches", epoch, model_id).shuffle(order)
         indices[row] = np.resize(order, slots)
     weight = (np.arange(slots) < counts[:, None]).astype(np.float32)
     shape = (len(member), steps, batch_size)

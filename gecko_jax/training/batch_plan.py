@@ -24,7 +24,7 @@ class BatchPlan(NamedTuple):
 
     Attributes:
       member: bool [m, n], who is trained on.
-      names: [m] names of the models in the random streams.
+      model_ids: [m] IDs that select each model's random stream.
       seeds: [m] of each model's order and draws.
       epochs: of the run.
       batch_size: rows of a batch, where each epoch passes over all members.
@@ -34,7 +34,7 @@ class BatchPlan(NamedTuple):
     """
 
     member: np.ndarray
-    names: tuple[int, ...]
+    model_ids: tuple[int, ...]
     seeds: tuple[int, ...]
     epochs: int
     batch_size: int
@@ -67,7 +67,7 @@ def check(plan: BatchPlan) -> None:
     """Whether the batches can be made at all; raises ValueError."""
     member, sampling = plan.member, plan.sampling
     if sampling is None:
-        batches(member, plan.batch_size, 0, 0, models=plan.names)
+        batches(member, plan.batch_size, 0, 0, model_ids=plan.model_ids)
         return
     if sampling.steps % plan.epochs:
         whole = sampling.steps // plan.epochs * plan.epochs
@@ -75,7 +75,7 @@ def check(plan: BatchPlan) -> None:
             f"sampling.steps={sampling.steps} must be a multiple of epochs={plan.epochs}, which cut the run into "
             f"equal parts: sample {whole or plan.epochs} or {whole + plan.epochs} steps, or take other epochs."
         )
-    counts = np.count_nonzero(check_members(member, plan.names)[0], axis=1)
+    counts = np.count_nonzero(check_members(member, plan.model_ids)[0], axis=1)
     if sampling.kind == "poisson":
         _check_expected(sampling.n, counts, member.shape[1])
     elif (counts != sampling.n).any():
@@ -112,28 +112,28 @@ def _check_expected(n: int, counts: np.ndarray, pool: int) -> None:
 def plan_epoch(plan: BatchPlan, epoch: int) -> Epoch:
     """One epoch's rows, keys and schedules for all models."""
     order = _order(plan, epoch)
-    names = np.array(plan.names, np.uint32)
-    model_keys = _model_keys(_roots(plan.seeds), np.uint32(epoch), names)
+    ids = np.array(plan.model_ids, np.uint32)
+    model_keys = _model_keys(_roots(plan.seeds), np.uint32(epoch), ids)
     factor = np.float32(rate(plan.rates, epoch, plan.epochs))
     r = np.float32(transition_at(plan.transition, epoch))
     return Epoch(order.indices, order.weight, np.asarray(model_keys), factor, r)
 
 
 def _order(plan: BatchPlan, epoch: int) -> Batches:
-    drawn = [_drawn(plan, row, epoch) for row in range(len(plan.names))]
+    drawn = [_drawn(plan, row, epoch) for row in range(len(plan.model_ids))]
     return Batches(np.stack([each.indices for each in drawn]), np.stack([each.weight for each in drawn]))
 
 
 def _drawn(plan: BatchPlan, row: int, epoch: int) -> Batches:
     """A model's batches of an epoch, of its own members; if sampled, at the sampling's rate, whatever their number."""
-    member, seed, name = plan.member[row], plan.seeds[row], plan.names[row]
+    member, seed, model_id = plan.member[row], plan.seeds[row], plan.model_ids[row]
     if plan.sampling is None:
         steps = int(plan.steps.max())
-        order = batches(member[None], plan.batch_size, seed, epoch, steps=steps, models=[name])
+        order = batches(member[None], plan.batch_size, seed, epoch, steps=steps, model_ids=[model_id])
         return Batches(order.indices[0], order.weight[0])
     rows, steps = np.flatnonzero(member).astype(np.int32), int(plan.steps[row])
     own = plan.sampling._replace(n=len(rows), batch_size=plan.sampling.rate * len(rows))
-    order = draw_unchecked(own, seed, epoch * steps, steps, name)
+    order = draw_unchecked(own, seed, epoch * steps, steps, model_id)
     return Batches(rows[order.indices], order.weight)
 
 
@@ -145,11 +145,11 @@ def _roots(seeds: tuple[int, ...]) -> np.ndarray:
 
 
 @jax.jit
-def _model_keys(roots: Array, epoch: Array, names: Array) -> Array:
+def _model_keys(roots: Array, epoch: Array, ids: Array) -> Array:
     """One key a model for an epoch, as its data, uint32 [m, words]: host arrays are cheap to cut up."""
 
-    def one(root: Array, name: Array) -> Array:
+    def one(root: Array, model_id: Array) -> Array:
         key = jax.random.fold_in(jax.random.wrap_key_data(root), epoch)
-        return jax.random.key_data(jax.random.fold_in(key, name))
+        return jax.random.key_data(jax.random.fold_in(key, model_id))
 
-    return jax.vmap(one)(roots, names)
+    return jax.vmap(one)(roots, ids)

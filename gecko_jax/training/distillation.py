@@ -58,7 +58,7 @@ def cross_fitted_logits(
       member: bool [m, n], the students' members.
       folds: at least 2, at most the number of members.
       seed: of the folds (0 if None) and of the teachers: see `fit_ensemble`.
-      **options: of `fit_ensemble`; `models` and `init` are those of m * folds teachers, student by student.
+      **options: of `fit_ensemble`; `model_ids` and `init` are those of m * folds teachers, student by student.
 
     Returns:
       float32 [m, n, classes].

@@ -58,7 +58,7 @@ def fit_ensemble(
     batch_size: int = 64,
     sampling: Sampling | None = None,
     seed: int | None = None,
-    models: Sequence[int] | None = None,
+    model_ids: Sequence[int] | None = None,
     init: Variables | None = None,
     teacher: Array | None = None,
     schedule: Rates = "constant",
@@ -69,10 +69,10 @@ def fit_ensemble(
 ) -> Fit:
     """Trains m models in one compiled program; the code chooses loop, scan, vmap width and sharding.
 
-    Model i is a function of (seed, models[i], its members) and of the settings alone: trained by itself or among others
-    it sees the same initial values, rows and random draws. Its results are the same bits where it shares a program with
-    as many others (`layout.Layout`); a product over one model and one over several may round differently in the last
-    bit, which training can amplify.
+    Model i is a function of (seed, model_ids[i], its members) and of the settings alone. By itself or among others it
+    sees the same initial values, rows and random draws. Its results are the same bits if it shares a program with as
+    many others (`layout.Layout`); a product over one model and one over several may round differently in the last bit,
+    which training can amplify.
 
     Args:
       model: the architecture that all share.
@@ -90,7 +90,7 @@ def fit_ensemble(
         its owner alone can read. Give a private run a seed only to repeat a study: whoever knows the seed, the data
         and the settings can compute the noise and take it away. The noise and the batches of a private run depend on
         the seed and on all that the run is, so that two runs which differ in anything (phases, too) share no noise.
-      models: [m] names of the rows in the random streams; 0..m-1 where None.
+      model_ids: [m] IDs that select each model's random stream, different integers from 0; 0..m-1 if None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
       teacher: teacher's logits on all n rows, [n, classes] for all models or [m, n, classes].
       schedule: of the learning rate, by epoch: "constant", "cosine", or a function from the share of the run that is
@@ -118,12 +118,12 @@ def fit_ensemble(
     for name, array in {"data.x": data.x, "data.y": data.y, "member": member, "teacher": teacher}.items():
         checks.unmasked(name, array)
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
-    names = tuple(range(len(member))) if models is None else tuple(int(name) for name in models)
+    ids = tuple(range(len(member))) if model_ids is None else tuple(int(each) for each in model_ids)
     _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
     full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
-    drawn = (0,) * len(names)
-    plan = batch_plan.BatchPlan(member, names, drawn, int(epochs), batch_size, sampling, schedule, transition)
+    drawn = (0,) * len(ids)
+    plan = batch_plan.BatchPlan(member, ids, drawn, int(epochs), batch_size, sampling, schedule, transition)
     batch_plan.check(plan)
     first = jnp.asarray(data.x[:1])
     gradients = gradients or _gradients(model, loss, trainable)
@@ -131,14 +131,14 @@ def fit_ensemble(
     shapes = jax.eval_shape(model.init, jax.random.key(0), first)
     keep = trainable_leaves(shapes["params"], trainable)
     if init is not None:
-        _check_init(init, shapes, len(names))
+        _check_init(init, shapes, len(ids))
     batch = _batch_shapes(plan.slots, data, teacher)
     check_fits(model, gradients, shapes, batch, data, teacher, transition)
     private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
-    states = _start(model, optimizer, first, used, names, init, keep)
-    layout = layouts.choose(model, shapes, batch.x, len(names))
-    groups = DeviceGroups(layout, len(names))
+    states = _start(model, optimizer, first, used, ids, init, keep)
+    layout = layouts.choose(model, shapes, batch.x, len(ids))
+    groups = DeviceGroups(layout, len(ids))
     own_teacher = teacher is not None and np.ndim(teacher) == 3
     run_epoch = compiled_epoch(model, gradients, optimizer, layout, plan.skips, own_teacher, trainable)
     whole = groups.share(Data(data.x, data.y, None if own_teacher else teacher))
@@ -156,9 +156,9 @@ def fit_ensemble(
         described = run_identity.record(settings(), seeds.described(seed, private), plan, states, pool)
         return described | {"trainable": trainable and list(trainable)}
 
-    drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(names)
+    drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(ids)
     plan = plan._replace(seeds=drawn)
-    history = np.zeros((2, epochs, len(names)), np.float32)  # loss, accuracy
+    history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, accuracy
     with RunLog(folder, run, SAVE_EVERY) as log:
         done, states, history = log.restore(states, history)
         placed = groups.split(states)
@@ -175,7 +175,7 @@ def fit_ensemble(
                     losses, correct, count = (np.asarray(column) for column in metrics)
                     if (where := not_finite(losses)) is not None:
                         step = make_step(model, gradients, optimizer, plan.skips, trainable)
-                        raise locate(model, step, start, seen, part, where, losses, names[rows[where[0]]], epoch)
+                        raise locate(model, step, start, seen, part, where, losses, ids[rows[where[0]]], epoch)
                     total = np.maximum(count.sum(1), 1)
                     history[0, epoch, rows] = (losses * count).sum(1) / total
                     history[1, epoch, rows] = correct.sum(1) / total
@@ -183,7 +183,7 @@ def fit_ensemble(
                 right = "" if real_targets(data) else f"  accuracy {100 * history[1, epoch].mean():.1f} %"
                 bar.step(f"loss {history[0, epoch].mean():.3f}{right}")
     variables = groups.join(placed).variables
-    check_trained(variables, names, epochs, plan.steps, history[0, -1])
+    check_trained(variables, ids, epochs, plan.steps, history[0, -1])
     return Fit(variables, history[0], history[1])
 
 
@@ -194,7 +194,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
       model: the architecture.
       data: the pool of examples, n rows.
       member: bool [n], who is trained on; all where None.
-      **options: of `fit_ensemble`; `init` and `teacher` without the axis of models, `model_name` for `models`.
+      **options: of `fit_ensemble`; `init` and `teacher` without the axis of models, `model_id` for `model_ids`.
 
     Returns:
       A Fit without the axis of models.
@@ -203,7 +203,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     checks.shape("member", member, (len(data.y),))
     if options.get("init") is not None:
         options["init"] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], options["init"])
-    trained = fit_ensemble(model, data, member[None], models=[options.pop("model_name", 0)], **options)
+    trained = fit_ensemble(model, data, member[None], model_ids=[options.pop("model_id", 0)], **options)
     return Fit(take(trained.variables, 0), trained.loss[:, 0], trained.accuracy[:, 0])
 
 
@@ -245,12 +245,12 @@ def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
     return Batch(shape(np.asarray(data.x[0])), shape(np.asarray(data.y[0])), shape(np.float32(0)), taught)
 
 
-def _start(model, optimizer, x, seed, names, init, keep) -> State:
+def _start(model, optimizer, x, seed, ids, init, keep) -> State:
     """States [m] before the first epoch."""
     if init is None:
         # One at a time: a model's bits do not depend on its company, and one compiled program serves any number.
         root, one = keys.stream(seed, "init"), _initialiser(model)
-        each = [jax.tree.map(np.asarray, one(root, np.uint32(name), x)) for name in names]
+        each = [jax.tree.map(np.asarray, one(root, np.uint32(each), x)) for each in ids]
         init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
         init = jax.tree.map(np.asarray, init)
@@ -270,8 +270,8 @@ def _check_init(init, expected, models) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _initialiser(model: Model):
-    """(root key, a model's name, x) -> its variables."""
-    return surroundings.jit(lambda root, name, x: model.init(jax.random.fold_in(root, name), x))
+    """(root key, a model's ID, x) -> its variables."""
+    return surroundings.jit(lambda root, model_id, x: model.init(jax.random.fold_in(root, model_id), x))
 
 
 @functools.lru_cache(maxsize=64)

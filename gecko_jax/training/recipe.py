@@ -28,7 +28,7 @@ class Recipe:
     """
 
     def __init__(self, model: Model, pool: Examples, **options: Any):
-        given = {"seed", "folder", "models", "model_name"} & set(options)
+        given = {"seed", "folder", "model_ids", "model_id"} & set(options)
         if given:
             raise ValueError(f"{sorted(given)} come with each call of a recipe: leave them out of its options.")
         self.model, self.pool, self.options = model, pool, options

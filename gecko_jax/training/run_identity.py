@@ -3,7 +3,7 @@
 A private run's noise and batches must be its own. If two runs drew the same noise, whoever sees both results could
 subtract one from the other: on neighbouring data the noise would cancel, and no accountant's composition would hold. So
 the seeds of a private run's draws depend on everything that the run is: its program (model, loss, clipping, noise,
-optimizer), start values, members' rows, batches, schedules and name. The same run draws the same, to the bit.
+optimizer), start values, members' rows, batches, schedules and model ID. The same run draws the same, to the bit.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: Sta
     return shared | {
         "seed": seed,
         "schedule": plan.rates if isinstance(plan.rates, str) else shared["schedule"],
-        "models": list(plan.names),
+        "model_ids": list(plan.model_ids),
         "jax": jax.__version__,
         "data": digest(data.x, data.y, plan.member, data.teacher),
         "start": digest(*jax.tree.leaves(states)),
@@ -87,18 +87,18 @@ def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: St
       shared, plan, states, data: see `settings`.
 
     Returns:
-      [m] seeds of 128 bits. A model's depends on its own start values, members and name, not on its company.
+      [m] seeds of 128 bits. A model's depends on its own start values, members and ID, not on its company.
     """
     own = data.teacher is not None and np.ndim(data.teacher) == 3  # a teacher for each model
     rows = _row_digests([data.x, data.y] if own or data.teacher is None else list(data))
 
-    def seed_of(model: int, name: int) -> int:
+    def seed_of(model: int, model_id: int) -> int:
         member = plan.member[model]
         start = digest(*jax.tree.leaves(take(states, model)))
         content = digest(rows[member], data.teacher[model][member] if own else None)
-        return keys.derived_seed(seed, run=shared, model=name, start=start, data=content)
+        return keys.derived_seed(seed, run=shared, model=model_id, start=start, data=content)
 
-    return tuple(seed_of(model, name) for model, name in enumerate(plan.names))
+    return tuple(seed_of(model, model_id) for model, model_id in enumerate(plan.model_ids))
 
 
 def _row_digests(arrays: Sequence[Array]) -> np.ndarray:

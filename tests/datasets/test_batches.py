@@ -33,7 +33,7 @@ def test_a_model_trained_alone_sees_what_it_sees_in_an_ensemble():
     member = np.random.default_rng(0).random((5, 80)) < np.array([[0.2], [0.9], [0.5], [0.5], [0.7]])
     together = batches(member, 16, seed=7, epoch=2)
     for i in range(5):
-        alone = batches(member[i : i + 1], 16, seed=7, epoch=2, models=[i])
+        alone = batches(member[i : i + 1], 16, seed=7, epoch=2, model_ids=[i])
         steps = alone.indices.shape[1]
         np.testing.assert_array_equal(alone.indices[0], together.indices[i, :steps])
         np.testing.assert_array_equal(alone.weight[0], together.weight[i, :steps])
@@ -53,7 +53,7 @@ def test_seed_epoch_and_model_each_change_the_order():
     member = np.ones((2, 200), bool)
     first = batches(member, 50, seed=0, epoch=0)
     assert (first.indices[0] != first.indices[1]).any()
-    for other in (batches(member, 50, 1, 0), batches(member, 50, 0, 1), batches(member, 50, 0, 0, models=[2, 3])):
+    for other in (batches(member, 50, 1, 0), batches(member, 50, 0, 1), batches(member, 50, 0, 0, model_ids=[2, 3])):
         assert (first.indices[0] != other.indices[0]).any()
     np.testing.assert_array_equal(first.indices, batches(member, 50, 0, 0).indices)
 
@@ -94,7 +94,7 @@ def test_padding_recycles_the_permutation_from_its_start():
         ({"seed": -1}, "seed=-1"),
         ({"epoch": -1}, "epoch=-1"),
         ({"steps": 0}, "steps=0"),
-        ({"models": [0, 1]}, "models=.* must be 1 different"),
+        ({"model_ids": [0, 1]}, "model_ids=.* must be 1 different"),
     ],
 )
 def test_errors(change, message):
@@ -103,9 +103,9 @@ def test_errors(change, message):
         batches(**arguments)
 
 
-def test_repeated_model_names_are_refused():
+def test_repeated_model_ids_are_refused():
     with pytest.raises(ValueError, match="2 different integers"):
-        batches(np.ones((2, 3), bool), 2, 0, 0, models=[4, 4])
+        batches(np.ones((2, 3), bool), 2, 0, 0, model_ids=[4, 4])
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)

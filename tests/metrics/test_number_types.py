@@ -81,7 +81,7 @@ def test_scores_and_members(name, dtype, of_member):
 def test_numbers_of_rows_seeds_and_names(dtype):
     of, ids = np.dtype(dtype).type, np.arange(100)
     member = np.random.default_rng(1).random((3, 300)) < 0.5
-    found, wanted = batches(member, of(7), of(3), of(1), models=np.arange(3, dtype=dtype)), batches(member, 7, 3, 1)
+    found, wanted = batches(member, of(7), of(3), of(1), model_ids=np.arange(3, dtype=dtype)), batches(member, 7, 3, 1)
     assert (found.indices == wanted.indices).all() and (found.weight == wanted.weight).all()
     assert (eval_batches(of(100), of(7)).indices == eval_batches(100, 7).indices).all()
     assert (single(ids.astype(dtype), of(3), of(50)) == single(ids, 3, 50)).all()

@@ -66,7 +66,7 @@ BUGS = {
     ),
     "phases share their noise": ([(*RESEEDED, "int(seed)")], lambda: SCENARIOS["two phases"](SETTINGS, 4.0)),
     "models share their noise": (
-        [(*RESEEDED, "int(seed)"), (batch_plan, "_model_keys", "jax.random.fold_in(key, name)", "key")],
+        [(*RESEEDED, "int(seed)"), (batch_plan, "_model_keys", "jax.random.fold_in(key, model_id)", "key")],
         lambda: SCENARIOS["two models of an ensemble"](SETTINGS, 4.0),
     ),
     "a run that goes on draws other noise": (

@@ -78,7 +78,7 @@ def naive_fit(
     for epoch in range(epochs):
         if r is not None:
             variables = {**variables, "transition": _filled(start["transition"], r(epoch))}
-        order = datasets.batches(rows[None], batch_size, seed, epoch, models=[name])
+        order = datasets.batches(rows[None], batch_size, seed, epoch, model_ids=[name])
         epoch_key = jax.random.fold_in(keys.stream(seed, "steps", epoch), np.uint32(name))
         total = hits = 0.0
         for number, (index, weight) in enumerate(zip(order.indices[0], order.weight[0], strict=True)):

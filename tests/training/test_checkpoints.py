@@ -188,7 +188,7 @@ PAIRS = {
     "members": (dict(), dict(member=np.arange(60) < 59), "data was"),
     "a schedule": (dict(), dict(schedule="cosine"), "schedule was 'constant', is 'cosine'"),
     "epochs": (dict(), dict(epochs=2), "epochs was 1, is 2"),
-    "a name": (dict(), dict(model_name=4), r"models was \[0\], is \[4\]"),
+    "a name": (dict(), dict(model_id=4), r"model_ids was \[0\], is \[4\]"),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def expected(mlp, pool, member, starts):
 def fitted(mlp, pool, member, starts, rows=range(5)):
     rows = list(rows)
     return training.fit_ensemble(
-        mlp, pool, member[rows], models=rows, init=take(starts, np.array(rows)), optimizer=TX, **SETTINGS
+        mlp, pool, member[rows], model_ids=rows, init=take(starts, np.array(rows)), optimizer=TX, **SETTINGS
     )
 
 
@@ -70,7 +70,7 @@ def test_fresh_initial_values_are_those_of_the_model_alone(mlp, pool, member):
     frozen = optax.set_to_zero()
     settings = dict(epochs=1, batch_size=20, seed=3, optimizer=frozen)
     together = training.fit_ensemble(mlp, pool, member, **settings)
-    alone = training.fit(mlp, pool, member[2], model_name=2, **settings)
+    alone = training.fit(mlp, pool, member[2], model_id=2, **settings)
     assert_same_bits(take(together.variables, 2), alone.variables)
     kernels = together.variables["params"]["logits"]["kernel"]
     assert len({kernel.tobytes() for kernel in kernels}) == 5

@@ -71,5 +71,5 @@ def test_dropout_draws_anew_in_each_step_and_again_the_same(pool):
     expected = naive_fit(DROPPED, pool, ALL, start, TX, **settings)  # fold_in(key of model and epoch, step)
     assert_close(trained.variables, expected.variables)
     assert_same_bits(training.fit(DROPPED, pool, init=start, optimizer=TX, **settings), trained)
-    named = training.fit(DROPPED, pool, init=start, optimizer=TX, model_name=1, **settings)
+    named = training.fit(DROPPED, pool, init=start, optimizer=TX, model_id=1, **settings)
     assert np.abs(named.loss - trained.loss).max() > 1e-3

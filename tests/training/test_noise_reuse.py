@@ -66,7 +66,7 @@ VARIANTS = {
     "the epochs": dict(epochs=1),
     "the learning rate": dict(rate=0.5),
     "the schedule": dict(schedule=lambda done: 1.0 - done / 4),
-    "a name": dict(model_name=1),
+    "a name": dict(model_id=1),
     "the seed": dict(seed=8),
     "the start": dict(init={"params": {"kernel": START["params"]["kernel"] + 1e-3}}),
 }
@@ -111,7 +111,7 @@ def test_who_else_is_trained_changes_nothing():
     both = fitted.variables["params"]["kernel"].reshape(2, -1) * 4
     assert correlation(*both) < LIMIT
     np.testing.assert_allclose(both[0], run(seed=7), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(both[1], run(seed=7, model_name=1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(both[1], run(seed=7, model_id=1), rtol=1e-5, atol=1e-5)
 
 
 def test_runs_that_differ_share_no_coins(monkeypatch):

@@ -53,10 +53,10 @@ def test_nan_in_one_row_that_one_of_several_models_trains_on(mlp, pool, member):
     member[:, row] = [False, False, True, False, False]
     names = [3, 1, 7, 0, 4]
     init = starts_of(mlp, pool.x, 5)
-    order = datasets.batches(member, 10, 0, 0, models=names)
+    order = datasets.batches(member, 10, 0, 0, model_ids=names)
     step = int(np.argwhere((order.indices[2] == row) & (order.weight[2] == 1))[0, 0])
     with pytest.raises(training.NotFinite) as caught:
-        training.fit_ensemble(mlp, pool._replace(x=x), member, models=names, init=init, optimizer=TX, **SETTINGS)
+        training.fit_ensemble(mlp, pool._replace(x=x), member, model_ids=names, init=init, optimizer=TX, **SETTINGS)
     error = caught.value
     assert (error.model, error.epoch, error.step) == (7, 0, step)
     assert error.layer == f"the input x, in row {row} of the data"
@@ -79,7 +79,7 @@ def test_a_planted_layer_during_a_transition_and_the_folder_it_leaves(pool, tmp_
     for _ in range(2):
         with pytest.raises(training.NotFinite) as caught:
             training.fit_ensemble(
-                model, pool, np.ones((2, 60), bool), models=[5, 6], init=starts_of(model, pool.x, 2),
+                model, pool, np.ones((2, 60), bool), model_ids=[5, 6], init=starts_of(model, pool.x, 2),
                 transition=(0, 2), folder=tmp_path, optimizer=training.optimizer("sgd", 1e-3), **SETTINGS,
             )  # fmt: skip
         error = caught.value
@@ -112,7 +112,7 @@ def test_the_last_update_which_no_loss_sees(mlp, pool):
     """Twelve steps, the last of an infinite size: every loss is finite, and what would be returned is not."""
     last = optax.sgd(lambda count: jnp.where(count == 11, jnp.inf, 0.1))
     with pytest.raises(training.NotFinite, match="after the step") as caught:
-        training.fit(mlp, pool, init=start_of(mlp, pool.x), optimizer=last, model_name=9, epochs=2, batch_size=10)
+        training.fit(mlp, pool, init=start_of(mlp, pool.x), optimizer=last, model_id=9, epochs=2, batch_size=10)
     assert (caught.value.model, caught.value.epoch, caught.value.step) == (9, 1, 5)
 
 

@@ -38,7 +38,7 @@ def plain_loop(model, pool, rows, start, name, seed, learning_rate=0.1):
 def test_each_model_draws_from_its_own_members_at_the_rate(pool, mlp):
     start = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), start_of(mlp, pool.x))
     trained = training.fit_ensemble(
-        mlp, pool, MEMBER, optimizer=optax.sgd(0.1), epochs=3, sampling=SAMPLING, seed=7, init=start, models=(0, 5)
+        mlp, pool, MEMBER, optimizer=optax.sgd(0.1), epochs=3, sampling=SAMPLING, seed=7, init=start, model_ids=(0, 5)
     )
     for row, name in enumerate((0, 5)):
         one = jax.tree.map(lambda leaf, row=row: leaf[row], start)
