@@ -1,11 +1,13 @@
-"""Convolutions as matrix products over windows, for training, privacy and packed signs.
+"""Convolutions as matrix products over patches, for training, privacy and packed signs.
 
-  windows      a convolution of images by one kernel, a few images at a time: fast on a CPU, inside loops too
-  by_windows   a convolution in which each example may have its own kernel, or its own gradient of a shared one
+  patches            what a kernel sees of an image, and the image's border
+  windowed_product   a convolution of images by one kernel, a few images at a time: fast on a CPU, inside loops too
+  by_windows         a convolution in which each example may have its own kernel, or its own gradient of a shared one
 """
 
-from gecko_jax.convolutions.by_windows import by_windows, channels_last, shared_kernel, windows_of
-from gecko_jax.convolutions.windows import SCOPE, as_matmul, bordered, explicit_padding, patches
+from gecko_jax.convolutions.by_windows import by_windows, channels_last, shared_kernel
+from gecko_jax.convolutions.patches import bordered, explicit_padding, output_size, patches, stacked_patches, taps
+from gecko_jax.convolutions.windowed_product import SCOPE, as_matmul
 
 __all__ = [
     "SCOPE",
@@ -14,7 +16,9 @@ __all__ = [
     "by_windows",
     "channels_last",
     "explicit_padding",
+    "output_size",
     "patches",
     "shared_kernel",
-    "windows_of",
+    "stacked_patches",
+    "taps",
 ]

@@ -17,40 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gecko_jax.convolutions.patches import output_size, stacked_patches
 from gecko_jax.types import Array
-
-SLICED = 128  # taps of a kernel that are sliced one by one
-
-
-def windows_of(x: Array, kernel, out, strides, dilation) -> Array:
-    """The windows of x [b, n, spatial..., c] that lie wholly inside it, as [b, n, places, kernel's size, c]."""
-    if math.prod(kernel) <= SLICED:
-        return _slices(x, kernel, out, strides, dilation)
-    spatial = x.shape[2:-1]
-    rank = len(spatial)
-    index = np.zeros((1,) * (2 * rank), np.int32)
-    for axis, (k, o, s, d) in enumerate(zip(kernel, out, strides, dilation, strict=True)):
-        here = (np.arange(o) * s)[:, None] + (np.arange(k) * d)[None]
-        shape = [1] * (2 * rank)
-        shape[axis], shape[rank + axis] = o, k
-        index = index * spatial[axis] + here.reshape(shape)
-    flat = x.reshape(*x.shape[:2], math.prod(spatial), x.shape[-1])
-    found = jnp.take(flat, index.reshape(-1), axis=2, mode="clip")
-    return found.reshape(*x.shape[:2], math.prod(out), math.prod(kernel), x.shape[-1])
-
-
-def _slices(x: Array, kernel, out, strides, dilation) -> Array:
-    """The same by a slice for each tap, which copies runs of numbers where a gather moves single ones."""
-    taps = []
-    for tap in np.ndindex(*kernel):
-        start = [t * d for t, d in zip(tap, dilation, strict=True)]
-        stop = [low + (o - 1) * s + 1 for low, o, s in zip(start, out, strides, strict=True)]
-        found = lax.slice(x, (0, 0, *start, 0), (*x.shape[:2], *stop, x.shape[-1]), (1, 1, *strides, 1))
-        taps.append(found.reshape(*x.shape[:2], math.prod(out), x.shape[-1]))
-    if x.shape[-1] > 1:
-        return jnp.stack(taps, axis=3)
-    # Of one channel the runs are along the places; the product that follows takes the two axes in either order.
-    return jnp.swapaxes(jnp.stack([tap[..., 0] for tap in taps], axis=2), 2, 3)[..., None]
 
 
 def channels_last(spec: tuple[int, ...]) -> tuple[int, ...]:
@@ -74,10 +42,8 @@ def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
             x = x.reshape(*x.shape[:-2], -1)
         taps = jnp.transpose(kernel, (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0]))
         size = taps.shape[:-2]
-        reach = [(k - 1) * d + 1 for k, d in zip(size, params["rhs_dilation"], strict=True)]
-        strides = params["window_strides"]
-        out = [(whole - r) // s + 1 for whole, r, s in zip(x.shape[1:-1], reach, strides, strict=True)]
-        windows = windows_of(x[None], size, out, strides, params["rhs_dilation"])[0]
+        strides, dilation = params["window_strides"], params["rhs_dilation"]
+        windows = stacked_patches(x[None], size, strides, dilation)[0]
         y = jnp.einsum(
             "npsgc,scgo->npgo",
             windows.reshape(*windows.shape[:3], groups, -1),
@@ -85,7 +51,7 @@ def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
             precision=params["precision"],
             preferred_element_type=params["preferred_element_type"],
         )
-        y = y.reshape(len(x), *out, kernel.shape[numbers.rhs_spec[0]])
+        y = y.reshape(len(x), *output_size(x.shape[1:-1], size, strides, dilation), kernel.shape[numbers.rhs_spec[0]])
         return jnp.transpose(y, np.argsort(channels_last(numbers.out_spec)))
 
     return convolve

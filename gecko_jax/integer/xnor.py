@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from gecko_jax.checks import shape as check_shape
-from gecko_jax.convolutions.windows import explicit_padding
+from gecko_jax.convolutions import bordered, explicit_padding, patches, taps
 from gecko_jax.types import Array
 
 WORD = 32
@@ -114,31 +114,23 @@ def xnor_conv(
     check_shape("kernel_words", kernel_words, (None, None, words, None))
     size = kernel_words.shape[:2]
     pads = explicit_padding(padding, x_words.shape[1:3], size, tuple(strides), tuple(dilation))
-    if any(low or high for low, high in pads):
-        x_words = jnp.pad(x_words, ((0, 0), *pads, (0, 0)), constant_values=np.uint32(0xFFFFFFFF))
+    x_words = bordered(x_words, pads, np.uint32(0xFFFFFFFF))
     spans = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
-    height, width = (length - span + 1 for length, span in zip(x_words.shape[1:3], spans, strict=True))
-    if height < 1 or width < 1:
+    if any(length < span for length, span in zip(x_words.shape[1:3], spans, strict=True)):
         raise ValueError(f"x_words has padded shape {x_words.shape}, smaller than the dilated kernel {tuple(spans)}.")
     if channels % WORD:
         x_words, kernel_words = x_words & _tail(channels, 4, 3), kernel_words & _tail(channels, 4, 2)
-    x_words = lax.optimization_barrier(x_words)  # padded once, not anew for each tap
-    (sh, sw), (dh, dw) = strides, dilation
-    taps = [
-        x_words[:, i * dh : i * dh + height : sh, j * dw : j * dw + width : sw]
-        for i in range(size[0])
-        for j in range(size[1])
-    ]
-    out = kernel_words.shape[-1]
-    if len(taps) * words <= 2 * _BLOCK:  # one fused loop that reads the image in place
-        kernel = kernel_words.reshape(-1, words, out)
-        pairs = [taps[t][..., c, None] ^ kernel[t, c][None, None, None] for t in range(len(taps)) for c in range(words)]
+    x_words = lax.optimization_barrier(x_words)  # padded once, not again for each place
+    out, places = kernel_words.shape[-1], math.prod(size)
+    if places * words <= 2 * _BLOCK:  # one fused loop that reads the image in place
+        kernel, images = kernel_words.reshape(-1, words, out), taps(x_words, size, strides, dilation)
+        pairs = [images[t][..., c, None] ^ kernel[t, c][None, None, None] for t in range(places) for c in range(words)]
         differing = sum(_count_ones(pairs[i : i + _BLOCK]) for i in range(0, len(pairs), _BLOCK))
     else:
-        windows = jnp.concatenate(taps, axis=-1)
+        windows = patches(x_words, size, strides, dilation)
         differing = _differing(windows.reshape(-1, windows.shape[-1]), kernel_words.reshape(-1, out))
         differing = differing.reshape(*windows.shape[:3], out)
-    return math.prod(size) * channels - 2 * differing
+    return places * channels - 2 * differing
 
 
 def binary_dense(x: Array, kernel_codes: Array, scale: Array, bias: Array | None = None) -> Array:

@@ -1,6 +1,6 @@
 """Convolutions where XLA is slow, and where zeros do not exist: both through the hook that Flax's layers offer.
 
-On a CPU a product over windows is faster inside a loop (`gecko_jax.convolutions.windows`).
+On a CPU a product over windows is faster inside a loop (`gecko_jax.convolutions`).
 A network of +-1 has no zero to pad with: it is padded with +1.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax import lax
 
-from gecko_jax.convolutions.windows import as_matmul, bordered, explicit_padding
+from gecko_jax.convolutions import as_matmul, bordered, explicit_padding
 from gecko_jax.types import Array
 
 Convolution = Callable[..., Array]

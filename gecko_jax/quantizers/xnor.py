@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gecko_jax.checks import one_of
+from gecko_jax.convolutions import explicit_padding
 from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, sign, straight_through, unit_clip, wide
 from gecko_jax.types import Array, Codes, Quantizer
 
@@ -94,6 +95,7 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
             "neither. Take xnor_input() there."
         )
     size = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
+    strides, dilation = _each(layer.strides, len(size)), _each(layer.kernel_dilation, len(size))
     groups = layer.feature_group_count
     mean = jnp.mean(jnp.abs(wide(x)).reshape(-1, *x.shape[-len(size) - 1 : -1], groups, x.shape[-1] // groups), axis=-1)
     total = lax.reduce_window(
@@ -101,9 +103,9 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
         mean.dtype.type(0),
         lax.add,
         (1, *size, 1),
-        (1, *_each(layer.strides, len(size)), 1),
-        _window_padding(layer.padding, len(size)),
-        window_dilation=(1, *_each(layer.kernel_dilation, len(size)), 1),
+        (1, *strides, 1),
+        ((0, 0), *explicit_padding(layer.padding, mean.shape[1:-1], size, strides, dilation), (0, 0)),
+        window_dilation=(1, *dilation, 1),
     )
     total = total if groups == 1 else jnp.repeat(total, layer.features // groups, axis=-1)
     return (total / math.prod(size)).reshape(*x.shape[: -len(size) - 1], *total.shape[1:]).astype(x.dtype)
@@ -112,11 +114,3 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
 def _each(value: int | tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
     """A setting of nn.Conv for each spatial axis."""
     return (value or 1,) * rank if value is None or isinstance(value, int) else tuple(value)
-
-
-def _window_padding(padding, rank: int):
-    """nn.Conv's padding as `lax.reduce_window` takes it, batch and channels included."""
-    if isinstance(padding, str):
-        return padding
-    pairs = [padding] * rank if isinstance(padding, int) else padding
-    return ((0, 0), *((pair, pair) if isinstance(pair, int) else tuple(pair) for pair in pairs), (0, 0))

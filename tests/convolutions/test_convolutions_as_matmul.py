@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from gecko_jax.convolutions.windows import as_matmul
+from gecko_jax.convolutions import as_matmul
 from gecko_jax.models import convolutions_as_matmul
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")

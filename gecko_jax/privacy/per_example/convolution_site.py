@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from gecko_jax.convolutions.by_windows import channels_last, windows_of
+from gecko_jax.convolutions import channels_last, stacked_patches
 from gecko_jax.privacy.per_example.plan import Site
 from gecko_jax.privacy.per_example.sites import Found, outer
 from gecko_jax.types import Array
@@ -34,7 +34,7 @@ def convolution(site: Site, weight: Array, saved: Array, back: Array) -> Found |
     g = jnp.transpose(back, (0, *(axis + 1 for axis in channels_last(numbers.out_spec))))
     kernel = tuple(weight.shape[axis] for axis in numbers.rhs_spec[2:])
     x = jnp.pad(x, ((0, 0), (0, 0), *pads, (0, 0)))
-    windows = windows_of(x, kernel, g.shape[2:-1], params["window_strides"], params["rhs_dilation"])
+    windows = stacked_patches(x, kernel, params["window_strides"], params["rhs_dilation"])
     b, images, places, size, channels = windows.shape
     inputs, outputs = channels // groups, g.shape[-1] // groups
     a = windows.reshape(b, images * places, size, groups, inputs)

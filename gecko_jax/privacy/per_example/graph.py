@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from gecko_jax.convolutions.by_windows import by_windows, shared_kernel
+from gecko_jax.convolutions import by_windows, shared_kernel
 from gecko_jax.types import Array
 
 CONVOLUTION = "conv_general_dilated"

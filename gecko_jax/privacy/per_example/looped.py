@@ -1,6 +1,6 @@
 """A loss as it is best run inside a loop on a CPU: with its convolutions as products over windows.
 
-The same numbers up to rounding. `gecko_jax.convolutions.windows` says why; here it is done to the traced loss, whatever
+The same numbers up to rounding. `gecko_jax.convolutions` says why; here it is done to the traced loss, whatever
 layers it was written with. What is grouped, dilated inside, or not two-dimensional stays XLA's.
 """
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.convolutions.windows import SCOPE
+from gecko_jax.convolutions import SCOPE
 from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example.looped import is_convolution, with_windows
 from gecko_jax.privacy.per_example.plan import plan

@@ -16,26 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gecko_jax.convolutions.patches import bordered, explicit_padding, patches, taps
 from gecko_jax.types import Array
 
 CACHED_FLOATS = 400_000  # of windows worked on at a time: about a core's second-level cache
 SCOPE = "windowed_product"  # the name of this product among the steps of a traced function
 
 Pair = tuple[int, int]
-
-
-def explicit_padding(
-    padding: str | tuple[tuple[int, int], ...],
-    size: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> list[tuple[int, int]]:
-    """Padding as [(low, high)] for each spatial axis of length `size`."""
-    if not isinstance(padding, str):
-        return list(padding)
-    dilated = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    return list(lax.padtype_to_pads(size, dilated, strides, padding))
 
 
 def as_matmul(
@@ -85,26 +72,6 @@ def _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options) -> bool:
     return numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC"))
 
 
-def bordered(x: Array, pads: list[tuple[int, int]], value: float) -> Array:
-    """x with a border of `value` around its spatial axes."""
-    if not any(low or high for low, high in pads):
-        return x
-    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
-
-
-def patches(x: Array, size: Pair, strides: Pair, dilation: Pair) -> Array:
-    """The windows of x [b, h, w, c] that lie wholly inside it, as [b, h', w', kh * kw * c]."""
-    return jnp.concatenate(_shifted(x, size, strides, dilation), axis=-1)
-
-
-def _shifted(x: Array, size: Pair, strides: Pair, dilation: Pair) -> list[Array]:
-    """x as each place of a window sees it, kh * kw times [b, h', w', c]."""
-    (kh, kw), (sh, sw), (dh, dw) = size, strides, dilation
-    height, width = x.shape[1] - (kh - 1) * dh, x.shape[2] - (kw - 1) * dw
-    corners = [(i * dh, j * dw) for i in range(kh) for j in range(kw)]
-    return [x[:, i : i + height : sh, j : j + width : sw] for i, j in corners]
-
-
 def windowed_product(strides: Pair, dilation: Pair, precision, x: Array, kernel: Array) -> Array:
     """patches(x) @ kernel: x [b, h, w, c], kernel [kh, kw, c, o] -> [b, h', w', o]; reverse-mode gradients only."""
     with jax.named_scope(SCOPE):
@@ -121,9 +88,9 @@ def _product(strides, dilation, precision, images, kernel):
     kh, _, channels, _ = kernel.shape
     reach = (kh - 1) * dilation[0]
     if channels == 1:
-        places = _shifted(images, kernel.shape[:2], strides, dilation)
-        taps = kernel.reshape(len(places), 1, 1, 1, -1)
-        return functools.reduce(jnp.add, [image * tap for image, tap in zip(places, taps, strict=True)])
+        places = taps(images, kernel.shape[:2], strides, dilation)
+        factors = kernel.reshape(len(places), 1, 1, 1, -1)
+        return functools.reduce(jnp.add, [image * tap for image, tap in zip(places, factors, strict=True)])
     if strides[0] == 1 and 4 * reach <= images.shape[1] - reach:
         return _by_rows(strides[1], dilation, precision, images, kernel)
     return _windowed(strides, dilation, precision, images, kernel)
@@ -164,7 +131,7 @@ def _backward(strides, dilation, precision, saved, cotangent):
     def body(total, group):
         images, back = group
         _, to_images = jax.vjp(lambda a: _windowed(strides, dilation, precision, a, kernel), images)
-        places = _shifted(images, kernel.shape[:2], strides, dilation)
+        places = taps(images, kernel.shape[:2], strides, dilation)
         rows = back.reshape(-1, back.shape[-1])
         if images.shape[-1] == 1:
             part = jnp.matmul(jnp.stack([place.reshape(-1) for place in places]), rows, precision=precision).T

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from test_clipped_sum import compiled
 
-from gecko_jax.convolutions.by_windows import SLICED, by_windows, shared_kernel
-from gecko_jax.privacy.per_example import graph
+from gecko_jax.convolutions import by_windows, shared_kernel
+from gecko_jax.convolutions.patches import MAX_SLICED_PLACES
 
 CASES = {
     "plain": dict(images=(2, 6, 5, 3), kernel=(3, 2, 3, 4), padding=((1, 0), (0, 2))),
@@ -53,7 +52,6 @@ def convolution(images, kernel, **options):
 def test_it_is_the_convolution_with_its_gradients(name):
     options = CASES[name]
     plain, equation = convolution(**options)
-    assert equation.primitive.name == graph.CONVOLUTION
     ways = plain, by_windows(equation.params), shared_kernel(equation.primitive, equation.params)
 
     def run(x, k):
@@ -63,7 +61,7 @@ def test_it_is_the_convolution_with_its_gradients(name):
             found.append((y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))))
         return found
 
-    wanted, *found = compiled(run)(drawn(options["images"], 0), drawn(options["kernel"], 1))
+    wanted, *found = jax.jit(run)(drawn(options["images"], 0), drawn(options["kernel"], 1))
     assert wanted[0].size
     for made in found:
         for array, expected in zip(made, wanted, strict=True):
@@ -72,7 +70,7 @@ def test_it_is_the_convolution_with_its_gradients(name):
 
 def test_both_ways_of_collecting_windows_are_tried():
     taps = [np.prod(CASES[name]["kernel"][:2]) for name in ("plain", "a kernel of many taps")]
-    assert taps[0] <= SLICED < taps[1]
+    assert taps[0] <= MAX_SLICED_PLACES < taps[1]
 
 
 def test_half_precision_adds_up_in_what_is_preferred():
@@ -80,36 +78,3 @@ def test_half_precision_adds_up_in_what_is_preferred():
     _, equation = convolution(x.shape, k.shape, padding="VALID", preferred_element_type=jnp.float32)
     found = by_windows({**equation.params, "preferred_element_type": jnp.dtype("float32")})(x, k)
     assert found.dtype == jnp.float32 and found.item() == 3600.0
-
-
-def grouped(function, *examples):
-    """Whether a vmap over the examples holds a convolution with a group for each."""
-    text = str(jax.make_jaxpr(jax.vmap(function))(*examples))
-    return f"group_count={len(examples[0])}" in text
-
-
-@pytest.mark.parametrize("inside", ["plain", "a scan", "a branch", "a loop in a scan", "a kernel of its own"])
-def test_no_example_gets_a_group_of_a_convolution(inside):
-    """What XLA's partitioner would get wrong is in the plain gradient, and not in that of the replayed loss."""
-    plain, _ = convolution((1, 5, 5, 2), (3, 3, 2, 2), padding="SAME")
-
-    def loss(k, x):
-        if inside == "a scan":
-            x = lax.scan(lambda x, _: (jnp.tanh(plain(x, k)), None), x, None, length=2)[0]
-        elif inside == "a branch":
-            x = lax.cond(x[0, 0, 0, 0] > 0, lambda: plain(x, k), lambda: plain(2 * x, k))
-        elif inside == "a loop in a scan":
-            turn = lambda x: lax.fori_loop(0, 2, lambda i, x: jnp.tanh(plain(x, k)), x)  # noqa: E731
-            x = lax.scan(lambda x, _: (turn(x), None), x, None, length=2)[0]
-        elif inside == "a kernel of its own":
-            x = plain(x, k * x.mean())
-        else:
-            x = plain(x, k)
-        return (jnp.sum(x**2),)
-
-    k, x = drawn((3, 3, 2, 2), 3) * 0.3, drawn((4, 1, 5, 5, 2), 4)
-    replayed = graph.replayed(loss)
-    of_kernel, of_replayed = (jax.grad(lambda k, x, run=run: run(k, x)[0]) for run in (loss, replayed))
-    assert grouped(lambda x: of_kernel(k, x), x) and not grouped(lambda x: of_replayed(k, x), x)
-    both = compiled(lambda k, x: [jax.vmap(each, in_axes=(None, 0))(k, x) for each in (of_kernel, of_replayed)])
-    np.testing.assert_allclose(*both(k, x), rtol=1e-4, atol=1e-4)
