@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments import flags
 from experiments.one_model_config import RULE_SETTINGS, Config, settings_in_effect
-from gecko_jax import checks, datasets, files, integer, losses, models, privacy, quantizers, training
+from gecko_jax import checks, datasets, files, integer, json_values, losses, models, privacy, quantizers, training
 from gecko_jax.clippings import CLIPPINGS, layer_budgets
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.trees import named_leaves, take
@@ -236,5 +236,5 @@ def _save(folder: Path, saved: Saved, data: Dataset) -> None:
     }
     settings = flags.to_dict(saved.config) | ({"privacy": saved.privacy} if saved.privacy else {})
     files.write_together(
-        folder, contents, "model.json", lambda digests: json.dumps(settings | {"files": digests}, indent=1)
+        folder, contents, "model.json", lambda digests: json_values.dumps(settings | {"files": digests}, indent=1)
     )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pathlib
 import warnings
-import zlib
 from typing import Any
 
 from gecko_jax import reports
+from gecko_jax.digests import sha256
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def code_digest() -> str:
-    """A checksum of all source files that a study runs."""
-    value = 0
-    for path in sorted([*ROOT.glob("gecko_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
-        value = zlib.crc32(path.relative_to(ROOT).as_posix().encode() + path.read_bytes(), value)
-    return f"{value:08x}"
+    """Returns a digest of all source files that a study runs."""
+    sources = sorted([*ROOT.glob("gecko_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
+    return sha256(*(f"{path.relative_to(ROOT).as_posix()} {sha256(path.read_bytes())}\n" for path in sources))[:16]
 
 
 def finished(folder: pathlib.Path, config: dict[str, Any]) -> reports.Study | None:

@@ -7,17 +7,19 @@ first is replaced, so that a folder that a killed run left has no marker and is 
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from gecko_jax.digests import sha256
 
-def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> pathlib.Path:
+
+def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[bytes]) -> pathlib.Path:
     """Writes a file whole: to a temporary file beside it, synced to the disk, then renamed over the old one.
 
     A reader sees the old content or the new, never half; after any error the old file is as it was and the temporary
@@ -25,13 +27,15 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> pathlib.
 
     Args:
       path: where; its folder is made if need be.
-      content: bytes, or a str that is written as UTF-8 with its line ends as they are.
+      content: bytes, a str that is written as UTF-8 with its line ends as they are, or blocks of bytes one after
+        another (a download); an error while these are made leaves the old file as it was, too.
 
     Returns:
       The path.
 
     Raises:
-      OSError: naming the file, the number of bytes and the cause (a full disk, a folder that may not be written).
+      OSError: naming the file, the number of bytes (unless there were blocks) and the cause: a full disk, a folder
+        that may not be written.
     """
     path = pathlib.Path(path)
     temporary = _stage(path, content)
@@ -39,11 +43,31 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> pathlib.
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _unwritable(path, content, error) from error
-        raise
+        raise _named(path, content, error) from error
     _sync_folder(path.parent)
     return path
+
+
+def write_secret(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Writes a file that its owner alone may read (mode 600), unless it exists.
+
+    If two processes write at once, the content of the first one stays whole and the other is dropped.
+
+    Args:
+      path: where; its folder is made if need be.
+      content: see `write_atomic`.
+
+    Raises:
+      OSError: see `write_atomic`.
+    """
+    path = pathlib.Path(path)
+    temporary = _stage(path, content, private=True)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
 
 
 def write_together(
@@ -78,7 +102,7 @@ def write_together(
       b'figures'
     """
     folder = pathlib.Path(folder)
-    everything = {**contents, marker: describe({name: digest(content) for name, content in contents.items()})}
+    everything = {**contents, marker: describe({name: sha256(content) for name, content in contents.items()})}
     staged: dict[str, pathlib.Path] = {}
     try:
         for name, content in everything.items():
@@ -97,11 +121,6 @@ def write_together(
     return folder / marker
 
 
-def digest(content: bytes | str) -> str:
-    """Returns the SHA-256 of bytes, or of a str as UTF-8, in hexadecimal."""
-    return hashlib.sha256(_bytes(content)).hexdigest()
-
-
 def read_checked(path: str | os.PathLike[str], expected: str | None) -> bytes:
     """Reads a file that a marker names.
 
@@ -114,9 +133,9 @@ def read_checked(path: str | os.PathLike[str], expected: str | None) -> bytes:
       ValueError: if its SHA-256 is another.
     """
     content = pathlib.Path(path).read_bytes()
-    if expected is not None and digest(content) != expected:
+    if expected is not None and (actual := sha256(content)) != expected:
         raise ValueError(
-            f"{path} is not the file that was written with the others: its SHA-256 is {digest(content)[:16]}..., "
+            f"{path} is not the file that was written with the others: its SHA-256 is {actual[:16]}..., "
             f"recorded is {str(expected)[:16]}...; it is damaged, or of another run"
         )
     return content
@@ -160,37 +179,38 @@ def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = No
             raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
 
 
-def _bytes(content: bytes | str) -> bytes:
-    return content.encode() if isinstance(content, str) else content
+def _blocks(content: bytes | str | Iterable[bytes]) -> Iterable[bytes]:
+    if isinstance(content, str):
+        return [content.encode()]
+    return [content] if isinstance(content, bytes) else content
 
 
-def _stage(path: pathlib.Path, content: bytes | str) -> pathlib.Path:
-    """Writes a synced temporary file beside `path`, with the permissions of any other file."""
-    data, temporary = _bytes(content), None
+def _stage(path: pathlib.Path, content: bytes | str | Iterable[bytes], private: bool = False) -> pathlib.Path:
+    """Writes a synced temporary file beside `path`, with the permissions of any other file unless it is private."""
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         with open(descriptor, "wb") as file:
-            file.write(data)
+            for block in _blocks(content):
+                file.write(block)
             file.flush()
             os.fsync(file.fileno())
-        share(temporary)
+        if not private:  # mkstemp gives mode 600
+            os.chmod(temporary, 0o666 & ~_umask())
     except BaseException as error:
         if temporary is not None:
             pathlib.Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _unwritable(path, data, error) from error
-        raise
+        raise _named(path, content, error) from error
     return pathlib.Path(temporary)
 
 
-def share(path: str | os.PathLike[str]) -> None:
-    """Gives a temporary file, which its owner alone may read, the permissions that the umask leaves to any file."""
-    os.chmod(path, 0o666 & ~_umask())
-
-
-def _unwritable(path: pathlib.Path, content: bytes | str, error: OSError) -> OSError:
-    message = f"could not write {len(_bytes(content))} bytes ({error.strerror or error}); any old file is unchanged"
+def _named(path: pathlib.Path, content: bytes | str | Iterable[bytes], error: BaseException) -> BaseException:
+    """An OSError that names the file and what was to be written; any other error, and one of blocks, as it is."""
+    if not isinstance(error, OSError) or not isinstance(content, (bytes, str)):
+        return error
+    size = sum(map(len, _blocks(content)))
+    message = f"could not write {size} bytes ({error.strerror or error}); any old file is unchanged"
     return OSError(error.errno, message, str(path))
 
 

@@ -11,7 +11,6 @@ each different use of a seed, so that no two uses share their draws.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import zlib
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 
 from gecko_jax.checks import between, whole
+from gecko_jax.digests import sha256
 
 LARGEST = 2**32 - 1  # of a typed seed and of a counter: JAX drops the higher bits of a seed without a word
 SECRET_BITS = 128
@@ -27,6 +27,10 @@ SECRET_BITS = 128
 
 def _word(part: str | int) -> int:
     return zlib.crc32(part.encode()) if isinstance(part, str) else int(between("word", part, 0, LARGEST))
+
+
+def _sha256(content: bytes) -> bytes:
+    return bytes.fromhex(sha256(content))
 
 
 def secret_seed() -> int:
@@ -57,7 +61,7 @@ def derived_seed(seed: int, **use: object) -> int:
     False
     """
     text = json.dumps([checked_seed(seed), use], sort_keys=True)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[: SECRET_BITS // 8], "big") | 1 << SECRET_BITS - 1
+    return int.from_bytes(_sha256(text.encode())[: SECRET_BITS // 8], "big") | 1 << SECRET_BITS - 1
 
 
 def checked_seed(seed: int) -> int:
@@ -87,7 +91,7 @@ def _root(seed: int) -> jax.Array:
     if seed <= LARGEST:
         return jax.random.key(seed)
     shape = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
-    words = hashlib.sha256(seed.to_bytes(SECRET_BITS // 8, "big")).digest()
+    words = _sha256(seed.to_bytes(SECRET_BITS // 8, "big"))
     return jax.random.wrap_key_data(np.frombuffer(words, np.uint32)[: shape[0]])
 
 

@@ -5,8 +5,6 @@ Nothing here touches a device on import, and only `mesh` does when called.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 import time
@@ -15,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from gecko_jax import checks
+from gecko_jax import checks, json_values
 
 
 def is_main_process() -> bool:
@@ -156,21 +154,9 @@ def progress(
     bar._finish(failed=False)
 
 
-def plain(value: Any) -> Any:
-    """`value` in JSON's own types: arrays as lists, tuples as lists, NaN and infinities as None (JSON has neither).
-
-    >>> plain({"loss": float("nan"), "sizes": (1, 2)})
-    {'loss': None, 'sizes': [1, 2]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+def json_line(record: Mapping[str, Any]) -> str:
+    """Returns one object as a line of a log; see `json_values.plain`."""
+    return json_values.dumps(record, ensure_ascii=False) + "\n"
 
 
 class JsonLines:
@@ -192,15 +178,15 @@ class JsonLines:
             self._file = open(self.path, "ab", buffering=0)  # unbuffered: a line is one system call, whole or absent
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one object; its values may be arrays (see `plain`).
+        """Appends one object; its values may be arrays (see `json_values.plain`).
 
         Raises:
           TypeError: if a value has no JSON form; the log is left as it was.
           ValueError: if the log is closed.
         """
-        line = json.dumps(plain(record), allow_nan=False, ensure_ascii=False)
+        line = json_line(record)
         if self._file is not None:
-            self._file.write(line.encode() + b"\n")
+            self._file.write(line.encode())
 
     def close(self) -> None:
         """Closes the file; a second call does nothing."""

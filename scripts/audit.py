@@ -80,14 +80,14 @@ def _predictions(path: str, chosen: Any) -> Any:
 
 def _write(path: Path, report: Any, title: str) -> Path:
     """The page, and last the figures with its digest; the old figures are gone before the new page is there."""
-    from gecko_jax import files
+    from gecko_jax import digests, files, json_values
 
     path.unlink(missing_ok=True)
     page = report.html(path.with_suffix(".html"), title, pictures=PICTURES.value)
     beside = [page, *([Path(MODEL.value) / "model.json"] if MODEL.value else [])]  # which names the model's own files
-    digests = {each.name: files.digest(each.read_bytes()) for each in beside}
-    figures = json.loads(report.to_json()) | {"files": digests}
-    files.write_atomic(path, json.dumps(figures, indent=1, allow_nan=False))
+    hashes = {each.name: digests.sha256(each.read_bytes()) for each in beside}
+    figures = json.loads(report.to_json()) | {"files": hashes}
+    files.write_atomic(path, json_values.dumps(figures, indent=1))
     return page
 
 

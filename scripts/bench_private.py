@@ -21,7 +21,6 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import subprocess
@@ -75,9 +74,9 @@ def main(argv):
         if section in FLAGS.sections:
             record[section] = MEASURE[section](on_cpu, timing.CLOCKS[record["clock"]])
     if FLAGS.output:
-        from gecko_jax import reports
+        from gecko_jax import files, json_values
 
-        print(f"\nwritten: {reports.write_atomic(FLAGS.output, json.dumps(record, indent=1) + chr(10))}")
+        print(f"\nwritten: {files.write_atomic(FLAGS.output, json_values.dumps(record, indent=1) + chr(10))}")
 
 
 def prepare() -> bool:

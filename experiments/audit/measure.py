@@ -11,7 +11,7 @@ from experiments.audit.config import Config
 from experiments.gecko.measure import accuracies, beside, columns, guarantee, roc
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
-from gecko_jax import audit, reports
+from gecko_jax import audit, files, reports
 from gecko_jax.types import Dataset, Estimate
 
 # Named beforehand, one of each kind: choosing the best attack on the targets would flatter it. All others that can run
@@ -98,7 +98,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
 def _write(folder: Path, audited: audit.Report, label: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page = audited.html(folder / "audit.html", title=label)
-    return [page, reports.write_atomic(folder / "audit.json", audited.to_json())]
+    return [page, files.write_atomic(folder / "audit.json", audited.to_json())]
 
 
 def _leaks(audited: audit.Report) -> dict[str, Estimate]:

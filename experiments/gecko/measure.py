@@ -12,7 +12,7 @@ from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trained
-from gecko_jax import audit, costs, integer, metrics, reports
+from gecko_jax import audit, costs, files, integer, metrics, reports
 from gecko_jax.privacy import Epsilon
 from gecko_jax.privacy.accounting.epsilon import ACCOUNTANTS, ADJACENCIES
 from gecko_jax.trees import take
@@ -60,7 +60,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         folder = Path(config.output) / "rows" / row.architecture / row.method
         folder.mkdir(parents=True, exist_ok=True)
         audited = audit.audit_models(row.pool, data.train.y, member)  # of outputs alone, which costs seconds
-        written += [reports.write_atomic(folder / "audit.json", audited.to_json()), folder / "model.packed"]
+        written += [files.write_atomic(folder / "audit.json", audited.to_json()), folder / "model.packed"]
         figures = {**accuracies(row, data, member), **_leaks(audited), **_costs(row, data, folder)}
         note, group = METHODS[row.method].note, row.architecture if several else ""
         if row.epsilon is not None:

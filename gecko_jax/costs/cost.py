@@ -22,6 +22,7 @@ from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
 from gecko_jax.integer.packing import PackedModel, pack
 from gecko_jax.models.quantized import STATES, weight_quantizers
 from gecko_jax.models.trace import trace
+from gecko_jax.text_tables import aligned
 from gecko_jax.types import Array, Estimate, Model, Variables
 
 
@@ -66,9 +67,7 @@ class Cost(NamedTuple):
             precision = f"{layer.weight_bits} x {layer.input_bits}"
             name = layer.path or "(top)"
             rows.append((name, layer.kind, f"{layer.macs:,}", precision, f"{layer.bops:,}", f"{picojoules:,.0f}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        aligned = [f"{{:{'<' if i < 2 else '>'}{width}}}" for i, width in enumerate(widths)]
-        lines = ["  ".join(aligned).format(*row) for row in rows]
+        lines = aligned(rows, left=2, rule=False)
         parameters = ", ".join(f"{int(count.value):,} at {bits} bit" for bits, count in self.parameters.items())
         macs = ", ".join(f"{int(count.value):,} at {w} x {a} bit" for (w, a), count in self.macs.items())
         microjoules = [1e6 * e.value for e in (self.energy, self.compute_energy, self.memory_energy)]
@@ -86,7 +85,7 @@ class Cost(NamedTuple):
             f"energy (modelled): {microjoules[0]:,.3f} uJ = MACs {microjoules[1]:,.3f} + weights from {self.memory} "
             f"{microjoules[2]:,.3f}",
         ]
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(lines)
 
 
 def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> Cost:

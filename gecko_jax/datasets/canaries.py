@@ -14,11 +14,10 @@ Source: Nasr et al., "Adversary Instantiation" (2021) and Steinke et al. (2023),
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 
 from gecko_jax import checks, keys
+from gecko_jax.digests import sha256
 from gecko_jax.types import Examples
 
 
@@ -110,7 +109,7 @@ def _seed(seed: int | None, data: Examples, count: int, classes: int) -> int:
     """The seed of one set of canaries."""
     if seed is None:
         return keys.secret_seed()
-    rows = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in (data.x, data.y))).hexdigest()
+    rows = sha256(*(np.ascontiguousarray(part).tobytes() for part in (data.x, data.y)))
     return keys.derived_seed(seed, rows=rows, count=int(count), classes=int(classes))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
-import os
 import re
-import tempfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
-from gecko_jax.files import share
+from gecko_jax.digests import running_sha256
+from gecko_jax.files import write_atomic
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0  # seconds without an answer
@@ -33,23 +32,21 @@ def download(url: str, path: Path, sha256: str) -> Path:
     """
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise ValueError(f"sha256={sha256!r} must be the 64 hexadecimal digits of a SHA-256.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-            while block := answer.read(_BLOCK):
-                digest.update(block)
-                out.write(block)
-        if digest.hexdigest() != sha256:
-            raise ValueError(
-                f"{url}: SHA-256 is {digest.hexdigest()}, expected {sha256}; the file was not kept. Try again, or "
-                "get it elsewhere and pass its folder as data_dir."
-            )
-        share(temporary)  # a temporary file is private, a data set is not
-        os.replace(temporary, path)
-    except http.client.HTTPException as error:  # a broken answer is no OSError
+        return write_atomic(path, _checked_blocks(url, sha256))
+    except http.client.HTTPException as error:  # a broken answer is not an OSError
         raise OSError(f"{url}: {error!r}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+
+
+def _checked_blocks(url: str, sha256: str) -> Iterator[bytes]:
+    """The file's bytes, and a ValueError after the last of them if their SHA-256 is another one."""
+    running = running_sha256()
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
+        while block := answer.read(_BLOCK):
+            running.update(block)
+            yield block
+    if running.hexdigest() != sha256:
+        raise ValueError(
+            f"{url}: SHA-256 is {running.hexdigest()}, expected {sha256}; the file was not kept. Try again, or get it "
+            "elsewhere and pass its folder as data_dir."
+        )

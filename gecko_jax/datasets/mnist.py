@@ -16,7 +16,7 @@ from gecko_jax.datasets import idx
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.download import download
 from gecko_jax.datasets.places import not_found, own, places
-from gecko_jax.files import digest
+from gecko_jax.digests import sha256
 from gecko_jax.types import Dataset
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -102,7 +102,7 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
 
 def _are_images_of(source: _Source, path: Path, pixels: np.ndarray) -> bool:
     """Whether a file and its pixels are a data set's training images."""
-    return digest(pixels.tobytes()) == source.images or digest(path.read_bytes()) == source.sha256[0]
+    return sha256(pixels.tobytes()) == source.images or sha256(path.read_bytes()) == source.sha256[0]
 
 
 def _pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ the row's place in the source, which is fixed once written, but may be another w
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from gecko_jax.datasets.arrays import dataset, split_by_id
 from gecko_jax.datasets.places import home
+from gecko_jax.digests import short
 from gecko_jax.types import Dataset
 
 _INPUTS = ("image", "features")  # what is the input where a data set does not say so itself
@@ -55,7 +55,7 @@ def _id(value: Any) -> int:
     if isinstance(value, (int, np.integer)):
         return int(value)
     text = value.encode() if isinstance(value, str) else bytes(value)
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
+    return int.from_bytes(short(text, 8), "little", signed=True)
 
 
 def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

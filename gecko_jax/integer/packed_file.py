@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax import json_values
 from gecko_jax.files import write_atomic
 from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor, unpack
 
@@ -208,6 +209,6 @@ def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
     )
     payload = bytes(payload)
     fields = {"payload": len(payload), "crc32": zlib.crc32(payload), "tensors": entries}
-    header = json.dumps(fields, separators=(",", ":")).encode()
+    header = json_values.dumps(fields, separators=(",", ":")).encode()
     header += b" " * (-(_PREAMBLE.size + len(header)) % ALIGNMENT)
     return _PREAMBLE.pack(MAGIC, VERSIONS[newer], len(header), zlib.crc32(header)) + header, payload

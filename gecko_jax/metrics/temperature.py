@@ -6,7 +6,6 @@ probabilities. Plainly, the number leaks the held-out records; privately, it is 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from scipy import optimize, special
 
 from gecko_jax import checks
+from gecko_jax.digests import sha256
 from gecko_jax.metrics.calibration import class_numbers
 from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
 from gecko_jax.types import Array
@@ -202,7 +202,7 @@ def fit_temperature_privately(
     checks.positive("learning_rate", learning_rate)
     if seed is None:
         seed = keys.secret_seed()
-    content = hashlib.sha256(logits.tobytes() + chosen.tobytes()).hexdigest()
+    content = sha256(logits.tobytes(), chosen.tobytes())
     use = [content, logits.shape, clip_norm, noise_multiplier, steps, learning_rate]
     source = keys.generator(keys.derived_seed(seed, use=[str(part) for part in use]), "private temperature")
     noise = source.normal(0, noise_multiplier * clip_norm, steps)

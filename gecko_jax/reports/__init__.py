@@ -9,7 +9,6 @@
 Everything here is a function of plain records. Matplotlib is imported only when something is drawn.
 """
 
-from gecko_jax.files import write_atomic
 from gecko_jax.reports.environment import environment
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures
 from gecko_jax.reports.expected import Difference, compare_expected
@@ -40,7 +39,6 @@ __all__ = [
     "percent",
     "read_record",
     "table",
-    "write_atomic",
     "write_html",
     "write_record",
 ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
 from html import escape
 
+from gecko_jax import json_values
 from gecko_jax.files import write_atomic
 from gecko_jax.reports.page_figures import figures, front_meaning
 from gecko_jax.reports.page_style import CSS
 from gecko_jax.reports.pareto import front
-from gecko_jax.reports.record import plain
 from gecko_jax.reports.study import Column, Row, Study, alarming, best, largest
 from gecko_jax.reports.text import (
     LETTERS,
@@ -191,6 +190,6 @@ def _record(study: Study) -> str:
         return ""
     folds = []
     for key, value in study.record.items():
-        text = value if isinstance(value, str) else json.dumps(plain(value, key), indent=2, ensure_ascii=False)
+        text = value if isinstance(value, str) else json_values.dumps(value, key, indent=2, ensure_ascii=False)
         folds.append(f"<details><summary>{escape(str(key))}</summary><pre>{escape(text)}</pre></details>")
     return f'<h2 id="record">Record of the run</h2>\n{"".join(folds)}'

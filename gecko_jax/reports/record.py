@@ -10,14 +10,14 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import os
 import pathlib
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gecko_jax import files
+from gecko_jax import files, json_values
+from gecko_jax.digests import sha256
 from gecko_jax.reports.environment import environment
 from gecko_jax.reports.exhibits import Dots, Listing, Pictures
 from gecko_jax.reports.study import Column, Curve, Histogram, Reliability, Row, Study
@@ -58,7 +58,7 @@ def write_record(
     study = dataclasses.replace(study, record=record)
     read_back = _loads(_dumps(study))
     contents = {"results.csv": results_csv(read_back)} | {name: page(read_back) for name, page in (pages or {}).items()}
-    others = {name: files.digest((folder / name).read_bytes()) for name in record.get("files", ())}
+    others = {name: sha256((folder / name).read_bytes()) for name in record.get("files", ())}
     files.write_together(folder, contents, "record.json", lambda digests: _dumps(study, digests | others))
     return read_back
 
@@ -136,36 +136,13 @@ def _dumps(study: Study, digests: Mapping[str, str] | None = None) -> str:
     body["files"] = digests or {}
     lines = []
     for key, value in body.items():
-        value = plain(value, key)
+        value = json_values.plain(value, key)
         if isinstance(value, list):
-            text = "[\n" + ",\n".join(f"  {json.dumps(v, allow_nan=False)}" for v in value) + "\n ]" if value else "[]"
+            text = "[\n" + ",\n".join(f"  {json_values.dumps(v)}" for v in value) + "\n ]" if value else "[]"
         else:
-            text = json.dumps(value, allow_nan=False, indent=1).replace("\n", "\n ")
-        lines.append(f" {json.dumps(key)}: {text}")
+            text = json_values.dumps(value, indent=1).replace("\n", "\n ")
+        lines.append(f" {json_values.dumps(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def plain(value: Any, where: str) -> Any:
-    """A value as JSON holds it: arrays and tuples as lists, named tuples as objects, NaN and infinities as words."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, int):
-        return int(value)
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(part, f"{where}[{key!r}]") for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(part, f"{where}[{i}]") for i, part in enumerate(value)]
-    if hasattr(value, "tolist"):  # NumPy's and JAX's arrays and scalars
-        return plain(value.tolist(), where)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{where} is a {type(value).__name__}; JSON holds numbers, strings, lists and dicts only.")
 
 
 def _loads(text: str) -> Study:

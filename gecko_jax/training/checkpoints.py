@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from gecko_jax.types import Array
-
-
-def digest(*arrays: Array | None) -> str:
-    """A short checksum of arrays' shapes, types and bytes, to tell one run's data from another's."""
-    value = 0
-    for array in arrays:
-        if array is None:
-            value = zlib.crc32(b"none", value)
-            continue
-        array = np.ascontiguousarray(array)
-        value = zlib.crc32(f"{array.shape}{array.dtype}".encode(), value)
-        value = zlib.crc32(array.view(np.uint8).reshape(-1) if array.size else b"", value)
-    return f"{value:08x}"
+from gecko_jax import json_values
+from gecko_jax.digests import array_digest
+from gecko_jax.files import write_atomic
 
 
 class Checkpoints:
@@ -58,7 +46,7 @@ class Checkpoints:
         self._steps = self.folder / "checkpoints"
         with self.clear_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._claim(json.loads(json.dumps(run)))
+            self._claim(json_values.plain(run))
             self._remove_half_written()
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self._steps, options=options)
@@ -71,9 +59,7 @@ class Checkpoints:
                     f"folder={str(self.folder)!r} holds checkpoints without the run.json that says of which run: "
                     "name a new one or delete it."
                 )
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(run, indent=1, sort_keys=True))
-            os.replace(temporary, path)
+            write_atomic(path, json_values.dumps(run, indent=1, sort_keys=True))
             return
         try:
             found = dict(json.loads(path.read_text()))
@@ -150,7 +136,7 @@ class Checkpoints:
 
 
 def _sum(tree: Any) -> int:
-    return int(digest(*jax.tree.leaves(tree)), 16)
+    return int(array_digest(*jax.tree.leaves(tree))[:8], 16)
 
 
 def _with_sum(tree: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ optimizer), start values, members' rows, batches, schedules and model ID. The sa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,25 +15,13 @@ import jax
 import numpy as np
 
 from gecko_jax import keys
+from gecko_jax.digests import array_digest, sha256
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
 from gecko_jax.training.optimizers import rate
 from gecko_jax.training.step import Data, State, Step
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Loss
-
-
-def digest(*arrays: Array | None) -> str:
-    """SHA-256 over arrays' shapes, types and bytes, 32 hexadecimal digits of it."""
-    value = hashlib.sha256()
-    for array in arrays:
-        if array is None:
-            value.update(b"none")
-            continue
-        array = np.ascontiguousarray(array)
-        value.update(f"{array.shape}{array.dtype}".encode())
-        value.update(array.view(np.uint8).reshape(-1) if array.size else b"")
-    return value.hexdigest()[:32]
 
 
 def settings(plan: BatchPlan, loss: Loss, step: Step, states: State, data: Data) -> dict[str, Any]:
@@ -57,7 +44,7 @@ def settings(plan: BatchPlan, loss: Loss, step: Step, states: State, data: Data)
         "transition": plan.transition and [float(epoch) for epoch in plan.transition],
         "loss": loss.name,
         "sampling": plan.sampling and list(plan.sampling),
-        "program (model, loss, gradients, optimizer)": hashlib.sha256(program).hexdigest()[:32],
+        "program (model, loss, gradients, optimizer)": sha256(program)[:32],
     }
 
 
@@ -74,8 +61,8 @@ def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: Sta
         "schedule": plan.rates if isinstance(plan.rates, str) else shared["schedule"],
         "model_ids": list(plan.model_ids),
         "jax": jax.__version__,
-        "data": digest(data.x, data.y, plan.member, data.teacher),
-        "start": digest(*jax.tree.leaves(states)),
+        "data": array_digest(data.x, data.y, plan.member, data.teacher),
+        "start": array_digest(*jax.tree.leaves(states)),
     }
 
 
@@ -94,8 +81,8 @@ def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: St
 
     def seed_of(model: int, model_id: int) -> int:
         member = plan.member[model]
-        start = digest(*jax.tree.leaves(take(states, model)))
-        content = digest(rows[member], data.teacher[model][member] if own else None)
+        start = array_digest(*jax.tree.leaves(take(states, model)))
+        content = array_digest(rows[member], data.teacher[model][member] if own else None)
         return keys.derived_seed(seed, run=shared, model=model_id, start=start, data=content)
 
     return tuple(seed_of(model, model_id) for model, model_id in enumerate(plan.model_ids))
@@ -104,7 +91,5 @@ def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: St
 def _row_digests(arrays: Sequence[Array]) -> np.ndarray:
     """uint8 [n, 32]: SHA-256 of each row, so that each model's members are hashed without reading their rows again."""
     parts = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
-    joined = b"".join(
-        hashlib.sha256(b"".join(row.tobytes() for row in rows)).digest() for rows in zip(*parts, strict=True)
-    )
+    joined = b"".join(bytes.fromhex(sha256(*(row.tobytes() for row in rows))) for rows in zip(*parts, strict=True))
     return np.frombuffer(joined, np.uint8).reshape(len(parts[0]), 32)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import runtime
+from gecko_jax.files import write_atomic
 from gecko_jax.training.checkpoints import Checkpoints
 from gecko_jax.training.step import State
 
@@ -58,14 +59,9 @@ class RunLog:
 
 
 def _log_of(path: Path, history: np.ndarray, done: int) -> runtime.JsonLines:
-    """The log with the epochs that are done, written beside the old one: whoever reads it never finds fewer."""
-    beside = path.with_suffix(".tmp")
-    beside.unlink(missing_ok=True)
-    with runtime.JsonLines(beside) as log:
-        for epoch in range(done):
-            log.write(_line(epoch, history))
-    if beside.exists():  # only the main process writes
-        os.replace(beside, path)
+    """The log with the epochs that are done, replaced in one step: a reader never finds fewer."""
+    if runtime.is_main_process():
+        write_atomic(path, "".join(runtime.json_line(_line(epoch, history)) for epoch in range(done)))
     return runtime.JsonLines(path)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from gecko_jax import keys, runtime
+from gecko_jax.files import write_secret
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.types import Batch, Variables
 
@@ -86,7 +85,7 @@ def _kept(folder: Path) -> int:
             )
         if (folder / "run.json").exists():  # of another run, which will be refused: leave no secret in its folder
             return keys.secret_seed()
-        _write(path, keys.secret_seed())
+        write_secret(path, f"{keys.secret_seed():032x}\n")
     try:
         secret = int(path.read_text(), 16)
     except ValueError:
@@ -94,21 +93,6 @@ def _kept(folder: Path) -> int:
     if secret >> keys.SECRET_BITS - 1 != 1:
         raise ValueError(f"{str(path)!r} is damaged: restore the file, or name a new folder.")
     return secret
-
-
-def _write(path: Path, secret: int) -> None:
-    """Whole or not at all, and never over another one: of two runs that start at once, both take the first's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp gives mode 600
-    try:
-        with open(descriptor, "w") as file:
-            file.write(f"{secret:032x}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)
 
 
 def _shared(secret: int) -> int:

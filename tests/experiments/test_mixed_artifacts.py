@@ -10,7 +10,7 @@ import pytest
 from dying import die_at, points
 
 from experiments import one_model, unchanged
-from gecko_jax import datasets, integer, reports
+from gecko_jax import datasets, files, integer, reports
 from gecko_jax.reports import Column, Row, Study
 from gecko_jax.types import Estimate
 
@@ -137,7 +137,7 @@ def study(run, config):
 
 
 def write_study(folder, run, config):
-    reports.write_atomic(folder / "rows" / "x.json", f"row of {run}")
+    files.write_atomic(folder / "rows" / "x.json", f"row of {run}")
     reports.write_record(folder, study(run, config), {"report.html": lambda written: f"page of {written.title}"})
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from gecko_jax import reports
+from gecko_jax.json_values import plain
 from gecko_jax.reports import Column, Row, Study, environment, read_record, write_record
 from gecko_jax.reports.environment import revision
-from gecko_jax.reports.record import plain
 from gecko_jax.types import Estimate
 
 RECORD = {"config": {}, "seeds": [0], "timings": {}}

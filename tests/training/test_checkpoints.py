@@ -11,7 +11,7 @@ import pytest
 from naive_training import assert_same_bits, start_of
 
 from gecko_jax import losses, models, quantizers, training
-from gecko_jax.training.checkpoints import Checkpoints, digest
+from gecko_jax.training.checkpoints import Checkpoints
 from gecko_jax.trees import take
 
 # Where one array cannot be read, Orbax leaves the reads of the others to themselves, and their threads complain.
@@ -134,13 +134,6 @@ def test_a_folder_without_its_identity_is_refused(saved):
     (saved / "run.json").unlink()
     with pytest.raises(ValueError, match="without the run.json that says of which run"):
         Checkpoints(saved, RUN)
-
-
-def test_digest_tells_bytes_shapes_types_and_order_apart():
-    a, b = np.arange(6, dtype=np.float32), np.arange(6, dtype=np.int32)
-    different = [(a,), (b,), (a.reshape(2, 3),), (a, b), (b, a), (a, None), (None, a), (), (a[:0],), (np.float32(1),)]
-    assert len({digest(*arrays) for arrays in different}) == len(different)
-    assert digest(a[::2]) == digest(np.array([0, 2, 4], np.float32))
 
 
 class Shifted(nn.Module):

@@ -16,7 +16,7 @@ from gecko_jax.audit.reading.layouts import LAYOUTS, layout_of
 from gecko_jax.audit.reading.probing import COPIES, FEATURES, NOISE, SEED, STARTS
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.validity import containers
-from gecko_jax.datasets.contents import value_digest
+from gecko_jax.digests import value_digest
 from gecko_jax.types import Array, Model
 
 OF_THE_MODEL = ("layer_gradients", "small_gradient", "white_box")  # need a Model, whose gradients can be read

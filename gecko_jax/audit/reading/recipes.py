@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from gecko_jax.audit.validity import containers
-from gecko_jax.datasets.contents import value_digest
+from gecko_jax.digests import value_digest
 from gecko_jax.types import Examples
 
 SEEDS = ("seed", "random_state")  # names of a last parameter that gets an int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from gecko_jax.audit.report.provenance import provenance
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.report.slices import by_class, of_groups
 from gecko_jax.audit.validity.blind_baselines import Baselines
+from gecko_jax.digests import value_digest
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array
 
@@ -88,7 +88,7 @@ def compose(
         accuracy=figures.model_accuracies(correct, member),
         members=tuple(member.sum(1).tolist()),
         nonmembers=tuple((~member).sum(1).tolist()),
-        drawn=hashlib.blake2b(y.astype(np.int64).tobytes() + member.tobytes(), digest_size=8).hexdigest(),
+        drawn=value_digest(y, member),
         threshold=chosen_how,
         warnings=(
             *blind.warnings,

@@ -34,11 +34,9 @@ class Exposed(NamedTuple):
     id: np.ndarray | None = None
     x: np.ndarray | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON holds it, without x; an infinite score is the word "inf" or "-inf"."""
-        fields = {name: part for name, part in self._asdict().items() if name != "x"}
-        found = {name: part.tolist() if isinstance(part, np.ndarray) else part for name, part in fields.items()}
-        return found | {"score": [one if np.isfinite(one) else str(one) for one in found["score"]]}
+    def without_records(self) -> dict[str, Any]:
+        """Returns the fields by name, without x: what JSON holds of it."""
+        return {name: part for name, part in self._asdict().items() if name != "x"}
 
 
 def most(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import platform
 from typing import Any
 
 import numpy as np
 
+from gecko_jax.digests import value_digest
 from gecko_jax.types import Array
 
 PACKAGES = ("jax", "numpy")
@@ -30,7 +30,7 @@ def provenance(
     Returns:
       date (UTC), versions {package: version}, shadows, key (None; `audit` puts its own there), and digests of the
       records (x, None without them, labels and ids), of who was a member, and of the outputs. Equal digests mean equal
-      arrays, type and shape included.
+      values and shapes; see `digests.value_digest`.
     """
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -38,9 +38,9 @@ def provenance(
         "key": None,
         "shadows": shadows,
         "digests": {
-            "records": None if x is None else digest(x, y, *([] if ids is None else [ids])),
-            "members": digest(member),
-            "outputs": digest(logits),
+            "records": None if x is None else value_digest(x, y, *([] if ids is None else [ids])),
+            "members": value_digest(member),
+            "outputs": value_digest(logits),
         },
     }
 
@@ -55,18 +55,6 @@ def key_words(key: Any) -> list[int] | None:
         key = jax.random.key(int(key))
     typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key).tolist()
-
-
-def digest(*arrays: Array) -> str:
-    """16 hexadecimal digits of arrays' values, types and shapes; of objects, of what they print as."""
-    found = hashlib.blake2b(digest_size=8)
-    for array in map(np.asarray, arrays):
-        found.update(f"{array.shape}{array.dtype}".encode())
-        if array.dtype.kind == "O":  # its memory holds addresses, which differ from run to run
-            found.update("\0".join(map(repr, array.reshape(-1).tolist())).encode())
-        else:
-            found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 @functools.cache

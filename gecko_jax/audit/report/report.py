@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gecko_jax import reports
+from gecko_jax import json_values, reports
 from gecko_jax.audit.report import gate, page
 from gecko_jax.audit.report.figures import FPRS, PPV_FPR, PRIORS, Curve, Histogram
 from gecko_jax.audit.report.most_exposed import Exposed
 from gecko_jax.audit.report.privacy_claim import Claim
 from gecko_jax.audit.report.slices import resolved, worst_first
 from gecko_jax.audit.scoring.selection import because
+from gecko_jax.text_tables import aligned
 from gecko_jax.types import Estimate
 
 _TITLES = {
@@ -107,7 +107,7 @@ class Report:
         if self.claim:
             ceilings = (f"{self.ceilings[metric]:.4f}" for metric in _TITLES)
             lines.append([f"ceiling, epsilon {float(self.claim.accounted):.4g}", *ceilings])
-        text = _aligned(lines)
+        text = aligned(lines)
         over = "records" if len(self.targets) == 1 else f"{len(self.targets)} targets"
         text += [
             "",
@@ -132,13 +132,13 @@ class Report:
         said = [f"The worst {SLICES} by AUC; {len(worst) - SLICES} more are not shown."] if len(worst) > SLICES else []
         if any(cell.endswith("*") for line in lines for cell in line):
             said.append("* the slice's non-members are too few for that FPR: the TPR without a single false positive.")
-        return ["", *_aligned(lines), *said]
+        return ["", *aligned(lines), *said]
 
     def to_json(self) -> str:
         """Every field as strict JSON; an Estimate is an object with its six names. Records are not in it."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields["exposed"] = self.exposed and self.exposed.plain()
-        return json.dumps(_plain(fields), indent=1, allow_nan=False)
+        fields["exposed"] = self.exposed and self.exposed.without_records()
+        return json_values.dumps(fields, indent=1)
 
     def to_csv(self) -> str:
         """Every figure as lines of CSV: target ("all" or its number), attack, metric and the Estimate's six parts.
@@ -216,23 +216,5 @@ def _cell(estimate: Estimate) -> str:
     return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
-def _aligned(lines: list[list[str]]) -> list[str]:
-    """Cells in columns, a rule under the first line."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return [text[0], "  ".join("-" * width for width in widths), *text[1:]]
-
-
 def _range(counts: tuple[int, ...]) -> str:
     return str(counts[0]) if min(counts) == max(counts) else f"{min(counts)}..{max(counts)}"
-
-
-def _plain(value):
-    """Nested mappings, named tuples, tuples and arrays as JSON's own types."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.tolist() if hasattr(value, "tolist") else value

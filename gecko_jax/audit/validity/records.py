@@ -7,7 +7,7 @@ from scipy import stats
 
 from gecko_jax import checks
 from gecko_jax.audit.validity.containers import as_records, count, shape_of_record
-from gecko_jax.datasets.contents import row_digests
+from gecko_jax.digests import row_digests
 from gecko_jax.types import Examples
 
 CHANCE = 0.01  # of refusing a pool that holds members and non-members alike

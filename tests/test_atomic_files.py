@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from gecko_jax.reports import write_atomic
+from gecko_jax.files import write_atomic
 
 
 def test_it_writes_text_and_bytes_as_they_are(tmp_path):

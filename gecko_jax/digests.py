@@ -1,8 +1,12 @@
-"""Names for values: equal records have equal digests, whatever memory they lie in.
+"""Digests of contents: of bytes, of arrays as they lie in memory, and of values whatever memory they lie in.
 
-A digest is of values alone: not of byte order, strides or width, not of the pointers that an array of objects holds,
-not of the sign of a zero or of a NaN's payload. Numbers are hashed as the narrowest of float32, float64 and 64-bit
-integers that holds them all exactly.
+  sha256         bytes and text: files, and what a seed is derived from
+  array_digest   arrays with their shapes, types and bytes: two runs are one run only if all of it is equal
+  value_digest   values: equal records have equal digests
+  row_digests    the same of each row of a data set
+
+The last two ignore byte order, strides, width, the pointers that an array of objects holds, the sign of a zero and a
+NaN's payload. Numbers are hashed as the narrowest of float32, float64 and 64-bit integers that holds them all exactly.
 """
 
 from __future__ import annotations
@@ -16,10 +20,45 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax.types import Array
-
 ROW_BYTES = 16  # of a row's digest: no two of 10^9 different rows share one, but for a chance of 10^-20
 NAME_BYTES = 8  # of a name that is printed or names a file
+
+
+def sha256(*contents: bytes | str) -> str:
+    """Returns the SHA-256 of all contents, one after another, as 64 hexadecimal digits; a str counts as UTF-8.
+
+    >>> sha256("ab", b"c") == sha256(b"abc")
+    True
+    """
+    running = running_sha256()
+    for content in contents:
+        running.update(content.encode() if isinstance(content, str) else content)
+    return running.hexdigest()
+
+
+def running_sha256() -> Any:
+    """Returns a SHA-256 that grows by `update(block)` and is read by `hexdigest()`: for a file larger than memory."""
+    return hashlib.sha256()
+
+
+def array_digest(*arrays: Any) -> str:
+    """Returns 32 hexadecimal digits of the SHA-256 over arrays' shapes, types and bytes, in their order.
+
+    Args:
+      *arrays: of any shapes and numeric types; None counts as "no array here".
+
+    >>> array_digest(np.zeros(2)) == array_digest(np.zeros((2, 1)))
+    False
+    """
+    running = running_sha256()
+    for array in arrays:
+        if array is None:
+            running.update(b"none")
+            continue
+        array = np.ascontiguousarray(array)
+        running.update(f"{array.shape}{array.dtype}".encode())
+        running.update(array.view(np.uint8).reshape(-1) if array.size else b"")
+    return running.hexdigest()[:32]
 
 
 def value_digest(*values: Any) -> str:
@@ -36,21 +75,26 @@ def value_digest(*values: Any) -> str:
     >>> value_digest(np.float32([0, 1])) == value_digest(np.array([-0.0, 1.0], ">f8"))
     True
     """
-    found = hashlib.blake2b(digest_size=NAME_BYTES)
+    running = hashlib.blake2b(digest_size=NAME_BYTES)
     for value in values:
         if isinstance(value, Mapping) or _sparse(value):
-            found.update(_encoded(value))
+            running.update(_encoded(value))
             continue
         array = _settled(np.atleast_1d(_native(value)))
         if array.dtype.kind in "OT":
-            found.update(f"{array.shape}values".encode() + b"".join(map(_framed, array.reshape(-1).tolist())))
+            running.update(f"{array.shape}values".encode() + b"".join(map(_framed, array.reshape(-1).tolist())))
         else:
             array = _canonical(array)
-            found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
-    return found.hexdigest()
+            running.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+    return running.hexdigest()
 
 
-def row_digests(*parts: Array) -> list[list[bytes]]:
+def short(content: bytes, size: int) -> bytes:
+    """Returns the BLAKE2b digest of some bytes, `size` bytes of it: for names and comparisons within one run."""
+    return hashlib.blake2b(content, digest_size=size).digest()
+
+
+def row_digests(*parts: Any) -> list[list[bytes]]:
     """Returns a digest of each row of each part: equal rows of any two parts have equal ones.
 
     Floats of two widths are compared in the narrower one: what was loaded in float32 here, in float64 or in bytes
@@ -85,7 +129,7 @@ def row_digests(*parts: Array) -> list[list[bytes]]:
 
 
 def _hash(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=ROW_BYTES).digest()
+    return short(content, ROW_BYTES)
 
 
 def _sparse(value: Any) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from gecko_jax.datasets.contents import row_digests, value_digest
+from gecko_jax.digests import array_digest, row_digests, sha256, value_digest
 
 X = np.random.default_rng(0).integers(-4, 5, (12, 6)) / 4  # exact in every float
 
@@ -110,10 +110,22 @@ def test_what_has_no_value_is_named_and_what_has_one_is_taken():
 def test_a_digest_is_the_same_in_every_process():
     """Whatever seed Python hashes words by, which orders its sets."""
     code = "value_digest(np.array([{'a', 'b', 'c'}, 'x', 1.5, None], object), 'w', np.arange(3), {'k': [1]})"
-    head = "import numpy as np; from gecko_jax.datasets.contents import value_digest; print"
+    head = "import numpy as np; from gecko_jax.digests import value_digest; print"
     seed = "1" if sys.flags.hash_randomization else "2"
     other = subprocess.run(
         [sys.executable, "-c", f"{head}({code})"], capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     ).stdout  # fmt: skip
     assert other.strip() == eval(code)
+
+
+def test_array_digests_tell_bytes_shapes_types_and_order_apart():
+    a, b = np.arange(6, dtype=np.float32), np.arange(6, dtype=np.int32)
+    different = [(a,), (b,), (a.reshape(2, 3),), (a, b), (b, a), (a, None), (None, a), (), (a[:0],), (np.float32(1),)]
+    assert len({array_digest(*arrays) for arrays in different}) == len(different)
+    assert array_digest(a[::2]) == array_digest(np.array([0, 2, 4], np.float32))
+
+
+def test_sha256_is_the_published_one():
+    """FIPS 180-2, appendix B.1."""
+    assert sha256("abc") == sha256(b"a", "bc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
