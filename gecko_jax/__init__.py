@@ -18,6 +18,7 @@ _ROOMS = (
     "datasets",
     "digests",
     "files",
+    "hooks",
     "integer",
     "json_values",
     "keys",

@@ -168,19 +168,21 @@ class Model(NamedTuple):
         that training changes without a gradient (BatchNorm's statistics): {} unless train.
       rules: the quantisation in force, first match first; () for a float model.
       skipped: (variables, x) -> paths of the layers that are left in float (the first and the last); None for none.
-      project: (variables, x) -> variables, applied after each update; None where nothing is projected.
-      rates: (variables, x) -> a factor on each parameter's learning rate, shaped like params; None where all are 1.
       weights: (variables, x) -> {name of a parameter: the quantizer of that weight as it is stored}; None if no rule is
         in force.
+      after_update: functions (variables, x) -> variables that training calls after each update, the first first:
+        projections, masks, running averages.
+      rates: functions (variables, x) -> a factor on each parameter's learning rate, a tree shaped like params; the
+        factors of several are multiplied.
     """
 
     init: Callable[..., Variables]
     apply: Callable[..., tuple[Array, Variables]]
     rules: tuple[Rule, ...] = ()
     skipped: Callable[[Variables, Array], frozenset[str]] | None = None
-    project: Callable[[Variables, Array], Variables] | None = None
-    rates: Callable[[Variables, Array], Variables] | None = None
     weights: Callable[[Variables, Array], Mapping[str, Quantizer]] | None = None
+    after_update: tuple[Callable[[Variables, Array], Variables], ...] = ()
+    rates: tuple[Callable[[Variables, Array], Variables], ...] = ()
 
 
 class Signals(NamedTuple):

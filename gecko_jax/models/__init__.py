@@ -6,6 +6,7 @@ A new architecture: one file with a Linen module, and one line in MODELS; the co
 import dataclasses
 
 from gecko_jax.checks import at_least, lookup, one_of, sizes
+from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.lenet import LeNet
@@ -56,6 +57,7 @@ __all__ = [
     "MLP",
     "convolutions_as_matmul",
     "create",
+    "finish_update",
     "float_weights",
     "from_linen",
     "logits_shape",
@@ -63,4 +65,5 @@ __all__ = [
     "quantized",
     "trace",
     "weight_quantizers",
+    "with_collection",
 ]

@@ -11,13 +11,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from gecko_jax.keys import stream
-from gecko_jax.models.convolution import hooked, padded_with_ones
+from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
 from gecko_jax.models.rules import checked, planned, warn_of_unreached, weight_names
 from gecko_jax.models.trace import kernel_of, layer_input, layer_path, traced
-from gecko_jax.surroundings import replaced, surroundings, traced_under
+from gecko_jax.surroundings import surroundings, traced_under
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
@@ -37,11 +36,15 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         called by one path, and stays in float as a whole.
 
     Returns:
-      A model with the same parameter names; binary inputs of a padded convolution are padded with +1.
+      A model with the same parameter names; binary inputs of a padded convolution are padded with +1. After an update
+      the quantizers' projections come first (BinaryConnect's clip), then the model's own `after_update` hooks in their
+      order, which therefore have the last word: a pruning mask holds, and an average is of projected weights. Its
+      `rates` and the quantizers' are multiplied. A mask sets latent weights: a binary quantizer still makes +1 of a
+      latent 0, a ternary one keeps the 0.
 
     Raises:
       ValueError: an invalid expression, a quantiser that cannot serve inputs, an unknown entry of `float_layers`, a
-        model that is quantised or averaged already. In every call, and so in trace, pack and cost: a rule that holds
+        model that is quantised already. In every call, and so in trace, pack and cost: a rule that holds
         for no layer, or for none that an earlier rule has left; layers that cannot be seen or whose inputs were not
         quantized, because another tool replaced their calls; inputs that cannot be quantised (integers; a layer that
         borders +-1 with zeros); an input quantizer that learns, inside nn.jit, nn.remat, nn.scan or nn.vmap.
@@ -64,11 +67,6 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         raise ValueError(f'float_layers={float_layers!r} may hold "first" and "last"; not {sorted(unknown)}.')
     if model.rules:
         raise ValueError("model is quantised already; pass all rules at once, the first match holds.")
-    if model.project:
-        raise ValueError(
-            "model changes its variables after each update (as training.with_average does), and quantisation would "
-            "stand in that place: quantise first, training.with_average(models.quantized(model, rules), decay)."
-        )
 
     def plan_of(variables, x):
         """What the rules do, a function of shapes alone."""
@@ -93,7 +91,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         def observe(next_fun, args, kwargs, context):
             if (path := _layer_of(context)) in plan.held and (quantizer := plan.held[path].input):
                 given = layer_input(args, kwargs)
-                _check_input(quantizer, given, context.module)
+                check_input(quantizer, given, context.module)
                 states.setdefault(f"input:{path}", quantizer.init(given))  # a layer called twice: from its first call
             return next_fun(*args, **kwargs)
 
@@ -128,7 +126,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
             seen.add(path)
             state = states.get(f"input:{path}", ())
-            return _with_quantised_input(plan.held[path].input, state, layer_input(args, kwargs), inner, context.module)
+            return with_quantized_input(plan.held[path].input, state, layer_input(args, kwargs), inner, context.module)
 
         def run(variables, x):
             with nn.intercept_methods(quantise_input):
@@ -141,7 +139,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         if inputs - seen:  # nn.jit may have kept its program from an equal call; what is hidden does not show again
             with traced_under(_key(plan, object())):
                 jax.eval_shape(lambda variables, x: run(variables, x)[0], variables, x)
-        _check_seen(sorted(inputs - seen))
+        check_seen(sorted(inputs - seen))
         return result
 
     def per_weight(variables, x, default, of):
@@ -157,6 +155,22 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     def project(variables, x):
         return {**variables, "params": per_weight(variables, x, lambda leaf: leaf, lambda q: q.project)}
 
+    def changing(hook):
+        """A hook of the model, which knows nothing of what the quantizers learn."""
+
+        def with_states(variables, x):
+            new = hook(_without_states(variables), x)
+            return {**new, "params": {**new["params"], **_states(variables["params"])}}
+
+        return with_states
+
+    def scaling(factors):
+        def with_states(variables, x):
+            states = jax.tree.map(lambda leaf: 1.0, _states(variables["params"]))
+            return {**factors(_without_states(variables), x), **states}
+
+        return with_states
+
     def rates(variables, x):
         return per_weight(variables, x, lambda leaf: 1.0, lambda q: q.rate)
 
@@ -166,9 +180,9 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         apply,
         rules,
         lambda variables, x: plan_of(variables, x).skipped,
-        project if any(q.project for q in schemes) else None,
-        rates if any(q.rate for q in schemes) else None,
         weights,
+        after_update=(*([project] if any(q.project for q in schemes) else []), *map(changing, model.after_update)),
+        rates=(*([rates] if any(q.rate for q in schemes) else []), *map(scaling, model.rates)),
     )
 
 
@@ -195,6 +209,7 @@ def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:
     Args:
       model, variables, x: as of `weight_quantizers`.
 
+    >>> import jax.numpy as jnp
     >>> from gecko_jax import models, quantizers
     >>> model = quantized(models.create("mlp", 3, hidden=(4, 4)), [("dense2", quantizers.xnor())])
     >>> x = jnp.ones((1, 5))
@@ -211,60 +226,16 @@ def _key(plan, *parts) -> Any:
     return (*parts, surroundings()) if plan.nested else None
 
 
-def _check_seen(paths: list[str]) -> None:
-    if paths:
-        tools = ", ".join("nn." + ".".join(filter(None, key)) for key, _ in replaced()) or "an interceptor"
-        raise ValueError(
-            f"rules: the inputs of {', '.join(paths)} were not quantized, because the calls of these layers were not "
-            f"seen: {tools} stands in their place. Leave the inputs in float, or run the model without that."
-        )
-
-
-def _check_input(quantizer: Quantizer, x: Array, layer: nn.Module) -> None:
-    path, kind = layer_path(layer), type(layer).__name__
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"rules: input {quantizer.name!r} at {path!r} ({kind}), whose inputs are {x.dtype}: indices cannot be "
-            "quantised. Give that layer a rule of its own, with input None, before this one."
-        )
-    if quantizer.bits > 1:
-        return
-    zeros = isinstance(layer, (nn.ConvTranspose, nn.ConvLocal))
-    if isinstance(layer, nn.Conv):
-        dilated = any(d != 1 for d in jax.tree.leaves(layer.input_dilation))
-        zeros = layer.padding == "CAUSAL" or dilated or layer.conv_general_dilated_cls is not None
-    if zeros:
-        raise ValueError(
-            f"rules: input {quantizer.name!r} at {path!r} ({kind}): a transposed, local, causal, input-dilated or "
-            "custom convolution pads with zeros, which +-1 has not. Pad the layer's input yourself and convolve with "
-            "nn.Conv(padding='VALID'), or leave its input in float."
-        )
-
-
 def _without_states(variables: Variables) -> dict[str, Any]:
     params = {name: leaf for name, leaf in variables["params"].items() if name != STATES}
     return {**variables, "params": params}
+
+
+def _states(params: Variables) -> dict[str, Any]:
+    return {STATES: params[STATES]} if STATES in params else {}
 
 
 def _layer_of(context: nn.module.InterceptorContext) -> str | None:
     """The path of the layer whose call is intercepted; None if it is no call of a layer that owns a kernel."""
     layer = context.method_name == "__call__" and kernel_of(context.module) is not None
     return layer_path(context.module) if layer else None
-
-
-def _with_quantised_input(quantizer: Quantizer, state: Any, x: Array, inner, layer: nn.Module) -> Array:
-    _check_input(quantizer, x, layer)  # here too: a float model's variables may come without this model's init
-    x_hat = quantizer.apply(state, x)
-    if quantizer.bits == 1 and isinstance(layer, nn.Conv):
-        with hooked(layer, padded_with_ones):
-            y = inner(x_hat)
-    else:
-        y = inner(x_hat)
-    if quantizer.gain is None:
-        return y
-    gain = quantizer.gain(x, layer)
-    if not layer.has_variable("params", "bias"):
-        return y * gain
-    bias = layer.get_variable("params", "bias")
-    bias = bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
-    return (y - bias) * gain + bias

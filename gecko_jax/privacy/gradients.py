@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gecko_jax import checks
 from gecko_jax.clippings.trial import try_rule
+from gecko_jax.hooks import with_collection
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.per_example.clipped import LossFn, clipped
@@ -79,27 +80,8 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
 
 def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
     """The model with an adaptive rule's threshold among its variables, where training keeps and checkpoints it."""
-
-    def init(key, x):
-        return {**model.init(key, x), THRESHOLD: {"threshold": jnp.asarray(clipping.start, jnp.float32)}}
-
-    def without(variables):
-        return {name: tree for name, tree in variables.items() if name != THRESHOLD}
-
-    def wrapped(function):
-        return function and (lambda variables, x: function(without(variables), x))
-
-    def project(variables, x):
-        return {**model.project(without(variables), x), THRESHOLD: variables[THRESHOLD]}
-
-    return model._replace(
-        init=init,
-        apply=lambda variables, x, **options: model.apply(without(variables), x, **options),
-        skipped=wrapped(model.skipped),
-        project=model.project and project,
-        rates=wrapped(model.rates),
-        weights=wrapped(model.weights),
-    )
+    start = {"threshold": jnp.asarray(clipping.start, jnp.float32)}
+    return with_collection(model, THRESHOLD, lambda variables: start)
 
 
 def private_gradients(

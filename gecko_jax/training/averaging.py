@@ -12,13 +12,12 @@ Source: Polyak and Juditsky 1992; for private training De et al. 2022 (arXiv 220
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.hooks import with_collection
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
 
@@ -46,39 +45,23 @@ def with_average(model: Model, decay: float) -> Model:
     """
     checks.between("decay", decay, 0, 1)
 
-    def init(key, x):
-        variables = model.init(key, x)
-        if AVERAGE in variables:
-            raise ValueError(f"model has a collection {AVERAGE!r} already: put with_average on once.")
+    def start(variables):
         # In single precision at least: in half, the share that a step has in a long average would be rounded away.
-        start = jax.tree.map(lambda p: jnp.astype(p, jnp.promote_types(p.dtype, jnp.float32)), variables["params"])
-        return {**variables, AVERAGE: {"params": start, "count": jnp.zeros((), jnp.int32)}}
+        params = jax.tree.map(lambda p: jnp.astype(p, jnp.promote_types(p.dtype, jnp.float32)), variables["params"])
+        return {"params": params, "count": jnp.zeros((), jnp.int32)}
 
-    def project(variables, x):
-        kept, variables = variables[AVERAGE], _without(variables)
-        if model.project:
-            variables = model.project(variables, x)
-        t = kept["count"]
+    def update(average, variables, x):
+        t = average["count"]
         d = jnp.minimum(decay, (1 + t) / (10 + t))
 
         def moved(old, new):  # what has not moved, a frozen parameter above all, is not rounded either
             return jnp.where(new == old, old, d * old + (1 - d) * new)
 
-        mean = jax.tree.map(moved, kept["params"], variables["params"])
-        mean = jax.tree.map(lambda new, old: new.astype(old.dtype), mean, kept["params"])
-        return {**variables, AVERAGE: {"params": mean, "count": t + 1}}
+        mean = jax.tree.map(moved, average["params"], variables["params"])
+        mean = jax.tree.map(lambda new, old: new.astype(old.dtype), mean, average["params"])
+        return {"params": mean, "count": t + 1}
 
-    def wrapped(function):
-        return function and (lambda variables, x: function(_without(variables), x))
-
-    return model._replace(
-        init=init,
-        apply=lambda variables, x, **options: model.apply(_without(variables), x, **options),
-        skipped=wrapped(model.skipped),
-        project=project,
-        rates=wrapped(model.rates),
-        weights=wrapped(model.weights),
-    )
+    return with_collection(model, AVERAGE, start, update)
 
 
 def averaged(variables: Variables) -> Variables:
@@ -98,17 +81,14 @@ def averaged(variables: Variables) -> Variables:
             f"variables hold no {AVERAGE!r}, but only {sorted(variables)}: train training.with_average(model, decay) "
             "in the model's place."
         )
-    kept, variables = variables[AVERAGE], _without(variables)
-    if not isinstance(kept["count"], jax.core.Tracer) and not np.all(kept["count"]):
+    average, variables = variables[AVERAGE], {name: tree for name, tree in variables.items() if name != AVERAGE}
+    if not isinstance(average["count"], jax.core.Tracer) and not np.all(average["count"]):
         raise ValueError(
-            "the average holds no update: in a loop of your own call model.project(variables, x) after each update."
+            "the average holds no update: in a loop of your own call models.finish_update(model, variables, x) after "
+            "each update."
         )
     names = [name for name, _ in named_leaves(variables["params"])]
-    if names != [name for name, _ in named_leaves(kept["params"])]:
+    if names != [name for name, _ in named_leaves(average["params"])]:
         raise ValueError("the average is of other parameters than the variables hold: put with_average on last.")
-    params = jax.tree.map(lambda mean, p: mean.astype(p.dtype), kept["params"], variables["params"])
+    params = jax.tree.map(lambda mean, p: mean.astype(p.dtype), average["params"], variables["params"])
     return {**variables, "params": params}
-
-
-def _without(variables: Variables) -> dict[str, Any]:
-    return {name: tree for name, tree in variables.items() if name != AVERAGE}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from gecko_jax.hooks import finish_update, scale_updates
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.gradients import GradFn, StepMetrics
 from gecko_jax.trees import named_leaves, part, trainable_leaves, whole
@@ -70,7 +71,7 @@ def make_step(
     """(state, data, epoch, step number) -> (state, (loss, correct, count)).
 
     Args:
-      model: for its projection and its learning-rate factors.
+      model: for its hooks, `after_update` and `rates`.
       gradients: what to descend along.
       optimizer: an optax transformation.
       skips: whether an epoch may hold steps of weight 0 only, which must leave the state (momentum, too) as it is.
@@ -111,14 +112,13 @@ def _update(
     trained = part(params, keep)
     updates, optimizer_state = optimizer.update(part(grads, keep), state.optimizer, trained)
     updates = jax.tree.map(lambda u: u * rate, updates)
-    if model.rates:
-        updates = jax.tree.map(lambda u, factor: u * factor, updates, part(model.rates(state.variables, x), keep))
+    updates = scale_updates(model, state.variables, x, updates, lambda factors: part(factors, keep))
     moved = whole(optax.apply_updates(trained, updates), params, keep)
     live = tuple(a and b for a, b in zip(keep, frozen.live, strict=True))
     statistics = _of_trained_layers(metrics.updates, state.variables, frozen.trainable, params, keep)
     variables = {**state.variables, **statistics, "params": whole(part(moved, live), params, live)}
-    if model.project:
-        variables = model.project(variables, x)
+    if model.after_update:
+        variables = finish_update(model, variables, x)
         # Neither an optimizer's weight decay nor a projection moves what no gradient moves.
         variables = {**variables, "params": whole(part(variables["params"], live), params, live)}
     return State(variables, optimizer_state)

@@ -71,7 +71,7 @@ def test_the_parameters_are_those_of_the_float_model():
 
 def test_the_latents_of_binary_layers_alone_are_clipped():
     model = models.quantized(MLP, [("dense2", XNOR, None), ("dense3", TERNARY, None)])
-    projected = jax.jit(model.project)(variables(), X)
+    projected = jax.jit(model.after_update[0])(variables(), X)
     for path, leaf in jax.tree_util.tree_leaves_with_path(projected):
         before = functools.reduce(lambda tree, part: tree[part.key], path, variables())
         clipped = [part.key for part in path] == ["params", "dense2", "kernel"]
@@ -80,7 +80,7 @@ def test_the_latents_of_binary_layers_alone_are_clipped():
 
 def test_rates_are_glorot_for_binary_connect_and_1_elsewhere():
     model = models.quantized(MLP, [("dense[23]", quantizers.binary_connect(), None)])
-    rates = model.rates(variables(), X)
+    rates = model.rates[0](variables(), X)
     assert jax.tree.structure(rates) == jax.tree.structure(variables()["params"])
     assert rates["dense2"]["kernel"] == pytest.approx(np.sqrt((4 + 5) / 1.5))
     assert rates["dense3"]["kernel"] == pytest.approx(np.sqrt((5 + 6) / 1.5))
@@ -89,7 +89,7 @@ def test_rates_are_glorot_for_binary_connect_and_1_elsewhere():
 
 def test_nothing_to_project_and_no_rates():
     model = models.quantized(MLP, [(".*", TERNARY, BITS)])
-    assert model.project is None and model.rates is None
+    assert model.after_update == model.rates == ()
 
 
 def test_stochastic_draws_are_of_training_alone_and_one_a_layer():

@@ -145,7 +145,7 @@ def test_training_moves_them_and_lowers_the_loss():
 
 def test_projection_and_rates_pass_them_over():
     far = {"params": jax.tree.map(lambda w: w * 0 + 5, variables()["params"])}
-    projected, rates = MODEL.project(far, X)["params"], MODEL.rates(far, X)
+    projected, rates = models.finish_update(MODEL, far, X)["params"], MODEL.rates[0](far, X)
     assert jax.tree.structure(rates) == jax.tree.structure(far["params"])
     for name, clipped, rate in (("one", 1, 0.5), (STATES, 5, 1.0)):
         tops = {float(leaf.max()) for leaf in jax.tree.leaves(projected[name]) if leaf.ndim != 1}

@@ -204,9 +204,9 @@ def test_learned_states_rates_and_projections_are_one_a_layer():
     expected = np.asarray(state)[None, :, None] * np.where(w >= 0, 1, -1)
     np.testing.assert_allclose(quantizer.apply({"s": state}, w), expected, rtol=1e-6)
 
-    projected = quantized.project(made, x)["params"]["piece0_scan_axis_1"]["Dense_0"]["kernel"]
+    projected = quantized.after_update[0](made, x)["params"]["piece0_scan_axis_1"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(projected, w / np.abs(w).max((0, 2), keepdims=True), rtol=1e-6)
-    rates = quantized.rates(made, x)["piece0_scan_axis_1"]["Dense_0"]["kernel"]
+    rates = quantized.rates[0](made, x)["piece0_scan_axis_1"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(np.broadcast_to(rates, w.shape), D + 10 * D)
 
 
@@ -218,7 +218,7 @@ def test_glorots_rate_counts_one_layers_inputs_and_outputs():
         (nn.Einsum((5, 6), "bi,oi->bo", use_bias=False), jnp.ones((2, 6)), 6, 5),
     ):
         model = models.quantized(models.from_linen(layer), rule, ())
-        rate = model.rates(model.init(KEY, x), x)["kernel"]
+        rate = model.rates[0](model.init(KEY, x), x)["kernel"]
         assert rate == pytest.approx(np.sqrt((inputs + outputs) / 1.5)), type(layer)
 
 

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "gecko_jax"
 
 FLOORS = {
     "ground": "types checks digests json_values text_tables",  # they import no room, not each other either
-    "0": "convolutions files keys programs runtime surroundings trees",
+    "0": "convolutions files hooks keys programs runtime surroundings trees",
     "1": "activations attacks clippings datasets losses metrics quantizers",
     "2": "models privacy",
     "3": "integer reports training",
