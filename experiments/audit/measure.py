@@ -8,10 +8,11 @@ import numpy as np
 
 from experiments import flags, unchanged
 from experiments.audit.config import Config
-from experiments.gecko.measure import accuracies, beside, columns, guarantee, roc
+from experiments.gecko.measure import accuracies, beside, columns, guarantee
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
 from gecko_jax import audit, files, reports
+from gecko_jax.audit.report.exhibits import roc_curves
 from gecko_jax.types import Dataset, Estimate
 
 # Named beforehand, one of each kind: choosing the best attack on the targets would flatter it. All others that can run
@@ -55,7 +56,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
       trained: the rows.
       seconds: wall time until here.
     """
-    rows, rocs, notes, audits, written = [], [], [], {}, []
+    rows, rocs, notes, audits, written = [], {}, [], {}, []
     home = Path(config.output) / "rows"
     for row in trained:
         method = METHODS[row.method]
@@ -73,7 +74,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
             figures["epsilon"] = row.epsilon.estimate()
             notes.append(f"{method.label}: {' '.join(audited.claim.lines())}")
         rows.append(reports.Row(method.label, figures, "", note))
-        rocs.append(roc(method.label, audited.curves[LIRA]))
+        rocs[method.label] = audited.curves[LIRA]
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
     notes += dict.fromkeys(guarantee(config, row.epsilon) for row in trained if row.epsilon is not None)
     return reports.Study(
@@ -81,7 +82,8 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         summary=_summary(config, member),
         rows=tuple(rows),
         columns=columns(config, rows, COLUMNS),
-        rocs=tuple(rocs),
+        exhibits=(reports.Tradeoff("test", "auc_lira"), roc_curves(rocs)),
+        notes=reports.Notes(warnings=tuple(dict.fromkeys(notes))),
         record={
             "config": flags.to_dict(config),
             "code": unchanged.code_digest(),
@@ -90,8 +92,6 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
             "attacks": {"threshold": THRESHOLD, "labels": LABELS, "lira": LIRA, "rmia": RMIA},
             "files": beside(home, written),
         },
-        notes=tuple(dict.fromkeys(notes)),
-        tradeoff=("test", "auc_lira", None),
     )
 
 

@@ -148,10 +148,11 @@ def study(config: Config, task: Task, rows: list[Trained], seconds: float, notes
     for row in rows:
         mean = row.history.mean(1)
         curves.append(reports.Curve(name_of(row), np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
-    diagrams = () if regression else tuple(
-        reports.Reliability.of(name_of(row), metrics.reliability_bins(softmax(row.test[0], -1), task.test.y))
-        for row in rows
-    )  # fmt: skip
+    exhibits = [reports.TrainingCurves("Training curves", tuple(curves), note="Mean over the models.")]
+    if not regression:
+        bins = {name_of(row): metrics.reliability_bins(softmax(row.test[0], -1), task.test.y) for row in rows}
+        diagrams = tuple(reports.Reliability.of(name, each) for name, each in bins.items())
+        exhibits.insert(0, reports.ReliabilityDiagrams("Reliability diagrams", diagrams, "Of the first model."))
     return reports.Study(
         title=f"Private training on {task.name}: which clipping converges, and is calibrated?",
         summary=f"Each row is {config.models} models with seeds of their own, trained on the same {task.member.sum()} "
@@ -159,11 +160,9 @@ def study(config: Config, task: Task, rows: list[Trained], seconds: float, notes
         f"R = {config.clip_norm:g}, Z high = {config.threshold:g}. Means and 95 % intervals over the models.",
         rows=tuple(row_of(config, task, row) for row in rows),
         columns=columns,
-        losses=tuple(curves),
-        reliabilities=diagrams,
+        exhibits=(reports.Tradeoff("r2", "loss") if regression else reports.Tradeoff("test", "ece"), *exhibits),
+        notes=reports.Notes(warnings=notes),
         record=record(config, rows, seconds),
-        notes=notes,
-        tradeoff=("r2", "loss", None) if regression else ("test", "ece", None),
     )
 
 
@@ -182,8 +181,8 @@ def grid(config: Config, task: Task, cells: list[tuple[float, Trained]], seconds
         "clipped.",
         rows=tuple(rows),
         columns=columns,
+        exhibits=(reports.Tradeoff("test", "ece"),),
         record=record(config, [row for _, row in cells], seconds),
-        tradeoff=("test", "ece", None),
     )
 
 

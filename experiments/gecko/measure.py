@@ -13,6 +13,7 @@ from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trained
 from gecko_jax import audit, costs, files, integer, metrics, reports
+from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.privacy import Epsilon
 from gecko_jax.privacy.accounting.epsilon import ACCOUNTANTS, ADJACENCIES
 from gecko_jax.trees import take
@@ -53,7 +54,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
       trained: the rows.
       seconds: wall time until here.
     """
-    rows, rocs, histograms, curves, notes, several = [], [], [], [], [], len(config.architectures) > 1
+    rows, rocs, histograms, curves, notes, several = [], {}, {}, [], [], len(config.architectures) > 1
     written = []
     for row in trained:
         name = f"{row.architecture}: {METHODS[row.method].label}" if several else METHODS[row.method].label
@@ -67,10 +68,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
             figures["epsilon"] = row.epsilon.estimate()
             note = "; ".join((note, *map(str, row.epsilon.phases)))
         rows.append(reports.Row(name, figures, group, note, published(config.dataset, row.architecture, row.method)))
-        rocs.append(roc(name, audited.curves[ATTACK]))
-        h = audited.histogram
-        counts = (np.sum(part, 0).tolist() for part in (h.members, h.nonmembers))
-        histograms.append(reports.Histogram(name, h.edges.tolist(), *counts))
+        rocs[name], histograms[name] = audited.curves[ATTACK], audited.histogram
         mean = row.history.mean(1)
         curves.append(reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
@@ -80,12 +78,14 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         summary=_summary(config, member),
         rows=tuple(rows),
         columns=columns(config, rows),
-        rocs=tuple(rocs),
-        histograms=tuple(histograms),
-        losses=tuple(curves),
+        exhibits=(
+            reports.Tradeoff("test", "auc", "bytes"),
+            roc_curves(rocs),
+            signal_histograms(histograms),
+            reports.TrainingCurves("Training curves", tuple(curves), note="Mean over the models."),
+        ),
+        notes=reports.Notes(warnings=tuple(dict.fromkeys(notes))),
         record=_record(config, trained, seconds) | {"files": beside(config.output, written)},
-        notes=tuple(dict.fromkeys(notes)),
-        tradeoff=("test", "auc", "bytes"),
     )
 
 
@@ -181,11 +181,6 @@ def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
 def beside(folder: str | Path, written: list[Path]) -> list[str]:
     """Paths of the files that a study wrote, below its folder, so that its record can name their digests."""
     return [path.relative_to(folder).as_posix() for path in written]
-
-
-def roc(name: str, curve) -> reports.Curve:
-    low, high = (None if band is None else band.tolist() for band in (curve.mean_low, curve.mean_high))
-    return reports.Curve(name, curve.fpr.tolist(), curve.mean.tolist(), low, high)
 
 
 def _record(config: Config, trained: list[Trained], seconds: float) -> dict[str, Any]:

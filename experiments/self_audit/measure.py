@@ -46,7 +46,7 @@ def study(config: Config) -> reports.Study:
             "seeds": [config.seed],
             "timings": {"total": round(time.perf_counter() - start, 2)},
         },
-        notes=(*(f"GUARANTEE BROKEN: {line}" for line in broken), *NOTES),
+        notes=reports.Notes(warnings=(*(f"GUARANTEE BROKEN: {line}" for line in broken), *NOTES)),
     )
 
 

@@ -44,6 +44,6 @@ def check_estimate(where: str, estimate: Estimate, unit: str, whose: str) -> Non
             f"percentage of a proportion) or change the {whose}."
         )
     if (estimate.low is None) != (estimate.high is None):
-        raise ValueError(f"{where} has half an interval; give both low and high, or neither.")
+        raise ValueError(f"{where} has only one end of its interval; give both low and high, or neither.")
     if estimate.low is not None and estimate.low > estimate.high:
         raise ValueError(f"{where} has low={estimate.low!r} above high={estimate.high!r}; swap them.")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gecko_jax import checks
-from gecko_jax.reports.study import Row
+from gecko_jax.reports.rows import Row
 
 HEADER = ["row", "metric", "value", "tolerance"]
 

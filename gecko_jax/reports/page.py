@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from gecko_jax import json_values
 from gecko_jax.files import write_atomic
-from gecko_jax.reports.page_figures import figures, front_meaning
+from gecko_jax.reports.exhibits import Drawing, kind_of
+from gecko_jax.reports.exhibits.tradeoff import front_meaning
 from gecko_jax.reports.page_style import CSS
-from gecko_jax.reports.pareto import front
-from gecko_jax.reports.study import Column, Row, Study, alarming, best, largest
+from gecko_jax.reports.rows import Column, Row, alarming, best, largest
+from gecko_jax.reports.study import Study, front
 from gecko_jax.reports.text import (
     LETTERS,
     MEANINGS,
@@ -33,9 +37,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 
 def html(study: Study) -> str:
-    """The page: headline, notes, the figures that matter most, the table (`id="table"`), plots (`id="plot-tradeoff"`,
-    `"plot-roc"`, `"plot-dots-0"` and so on, `"plot-histograms"`, `"pictures-0"`, `"listing-0"`, `"plot-reliability"`,
-    `"plot-losses"`, each if there is something to show), and the record.
+    """Returns the page: headline, warnings, the figures that matter most, the table, the exhibits and the record.
+
+    The table has `id="table"`, an exhibit its kind and its number among those of its kind, such as `id="dot-plot-0"`.
 
     Args:
       study: what to show; all of its text is escaped.
@@ -43,17 +47,17 @@ def html(study: Study) -> str:
     Returns:
       HTML text, the same for the same study.
     """
-    plots = "\n".join(figures(study))
+    plots = "\n".join(_sections(study))
     body = [
         f"<h1>{escape(study.title)}</h1>",
-        f'<p class="headline">{escape(study.headline)}</p>' if study.headline else "",
+        f'<p class="headline">{escape(study.notes.headline)}</p>' if study.notes.headline else "",
         f"<p>{escape(study.summary)}</p>" if study.summary else "",
-        _notes(study),
+        _warnings(study),
         _tiles(study),
         "<h2>All figures</h2>",
         _table(study),
         _legend(study),
-        _list("legend footnotes", study.footnotes),
+        _list("legend footnotes", study.notes.footnotes),
         f'<h2>Plots</h2>\n<div class="plots">\n{plots}\n</div>' if plots else "",
         _record(study),
     ]
@@ -80,8 +84,8 @@ def write_html(path: str | os.PathLike[str], study: Study) -> pathlib.Path:
     return write_atomic(path, html(study))
 
 
-def _notes(study: Study) -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in study.notes)
+def _warnings(study: Study) -> str:
+    items = "".join(f"<li>{escape(warning)}</li>" for warning in study.notes.warnings)
     return f'<section class="notes" aria-label="Notes"><ul>{items}</ul></section>' if items else ""
 
 
@@ -90,7 +94,7 @@ def _tiles(study: Study) -> str:
 
     Of a column with an alarm it is the largest, in red if it is above it.
     """
-    keys = [k for k in study.tradeoff or () if k]
+    keys = study.tradeoff.keys if study.tradeoff else ()
     keys = keys or [column.key for column in study.columns if column.better or column.alarm is not None][:3]
     tiles = []
     for column in (next(c for c in study.columns if c.key == key) for key in keys):
@@ -176,12 +180,35 @@ def _legend(study: Study) -> str:
     if any(alarming(study, column) for column in study.columns):
         lines.append("Bold and red: the largest figure of a column, if its interval lies above what guessing gives.")
     if study.tradeoff is not None:
-        lines.append(f"★ {front_meaning(study)}")
+        lines.append(f"★ {front_meaning(study, study.tradeoff.keys)}")
     return _list("legend", lines)
 
 
 def _list(name: str, lines: Sequence[str]) -> str:
     return f'<ul class="{name}">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
+
+
+def _sections(study: Study) -> Iterator[str]:
+    """Yields the exhibits in their order; neighbors of one kind stand below each other."""
+    numbers: collections.Counter[str] = collections.Counter()
+    for kind, exhibits in itertools.groupby(study.exhibits, kind_of):
+        sections = []
+        for exhibit in exhibits:
+            prefix = f"{kind.replace('_', '-')}-{numbers[kind]}"
+            numbers[kind] += 1
+            if (drawing := exhibit.draw(study, prefix)) is not None:
+                sections.append(_section(prefix, drawing))
+        if len(sections) > 1:
+            sections = ["<div>\n" + "\n".join(sections) + "\n</div>"]
+        yield from sections
+
+
+def _section(prefix: str, drawing: Drawing) -> str:
+    body = re.sub(r' xmlns="[^"]*"', "", drawing.body, count=1)  # HTML knows the namespace
+    return (
+        f'<section id="{prefix}"><h3>{escape(drawing.heading)}</h3>\n<figure>\n{body}'
+        f"<figcaption>{escape(drawing.caption)}</figcaption></figure>{drawing.below}</section>"
+    )
 
 
 def _record(study: Study) -> str:

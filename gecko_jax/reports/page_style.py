@@ -6,7 +6,7 @@ from gecko_jax.reports.svg import DARK, DARK_GRID, LIGHT, LIGHT_GRID
 
 
 def _variables(palette: tuple[str, ...], grid: str) -> str:
-    return f"--grid:{grid};" + "".join(f"--series-{i}:{colour};" for i, colour in enumerate(palette))
+    return f"--grid:{grid};" + "".join(f"--series-{i}:{color};" for i, color in enumerate(palette))
 
 
 CSS = (
@@ -65,13 +65,13 @@ abbr { text-decoration: none; cursor: help; }
   align-items: start; }
 figure { margin: 0; min-width: 0; max-width: 600px; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 14px 8px;
+.images { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 14px 8px;
   margin: 0; padding: 0; list-style: none; font-size: .75rem; line-height: 1.35; color: var(--muted);
   font-variant-numeric: tabular-nums; }
-.pictures img { display: block; width: 84px; height: auto; image-rendering: pixelated; background: #fff;
+.images img { display: block; width: 84px; height: auto; image-rendering: pixelated; background: #fff;
   border: 1px solid var(--line); margin-bottom: 4px; }
-.pictures span { display: block; overflow-wrap: anywhere; }
-.pictures span:first-of-type { color: var(--ink); font-weight: 600; }
+.images span { display: block; overflow-wrap: anywhere; }
+.images span:first-of-type { color: var(--ink); font-weight: 600; }
 table.small { font-size: .8125rem; }
 table.small th, table.small td { padding: 4px 9px; white-space: normal; min-width: 0; overflow-wrap: anywhere; }
 figcaption { font-size: .875rem; margin-top: 10px; }

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.reports.study import Study
+from gecko_jax.reports.rows import Table
 
 
 def pareto(points: np.ndarray, better: Sequence[str]) -> np.ndarray:
-    """Whether each point is on the Pareto front.
+    """Tells which points are on the Pareto front.
 
     A point is off the front if another one is at least as good in every column and better in one; equal points are on
-    it together. In descending lexicographic order whatever beats a point stands before it, and so does a point of the
-    front that beats it: one pass against the front found so far is enough.
+    it together. In descending lexicographic order, whatever beats a point comes before it, and so does a point of the
+    front that beats it. One pass against the front so far is therefore enough.
 
     Args:
       points: [n, d], infinities allowed.
@@ -26,7 +26,7 @@ def pareto(points: np.ndarray, better: Sequence[str]) -> np.ndarray:
       Bool [n].
 
     Raises:
-      ValueError: for NaN, or for a length or a word that does not fit.
+      ValueError: for NaN, for points that are not [n, d], or for a word other than these two.
 
     >>> pareto([[90, 60], [80, 50], [80, 55]], ["high", "low"]).tolist()
     [True, True, False]
@@ -48,13 +48,15 @@ def pareto(points: np.ndarray, better: Sequence[str]) -> np.ndarray:
     return mask
 
 
-def front(study: Study) -> frozenset[str]:
-    """Names of the rows on the front of the study's trade-off; a row without a resolved figure in each is not."""
-    if study.tradeoff is None:
-        return frozenset()
-    keys = [key for key in study.tradeoff if key is not None]
-    better = [next(column.better for column in study.columns if column.key == key) for key in keys]
-    rows = [row for row in study.rows if all(key in row.figures and key not in row.unresolved for key in keys)]
+def front_rows(table: Table, keys: Sequence[str]) -> frozenset[str]:
+    """Returns the names of the rows on the Pareto front of some columns; one without a resolved figure in each is not.
+
+    Args:
+      table: rows and columns.
+      keys: of columns, each with a better end.
+    """
+    better = [next(column.better for column in table.columns if column.key == key) for key in keys]
+    rows = [row for row in table.rows if all(key in row.figures and key not in row.unresolved for key in keys)]
     points = {row.name: [row.figures[key].value for key in keys] for row in rows}
     points = {name: values for name, values in points.items() if not any(map(math.isnan, values))}
     mask = pareto(np.array(list(points.values())), better)

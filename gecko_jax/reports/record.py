@@ -1,7 +1,7 @@
-"""A study on disk: record.json, from which it can be read back whole, and results.csv for other programs.
+"""A study on disk: record.json, from which all of it can be read back, and results.csv for other programs.
 
-record.json is written last. It names the SHA-256 of results.csv, of the page beside it, and of whatever else the study
-wrote (`record["files"]`), so that files of two runs are never read as one study.
+record.json is written last and serves as the commit marker: it names the SHA-256 of results.csv, of the page beside it,
+and of whatever else the study wrote (`record["files"]`). Files of two runs are therefore never read as one study.
 """
 
 from __future__ import annotations
@@ -12,22 +12,19 @@ import io
 import json
 import os
 import pathlib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gecko_jax import files, json_values
+from gecko_jax import checks, files, json_values
 from gecko_jax.digests import sha256
+from gecko_jax.reports.decode import decode, decode_fields
 from gecko_jax.reports.environment import environment
-from gecko_jax.reports.exhibits import Dots, Listing, Pictures
-from gecko_jax.reports.study import Column, Curve, Histogram, Reliability, Row, Study
-from gecko_jax.types import Estimate
+from gecko_jax.reports.exhibits import EXHIBITS, Exhibit, kind_of
+from gecko_jax.reports.study import Study
 
-FORMAT = "gecko_jax study 1"
-NEEDED = ("config", "seeds", "timings")
-# What an older record lacks.
-ADDED = {"dots": [], "pictures": [], "listings": [], "curves_a_panel": 8, "headline": "", "footnotes": []}
-ADDED |= {"ceiling": None}
+FORMAT = "gecko_jax study 2"
+OLDER_FORMATS = ("gecko_jax study 1",)
+REQUIRED_KEYS = ("config", "seeds", "timings")
 HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
 
@@ -50,9 +47,7 @@ def write_record(
       TypeError: naming the entry that JSON cannot hold.
       OSError: see `files.write_together`, or if a file that the record lists is not there.
     """
-    missing = [key for key in NEEDED if key not in study.record]
-    if missing:
-        raise ValueError(f"study.record lacks {missing}; without config, seeds and timings a run cannot be repeated.")
+    check_record(study.record)
     folder, record = pathlib.Path(folder), dict(study.record)
     record.setdefault("environment", environment())
     study = dataclasses.replace(study, record=record)
@@ -61,6 +56,19 @@ def write_record(
     others = {name: sha256((folder / name).read_bytes()) for name in record.get("files", ())}
     files.write_together(folder, contents, "record.json", lambda digests: _dumps(study, digests | others))
     return read_back
+
+
+def check_record(record: Mapping[str, Any]) -> None:
+    """Checks what a study's record holds; call it before the training whose record it will be.
+
+    Raises:
+      ValueError: if "config", "seeds" or "timings" is missing.
+      TypeError: naming the entry that JSON cannot hold.
+    """
+    missing = [key for key in REQUIRED_KEYS if key not in record]
+    if missing:
+        raise ValueError(f"study.record lacks {missing}; without config, seeds and timings a run cannot be repeated.")
+    json_values.plain(record, "record")
 
 
 def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study:
@@ -103,11 +111,6 @@ def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study
 
 def _check_files(folder: pathlib.Path, digests: Any, complete: bool) -> None:
     """Holds the page and the other files of a study against what its record says of them."""
-    if digests is None:
-        message = f"{folder / 'record.json'} is of an older version and names no digests: whether the page and the "
-        message += "other files beside it are of the same run is not known. Run the study again to be sure."
-        warnings.warn(message, stacklevel=3)
-        return
     try:
         files.check_present(folder, {name: each for name, each in digests.items() if name != "results.csv"})
     except (ValueError, AttributeError) as error:
@@ -131,9 +134,10 @@ def results_csv(study: Study) -> str:
 
 
 def _dumps(study: Study, digests: Mapping[str, str] | None = None) -> str:
-    """JSON with one row, column or curve a line, so that a reader and a diff can follow it."""
+    """JSON with one row, column or exhibit a line, so that a reader and a diff can follow it."""
     body = {"format": FORMAT, **{field.name: getattr(study, field.name) for field in dataclasses.fields(study)}}
-    body["files"] = digests or {}
+    body["exhibits"] = [{"kind": kind_of(exhibit), **exhibit._asdict()} for exhibit in study.exhibits]
+    body["notes"], body["files"] = study.notes._asdict(), digests or {}
     lines = []
     for key, value in body.items():
         value = json_values.plain(value, key)
@@ -147,54 +151,22 @@ def _dumps(study: Study, digests: Mapping[str, str] | None = None) -> str:
 
 def _loads(text: str) -> Study:
     body = json.loads(text)
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        found = body.get("format") if isinstance(body, dict) else type(body).__name__
-        raise ValueError(f"its format is {found!r}, expected {FORMAT!r}.")
-    body = ADDED | body
-    body.pop("files", None)  # the digests are checked by who reads the folder
-    expected = {field.name for field in dataclasses.fields(Study)} | {"format"}
+    written = body.get("format") if isinstance(body, dict) else type(body).__name__
+    if written in OLDER_FORMATS:
+        raise ValueError(
+            f"its format is {written!r}, an older version's; this version reads {FORMAT!r}. Run the study again. Until "
+            "then, results.csv and the page beside it hold its figures."
+        )
+    if written != FORMAT:
+        raise ValueError(f"its format is {written!r}, expected {FORMAT!r}.")
+    expected = {field.name for field in dataclasses.fields(Study)} | {"format", "files"}
     if set(body) != expected:
         raise ValueError(f"it lacks {sorted(expected - set(body))} and has, unknown, {sorted(set(body) - expected)}.")
-    body.pop("format")
-    body["dots"] = tuple(_dots(chart) for chart in body["dots"])
-    body["pictures"] = tuple(Pictures(**_tuples(grid)) for grid in body["pictures"])
-    body["listings"] = tuple(Listing(**_tuples(each)) for each in body["listings"])
-    body["columns"] = tuple(Column(**column) for column in body["columns"])
-    body["rows"] = tuple(_row(row) for row in body["rows"])
-    body["rocs"] = tuple(_of_floats(Curve, curve) for curve in body["rocs"])
-    body["losses"] = tuple(_of_floats(Curve, curve) for curve in body["losses"])
-    body["histograms"] = tuple(_of_floats(Histogram, histogram) for histogram in body["histograms"])
-    body["reliabilities"] = tuple(_of_floats(Reliability, diagram) for diagram in body["reliabilities"])
-    body["notes"], body["footnotes"] = tuple(body["notes"]), tuple(body["footnotes"])
-    body["ceiling"] = body["ceiling"] and _of_floats(Curve, body["ceiling"])
-    body["tradeoff"] = None if body["tradeoff"] is None else tuple(body["tradeoff"])
-    return Study(**body)
+    exhibits = tuple(_exhibit(part, f"exhibits[{i}]") for i, part in enumerate(body["exhibits"]))
+    fields = {name: value for name, value in body.items() if name not in ("format", "files", "exhibits")}
+    return Study(**decode_fields(Study, fields, "study"), exhibits=exhibits)
 
 
-def _row(row: dict[str, Any]) -> Row:
-    figures = {key: _estimate(figure) for key, figure in row["figures"].items()}
-    published = None if row["published"] is None else {key: float(value) for key, value in row["published"].items()}
-    unresolved = tuple(row.get("unresolved", ()))
-    return Row(**{**row, "figures": figures, "published": published, "unresolved": unresolved})
-
-
-def _estimate(figure: dict[str, Any]) -> Estimate:
-    """Numbers as they were written: a count stays an int; "nan" and "inf" become floats again."""
-    spelt = {key: float(figure[key]) for key in ("value", "low", "high") if isinstance(figure[key], str)}
-    return Estimate(**{**figure, **spelt})
-
-
-def _dots(chart: dict[str, Any]) -> Dots:
-    figures = tuple(_estimate(figure) for figure in chart["figures"])
-    return Dots(**{**chart, "labels": tuple(chart["labels"]), "figures": figures})
-
-
-def _tuples(value: Any) -> Any:
-    """A list, and each list in it, as a tuple."""
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _of_floats(noun: type, parts: dict[str, Any]) -> Any:
-    return noun(**{k: tuple(map(float, v)) if isinstance(v, list) else v for k, v in parts.items()})
+def _exhibit(body: dict[str, Any], where: str) -> Exhibit:
+    body = dict(body)
+    return decode(checks.lookup(f"kind of {where}", body.pop("kind"), EXHIBITS), body, where)

@@ -1,6 +1,6 @@
-"""From a matplotlib Figure to an SVG that takes the page's colours.
+"""From a matplotlib Figure to an SVG that takes the page's colors.
 
-Matplotlib knows only fixed colours. Figures are drawn in stand-ins (INK, GRID, series(0), ...) which become
+Matplotlib knows only fixed colors. Figures are drawn in stand-ins (INK, GRID, series(0), ...) which become
 `currentColor` and CSS variables in the text of the SVG, so that one drawing serves light and dark pages; a viewer
 without the variables sees the light palette.
 """
@@ -17,7 +17,7 @@ from typing import Any
 WIDTH = 420  # units of the viewBox; text of 12 units is still 10 pixels tall on a phone
 TEXT = 12
 INK, GRID = "#010101", "#010102"
-# Light and dark shades of hues that stay apart under the common colour blindnesses (after Okabe and Ito, and Tol); each
+# Light and dark shades of hues that stay apart under the common color blindnesses (after Okabe and Ito, and Tol); each
 # has a contrast of at least 3 with its background. Lines differ in their dashes too.
 LIGHT = ("#0072b2", "#c44e00", "#00805c", "#aa3377", "#8a6d00", "#2a2a72", "#c8285a", "#5b6770")
 DARK = ("#4db3f0", "#ff8a4c", "#2fc79b", "#f08cc0", "#e3c23c", "#a9a4ff", "#ff7d95", "#b4bec7")
@@ -25,7 +25,7 @@ LIGHT_GRID, DARK_GRID = "#d9dde1", "#3a4148"
 
 
 def series(index: int) -> str:
-    """The stand-in for the colour of the index-th series; colours come round again after eight."""
+    """The stand-in for the color of the index-th series; colors repeat after eight."""
     return f"#0202{index % len(LIGHT):02x}"
 
 
@@ -40,7 +40,7 @@ def finish(fig: Any, name: str, title: str) -> str:
     """The figure as SVG text, the same for the same figure on every run.
 
     Args:
-      fig: a Figure drawn in stand-in colours.
+      fig: a Figure drawn in stand-in colors.
       name: goes in front of every id, so that several plots may stand on one page.
       title: says what is drawn, for those who hear the page.
 
@@ -64,8 +64,8 @@ def finish(fig: Any, name: str, title: str) -> str:
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)  # the page's own typeface
     text = text.replace(INK, "currentColor").replace(GRID, f"var(--grid, {LIGHT_GRID})")
-    for index, colour in enumerate(LIGHT):
-        text = text.replace(series(index), f"var(--series-{index}, {colour})")
+    for index, color in enumerate(LIGHT):
+        text = text.replace(series(index), f"var(--series-{index}, {color})")
     label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip() + "\n"
 
@@ -121,13 +121,13 @@ def _any_script() -> Iterator[None]:
         yield
 
 
-def key(fig: Any, left: float, low: float, text: str, colour: str, dash: Any) -> None:
+def key(fig: Any, left: float, low: float, text: str, color: str, dash: Any) -> None:
     """A sample of a line and its name."""
     from matplotlib.lines import Line2D
 
     width, height = fig.get_size_inches() * 72
     y = 1 - (low - 4) / height
-    fig.add_artist(Line2D([left / width, (left + 24) / width], [y, y], color=colour, linestyle=dash, linewidth=2))
+    fig.add_artist(Line2D([left / width, (left + 24) / width], [y, y], color=color, linestyle=dash, linewidth=2))
     write(fig, left + 30, low, cut(text, WIDTH - left - 30))
 
 

@@ -6,8 +6,8 @@ import shutil
 import textwrap
 
 from gecko_jax import checks
-from gecko_jax.reports.pareto import front
-from gecko_jax.reports.study import Column, Row, Study
+from gecko_jax.reports.rows import Column, Row
+from gecko_jax.reports.study import Study, front
 from gecko_jax.reports.text import (
     LETTERS,
     MEANINGS,
@@ -47,12 +47,12 @@ def table(study: Study, width: int | None = None) -> str:
     names = [f"{'*' if row.name in on_front else ' '} {row.name}{marks.get(row.name, '')}" for row in study.rows]
     widest = max(len(row.group) for row in study.rows)
     stub = min(max(max(map(len, names)), widest), max(width // 2 - 2, 16))
-    parts = [_wrap(study.title, width), _wrap(study.headline, width), _wrap(study.summary, width)]
-    parts.append("\n".join(_wrap(f"! {note}", width, "  ") for note in study.notes))
+    parts = [_wrap(study.title, width), _wrap(study.notes.headline, width), _wrap(study.summary, width)]
+    parts.append("\n".join(_wrap(f"! {warning}", width, "  ") for warning in study.notes.warnings))
     for columns in _blocks([_column(study, column) for column in study.columns], width - stub):
         parts.append(_block(study.rows, names, columns, stub))
     parts.append("\n".join(_wrap(line, width, "  ") for line in _legend(study, noted)))
-    parts.append("\n".join(_wrap(footnote, width, "  ") for footnote in study.footnotes))
+    parts.append("\n".join(_wrap(footnote, width, "  ") for footnote in study.notes.footnotes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -124,7 +124,7 @@ def _legend(study: Study, noted: list[Row]) -> list[str]:
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}" for kind in MEANINGS if kind in kinds]
     lines += interval_meanings(study)
     if study.tradeoff is not None:
-        headings = [column.heading for key in study.tradeoff for column in study.columns if column.key == key]
+        headings = [column.heading for key in study.tradeoff.keys for column in study.columns if column.key == key]
         lines.append(f"*   no other row is as good in {', '.join(headings)} and better in one of them")
     return lines + [f"({i + 1}) {row.name}: {row.note}" for i, row in enumerate(noted)]
 

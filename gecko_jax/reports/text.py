@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gecko_jax.reports.study import Column, Row, Study, half_width
+from gecko_jax.reports.rows import Column, Row, Table, half_width
 from gecko_jax.types import Estimate
 
 MISSING = "–"
@@ -79,19 +79,19 @@ def interval(estimate: Estimate, digits: int) -> str:
     return f"± {number(half_width(estimate), digits)}" if even else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
-def interval_meanings(study: Study) -> list[str]:
+def interval_meanings(table: Table) -> list[str]:
     """What the signs around a figure mean, of those that the study's table shows."""
-    digits = {column.key: column.digits for column in study.columns}
-    shown = {interval(figure, digits[key])[:1] for row in study.rows for key, figure in row.figures.items()}
+    digits = {column.key: column.digits for column in table.columns}
+    shown = {interval(figure, digits[key])[:1] for row in table.rows for key, figure in row.figures.items()}
     lines = ["± half the width of the 95 % interval"] if "±" in shown else []
     lines += ["[low, high] the 95 % interval, if it is not even about the figure"] if "[" in shown else []
-    lines += [f"{UNRESOLVED} {UNRESOLVED_MEANING}"] if any(row.unresolved for row in study.rows) else []
-    return lines + (["[ ] around one number: as published"] if any(row.published for row in study.rows) else [])
+    lines += [f"{UNRESOLVED} {UNRESOLVED_MEANING}"] if any(row.unresolved for row in table.rows) else []
+    return lines + (["[ ] around one number: as published"] if any(row.published for row in table.rows) else [])
 
 
-def common_kind(study: Study, column: Column) -> str | None:
+def common_kind(table: Table, column: Column) -> str | None:
     """The kind that all figures of a column share, or None: then each figure is marked by itself."""
-    kinds = {row.figures[column.key].kind for row in study.rows if column.key in row.figures}
+    kinds = {row.figures[column.key].kind for row in table.rows if column.key in row.figures}
     return kinds.pop() if len(kinds) == 1 else None
 
 
@@ -116,9 +116,9 @@ def heading(column: Column) -> str:
     return f"{column.heading}, {column.unit}" if column.unit else column.heading
 
 
-def place_of(study: Study, name: str) -> int:
+def place_of(table: Table, name: str) -> int:
     """The row's place, which gives its colour everywhere; a name that is no row's counts on from the last."""
-    names = [row.name for row in study.rows]
+    names = [row.name for row in table.rows]
     return names.index(name) if name in names else len(names)
 
 

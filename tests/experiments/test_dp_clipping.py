@@ -57,7 +57,7 @@ def test_every_row_has_its_figures_and_its_epsilon(finished, config):
         assert (3.99 < row.figures["epsilon"].value <= 4) if private else math.isinf(row.figures["epsilon"].value)
     assert set(study.record["epsilon"]) == set(LABELS[1:])
     assert "one example added or removed" in study.record["epsilon"][LABELS[1]]
-    assert any("PLD 5.16, RDP 6.5" in note for note in study.notes)
+    assert any("PLD 5.16, RDP 6.5" in note for note in study.notes.warnings)
 
 
 def test_the_other_parts_are_there(finished):
@@ -65,14 +65,14 @@ def test_the_other_parts_are_there(finished):
     assert [row.name for row in grid.rows] == ["Local flat: R = 0.5, rate · R = 0.5"]
     assert grid.rows[0].figures["rate"].value == 1.0
     regression = reports.read_record(finished / "regression")
-    assert [row.name for row in regression.rows] == LABELS and not regression.reliabilities
+    assert [row.name for row in regression.rows] == LABELS
     residual = {row.name: row.figures["rmse"].value ** 2 for row in regression.rows}
     r2 = {row.name: row.figures["r2"].value for row in regression.rows}
     y = data.regression(Config(**TINY)).test.y
     assert r2[LABELS[0]] == pytest.approx(1 - residual[LABELS[0]] / y.var(), abs=0.01)  # of means, not the mean of them
     for part in ("classification", "regression", "grid"):
         page = (finished / part / "report.html").read_text()
-        assert ('id="plot-reliability"' in page) == (part == "classification")
+        assert ('id="reliability-diagrams-0"' in page) == (part == "classification")
 
 
 def test_a_second_run_shows_what_stands(finished, capsys):

@@ -56,7 +56,7 @@ def test_a_private_row_has_its_epsilon_and_the_others_have_none(finished):
     accountant = pld_privacy_accountant.PLDAccountant().compose(event, 22)
     assert row.figures["epsilon"].value == pytest.approx(accountant.get_epsilon(1e-4), rel=1e-3)
     assert 7.9 < row.figures["epsilon"].value <= 8
-    (note,) = (note for note in study.notes if "guarantee" in note)
+    (note,) = (note for note in study.notes.warnings if "guarantee" in note)
     assert "automatic clipping; one example added or removed; δ = 10⁻⁴; privacy loss distributions" in note
 
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
 from gecko_jax.metrics import reliability_bins
-from gecko_jax.reports import Column, Curve, Dots, Histogram, Listing, Pictures, Reliability, Row, Study
+from gecko_jax.reports import (
+    Column,
+    Curve,
+    DotPlot,
+    Histogram,
+    Histograms,
+    ImageGrid,
+    Notes,
+    Reliability,
+    ReliabilityDiagrams,
+    RocCurves,
+    Row,
+    Study,
+    TextTable,
+    Tradeoff,
+    TrainingCurves,
+)
 from gecko_jax.types import Estimate
 
 COLUMNS = (
@@ -74,7 +91,7 @@ def example() -> Study:
         edges = np.linspace(0, 1, 21)
         members = np.histogram(random.beta(9 - 8 * (100 - train) / 16, 1, 4000), edges)[0]
         others = np.histogram(random.beta(9 - 8 * (100 - test) / 20, 1, 3000), edges)[0]
-        histograms.append(Histogram(name, edges, members, others))
+        histograms.append(Histogram(name, edges, (members, others)))
         sure = random.uniform(0.3, 1, 2000)
         right = random.random(2000) < sure - (train - test) / 100
         probs = np.column_stack([sure, (1 - sure) * 0.6, (1 - sure) * 0.4])
@@ -89,28 +106,41 @@ def example() -> Study:
         "accuracy and size? Members are scored without augmentation; thresholds come from shadow models.",
         rows=tuple(rows),
         columns=COLUMNS,
-        rocs=tuple(rocs),
-        histograms=tuple(histograms),
-        losses=tuple(losses),
-        reliabilities=tuple(reliabilities),
+        exhibits=(
+            Tradeoff("test", "attack", "bytes"),
+            RocCurves("ROC curves", tuple(rocs)),
+            dots("", 23),
+            dots("of records with a long name, ", 9),
+            Histograms("Signals", ("members", "non-members"), tuple(histograms), "signal"),
+            ImageGrid.of("Records & images", images(), [f"class {i}\nscore -0.000{i}" for i in range(7)]),
+            TextTable("Records, listed", ("class", "score"), (("0", "12.5"), ("1", "3")), "Two of them."),
+            ReliabilityDiagrams("Reliability", tuple(reliabilities)),
+            TrainingCurves("Training", tuple(losses)),
+        ),
         record={
             "config": {"dataset": "fashion_mnist", "epochs": 30, "shadows": 16, "rules": ("Dense", "Conv")},
             "seeds": [0, 1, 2, 3, 4],
             "timings": {"train_s": 812.4, "attack_s": 33.1},
         },
-        notes=("These figures are invented: they are here to try the page.", "The DP row has no energy."),
-        tradeoff=("test", "attack", "bytes"),
-        dots=(dots("", 23), dots("of records with a long name, ", 9)),
-        pictures=(Pictures.of("Records & pictures", pictures(), [f"class {i}\nscore -0.000{i}" for i in range(7)]),),
-        listings=(Listing("Records, listed", ("class", "score"), (("0", "12.5"), ("1", "3")), "Two of them."),),
+        notes=Notes(warnings=("These figures are invented, to try the page.", "The DP row has no energy.")),
     )
+
+
+def of_kind(study, noun):
+    """The exhibits of a kind."""
+    return [exhibit for exhibit in study.exhibits if isinstance(exhibit, noun)]
+
+
+def without(study, nouns):
+    """The study without its exhibits of some kinds."""
+    return dataclasses.replace(study, exhibits=tuple(e for e in study.exhibits if not isinstance(e, nouns)))
 
 
 def dots(prefix, count):
     figures = [Estimate(0.7 - 0.01 * i, 0.6 - 0.01 * i, 0.75, n=100) for i in range(count)]
     labels = [f"{prefix}class {i}" for i in range(count)]
-    return Dots(f"AUC by class {prefix}".strip(), labels, figures, "", 3, 0.5, "Worst first.")
+    return DotPlot(f"AUC by class {prefix}".strip(), labels, figures, "", 3, 0.5, "Worst first.")
 
 
-def pictures():
+def images():
     return np.random.default_rng(8).random((7, 28, 28, 1)).astype(np.float32)

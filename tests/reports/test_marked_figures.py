@@ -8,7 +8,7 @@ import re
 import pytest
 
 from gecko_jax import reports
-from gecko_jax.reports import Column, Row, Study, front, read_record, write_record
+from gecko_jax.reports import Column, Notes, Row, Study, Tradeoff, front, read_record, write_record
 from gecko_jax.types import Estimate
 
 
@@ -26,8 +26,8 @@ def unresolved_study(better):
         Row("many", {"x": Estimate(5.0), "y": Estimate(2.0)}),
         Row("third", {"x": Estimate(6.0), "y": Estimate(0.5)}),
     )
-    return Study("t", "", rows, (Column("x", "X", better=better), Column("y", "Y", better="low")),
-                 tradeoff=("x", "y", None))  # fmt: skip
+    columns = Column("x", "X", better=better), Column("y", "Y", better="low")
+    return Study("t", "", rows, columns, (Tradeoff("x", "y"),))
 
 
 @pytest.mark.parametrize("better", ["high", "low"])
@@ -76,11 +76,10 @@ def test_an_alarm_and_a_better_end_contradict_each_other():
 
 
 def test_headline_and_footnotes_are_shown_and_kept(tmp_path):
-    study = dataclasses.replace(
-        alarm_study(Estimate(0.5)), headline="<One> sentence.", footnotes=("A & B.",), record={"config": 1, "seeds": 2}
-    )
+    notes = Notes("<One> sentence.", footnotes=("A & B.",))
+    study = dataclasses.replace(alarm_study(Estimate(0.5)), notes=notes)
     page, text = reports.html(study), reports.table(study, 80)
     assert page.index("&lt;One&gt; sentence.") < page.index('id="table"') < page.index("A &amp; B.")
     assert text.index("<One> sentence.") < text.index("AUC") < text.index("A & B.")
     written = write_record(tmp_path, dataclasses.replace(study, record={"config": 1, "seeds": 2, "timings": 3}))
-    assert read_record(tmp_path) == written and written.footnotes == ("A & B.",)
+    assert read_record(tmp_path) == written and written.notes.footnotes == ("A & B.",)

@@ -4,20 +4,29 @@ import dataclasses
 import html.parser
 import re
 
+from example_study import of_kind, without
+
 from gecko_jax import reports
 from gecko_jax.reports import (
     Column,
     Curve,
-    Dots,
+    DotPlot,
     Histogram,
-    Listing,
-    Pictures,
+    Histograms,
+    ImageGrid,
+    Notes,
+    ReliabilityDiagrams,
+    RocCurves,
     Row,
     Study,
+    TextTable,
+    Tradeoff,
+    TrainingCurves,
     read_record,
     write_html,
     write_record,
 )
+from gecko_jax.reports.exhibits import EXHIBITS
 from gecko_jax.types import Estimate
 
 
@@ -52,8 +61,8 @@ def test_the_page_is_whole_and_asks_for_nothing(page):
     parsed = Page(page)
     names = [value for key, value in parsed.attributes if key == "id"]
     assert len(names) == len(set(names))
-    plots = {"plot-tradeoff", "plot-roc", "plot-histograms", "plot-reliability", "plot-losses", "plot-dots-0"}
-    assert plots | {"plot-dots-1", "pictures-0", "listing-0", "table", "record"} <= set(names)
+    kinds = {f"{kind.replace('_', '-')}-0" for kind in EXHIBITS}
+    assert kinds | {"dot-plot-1", "table", "record"} <= set(names)
     assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
     own = re.sub(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"', "", re.sub(r"<title>.*?</title>", "", page))
     assert not re.search(r"(?i)https?:|//\w|@import|url\((?!#)|data:(?!;)|src=", own)
@@ -70,12 +79,12 @@ def test_notes_come_first_then_figures_then_plots_then_the_record(page):
             'class="notes"',
             'class="tiles"',
             'id="table"',
-            'id="plot-tradeoff"',
-            'id="plot-roc"',
-            'id="plot-dots-0"',
-            'id="plot-histograms"',
-            'id="pictures-0"',
-            'id="listing-0"',
+            'id="tradeoff-0"',
+            'id="roc-curves-0"',
+            'id="dot-plot-0"',
+            'id="histograms-0"',
+            'id="image-grid-0"',
+            'id="text-table-0"',
             'id="record"',
         )
     ]
@@ -110,15 +119,17 @@ def test_all_text_is_escaped():
         summary=HOSTILE,
         rows=(Row(HOSTILE, {"a": Estimate(1.0, unit=HOSTILE)}, HOSTILE, HOSTILE), Row("b", {})),
         columns=(Column("a", HOSTILE, HOSTILE, 2, "high"), Column("b", "B", "", 1, "low")),
-        rocs=(Curve(HOSTILE, [0.1, 1], [0.2, 1]),),
-        histograms=(Histogram(HOSTILE, [0, 1], [1], [1], HOSTILE),),
-        dots=(Dots(HOSTILE, [HOSTILE], [Estimate(1.0, unit=HOSTILE)], HOSTILE, note=HOSTILE),),
-        pictures=(Pictures(HOSTILE, ['data:image/png;base64,"><script>'], [HOSTILE], HOSTILE),),
-        listings=(Listing(HOSTILE, (HOSTILE,), ((HOSTILE,),), HOSTILE),),
-        losses=(Curve(HOSTILE, [0, 1], [1, 0]),),
+        exhibits=(
+            Tradeoff("a", "a", "a"),
+            RocCurves(HOSTILE, (Curve(HOSTILE, [0.1, 1], [0.2, 1]),), Curve(HOSTILE, [1], [1]), note=HOSTILE),
+            Histograms(HOSTILE, (HOSTILE, "b"), (Histogram(HOSTILE, [0, 1], ([1], [1]), HOSTILE),), HOSTILE, HOSTILE),
+            DotPlot(HOSTILE, [HOSTILE], [Estimate(1.0, unit=HOSTILE)], HOSTILE, note=HOSTILE),
+            ImageGrid(HOSTILE, ['data:image/png;base64,"><script>'], [HOSTILE], HOSTILE),
+            TextTable(HOSTILE, (HOSTILE,), ((HOSTILE,),), HOSTILE),
+            TrainingCurves(HOSTILE, (Curve(HOSTILE, [0, 1], [1, 0]),), HOSTILE, HOSTILE),
+        ),
         record={HOSTILE: {"key": HOSTILE}, "text": HOSTILE},
-        notes=(HOSTILE,),
-        tradeoff=("a", "a", "a"),
+        notes=Notes(HOSTILE, (HOSTILE,), (HOSTILE,)),
     )
     text = reports.html(study)
     parsed = Page(text)
@@ -142,33 +153,33 @@ def test_mixed_kinds_are_marked_in_their_cells():
 
 
 def test_a_page_can_be_made_from_the_record_alone(tmp_path, study):
-    written = write_record(tmp_path, dataclasses.replace(study, histograms=(), losses=(), reliabilities=()))
+    slow = (Histograms, ReliabilityDiagrams, TrainingCurves)
+    written = write_record(tmp_path, without(study, slow))
     path = write_html(tmp_path / "report.html", written)
     assert path.read_text() == reports.html(read_record(tmp_path))
 
 
 def test_rows_that_the_plot_leaves_out_are_named(study):
     rows = (*study.rows[:1], study.rows[1]._replace(figures={}))
-    nothing = dict.fromkeys(("rocs", "histograms", "losses", "reliabilities", "dots", "pictures", "listings"), ())
-    text = reports.html(dataclasses.replace(study, rows=rows, **nothing))
-    assert "Not shown, for want of a figure: BinaryConnect." in text
-    assert "plot-roc" not in text
+    text = reports.html(dataclasses.replace(study, rows=rows, exhibits=study.exhibits[:1]))
+    assert "Not shown, because a figure is missing: BinaryConnect." in text
+    assert "roc-curves" not in text
 
 
 def test_figures_that_are_drawn_stand_in_a_table_too(study, page):
-    for i, chart in enumerate(study.dots):
-        section = page[page.index(f'<section id="plot-dots-{i}"') :]
+    for i, chart in enumerate(of_kind(study, DotPlot)):
+        section = page[page.index(f'<section id="dot-plot-{i}"') :]
         section = section[: section.index("</section>")]
         lines = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', section)
         assert [line[0] for line in lines] == list(chart.labels)
         for (_, value, ends), figure in zip(lines, chart.figures, strict=True):
             assert (value, ends) == (f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}")
-        assert ("The first 20 are drawn; 3 more stand in the table." in section) == (len(chart.labels) == 23)
+        assert ("The first 20 are drawn; the table has 3 more." in section) == (len(chart.labels) == 23)
         assert "Worst first." in section
 
 
-def test_pictures_have_their_captions_and_lists_their_cells(page):
-    section = page[page.index('<section id="pictures-0"') : page.index('<section id="listing-0"')]
+def test_images_have_their_captions_and_lists_their_cells(page):
+    section = page[page.index('<section id="image-grid-0"') : page.index('<section id="text-table-0"')]
     for i in range(7):
         assert f"<span>class {i}</span><span>score -0.000{i}</span>" in section
         assert f'alt="class {i}, score -0.000{i}"' in section
@@ -176,7 +187,8 @@ def test_pictures_have_their_captions_and_lists_their_cells(page):
 
 
 def test_notes_that_histograms_share_are_said_once(study):
-    first, second, third, *_ = study.histograms
+    (histograms,) = of_kind(study, Histograms)
+    first, second, third, *_ = histograms.histograms
     noted = (first._replace(note="Cut."), second._replace(note="Whole."), third._replace(note="Cut."))
-    text = reports.html(dataclasses.replace(study, histograms=noted))
+    text = reports.html(dataclasses.replace(study, exhibits=(histograms._replace(histograms=noted),)))
     assert f"{first.name}, {third.name}: Cut. {second.name}: Whole.</figcaption>" in text

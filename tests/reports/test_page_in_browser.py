@@ -29,11 +29,11 @@ window.onload = () => {
         marks: svg.querySelectorAll("path").length,
         size: Math.min(...texts.map(t => scale * parseFloat(inner.defaultView.getComputedStyle(t).fontSize))) };
     }
-    report.pictures = [...inner.querySelectorAll(".pictures li")].map(item => {
+    report.pictures = [...inner.querySelectorAll(".images li")].map(item => {
       const lines = [...item.querySelectorAll("span")].map(span => {
         const range = inner.createRange(); range.selectNodeContents(span); return box(range); });
       return [box(item.querySelector("img")), lines]; });
-    for (const text of inner.querySelectorAll("#plot-tradeoff text"))
+    for (const text of inner.querySelectorAll("#tradeoff-0 text"))
       report.labels.push([text.textContent.trim(), box(text)]);
     found[frame.id] = report;
   }
@@ -62,16 +62,16 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
         assert report["page"] == [width, width], "the page scrolls sideways"
         assert report["requests"] == 0
         assert report["rows"] == len(study.rows) + groups
-        kinds = ("tradeoff", "roc", "dots-0", "dots-1", "histograms", "reliability", "losses")
-        assert set(report["plots"]) == {f"plot-{kind}" for kind in kinds}
+        kinds = ("tradeoff-0", "roc-curves-0", "dot-plot-0", "dot-plot-1", "histograms-0", "reliability-diagrams-0")
+        assert set(report["plots"]) == {*kinds, "training-curves-0"}
         for plot, drawn in report["plots"].items():
             left, top, right, bottom = drawn["box"]
             assert 0 <= left and right <= width and right - left >= 350 and bottom - top >= 170, plot
             assert drawn["marks"] > 10, plot
             assert drawn["size"] >= 9, f"text of {plot} is too small to read"
             assert all(left - 1 <= text[0] and text[2] <= right + 1 for text in drawn["texts"]), plot
-        for i, text in enumerate(texts := report["plots"]["plot-dots-1"]["texts"]):
-            assert not any(overlapping(text, other) for other in texts[:i]), "labels of a chart of dots"
+        for i, text in enumerate(texts := report["plots"]["dot-plot-1"]["texts"]):
+            assert not any(overlapping(text, other) for other in texts[:i]), "labels of a dot plot"
         assert len(report["pictures"]) == 7
         for i, (picture, lines) in enumerate(report["pictures"]):
             assert picture[2] - picture[0] == picture[3] - picture[1] >= 80 and picture[2] <= width

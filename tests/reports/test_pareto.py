@@ -60,7 +60,7 @@ def test_bad_points_are_named():
 
 
 def test_front_of_a_study(study):
-    points = [[row.figures[key].value for key in study.tradeoff] for row in study.rows]
+    points = [[row.figures[key].value for key in study.tradeoff.keys] for row in study.rows]
     expected = {row.name for row, on in zip(study.rows, naive(points, ["high", "low", "low"]), strict=True) if on}
     assert front(study) == expected
     assert 0 < len(expected) < len(study.rows)
@@ -69,4 +69,4 @@ def test_front_of_a_study(study):
 def test_a_row_without_the_figure_is_not_on_the_front(study):
     rows = (study.rows[0]._replace(figures={}), *study.rows[1:])
     assert study.rows[0].name not in front(dataclasses.replace(study, rows=rows))
-    assert front(dataclasses.replace(study, tradeoff=None)) == frozenset()
+    assert front(dataclasses.replace(study, exhibits=())) == frozenset()

@@ -46,7 +46,7 @@ def test_front_kinds_and_notes_are_marked(study):
     assert "% (m)" in text and "B (c)" in text and "µJ (e)" in text
     assert "\n* DP, ε = 8 (1)" in text and "\n(1) DP, ε = 8: accounted at δ = 1e-5" in text
     assert text.count("\nGecko\n") == text.count("\n---")  # the group's heading in every block
-    assert "! These figures are invented" in text
+    assert "! These figures are invented," in text
 
 
 def test_mixed_kinds_are_marked_figure_by_figure():

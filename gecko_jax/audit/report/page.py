@@ -6,10 +6,9 @@ import csv
 import io
 from collections.abc import Iterator
 
-import numpy as np
-
 from gecko_jax import reports
 from gecko_jax.audit.report.ceilings import ceiling_curve
+from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.audit.report.figures import FPRS, METRICS
 from gecko_jax.audit.report.privacy_claim import PREFERRED
 from gecko_jax.audit.report.slices import resolved, worst_first
@@ -43,18 +42,28 @@ def study(report, title: str = "Membership audit", pictures: bool = False) -> re
         rows.append(reports.Row(_ceiling(report), _ceilings(report), CEILING))
     by_reputation = sorted(report.score_histograms, key=lambda name: (*PREFERRED, name).index(name))[:SCORES]
     shown = {key for row in rows for key in row.figures}
+    histograms = {"Largest probability": report.histogram}
+    histograms |= {f"{_said(name)} score": report.score_histograms[name] for name in by_reputation}
+    ceiling = reports.Curve(_ceiling(report), *ceiling_curve(report.claim.accounted)) if report.claim else None
     return reports.Study(
         title=title,
-        headline=report.headline,
         summary=_summary(report),
         rows=tuple(rows),
         columns=tuple(column for column in COLUMNS if column.key in shown),
-        rocs=tuple(_roc(_said(name), curve) for name, curve in report.curves.items()),
-        histograms=(
-            _histogram("Largest probability", report.histogram),
-            *(_histogram(f"{_said(name)} score", report.score_histograms[name]) for name in by_reputation),
+        exhibits=(
+            roc_curves({_said(name): curve for name, curve in report.curves.items()}, ceiling),
+            *_slice_plots(report),
+            signal_histograms(histograms),
+            *_exposed(report, pictures),
         ),
-        ceiling=reports.Curve(_ceiling(report), *ceiling_curve(report.claim.accounted)) if report.claim else None,
+        notes=reports.Notes(
+            report.headline,
+            (
+                *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
+                *(report.claim.lines() if report.claim else ()),
+            ),
+            (*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
+        ),
         record={
             "provenance": dict(report.provenance),
             "members": list(report.members),
@@ -62,14 +71,6 @@ def study(report, title: str = "Membership audit", pictures: bool = False) -> re
             "threshold": report.threshold,
             "attacks that did not run": dict(report.not_run),
         },
-        notes=(
-            *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
-            *(report.claim.lines() if report.claim else ()),
-        ),
-        footnotes=(*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
-        dots=tuple(_dots(report)),
-        curves_a_panel=-(-len(report.curves) // -(-len(report.curves) // 8)),  # panels of about as many
-        **_exposed(report, pictures),
     )
 
 
@@ -124,26 +125,13 @@ def _summary(report) -> str:
     )
 
 
-def _roc(name: str, curve) -> reports.Curve:
-    low, high = curve.mean_low, curve.mean_high
-    if low is None:
-        low, high = curve.tpr_low[0], curve.tpr_high[0]
-    return reports.Curve(name, *(part.tolist() for part in (curve.fpr, curve.mean, low, high)))
-
-
-def _histogram(name: str, found) -> reports.Histogram:
-    counts = (np.sum(part, 0).tolist() for part in (found.members, found.nonmembers))
-    note = f"{found.clipped} records beyond the ends are counted in the outermost bins." if found.clipped else ""
-    return reports.Histogram(name, found.edges.tolist(), *counts, note)
-
-
-def _dots(report) -> Iterator[reports.Dots]:
+def _slice_plots(report) -> Iterator[reports.DotPlot]:
     """AUC of each slice, and TPR at 1 % FPR of those whose non-members suffice for it; the worst first."""
     names = worst_first(report.slices)
     if not names:
         return
     alone = "Each interval is of one slice by itself; the worst of many looks worse than it is."
-    yield reports.Dots(
+    yield reports.DotPlot(
         f"AUC by slice, {_said(report.sliced_by)}",
         tuple(names),
         tuple(report.slices[name]["auc"] for name in names),
@@ -155,7 +143,7 @@ def _dots(report) -> Iterator[reports.Dots]:
     shown = [name for name in names if resolved(report.slices[name], "tpr_at_1pct")]
     if shown:
         left_out = len(names) - len(shown)
-        yield reports.Dots(
+        yield reports.DotPlot(
             f"TPR at 1 % FPR by slice, {_said(report.sliced_by)}",
             tuple(shown),
             tuple(reports.percent(report.slices[name]["tpr_at_1pct"]) for name in shown),
@@ -176,11 +164,11 @@ def _allowed(report, metric: str, unit: str = "") -> str:
     return f" The claimed epsilon of {float(report.claim.accounted):.4g} allows {value} at most."
 
 
-def _exposed(report, pictures: bool) -> dict[str, tuple]:
+def _exposed(report, pictures: bool) -> tuple[reports.ImageGrid | reports.TextTable, ...]:
     """The most exposed records: a list, or pictures of them if they are wanted and there are any."""
     found = report.exposed
     if found is None or not len(found.rows):
-        return {}
+        return ()
     several = len(report.targets) > 1
     lines = [_exposed_line(found, i, min(report.nonmembers), several) for i in range(len(found.rows))]
     name = f"Most exposed records, {_said(found.attack)}"
@@ -193,12 +181,12 @@ def _exposed(report, pictures: bool) -> dict[str, tuple]:
         "Members that the attack is surest of. FPR is the share of non-members that score as high or higher. "
         f"{said} These are training records"
     )
-    if pictures and found.x is not None and reports.are_pictures(found.x):
+    if pictures and found.x is not None and reports.is_image_batch(found.x):
         note += ": show this page to those who may see them."
         captions = ["\n".join(f"{key} {value}" for key, value in line.items()) for line in lines]
-        return {"pictures": (reports.Pictures.of(name, found.x, captions, note),)}
+        return (reports.ImageGrid.of(name, found.x, captions, note),)
     cells = [tuple(line.values()) for line in lines]
-    return {"listings": (reports.Listing(name, tuple(lines[0]), cells, f"{note}."),)}
+    return (reports.TextTable(name, tuple(lines[0]), cells, f"{note}."),)
 
 
 def _exposed_line(found, i: int, nonmembers: int, several: bool) -> dict[str, str]:

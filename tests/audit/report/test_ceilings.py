@@ -87,8 +87,8 @@ def test_an_audit_prints_draws_and_saves_them(tmp_path):
     page = report.html(tmp_path / "page.html").read_text()
     row = re.search(r'<th scope="row">ceiling, epsilon 1.5</th>(.*?)</tr>', page).group(1)
     assert f"<b>{report.ceilings['auc']:.3f}</b>" in row and f"<b>{100 * report.ceilings['tpr_at_1pct']:.2f}</b>" in row
-    roc = page[page.index('id="plot-roc"') : page.index("</figure>", page.index('id="plot-roc"'))]
-    assert "ceiling, epsilon 1.5" in roc and "what no attack can exceed" in roc
+    roc = page[page.index('id="roc-curves-0"') : page.index("</figure>", page.index('id="roc-curves-0"'))]
+    assert "ceiling, epsilon 1.5" in roc and "No curve can exceed the solid line" in roc
 
 
 def test_without_a_claim_there_is_no_ceiling(tmp_path):

@@ -13,8 +13,12 @@ import pytest
 from gecko_jax import audit
 from gecko_jax.audit.report import figures, most_exposed, slices
 from gecko_jax.audit.report import page as report_page
-from gecko_jax.reports import read_record, write_record
+from gecko_jax.reports import DotPlot, Histograms, ImageGrid, RocCurves, TextTable, read_record, write_record
 from gecko_jax.types import Estimate
+
+
+def of_kind(study, noun):
+    return [exhibit for exhibit in study.exhibits if isinstance(exhibit, noun)]
 
 
 def outputs(seed=0, models=4, n=300):
@@ -54,7 +58,7 @@ def test_the_page_shows_warnings_baselines_figures_and_curves(reports, tmp_path)
     for page, report in zip((several, one), reports, strict=True):
         for name, row in report.rows.items():
             assert name.replace("_", " ") in page and f"{row['auc'].value:.3f}" in page
-        assert 'id="plot-roc"' in page and 'id="plot-histograms"' in page
+        assert 'id="roc-curves-0"' in page and 'id="histograms-0"' in page
     assert "4 models, each a target in turn" in several and "One model: " in one
     # What needs no model stands before the attacks, and the warning before both.
     assert 0 < one.index("can be told apart without the model") < one.index("by the records</th>") < one.index(">loss<")
@@ -88,56 +92,60 @@ def make_full(reports):
 
 
 def test_slices_are_drawn_worst_first_and_only_where_they_are_resolved(full):
-    auc, tpr = report_page.study(full).dots
+    auc, tpr = of_kind(report_page.study(full), DotPlot)
     assert auc.labels == tuple(f"class {i}" for i in range(24, -1, -1)) and auc.reference == 0.5
     assert [figure.value for figure in auc.figures] == [full.slices[name]["auc"].value for name in auc.labels]
     assert tpr.labels == tuple(f"class {i}" for i in range(23, 0, -2)) and "Left out: 13 with fewer" in tpr.note
     assert [figure.value for figure in tpr.figures] == [100 * full.slices[n]["tpr_at_1pct"].value for n in tpr.labels]
     few = {name: estimate(0.6, 60) for name in full.slices}
-    assert len(report_page.study(dataclasses.replace(full, slices=few)).dots) == 1
+    assert len(of_kind(report_page.study(dataclasses.replace(full, slices=few)), DotPlot)) == 1
 
 
 def test_scores_are_drawn_of_the_strongest_three_by_reputation(full):
-    drawn = report_page.study(full).histograms
+    (exhibit,) = of_kind(report_page.study(full), Histograms)
+    drawn = exhibit.histograms
+    assert exhibit.groups == ("members", "non-members")
     assert [h.name for h in drawn] == ["Largest probability", "lira score", "rmia score", "loss score"]
     clipped = full.score_histograms["loss"].clipped
     assert clipped >= 3 and drawn[1].note == f"{clipped} records beyond the ends are counted in the outermost bins."
-    assert sum(drawn[1].members) + sum(drawn[1].nonmembers) == 300 and drawn[0].note == ""
+    assert sum(map(sum, drawn[1].counts)) == 300 and drawn[0].note == ""
 
 
 def test_exposed_records_are_shown_as_pictures_or_else_listed(full, reports):
     study = report_page.study(full, pictures=True)
-    (grid,) = study.pictures
-    assert study.listings == () and len(grid.images) == 6 and "training records" in grid.note
+    (grid,) = of_kind(study, ImageGrid)
+    assert not of_kind(study, TextTable) and len(grid.images) == 6 and "training records" in grid.note
     first = full.exposed
     assert grid.captions[0].split("\n")[0] == f"class {first.label[0]}" and f"id {first.id[0]}" in grid.captions[0]
     share = 100 * np.mean(np.asarray(first.fpr)[-1])
     assert f"FPR {share:.2g} %" in grid.captions[-1] if share else "FPR < " in grid.captions[-1]
     listed = report_page.study(dataclasses.replace(full, exposed=first._replace(x=np.zeros((6, 5)), id=None)))
-    (listing,) = listed.listings
-    assert listed.pictures == () and listing.headings == ("class", "score", "FPR", "row")
+    (listing,) = of_kind(listed, TextTable)
+    assert not of_kind(listed, ImageGrid) and listing.headings == ("class", "score", "FPR", "row")
     assert [line[3] for line in listing.lines] == [str(row) for row in first.rows]
     several = dataclasses.replace(reports[0], exposed=first._replace(x=None, targets=np.arange(1, 7)))
-    (listing,) = report_page.study(several).listings
+    (listing,) = of_kind(report_page.study(several), TextTable)
     assert [line[3] for line in listing.lines] == list("123456") and "over the targets" in listing.note
 
 
 def test_the_whole_page_is_in_order_and_its_record_can_be_kept(full, tmp_path):
     page = full.html(tmp_path / "page.html", pictures=True).read_text()
-    marks = ['id="table"', 'id="plot-roc"', 'id="plot-dots-0"', 'id="plot-dots-1"', 'id="plot-histograms"']
-    places = [page.index(mark) for mark in (*marks, 'id="pictures-0"', 'id="record"')]
+    marks = ['id="table"', 'id="roc-curves-0"', 'id="dot-plot-0"', 'id="dot-plot-1"', 'id="histograms-0"']
+    places = [page.index(mark) for mark in (*marks, 'id="image-grid-0"', 'id="record"')]
     assert places == sorted(places)
     assert len(re.findall("<img ", page)) == 6
     study = report_page.study(full)
     record = {"config": {}, "seeds": [0], "timings": {}, **study.record}
     written = write_record(tmp_path, dataclasses.replace(study, record=record))
-    assert read_record(tmp_path) == written and written.dots[0].figures == study.dots[0].figures
+    assert read_record(tmp_path) == written
+    assert of_kind(written, DotPlot)[0].figures == of_kind(study, DotPlot)[0].figures
 
 
 def test_without_the_new_parts_the_page_has_none_of_them(reports):
     bare = dataclasses.replace(reports[1], slices={}, score_histograms={}, exposed=None)
     study = report_page.study(bare)
-    assert study.dots == study.pictures == study.listings == () and len(study.histograms) == 1
+    assert [type(exhibit) for exhibit in study.exhibits] == [RocCurves, Histograms]
+    assert len(study.exhibits[1].histograms) == 1
 
 
 def test_the_slices_of_an_audit_are_those_of_its_scores(reports):

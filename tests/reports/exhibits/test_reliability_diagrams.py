@@ -12,8 +12,8 @@ import pytest
 
 from gecko_jax import metrics
 from gecko_jax.reports import svg
+from gecko_jax.reports.exhibits.reliability_diagrams import reliability_diagram
 from gecko_jax.reports.page_style import CSS
-from gecko_jax.reports.reliability import reliability_diagram
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -119,7 +119,7 @@ def test_names_and_errors_are_text(drawings, count):
     assert count == 1 or f"ECE {100 * ece:.1f} %" in said
 
 
-def test_a_drawing_takes_the_colours_of_its_page_and_repeats_exactly(drawings):
+def test_a_drawing_takes_the_colors_of_its_page_and_repeats_exactly(drawings):
     ids = [name for drawing in drawings.values() for name in re.findall(r'\bid="([^"]+)"', drawing)]
     assert len(ids) == len(set(ids))
     for drawing in drawings.values():

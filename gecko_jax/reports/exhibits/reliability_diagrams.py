@@ -1,25 +1,86 @@
-"""A reliability diagram: how often a model is right, by how sure it is, and how many records say so."""
+"""Reliability diagrams: how often a model is right, by how sure it is, and how many records say so."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.metrics import ReliabilityBins
 from gecko_jax.reports import svg
+from gecko_jax.reports.consistency import check_same_length, check_unique
+from gecko_jax.reports.exhibits.exhibit import Drawing
+from gecko_jax.reports.rows import Table
 
-MOST_OVERLAID = 3
+MAX_OVERLAID = 3
 MARKERS = ("o", "s", "^")
 AXES_TITLE = "Accuracy, by confidence"
+CAPTION = (
+    "How often a model is right, by how sure it is. On the diagonal it is right as often as it says; below, it is "
+    "overconfident. Whiskers are 95 % intervals; the small panels count the records."
+)
+
+
+class Reliability(NamedTuple):
+    """A model's name, and the fields of its `metrics.ReliabilityBins` as plain sequences.
+
+    The mean confidence and accuracy of an empty bin are 0 here, not NaN.
+    """
+
+    name: str
+    edges: Sequence[float]
+    count: Sequence[float]
+    confidence: Sequence[float]
+    accuracy: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+    @classmethod
+    def of(cls, name: str, bins: ReliabilityBins) -> Reliability:
+        """Returns the diagram of `metrics.reliability_bins(probs, labels)`."""
+        return cls(name, *(np.nan_to_num(part).tolist() for part in bins))
+
+    @property
+    def bins(self) -> ReliabilityBins:
+        """The arrays again."""
+        return ReliabilityBins(*(np.asarray(part) for part in self[1:]))
+
+
+class ReliabilityDiagrams(NamedTuple):
+    """Reliability diagrams of several models.
+
+    Attributes:
+      name: its heading.
+      diagrams: of distinct names.
+      note: how to read it, beside the usual caption, or "".
+    """
+
+    name: str
+    diagrams: Sequence[Reliability]
+    note: str = ""
+
+    def check(self, table: Table) -> None:
+        """Raises ValueError unless names are distinct and each diagram has one number a bin in each part."""
+        del table
+        checks.not_empty(f"diagrams of {self.name!r}", self.diagrams)
+        check_unique(f"diagrams of {self.name!r}", [diagram.name for diagram in self.diagrams])
+        for diagram in self.diagrams:
+            parts = {key: part for key, part in diagram._asdict().items() if key not in ("name", "edges")}
+            check_same_length(diagram.name, {"edges[1:]": diagram.edges[1:], **parts})
+
+    def draw(self, table: Table, prefix: str) -> Drawing:
+        """Returns the diagrams: up to three share a panel."""
+        del table
+        drawing = reliability_diagram({diagram.name: diagram.bins for diagram in self.diagrams}, prefix)
+        return Drawing(self.name, drawing, f"{CAPTION} {self.note}".strip())
 
 
 def reliability_diagram(models: Mapping[str, ReliabilityBins], name: str = "plot-reliability") -> str:
-    """Accuracy in bins of confidence, with its 95 % interval, over the number of records in each bin.
+    """Draws accuracy in bins of confidence, with 95 % intervals, above the number of records in each bin.
 
-    A calibrated model's marks, each at its bin's mean confidence, lie on the diagonal; below it, the model is too sure.
+    A calibrated model's marks, each at its bin's mean confidence, lie on the diagonal; below, it is overconfident.
     One model is drawn as bars; of two or three in one panel only the bars' tops are drawn; more get a panel each.
 
     Args:
@@ -27,17 +88,17 @@ def reliability_diagram(models: Mapping[str, ReliabilityBins], name: str = "plot
       name: the prefix of the SVG's ids.
 
     Returns:
-      SVG text (see `svg` for its colours); each model's expected calibration error stands beside its name.
+      SVG text (see `svg` for its colors); each model's expected calibration error stands beside its name.
 
     Raises:
-      ValueError: no model, or one whose bins hold no record.
+      ValueError: if there is no model, or one whose bins hold no record.
 
     Source: DeGroot and Fienberg (1983); Niculescu-Mizil and Caruana, "Predicting Good Probabilities" (2005).
     """
     checks.at_least("number of models", len(models), 1)
     for each, bins in models.items():
         checks.at_least(f"number of records of {each!r}", int(np.sum(bins.count)), 1)
-    fig = _together(models) if len(models) <= MOST_OVERLAID else _multiples(models)
+    fig = _together(models) if len(models) <= MAX_OVERLAID else _multiples(models)
     return svg.finish(fig, name, "Reliability diagram")
 
 
@@ -80,19 +141,19 @@ def _multiples(models: Mapping[str, ReliabilityBins]) -> Any:
 
 def _draw(axes: Any, below: Any, bins: ReliabilityBins, index: int, filled: bool) -> None:
     """One model's bars, or only their tops; its marks with whiskers; its records."""
-    full, colour = bins.count > 0, svg.series(index)
+    full, color = bins.count > 0, svg.series(index)
     inset = 0.06 * np.diff(bins.edges)  # so that bars of one height are seen to be several
     left, right = (bins.edges[:-1] + inset)[full], (bins.edges[1:] - inset)[full]
     x, y = bins.confidence[full], bins.accuracy[full]
     if filled:
-        axes.bar(left, y, right - left, align="edge", color=colour, alpha=0.3, linewidth=0, zorder=2)
-        below.stairs(bins.count, bins.edges, baseline=0, fill=True, color=colour, alpha=0.3, linewidth=0)
-    axes.hlines(y, left, right, color=colour, linewidth=1.4, zorder=3)
-    below.stairs(bins.count, bins.edges, baseline=None, color=colour, linewidth=1.4)
+        axes.bar(left, y, right - left, align="edge", color=color, alpha=0.3, linewidth=0, zorder=2)
+        below.stairs(bins.count, bins.edges, baseline=0, fill=True, color=color, alpha=0.3, linewidth=0)
+    axes.hlines(y, left, right, color=color, linewidth=1.4, zorder=3)
+    below.stairs(bins.count, bins.edges, baseline=None, color=color, linewidth=1.4)
     ends = [np.maximum(y - bins.low[full], 0), np.maximum(bins.high[full] - y, 0)]
-    axes.errorbar(x, y, yerr=ends, fmt="none", ecolor=colour, elinewidth=1.2, zorder=4)
+    axes.errorbar(x, y, yerr=ends, fmt="none", ecolor=color, elinewidth=1.2, zorder=4)
     mark = {"marker": MARKERS[index % len(MARKERS)], "s": 20 if filled else 26}
-    axes.scatter(x, y, color=colour, linewidth=0, zorder=5, clip_on=False, **mark)
+    axes.scatter(x, y, color=color, linewidth=0, zorder=5, clip_on=False, **mark)
 
 
 def _finish(axes: Any, below: Any, every: Any, ticks: int) -> None:

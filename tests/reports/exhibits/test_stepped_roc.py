@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import metrics, reports
-from gecko_jax.reports import Column, Curve, Row, Study, plots
+from gecko_jax.reports import Column, Curve, RocCurves, Row, Study
 from gecko_jax.types import Estimate
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,7 +17,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def study(*curves, **more):
     rows = tuple(Row(curve.name, {"x": Estimate(0.5)}) for curve in curves)
-    return Study("t", "", rows, (Column("x", "X"),), rocs=curves, **more)
+    return Study("t", "", rows, (Column("x", "X"),), (RocCurves("ROC", curves, **more),))
+
+
+def rocs(shown):
+    return shown.exhibits[0].draw(shown, "roc").body
 
 
 def lines(drawing):
@@ -39,11 +43,11 @@ def roc(seed, n):
 @pytest.mark.parametrize("n", [20, 2000])  # long paths are those that a drawing library may simplify
 def test_every_segment_is_level_or_upright_and_shows_the_curve(n):
     curve = roc(0, n)
-    (points,) = lines(plots.rocs(study(curve)))
+    (points,) = lines(rocs(study(curve)))
     steps = np.abs(np.diff(points, axis=0))
     assert (steps.min(axis=1) == 0).all() and len(points) > len(curve.x)
     # From viewBox units back to rates, by the two ends of the axes' diagonal.
-    text = plots.rocs(study(curve))
+    text = rocs(study(curve))
     diagonal = next(
         np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", p.attrib["d"]), float)
         for p in ET.fromstring(text).iter(f"{SVG}path")
@@ -64,7 +68,7 @@ def test_every_segment_is_level_or_upright_and_shows_the_curve(n):
 
 def test_a_rate_without_a_false_alarm_is_drawn_from_the_left_end():
     """Half of the members score above every non-member: the line starts at 0.5, and not at the first false alarm."""
-    (points,) = lines(plots.rocs(study(Curve("mine", [0, 0, 0.1, 1], [0, 0.5, 0.5, 1]))))
+    (points,) = lines(rocs(study(Curve("mine", [0, 0, 0.1, 1], [0, 0.5, 0.5, 1]))))
     assert (np.abs(np.diff(points, axis=0)).min(axis=1) == 0).all()
     level = points[points[:, 1] == np.median(points[:, 1])]
     assert np.ptp(level[:, 0]) > 200
@@ -73,8 +77,8 @@ def test_a_rate_without_a_false_alarm_is_drawn_from_the_left_end():
 def test_the_ceiling_stands_in_every_panel_and_in_the_caption():
     curves = [Curve(f"c{i}", [0.01, 0.1, 1], [0.1, 0.5, 1]) for i in range(3)]
     ceiling = Curve("ceiling, epsilon 2", [0.01, 0.1, 1], [0.2, 0.7, 1])
-    shown = study(*curves, ceiling=ceiling, curves_a_panel=2)
-    drawing = plots.rocs(shown)
+    shown = study(*curves, ceiling=ceiling, max_curves_per_panel=2)
+    drawing = rocs(shown)
     texts = ["".join(node.itertext()) for node in ET.fromstring(drawing).iter(f"{SVG}text")]
     assert texts.count("ceiling, epsilon 2") == 2 and len(lines(drawing)) == 5
-    assert "The solid line, ceiling, epsilon 2, is what no attack can exceed." in reports.html(shown)
+    assert "No curve can exceed the solid line, ceiling, epsilon 2." in reports.html(shown)

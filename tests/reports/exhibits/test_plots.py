@@ -9,24 +9,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gecko_jax.reports import Column, Curve, Histogram, Row, Study, front, plots, svg
+from gecko_jax.reports import (
+    Column,
+    Curve,
+    Histogram,
+    Histograms,
+    RocCurves,
+    Row,
+    Study,
+    Tradeoff,
+    TrainingCurves,
+    front,
+    html,
+    svg,
+)
 from gecko_jax.reports.labels import Box, overlap, place_labels
 from gecko_jax.types import Estimate
 
 SVG = "{http://www.w3.org/2000/svg}"
-DRAWINGS = {"tradeoff": plots.tradeoff, "roc": plots.rocs, "histograms": plots.histograms, "losses": plots.losses}
+DRAWINGS = {"tradeoff": Tradeoff, "roc": RocCurves, "histograms": Histograms, "losses": TrainingCurves}
+
+
+def draw(study, noun):
+    return next(e for e in study.exhibits if isinstance(e, noun)).draw(study, f"plot-{noun.__name__}").body
 
 
 @pytest.fixture(scope="module")
 def drawings(study):
-    return {name: draw(study) for name, draw in DRAWINGS.items()}
+    return {name: draw(study, noun) for name, noun in DRAWINGS.items()}
 
 
 def contrast(a: str, b: str) -> float:
-    """The contrast ratio of two colours as the accessibility guidelines (WCAG 2) define it."""
+    """The contrast ratio of two colors as the accessibility guidelines (WCAG 2) define it."""
 
-    def luminance(colour):
-        parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    def luminance(color):
+        parts = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
         linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
         return linear @ [0.2126, 0.7152, 0.0722]
 
@@ -34,24 +51,24 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_colours_are_told_from_the_background_and_from_each_other(page):
+def test_colors_are_told_from_the_background_and_from_each_other(page):
     light, dark = re.findall(r"--page:(#\w+)", page)
     for palette, background in ((svg.LIGHT, light), (svg.DARK, dark)):
         background = "#ffffff" if background == "#fff" else background
-        assert min(contrast(colour, background) for colour in palette) >= 3
+        assert min(contrast(color, background) for color in palette) >= 3
         assert len(set(palette)) == len(palette) == len(svg.LIGHT)
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_a_drawing_is_well_formed_and_takes_the_colours_of_its_page(drawings, name):
+def test_a_drawing_is_well_formed_and_takes_the_colors_of_its_page(drawings, name):
     text = drawings[name]
     root = ET.fromstring(text)
     assert root.tag == f"{SVG}svg" and "width" not in root.attrib
     left, top, width, height = map(float, root.attrib["viewBox"].split())
     assert (left, top, width) == (0, 0, svg.WIDTH) and height > 100
     assert "currentColor" in text and "var(--series-0, #0072b2)" in text and "var(--grid" in text
-    colours = set(re.findall(r"#[0-9a-f]{6}\b", text))
-    assert colours <= {*svg.LIGHT, svg.LIGHT_GRID}, "a colour that the page cannot change"
+    colors = set(re.findall(r"#[0-9a-f]{6}\b", text))
+    assert colors <= {*svg.LIGHT, svg.LIGHT_GRID}, "a color that the page cannot change"
     assert root.findall(f".//{SVG}text"), "text must stay text"
     assert not root.findall(f".//{SVG}metadata")
 
@@ -62,8 +79,8 @@ def test_drawings_repeat_exactly_and_share_no_id(study, drawings):
     for text in drawings.values():
         used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
         assert used <= set(ids)
-    assert plots.rocs(study) == drawings["roc"]
-    assert plots.tradeoff(study) == drawings["tradeoff"]
+    assert draw(study, RocCurves) == drawings["roc"]
+    assert draw(study, Tradeoff) == drawings["tradeoff"]
 
 
 def texts(drawing):
@@ -81,9 +98,9 @@ def test_the_front_is_filled(study, drawings):
     assert sorted({int(i) for i in hollow}) == off
 
 
-def simple(rows, **kwargs):
+def simple(rows, *exhibits):
     columns = (Column("x", "X", better="high"), Column("y", "Y", better="low"), Column("size", "Size", better="low"))
-    return Study("t", "", rows, columns, **kwargs)
+    return Study("t", "", rows, columns, exhibits)
 
 
 def point(name, x, y, size=1.0):
@@ -92,35 +109,33 @@ def point(name, x, y, size=1.0):
 
 def test_many_rows_are_numbered_with_a_key():
     rows = tuple(point(f"row {i}", float(i % 5), float(i * i % 7)) for i in range(23))
-    found = texts(plots.tradeoff(simple(rows, tradeoff=("x", "y", "size"))))
+    found = texts(draw(simple(rows, Tradeoff("x", "y", "size")), Tradeoff))
     assert found.count("23") == 2 and all(row.name in found for row in rows)
 
 
 def test_rows_without_a_finite_figure_are_left_out():
-    study = simple((point("a", 1.0, 2.0), point("b", np.inf, 2.0), Row("c", {})), tradeoff=("x", "y", None))
-    assert [row.name for row in plots.drawn(study)] == ["a"]
-    assert "b" not in texts(plots.tradeoff(study))
-    with pytest.raises(ValueError, match="no row has a finite figure"):
-        plots.tradeoff(dataclasses.replace(study, rows=study.rows[1:]))
-    with pytest.raises(ValueError, match="names no columns"):
-        plots.tradeoff(dataclasses.replace(study, tradeoff=None))
+    study = simple((point("a", 1.0, 2.0), point("b", np.inf, 2.0), Row("c", {})), Tradeoff("x", "y"))
+    shown = texts(draw(study, Tradeoff))
+    assert "a" in shown and "b" not in shown and "c" not in shown
+    nobody = dataclasses.replace(study, rows=study.rows[1:])
+    assert study.tradeoff.draw(nobody, "p") is None and "<section" not in html(nobody)
 
 
 def test_names_are_text_and_not_markup_or_formulae():
     names = ("a $x_1$ & <b>", "二値化")
-    study = simple(tuple(point(name, 1.0 + i, 2.0, 0.0) for i, name in enumerate(names)), tradeoff=("x", "y", "size"))
-    assert set(names) <= set(texts(plots.tradeoff(study)))
+    study = simple(tuple(point(name, 1.0 + i, 2.0, 0.0) for i, name in enumerate(names)), Tradeoff("x", "y", "size"))
+    assert set(names) <= set(texts(draw(study, Tradeoff)))
 
 
 def test_curves_with_zeros_empty_bins_and_one_point():
     study = simple(
         (point("a", 1.0, 2.0),),
-        rocs=(Curve("a", [0, 0.5, 1], [0, 0, 1], [0, 0, 1], [0, 0.1, 1]), Curve("other", [0, 0], [0, 1])),
-        histograms=(Histogram("a", [0, 1, 2], [0, 0], [0, 0]),),
-        losses=(Curve("a", [1], [0.5]),),
+        RocCurves("r", (Curve("a", [0, 0.5, 1], [0, 0, 1], [0, 0, 1], [0, 0.1, 1]), Curve("other", [0, 0], [0, 1]))),
+        Histograms("h", ("in", "out"), (Histogram("a", [0, 1, 2], ([0, 0], [0, 0])),)),
+        TrainingCurves("t", (Curve("a", [1], [0.5]),)),
     )
-    for draw in (plots.rocs, plots.histograms, plots.losses):
-        assert texts(draw(study))
+    for noun in (RocCurves, Histograms, TrainingCurves):
+        assert texts(draw(study, noun))
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)

@@ -1,9 +1,8 @@
-"""Charts of dots, pictures and lists: what is drawn is read back off it; what cannot be shown is refused by name."""
+"""Dot plots, images and text tables: what is drawn is read back off it; what cannot be shown is refused by name."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import re
 import xml.etree.ElementTree as ET
@@ -11,9 +10,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from gecko_jax.reports import Column, Curve, Dots, Listing, Pictures, Row, Study, are_pictures, plots
-from gecko_jax.reports.dots import MOST, dots_chart
-from gecko_jax.reports.images import LARGEST, START, data_uri
+from gecko_jax.reports import Column, Curve, DotPlot, ImageGrid, RocCurves, Row, Study, TextTable, is_image_batch
+from gecko_jax.reports.exhibits.dot_plot import MAX_DOTS
+from gecko_jax.reports.exhibits.image_grid import MAX_PIXELS_PER_SIDE, PNG_URI, data_uri
 from gecko_jax.types import Estimate
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,7 +22,11 @@ def chart(count=5, **changes):
     rng = np.random.default_rng(count)
     ends = np.sort(rng.uniform(0.3, 0.9, (count, 3)))
     figures = [Estimate(float(v), float(low), float(high), n=9) for low, v, high in ends]
-    return Dots("AUC", [f"class {i}" for i in range(count)], figures, digits=3, reference=0.5)._replace(**changes)
+    return DotPlot("AUC", [f"class {i}" for i in range(count)], figures, digits=3, reference=0.5)._replace(**changes)
+
+
+def draw(exhibit, prefix="a"):
+    return exhibit.draw(build(), prefix).body
 
 
 def drawn(drawing):
@@ -54,7 +57,7 @@ def texts(drawing):
 
 def test_dots_and_intervals_lie_where_their_figures_are():
     made = chart()
-    drawing = dots_chart(made)
+    drawing = draw(made)
     dots, intervals, ((top, bottom),) = drawn(drawing)
     assert len(dots) == len(intervals) == 5 and top[0] == bottom[0]
     values = np.array([[f.low, f.value, f.high] for f in made.figures])
@@ -69,18 +72,18 @@ def test_dots_and_intervals_lie_where_their_figures_are():
 
 
 def test_a_long_chart_shows_its_first_lines_and_a_bare_one_is_drawn():
-    long = texts(dots_chart(chart(MOST + 3)))
-    assert f"class {MOST - 1}" in long and f"class {MOST}" not in long
-    bare = dots_chart(chart(1, figures=[Estimate(0.5, unit="%")], unit="%", reference=None))
+    long = texts(draw(chart(MAX_DOTS + 3)))
+    assert f"class {MAX_DOTS - 1}" in long and f"class {MAX_DOTS}" not in long
+    bare = draw(chart(1, figures=[Estimate(0.5, unit="%")], unit="%", reference=None))
     dots, intervals, reference = drawn(bare)
     assert len(dots) == 1 and len(intervals) == 0 and reference == [] and "0.500 %" in texts(bare)
 
 
-def test_a_drawing_takes_the_colours_of_its_page_and_shares_no_id():
-    one, two = dots_chart(chart(), "a"), dots_chart(chart(), "b")
+def test_a_drawing_takes_the_colors_of_its_page_and_shares_no_id():
+    one, two = draw(chart(), "a"), draw(chart(), "b")
     assert "currentColor" in one and "var(--series-0" in one and "var(--grid" in one
     assert not set(re.findall(r'\bid="([^"]+)"', one)) & set(re.findall(r'\bid="([^"]+)"', two))
-    assert one == dots_chart(chart(), "a")
+    assert one == draw(chart(), "a")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -89,18 +92,18 @@ def test_a_picture_is_a_png_of_its_numbers(channels):
 
     picture = np.random.default_rng(channels).random((6, 9, channels)).astype(np.float32)
     uri = data_uri(picture)
-    read = imread(io.BytesIO(base64.b64decode(uri.removeprefix(START))))
+    read = imread(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_URI))))
     assert read.shape[:2] == (6, 9)
     shown = np.rint(255 * read[..., :3]) / 255
     np.testing.assert_allclose(shown, np.broadcast_to(picture, (6, 9, 3)), atol=0.5 / 255 + 1e-6)
     assert uri == data_uri(picture)
-    large = np.linspace(0, 1, 2 * LARGEST * 300, dtype=np.float32).reshape(2 * LARGEST, 300, 1)
-    read = imread(io.BytesIO(base64.b64decode(data_uri(large).removeprefix(START))))
+    large = np.linspace(0, 1, 2 * MAX_PIXELS_PER_SIDE * 300, dtype=np.float32).reshape(2 * MAX_PIXELS_PER_SIDE, 300, 1)
+    read = imread(io.BytesIO(base64.b64decode(data_uri(large).removeprefix(PNG_URI))))
     assert read.shape[:2] == (86, 100)  # every third pixel
 
 
 def test_what_is_a_picture():
-    assert are_pictures(np.zeros((4, 28, 28, 1))) and are_pictures(np.ones((1, 2, 2, 3), np.float32))
+    assert is_image_batch(np.zeros((4, 28, 28, 1))) and is_image_batch(np.ones((1, 2, 2, 3), np.float32))
     for other in (
         np.zeros((4, 28, 28)),
         np.zeros((4, 28, 28, 2)),
@@ -111,49 +114,53 @@ def test_what_is_a_picture():
         np.zeros((4, 1, 28, 1)),
         np.zeros((4, 784)),
     ):
-        assert not are_pictures(other)
-    with pytest.raises(ValueError, match=r"picture has shape \(2, 2\) and dtype float64; expected \[h, w"):
+        assert not is_image_batch(other)
+    with pytest.raises(ValueError, match=r"image has shape \(2, 2\) and dtype float64; expected \[h, w"):
         data_uri(np.zeros((2, 2)))
 
 
-def build(**fields):
-    return Study("t", "", (Row("a", {}),), (Column("x", "X"),), **fields)
+def build(*exhibits):
+    return Study("t", "", (Row("a", {}),), (Column("x", "X"),), exhibits)
 
 
-IMAGE = START + "AAAA"
+IMAGE = PNG_URI + "AAAA"
+
+
+def rocs(count, most):
+    curves = tuple(Curve(f"curve {i}", [0.1, 1], [0.2, 1]) for i in range(count))
+    return RocCurves("ROC", curves, max_curves_per_panel=most)
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("exhibits", "message"),
     [
-        ({"dots": (chart(), chart())}, "dots hold 'AUC' more than once"),
-        ({"dots": (chart(labels=["a"]),)}, "'AUC' has parts of lengths"),
-        ({"dots": (chart(0),)}, "'AUC' has parts of lengths"),
-        ({"dots": (chart(2, labels=["a", "a"]),)}, "labels of 'AUC' hold 'a' more than once"),
-        ({"dots": (chart(unit="%"),)}, "figure 'class 0' of 'AUC' is in '' and its chart in '%'; convert it"),
-        ({"dots": (chart(1, figures=[Estimate(np.nan)]),)}, "figure 'class 0' of 'AUC' is nan .*leave it out"),
-        ({"dots": (chart(1, figures=[Estimate(0.5, 0.4)]),)}, "half an interval"),
-        ({"dots": (chart(1, figures=[Estimate(0.5, kind="guessed")]),)}, "'guessed' is not known"),
-        ({"dots": (chart(reference=np.inf),)}, "reference of 'AUC'=inf must be finite"),
-        ({"dots": (chart(digits=-1),)}, "digits of 'AUC'=-1 must be at least 0"),
-        ({"pictures": (Pictures("p", [IMAGE], []),)}, "'p' has parts of lengths"),
-        ({"pictures": (Pictures("p", [], []),)}, "above 0"),
-        ({"pictures": (Pictures("p", ["https://a.b/c.png"], [""]),)}, "images.0. of 'p' begins 'https://a.b/c.png'"),
-        ({"pictures": 2 * (Pictures("p", [IMAGE], [""]),)}, "pictures hold 'p' more than once"),
-        ({"listings": (Listing("l", ("a", "b"), (("1",),)),)}, "'l' has parts of lengths"),
-        ({"listings": (Listing("l", ("a",), ()),)}, "lines of 'l' is empty"),
-        ({"curves_a_panel": 9}, "curves_a_panel=9 must lie between 1 and 8"),
-        ({"curves_a_panel": 0}, "curves_a_panel=0 must be at least 1"),
+        ([chart(), chart()], "exhibits of the kind 'dot_plot' hold 'AUC' more than once"),
+        ([chart(labels=["a"])], "'AUC' has parts of lengths"),
+        ([chart(0)], "'AUC' has parts of lengths"),
+        ([chart(2, labels=["a", "a"])], "labels of 'AUC' hold 'a' more than once"),
+        ([chart(unit="%")], "figure 'class 0' of 'AUC' is in '' and its plot in '%'; convert it"),
+        ([chart(1, figures=[Estimate(np.nan)])], "figure 'class 0' of 'AUC' is nan .*leave it out"),
+        ([chart(1, figures=[Estimate(0.5, 0.4)])], "only one end of its interval"),
+        ([chart(1, figures=[Estimate(0.5, kind="guessed")])], "'guessed' is not known"),
+        ([chart(reference=np.inf)], "reference of 'AUC'=inf must be finite"),
+        ([chart(digits=-1)], "digits of 'AUC'=-1 must be at least 0"),
+        ([ImageGrid("p", [IMAGE], [])], "'p' has parts of lengths"),
+        ([ImageGrid("p", [], [])], "above 0"),
+        ([ImageGrid("p", ["https://a.b/c.png"], [""])], "images.0. of 'p' begins 'https://a.b/c.png'"),
+        (2 * [ImageGrid("p", [IMAGE], [""])], "exhibits of the kind 'image_grid' hold 'p' more than once"),
+        ([TextTable("l", ("a", "b"), (("1",),))], "'l' has parts of lengths"),
+        ([TextTable("l", ("a",), ())], "lines of 'l' is empty"),
+        ([rocs(1, 9)], "max_curves_per_panel=9 must lie between 1 and 8"),
+        ([rocs(1, 0)], "max_curves_per_panel=0 must be at least 1"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_by_name(fields, message):
+def test_what_cannot_be_shown_is_refused_by_name(exhibits, message):
     with pytest.raises(ValueError, match=message):
-        build(**fields)
+        build(*exhibits)
 
 
 def test_curves_are_spread_over_panels():
-    study = build(rocs=tuple(Curve(f"curve {i}", [0.1, 1], [0.2, 1]) for i in range(9)))
     for most, panels in ((8, 2), (5, 2), (4, 3), (1, 9)):
-        drawing = plots.rocs(dataclasses.replace(study, curves_a_panel=most))
-        assert len(re.findall(r'id="plot-roc-axes_\d+"', drawing)) == panels
+        drawing = draw(rocs(9, most))
+        assert len(re.findall(r'id="a-axes_\d+"', drawing)) == panels
         assert all(f"curve {i}" in drawing for i in range(9))
