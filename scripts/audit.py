@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     else:
         report, private = _predictions(PREDICTIONS.value, chosen), None
     page = _write(path, report, f"Membership audit of {beside.name or 'predictions'}")
-    print(report.table())
+    print(report)
     if private and not report.claim:
         print(f"\naccounted for each model: {private['statement']}")
         if private["warning"]:
@@ -106,7 +106,7 @@ def _saved(folder: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
             *parts,
             variables=take(saved.variables, 0),
             attacks=chosen,
-            epsilon=epsilon,
+            claimed_epsilon=epsilon,
             coins=True if epsilon else None,  # where there is a claim to hold against, the run's coins are fair
         )
     else:

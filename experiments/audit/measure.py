@@ -60,7 +60,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
     home = Path(config.output) / "rows"
     for row in trained:
         method = METHODS[row.method]
-        audited = audit.audit_ensemble(row.model, row.variables, data.train, member, epsilon=row.epsilon)
+        audited = audit.audit_ensemble(row.model, row.variables, data.train, member, claimed_epsilon=row.epsilon)
         audits[row.method] = audited
         written += _write(home / row.method, audited, method.label)
         figures = accuracies(row, data, member) | _leaks(audited)

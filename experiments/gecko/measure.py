@@ -68,7 +68,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
             figures["epsilon"] = row.epsilon.estimate()
             note = "; ".join((note, *map(str, row.epsilon.phases)))
         rows.append(reports.Row(name, figures, group, note, published(config.dataset, row.architecture, row.method)))
-        rocs[name], histograms[name] = audited.curves[ATTACK], audited.histogram
+        rocs[name], histograms[name] = audited.curves[ATTACK], audited.confidence_histogram
         mean = row.history.mean(1)
         curves.append(reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]

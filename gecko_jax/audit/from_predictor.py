@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.audit.audit_targets import audit_one_target
 from gecko_jax.audit.reading.class_names import as_classes
 from gecko_jax.audit.reading.encoding import first_answer, settled
 from gecko_jax.audit.reading.layouts import LAYOUTS
@@ -18,13 +19,13 @@ from gecko_jax.audit.reading.outputs import OUTPUTS
 from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.reading.recipes import caller, fingerprint
 from gecko_jax.audit.reading.shadows import doubts, make_shadows, place
-from gecko_jax.audit.report.class_labels import named
-from gecko_jax.audit.report.privacy_claim import check_claim, check_coins
+from gecko_jax.audit.report.class_labels import name_classes
+from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.provenance import key_words
 from gecko_jax.audit.report.report import Report
-from gecko_jax.audit.scoring.feasible import feasible, left_out
-from gecko_jax.audit.scoring.selection import as_list, by_name, choose, not_run
-from gecko_jax.audit.single_model import audit_choices
+from gecko_jax.audit.scoring.attack_plan import plan_attacks
+from gecko_jax.audit.scoring.feasible import feasible
+from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import join, take
 from gecko_jax.audit.validity.evaluation_mode import unsteady
 from gecko_jax.audit.validity.inputs import check_groups, check_labels, check_member
@@ -54,7 +55,7 @@ def audit(
     layout: str | None = None,
     batch_size: int | None = None,
     folder: str | os.PathLike[str] | None = None,
-    epsilon: Epsilon | None = None,
+    claimed_epsilon: Epsilon | None = None,
     coins: bool | None = None,
 ) -> Report:
     """Audits one predictor by membership inference.
@@ -94,7 +95,7 @@ def audit(
       folder: where the shadows' outputs are kept, each as soon as it is made, under what it was made of (pool, members,
         key, queries, what else is asked, and the code and values of recipe and predict). The same audit reads them,
         and one that was killed goes on; another recipe's are left alone, which a warning says.
-      epsilon: the guarantee that the target is said to have, for example `privacy.private_training(...).epsilon`; a
+      claimed_epsilon: the guarantee that the target is said to have, as `privacy.private_training(...).epsilon`; a
         bound from the attacks is put below it, and a ceiling beside every figure. The bound needs each record to have
         been a member by a fair coin; of a fixed split none is shown.
       coins: whether fair coins drew the members. None: that is taken for granted, and said, unless the numbers of
@@ -105,13 +106,12 @@ def audit(
       fitted on one half of the records and judged on the other, halves swapped.
 
     Raises:
-      ClaimRefuted: the bound exceeds `epsilon`.
+      ClaimRefuted: the bound exceeds `claimed_epsilon`.
       ValueError: a record both among members and non-members, by id or by content; a pool that holds the one kind and
         lacks the other; outputs of another shape or kind; arguments that do not go together.
     """
     checks.whole("shadows", shadows, 0)
-    check_claim(epsilon)
-    check_coins(coins)
+    claim = privacy_claim(claimed_epsilon, coins)
     checks.one_of("outputs", outputs, OUTPUTS)
     layout is None or checks.one_of("layout", layout, LAYOUTS)
     size = 1024 if batch_size is None else checks.whole("batch_size", batch_size, 1)
@@ -139,59 +139,42 @@ def audit(
     original = Examples(x, np.concatenate([members.y, nonmembers.y]), ids)
     groups = check_groups(slices(original), len(y)) if slices else None
     asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
-    made, notes, said, left = predict if variables is None else variables, [], [], {}
+    made = predict if variables is None else variables
     asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
-    attacks = as_list(attacks)
-    asked, can_read = by_name(attacks), asker.offhand if attacks is None else asker.readable
-    chosen = choose(attacks, shadows, can_read, population is not None)
-    lacking = not_run(attacks, shadows, can_read, population is not None, [choice.name for choice in chosen])
-    if shadows and not asked and not any(choice.shadows for choice in chosen):
+    can_read = asker.offhand if attacks is None else asker.readable
+    plan = plan_attacks(attacks, shadows, can_read, population is not None)
+    if shadows and not plan.by_name and not any(choice.shadows for choice in plan.choices):
         raise ValueError(
             f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "
             f"{shadows - 1}. Train more, for example shadows=8, or leave shadows=0."
         )
-    if asked:
-        feasible(chosen, asker, True, [])  # what was asked for by name is refused before a model is asked
+    if plan.by_name:
+        feasible(plan, asker)  # what was asked for by name is refused before a model is asked
+    notes, warnings, errors = [], [], {}
     asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
     y, *_ = (check_labels(part.y, len(part.y), columns) for part in (audited, pool_given, population) if part)
-    chosen = feasible(chosen, asker, asked, notes)
-    signals = set().union(*(choice.signals for choice in chosen))
+    plan = feasible(plan._replace(notes=notes), asker)
 
-    tolerated = None if asked else left
-    own, found = asker.read(made, x, y, signals, tolerated), None
-    if doubt := unsteady(lambda rows: asker.logits(made, take(x, rows), True), own.logits):
-        said.append(doubt)
+    tolerated = None if plan.by_name else errors
+    readings, of_shadows = asker.read(made, x, y, plan.signals, tolerated), None
+    if doubt := unsteady(lambda rows: asker.logits(made, take(x, rows), True), readings.logits):
+        warnings.append(doubt)
     if shadows:
-        found = make_shadows(
-            make, asker, signals - set(left), audited._replace(y=y), where, pool_given, shadows, key, folder,
-            population, columns, tolerated, said,
+        of_shadows = make_shadows(
+            make, asker, plan.signals - set(errors), audited._replace(y=y), where, pool_given, shadows, key, folder,
+            population, columns, tolerated, warnings,
         )  # fmt: skip
     unseen = None
     if population is not None:
         labels = population.y.astype(np.int64)
-        unseen = asker.read(made, population.x, labels, signals - set(left), tolerated), labels
-    notes += [left_out(one.name, left[s]) for one in chosen for s in sorted(one.signals & set(left))]
-    report = audit_choices(
-        [choice for choice in chosen if not choice.signals & set(left)],
-        own,
-        y,
-        member,
-        found,
-        x,
-        epsilon,
-        population=unseen,
-        slices=groups,
-        ids=ids,
-        notes=notes,
-        asked=asked,
-        not_run=lacking,
-        coins=coins,
-    )
-    said += [*(doubts(found) if found else ()), *report.warnings]
+        unseen = asker.read(made, population.x, labels, plan.signals - set(errors), tolerated), labels
+    records = AuditedRecords(member[None], y, x, ids, groups)
+    report = audit_one_target(plan.without(errors), readings, records, of_shadows, unseen, claim)
+    warnings += [*(doubts(of_shadows) if of_shadows else ()), *report.warnings]
     if where is not None and (extra := len(where[1])):
-        said.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")
+        warnings.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")
     made_by = {**report.provenance, "key": key_words(key)}
-    return named(dataclasses.replace(report, warnings=tuple(said), provenance=made_by), names)
+    return name_classes(dataclasses.replace(report, warnings=tuple(warnings), provenance=made_by), names)
 
 
 def _maker(recipe, pool: Examples, predict, variables, folder) -> Callable[..., Any]:

@@ -98,7 +98,7 @@ def test_a_planted_leak_is_found_by_every_attack():
         assert row["attack_accuracy"].low > 0.55, name
         assert row["advantage"].value == pytest.approx(2 * row["attack_accuracy"].value - 1)
     assert report.rows["loss"]["auc"].value > report.rows["gap"]["auc"].value
-    gap = report.accuracy["members"].value - report.accuracy["nonmembers"].value
+    gap = report.performance["accuracy"]["members"].value - report.performance["accuracy"]["nonmembers"].value
     assert report.rows["gap"]["attack_accuracy"].value == pytest.approx(0.5 + gap / 2, abs=1e-9)
 
 
@@ -116,8 +116,8 @@ def test_curves_and_histograms_are_counts():
     np.testing.assert_allclose(curve.mean, curve.tpr.mean(0))
     assert (curve.mean_low <= curve.mean).all() and (curve.mean <= curve.mean_high).all()
     assert curve.fpr[50] == 0.01 and curve.fpr[25] == 0.001
-    np.testing.assert_array_equal(report.histogram.members.sum(1), report.members)
-    np.testing.assert_array_equal(report.histogram.nonmembers.sum(1), (~member).sum(1))
+    np.testing.assert_array_equal(report.confidence_histogram.members.sum(1), report.members)
+    np.testing.assert_array_equal(report.confidence_histogram.nonmembers.sum(1), (~member).sum(1))
 
 
 def test_warnings_name_what_cannot_be_resolved():

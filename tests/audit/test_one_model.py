@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_the_metrics():
     assert row["smallest_fpr"].value == 1 / (~member).sum()
     assert report.targets == (report.rows,)
     assert report.curves["loss"].mean_low is None
-    assert report.accuracy["members"].value == metrics.accuracy(logits[member], y[member])
+    assert report.performance["accuracy"]["members"].value == metrics.accuracy(logits[member], y[member])
     assert "halves swapped" in report.threshold
 
 

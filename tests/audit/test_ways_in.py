@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse, special
 
 from gecko_jax import attacks, audit, metrics
-from gecko_jax.audit import single_model
+from gecko_jax.audit import audit_targets
 from gecko_jax.audit.validity.blind_baselines import Baselines
 from gecko_jax.types import Examples, Model
 
@@ -25,7 +25,7 @@ AUC = metrics.roc_auc(-LOSS, MEMBER)
 @pytest.fixture(name="quick")
 def without_a_classifier_of_the_records(monkeypatch):
     """It takes most of an audit's time."""
-    monkeypatch.setattr(single_model, "_blind", lambda *_: Baselines({}, []))
+    monkeypatch.setattr(audit_targets, "_blind", lambda *_: Baselines({}, []))
 
 
 def parts(x, y=Y):
@@ -61,7 +61,7 @@ def test_one_output_is_the_pair_that_it_means(name, quick, tmp_path):
         reports.append(audit.from_predictions(tmp_path / "a.npz"))
     for report in reports:
         assert report.rows["loss"]["auc"].value == pytest.approx(AUC, abs=tolerance)
-        assert report.accuracy["members"].value == np.mean((Z > 0)[MEMBER] == Y[MEMBER])
+        assert report.performance["accuracy"]["members"].value == np.mean((Z > 0)[MEMBER] == Y[MEMBER])
     if outputs == "probabilities":
         with pytest.raises(ValueError, match="say outputs='probabilities'"):
             audit.audit_model(form(Z), Y, MEMBER)

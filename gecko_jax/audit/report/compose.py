@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from gecko_jax.attacks import ATTACKS, SIGNALS
-from gecko_jax.audit.report import figures, most_exposed
+from gecko_jax.attacks import ATTACKS
+from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.audit.report import figures
 from gecko_jax.audit.report.ceilings import ceilings
 from gecko_jax.audit.report.gate import only_thresholds
 from gecko_jax.audit.report.headline import headline
-from gecko_jax.audit.report.privacy_claim import Claim, coins_doubt, hold_against, judge
+from gecko_jax.audit.report.most_exposed import most_exposed
+from gecko_jax.audit.report.performance import confidence_histogram, performance
+from gecko_jax.audit.report.privacy_claim import (
+    NO_CLAIM,
+    ClaimCheck,
+    PrivacyClaim,
+    check_claim,
+    claim_attack,
+    evidence_of_fixed_split,
+)
 from gecko_jax.audit.report.provenance import provenance
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.report.slices import by_class, of_groups
+from gecko_jax.audit.scoring.run_attacks import AttackResults
+from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.blind_baselines import Baselines
+from gecko_jax.audit.validity.containers import is_numeric
 from gecko_jax.digests import value_digest
-from gecko_jax.privacy import Epsilon
-from gecko_jax.types import Array
 
 ONLY_THRESHOLDS = (
     "only threshold attacks were tried: none had shadow models, with which attacks often find several times as much. "
@@ -27,98 +39,108 @@ ONLY_THRESHOLDS = (
 NOTED = "it could not be run; a note says why"
 
 
+class Setting(NamedTuple):
+    """How the targets were attacked, and what a reader must know of it.
+
+    Attributes:
+      thresholds: how the thresholds of the attack accuracy were chosen, in words.
+      shadows: models that each target was attacked with.
+      blind: what tells members without the model.
+      warnings: in words.
+    """
+
+    thresholds: str
+    shadows: int
+    blind: Baselines
+    warnings: Sequence[str] = ()
+
+
 def compose(
-    scores: Mapping[str, Sequence[np.ndarray]],
-    thresholds: Mapping[str, Sequence[np.ndarray]],
-    logits: np.ndarray,
-    y: np.ndarray,
-    member: np.ndarray,
+    results: AttackResults,
+    audited: AuditedRecords,
+    readings: Readings,
     *,
-    chosen_how: str,
-    blind: Baselines,
-    warnings: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    epsilon: Epsilon | None = None,
-    groups: Mapping[str, Array] | None = None,
-    x: Array | None = None,
-    ids: Array | None = None,
-    shadows: int = 0,
-    tried: Mapping[str, tuple[str, ...]],
+    setting: Setting,
+    claim: PrivacyClaim = NO_CLAIM,
     not_run: Mapping[str, str] | None = None,
-    coins: bool | None = None,
 ) -> Report:
-    """The report of m targets.
+    """Returns the report of m targets.
 
     Args:
-      scores: attack -> m times [n].
-      thresholds: attack -> m times [n], not chosen on these records.
-      logits: [m, n, c].
-      y: [n].
-      member: [m, n] bool.
-      chosen_how: how the thresholds were, in words.
-      blind: what is found without the model.
-      warnings, notes: in words.
-      epsilon: a guarantee to hold the scores against.
-      groups: name -> bool [n], slices beside the classes.
-      x, ids: the records [n, ...] and their names, to show the most exposed.
-      shadows: models that each target was attacked with.
-      tried: attack -> what it needs (`attacks.Attack.needs`).
+      results: scores and thresholds of every attack.
+      audited: the records, and who was a member of which target.
+      readings: what was read off the m targets.
+      setting: how the targets were attacked, and what speaks for or against the figures.
+      claim: a guarantee to hold the scores against.
       not_run: listed attack -> why it did not run.
-      coins: whether members were drawn by fair coins, or None if nobody said: then it is judged by what can be seen.
+
+    Raises:
+      ClaimRefuted: an attack shows more than the claim allows.
     """
+    scores, member = results.scores, audited.member
     rows = [
-        {name: figures.target_figures(scores[name][i], member[i], thresholds[name][i]) for name in scores}
+        {name: figures.target_figures(scores[name][i], member[i], results.thresholds[name][i]) for name in scores}
         for i in range(len(member))
     ]
-    attack = judge(scores)
-    judged = np.stack(scores[attack])
-    classes = of_groups(judged, member, np.stack(thresholds[attack]), by_class(y))
-    asked = of_groups(judged, member, np.stack(thresholds[attack]), groups or {})
-    confidence, correct = (SIGNALS[name](logits, y) for name in ("confidence", "correct"))
-    caveats = ["Only threshold attacks were tried; others may find more."] if only_thresholds(tried) else []
-    if blind.shown:
+    attack = claim_attack(scores)
+    judged, thresholds = np.stack(scores[attack]), np.stack(results.thresholds[attack])
+    classes = {} if audited.class_numbers is None else by_class(audited.class_numbers)
+    of_classes = of_groups(judged, member, thresholds, classes)
+    of_slices = of_groups(judged, member, thresholds, audited.slices or {})
+    threshold_only = only_thresholds(results.needs)
+    caveats = ["Only threshold attacks were tried; others may find more."] if threshold_only else []
+    if setting.blind.shown:
         caveats.append("Members differ from the others without the model, too: not all of this is a leak.")
     return Report(
         rows=rows[0]
         if len(rows) == 1
         else {name: figures.over_targets([row[name] for row in rows]) for name in scores},
         targets=tuple(rows),
-        curves={name: figures.roc_curves(found, member) for name, found in scores.items()},
-        histogram=figures.confidence_histogram(confidence, member),
-        accuracy=figures.model_accuracies(correct, member),
+        curves={name: figures.roc_curves(each, member) for name, each in scores.items()},
+        confidence_histogram=confidence_histogram(readings, audited),
+        performance=performance(readings, audited),
         members=tuple(member.sum(1).tolist()),
         nonmembers=tuple((~member).sum(1).tolist()),
-        drawn=value_digest(y, member),
-        threshold=chosen_how,
+        design_hash=value_digest(*[] if audited.y is None else [audited.y], member),
+        threshold=setting.thresholds,
         warnings=(
-            *blind.warnings,
-            *[ONLY_THRESHOLDS] * only_thresholds(tried),
-            *warnings,
+            *setting.blind.warnings,
+            *[ONLY_THRESHOLDS] * threshold_only,
+            *setting.warnings,
             *figures.resolution_warnings(member),
-            *asked.warnings,
+            *of_slices.warnings,
         ),
-        notes=(*notes, *classes.warnings),
-        baselines=blind.found,
-        slices={**asked.found, **classes.found},
+        notes=(*results.notes, *of_classes.warnings),
+        baselines=setting.blind.found,
+        slices={**of_slices.found, **of_classes.found},
         sliced_by=attack,
-        score_histograms={name: figures.score_histogram(found, member) for name, found in scores.items()},
-        exposed=most_exposed.most(judged, member, attack=attack, y=y, id=ids, x=x),
-        claim=_claim(epsilon, attack, judged, member, ids, coins),
-        ceilings={} if epsilon is None else ceilings(epsilon),
-        tried=dict(tried),
+        score_histograms={name: figures.score_histogram(each, member) for name, each in scores.items()},
+        most_exposed=most_exposed(
+            judged,
+            member,
+            attack=attack,
+            y=audited.class_numbers,
+            id=audited.ids,
+            x=audited.x if is_numeric(audited.x) else None,  # only numbers are shown
+        ),
+        claim=_checked_claim(claim, attack, judged, audited),
+        ceilings={} if claim.epsilon is None else ceilings(claim.epsilon),
+        tried=dict(results.needs),
         not_run={name: (not_run or {}).get(name, NOTED) for name in ATTACKS if name not in scores},
         headline=" ".join([headline(rows, (~member).sum(1)), *caveats]),
-        provenance=provenance(logits, y, member, shadows, x, ids),
+        provenance=provenance(readings, audited, setting.shadows),
     )
 
 
-def _claim(
-    epsilon: Epsilon | None, attack: str, scores: np.ndarray, member: np.ndarray, ids: Array | None, coins: bool | None
-) -> Claim | None:
+def _checked_claim(
+    claim: PrivacyClaim, attack: str, scores: np.ndarray, audited: AuditedRecords
+) -> ClaimCheck | None:
     """The claim beside what the attack shows; beside nothing, if members are a fixed split."""
-    if epsilon is None:
+    if claim.epsilon is None:
         return None
-    doubt = "members are a fixed split (coins=False)" if coins is False else ""
-    if coins is None and (seen := coins_doubt(member, ids)):
+    doubt = "members are a fixed split (coins=False)" if claim.coins is False else ""
+    if claim.coins is None and (seen := evidence_of_fixed_split(audited.member, audited.ids)):
         doubt = f"members are a fixed split, by all appearance: {seen}; if fair coins drew them, say coins=True"
-    return Claim(epsilon, None, doubt) if doubt else hold_against(epsilon, attack, list(scores), member, coins is True)
+    if doubt:
+        return ClaimCheck(claim.epsilon, None, doubt)
+    return check_claim(claim.epsilon, attack, list(scores), audited.member, claim.coins is True)

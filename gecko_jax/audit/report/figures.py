@@ -110,11 +110,6 @@ def roc_curves(scores: Sequence[np.ndarray], member: np.ndarray) -> Curve:
     return Curve(GRID, tpr, np.array(low), np.array(high), mean, mean_low, mean_high)
 
 
-def confidence_histogram(confidence: np.ndarray, member: np.ndarray) -> Histogram:
-    """Counts of the largest probability [m, n] of members and of non-members, in bins of equal width."""
-    return _counted(np.linspace(0.0, 1.0, BINS + 1), np.minimum(confidence, 1.0), member)
-
-
 def score_histogram(scores: Sequence[np.ndarray], member: np.ndarray) -> Histogram:
     """Counts of one attack's scores of members and of non-members, in bins of equal width, the same for all targets.
 
@@ -136,10 +131,11 @@ def score_histogram(scores: Sequence[np.ndarray], member: np.ndarray) -> Histogr
         low, high = low - half, high + half
     edges = np.linspace(low, high, BINS + 1)
     clipped = int(((scores < low) | (scores > high)).sum())
-    return _counted(edges, np.clip(scores, low, high), member)._replace(clipped=clipped)
+    return counts_in_bins(edges, np.clip(scores, low, high), member)._replace(clipped=clipped)
 
 
-def _counted(edges: np.ndarray, values: np.ndarray, member: np.ndarray) -> Histogram:
+def counts_in_bins(edges: np.ndarray, values: np.ndarray, member: np.ndarray) -> Histogram:
+    """Returns counts of values [m, n] between edges [b + 1], those of members apart from those of non-members."""
     pairs = list(zip(values, member, strict=True))
     members = np.array([np.histogram(row[truth], edges)[0] for row, truth in pairs])
     return Histogram(edges, members, np.array([np.histogram(row[~truth], edges)[0] for row, truth in pairs]))

@@ -11,7 +11,7 @@ from gecko_jax.metrics.roc import as_member
 from gecko_jax.types import Array
 
 
-class Exposed(NamedTuple):
+class MostExposed(NamedTuple):
     """k members, the most exposed first.
 
     Attributes:
@@ -39,7 +39,7 @@ class Exposed(NamedTuple):
         return {name: part for name, part in self._asdict().items() if name != "x"}
 
 
-def most(
+def most_exposed(
     scores: Array,
     member: Array,
     count: int = 16,
@@ -48,7 +48,7 @@ def most(
     y: Array | None = None,
     id: Array | None = None,
     x: Array | None = None,
-) -> Exposed:
+) -> MostExposed:
     """The members with the highest scores.
 
     A record's FPR in a target that had it is the share of that target's non-members with a score at least its own:
@@ -67,7 +67,7 @@ def most(
       x: [n, ...] records, to be shown.
 
     Returns:
-      Exposed, with a copy of the chosen records alone.
+      MostExposed, with a copy of the chosen records alone.
 
     Raises:
       ValueError: wrong shapes, NaN scores, or a target with members or non-members alone.
@@ -96,7 +96,7 @@ def most(
     rows = candidates[np.lexsort(keys)][:count]
     score = np.array([_lower_median(scores[member[:, row], row]) for row in rows])
     label, names, shown = (None if part is None else np.asarray(part)[rows] for part in (y, id, x))
-    return Exposed(attack, rows, score, rates[rows], had[rows], label, names, shown)
+    return MostExposed(attack, rows, score, rates[rows], had[rows], label, names, shown)
 
 
 def _at_least(values: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from gecko_jax.audit.report.ceilings import ceiling_curve
 from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.audit.report.figures import FPRS, METRICS
 from gecko_jax.audit.report.privacy_claim import PREFERRED
+from gecko_jax.audit.report.results import AuditResults
 from gecko_jax.audit.report.slices import resolved, worst_first
 from gecko_jax.audit.scoring.selection import because
 from gecko_jax.types import Estimate
@@ -27,7 +28,7 @@ WITHOUT, WITH, CEILING = "Without asking the model", "Attacks", "What the claime
 SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
 
 
-def study(report, title: str = "Membership audit", pictures: bool = False) -> reports.Study:
+def study(report: AuditResults, title: str = "Membership audit", pictures: bool = False) -> reports.Study:
     """An `audit.Report` as a `reports.Study`.
 
     The headline and warnings first, then what needs no model, the attacks, their curves; slices, scores, the most
@@ -37,21 +38,22 @@ def study(report, title: str = "Membership audit", pictures: bool = False) -> re
     for name, figures in report.rows.items():
         shown = {"auc": figures["auc"]} | {c.key: reports.percent(figures[c.key]) for c in COLUMNS if c.unit}
         unresolved = tuple(key for key in FPRS if not report.resolved(key))
-        rows.append(reports.Row(_said(name), shown, WITH, unresolved=unresolved))
+        rows.append(reports.Row(_label(name), shown, WITH, unresolved=unresolved))
     if report.claim:
         rows.append(reports.Row(_ceiling(report), _ceilings(report), CEILING))
     by_reputation = sorted(report.score_histograms, key=lambda name: (*PREFERRED, name).index(name))[:SCORES]
     shown = {key for row in rows for key in row.figures}
-    histograms = {"Largest probability": report.histogram}
-    histograms |= {f"{_said(name)} score": report.score_histograms[name] for name in by_reputation}
-    ceiling = reports.Curve(_ceiling(report), *ceiling_curve(report.claim.accounted)) if report.claim else None
+    confidence = report.confidence_histogram
+    histograms = {"Largest probability": confidence} if confidence else {}
+    histograms |= {f"{_label(name)} score": report.score_histograms[name] for name in by_reputation}
+    ceiling = reports.Curve(_ceiling(report), *ceiling_curve(report.claim.claimed_epsilon)) if report.claim else None
     return reports.Study(
         title=title,
         summary=_summary(report),
         rows=tuple(rows),
         columns=tuple(column for column in COLUMNS if column.key in shown),
         exhibits=(
-            roc_curves({_said(name): curve for name, curve in report.curves.items()}, ceiling),
+            roc_curves({_label(name): curve for name, curve in report.curves.items()}, ceiling),
             *_slice_plots(report),
             signal_histograms(histograms),
             *_exposed(report, pictures),
@@ -74,7 +76,7 @@ def study(report, title: str = "Membership audit", pictures: bool = False) -> re
     )
 
 
-def table_file(report) -> str:
+def table_file(report: AuditResults) -> str:
     """Every figure as lines of CSV: target ("all", or its number), attack, metric, value, low, high, kind, n."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -96,43 +98,53 @@ def table_file(report) -> str:
     return file.getvalue()
 
 
-def _said(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _ceiling(report) -> str:
-    return f"ceiling, epsilon {float(report.claim.accounted):.4g}"
+def _ceiling(report: AuditResults) -> str:
+    return f"ceiling, epsilon {float(report.claim.claimed_epsilon):.4g}"
 
 
-def _ceilings(report) -> dict[str, Estimate]:
+def _ceilings(report: AuditResults) -> dict[str, Estimate]:
     """The ceilings as figures of the table's columns."""
     found = {c.key: c.unit for c in COLUMNS if c.key in report.ceilings}
     of = {key: Estimate(report.ceilings[key], kind="modelled") for key in found}
     return {key: reports.percent(each) if found[key] else each for key, each in of.items()}
 
 
-def _summary(report) -> str:
+def _summary(report: AuditResults) -> str:
     targets, members = len(report.targets), (min(report.members), max(report.members))
-    inside, outside = (100 * report.accuracy[part].value for part in ("members", "nonmembers"))
     what = "One model" if targets == 1 else f"{targets} models, each a target in turn"
     over = "its records" if targets == 1 else "the targets"
     several = f"{members[0]}" if members[0] == members[1] else f"{members[0]} to {members[1]}"
     return (
-        f"{what}: {several} members, {min(report.nonmembers)} non-members or more; accuracy {inside:.1f} % on members "
-        f"and {outside:.1f} % on the others. 95 % intervals are over {over}. An attack that learns nothing has an AUC "
-        "of 0.5 and a TPR equal to its FPR; the smallest FPR that every target can show is "
-        f"{100 / min(report.nonmembers):.2g} %."
+        f"{what}: {several} members, {min(report.nonmembers)} non-members or more{_performance(report)}. 95 % "
+        f"intervals are over {over}. An attack that learns nothing has an AUC of 0.5 and a TPR equal to its FPR; "
+        f"the smallest FPR that every target can show is {100 / min(report.nonmembers):.2g} %."
     )
 
 
-def _slice_plots(report) -> Iterator[reports.DotPlot]:
+def _performance(report: AuditResults) -> str:
+    """The targets' own metric, behind a semicolon; "" if there is none."""
+    words = []
+    for metric, parts in report.performance.items():
+        inside, outside = (parts[part].value for part in ("members", "nonmembers"))
+        if metric == "accuracy":
+            words.append(f"; accuracy {100 * inside:.1f} % on members and {100 * outside:.1f} % on the others")
+        else:
+            words.append(f"; {metric} {inside:.4g} on members and {outside:.4g} on the others")
+    return "".join(words)
+
+
+def _slice_plots(report: AuditResults) -> Iterator[reports.DotPlot]:
     """AUC of each slice, and TPR at 1 % FPR of those whose non-members suffice for it; the worst first."""
     names = worst_first(report.slices)
     if not names:
         return
     alone = "Each interval is of one slice by itself; the worst of many looks worse than it is."
     yield reports.DotPlot(
-        f"AUC by slice, {_said(report.sliced_by)}",
+        f"AUC by slice, {_label(report.sliced_by)}",
         tuple(names),
         tuple(report.slices[name]["auc"] for name in names),
         digits=3,
@@ -144,7 +156,7 @@ def _slice_plots(report) -> Iterator[reports.DotPlot]:
     if shown:
         left_out = len(names) - len(shown)
         yield reports.DotPlot(
-            f"TPR at 1 % FPR by slice, {_said(report.sliced_by)}",
+            f"TPR at 1 % FPR by slice, {_label(report.sliced_by)}",
             tuple(shown),
             tuple(reports.percent(report.slices[name]["tpr_at_1pct"]) for name in shown),
             "%",
@@ -156,22 +168,22 @@ def _slice_plots(report) -> Iterator[reports.DotPlot]:
         )
 
 
-def _allowed(report, metric: str, unit: str = "") -> str:
+def _allowed(report: AuditResults, metric: str, unit: str = "") -> str:
     """What the claimed epsilon allows, as a sentence for a caption; "" without a claim."""
     if not report.claim:
         return ""
     value = f"{100 * report.ceilings[metric]:.4g} %" if unit else f"{report.ceilings[metric]:.3f}"
-    return f" The claimed epsilon of {float(report.claim.accounted):.4g} allows {value} at most."
+    return f" The claimed epsilon of {float(report.claim.claimed_epsilon):.4g} allows {value} at most."
 
 
-def _exposed(report, pictures: bool) -> tuple[reports.ImageGrid | reports.TextTable, ...]:
+def _exposed(report: AuditResults, pictures: bool) -> tuple[reports.ImageGrid | reports.TextTable, ...]:
     """The most exposed records: a list, or pictures of them if they are wanted and there are any."""
-    found = report.exposed
+    found = report.most_exposed
     if found is None or not len(found.rows):
         return ()
     several = len(report.targets) > 1
     lines = [_exposed_line(found, i, min(report.nonmembers), several) for i in range(len(found.rows))]
-    name = f"Most exposed records, {_said(found.attack)}"
+    name = f"Most exposed records, {_label(found.attack)}"
     share = 100 * len(lines) / min(report.members)
     if several:
         said = "Score and FPR are taken over the targets that had the record."

@@ -26,7 +26,7 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
         if mine != other:
             counts = f"{checks.listed(mine)} and {checks.listed(other)}"
             raise ValueError(f"the audits have {name} {counts}; only the same targets can be compared.")
-    if ours.drawn != theirs.drawn:
+    if ours.design_hash != theirs.design_hash:
         raise ValueError("the audits have other members or labels; only the same targets' records can be compared.")
     if len(ours.targets) < 2:
         raise ValueError(

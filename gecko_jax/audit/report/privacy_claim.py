@@ -23,60 +23,79 @@ CONFIDENCE = 0.95
 CHANCE = 1e-6  # of taking members that fair coins drew for a fixed split
 
 
-class Claim(NamedTuple):
-    """Attributes:
-    accounted: what the accountant says, with all that it assumes.
-    shown: the least epsilon that agrees with what the attack found, with 95 % confidence over all targets together; or
-      None, if members were not drawn by fair coins.
-    how: the attack and its guesses, in words; or why nothing is shown.
+class PrivacyClaim(NamedTuple):
+    """What a caller says of the targets' privacy.
+
+    Attributes:
+      epsilon: the guarantee that each target is said to have, or None.
+      coins: whether fair coins drew the members; None if nobody says: then it is judged by what can be seen.
     """
 
-    accounted: Epsilon
-    shown: Estimate | None
+    epsilon: Epsilon | None = None
+    coins: bool | None = None
+
+
+NO_CLAIM = PrivacyClaim()
+FAIR_COINS = PrivacyClaim(coins=True)
+
+
+class ClaimCheck(NamedTuple):
+    """A claim beside what an attack shows.
+
+    Attributes:
+      claimed_epsilon: what the accountant says, with all that it assumes.
+      empirical_lower_bound: the least epsilon that agrees with the attack's guesses, with 95 % confidence over all
+        targets together; None if members were not drawn by fair coins.
+      how: the attack and its guesses, in words; or why there is no bound.
+    """
+
+    claimed_epsilon: Epsilon
+    empirical_lower_bound: Estimate | None
     how: str
 
     def lines(self) -> list[str]:
-        """For a reader: the claim, and the bound under it."""
-        if self.shown is None:
-            return [f"Accounted: {self.accounted}.", f"Shown: nothing about epsilon, because {self.how}."]
-        return [
-            f"Accounted: {self.accounted}.",
-            f"Shown: epsilon >= {self.shown.value:.3f} at the same delta, measured: {self.how}.",
-        ]
+        """Returns the claim, and the bound under it, as sentences."""
+        accounted = f"Accounted: {self.claimed_epsilon}."
+        if self.empirical_lower_bound is None:
+            return [accounted, f"Empirical lower bound: none, because {self.how}."]
+        bound = f"epsilon >= {self.empirical_lower_bound.value:.3f} at the same delta"
+        return [accounted, f"Empirical lower bound: {bound}, measured: {self.how}."]
 
 
 class ClaimRefuted(AssertionError):
     """An attack shows a larger epsilon than was accounted for: the training is not what the accountant was told."""
 
 
-def judge(names: Iterable[str]) -> str:
+def claim_attack(names: Iterable[str]) -> str:
     """The attack that a claim is held against: the strongest by reputation, whatever it finds here."""
     names = list(names)
     return next((each for each in PREFERRED if each in names), names[0])
 
 
-def check_claim(epsilon: Epsilon | None) -> None:
-    """Raises ValueError unless epsilon is None or an `Epsilon` that a bound can be put below."""
-    if epsilon is None:
-        return
-    if not isinstance(epsilon, Epsilon):
-        raise ValueError(
-            f"epsilon={epsilon!r} is a {type(epsilon).__name__}; expected a gecko_jax.privacy.Epsilon, which names its "
-            "delta and adjacency: privacy.epsilon(...), or Epsilon(8.0, 1e-5, 'add_or_remove', 'pld', ())."
-        )
-    if epsilon.adjacency != "add_or_remove":
-        raise ValueError(
-            f"epsilon has adjacency {epsilon.adjacency!r}; the bound is of one example added or removed. Account for "
-            'adjacency="add_or_remove".'
-        )
+def privacy_claim(claimed_epsilon: Epsilon | None, coins: bool | None) -> PrivacyClaim:
+    """Returns the claim, checked.
 
-
-def check_coins(coins: bool | None) -> None:
-    """Raises ValueError unless `coins` is True, False or None."""
+    Raises:
+      ValueError: an epsilon that is not an `Epsilon`, or that no bound can be put below; coins of another value.
+    """
     checks.one_of("coins", coins, (None, True, False))
+    if claimed_epsilon is None:
+        return PrivacyClaim(None, coins)
+    if not isinstance(claimed_epsilon, Epsilon):
+        raise ValueError(
+            f"claimed_epsilon={claimed_epsilon!r} is a {type(claimed_epsilon).__name__}; expected a "
+            "gecko_jax.privacy.Epsilon, which names its delta and adjacency: privacy.epsilon(...), or "
+            "Epsilon(8.0, 1e-5, 'add_or_remove', 'pld', ())."
+        )
+    if claimed_epsilon.adjacency != "add_or_remove":
+        raise ValueError(
+            f"claimed_epsilon has adjacency {claimed_epsilon.adjacency!r}; the bound is of one example added or "
+            'removed. Account for adjacency="add_or_remove".'
+        )
+    return PrivacyClaim(claimed_epsilon, coins)
 
 
-def coins_doubt(member: Array, ids: Array | None = None) -> str:
+def evidence_of_fixed_split(member: Array, ids: Array | None = None) -> str:
     """Why members cannot have been drawn by fair coins, or "" if they may have been.
 
     Coins give about as many members as non-members, and mix the two: in the order of the records' ids, a fixed split
@@ -86,7 +105,7 @@ def coins_doubt(member: Array, ids: Array | None = None) -> str:
       member: [m, n] bool.
       ids: [n], or None: then the order is not looked at.
 
-    >>> coins_doubt(np.arange(1000)[None] < 500, np.arange(1000))
+    >>> evidence_of_fixed_split(np.arange(1000)[None] < 500, np.arange(1000))
     'in the order of their ids the records change between members and non-members 1 times, where coins give about 500'
     """
     member = np.asarray(member)
@@ -111,46 +130,47 @@ def coins_doubt(member: Array, ids: Array | None = None) -> str:
     )
 
 
-def hold_against(
-    accounted: Epsilon, attack: str, scores: Sequence[Array], member: Array, vouched: bool = True
-) -> Claim:
+def check_claim(
+    claimed_epsilon: Epsilon, attack: str, scores: Sequence[Array], member: Array, vouched: bool = True
+) -> ClaimCheck:
     """The claim beside the bound.
 
     Args:
-      accounted: the guarantee of one model, for one example added or removed.
+      claimed_epsilon: the guarantee of one model, for one example added or removed.
       attack: its name, chosen beforehand.
       scores: of each of m targets [n].
       member: [m, n] bool, drawn by fair coins.
       vouched: whether the caller says so; else the bound says that it takes it for granted.
 
     Returns:
-      A Claim. Its bound has 95 % confidence: the error is shared out over targets and numbers of guesses (Bonferroni).
+      A ClaimCheck. Its bound has 95 % confidence: the error is shared out over targets and numbers of guesses
+      (Bonferroni).
 
     Raises:
       ClaimRefuted: the bound is above the claim.
       ValueError: a claim about replaced examples; members that fair coins do not draw.
     """
-    check_claim(accounted)
+    privacy_claim(claimed_epsilon, None)
     member = np.asarray(member)
     targets, records = member.shape
     guesses = sorted({max(1, round(share * records)) for share in SHARES})
     each = 1 - (1 - CONFIDENCE) / targets
     found = [
-        metrics.one_run_epsilon_from_scores(one, row, guesses, accounted.delta, each)
+        metrics.one_run_epsilon_from_scores(one, row, guesses, claimed_epsilon.delta, each)
         for one, row in zip(scores, member, strict=True)
     ]
-    best = max(found, key=lambda bound: bound.value)
+    best = max(found, key=lambda each: each.value)
     several = "" if targets == 1 else f", the largest of {targets} targets"
     drawn = "in by fair coins" if vouched else "each taken to have been in by a fair coin (coins=True vouches for it)"
     how = (
         f"{attack.replace('_', ' ')} guessed {best.correct} of {best.guesses} right, {records} records {drawn}; 95 % "
         f"confidence{several}, for the numbers of guesses {guesses}"
     )
-    shown = Estimate(float(best.value), n=records)
-    if shown.value > float(accounted):
+    bound = Estimate(float(best.value), n=records)
+    if bound.value > float(claimed_epsilon):
         raise ClaimRefuted(
-            f"the claim is refuted: accounted epsilon {float(accounted):.3f}, but {how}, which takes an epsilon of "
-            f"{shown.value:.3f} or more at delta {accounted.delta:g}. Check that the noise is on the sum, that batches "
-            "and steps are those accounted for, and that no example is clipped together with others."
+            f"the claim is refuted: accounted epsilon {float(claimed_epsilon):.3f}, but {how}, which takes an epsilon "
+            f"of {bound.value:.3f} or more at delta {claimed_epsilon.delta:g}. Check that the noise is on the sum, "
+            "that batches and steps are those accounted for, and that no example is clipped together with others."
         )
-    return Claim(accounted, shown, how)
+    return ClaimCheck(claimed_epsilon, bound, how)

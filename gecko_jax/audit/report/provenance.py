@@ -10,37 +10,38 @@ from typing import Any
 
 import numpy as np
 
+from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.audit.validity.audited_records import AuditedRecords
+from gecko_jax.audit.validity.containers import is_numeric
 from gecko_jax.digests import value_digest
-from gecko_jax.types import Array
 
 PACKAGES = ("jax", "numpy")
 
 
-def provenance(
-    logits: Array, y: Array, member: Array, shadows: int, x: Array | None = None, ids: Array | None = None
-) -> dict[str, Any]:
-    """What an audit was made from and by, as plain JSON.
+def provenance(readings: Readings, audited: AuditedRecords, shadows: int) -> dict[str, Any]:
+    """Returns what an audit was made from and by, as plain JSON.
 
     Args:
-      logits: [m, n, c] of the targets, as the attacks read them.
-      y: [n]; member: [m, n].
+      readings: of the targets, as the attacks read them.
+      audited: the records, and who was a member.
       shadows: models that each target was attacked with.
-      x, ids: the records [n, ...] and their names, or None.
 
     Returns:
       date (UTC), versions {package: version}, shadows, key (None; `audit` puts its own there), and digests of the
       records (x, None without them, labels and ids), of who was a member, and of the outputs. Equal digests mean equal
       values and shapes; see `digests.value_digest`.
     """
+    x, parts = audited.x, [part for part in (audited.y, audited.ids) if part is not None]
+    outputs = [part for name in sorted(readings.probed) for part in (name, readings.probed[name])]
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": dict(_versions()),
         "key": None,
         "shadows": shadows,
         "digests": {
-            "records": None if x is None else value_digest(x, y, *([] if ids is None else [ids])),
-            "members": value_digest(member),
-            "outputs": value_digest(logits),
+            "records": value_digest(x, *parts) if is_numeric(x) else None,
+            "members": value_digest(audited.member),
+            "outputs": value_digest(*outputs) if readings.logits is None else value_digest(readings.logits),
         },
     }
 

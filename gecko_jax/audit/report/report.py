@@ -1,143 +1,44 @@
-"""The result of an audit: plain data, a table, JSON, and an assertion for a test suite."""
+"""The result of an audit: plain data, a table, JSON, a page, and an assertion for a test suite."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+import shutil
 from dataclasses import dataclass
-from typing import Any
 
 from gecko_jax import json_values, reports
-from gecko_jax.audit.report import gate, page
-from gecko_jax.audit.report.figures import FPRS, PPV_FPR, PRIORS, Curve, Histogram
-from gecko_jax.audit.report.most_exposed import Exposed
-from gecko_jax.audit.report.privacy_claim import Claim
-from gecko_jax.audit.report.slices import resolved, worst_first
-from gecko_jax.audit.scoring.selection import because
-from gecko_jax.text_tables import aligned
-from gecko_jax.types import Estimate
+from gecko_jax.audit.report import gate, page, text
+from gecko_jax.audit.report.results import FPR_OF_METRIC, AuditResults
 
-_TITLES = {
-    "auc": "AUC",
-    "attack_accuracy": "attack accuracy",
-    "advantage": "advantage",
-    "tpr_at_1pct": "TPR @ 1% FPR",
-    "tpr_at_0p1pct": "TPR @ 0.1% FPR",
-}
-NEEDED = {**FPRS, **dict.fromkeys(PRIORS, PPV_FPR)}  # metric -> the false-positive rate it is taken at
-SLICES = 10  # lines of the table: the worst; the page and the table file have all
+WIDTH = 100  # characters of a printed table, where there is no terminal
 
 
-@dataclass(frozen=True)
-class Report:
-    """Every figure of an audit with its interval.
+@dataclass(frozen=True, repr=False)
+class Report(AuditResults):
+    """Every figure of an audit with its interval, and ways to look at them; `print(report)` is its table.
 
-    Attributes:
-      rows: attack -> metric -> Estimate. Of one target: its figures, with intervals over records. Of m targets: means
-        over targets, with Student t intervals, n = m. Metrics: auc, attack_accuracy (balanced, at a threshold that was
-        not chosen on these records), advantage, tpr_at_1pct, tpr_at_0p1pct, ppv_at_1pct_prior and ppv_at_10pct_prior
-        (of those called members at 1 % FPR, the share that are, where 1 or 10 % of all are), smallest_fpr (1 /
-        non-members).
-      targets: for each of the m targets the same with its own intervals over records: DeLong for auc, Clopper-Pearson
-        for the rates.
-      curves: attack -> ROC curves on a common grid.
-      histogram: largest probabilities of members and non-members.
-      accuracy: the models' own accuracy on "members" and on "nonmembers".
-      members, nonmembers: how many of each, for each target.
-      threshold: how the threshold of the attack accuracy was chosen.
-      warnings: what a reader must know before trusting a figure.
-      baselines: AUCs of those that never ask the model: "records" (a classifier of them) and "reference loss" (other
-        models' mean loss on a record). 1/2 where members and non-members are of one distribution.
-      notes: what the figures were made by, where a reader would ask: which attack was chosen of several.
-      claim: the accounted epsilon beside the one that an attack shows, or None where none was claimed.
-      slices: slice (a class, a group) -> metric -> Estimate, of the attack `sliced_by` on its records alone.
-      sliced_by: that attack, named beforehand (`claim.judge`).
-      score_histograms: attack -> its scores of members and non-members.
-      exposed: the members that the judging attack is surest of, or None.
-      drawn: a name for labels and memberships: audits of the same targets have the same.
-      headline: the result as one sentence, by the strongest attack, its interval allowing for that choice.
-      tried: attack -> what it needs beside outputs and labels ("shadows", "gradients", ...), () for a threshold.
-      not_run: listed attack -> why it did not run.
-      ceilings: metric -> the most that the claimed epsilon allows; {} without a claim.
-      provenance: date, versions, key and number of shadow models, digests of the records and of the outputs.
+    Its fields are those of `AuditResults`.
     """
 
-    rows: Mapping[str, Mapping[str, Estimate]]
-    targets: tuple[Mapping[str, Mapping[str, Estimate]], ...]
-    curves: Mapping[str, Curve]
-    histogram: Histogram
-    accuracy: Mapping[str, Estimate]
-    members: tuple[int, ...]
-    nonmembers: tuple[int, ...]
-    threshold: str
-    warnings: tuple[str, ...] = ()
-    baselines: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
-    claim: Claim | None = None
-    notes: tuple[str, ...] = ()
-    slices: Mapping[str, Mapping[str, Estimate]] = dataclasses.field(default_factory=dict)
-    sliced_by: str = ""
-    score_histograms: Mapping[str, Histogram] = dataclasses.field(default_factory=dict)
-    exposed: Exposed | None = None
-    drawn: str = ""
-    headline: str = ""
-    tried: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    not_run: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    ceilings: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    def __str__(self) -> str:
+        return self.table(max(80, shutil.get_terminal_size((WIDTH, 24)).columns))
 
-    def resolved(self, metric: str) -> bool:
-        """Whether every target has the non-members that `metric` needs."""
-        return metric not in NEEDED or min(self.nonmembers) * NEEDED[metric] >= 1 - 1e-9
+    def __repr__(self) -> str:
+        return f"<Report of {len(self.targets)} targets by {', '.join(self.rows)}>"
 
-    def table(self) -> str:
-        """A plain-text table: value [95 % interval], one row for each attack; * marks what cannot be resolved.
+    def table(self, width: int | None = None) -> str:
+        """Returns the figures as plain text, one row for each attack, with the sentences that belong to them.
 
-        Warnings, what is found without the model, and the headline come first.
+        Args:
+          width: characters that a line may have, for example 80 or 100; None for one line a row, however long.
         """
-        head = [f"Warning: {warning}." for warning in self.warnings]
-        head += [f"Without the model, by the {name}: AUC {_cell(auc)}." for name, auc in self.baselines.items()]
-        head += self.claim.lines() if self.claim else []
-        head += [self.headline] if self.headline else []
-        lines = [["attack", *_TITLES.values()]]
-        for name, row in self.rows.items():
-            cells = [_cell(row[metric]) + ("" if self.resolved(metric) else "*") for metric in _TITLES]
-            lines.append([name, *cells])
-        if self.claim:
-            ceilings = (f"{self.ceilings[metric]:.4f}" for metric in _TITLES)
-            lines.append([f"ceiling, epsilon {float(self.claim.accounted):.4g}", *ceilings])
-        text = aligned(lines)
-        over = "records" if len(self.targets) == 1 else f"{len(self.targets)} targets"
-        text += [
-            "",
-            f"95 % intervals over {over}; members {_range(self.members)}, non-members {_range(self.nonmembers)}.",
-            f"Model accuracy: members {_cell(self.accuracy['members'])}, "
-            f"non-members {_cell(self.accuracy['nonmembers'])}.",
-            f"Threshold of the attack accuracy: {self.threshold}.",
-            *(f"{note[0].upper()}{note[1:]}." for note in self.notes),
-            *because(self.not_run),
-        ]
-        return "\n".join([*head, *([""] if head else []), *text, *self._slice_lines()])
-
-    def _slice_lines(self) -> list[str]:
-        """The worst slices, and how many more there are."""
-        if not self.slices:
-            return []
-        metrics = ("auc", "tpr_at_1pct")
-        lines = [[f"slice, by {self.sliced_by}", *(_TITLES[metric] for metric in metrics)]]
-        for name in (worst := worst_first(self.slices))[:SLICES]:
-            row = self.slices[name]
-            lines.append([name, *(_cell(row[metric]) + ("" if resolved(row, metric) else "*") for metric in metrics)])
-        said = [f"The worst {SLICES} by AUC; {len(worst) - SLICES} more are not shown."] if len(worst) > SLICES else []
-        if any(cell.endswith("*") for line in lines for cell in line):
-            said.append("* the slice's non-members are too few for that FPR: the TPR without a single false positive.")
-        return ["", *aligned(lines), *said]
+        return text.table(self, width)
 
     def to_json(self) -> str:
         """Every field as strict JSON; an Estimate is an object with its six names. Records are not in it."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields["exposed"] = self.exposed and self.exposed.without_records()
+        fields["most_exposed"] = self.most_exposed and self.most_exposed.without_records()
         return json_values.dumps(fields, indent=1)
 
     def to_csv(self) -> str:
@@ -197,7 +98,7 @@ class Report:
             if not self.resolved(metric):
                 failures.append(
                     f"{metric} cannot be resolved with {min(self.nonmembers)} non-members; "
-                    f"it needs {round(1 / NEEDED[metric])}"
+                    f"it needs {round(1 / FPR_OF_METRIC[metric])}"
                 )
                 continue
             for name, row in self.rows.items():
@@ -205,16 +106,6 @@ class Report:
                 reached = estimate.high if upper and estimate.high is not None else estimate.value
                 if not reached < bound:
                     what = "upper end of the interval" if upper else "figure"
-                    failures.append(f"{name}: {metric} {_cell(estimate)}, whose {what} is not below {bound}")
+                    failures.append(f"{name}: {metric} {text.cell(estimate)}, whose {what} is not below {bound}")
         if failures:
             raise AssertionError("The audit is not below its bounds:\n  " + "\n  ".join(failures))
-
-
-def _cell(estimate: Estimate) -> str:
-    if estimate.low is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
-
-
-def _range(counts: tuple[int, ...]) -> str:
-    return str(counts[0]) if min(counts) == max(counts) else f"{min(counts)}..{max(counts)}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit
-from gecko_jax.audit import single_model
+from gecko_jax.audit import audit_targets
 from gecko_jax.audit.validity.blind_baselines import Baselines
 from gecko_jax.types import Examples
 
@@ -26,7 +26,7 @@ NAMES = np.array(["ant", "bee", "cat", "dog", "elk"])
 @pytest.fixture(autouse=True)
 def no_classifier_of_the_records(monkeypatch):
     """It is not what is tested here, and takes most of an audit's time."""
-    monkeypatch.setattr(single_model, "_blind", lambda *_: Baselines({}, []))
+    monkeypatch.setattr(audit_targets, "_blind", lambda *_: Baselines({}, []))
 
 
 def doubts(report):
@@ -61,7 +61,7 @@ def test_named_columns_are_those_classes_at_every_way_in(y, classes, tmp_path):
     assert figures(audit.from_predictions(tmp_path / "a.npz")) == figures(plain)
     assert figures(audit.from_predictions(tmp_path / "a.npz", classes=classes)) == figures(plain)
     assert not doubts(plain) and not doubts(asked) and not doubts(several)
-    assert set(asked.exposed.label) <= set(classes)
+    assert set(asked.most_exposed.label) <= set(classes)
 
 
 def test_columns_that_look_shifted_are_doubted():

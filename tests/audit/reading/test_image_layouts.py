@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit
-from gecko_jax.audit import probes, single_model
+from gecko_jax.audit import audit_targets, probes
 from gecko_jax.audit.reading import layouts
 from gecko_jax.audit.validity.blind_baselines import Baselines
 from gecko_jax.types import Examples
@@ -23,7 +23,7 @@ WEIGHT = RNG.normal(size=(7 * 6 * 3, 3))
 @pytest.fixture(autouse=True)
 def no_classifier_of_the_records(monkeypatch):
     """It is not what is tested here, and takes most of an audit's time."""
-    monkeypatch.setattr(single_model, "_blind", lambda *_: Baselines({}, []))
+    monkeypatch.setattr(audit_targets, "_blind", lambda *_: Baselines({}, []))
 
 
 def of_last(x):

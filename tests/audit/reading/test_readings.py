@@ -274,6 +274,6 @@ def test_slices_exposed_records_and_histograms_are_of_the_judging_attack(target)
         assert report.slices[name]["auc"].value == pytest.approx(wanted)
     assert any("lone (1 members, 0 non-members)" in warning for warning in report.warnings)
     first = np.flatnonzero(member)[loss[member].argmin()]
-    assert report.exposed.id[0] == ids[first] and report.exposed.score[0] == pytest.approx(-loss[first])
-    np.testing.assert_array_equal(report.exposed.x[0], x[first])
+    assert report.most_exposed.id[0] == ids[first] and report.most_exposed.score[0] == pytest.approx(-loss[first])
+    np.testing.assert_array_equal(report.most_exposed.x[0], x[first])
     assert report.score_histograms["loss"].members.sum() == 80

@@ -74,7 +74,7 @@ def outputs(models=4, n=400):
 
 def test_an_audit_prints_draws_and_saves_them(tmp_path):
     logits, y, member = outputs()
-    report = audit.audit_models(logits, y, member, [attacks.loss(), attacks.rmia()], epsilon=claim(1.5))
+    report = audit.audit_models(logits, y, member, [attacks.loss(), attacks.rmia()], claimed_epsilon=claim(1.5))
     line = next(line for line in report.table().splitlines() if line.startswith("ceiling, epsilon 1.5"))
     cells = [float(cell) for cell in line.split()[3:]]
     keys = ("auc", "attack_accuracy", "advantage", "tpr_at_1pct", "tpr_at_0p1pct")

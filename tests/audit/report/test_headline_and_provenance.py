@@ -134,8 +134,8 @@ def test_pictures_of_records_are_shown_on_request_alone(tmp_path):
         report.html(tmp_path / f"{i}.html", **more).read_text() for i, more in enumerate(({}, {"pictures": True}))
     )
     assert "<img" not in silent and "data:image" not in silent and asked.count("<img ") == 16
-    assert str(report.exposed.id[0]) in silent and str(report.exposed.id[0]) in asked
-    assert "x" not in json.loads(report.to_json())["exposed"]
+    assert str(report.most_exposed.id[0]) in silent and str(report.most_exposed.id[0]) in asked
+    assert "x" not in json.loads(report.to_json())["most_exposed"]
 
 
 def test_the_page_of_an_audit_praises_nothing(tmp_path):

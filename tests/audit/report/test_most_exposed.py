@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from gecko_jax import audit
 from gecko_jax.audit.report import figures
-from gecko_jax.audit.report.most_exposed import most
+from gecko_jax.audit.report.most_exposed import most_exposed
 
 
 def test_one_target_gives_its_highest_scores_with_their_false_positive_rates():
     rng = np.random.default_rng(0)
     scores, member = np.round(rng.normal(size=200), 1), rng.random(200) < 0.5
     y, names, x = rng.integers(0, 5, 200), rng.permutation(200) + 1000, rng.random((200, 3, 3, 1))
-    found = most(scores, member, 12, attack="loss", y=y, id=names, x=x)
+    found = most_exposed(scores, member, 12, attack="loss", y=y, id=names, x=x)
     ranked = sorted(np.flatnonzero(member).tolist(), key=lambda i: (-scores[i], i))
     assert found.rows.tolist() == ranked[:12] and found.attack == "loss"
     outside = scores[~member]
@@ -28,7 +28,7 @@ def test_one_target_gives_its_highest_scores_with_their_false_positive_rates():
     assert found.label.tolist() == y[found.rows].tolist() and found.id.tolist() == names[found.rows].tolist()
     np.testing.assert_array_equal(found.x, x[found.rows])
     assert found.targets.tolist() == [1] * 12
-    assert len(most(scores, member, 1000).rows) == member.sum()
+    assert len(most_exposed(scores, member, 1000).rows) == member.sum()
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
@@ -52,7 +52,7 @@ def test_several_targets_by_the_mean_rate_of_those_that_had_it(seed, m, infinite
         value = sorted(scores[k, row] for k in had)[(len(had) - 1) // 2]
         expected.append((round(above[False], 9), round(above[True], 9), -len(had), row, value))
     expected = sorted(expected)[:5]
-    found = most(scores, member, 5)
+    found = most_exposed(scores, member, 5)
     np.testing.assert_allclose(found.fpr, [e[0] for e in expected], atol=1e-8)
     assert found.targets.tolist() == [-e[2] for e in expected]
     assert found.rows.tolist() == [e[3] for e in expected]
@@ -62,8 +62,8 @@ def test_several_targets_by_the_mean_rate_of_those_that_had_it(seed, m, infinite
 def test_scores_of_several_targets_are_not_compared():
     rng = np.random.default_rng(1)
     scores, member = rng.normal(size=(3, 60)), rng.random((3, 60)) < 0.5
-    plain = most(scores, member)
-    scaled = most(scores * np.array([[1.0], [1e3], [1e-3]]) + np.array([[0.0], [5.0], [-9.0]]), member)
+    plain = most_exposed(scores, member)
+    scaled = most_exposed(scores * np.array([[1.0], [1e3], [1e-3]]) + np.array([[0.0], [5.0], [-9.0]]), member)
     np.testing.assert_array_equal(plain.rows, scaled.rows)
     np.testing.assert_array_equal(plain.fpr, scaled.fpr)
 
@@ -79,9 +79,9 @@ def test_scores_of_several_targets_are_not_compared():
 )
 def test_what_does_not_fit_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        most(*arguments)
+        most_exposed(*arguments)
     with pytest.raises(ValueError, match="id has 3 rows; expected one for each of 2 records"):
-        most(np.zeros(2), np.array([True, False]), id=np.arange(3))
+        most_exposed(np.zeros(2), np.array([True, False]), id=np.arange(3))
 
 
 def reported(**fields):
@@ -94,9 +94,9 @@ def reported(**fields):
 def test_json_has_the_rows_and_not_the_records():
     scores, member = np.array([np.inf, 1.0, 0.0, 2.0]), np.array([True, True, False, True])
     x = np.full((4, 32, 32, 3), 0.7654321)
-    found = most(scores, member, attack="loss", id=np.array([7, 8, 9, 10]), x=x)
-    text = reported(exposed=found).to_json()
-    plain = json.loads(text, parse_constant=pytest.fail)["exposed"]
+    found = most_exposed(scores, member, attack="loss", id=np.array([7, 8, 9, 10]), x=x)
+    text = reported(most_exposed=found).to_json()
+    plain = json.loads(text, parse_constant=pytest.fail)["most_exposed"]
     assert plain == {
         "attack": "loss",
         "rows": [0, 3, 1],
@@ -107,7 +107,7 @@ def test_json_has_the_rows_and_not_the_records():
         "id": [7, 10, 8],
     }
     assert "0.7654321" not in text
-    assert json.loads(reported(exposed=None).to_json())["exposed"] is None
+    assert json.loads(reported(most_exposed=None).to_json())["most_exposed"] is None
 
 
 def naive_bins(edges, values):

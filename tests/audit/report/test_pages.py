@@ -79,7 +79,7 @@ def make_full(reports):
     found = {f"class {i}": estimate(0.5 + i / 100, 150 if i % 2 else 60) for i in range(25)}
     histogram = figures.score_histogram([scores], member[None])
     names = ("entropy", "loss", "rmia", "lira", "gap")
-    picked = most_exposed.most(
+    picked = most_exposed.most_exposed(
         scores, member, 6, attack="rmia", y=np.arange(300) % 3, id=np.arange(300) + 5000, x=rng.random((300, 4, 4, 1))
     )
     return dataclasses.replace(
@@ -87,7 +87,7 @@ def make_full(reports):
         slices=found,
         sliced_by="rmia",
         score_histograms=dict.fromkeys(names, histogram),
-        exposed=picked,
+        most_exposed=picked,
     )
 
 
@@ -115,15 +115,15 @@ def test_exposed_records_are_shown_as_pictures_or_else_listed(full, reports):
     study = report_page.study(full, pictures=True)
     (grid,) = of_kind(study, ImageGrid)
     assert not of_kind(study, TextTable) and len(grid.images) == 6 and "training records" in grid.note
-    first = full.exposed
+    first = full.most_exposed
     assert grid.captions[0].split("\n")[0] == f"class {first.label[0]}" and f"id {first.id[0]}" in grid.captions[0]
     share = 100 * np.mean(np.asarray(first.fpr)[-1])
     assert f"FPR {share:.2g} %" in grid.captions[-1] if share else "FPR < " in grid.captions[-1]
-    listed = report_page.study(dataclasses.replace(full, exposed=first._replace(x=np.zeros((6, 5)), id=None)))
+    listed = report_page.study(dataclasses.replace(full, most_exposed=first._replace(x=np.zeros((6, 5)), id=None)))
     (listing,) = of_kind(listed, TextTable)
     assert not of_kind(listed, ImageGrid) and listing.headings == ("class", "score", "FPR", "row")
     assert [line[3] for line in listing.lines] == [str(row) for row in first.rows]
-    several = dataclasses.replace(reports[0], exposed=first._replace(x=None, targets=np.arange(1, 7)))
+    several = dataclasses.replace(reports[0], most_exposed=first._replace(x=None, targets=np.arange(1, 7)))
     (listing,) = of_kind(report_page.study(several), TextTable)
     assert [line[3] for line in listing.lines] == list("123456") and "over the targets" in listing.note
 
@@ -142,7 +142,7 @@ def test_the_whole_page_is_in_order_and_its_record_can_be_kept(full, tmp_path):
 
 
 def test_without_the_new_parts_the_page_has_none_of_them(reports):
-    bare = dataclasses.replace(reports[1], slices={}, score_histograms={}, exposed=None)
+    bare = dataclasses.replace(reports[1], slices={}, score_histograms={}, most_exposed=None)
     study = report_page.study(bare)
     assert [type(exhibit) for exhibit in study.exhibits] == [RocCurves, Histograms]
     assert len(study.exhibits[1].histograms) == 1

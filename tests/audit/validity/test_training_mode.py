@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit
-from gecko_jax.audit import single_model
+from gecko_jax.audit import audit_targets
 from gecko_jax.audit.validity.blind_baselines import Baselines
 from gecko_jax.types import Examples
 
@@ -45,7 +45,7 @@ class Net(nn.Module):
 @pytest.fixture(autouse=True)
 def no_classifier_of_the_records(monkeypatch):
     """It is not what is tested here, and takes most of an audit's time."""
-    monkeypatch.setattr(single_model, "_blind", lambda *_: Baselines({}, []))
+    monkeypatch.setattr(audit_targets, "_blind", lambda *_: Baselines({}, []))
 
 
 def predictor(net, train):

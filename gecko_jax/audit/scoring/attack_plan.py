@@ -1,0 +1,51 @@
+"""Which attacks an audit runs, decided once for every way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gecko_jax.audit.scoring.selection import Choice, as_list, by_name, choose, not_run
+
+
+class AttackPlan(NamedTuple):
+    """Which attacks an audit runs, decided once.
+
+    Attributes:
+      choices: what to run.
+      by_name: whether the caller named them. Then an error of one ends the audit; else it is left out, with a note.
+      not_run: listed attack -> why it is not among them.
+      notes: in words, what else a reader should know about the choice.
+    """
+
+    choices: Sequence[Choice]
+    by_name: bool = True
+    not_run: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
+
+    @property
+    def signals(self) -> set[str]:
+        """Names of the signals that the attacks read."""
+        return set().union(*(choice.signals for choice in self.choices))
+
+    def without(self, errors: Mapping[str, str]) -> AttackPlan:
+        """The plan without the attacks that read a signal which could not be read: name of the signal -> its error."""
+        pairs = [(each, name) for each in self.choices for name in sorted(each.signals & set(errors))]
+        notes = [left_out(each.name, errors[name]) for each, name in pairs]
+        choices = [each for each in self.choices if not each.signals & set(errors)]
+        return self._replace(choices=choices, notes=[*self.notes, *notes])
+
+
+def plan_attacks(
+    attacks: Iterable | str | None, shadows: int, available: Iterable[str] = (), population: bool = False
+) -> AttackPlan:
+    """Returns the attacks asked for, or all that are listed and can run on what there is; see `choose`."""
+    attacks, available = as_list(attacks), set(available)
+    choices = choose(attacks, shadows, available, population)
+    names = [choice.name for choice in choices]
+    return AttackPlan(choices, by_name(attacks), not_run(attacks, shadows, available, population, names))
+
+
+def left_out(name: str, why: str) -> str:
+    """Returns a note about attacks that nobody asked for and that cannot be run."""
+    return f"left out: {name} ({why.rstrip('.')})"
