@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jax.tree_util import tree_leaves_with_path
 
+from gecko_jax.checks import whole as whole_number
+
 
 def path_name(path: tuple[Any, ...]) -> str:
     """A key path as "Dense_0/kernel"."""
@@ -40,6 +42,52 @@ def first_not_finite(tree: Any) -> str | None:
 def take(tree: Any, index: Any) -> Any:
     """The rows `index` of every leaf's leading axis."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def row_blocks(rows: int, size: int, full: bool = False) -> list[Any]:
+    """Returns indices of rows 0..rows-1 in blocks of at most `size`, in order.
+
+    Args:
+      rows: number of rows.
+      size: rows in a block.
+      full: whether every block has exactly `size` rows, so that one compiled program serves all: the last one repeats
+        the last row. Otherwise it is shorter.
+
+    Returns:
+      A slice for each block, or an int array [size] if `full`.
+
+    Raises:
+      ValueError: size below 1.
+
+    >>> [block.tolist() for block in row_blocks(3, 2, full=True)], row_blocks(3, 2)
+    ([[0, 1], [2, 2]], [slice(0, 2, None), slice(2, 4, None)])
+    """
+    starts = range(0, rows, whole_number("batch_size", size, 1))
+    if full:
+        return [np.arange(start, start + size).clip(max=rows - 1) for start in starts]
+    return [slice(start, start + size) for start in starts]
+
+
+def by_blocks(function: Callable[[Any], Any], rows: int, size: int, full: bool = False) -> Any:
+    """Calls a function on blocks of rows and returns its results as one, on the host.
+
+    Args:
+      function: indices of a block's rows (see `row_blocks`) -> a tree of arrays [b, ...].
+      rows, size, full: see `row_blocks`; rows is at least 1.
+
+    Returns:
+      The tree with leaves [rows, ...], NumPy arrays.
+
+    Raises:
+      ValueError: rows or size below 1.
+
+    >>> x = np.arange(5)
+    >>> by_blocks(lambda index: x[index] ** 2, len(x), 2, full=True).tolist()
+    [0, 1, 4, 9, 16]
+    """
+    whole_number("rows", rows, 1)
+    parts = [jax.device_get(function(index)) for index in row_blocks(rows, size, full)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:rows], *parts)
 
 
 def part(tree: Any, keep: Sequence[bool]) -> Any:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gecko_jax import trees
 
@@ -52,3 +54,25 @@ def test_take_rows_of_every_leaf():
     row, rows = trees.take(TREE, 1), trees.take(TREE, np.array([2, 0]))
     assert row["b"][0] == 1.0 and row["b"][1]["kernel"].shape == (2,)
     assert rows["b"][0].tolist() == [2.0, 0.0] and rows["b"][1]["kernel"].shape == (2, 2)
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(st.integers(1, 40), st.integers(1, 12), st.booleans())
+def test_blocks_cover_every_row_once_and_in_order(rows, size, full):
+    x, lengths = np.random.default_rng(rows).normal(size=(rows, 2)), []
+
+    def double(block):
+        lengths.append(len(x[block]))
+        return {"twice": 2 * x[block], "first": x[block][:, 0]}
+
+    results = trees.by_blocks(double, rows, size, full)
+    np.testing.assert_array_equal(results["twice"], 2 * x)
+    np.testing.assert_array_equal(results["first"], x[:, 0])
+    assert len(lengths) == -(-rows // size)
+    assert set(lengths) == {size} if full else sum(lengths) == rows and max(lengths) <= size
+
+
+@pytest.mark.parametrize("rows, size, message", [(0, 4, "rows=0"), (4, 0, "batch_size=0"), (4, 2.0, "batch_size=2.0")])
+def test_blocks_of_nothing(rows, size, message):
+    with pytest.raises(ValueError, match=message):
+        trees.by_blocks(lambda block: np.zeros(1), rows, size)

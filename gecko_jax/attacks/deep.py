@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from gecko_jax import keys, surroundings
 from gecko_jax.attacks.networks import training_rows
+from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Signals, Variables
 
 BATCH = 64
@@ -88,8 +89,8 @@ def log_odds(network: nn.Module, signals: Signals) -> np.ndarray:
     distinct, which = np.unique(signals.target.reshape(len(signals.target), -1), axis=0, return_inverse=True)
     x = scaled(distinct.reshape(-1, *x.shape[1:]))
     block = min(MOST, _padded(len(x)))
-    found = [_applied(network, variables, _filled(x[at : at + block], block)) for at in range(0, len(x), block)]
-    return np.concatenate(jax.device_get(found))[which.reshape(-1)].astype(np.float64)
+    found = by_blocks(lambda rows: _applied(network, variables, x[rows]), len(x), block, full=True)
+    return found[which.reshape(-1)].astype(np.float64)
 
 
 def _scaling(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

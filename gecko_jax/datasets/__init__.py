@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gecko_jax import checks
 from gecko_jax.datasets import delimited, digits, location, mnist, purchase, tfds
 from gecko_jax.datasets.arrays import dataset
-from gecko_jax.datasets.batches import Batches, batches, eval_batches
+from gecko_jax.datasets.batches import Batches, batches
 from gecko_jax.datasets.membership import balanced, coins, single
 from gecko_jax.datasets.synthetic import bayes_accuracy, synthetic
 from gecko_jax.types import Dataset
@@ -28,7 +28,6 @@ __all__ = [
     "bayes_accuracy",
     "coins",
     "dataset",
-    "eval_batches",
     "load",
     "prepare",
     "single",

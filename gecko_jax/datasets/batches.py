@@ -19,7 +19,7 @@ class Batches(NamedTuple):
     """Row indices in training order.
 
     Attributes:
-      indices: int32 [m, steps, b] (of `eval_batches`: [steps, b]), rows of the data set.
+      indices: int32 [m, steps, b], rows of the data set.
       weight: float32 of the same shape, 1 for a real row and 0 for padding, which comes last.
     """
 
@@ -106,27 +106,3 @@ def batches(
     weight = (np.arange(slots) < counts[:, None]).astype(np.float32)
     shape = (len(member), steps, batch_size)
     return Batches(indices.reshape(shape), weight.reshape(shape))
-
-
-def eval_batches(n: int, batch_size: int) -> Batches:
-    """All of n rows in their own order, for evaluation.
-
-    Args:
-      n: number of rows.
-      batch_size: rows b of a batch.
-
-    Returns:
-      Batches of [ceil(n / b), b]: `weight` marks the padding of the last batch, which repeats rows from the first on.
-      Results of shape [steps, b] become per-row ones by `.reshape(-1)[:n]`.
-
-    Raises:
-      ValueError: if n or batch_size is below 1.
-
-    Example:
-      >>> eval_batches(3, 2).indices.tolist()
-      [[0, 1], [2, 0]]
-    """
-    n, batch_size = checks.whole("n", n, 1), checks.whole("batch_size", batch_size, 1)
-    shape = (-(-n // batch_size), batch_size)
-    slots = np.arange(shape[0] * batch_size)
-    return Batches((slots % n).astype(np.int32).reshape(shape), (slots < n).astype(np.float32).reshape(shape))

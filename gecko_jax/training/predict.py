@@ -6,13 +6,11 @@ import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import surroundings
-from gecko_jax.checks import class_outputs, unmasked
-from gecko_jax.datasets import eval_batches
-from gecko_jax.trees import row_count, take
+from gecko_jax.checks import class_outputs, not_empty, unmasked
+from gecko_jax.trees import by_blocks, row_count, take
 from gecko_jax.types import Array, Model, Variables
 
 BATCH = 500
@@ -37,12 +35,9 @@ def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATC
     Raises:
       ValueError: a model whose outputs are not one array [rows, classes].
     """
-    forward, x = _forward(model), np.asarray(unmasked("x", x))
-    batch_size = min(batch_size, len(x))
-    order = eval_batches(len(x), batch_size).indices
+    forward, x = _forward(model), not_empty("x", np.asarray(unmasked("x", x)))
     variables = jax.device_put(variables)
-    rows = [np.asarray(forward(variables, jnp.asarray(x[index]))) for index in order]
-    return np.concatenate(rows)[: len(x)]
+    return by_blocks(lambda rows: forward(variables, x[rows]), len(x), min(batch_size, len(x)), full=True)
 
 
 def predict_ensemble(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gecko_jax.datasets import batches, eval_batches
+from gecko_jax.datasets import batches
 
 
 def _real(order, row):
@@ -106,17 +106,3 @@ def test_errors(change, message):
 def test_repeated_model_ids_are_refused():
     with pytest.raises(ValueError, match="2 different integers"):
         batches(np.ones((2, 3), bool), 2, 0, 0, model_ids=[4, 4])
-
-
-@settings(derandomize=True, deadline=None, max_examples=40)
-@given(st.integers(1, 40), st.integers(1, 12))
-def test_eval_batches_restore_the_order(n, b):
-    order = eval_batches(n, b)
-    assert order.indices.shape == order.weight.shape == (-(-n // b), b)
-    np.testing.assert_array_equal(order.indices.reshape(-1)[:n], np.arange(n))
-    assert order.weight.sum() == n and order.weight.reshape(-1)[:n].all() and order.indices.max() < n
-
-
-def test_eval_batches_of_nothing():
-    with pytest.raises(ValueError, match="n=0"):
-        eval_batches(0, 4)

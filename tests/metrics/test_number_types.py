@@ -11,7 +11,7 @@ from scipy import special
 
 from gecko_jax import metrics
 from gecko_jax.attacks.signals import SIGNALS
-from gecko_jax.datasets import balanced, batches, eval_batches, single
+from gecko_jax.datasets import balanced, batches, single
 from gecko_jax.integer import packing
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -83,7 +83,6 @@ def test_numbers_of_rows_seeds_and_names(dtype):
     member = np.random.default_rng(1).random((3, 300)) < 0.5
     found, wanted = batches(member, of(7), of(3), of(1), model_ids=np.arange(3, dtype=dtype)), batches(member, 7, 3, 1)
     assert (found.indices == wanted.indices).all() and (found.weight == wanted.weight).all()
-    assert (eval_batches(of(100), of(7)).indices == eval_batches(100, 7).indices).all()
     assert (single(ids.astype(dtype), of(3), of(50)) == single(ids, 3, 50)).all()
     assert (balanced(ids.astype(dtype), of(4), of(3)) == balanced(ids, 4, 3)).all()
 

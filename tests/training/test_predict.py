@@ -65,5 +65,5 @@ def test_an_ensemble_is_its_models_one_by_one():
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(ValueError, match="n=0 must be at least 1"):
+    with pytest.raises(ValueError, match="x is empty; at least one row"):
         training.predict(MODEL, drawn(0), X[:0])

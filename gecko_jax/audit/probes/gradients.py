@@ -20,7 +20,7 @@ import numpy as np
 from gecko_jax import checks, losses, surroundings
 from gecko_jax.audit.probes.records import check_classes, check_inputs
 from gecko_jax.models import logits_shape, trace
-from gecko_jax.trees import map_named, named_leaves
+from gecko_jax.trees import by_blocks, map_named, named_leaves
 from gecko_jax.types import Array, Batch, Loss, Model, Variables
 
 FLOATS = 2**25  # numbers of per-example gradients held at a time: 128 MiB
@@ -118,11 +118,9 @@ def _each(
     y = check_classes(y, len(x), logits_shape(model, variables, x[:1])[-1]).astype(np.int32)
     size = sum(leaf.size for name, leaf in named_leaves(variables["params"]) if name.startswith(prefix))
     block = min(len(x), MOST, max(1, FLOATS // size))
-    variables, parts = jax.device_put(variables), []
-    for start in range(0, len(x), block):
-        rows = np.arange(start, start + block).clip(max=len(x) - 1)  # the last block repeats a record: one program
-        parts.append(jax.device_get(_gradients(model, loss, prefix, read, variables, x[rows], y[rows])))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *parts)
+    variables = jax.device_put(variables)
+    read_block = functools.partial(_gradients, model, loss, prefix, read, variables)
+    return by_blocks(lambda rows: read_block(x[rows], y[rows]), len(x), block, full=True)
 
 
 @functools.partial(surroundings.jit, static_argnums=(0, 1, 2, 3))

@@ -24,6 +24,7 @@ from gecko_jax import checks
 from gecko_jax.audit.probes.hopskipjump_draws import beginnings, directions
 from gecko_jax.audit.probes.hopskipjump_walk import GROUP, ask_model, plan_of, walk
 from gecko_jax.audit.probes.records import as_labels, check_classes, check_inputs, generator, one_array
+from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array, Variables
 
 
@@ -106,12 +107,11 @@ def boundary_distance(
     distances = np.where(right, corner, 0.0)
     # The others do not walk: a misclassified record that is among the starts would begin at itself, with no way to go.
     walking = np.flatnonzero(right & ~lost)
-    for first in range(0, len(walking), records):
-        here = walking[first : first + records]
-        rows = np.append(here, np.repeat(here[-1:], records - len(here)))  # the last block repeats one: one program
+    for block in row_blocks(len(walking), records, full=True):
+        rows = walking[block]
         which = beginnings(flat[rows], y[rows], begin, there)
-        block = flat[rows], y[rows], begin[which], there[which]
-        distances[here] = walk(classify, plan, x.shape[1:], variables, *block, drawn)[: len(here)]
+        where = flat[rows], y[rows], begin[which], there[which]
+        distances[rows] = walk(classify, plan, x.shape[1:], variables, *where, drawn)
     if lost.any():
         warnings.warn(
             f"{int(lost.sum())} of {len(x)} records, the first {int(lost.argmax())}, have the label of all "
@@ -144,10 +144,9 @@ def _check_starts(starts: Array, x: np.ndarray, low: float, high: float) -> np.n
 def _labels(classify: Callable, variables: Variables | None, x: np.ndarray, size: int) -> tuple[np.ndarray, int | None]:
     """`as_labels` of all x [n, ...], in blocks of one shape."""
     size, parts = min(size, len(x)), []
-    for first in range(0, len(x), size):
-        rows = x[np.arange(first, first + size).clip(max=len(x) - 1)]
+    for rows in row_blocks(len(x), size, full=True):
         try:
-            outputs = one_array(ask_model(classify, variables, rows))
+            outputs = one_array(ask_model(classify, variables, x[rows]))
         except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
             raise TypeError(
                 "classify turns its input into a NumPy array, or decides by its values, which JAX cannot trace. Write "

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from gecko_jax.audit.probes import queries
-from gecko_jax.audit.probes.records import BATCH, blocks, check_classes, check_images, check_inputs, labels_of
+from gecko_jax.audit.probes.records import BATCH, check_classes, check_images, check_inputs, labels_of
+from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
 
 Predict = Callable[[Array], Array]  # x [b, ...] -> outputs [b, classes] or labels [b], in evaluation mode
@@ -103,9 +104,8 @@ def _share(
 ) -> np.ndarray:
     """Block by block of records, so that no more than one block's copies are in memory."""
     y, done = check_classes(y, len(x), None), []
-    for rows in blocks(x, batch_size):
-        answers = [labels_of(predict, copy, batch_size) for copy in copies(rows)]
-        start = sum(len(part) for part in done)
-        truth = check_classes(y[start : start + len(rows)], len(rows), answers[0][1])
+    for rows in row_blocks(len(x), batch_size):
+        answers = [labels_of(predict, copy, batch_size) for copy in copies(x[rows])]
+        truth = check_classes(y[rows], len(y[rows]), answers[0][1])
         done.append(np.mean([labels == truth for labels, _ in answers], axis=0))
     return np.concatenate(done)

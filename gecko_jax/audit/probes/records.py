@@ -10,6 +10,7 @@ import numpy as np
 from gecko_jax import checks, keys
 from gecko_jax.audit.reading.layouts import image_layout
 from gecko_jax.audit.validity.inputs import check_labels
+from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
 
 BATCH = 1024  # records in one call of a predict function
@@ -93,11 +94,5 @@ def as_labels(outputs: Array, records: int) -> tuple[np.ndarray, int | None]:
 
 def labels_of(predict: Callable[[Array], Array], x: np.ndarray, batch_size: int) -> tuple[np.ndarray, int | None]:
     """`as_labels` of all records x [n, ...], by calls of at most `batch_size`."""
-    parts = [as_labels(predict(rows), len(rows)) for rows in blocks(x, batch_size)]
+    parts = [as_labels(predict(x[rows]), len(x[rows])) for rows in row_blocks(len(x), batch_size)]
     return np.concatenate([labels for labels, _ in parts]), parts[0][1]
-
-
-def blocks(x: np.ndarray, size: int) -> list[np.ndarray]:
-    """x [n, ...] in turns of at most `size` rows."""
-    checks.whole("batch_size", size, 1)
-    return [x[i : i + size] for i in range(0, len(x), size)]

@@ -13,8 +13,9 @@ from scipy import special
 
 from gecko_jax import checks
 from gecko_jax.audit.probes import queries
-from gecko_jax.audit.probes.records import BATCH, blocks, check_inputs, check_scale, one_array
+from gecko_jax.audit.probes.records import BATCH, check_inputs, check_scale, one_array
 from gecko_jax.audit.reading.outputs import as_logits
+from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
 
 
@@ -60,9 +61,9 @@ def sensitivity(
     checks.positive("scale", scale)
     checks.whole("draws", draws, 1)
     step = scale if unit is None else scale * check_scale(unit, x)
-    for rows in blocks(x, batch_size):
-        copies = queries.noise(rows, step, draws, key)
-        answers = [checks.shape("output of predict", one_array(predict(copy)), (len(rows), None)) for copy in copies]
+    for rows in row_blocks(len(x), batch_size):
+        copies = queries.noise(x[rows], step, draws, key)
+        answers = [checks.shape("output of predict", one_array(predict(copy)), (len(copy), None)) for copy in copies]
         seen.append(answers[0])
         # What kind the outputs are is asked of all records together, below: a few logits may lie in 0..1 by chance.
         logits = [as_logits("outputs of predict", one, outputs, known=True) for one in answers]

@@ -17,6 +17,7 @@ from gecko_jax.audit.reading.probing import COPIES, FEATURES, NOISE, SEED, START
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.validity import containers
 from gecko_jax.digests import value_digest
+from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Model
 
 OF_THE_MODEL = ("layer_gradients", "small_gradient", "white_box")  # need a Model, whose gradients can be read
@@ -106,9 +107,13 @@ class Asker(NamedTuple):
 
     def raw(self, made: Any, x: Any) -> np.ndarray:
         """Outputs as predict gives them, [n], [n, 1] or [n, c], in batches."""
-        call, size = self.call(made), self.batch_size
-        parts = (containers.take(x, slice(i, i + size)) for i in range(0, containers.count(x), size))
-        return np.concatenate([_one_output(call(part), part) for part in parts])
+        call = self.call(made)
+
+        def ask(rows):
+            part = containers.take(x, rows)
+            return _one_output(call(part), part)
+
+        return by_blocks(ask, containers.count(x), self.batch_size)
 
     def logits(self, made: Any, x: Any, known: bool = False) -> np.ndarray:
         """Logits [n, c], in batches; `known` as of `outputs.as_logits`."""
@@ -210,12 +215,12 @@ def _applied(model: Model) -> Callable:
 
 def _in_full_batches(predict: Callable[[Any], Array], size: int, x: Any) -> np.ndarray:
     """predict(x), by calls of exactly `size` records: the last one is repeated as often as it takes."""
-    parts = []
-    for start in range(0, containers.count(x), size):
-        rows = containers.take(x, slice(start, start + size))
-        full = containers.copied(containers.padded(rows, size))
-        parts.append(_one_output(predict(full), full)[: containers.count(rows)])
-    return np.concatenate(parts)
+
+    def ask(rows):
+        full = containers.copied(containers.take(x, rows))
+        return _one_output(predict(full), full)
+
+    return by_blocks(ask, containers.count(x), size, full=True)
 
 
 def _one_output(result: Any, x: Any) -> np.ndarray:

@@ -90,11 +90,6 @@ def copied(x: Any) -> Any:
     return x.copy() if is_sparse(x) else np.array(x)
 
 
-def padded(x: Any, size: int) -> Any:
-    """Returns x with its last record repeated up to `size` records."""
-    return take(x, np.arange(size).clip(max=count(x) - 1))
-
-
 def numbers_of(x: Array, rows: np.ndarray | None = None) -> np.ndarray:
     """Returns the numbers of some records, or of all: float64 [k, d], a dict's parts side by side.
 
