@@ -16,6 +16,7 @@ from gecko_jax.audit.many_models import audit_models
 from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.privacy_claim import ClaimRefuted
 from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.report.side_by_side import page
 from gecko_jax.audit.scoring.selection import best_of
 from gecko_jax.audit.single_model import audit_model
 
@@ -29,4 +30,5 @@ __all__ = [
     "best_of",
     "differences",
     "from_predictions",
+    "page",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gecko_jax import reports
 from gecko_jax.audit.report.ceilings import ceiling_curve
@@ -25,7 +25,7 @@ COLUMNS = (
     reports.Column("tpr_at_0p1pct", "TPR at 0.1 % FPR", "%", 2, alarm=0.1),
 )
 WITHOUT, WITH, CEILING = "Without asking the model", "Attacks", "What the claimed guarantee allows"
-SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
+MAX_SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
 
 
 def study(report: AuditResults, title: str = "Membership audit", pictures: bool = False) -> reports.Study:
@@ -38,22 +38,22 @@ def study(report: AuditResults, title: str = "Membership audit", pictures: bool 
     for name, figures in report.rows.items():
         shown = {"auc": figures["auc"]} | {c.key: reports.percent(figures[c.key]) for c in COLUMNS if c.unit}
         unresolved = tuple(key for key in FPRS if not report.resolved(key))
-        rows.append(reports.Row(_label(name), shown, WITH, unresolved=unresolved))
+        rows.append(reports.Row(label(name), shown, WITH, unresolved=unresolved))
     if report.claim:
         rows.append(reports.Row(_ceiling(report), _ceilings(report), CEILING))
-    by_reputation = sorted(report.score_histograms, key=lambda name: (*PREFERRED, name).index(name))[:SCORES]
     shown = {key for row in rows for key in row.figures}
     confidence = report.confidence_histogram
     histograms = {"Largest probability": confidence} if confidence else {}
-    histograms |= {f"{_label(name)} score": report.score_histograms[name] for name in by_reputation}
+    strongest = by_reputation(report.score_histograms)
+    histograms |= {f"{label(name)} score": report.score_histograms[name] for name in strongest}
     ceiling = reports.Curve(_ceiling(report), *ceiling_curve(report.claim.claimed_epsilon)) if report.claim else None
     return reports.Study(
         title=title,
-        summary=_summary(report),
+        summary=f"{counts(report)} {how_to_read(report)}",
         rows=tuple(rows),
         columns=tuple(column for column in COLUMNS if column.key in shown),
         exhibits=(
-            roc_curves({_label(name): curve for name, curve in report.curves.items()}, ceiling),
+            roc_curves({label(name): curve for name, curve in report.curves.items()}, ceiling),
             *_slice_plots(report),
             signal_histograms(histograms),
             *_exposed(report, pictures),
@@ -98,8 +98,14 @@ def table_file(report: AuditResults) -> str:
     return file.getvalue()
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """Returns an attack's name in words."""
     return name.replace("_", " ")
+
+
+def by_reputation(attacks: Iterable[str]) -> list[str]:
+    """Returns the names of the strongest attacks by reputation, whatever they find here."""
+    return sorted(attacks, key=lambda name: (*PREFERRED, name).index(name))[:MAX_SCORES]
 
 
 def _ceiling(report: AuditResults) -> str:
@@ -113,14 +119,19 @@ def _ceilings(report: AuditResults) -> dict[str, Estimate]:
     return {key: reports.percent(each) if found[key] else each for key, each in of.items()}
 
 
-def _summary(report: AuditResults) -> str:
+def counts(report: AuditResults) -> str:
+    """Returns how many targets, members and non-members there are, and how well the targets do their own work."""
     targets, members = len(report.targets), (min(report.members), max(report.members))
     what = "One model" if targets == 1 else f"{targets} models, each a target in turn"
-    over = "its records" if targets == 1 else "the targets"
     several = f"{members[0]}" if members[0] == members[1] else f"{members[0]} to {members[1]}"
+    return f"{what}: {several} members, {min(report.nonmembers)} non-members or more{_performance(report)}."
+
+
+def how_to_read(report: AuditResults) -> str:
+    """Returns what intervals are over, and what an attack reaches that learns nothing."""
+    over = "its records" if len(report.targets) == 1 else "the targets"
     return (
-        f"{what}: {several} members, {min(report.nonmembers)} non-members or more{_performance(report)}. 95 % "
-        f"intervals are over {over}. An attack that learns nothing has an AUC of 0.5 and a TPR equal to its FPR; "
+        f"95 % intervals are over {over}. An attack that learns nothing has an AUC of 0.5 and a TPR equal to its FPR; "
         f"the smallest FPR that every target can show is {100 / min(report.nonmembers):.2g} %."
     )
 
@@ -144,7 +155,7 @@ def _slice_plots(report: AuditResults) -> Iterator[reports.DotPlot]:
         return
     alone = "Each interval is of one slice by itself; the worst of many looks worse than it is."
     yield reports.DotPlot(
-        f"AUC by slice, {_label(report.sliced_by)}",
+        f"AUC by slice, {label(report.sliced_by)}",
         tuple(names),
         tuple(report.slices[name]["auc"] for name in names),
         digits=3,
@@ -156,7 +167,7 @@ def _slice_plots(report: AuditResults) -> Iterator[reports.DotPlot]:
     if shown:
         left_out = len(names) - len(shown)
         yield reports.DotPlot(
-            f"TPR at 1 % FPR by slice, {_label(report.sliced_by)}",
+            f"TPR at 1 % FPR by slice, {label(report.sliced_by)}",
             tuple(shown),
             tuple(reports.percent(report.slices[name]["tpr_at_1pct"]) for name in shown),
             "%",
@@ -183,7 +194,7 @@ def _exposed(report: AuditResults, pictures: bool) -> tuple[reports.ImageGrid | 
         return ()
     several = len(report.targets) > 1
     lines = [_exposed_line(found, i, min(report.nonmembers), several) for i in range(len(found.rows))]
-    name = f"Most exposed records, {_label(found.attack)}"
+    name = f"Most exposed records, {label(found.attack)}"
     share = 100 * len(lines) / min(report.members)
     if several:
         said = "Score and FPR are taken over the targets that had the record."
