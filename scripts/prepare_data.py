@@ -1,7 +1,7 @@
 """Fetches or converts a data set, so that later runs find it, and says where it lies.
 
-    python scripts/prepare_data.py fashion_mnist --data_dir=data
-    python scripts/prepare_data.py tfds:cifar10 --data_dir=data
+python scripts/prepare_data.py fashion_mnist --data_dir=data
+python scripts/prepare_data.py tfds:cifar10 --data_dir=data
 """
 
 from __future__ import annotations

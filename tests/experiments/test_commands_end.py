@@ -46,7 +46,8 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
         raise ValueError("shown")
 
 
-SCRIPTS = ["train", "audit", "prepare_data", "bench_audit", "bench_private", "bench_training", "bench_xnor"]
+BENCHMARKS = [f"benchmarks/{name}" for name in ("audit", "private", "training", "xnor")]
+SCRIPTS = ["train", "audit", "prepare_data", *BENCHMARKS]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -54,7 +55,6 @@ def test_help_ends_with_0(script, monkeypatch, capsys):
     from absl.flags import FLAGS
 
     path, others = ROOT / "scripts" / f"{script}.py", set(FLAGS)
-    monkeypatch.syspath_prepend(str(path.parent))
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(path), run_name="__main__")

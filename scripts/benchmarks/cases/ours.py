@@ -1,4 +1,4 @@
-"""What scripts/bench_private.py measures of our step alone: Poisson batches, and memory."""
+"""What scripts.benchmarks.private measures of our step alone: Poisson batches, and memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from private_cases_jax import CLIP_NORM, Case, compiled, flat, make, naive, ours, plain
 
 from gecko_jax import clippings, privacy
 from gecko_jax.types import Batch
+from scripts.benchmarks.cases.with_jax import CLIP_NORM, Case, compiled, flat, make, naive, ours, plain
 
 
 def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str], Callable[[], Any]], np.ndarray, str]:

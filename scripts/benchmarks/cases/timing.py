@@ -1,4 +1,4 @@
-"""How scripts/bench_private.py times its ways by turns, and what it concludes from the figures. Needs no framework."""
+"""How scripts.benchmarks.private times its ways by turns, and what it concludes from the figures, in any framework."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The models of scripts/bench_private.py in PyTorch, and the ways of Opacus to a clipped step.
+"""The models of scripts.benchmarks.private in PyTorch, and the ways of Opacus to a clipped step.
 
-The architectures are those of private_cases_jax.py; what Opacus refuses is replaced as Opacus says: its own attention
+The architectures are those of with_jax.py; what Opacus refuses is replaced as Opacus says: its own attention
 layer, and a table for the positions in the place of a bare parameter. The plain step is of the same network. A way is
 a function without arguments that returns `run`; `run()` does one step and waits for its end.
 """
@@ -19,7 +19,7 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import nn
 
-warnings.filterwarnings("ignore", module="(torch|opacus|private_cases_torch)")  # of hooks, at every way's first step
+warnings.filterwarnings("ignore", module="(torch|opacus|scripts.benchmarks)")  # of hooks, at every way's first step
 CLIP_NORM = 1.0
 RATE = 0.1
 PEER = "Opacus"

@@ -1,8 +1,8 @@
 """What scoring an audit costs: CPU time and memory of attacks on drawn signals, no model among them.
 
-    python scripts/bench_audit.py [--repeats=5]
+    python -m scripts.benchmarks.audit [--repeats=5]
 
-Training the shadows is measured by scripts/bench_training.py, beside a PyTorch loop. Figures are medians; memory is the
+Training the shadows is measured by scripts.benchmarks.training, beside PyTorch. Figures are medians; memory is the
 largest that Python and NumPy held during one run, the signals themselves left out.
 """
 
@@ -75,4 +75,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command.absl_main("bench_audit", lambda: app.run(main))
+    command.absl_main("benchmarks.audit", lambda: app.run(main))

@@ -1,7 +1,7 @@
 """Training speed, CPU time, side by side with a plain PyTorch loop in one run.
 
     pip install -e .[bench]
-    python scripts/bench_training.py [--repeats=5] [--threads=1]
+    python -m scripts.benchmarks.training [--repeats=5] [--threads=1]
 
 Both sides train the same architectures on the same number of rows with Adam, in float32, in this process, by turns;
 compilation and warm-up are left out on both sides and shown apart. The PyTorch side is what one writes first: a loop
@@ -143,4 +143,4 @@ def torch_case(torch, name, shape, models, rows, epochs):
 
 
 if __name__ == "__main__":
-    command.absl_main("bench_training", lambda: app.run(main))
+    command.absl_main("benchmarks.training", lambda: app.run(main))

@@ -1,6 +1,6 @@
 """Binary products on packed words against float32 XLA: one thread, all variants interleaved in one run, medians.
 
-  python scripts/bench_xnor.py [--seconds 10]
+  python -m scripts.benchmarks.xnor [--seconds 10]
 
 A time is that of one call from Python, dispatch included; "empty call" shows what dispatch alone takes. The
 second ratio is that of the shortest times: where other processes run too, long calls are interrupted more often, and
@@ -125,5 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with command.reported("bench_xnor"):
+    with command.reported("benchmarks.xnor"):
         main()

@@ -1,4 +1,4 @@
-"""scripts/bench_audit.py runs, and what it says of memory holds; no test depends on how fast anything is."""
+"""scripts.benchmarks.audit runs, and what it says of memory holds; no test depends on how fast anything is."""
 
 import os
 import pathlib
@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "bench_audit.py"
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def test_it_runs_and_no_case_holds_a_table_of_records_by_population():
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
-    command = [sys.executable, SCRIPT, "--repeats=1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "scripts.benchmarks.audit", "--repeats=1"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     held = dict(re.findall(r"^  (\S+), .* ms +([\d.]+) MB", done.stdout, re.MULTILINE))

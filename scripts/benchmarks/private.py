@@ -1,7 +1,7 @@
 """What private training costs: every way's step over its own framework's step without privacy, in one run.
 
     pip install -e .[bench,crypto]          (PyTorch, Opacus, jax-privacy; cryptography for the AES source)
-    python scripts/bench_private.py [--repeats=5] [--threads=1] [--only=MLP] [--sections=clipping] [--peers=false]
+    python -m scripts.benchmarks.private [--repeats=5] [--threads=1] [--only=MLP] [--sections=clipping] [--peers=false]
 
 clipping: a step is the gradient of a batch, plain or the sum of clipped per-example gradients. "vmap(grad)" is what one
   writes first; jax-privacy and Opacus are shown in every mode, and judged by their best.
@@ -26,10 +26,10 @@ import platform
 import subprocess
 import sys
 
-import private_cases_timing as timing
 from absl import app, flags, logging
 
 from experiments import command
+from scripts.benchmarks.cases import timing
 
 SECTIONS = ("clipping", "noise", "poisson", "memory")
 # name: (what it is, batch, promised ratio, how many times as long jax-privacy is to take)
@@ -132,9 +132,10 @@ def differs(found, expected, on_cpu: bool) -> str | None:
 
 
 def torch_case(name: str, rows: int, on_cpu: bool):
-    import private_cases_jax as mine
-    import private_cases_torch as theirs
     import torch
+
+    from scripts.benchmarks.cases import with_jax as mine
+    from scripts.benchmarks.cases import with_torch as theirs
 
     torch.set_num_threads(FLAGS.threads if on_cpu else torch.get_num_threads())
     torch.set_float32_matmul_precision("highest" if on_cpu else "high")  # as JAX has it on either
@@ -149,7 +150,7 @@ def compared(ways, base, wrong, clock) -> timing.Times:
 
 def concluded(times: timing.Times, ours: timing.Key, promised: float, asked: float, judged: bool):
     """Prints a case's table and its verdict; the verdict as it is written to a file, None where our way is broken."""
-    from private_cases_jax import PEER
+    from scripts.benchmarks.cases.with_jax import PEER
 
     private = [key for key in times.seconds if key[1] not in ("plain", "without noise")]
     medians = {key: times.median(key) for key in private}
@@ -162,7 +163,7 @@ def concluded(times: timing.Times, ours: timing.Key, promised: float, asked: flo
 
 
 def clipping(on_cpu, clock):
-    import private_cases_jax as mine
+    from scripts.benchmarks.cases import with_jax as mine
 
     record = {}
     for name, rows in chosen():
@@ -188,7 +189,8 @@ def clipping(on_cpu, clock):
 
 def noise(on_cpu, clock):
     import numpy as np
-    import private_cases_jax as mine
+
+    from scripts.benchmarks.cases import with_jax as mine
 
     record = {}
     for name, rows in chosen("MLP"):
@@ -218,8 +220,8 @@ def noise(on_cpu, clock):
 
 
 def poisson(on_cpu, clock):
-    import private_cases_jax as mine
-    import private_cases_ours as own
+    from scripts.benchmarks.cases import ours as own
+    from scripts.benchmarks.cases import with_jax as mine
 
     record, exact, usual = {}, ("ours", "exact size"), ("ours", "Poisson")
     for name, rows in chosen("MLP", "CNN"):
@@ -237,8 +239,8 @@ def poisson(on_cpu, clock):
 
 
 def memory(on_cpu, clock):
-    import private_cases_jax as mine
-    import private_cases_ours as own
+    from scripts.benchmarks.cases import ours as own
+    from scripts.benchmarks.cases import with_jax as mine
 
     record = {}
     for name, rows in chosen():
@@ -265,4 +267,4 @@ def memory(on_cpu, clock):
 MEASURE = {"clipping": clipping, "noise": noise, "poisson": poisson, "memory": memory}
 
 if __name__ == "__main__":
-    command.absl_main("bench_private", lambda: app.run(main))
+    command.absl_main("benchmarks.private", lambda: app.run(main))

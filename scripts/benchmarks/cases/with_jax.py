@@ -1,4 +1,4 @@
-"""The models of scripts/bench_private.py in Flax, and the ways to a clipped step in JAX.
+"""The models of scripts.benchmarks.private in Flax, and the ways to a clipped step in JAX.
 
 A way is a function without arguments that compiles and returns `run`; `run()` does one step and waits for its end.
 """

@@ -1,6 +1,5 @@
-"""scripts/bench_private.py: its conclusions from figures, and a small run; no test depends on how fast anything is."""
+"""scripts.benchmarks.private: conclusions from figures, and a small run; no test depends on how fast anything is."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -9,22 +8,14 @@ import sys
 
 import pytest
 
-SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+from scripts.benchmarks.cases import timing
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-timing = load("private_cases_timing")
-
-
-def call(*arguments: str, start=(str(SCRIPTS / "bench_private.py"),)) -> subprocess.CompletedProcess:
+def call(*arguments: str, start=("-m", "scripts.benchmarks.private")) -> subprocess.CompletedProcess:
     # Programs run for milliseconds here, so that compiling them well would be most of the time.
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     command = [sys.executable, *start, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
@@ -100,19 +91,18 @@ def test_failures_and_wrong_results_are_shown_and_the_others_go_on():
 
 # The script as it is, with a network that compiles in no time.
 SMALL = """
-import sys
-sys.path.insert(0, {scripts!r})
-import bench_private, flax.linen, private_cases_jax
-private_cases_jax.MODELS["MLP"] = lambda: flax.linen.Dense(10)
-bench_private.app.run(bench_private.main)
+import flax.linen
+from scripts.benchmarks import private
+from scripts.benchmarks.cases import with_jax
+with_jax.MODELS["MLP"] = lambda: flax.linen.Dense(10)
+private.app.run(private.main)
 """
 
 
 def test_a_small_run_of_all_sections_without_peers(tmp_path):
     file = tmp_path / "figures.json"
-    script = SMALL.format(scripts=str(SCRIPTS))
     settings = ["--peers=false", "--repeats=1", "--rows=2", "--only=MLP", f"--output={file}"]
-    done = call(*settings, start=("-c", script))
+    done = call(*settings, start=("-c", SMALL))
     assert done.returncode == 0, done.stderr
     assert "WRONG" not in done.stdout and "does not work" not in done.stdout
     found = json.loads(file.read_text())

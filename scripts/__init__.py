@@ -1,0 +1,1 @@
+"""Command lines: train.py, audit.py, prepare_data.py, and benchmarks."""
