@@ -2,15 +2,19 @@
 
     python scripts/audit.py --model=runs/xnor
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
-    python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, where y is text
+    python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, if y is text
+    python scripts/audit.py --model=runs/private --beside=runs/plain         # two audits on one page
+    python scripts/audit.py --model=runs/xnor --attacks=lira,rmia --max_tpr_at_1pct=.05 --title="1-bit network"
 
 A run of several models (scripts/train.py --models=8) is attacked with the others as shadows; a single one by thresholds
 fitted on split halves. Every listed attack runs whose needs are met, but for the slow ones, which --attacks=all or
 their names ask for; the report says which did not run, and why. Figures go to a JSON file and to a page beside it,
 which lists the training records that are most exposed and, with --pictures, shows them. What attacks find bounds the
 leak from below. Of a model that was trained privately the accounted epsilon, which bounds it from above, stands first,
-with the least epsilon under it that the attacks show; where that exceeds it the command ends with 1, since then the
-training is not what was accounted for.
+with the empirical lower bound that the attacks show under it.
+
+The exit status is 0, or 1 if a figure is not below its --max_..., or if the lower bound exceeds the accounted epsilon:
+then the training is not what was accounted for.
 """
 
 from __future__ import annotations
@@ -31,7 +35,20 @@ CLASSES = flags.DEFINE_list(
 )
 OUTPUT = flags.DEFINE_string("output", None, "Where the figures go, as JSON; audit.json beside the input if not set.")
 
+BESIDE = flags.DEFINE_string("beside", None, "A second saved model or .npz file, audited on the same page.")
+TITLE = flags.DEFINE_string("title", None, "Heading of the page.")
 ATTACKS = flags.DEFINE_list("attacks", [], "Names of gecko_jax.attacks.ATTACKS, or all: the slow ones, too.")
+GATES = {
+    metric: flags.DEFINE_float(f"max_{metric}", None, f"Exit with 1 unless every attack's {what} is below, 0..1.")
+    for metric, what in (
+        ("auc", "AUC"),
+        ("attack_accuracy", "balanced accuracy"),
+        ("tpr_at_1pct", "TPR at 1 % FPR"),
+        ("tpr_at_0p1pct", "TPR at 0.1 % FPR"),
+    )
+}
+UPPER = flags.DEFINE_bool("upper", False, "Compare --max_... with the upper end of the 95 % interval.")
+THRESHOLDS = flags.DEFINE_bool("thresholds_are_enough", False, "Pass a model that no shadow models were tried on.")
 PICTURES = flags.DEFINE_bool("pictures", False, "Show the most exposed training records on the page, if pictures.")
 
 
@@ -46,17 +63,47 @@ def main(arguments: list[str]) -> None:
     if path.suffix == ".html" or path.is_dir():
         raise ValueError(f"--output={path} must be the name of a JSON file; the page goes beside it, as .html.")
     chosen = _attacks(ATTACKS.value)
-    if MODEL.value:
-        report, private = _saved(MODEL.value, chosen)
-    else:
-        report, private = _predictions(PREDICTIONS.value, chosen), None
-    page = _write(path, report, f"Membership audit of {beside.name or 'predictions'}")
+    bounds = {metric: flag.value for metric, flag in GATES.items() if flag.value is not None}
+    if bounds:
+        _check_bounds(bounds)  # before minutes of work
+    report, private = _audited(MODEL.value or PREDICTIONS.value, chosen)
+    other = _audited(BESIDE.value, chosen)[0] if BESIDE.value else None
+    page = _write(path, report, TITLE.value or f"Membership audit of {beside.name or 'predictions'}", other)
     print(report)
     if private and not report.claim:
         print(f"\naccounted for each model: {private['statement']}")
         if private["warning"]:
             print(f"WARNING: {private['warning']}")
     print(f"\nfigures: {path}   page: {page}")
+    if bounds:
+        _gate(report, bounds)
+
+
+def _check_bounds(bounds: dict[str, float]) -> None:
+    from gecko_jax.audit.report import gate
+
+    try:
+        gate.check_bounds(bounds)
+    except ValueError as error:
+        raise ValueError(f"--max_{error}") from None
+
+
+def _gate(report: Any, bounds: dict[str, float]) -> None:
+    """Ends the program with 1, and a line for each figure that is not below its bound."""
+    try:
+        report.assert_below(upper=UPPER.value, thresholds_are_enough=THRESHOLDS.value, **bounds)
+    except AssertionError as error:
+        raise SystemExit(f"audit: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{error} Here that is --thresholds_are_enough.") from None
+    print("below every bound: " + ", ".join(f"{metric} {bound:g}" for metric, bound in bounds.items()))
+
+
+def _audited(source: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
+    """The audit of a folder or of a file, and the record of privacy of the former."""
+    if Path(source).is_dir() or source == MODEL.value:
+        return _saved(source, chosen)
+    return _predictions(source, chosen), None
 
 
 def _attacks(names: list[str]) -> Any:
@@ -78,17 +125,28 @@ def _predictions(path: str, chosen: Any) -> Any:
     return audit.from_predictions(path, chosen, classes=classes)
 
 
-def _write(path: Path, report: Any, title: str) -> Path:
+def _write(path: Path, report: Any, title: str, other: Any = None) -> Path:
     """The page, and last the figures with its digest; the old figures are gone before the new page is there."""
-    from gecko_jax import digests, files, json_values
+    from gecko_jax import audit, digests, files, json_values
 
     path.unlink(missing_ok=True)
-    page = report.html(path.with_suffix(".html"), title, pictures=PICTURES.value)
+    page = path.with_suffix(".html")
+    if other is None:
+        report.html(page, title, pictures=PICTURES.value)
+    else:
+        names = _names(MODEL.value or PREDICTIONS.value, BESIDE.value)
+        audit.page(page, dict(zip(names, (report, other), strict=True)), title, pictures=PICTURES.value)
     beside = [page, *([Path(MODEL.value) / "model.json"] if MODEL.value else [])]  # which names the model's own files
     hashes = {each.name: digests.sha256(each.read_bytes()) for each in beside}
     figures = json.loads(report.to_json()) | {"files": hashes}
     files.write_atomic(path, json_values.dumps(figures, indent=1))
     return page
+
+
+def _names(first: str, second: str) -> tuple[str, str]:
+    """What the page calls two audits: the last parts of their paths, or the paths if these are the same."""
+    short = (Path(first).name, Path(second).name)
+    return short if len(set(short)) == 2 and all(short) else (first, second)
 
 
 def _saved(folder: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
@@ -107,7 +165,7 @@ def _saved(folder: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
             variables=take(saved.variables, 0),
             attacks=chosen,
             claimed_epsilon=epsilon,
-            coins=True if epsilon else None,  # where there is a claim to hold against, the run's coins are fair
+            coins=True if epsilon else None,  # the coins of a run with a claim are fair
         )
     else:
         report = audit.audit_ensemble(saved.model, saved.variables, data.train, saved.member, chosen, epsilon)
