@@ -63,20 +63,22 @@ def train(config: Config, data: Dataset) -> Saved:
     """Trains the config's models and saves them in its output folder."""
     model, folder = network(config, data.num_classes), Path(config.output)
     member = datasets.coins(data.train.id, config.models, config.seed or 0, config.member_rate)
-    options = dict(epochs=config.epochs, batch_size=config.batch_size, seed=config.seed, schedule=config.schedule)
+    schedules = {"learning_rate": training.SCHEDULES[config.schedule]}
+    options = dict(epochs=config.epochs, batch_size=config.batch_size, seed=config.seed, schedules=schedules)
     options["optimizer"] = training.optimizer(config.optimizer, config.learning_rate)
     loss = losses.LOSSES[config.loss]()
     private = _private(config, data, model, loss)
     extra = dict(loss=loss)
     if config.teacher:
         extra["teacher"] = _teacher(config, data, member, options, private)
+    if config.transition:
+        start, end = (epoch / config.epochs for epoch in config.transition)
+        extra["schedules"] = schedules | {"transition": training.linear(start, end)}
     fitted = training.fit_ensemble(
         private.model if private else model,
         data.train,
         member,
-        **options | (private.options if private else {}),
-        **extra,
-        transition=config.transition,
+        **options | (private.options if private else {}) | extra,
         folder=folder / "checkpoints" / "model",
         label="training",
     )

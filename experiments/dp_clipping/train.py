@@ -70,7 +70,7 @@ def train_row(config: Config, task: Task, rule: str, optimizer: str, folder: Pat
         label = f"{RULES[rule].label}, {optimizer}, rate {rate:g}"
         try:
             fitted = training.fit_ensemble(
-                model, task.train, member, schedule=functools.partial(_constant, rate), label=label,
+                model, task.train, member, schedules={"learning_rate": functools.partial(_constant, rate)}, label=label,
                 folder=folder / f"rate_{rate:g}", **options,
             )  # fmt: skip
         except training.NotFinite as error:

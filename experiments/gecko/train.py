@@ -81,7 +81,8 @@ def _train(config, position, architecture, name, data, member, done, private) ->
     if method.start:
         options["init"] = done[method.start].variables
     if method.transition:
-        options["transition"] = (epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5))
+        start, end = epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5)
+        options["schedules"]["transition"] = training.linear(start / epochs, end / epochs)
     if method.teacher:
         options["teacher"] = _teacher(config, position, method, data, member, done)
         options["loss"] = losses.LOSSES[config.distillation]()
@@ -128,7 +129,7 @@ def _options(config: Config, epochs: int) -> dict:
         epochs=epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        schedule=config.schedule,
+        schedules={"learning_rate": training.SCHEDULES[config.schedule]},
         optimizer=training.optimizer("adam", config.learning_rate),
     )
 

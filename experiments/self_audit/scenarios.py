@@ -154,10 +154,10 @@ def resumed(settings: Settings, target: float) -> Outcome:
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            game.play(private, coins, folder=folder, schedule=stop, seed=settings.seed)
+            game.play(private, coins, folder=folder, schedules={"learning_rate": stop}, seed=settings.seed)
         except Stopped:
             pass
-        played = game.play(private, coins, folder=folder, schedule=stop, seed=settings.seed)
+        played = game.play(private, coins, folder=folder, schedules={"learning_rate": stop}, seed=settings.seed)
     again = -np.stack(seen).sum(-1) * private.sampling.batch_size
     # Steps that are done again are the same to the bit; if not, each is one more release, which nobody accounted for.
     steps = np.unique(np.concatenate([again, played.steps]), axis=0)

@@ -12,8 +12,8 @@ from gecko_jax.types import Array
 class Quadratic(nn.Module):
     """a x^2 + b x, with a = 0 and b = 1 at the start; during the transition r (a x^2 + b x) + (1 - r) max(x, 0).
 
-    r is the variable of the collection "transition", 1 unless a schedule sets it (`training.fit(transition=)`): the
-    deployed network is the pure polynomial.
+    r is the variable of the collection "transition", 1 unless a schedule sets it: the deployed network is the pure
+    polynomial. `training.fit(..., schedules={"transition": training.linear(0.2, 0.6)})` moves it during training.
 
     Attributes:
       granularity: "layer", one pair (a, b), or "channel", one a channel: under encryption they cost the same.

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 from flax.errors import InvalidRngError
 
 from gecko_jax.keys import stream
 from gecko_jax.models.switches import Switches, find_switches
 from gecko_jax.types import Array, Model
-
-# Collections that a training schedule sets, not the forward pass.
-FIXED = ("params", "transition")
 
 
 def from_linen(
@@ -59,7 +57,7 @@ def from_linen(
         return _called(switches, False, lambda module, options: module.init(key, x, **options))
 
     def apply(variables, x, *, key=None, train=False):
-        mutable = [name for name in variables if name not in FIXED] if train else []
+        mutable = [name for name in variables if name != "params"] if train else []
 
         def run(module, options):
             draws = {name: _stream_of(key, name) for name in sorted(streams)} if key is not None else {}
@@ -69,7 +67,8 @@ def from_linen(
 
         while True:
             try:
-                return _called(switches, train, run)
+                outputs, updates = _called(switches, train, run)
+                return outputs, {name: tree for name, tree in updates.items() if _changed(tree, variables.get(name))}
             except InvalidRngError as error:
                 name = re.search(r'needs PRNG for "(.+?)"', str(error))
                 if key is None or name is None or name[1] in streams:
@@ -77,6 +76,12 @@ def from_linen(
                 streams.add(name[1])  # a stream more changes nothing of what the others draw
 
     return Model(init, apply)
+
+
+def _changed(new: Any, old: Any) -> bool:
+    """Whether a collection holds anything new: Flax returns what layers only read as the very same objects."""
+    new, old = jax.tree.leaves(new), jax.tree.leaves(old)
+    return len(new) != len(old) or any(a is not b for a, b in zip(new, old, strict=True))
 
 
 def _stream_of(key: Array, name: str) -> Array:

@@ -6,6 +6,7 @@
   private     fit(model, data, gradients=a private GradFn)
   fine-tuned  fit(model, data, init=pretrained, trainable=["logits"])     the rest stays as it is, to the bit
   repeated    Recipe(model, pool, **options)(rows, key): how a target is made, for its shadows to be made alike
+  scheduled   fit(model, data, schedules={"learning_rate": cosine, "transition": linear(0.2, 0.6)})
   averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
 """
 
@@ -14,9 +15,10 @@ from gecko_jax.training.diagnosis import NotFinite
 from gecko_jax.training.distillation import cross_fitted_logits, distill
 from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
 from gecko_jax.training.gradients import GradFn, StepMetrics, batch_gradients
-from gecko_jax.training.optimizers import OPTIMIZERS, SCHEDULES, optimizer
+from gecko_jax.training.optimizers import OPTIMIZERS, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
 from gecko_jax.training.recipe import Recipe
+from gecko_jax.training.schedules import SCHEDULES, constant, cosine, linear
 
 __all__ = [
     "OPTIMIZERS",
@@ -28,10 +30,13 @@ __all__ = [
     "StepMetrics",
     "averaged",
     "batch_gradients",
+    "constant",
+    "cosine",
     "cross_fitted_logits",
     "distill",
     "fit",
     "fit_ensemble",
+    "linear",
     "optimizer",
     "predict",
     "predict_ensemble",

@@ -88,25 +88,19 @@ def check_fits(
     batch: Batch,
     data: Examples,
     teacher: Array | None,
-    transition: tuple[int, int] | None,
 ) -> None:
-    """Whether outputs, labels, teacher and transition are ones that model and gradients have.
+    """Whether outputs, labels and teacher are ones that model and gradients have.
 
     The gradients of `batch_gradients` and `private_gradients` are traced, once for given shapes, so that what they
     refuse is refused before anything is trained. Another GradFn may read outputs and labels of any shape.
 
     Args:
-      model, gradients, data, teacher, transition: see `fit_ensemble`.
+      model, gradients, data, teacher: see `fit_ensemble`.
       variables, batch: of one model and one step, as shapes.
     """
     outputs = jax.eval_shape(lambda v, rows: model.apply(v, rows)[0], variables, batch.x)
     if len(getattr(outputs, "shape", ())) == 2:
         _check_labels(data, outputs.shape[-1], teacher)
-    if transition is not None and "transition" not in variables:
-        raise ValueError(
-            f"transition={transition!r} would change nothing: no activation of the model has one. Leave it out, or "
-            'take an activation such as "quadratic".'
-        )
     if hasattr(gradients, "live"):
         leaves, structure = jax.tree.flatten((variables, batch))
         shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)

@@ -12,7 +12,7 @@ from gecko_jax import checks, keys
 from gecko_jax.datasets import batches
 from gecko_jax.datasets.batches import Batches, check_members
 from gecko_jax.privacy.sampling import Sampling, draw_unchecked
-from gecko_jax.training.optimizers import Rates, rate, transition_at
+from gecko_jax.training.schedules import Schedules
 from gecko_jax.training.step import Epoch
 from gecko_jax.types import Array
 
@@ -29,8 +29,7 @@ class BatchPlan(NamedTuple):
       epochs: of the run.
       batch_size: rows of a batch, where each epoch passes over all members.
       sampling: how batches are drawn instead, or None.
-      rates: the learning rate's schedule, by name or as a function.
-      transition: (start, end) epochs of the activations' transition, or None.
+      schedules: what changes with time.
     """
 
     member: np.ndarray
@@ -39,8 +38,7 @@ class BatchPlan(NamedTuple):
     epochs: int
     batch_size: int
     sampling: Sampling | None
-    rates: Rates
-    transition: tuple[int, int] | None
+    schedules: Schedules
 
     @property
     def slots(self) -> int:
@@ -114,9 +112,7 @@ def plan_epoch(plan: BatchPlan, epoch: int) -> Epoch:
     order = _order(plan, epoch)
     ids = np.array(plan.model_ids, np.uint32)
     model_keys = _model_keys(_roots(plan.seeds), np.uint32(epoch), ids)
-    factor = np.float32(rate(plan.rates, epoch, plan.epochs))
-    r = np.float32(transition_at(plan.transition, epoch))
-    return Epoch(order.indices, order.weight, np.asarray(model_keys), factor, r)
+    return Epoch(order.indices, order.weight, np.asarray(model_keys), plan.schedules.at(epoch))
 
 
 def _order(plan: BatchPlan, epoch: int) -> Batches:

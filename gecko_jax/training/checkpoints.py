@@ -24,6 +24,8 @@ from gecko_jax import json_values
 from gecko_jax.digests import array_digest
 from gecko_jax.files import write_atomic
 
+MAX_VALUE_CHARACTERS = 100  # of a value of another run, in the message that names it
+
 
 class Checkpoints:
     """The checkpoints of one run.
@@ -67,7 +69,8 @@ class Checkpoints:
             raise ValueError(f"{str(path)!r} is damaged ({error}): delete its folder or name a new one.") from error
         differing = sorted(name for name in {*found, *run} if found.get(name) != run.get(name))
         if differing:
-            listed = "; ".join(f"{name} was {found.get(name)!r}, is {run.get(name)!r}" for name in differing)
+            pairs = [(name, _short(found.get(name)), _short(run.get(name))) for name in differing]
+            listed = "; ".join(f"{name} was {before}, is {now}" for name, before, now in pairs)
             raise ValueError(f"folder={str(self.folder)!r} holds another run ({listed}): name a new one or delete it.")
 
     def _remove_half_written(self) -> None:
@@ -141,6 +144,11 @@ def _sum(tree: Any) -> int:
 
 def _with_sum(tree: Any) -> dict[str, Any]:
     return {"tree": tree, "sum": np.array(_sum(tree), np.uint32)}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}..."
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,8 @@ from gecko_jax import surroundings
 from gecko_jax.models import convolutions_as_matmul
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.layout import Layout
-from gecko_jax.training.step import Data, Epoch, State, Step, make_step, scanned_epoch, with_transition
+from gecko_jax.training.schedules import with_scheduled
+from gecko_jax.training.step import Data, Epoch, State, Step, make_step, scanned_epoch
 from gecko_jax.trees import take
 from gecko_jax.types import Model
 
@@ -40,7 +41,7 @@ def compiled_epoch(
     if not layout.scan:
         return _step_loop(surroundings.jit(step))
     data_axes = Data(None, None, 0 if own_teacher else None)
-    epoch_axes = Epoch(0, 0, 0, None, None)
+    epoch_axes = Epoch(0, 0, 0, None)
 
     def several(states: State, data: Data, epochs: Epoch):
         if layout.width == 1:  # a vmap of one would still turn products into batched ones
@@ -63,7 +64,7 @@ def _step_loop(step):
     def run(states: State, data: Data, epochs: Epoch):
         state, epoch = take(states, 0), epochs.row(0)
         data = data if data.teacher is None or data.teacher.ndim == 2 else data._replace(teacher=data.teacher[0])
-        state = state._replace(variables=with_transition(state.variables, epoch.transition))
+        state = state._replace(variables=with_scheduled(state.variables, epoch.scheduled))
         metrics = []
         for number in range(epoch.indices.shape[0]):
             state, row = step(state, data, epoch, np.int32(number))

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.models.trace import layer_path
-from gecko_jax.training.step import Data, Epoch, State, Step, with_transition
+from gecko_jax.training.schedules import with_scheduled
+from gecko_jax.training.step import Data, Epoch, State, Step
 from gecko_jax.trees import first_not_finite, named_leaves, take
 from gecko_jax.types import Array, Model, Variables
 
@@ -56,7 +57,7 @@ def locate(
     state, rows = take(states, row), work.row(row)
     if data.teacher is not None and data.teacher.ndim == 3:
         data = data._replace(teacher=data.teacher[row])
-    state = state._replace(variables=with_transition(state.variables, work.transition))
+    state = state._replace(variables=with_scheduled(state.variables, work.scheduled))
     compiled = jax.jit(step)
     for number in range(until):
         state, _ = compiled(state, data, rows, jnp.int32(number))

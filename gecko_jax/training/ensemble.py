@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,9 +22,9 @@ from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
-from gecko_jax.training.optimizers import Rates, rate
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.run_log import RunLog
+from gecko_jax.training.schedules import Schedule, check_collections, tabulate
 from gecko_jax.training.step import Data, State, make_step
 from gecko_jax.trees import named_leaves, part, row_count, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
@@ -61,8 +61,7 @@ def fit_ensemble(
     model_ids: Sequence[int] | None = None,
     init: Variables | None = None,
     teacher: Array | None = None,
-    schedule: Rates = "constant",
-    transition: tuple[int, int] | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
     trainable: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
@@ -93,9 +92,11 @@ def fit_ensemble(
       model_ids: [m] IDs that select each model's random stream, different integers from 0; 0..m-1 if None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
       teacher: teacher's logits on all n rows, [n, classes] for all models or [m, n, classes].
-      schedule: of the learning rate, by epoch: "constant", "cosine", or a function from the share of the run that is
-        done, 0 to below 1, to a factor. Runs that differ in it alone share a compiled program.
-      transition: (start, end) epochs of the activations' smooth transition; from `end` on they are pure polynomials.
+      schedules: what changes with time, {name: function from the share of the run that is done, 0 to below 1, to the
+        value in the epoch that begins there}. "learning_rate" is a factor on the optimizer's own (`training.cosine`);
+        any other name is a collection of the model's variables, such as "transition", which must be 1 in the last
+        epoch (`training.linear(start, end)`): the polynomials alone are deployed. See `training.schedules`. Runs that
+        differ in the functions alone share a compiled program.
       trainable: fine-tuning: regular expressions searched in the parameters' paths ("Dense_1/kernel"). What none is
         found in stays as it is, to the bit: no gradient, optimizer state, weight decay or projection. So do the
         statistics (BatchNorm's) of a layer of which no parameter is trained; a quantizer's learned state is trained
@@ -119,11 +120,12 @@ def fit_ensemble(
         checks.unmasked(name, array)
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     ids = tuple(range(len(member))) if model_ids is None else tuple(int(each) for each in model_ids)
-    _check(data, member, loss, gradients, epochs, teacher, schedule, transition)
+    _check(data, member, loss, gradients, epochs, teacher)
     full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
     drawn = (0,) * len(ids)
-    plan = batch_plan.BatchPlan(member, ids, drawn, int(epochs), batch_size, sampling, schedule, transition)
+    timetable = tabulate(schedules, int(epochs))
+    plan = batch_plan.BatchPlan(member, ids, drawn, int(epochs), batch_size, sampling, timetable)
     batch_plan.check(plan)
     first = jnp.asarray(data.x[:1])
     gradients = gradients or _gradients(model, loss, trainable)
@@ -133,7 +135,8 @@ def fit_ensemble(
     if init is not None:
         _check_init(init, shapes, len(ids))
     batch = _batch_shapes(plan.slots, data, teacher)
-    check_fits(model, gradients, shapes, batch, data, teacher, transition)
+    check_fits(model, gradients, shapes, batch, data, teacher)
+    check_collections(timetable, shapes)
     private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
     states = _start(model, optimizer, first, used, ids, init, keep)
@@ -213,26 +216,19 @@ def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> G
     return batch_gradients(model, loss, trainable)
 
 
-def _check(data, member, loss, gradients, epochs, teacher, schedule, transition) -> None:
+def _check(data, member, loss, gradients, epochs, teacher) -> None:
     """What can be known before anything is made, so that a folder is never claimed by a run that cannot begin."""
     n = len(checks.not_empty("data.y", data.y))
     checks.shape("member", member, (None, n))
     checks.shape("data.x", data.x, (n, *(None,) * (np.ndim(data.x) - 1)))
     row_count("data", data)
     checks.whole("epochs", epochs, 1)
-    for epoch in range(int(epochs)):
-        rate(schedule, epoch, epochs)
     if loss.teacher and teacher is None and gradients is None:
         raise ValueError(f"loss {loss.name!r} reads a teacher: pass teacher=logits [n, classes] or [m, n, classes].")
     if teacher is not None:
         lead = (n,) if np.ndim(teacher) == 2 else (len(member), n)
         checks.shape("teacher", teacher, (*lead, None))
         checks.finite("teacher", teacher)
-    if transition is not None and not 0 <= transition[0] < transition[1] < epochs:
-        raise ValueError(
-            f"transition={transition!r} must satisfy 0 <= start < end < epochs={epochs}, so that the last epoch trains "
-            "the polynomials that are deployed."
-        )
 
 
 def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:

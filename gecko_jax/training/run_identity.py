@@ -18,7 +18,6 @@ from gecko_jax import keys
 from gecko_jax.digests import array_digest, sha256
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
-from gecko_jax.training.optimizers import rate
 from gecko_jax.training.step import Data, State, Step
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Loss
@@ -40,8 +39,7 @@ def settings(plan: BatchPlan, loss: Loss, step: Step, states: State, data: Data)
     return {
         "epochs": int(plan.epochs),
         "batch_size": None if plan.sampling else int(plan.batch_size),
-        "schedule": [rate(plan.rates, epoch, plan.epochs) for epoch in range(plan.epochs)],
-        "transition": plan.transition and [float(epoch) for epoch in plan.transition],
+        "schedules": plan.schedules.values,
         "loss": loss.name,
         "sampling": plan.sampling and list(plan.sampling),
         "program (model, loss, gradients, optimizer)": sha256(program)[:32],
@@ -58,7 +56,6 @@ def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: Sta
     """
     return shared | {
         "seed": seed,
-        "schedule": plan.rates if isinstance(plan.rates, str) else shared["schedule"],
         "model_ids": list(plan.model_ids),
         "jax": jax.__version__,
         "data": array_digest(data.x, data.y, plan.member, data.teacher),

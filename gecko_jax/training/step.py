@@ -14,6 +14,7 @@ from jax import lax
 from gecko_jax.hooks import finish_update, scale_updates
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.gradients import GradFn, StepMetrics
+from gecko_jax.training.schedules import LEARNING_RATE, with_scheduled
 from gecko_jax.trees import named_leaves, part, trainable_leaves, whole
 from gecko_jax.types import Array, Batch, Model, Variables
 
@@ -32,15 +33,13 @@ class Epoch(NamedTuple):
       indices: int32 [steps, b], rows of the data.
       weight: float32 [steps, b].
       key: data (uint32 words) of the model's key in this epoch; step s draws from fold_in(key, s).
-      rate: factor on the learning rate in this epoch.
-      transition: r of the activations' transition in this epoch.
+      scheduled: {name: its value in this epoch}, the factor "learning_rate" among them; see `schedules`.
     """
 
     indices: Array
     weight: Array
     key: Array
-    rate: Array
-    transition: Array
+    scheduled: dict[str, Array]
 
     def row(self, model: Array | int) -> Epoch:
         """The work of one of several models, or of some of them."""
@@ -85,7 +84,7 @@ def make_step(
         key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
         grads, metrics = gradients(state.variables, batch, key)
         frozen = _Frozen(trainable, getattr(gradients, "live", _all_of)(state.variables, batch, key))
-        new = _update(model, optimizer, state, grads, metrics, epoch.rate, batch.x, frozen)
+        new = _update(model, optimizer, state, grads, metrics, epoch.scheduled[LEARNING_RATE], batch.x, frozen)
         if skips:
             new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)
         return new, (metrics.loss, metrics.correct, metrics.count)
@@ -143,18 +142,11 @@ def _of_trained_layers(updates: Variables, before: Variables, trainable, params,
     return held
 
 
-def with_transition(variables: Variables, r: Array) -> Variables:
-    """The variables with every activation's transition at r (the identity where there is none)."""
-    if "transition" not in variables:
-        return variables
-    return {**variables, "transition": jax.tree.map(lambda old: jnp.full_like(old, r), variables["transition"])}
-
-
 def scanned_epoch(step: Step):
     """(state, data, epoch) -> (state, (loss, correct, count) of each step [steps]): one XLA program."""
 
     def run(state: State, data: Data, epoch: Epoch):
-        state = state._replace(variables=with_transition(state.variables, epoch.transition))
+        state = state._replace(variables=with_scheduled(state.variables, epoch.scheduled))
         numbers = jnp.arange(epoch.indices.shape[0])
         return lax.scan(lambda carry, number: step(carry, data, epoch, number), state, numbers)
 

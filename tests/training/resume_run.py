@@ -20,7 +20,8 @@ def train(folder, epochs=EPOCHS):
     start = jax.eval_shape(model.init, jax.random.key(0), data.x[:1])
     start = jax.tree.map(lambda leaf: rng.uniform(0.1, 0.5, (2, *leaf.shape)).astype(np.float32), start)
     return training.fit_ensemble(
-        model, data, member, epochs=epochs, batch_size=8, init=start, schedule="cosine", transition=(5, 30),
+        model, data, member, epochs=epochs, batch_size=8, init=start, 
+        schedules={"learning_rate": training.cosine, "transition": training.linear(5 / epochs, 30 / epochs)},
         optimizer=training.optimizer("adam", 0.01), folder=folder,
     )  # fmt: skip
 

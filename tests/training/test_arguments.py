@@ -24,9 +24,6 @@ BAD = {
     "a negative seed": (dict(seed=-1), r"seed=-1 must lie between 0 and 4294967295"),
     "too few names": (dict(model_ids=[0]), r"model_ids=\[0\] must be 2 different integers"),
     "a name twice": (dict(model_ids=[4, 4]), r"model_ids=\[4, 4\] must be 2 different integers"),
-    "an unknown schedule": (dict(schedule="cosin"), r"schedule='cosin' is not known. Did you mean 'cosine'"),
-    "a schedule without end": (dict(schedule=lambda done: float("inf")), r"schedule\(0\).* NaN or infinite"),
-    "a schedule uphill": (dict(schedule=lambda done: -1.0), r"schedule\(0\)=-1.0 must be at least 0"),
     "no teacher": (
         dict(loss=losses.hard_labels()), r"loss 'hard_labels' reads a teacher: pass teacher=logits \[n, classes\]"
     ),
@@ -36,10 +33,6 @@ BAD = {
     ),
     "a teacher of NaN": (dict(teacher=NAN), r"teacher holds 60 entries that are NaN or infinite, the first at .*0, 3"),
     "a teacher of other classes": (dict(teacher=LOGITS[:, :7]), r"teacher has 7 logits a row; the model has 10"),
-    "a transition backwards": (dict(transition=(3, 2), epochs=5), r"transition=\(3, 2\) must satisfy 0 <= start < end"),
-    "a transition to the end": (dict(transition=(0, 5), epochs=5), r"end < epochs=5"),
-    "a transition before the start": (dict(transition=(-1, 2), epochs=5), r"transition=\(-1, 2\)"),
-    "a transition of nothing": (dict(transition=(0, 2), epochs=5), r"transition=\(0, 2\) would change nothing"),
 }  # fmt: skip
 
 

@@ -179,7 +179,10 @@ PAIRS = {
     "a start": (dict(), dict(start=1), "start was"),
     "rows": (dict(), dict(rows=slice(None, None, -1)), "data was"),
     "members": (dict(), dict(member=np.arange(60) < 59), "data was"),
-    "a schedule": (dict(), dict(schedule="cosine"), "schedule was 'constant', is 'cosine'"),
+    "a schedule": (
+        dict(), dict(schedules={"learning_rate": lambda done: 0.5}),
+        r"schedules was {'learning_rate': \[1.0\]}, is {'learning_rate': \[0.5\]}",
+    ),
     "epochs": (dict(), dict(epochs=2), "epochs was 1, is 2"),
     "a name": (dict(), dict(model_id=4), r"model_ids was \[0\], is \[4\]"),
 }  # fmt: skip

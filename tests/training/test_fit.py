@@ -9,7 +9,6 @@ import pytest
 from naive_training import assert_close, assert_same_bits, naive_fit, start_of
 
 from gecko_jax import keys, models, quantizers, training
-from gecko_jax.training.optimizers import rate, transition_at
 
 HALF = np.arange(60) % 3 != 0  # 40 members: with batches of 16 the last one has 8 rows of padding
 
@@ -23,7 +22,8 @@ def test_fit_is_a_loop_over_batches(pool, mlp):
     # The initial values, too: a stream of the seed and of the model's name.
     start = jax.jit(mlp.init)(jax.random.fold_in(keys.stream(5, "init"), np.uint32(0)), pool.x[:1])
     settings = dict(epochs=3, batch_size=16, seed=5)
-    trained = training.fit(mlp, pool, HALF, optimizer=optax.sgd(0.1, momentum=0.9), schedule="cosine", **settings)
+    schedules = {"learning_rate": training.cosine}
+    trained = training.fit(mlp, pool, HALF, optimizer=optax.sgd(0.1, momentum=0.9), schedules=schedules, **settings)
     expected = naive_fit(
         mlp, pool, HALF, start, optax.sgd(0.1, momentum=0.9),
         factor=lambda epoch: (1 + math.cos(math.pi * epoch / 3)) / 2, **settings,
@@ -68,22 +68,6 @@ def test_binary_connect_clips_latents_and_scales_rates(pool):
     assert np.abs(kernels).max() == 1.0 and (np.abs(kernels) == 1.0).sum() > 5
 
 
-def test_transition_moves_epoch_by_epoch_and_ends_at_one(pool):
-    """Under Adam at 1e-3, the optimiser where none is named."""
-    model = models.create("mlp", 10, hidden=(8,), activation="quadratic")
-    start = start_of(model, pool.x)
-    settings = dict(epochs=5, batch_size=30)
-    trained = training.fit(model, pool, init=start, transition=(1, 3), **settings)
-    seen = {0: 0.0, 1: 0.0, 2: 0.5, 3: 1.0, 4: 1.0}
-    expected = naive_fit(model, pool, np.ones(60, bool), start, optax.adam(1e-3), r=seen.get, **settings)
-    assert_close(trained.variables, expected.variables, rtol=1e-4)
-    assert_history(trained, expected)
-    assert [float(leaf) for leaf in jax.tree.leaves(trained.variables["transition"])] == [1.0]
-    plain = training.fit(model, pool, init=start, **settings)
-    assert [float(leaf) for leaf in jax.tree.leaves(plain.variables["transition"])] == [1.0]
-    assert np.abs(plain.loss - trained.loss).max() > 1e-4
-
-
 def test_gradients_take_the_loss_s_place(pool, mlp):
     start, tx = start_of(mlp, pool.x), training.optimizer("momentum", 0.1)
     halved = training.batch_gradients(mlp, training.ensemble.cross_entropy())
@@ -116,30 +100,6 @@ def test_another_seed_is_another_model(pool, mlp):
     settings = dict(epochs=1, batch_size=20, optimizer=training.optimizer("momentum", 0.1))
     first, second = (training.fit(mlp, pool, seed=seed, **settings) for seed in (0, 1))
     assert np.abs(first.loss - second.loss).max() > 1e-3
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 7])
-def test_schedules(epochs):
-    assert [rate("constant", epoch, epochs) for epoch in range(epochs)] == [1.0] * epochs
-    cosine = np.array([rate("cosine", epoch, epochs) for epoch in range(epochs)])
-    np.testing.assert_allclose(cosine, optax.cosine_decay_schedule(1.0, epochs)(np.arange(epochs)), atol=1e-6)
-    assert cosine[0] == 1.0 and (np.diff(cosine) < 0).all() and cosine[-1] > 0
-
-
-def test_a_schedule_may_be_a_function(pool, mlp):
-    settings = dict(epochs=3, batch_size=20, optimizer=training.optimizer("adam", 1e-2))
-    named = training.fit(mlp, pool, schedule="cosine", **settings)
-    given = training.fit(mlp, pool, schedule=lambda done: 0.5 * (1 + np.cos(np.pi * done)), **settings)
-    other = training.fit(mlp, pool, schedule=lambda done: 1 - done, **settings)
-    np.testing.assert_array_equal(named.loss, given.loss)
-    assert np.abs(named.loss - other.loss).max() > 1e-4
-
-
-def test_transition_at_interpolates():
-    epochs = np.arange(12)
-    actual = [transition_at((2, 8), epoch) for epoch in epochs]
-    np.testing.assert_allclose(actual, np.interp(epochs, [2, 8], [0, 1]), rtol=1e-12)
-    assert actual[8:] == [1.0] * 4 and transition_at(None, 0) == 1.0
 
 
 @pytest.mark.parametrize("name", sorted(training.OPTIMIZERS))

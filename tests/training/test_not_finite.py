@@ -80,7 +80,8 @@ def test_a_planted_layer_during_a_transition_and_the_folder_it_leaves(pool, tmp_
         with pytest.raises(training.NotFinite) as caught:
             training.fit_ensemble(
                 model, pool, np.ones((2, 60), bool), model_ids=[5, 6], init=starts_of(model, pool.x, 2),
-                transition=(0, 2), folder=tmp_path, optimizer=training.optimizer("sgd", 1e-3), **SETTINGS,
+                schedules={"transition": training.linear(0, 0.5)}, folder=tmp_path,
+                optimizer=training.optimizer("sgd", 1e-3), **SETTINGS,
             )  # fmt: skip
         error = caught.value
         assert (error.model, error.epoch, error.step, error.layer) == (5, 2, 0, "the output of layer 'planted'")
