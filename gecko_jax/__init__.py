@@ -30,6 +30,7 @@ _ROOMS = (
     "programs",
     "reports",
     "runtime",
+    "signals",
     "surroundings",
     "text_tables",
     "training",

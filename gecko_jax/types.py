@@ -192,11 +192,16 @@ class Signals(NamedTuple):
       values: [m, n] float, the signal of each shadow on each record. m may be 0.
       member: [m, n] bool, whether the record was in the shadow's training set.
       target: [n] float, the target's signal.
+      population: (values [m, z], target [z]), the same signal of the same models on z other records, which none of them
+        was trained on; None if absent. RMIA compares with it.
+
+    A signal of several numbers a record has further axes behind n and z.
     """
 
     values: Array
     member: Array
     target: Array
+    population: tuple[Array, Array] | None = None
 
 
 class Estimate(NamedTuple):

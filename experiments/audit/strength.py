@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from experiments import flags, unchanged
 from experiments.audit.config import Config
 from gecko_jax import attacks, datasets, metrics, models, reports, training
-from gecko_jax.attacks import SIGNALS, Attack
+from gecko_jax.attacks import Attack
+from gecko_jax.signals import Signal, loss, soft_loss
 from gecko_jax.types import Dataset, Signals
 
 OFFLINE_A = 0.3  # of offline RMIA with two references, which leave nothing to choose it on
@@ -108,38 +109,36 @@ class _Arena:
         fewest = int((~member).sum(1).min())
         self.fpr = {name: fpr for name, fpr in self.fpr.items() if fewest * fpr >= 1}
 
-    def signal(self, name: str, population: bool = False) -> np.ndarray:
+    def signal(self, signal: Signal, population: bool = False) -> np.ndarray:
         """Of all models, [m, n], or on the population, [m, z]."""
-        if (name, population) not in self.cache:
+        if (signal, population) not in self.cache:
             arrays = (self.others, self.others_y) if population else (self.logits, self.y)
-            self.cache[name, population] = SIGNALS[name](*arrays)
-        return self.cache[name, population]
+            self.cache[signal, population] = signal(*arrays)
+        return self.cache[signal, population]
 
-    def figures(
-        self, attack: Attack | Callable[[Signals], Attack], groups: list[slice], population: str = ""
-    ) -> dict[str, np.ndarray]:
+    def figures(self, attack: Attack, groups: list[slice], population: bool = False) -> dict[str, np.ndarray]:
         """Figures [targets], each the mean over the groups of models that are the shadows.
 
         Args:
-          attack: an Attack, or what makes one of the population's Signals.
+          attack: what is run.
           groups: shadows; several, where each gives an attack of its own.
-          population: the signal of its Signals. The shadows of other attacks are then targets, too: for pairs, which
+          population: whether the attack reads it. The shadows of other attacks are then targets, too: for pairs, which
             none of them is in.
         """
         count, found = self.config.strength_shadows, {"auc": []} | {name: [] for name in self.fpr}
         for target in range(0 if population else count, count + self.config.strength_targets):
             for group in groups:
-                made = attack if isinstance(attack, Attack) else attack(self._population(population, group, target))
-                values, member = self.signal(made.signal), self.member
-                scores = made(Signals(values[group], member[group], values[target]))
+                values, member = self.signal(attack.signal), self.member
+                unseen = self._population(attack.signal, group, target) if population else None
+                scores = attack(Signals(values[group], member[group], values[target], unseen))
                 found["auc"].append(metrics.roc_auc(scores, member[target]))
                 for name, fpr in self.fpr.items():
                     found[name].append(metrics.tpr_at_fpr(scores, member[target], fpr))
         return {name: np.reshape(values, (-1, len(groups))).mean(1) for name, values in found.items()}
 
-    def _population(self, signal: str, group: slice, target: int) -> Signals:
+    def _population(self, signal: Signal, group: slice, target: int) -> tuple[np.ndarray, np.ndarray]:
         values = self.signal(signal, population=True)
-        return Signals(values[group], np.zeros(values[group].shape, bool), values[target])
+        return values[group], values[target]
 
     def rows(self) -> Iterator[reports.Row]:
         """LiRA by the number of its shadows, the other attacks with all of them, RMIA with a pair, thresholds."""
@@ -160,10 +159,10 @@ class _Arena:
         pair = self.figures(attacks.rmia(), pairs)
         yield _row("RMIA, 2 references", pair, PAIR, share=100 * pair["auc"] / full["auc"])
         every = count + config.strength_targets
-        for signal, temperature in (("loss", 1), ("soft_loss", 2)):
+        for signal, temperature in ((loss, 1), (soft_loss, 2)):
             for ties in ("counted", "broken"):
-                of = dict(online=False, a=OFFLINE_A, ties=ties, signal=signal)
-                found = self.figures(lambda z, of=of: attacks.rmia(population=z, **of), pairs, signal)
+                attack = attacks.rmia(online=False, a=OFFLINE_A, ties=ties, signal=signal)
+                found = self.figures(attack, pairs, population=True)
                 said = f"RMIA offline, temperature {temperature}, ties {ties}"
                 yield _row(said, found, f"2 references, offline, {every} targets")
         for name in attacks.OF_THE_TARGET:

@@ -1,25 +1,30 @@
-"""Membership-inference attacks: Signals -> scores, larger = more likely a member, always.
+"""Membership-inference attacks: Signals -> scores, larger means more likely a member, always.
 
-How the known ones arise: a signal of `SIGNALS`, computed once from the logits, and a pure function of that signal's
-values under the target and under shadow models. Of the target alone: `loss` is Yeom et al. 2018, `gap` their one bit,
-`confidence` and `entropy` Salem et al. 2019, `modified_entropy` Song and Mittal 2021. Against models that had the
-record and models that had not: `lira` (Carlini et al. 2022), `rmia`, `base`. Against such as had not alone: their
-offline forms, `calibrated_loss`, `reference_rank`. `salem` and `shokri` learn what tells members, from the shadows. A
-threshold is no part of an attack: an audit chooses it on data that it does not evaluate.
+How the known ones arise: a signal (`gecko_jax.signals`), computed once from a model's outputs, and a pure function of
+that signal's values under the target and under shadow models. Of the target alone: `loss` is Yeom et al. 2018, `gap`
+their one bit, `confidence` and `entropy` Salem et al. 2019, `modified_entropy` Song and Mittal 2021. Against models
+that had the record and models that had not: `lira` (Carlini et al. 2022), `rmia`, `base`. Only against models that had
+not: their offline forms, `calibrated_loss`, `reference_rank`. `salem` and `shokri` learn from the shadows what tells
+members. The threshold is not part of an attack: an audit chooses it on data that it does not evaluate.
 
-Others read a signal of `PROBED`, which takes the model itself and not its logits alone. By labels: `label_only` and
-`boundary` (Choquette-Choo et al. 2021). By gradients, in a white box: `small_gradient`, `lira_gradients` (LiRA on each
-leaf's norm), `nasr` (Nasr et al. 2019, a network). `samia` (Yuan and Zhang 2022) is a transformer on posteriors and how
-they answer to a small change of the input. `quantile_regression` (Bertran et al. 2023) reads the record itself beside
-its hinge, and needs no shadows where there is a population.
+Others read a signal that needs the model itself and not its outputs alone. By labels: `label_only` and `boundary`
+(Choquette-Choo et al. 2021). By gradients, in a white box: `small_gradient`, `lira_gradients` (LiRA on each leaf's
+norm), `nasr` (Nasr et al. 2019, a network). `samia` (Yuan and Zhang 2022) is a transformer on posteriors and how they
+answer to a small change of the input. `quantile_regression` (Bertran et al. 2023) reads the record itself beside its
+hinge, and needs no shadows if there is a population.
 
-Several queries a record (augmented copies) are a sequence of Signals, whose scores are averaged.
+An attack names a Signal object. `loss`, `lira`, `rmia`, `base`, `calibrated_loss`, `reference_rank` and
+`population_rank` take another one: `lira(signal=signals.sequence_loss)` attacks a language model,
+`signals.squared_error` a regression. Several queries a record (augmented copies) are a sequence of Signals, whose
+scores are averaged.
 
 `per_class` gives an attack a threshold for each class, `augment` names one that is asked about augmented copies, and
 `leave_one_out` makes every model of an ensemble a target.
 
-To add an attack: one file with one factory, and one line in `ATTACKS`. What it needs is said by the Attack itself
-(`Attack.needs`), so that audits, scripts and studies run it from then on; the contract test runs over the table.
+To add an attack: one file with one factory, and one line in `ATTACKS`. The Attack itself says what it needs
+(`Attack.needs`), and audits, scripts and studies run it from then on; the contract test runs over the table. Helpers
+for its score: `moments.side` (mean and variance of IN and OUT models), `moments.bounded` (infinities), `references`
+(averages over reference models), `direction.pointing` (the sign of a signal), `stand_in` (a shadow as the target).
 """
 
 from __future__ import annotations
@@ -27,10 +32,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.bayes import base
 from gecko_jax.attacks.calibrated_loss import calibrated_loss
-from gecko_jax.attacks.combinators import augment, leave_one_out, per_class
+from gecko_jax.attacks.combinators import augment, leave_one_out, per_class, stand_in
 from gecko_jax.attacks.confidence import confidence
 from gecko_jax.attacks.entropy import entropy
 from gecko_jax.attacks.gap import gap
@@ -45,10 +51,9 @@ from gecko_jax.attacks.quantile_regression import quantile_regression
 from gecko_jax.attacks.reference_rank import reference_rank
 from gecko_jax.attacks.rmia import rmia
 from gecko_jax.attacks.samia import samia
-from gecko_jax.attacks.signals import PROBED, SIGNALS
 
-# name: how it is made with its usual settings; first those that read the target alone. This is the one list: an audit
-# runs every attack of it whose `Attack.needs` are met, and its report names the others, each with what it lacks.
+# Name -> factory with the usual settings; first those that read the target alone. This is the one list: an audit runs
+# every attack of it whose `Attack.needs` are met, and its report names the others, each with what it lacks.
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "confidence": confidence,
     "entropy": entropy,
@@ -62,7 +67,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "base_offline": functools.partial(base, online=False),
     "calibrated_loss": calibrated_loss,
     "lira": lira,
-    "lira_gradients": functools.partial(lira, signal="layer_gradients"),
+    "lira_gradients": functools.partial(lira, signal=signals.layer_gradients),
     "lira_example": functools.partial(lira, variance="example"),
     "lira_student": functools.partial(lira, variance="student"),
     "lira_offline": functools.partial(lira, online=False),
@@ -83,8 +88,6 @@ OF_THE_TARGET = tuple(name for name, make in ATTACKS.items() if not make().needs
 __all__ = [
     "ATTACKS",
     "OF_THE_TARGET",
-    "PROBED",
-    "SIGNALS",
     "Attack",
     "augment",
     "base",
@@ -108,4 +111,5 @@ __all__ = [
     "samia",
     "shokri",
     "small_gradient",
+    "stand_in",
 ]

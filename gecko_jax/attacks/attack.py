@@ -2,82 +2,101 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks.signals import NEEDS, PROBED, SIGNALS, axes_of
+from gecko_jax.signals import Signal, check_signal
 from gecko_jax.types import Array, Signals
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A membership-inference attack. Calling it gives scores [n], larger = more likely a member.
+    """A membership-inference attack. Calling it gives scores [n]; larger means more likely a member, always.
 
     Attributes:
       name: what a report calls it.
-      signal: the signal it reads, a key of `attacks.SIGNALS`, or of `attacks.PROBED`.
+      signal: the signal it reads (`gecko_jax.signals`).
       score: Signals -> scores [n]. It may read who was in which shadow, never who is in the target.
-      shadows: the fewest shadow models it works with.
-      per_class: whether its threshold is to be chosen for each class apart.
+      shadows: the smallest number of shadow models it works with.
+      per_class: whether its threshold is chosen for each class apart.
       slow: whether one call on 1,000 records and 8 shadows takes a tenth of a second or more (it trains a network, or
-        tries many settings), or its signal does. An audit calls it for every target and stand-in, and so only if asked.
+        tries many settings), or its signal does. An audit calls it for every target and stand-in, so only if asked.
+      population: whether it needs `Signals.population`.
+      population_suffices: whether such a population replaces its shadows: see `with_population`.
+      on: another signal -> the same attack on it; None if it reads no other.
     """
 
     name: str
-    signal: str
+    signal: Signal
     score: Callable[[Signals], Array]
     shadows: int = 0
     per_class: bool = False
     slow: bool = False
+    population: bool = False
+    population_suffices: bool = False
+    on: Callable[[Signal], Attack] | None = None
+
+    def __post_init__(self):
+        check_signal(f"signal of attack {self.name!r}", self.signal)
+        checks.at_least(f"shadows of attack {self.name!r}", self.shadows, 0)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What must be there beside a model's outputs and labels on the records; () for a plain threshold attack.
+        """Returns what must be there beside a model's outputs and labels; () for a plain threshold attack.
 
-        "shadows" (`shadows` says how many), what its signal takes ("queries" for answers to other inputs, "gradients"
-        for a white box, "records"), and "time" if it is slow.
+        "shadows" (`shadows` says how many), "population", what its signal needs ("queries" for answers to other inputs,
+        "gradients" for a white box, "records"), and "time" if it is slow.
         """
-        signal = NEEDS.get(self.signal)
-        return (*["shadows"] * bool(self.shadows), *[signal] * bool(signal), *["time"] * self.slow)
+        own = ["shadows"] * bool(self.shadows) + ["population"] * self.population
+        return (*own, *self.signal.needs, *["time"] * self.slow)
 
-    def __post_init__(self):
-        checks.one_of(f"signal of attack {self.name!r}", self.signal, (*SIGNALS, *PROBED))
-        checks.at_least(f"shadows of attack {self.name!r}", self.shadows, 0)
+    def with_population(self) -> Attack:
+        """Returns the attack as it runs if `Signals.population` is there: without shadows, if that suffices."""
+        if not self.population_suffices:
+            return self
+        return dataclasses.replace(self, shadows=0, slow=False, population=True)
 
     def __call__(self, signals: Signals | Sequence[Signals]) -> np.ndarray:
-        """Scores [n] float64 of the target's records.
+        """Returns scores [n] float64 of the target's records.
 
         Args:
-          signals: this attack's signal: values [m, n] and member [m, n] of m shadows, target [n]; a signal of several
-            numbers a record has further axes in values and target. Of several queries for each record (augmented
-            copies), a sequence of them, of the same records in one order: the score is then the mean over queries.
+          signals: this attack's signal: values [m, n, ...] and member [m, n] of m shadows, target [n, ...], and the
+            population, if any. If several queries were made for each record (augmented copies), a sequence of them, of
+            the same records in one order: the score is then the mean over queries.
 
         Raises:
-          ValueError: wrong shapes, NaN signals, fewer shadows than needed, queries of unequal length, or
-            scores that are NaN or misshapen.
+          ValueError: wrong shapes, NaN signals, fewer shadows than needed, a population that is needed and absent,
+            queries of unequal length, or scores that are NaN or have another shape.
         """
         if not isinstance(signals, Signals):
             return self._mean(checks.not_empty("signals", list(signals)))
-        values, member, target = checked(signals, self.signal)
-        if len(values) < self.shadows:
+        signals = checked(signals, self.signal)
+        here = self if signals.population is None else self.with_population()
+        if len(signals.values) < here.shadows:
             raise ValueError(
-                f"attack {self.name!r} needs at least {self.shadows} shadow models and has {len(values)}; "
+                f"attack {self.name!r} needs at least {here.shadows} shadow models and has {len(signals.values)}; "
                 "train more, or choose an attack that needs none."
             )
-        if not len(target):
-            return np.zeros(0)  # of no record there are no moments and no ranks
-        scores = np.array(self.score(Signals(values, member, target)), np.float64)  # a copy, never the signal itself
-        return _no_nan(f"scores of attack {self.name!r}", checks.shape("scores", scores, target.shape[:1]))
+        if here.population and signals.population is None:
+            raise ValueError(
+                f"attack {self.name!r} needs signals.population, (values [m, z], target [z]) of records that no model "
+                "was trained on; it is None."
+            )
+        if not len(signals.target):
+            return np.zeros(0)  # no record has neither moments nor ranks
+        scores = np.array(self.score(signals), np.float64)  # a copy, never the signal itself
+        return _no_nan(f"scores of attack {self.name!r}", checks.shape("scores", scores, signals.target.shape[:1]))
 
     def _mean(self, queries: list[Signals]) -> np.ndarray:
-        """Over queries of the same records.
+        """Returns the mean score over queries of the same records.
 
-        None is standardised. An attack's scores have one unit whatever is asked (log odds, nats, a share), so that
-        their mean has a meaning: of log ratios it is, but for a factor, that of independent queries together. Divided
-        by its spread, a query that tells more would weigh no more, and a score would hang on who else is audited.
+        No query is standardized. An attack's scores have one unit whatever is asked (log odds, nats, a share), so their
+        mean has a meaning: of log ratios it is, but for a factor, that of independent queries together. Divided by its
+        spread, a query that tells more would weigh no more, and a score would depend on who else is audited.
         """
         scores = [self(query) for query in queries]
         for i, one in enumerate(scores):
@@ -87,29 +106,34 @@ class Attack:
         return _no_nan(f"mean scores over queries of attack {self.name!r}", mean)
 
 
-def checked(signals: Signals, signal: str, name: str = "signals") -> Signals:
-    """`signals` as float64 and bool arrays, of the shapes that `signal` has, without a NaN; else a ValueError."""
-    target = _no_nan(f"{name}.target", np.asarray(signals.target, np.float64))
-    checks.shape(f"{name}.target", target, (None,) * (1 + axes_of(signal)))
-    values = _no_nan(f"{name}.values", np.asarray(signals.values, np.float64))
-    checks.shape(f"{name}.values", values, (None, *target.shape))
+def checked(signals: Signals, signal: Signal, name: str = "signals") -> Signals:
+    """Returns `signals` as float64 and bool arrays, of the shapes that `signal` has.
+
+    Raises:
+      ValueError: wrong shapes or types, NaN, or a population that is empty or of another number of models.
+    """
+    target = _floats(f"{name}.target", signals.target, (None,) * (1 + len(signal.axes)))
+    values = _floats(f"{name}.values", signals.values, (None, *target.shape))
     member = np.asarray(signals.member)
     checks.shape(f"{name}.member", member, values.shape[:2])
     if member.dtype != bool:
         raise ValueError(f"{name}.member has dtype {member.dtype}; expected bool, one for each shadow and record.")
-    return Signals(values, member, target)
-
-
-def checked_population(population: Signals, signal: str) -> Signals:
-    """`checked`, and that it holds a record and none that a shadow was trained on."""
-    checks.not_empty("population.target", population.target)
-    population = checked(population, signal, "population")
-    if population.member.any():
+    if signals.population is None:
+        return Signals(values, member, target)
+    others, own = signals.population
+    own = _floats(f"{name}.population[1]", own, (None, *target.shape[1:]))
+    checks.not_empty(f"{name}.population[1]", own)
+    others = _floats(f"{name}.population[0]", others, (None, *own.shape))
+    if len(others) != len(values):
         raise ValueError(
-            f"population.member marks {int(population.member.any(0).sum())} of {len(population.target)} records as "
-            "some shadow's members; a population is of records that neither the target nor a shadow was trained on."
+            f"{name}.population[0] has {len(others)} shadows and {name}.values {len(values)}; both are read off the "
+            "same models, because records and population are compared."
         )
-    return population
+    return Signals(values, member, target, (others, own))
+
+
+def _floats(name: str, array: Array, shape: tuple[int | None, ...]) -> np.ndarray:
+    return checks.shape(name, _no_nan(name, np.asarray(array, np.float64)), shape)
 
 
 def _no_nan(name: str, array: np.ndarray) -> np.ndarray:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
+from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.direction import check_likelihood, name_on
 from gecko_jax.attacks.moments import bounded
 from gecko_jax.attacks.references import log_mean_chance
+from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
 
 
-def base(online: bool = True) -> Attack:
-    """Score log p(x | target) - log mean_k p(x | reference k).
+def base(online: bool = True, signal: Signal = signals.loss) -> Attack:
+    """Scores log p(x | target) - log mean_k p(x | reference k), where p = exp(-signal).
 
     Args:
       online: whether references that had the record are among the k.
+      signal: a negative log-likelihood, one number a record.
+
+    Raises:
+      ValueError: another signal.
 
     Source: Lassila et al., "Practical Bayes-Optimal Membership Inference Attacks" (2025), BASE.
 
     >>> base().name
     'base'
     """
+    name = name_on("base" if online else "base_offline", check_likelihood(signal), signals.loss)
 
-    def score(signals: Signals) -> np.ndarray:
-        values, target = bounded(signals)
-        chosen = np.ones_like(signals.member) if online else ~signals.member
+    def score(read: Signals) -> np.ndarray:
+        values, target = bounded(read)
+        chosen = np.ones_like(read.member) if online else ~read.member
         return -target - log_mean_chance(values, chosen)
 
-    return Attack("base" if online else "base_offline", "loss", score, shadows=1)
+    return Attack(name, signal, score, shadows=1, on=functools.partial(base, online))

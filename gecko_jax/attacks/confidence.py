@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
 
 
 def confidence() -> Attack:
-    """Score max_k p_k, without the label (Salem et al., "ML-Leaks", 2019, adversary 3).
+    """Scores max_k p_k, without the label.
 
-    >>> confidence().signal
+    Source: Salem et al., "ML-Leaks" (2019), adversary 3.
+
+    >>> confidence().signal.name
     'confidence'
     """
-    return Attack("confidence", "confidence", lambda signals: signals.target)
+    return Attack("confidence", signals.confidence, lambda read: read.target)

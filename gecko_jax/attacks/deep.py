@@ -1,6 +1,6 @@
 """Attack networks in Flax, trained on the shadows' records, where who was a member is known.
 
-Imported by the attacks that run them, and not before: Flax and Optax take more than a second to import.
+The attacks that run them import this file inside their score, because Flax and Optax take more than a second to import.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from gecko_jax.attacks.networks import training_rows
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Signals, Variables
 
-BATCH = 64
+BATCH_ROWS = 64
 EPOCHS = 10
-STEPS = 2000  # at most, of many rows: a bound on time
-RATE = 1e-3  # falls to 0 along a cosine
-FEWEST = 256  # rows are padded to a power of two from here on, so that few programs serve all
-MOST = 1024  # rows scored at a time
-FAR = 10.0  # standard deviations; what lies beyond, infinities among it, is drawn in
+MAX_STEPS = 2000  # a bound on time if there are many rows
+LEARNING_RATE = 1e-3  # falls to 0 along a cosine
+MIN_PADDED_ROWS = 256  # rows are padded to a power of two from here on, because then few programs serve all
+MAX_ROWS_PER_CALL = 1024  # in scoring
+MAX_DEVIATIONS = 10.0  # what lies beyond, infinities among it, is clipped
 
 
 class Encoders(nn.Module):
-    """[b, parts, w] -> log odds [b]: an encoder for each part, and 256-128-64-1 units on all that they say."""
+    """Maps [b, parts, w] to log odds [b]: an encoder for each part, and 256-128-64-1 units on all of their outputs."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -44,7 +44,7 @@ class Encoders(nn.Module):
 
 
 class Layer(nn.Module):
-    """[b, classes, 64] -> the same: a layer of a transformer's encoder."""
+    """Maps [b, classes, 64] to the same shape: a layer of a transformer's encoder."""
 
     @nn.compact
     def __call__(self, tokens: Array, _: None) -> tuple[Array, None]:
@@ -53,7 +53,7 @@ class Layer(nn.Module):
 
 
 class OverClasses(nn.Module):
-    """[b, parts, classes] -> log odds [b]: a transformer over classes, each a token of its parts."""
+    """Maps [b, parts, classes] to log odds [b]: a transformer over classes, each a token of its parts."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -65,57 +65,57 @@ class OverClasses(nn.Module):
         return inside - out
 
 
-def log_odds(network: nn.Module, signals: Signals) -> np.ndarray:
-    """Log odds [n] of a member, for the target's records, by a network trained on those of the shadows.
+def log_odds(network: nn.Module, read: Signals) -> np.ndarray:
+    """Returns log odds [n] of a member, for the target's records, by a network trained on those of the shadows.
 
     The same for records in any order: rows are sorted before anything is drawn, and equal ones are scored once.
 
     Args:
       network: [b, ...] -> log odds [b]; equal modules of equal shapes share a compiled program.
-      signals: of the same [...] a record.
+      read: a signal of the same [...] a record.
     """
-    seen, member = signals.values.reshape(-1, *signals.values.shape[2:]), signals.member.reshape(-1)
+    seen, member = read.values.reshape(-1, *read.values.shape[2:]), read.member.reshape(-1)
     rows = training_rows(seen.reshape(len(seen), -1), member)
     x, member = seen[rows], member[rows]
     scaled = _scaling(x)
     size = _padded(len(rows))
-    steps = min(STEPS, EPOCHS * size // BATCH)
+    steps = min(MAX_STEPS, EPOCHS * size // BATCH_ROWS)
     draws, parts = keys.generator(0, "attack network", "batches"), []
-    while sum(map(len, parts)) < steps * BATCH:
+    while sum(map(len, parts)) < steps * BATCH_ROWS:
         parts.append(draws.permutation(len(rows)))
-    batches = np.concatenate(parts)[: steps * BATCH].reshape(steps, BATCH).astype(np.int32)
+    batches = np.concatenate(parts)[: steps * BATCH_ROWS].reshape(steps, BATCH_ROWS).astype(np.int32)
     variables = _trained(network, _filled(scaled(x), size), _filled(member.astype(np.float32), size), batches)
 
-    distinct, which = np.unique(signals.target.reshape(len(signals.target), -1), axis=0, return_inverse=True)
+    distinct, which = np.unique(read.target.reshape(len(read.target), -1), axis=0, return_inverse=True)
     x = scaled(distinct.reshape(-1, *x.shape[1:]))
-    block = min(MOST, _padded(len(x)))
-    found = by_blocks(lambda rows: _applied(network, variables, x[rows]), len(x), block, full=True)
-    return found[which.reshape(-1)].astype(np.float64)
+    block = min(MAX_ROWS_PER_CALL, _padded(len(x)))
+    log_odds_of_distinct = by_blocks(lambda rows: _applied(network, variables, x[rows]), len(x), block, full=True)
+    return log_odds_of_distinct[which.reshape(-1)].astype(np.float64)
 
 
 def _scaling(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Standardises each column by the mean and the deviation of what is finite in x [k, ...]; a constant one to 0."""
+    """Standardizes each column by the mean and the deviation of what is finite in x [k, ...]; a constant one to 0."""
     finite = np.isfinite(x)
     count = np.maximum(finite.sum(0), 1)
     middle = np.where(finite, x, 0.0).sum(0) / count
     scale = np.sqrt((np.where(finite, x - middle[None], 0.0) ** 2).sum(0) / count)
     scale = np.where(scale > 1e-12 * np.abs(middle), scale, 1.0)
-    return lambda x: np.clip((x - middle[None]) / scale[None], -FAR, FAR).astype(np.float32)
+    return lambda x: np.clip((x - middle[None]) / scale[None], -MAX_DEVIATIONS, MAX_DEVIATIONS).astype(np.float32)
 
 
 def _padded(rows: int) -> int:
-    return max(FEWEST, 1 << (rows - 1).bit_length())
+    return max(MIN_PADDED_ROWS, 1 << (rows - 1).bit_length())
 
 
 def _filled(rows: np.ndarray, size: int) -> np.ndarray:
-    """Zeros behind, which nothing reads, up to `size` rows."""
+    """Returns the rows with zeros behind them, which nothing reads, up to `size` rows."""
     return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
 @functools.partial(surroundings.jit, static_argnums=0)
 def _trained(network: nn.Module, x: Array, member: Array, batches: Array) -> Variables:
-    """The whole training, one program: Adam along batches [steps, b] of row numbers."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, len(batches)))
+    """Returns trained variables, by one program: Adam along batches [steps, b] of row numbers."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, len(batches)))
 
     def loss(variables, rows):
         return optax.sigmoid_binary_cross_entropy(network.apply(variables, x[rows]), member[rows]).mean()

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
 
 
 def entropy() -> Attack:
-    """Score -H(p) = sum_k p_k log p_k, without the label (Salem et al., "ML-Leaks", 2019, adversary 3)."""
-    return Attack("entropy", "entropy", lambda signals: -signals.target)
+    """Scores -H(p) = sum_k p_k log p_k, without the label.
+
+    Source: Salem et al., "ML-Leaks" (2019), adversary 3.
+
+    >>> entropy().needs
+    ()
+    """
+    return Attack("entropy", signals.entropy, lambda read: -read.target)

@@ -1,105 +1,114 @@
-"""LiRA: how much likelier a record's signal is under models that had it than under models that had not."""
+"""LiRA: how much likelier a record's signal is under models that had the record than under models that had not."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 from scipy import special
 
-from gecko_jax import checks
+from gecko_jax import checks, signals
 from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.direction import check_direction, name_on, pointing
 from gecko_jax.attacks.moments import Side, bounded, side
-from gecko_jax.attacks.signals import PROBED, SIGNALS, axes_of
+from gecko_jax.signals import Signal, check_signal
 from gecko_jax.types import Signals
 
 VARIANCES = ("global", "example", "student")
-LESS = ("entropy", "loss", "modified_entropy", "soft_loss")  # signals that are smaller for a member
-EITHER = ("hinge_on_record", "labelled_posteriors", "top_posteriors")  # whose components point no one way
-PRIOR = 4.0  # a0 of the Student t: how many half-observations the variance of all records counts for
-LEAST = 1e-12  # of all values' variance: models that agree to the last bit are still one draw of many
+PRIOR_HALF_OBSERVATIONS = 4.0  # a0 of the Student t: what the variance of all records counts for
+MIN_VARIANCE_SHARE = 1e-12  # of all values' variance: models that agree to the last bit are still one draw of many
 
 
-def lira(online: bool = True, variance: str = "global", signal: str = "phi") -> Attack:
-    """The likelihood-ratio attack on phi, the logit-scaled confidence, or on another signal.
+def lira(online: bool = True, variance: str = "global", signal: Signal = signals.phi) -> Attack:
+    """Scores how much likelier a record's signal is under models that had it than under models that had not.
 
-      online:   log p(phi | IN) - log p(phi | OUT)
-      offline:  log P(OUT's phi <= phi), one-sided: only a signal above OUT's speaks for a member
+    For each record, of the signal phi = log(p_y / (1 - p_y)) under the target and under every shadow model:
+      1. split the shadows into those that had the record (IN) and those that had not (OUT);
+      2. take the mean mu of phi on each side, over that side's models;
+      3. take the variance sigma^2 on each side (of all records together, of this record, or between: `variance`);
+      4. online, score log N(phi of the target | mu_in, sigma_in) - log N(phi of the target | mu_out, sigma_out);
+      5. offline, score log P(N(mu_out, sigma_out) <= phi of the target): only a phi above OUT's suggests a member;
+      6. of several queries or components of a record, take the mean score.
 
     Args:
       online: whether the shadows' members are read; offline, each record's OUT models alone.
       variance: of a normal distribution, "global", the deviations from each record's own mean pooled over all records,
-        or "example", each record's own (pooled where it has one model); or "student", a Student t whose variance goes
+        or "example", each record's own (pooled if it has one model); or "student", a Student t whose variance goes
         from the pooled to the record's own as its models become more.
-      signal: of `SIGNALS` or `PROBED`: a number a record, or a vector, of which every component is a query of its own,
-        and the score their mean. Offline, "below" is above for a signal that is smaller for a member (a loss).
+      signal: one number a record, or a vector, each component of which is a query of its own. A signal that is smaller
+        for members (a loss) is negated.
 
     Returns:
-      An Attack, its name with the signal behind it if it is not phi ("layer_" left out: lira_gradients). Of c models
+      An Attack, its name with the signal behind it if that is not phi ("layer_" left out: lira_gradients). Of c models
       on a side, of mean mu and sum of squared deviations S, about the pooled variance v: Student's a = 4 + c / 2,
       b = 4 v + S / 2, 2a degrees of freedom, scale^2 = b (c + 1) / (a c). A record without a model on one side has the
       moments of all records there.
 
     Raises:
-      ValueError: an unknown variance or signal, or, offline, one whose members lie neither above nor below.
+      ValueError: an unknown variance, a signal of a matrix a record, or, offline, one whose members lie neither above
+        nor below.
 
     Means and sums of squares are those of all of a record's models, with one degree of freedom taken off (ddof=1). The
     published script takes the median, divides by the count (ddof=0), and cuts every record to the smallest number of
-    models on its side, so that its scores differ from these by a little.
+    models on its side, so its scores differ from these by a little.
 
     Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), algorithm 1, sec. VI. The
     Student t is the predictive distribution under a normal-inverse-gamma prior.
 
-    >>> lira(online=False, variance="student").name
-    'lira_offline_student'
+    >>> shadows = np.array([[5.0, 1.0], [4.0, 2.0], [1.0, 5.0], [2.0, 4.0]])
+    >>> member = shadows > 3
+    >>> lira()(Signals(shadows, member, np.array([4.5, 1.5]))).round(6).tolist()
+    [9.0, -9.0]
     """
     checks.one_of("variance", variance, VARIANCES)
-    checks.one_of("signal", signal, [each for each in (*SIGNALS, *PROBED) if axes_of(each) < 2])
-    if not online and signal in EITHER:
+    if len(check_signal("signal", signal).axes) > 1:
         raise ValueError(
-            f"signal={signal!r} is neither larger nor smaller for a member, and the offline form is one-sided: leave "
-            "online=True, or read another signal."
+            f"signal {signal.name!r} has the axes {signal.axes} for each record; expected one number, or a vector."
         )
-    parts = ["lira", *["offline"][online:], variance.replace("global", ""), signal.removeprefix("layer_")]
-    name = "_".join(part for part in parts if part not in ("", "phi"))
+    if not online:
+        check_direction(signal)
+    parts = ["lira", *["offline"][online:], variance.replace("global", "")]
+    name = name_on("_".join(part for part in parts if part), signal, signals.phi).replace("_layer_", "_")
 
-    def of_query(signals: Signals) -> np.ndarray:
-        values, target = bounded(signals)
-        outside = side(values, ~signals.member)
+    def of_query(read: Signals) -> np.ndarray:
+        values, target = bounded(read)
+        out_side = side(values, ~read.member)
         if not online:
-            return _log_below(target, outside, variance)
-        inside = side(values, signals.member)
-        return _log_density(target, inside, variance) - _log_density(target, outside, variance)
+            return _log_below(target, out_side, variance)
+        in_side = side(values, read.member)
+        return _log_density(target, in_side, variance) - _log_density(target, out_side, variance)
 
-    def score(signals: Signals) -> np.ndarray:
-        if signal in LESS:
-            signals = signals._replace(values=-signals.values, target=-signals.target)
-        if not axes_of(signal):
-            return of_query(signals)
-        values, target = np.moveaxis(signals.values, -1, 0), np.moveaxis(signals.target, -1, 0)
-        queries = [signals._replace(values=v, target=t) for v, t in zip(values, target, strict=True)]
+    def score(read: Signals) -> np.ndarray:
+        if signal.larger != "neither":
+            read = pointing(read, signal, "members")
+        if not signal.axes:
+            return of_query(read)
+        values, target = np.moveaxis(read.values, -1, 0), np.moveaxis(read.target, -1, 0)
+        queries = [Signals(v, read.member, t) for v, t in zip(values, target, strict=True)]
         return np.mean([of_query(query) for query in queries], axis=0)
 
-    return Attack(name, signal, score, shadows=2 if online else 1)
+    return Attack(name, signal, score, shadows=2 if online else 1, on=functools.partial(lira, online, variance))
 
 
-def _spread(found: Side, variance: str) -> tuple[np.ndarray, np.ndarray]:
-    """(scale [n], degrees of freedom [n], infinite for a normal distribution)."""
-    least = LEAST * found.total + np.finfo(np.float64).tiny
+def _spread(moments: Side, variance: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (scale [n], degrees of freedom [n], infinite for a normal distribution)."""
+    smallest = MIN_VARIANCE_SHARE * moments.total + np.finfo(np.float64).tiny
     if variance == "student":
-        a = PRIOR + found.count / 2
-        b = PRIOR * found.pooled + found.within / 2
-        squared = b / a * (1 + 1 / np.maximum(found.count, 1))
+        a = PRIOR_HALF_OBSERVATIONS + moments.count / 2
+        b = PRIOR_HALF_OBSERVATIONS * moments.pooled + moments.within / 2
+        squared = b / a * (1 + 1 / np.maximum(moments.count, 1))
         freedom = 2 * a
     else:
-        own = found.within / np.maximum(found.count - 1, 1)
-        squared = np.where((found.count > 1) & (variance == "example"), own, found.pooled)
+        of_record = moments.within / np.maximum(moments.count - 1, 1)
+        squared = np.where((moments.count > 1) & (variance == "example"), of_record, moments.pooled)
         freedom = np.full(len(squared), np.inf)
-    squared = np.where(found.count > 0, squared, found.total)
-    return np.sqrt(np.maximum(squared, least)), freedom
+    squared = np.where(moments.count > 0, squared, moments.total)
+    return np.sqrt(np.maximum(squared, smallest)), freedom
 
 
-def _log_density(x: np.ndarray, found: Side, variance: str) -> np.ndarray:
-    scale, freedom = _spread(found, variance)
-    z = (x - found.mean) / scale
+def _log_density(x: np.ndarray, moments: Side, variance: str) -> np.ndarray:
+    scale, freedom = _spread(moments, variance)
+    z = (x - moments.mean) / scale
     if variance != "student":
         return -(z**2) / 2 - np.log(scale)
     half = (freedom + 1) / 2
@@ -107,10 +116,10 @@ def _log_density(x: np.ndarray, found: Side, variance: str) -> np.ndarray:
     return constant - half * np.log1p(z**2 / freedom) - np.log(scale)
 
 
-def _log_below(x: np.ndarray, found: Side, variance: str) -> np.ndarray:
-    """log of the distribution function, without the rounding of a probability near 0 or 1."""
-    scale, freedom = _spread(found, variance)
-    z = (x - found.mean) / scale
+def _log_below(x: np.ndarray, moments: Side, variance: str) -> np.ndarray:
+    """Returns log of the distribution function, without the rounding of a probability near 0 or 1."""
+    scale, freedom = _spread(moments, variance)
+    z = (x - moments.mean) / scale
     return special.log_ndtr(z) if variance != "student" else _log_student(z, freedom)
 
 

@@ -17,7 +17,7 @@ class Side(NamedTuple):
 
     Attributes:
       count: [n] models on this side.
-      mean: [n] of their values; of all records' values where there is no model.
+      mean: [n] of their values; of all records' values if there is no model.
       within: [n] sum of squared deviations from the record's own mean.
       pooled: variance within a record, over all records: sum of `within` over the degrees of freedom.
       total: variance of all values of this side, of whatever record.
@@ -31,19 +31,22 @@ class Side(NamedTuple):
 
 
 def side(values: np.ndarray, chosen: np.ndarray) -> Side:
-    """The moments of values [m, n] where chosen [m, n]; of no model at all, those of all values.
+    """Returns the moments of values [m, n] over the models that chosen [m, n] bool marks; of all values if it is empty.
 
-    Where no record has two models on this side, nothing shows the variance within a record: the total's stands in.
+    If no record has two models on this side, nothing shows the variance within a record, and the total's stands in.
+
+    >>> side(np.array([[1.0, 2.0], [3.0, 2.0]]), np.ones((2, 2), bool)).mean.tolist()
+    [2.0, 2.0]
     """
     if not chosen.any():
         chosen = np.ones_like(chosen)
     count = chosen.sum(0)
     inside = chosen.astype(np.float64)
     overall = np.einsum("mn,mn->", values, inside) / count.sum()
-    # About the overall mean, so that the squares of large values near each other do not cancel.
-    centred = (values - overall) * inside
-    mean = centred.sum(0) / np.maximum(count, 1)
-    squares = np.einsum("mn,mn->n", centred, centred)
+    # About the overall mean, because squares of large values that are near each other cancel.
+    centered = (values - overall) * inside
+    mean = centered.sum(0) / np.maximum(count, 1)
+    squares = np.einsum("mn,mn->n", centered, centered)
     within = np.maximum(squares - count * mean**2, 0.0)
     total = float(squares.sum() / count.sum())
     free = int(np.maximum(count - 1, 0).sum())
@@ -51,12 +54,15 @@ def side(values: np.ndarray, chosen: np.ndarray) -> Side:
     return Side(count, mean + overall, within, pooled, total)
 
 
-def bounded(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
-    """(values, target) with infinities, which have no moments, at the ends of what is finite among them.
+def bounded(read: Signals) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (values, target), infinities replaced by the ends of what is finite among them: they have no moments.
 
-    phi is infinite where saved probabilities were rounded to 0 or 1.
+    phi is infinite if saved probabilities were rounded to 0 or 1.
+
+    >>> bounded(Signals(np.array([[1.0, np.inf]]), np.ones((1, 2), bool), np.array([5.0, -np.inf])))[0].tolist()
+    [[1.0, 5.0]]
     """
-    values, target = signals.values, signals.target
+    values, target = read.values, read.target
     both = np.isfinite(values), np.isfinite(target)
     if both[0].all() and both[1].all():
         return values, target

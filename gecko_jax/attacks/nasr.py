@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.types import Signals
 
 
 def nasr() -> Attack:
-    """A network with an encoder for each of posteriors, label, loss and log gradient norms.
+    """Scores the log odds of a member by a network with an encoder for each part of the white-box signal.
 
-    Score: its log odds of a member. Encoders of 128-64 units, and 256-128-64-1 on all of their outputs. It is trained
-    on the shadows' records: standardised columns, members and others alike in number, 20,000 rows at most, Adam from
-    1e-3 for 10 epochs.
+    The parts are posteriors, label, loss and log gradient norms. Encoders have 128-64 units, and 256-128-64-1 units
+    read all of their outputs. The network is trained on the shadows' records: standardized columns, as many members as
+    others, 20,000 rows at most, Adam from 1e-3 for 10 epochs.
 
     Source: Nasr, Shokri and Houmansadr, "Comprehensive Privacy Analysis of Deep Learning" (2019), sec. III, which
-    reads the gradient itself through convolutions; here the norms of its leaves stand for it, of any architecture.
+    reads the gradient itself through convolutions; here the norms of its leaves replace it, for any architecture.
+
+    >>> nasr().needs
+    ('shadows', 'gradients', 'time')
     """
 
-    def score(signals: Signals) -> np.ndarray:
+    def score(read: Signals) -> np.ndarray:
         from gecko_jax.attacks import deep
 
-        return deep.log_odds(deep.Encoders(), signals)
+        return deep.log_odds(deep.Encoders(), read)
 
-    return Attack("nasr", "white_box", score, shadows=1, slow=True)
+    return Attack("nasr", signals.white_box, score, shadows=1, slow=True)

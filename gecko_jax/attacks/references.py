@@ -1,32 +1,40 @@
-"""What reference models say of a record, on the average."""
+"""What reference models say of a record, on average."""
 
 from __future__ import annotations
 
 import numpy as np
 
-SMALL = 0.5  # losses up to here keep their last digits as 1 - p, larger ones as p
+MAX_SMALL_LOSS = 0.5  # losses up to here keep their last digits as 1 - p, larger ones as p
 
 
 def log_mean_chance(loss: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """log of the mean of p = exp(-loss) over the chosen models, [n]; over all where none is chosen.
+    """Returns log of the mean of p = exp(-loss) over the chosen models, [n]; over all if none is chosen.
 
     Args:
-      loss: [m, n] cross-entropies, m >= 1.
+      loss: [m, n] negative log-likelihoods, nats, m >= 1.
       chosen: [m, n] bool.
+
+    >>> log_mean_chance(np.array([[1.0], [1.0]]), np.ones((2, 1), bool)).tolist()
+    [-1.0]
     """
     chosen = np.where(chosen.any(0), chosen, True)
     count = chosen.sum(0)
-    least = np.where(chosen, loss, np.inf).min(0)
-    with np.errstate(invalid="ignore"):  # inf - inf, where no model gives the record any chance
-        shares = np.where(chosen, np.exp(-(loss - least)), 0.0).sum(0) / count
-        large = np.log(shares) - least
+    smallest = np.where(chosen, loss, np.inf).min(0)
+    with np.errstate(invalid="ignore"):  # inf - inf, if no model gives the record any chance
+        shares = np.where(chosen, np.exp(-(loss - smallest)), 0.0).sum(0) / count
+        large = np.log(shares) - smallest
     # Near p = 1 the difference from 1 is what ranks records.
-    small = np.log1p(np.where(chosen & (loss <= SMALL), np.expm1(-np.minimum(loss, SMALL)), 0.0).sum(0) / count)
+    terms = np.where(chosen & (loss <= MAX_SMALL_LOSS), np.expm1(-np.minimum(loss, MAX_SMALL_LOSS)), 0.0)
+    small = np.log1p(terms.sum(0) / count)
     highest = np.where(chosen, loss, -np.inf).max(0)
-    return np.where(highest <= SMALL, small, np.where(np.isinf(least), -np.inf, large))
+    return np.where(highest <= MAX_SMALL_LOSS, small, np.where(np.isinf(smallest), -np.inf, large))
 
 
 def mean_over(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mean of values [m, n] over the chosen models, [n]; over all where none is chosen."""
+    """Returns the mean of values [m, n] over the chosen models, [n]; over all if none is chosen.
+
+    >>> mean_over(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[True, False], [True, False]])).tolist()
+    [2.0, 3.0]
+    """
     chosen = np.where(chosen.any(0), chosen, True)
     return np.where(chosen, values, 0.0).sum(0) / chosen.sum(0)

@@ -8,16 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from gecko_jax.audit.reading.class_names import check_columns
+from gecko_jax.audit.reading.ensemble_signals import EnsembleSignals
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.reading.shadows import Shadows
 from gecko_jax.audit.report.compose import Setting, compose
 from gecko_jax.audit.report.privacy_claim import FAIR_COINS, NO_CLAIM, PrivacyClaim
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.run_attacks import AttackPlan, Comparison, run_attacks
-from gecko_jax.audit.scoring.selection import Seen
 from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.blind_baselines import Baselines, baselines
+from gecko_jax.signals import SIGNALS, Signal
+from gecko_jax.types import Signals
 
 SIGNALS_KEPT = 4  # of all models at a time: attacks of one signal follow each other, and some read several
 
@@ -67,15 +69,15 @@ def audit_each_target(
     """
 
     @functools.lru_cache(maxsize=SIGNALS_KEPT)
-    def every(signal: str) -> Seen:
-        values = readings.signal(signal, audited.y)
-        return Seen(values, audited.member, [one[0] for one in values])
+    def every(signal: Signal) -> EnsembleSignals:
+        return EnsembleSignals(readings.signal(signal, audited.y), audited.member)
 
     def comparison(target: int) -> Comparison:
-        def beside_the_others(signal: str) -> Seen:
-            return every(signal).as_target(target)
-
-        return Comparison(beside_the_others, beside_the_others, audited.threshold_groups)
+        return Comparison(
+            lambda signal: every(signal).stand_in(target),
+            lambda signal: every(signal).without(target),
+            audited.threshold_groups,
+        )
 
     models = len(audited.member)
     how = f"best balanced accuracy on the {models - 1} other models, each a stand-in target"
@@ -109,36 +111,38 @@ def _audit(
 def _beside_shadows(
     readings: Readings, y: np.ndarray, shadows: Shadows | None, population: tuple[Readings, np.ndarray] | None
 ) -> Comparison:
-    def of_population(signal: str) -> tuple[np.ndarray, np.ndarray] | None:
-        if population is None:
-            return None
-        target = population[0].signal(signal, population[1])[0]
+    def target(signal: Signal) -> list[Signals]:
+        values = readings.signal(signal, y)
+        unseen = [None] * len(values) if population is None else population[0].signal(signal, population[1])
         if shadows is None:
-            return np.zeros((0, *target.shape)), target
-        return shadows.readings.signal(signal, shadows.y)[0][:, shadows.unseen], target
+            nobody = np.zeros((0, len(y)), bool)
+            empty = [None if z is None else (np.zeros((0, *z.shape)), z) for z in unseen]
+            return [Signals(np.zeros((0, *t.shape)), nobody, t, z) for t, z in zip(values, empty, strict=True)]
+        of_shadows, of_population = of_all_shadows(signal).values, of_all_shadows(signal).population or unseen
+        pairs = [None if z is None else (s, z) for s, z in zip(of_population, unseen, strict=True)]
+        member = shadows.member[:, shadows.rows]
+        return [
+            Signals(s[:, shadows.rows], member, t, z) for s, t, z in zip(of_shadows, values, pairs, strict=True)
+        ]
 
     @functools.lru_cache(maxsize=SIGNALS_KEPT)
-    def every(signal: str) -> Seen:
-        target = readings.signal(signal, y)
-        if shadows is None:
-            nobody = [np.zeros((0, *values.shape)) for values in target]
-            return Seen(nobody, np.zeros((0, len(y)), bool), target, of_population(signal))
+    def of_all_shadows(signal: Signal) -> EnsembleSignals:
         values = shadows.readings.signal(signal, shadows.y)
-        return Seen(values, shadows.member, target, of_population(signal))
+        unseen = None if population is None else [one[:, shadows.unseen] for one in values]
+        return EnsembleSignals(values, shadows.member, unseen)
 
     if shadows is None:
-        return Comparison(every)
+        return Comparison(target)
     pool = slice(0, shadows.pool)
-    return Comparison(
-        lambda signal: every(signal).on(shadows.rows), lambda signal: every(signal).on(pool), shadows.y[pool]
-    )
+    return Comparison(target, lambda signal: of_all_shadows(signal).on(pool), shadows.y[pool])
 
 
 def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) -> Baselines:
     """Of the first target: the others' members are drawn as its own are."""
     y = audited.threshold_groups if audited.y is None else audited.y
-    signal = "loss" if readings.logits is not None else next(iter(readings.probed), None)
+    losses = (one for one in SIGNALS.values() if one.name == "loss" or "loss" in one.stands_for)
+    signal = next((one for one in losses if one in readings.available), None)
     if comparison.reference is None or signal is None:
         return baselines(audited.x, y, audited.member[0])
-    seen = comparison.audited(signal)
-    return baselines(audited.x, y, audited.member[0], seen.values[0], seen.member)
+    values, member, *_ = comparison.audited(signal)[0]
+    return baselines(audited.x, y, audited.member[0], values, member)

@@ -58,7 +58,7 @@ def audit_ensemble(
     models = len(checks.shape("member", np.asarray(member), (None, len(y))))
     checks.at_least("number of models (rows of member)", models, 2)
     asker = Asker(model, True, "logits", batch_size, None, x)
-    plan = plan_attacks(attacks, models - 1, asker.offhand if attacks is None else asker.readable)
+    plan = plan_attacks(attacks, models - 1, asker.available(by_default=attacks is None))
     plan = feasible(plan, asker)
     errors, parts = {}, []
     for i in range(models):

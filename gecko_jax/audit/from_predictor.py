@@ -80,11 +80,12 @@ def audit(
       key: seed or JAX key of the shadows' members and training; needed with shadows.
       variables: the target's, where predict takes them.
       attacks: which. None: every one of `attacks.ATTACKS` whose needs are met (`Attack.needs`), but for the slow ones;
-        "all": these as well. Else a list, each an Attack (`attacks.lira()`), `best_of` several, or, with `population`,
-        a factory (`attacks.rmia`) that is built on each target's own population. The report says which did not run.
+        "all": these as well. Else a list, each an Attack (`attacks.lira()`) or `best_of` several. The report says which
+        did not run.
       queries: x -> copies of x, x itself the first (`audit.probes.flips_and_shifts`): attacks read every signal of the
         logits on each, and average their scores. As the target was trained, if with augmentation.
-      population: records of the same distribution that neither the target nor the pool has, beside those audited.
+      population: records of the same distribution that neither the target nor the pool has, beside those audited;
+        attacks get each target's own signals of them (`Signals.population`).
       slices: Examples -> name -> bool [n]: records to look at by themselves, beside the classes.
       outputs: what predict gives: "logits", "probabilities", or "labels", by which attacks that read labels alone run.
       classes: the label that each column of the outputs stands for (scikit-learn's model.classes_), where it is not the
@@ -141,8 +142,7 @@ def audit(
     asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
     made = predict if variables is None else variables
     asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
-    can_read = asker.offhand if attacks is None else asker.readable
-    plan = plan_attacks(attacks, shadows, can_read, population is not None)
+    plan = plan_attacks(attacks, shadows, asker.available(by_default=attacks is None), population is not None)
     if shadows and not plan.by_name and not any(choice.shadows for choice in plan.choices):
         raise ValueError(
             f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "

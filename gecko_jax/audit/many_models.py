@@ -55,7 +55,7 @@ def audit_models(
       x: records [n, ...], for a classifier of them as a blind baseline (of the first target) and to show the most
         exposed; without them there is neither.
       queries: further logits [m, n, c], of moved copies of the records, each; attacks average their scores over them.
-      probed: signals of `attacks.PROBED` [m, n, ...].
+      probed: name of a signal that needs the model -> its values [m, n, ...].
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [m, n] are taken
@@ -88,7 +88,7 @@ def audit_models(
         x, ids = (part if part is None else take(as_records(part), rows) for part in (x, ids))
         slices = {name: np.asarray(mask)[rows] for name, mask in (slices or {}).items()}
     audited = AuditedRecords(inputs.check_member(member, (models, len(y))), y, x, ids, slices)
-    plan = of_outputs(plan_attacks(attacks, models - 1, readings.probed), encoded.outputs)
+    plan = of_outputs(plan_attacks(attacks, models - 1, readings.available), encoded.outputs)
     return name_classes(audit_each_target(plan, readings, audited, claim), encoded.classes)
 
 

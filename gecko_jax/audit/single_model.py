@@ -51,7 +51,7 @@ def audit_model(
       claimed_epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for
         which each record must have been a member by a fair coin.
       queries: further logits [n, c], of moved copies of the records, each; attacks average their scores over them.
-      probed: signals of `attacks.PROBED` [n, ...].
+      probed: name of a signal that needs the model -> its values [n, ...].
       population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
@@ -72,7 +72,8 @@ def audit_model(
     encoded = entered(logits, y, queries, probed, outputs, classes)
     readings = encoded.readings
     checks.shape("logits", readings.logits, (None, None))
-    plan = plan_attacks(attacks, 0 if shadows is None else len(shadows.member), readings.probed, population is not None)
+    count = 0 if shadows is None else len(shadows.member)
+    plan = plan_attacks(attacks, count, readings.available, population is not None)
     plan = of_outputs(plan, encoded.outputs)
     y = inputs.check_labels(encoded.y, *readings.logits.shape)
     member = inputs.check_member(member, (len(y),))

@@ -40,10 +40,9 @@ def cases() -> dict[str, tuple[attacks.Attack, list[Signals]]]:
     what = f"{SHADOWS} shadows x {RECORDS} records x {QUERIES} queries"
     found = {f"{name}, {what}": (attacks.ATTACKS[name](), queries) for name in ("lira", "lira_student", "lira_offline")}
     population = signals(draws, 2, POPULATION)
-    population = population._replace(member=np.zeros_like(population.member))
-    large = [signals(draws, 2, MANY)]
+    large = [signals(draws, 2, MANY)._replace(population=(population.values, population.target))]
     for online in (True, False):
-        attack = attacks.rmia(online=online, population=population)
+        attack = attacks.rmia(online=online)
         found[f"{attack.name}, {MANY} records x a population of {POPULATION}, 2 references"] = (attack, large)
     return found
 

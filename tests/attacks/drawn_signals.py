@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from gecko_jax.attacks import SIGNALS
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Signals
 
 CLASSES, LEAVES, COPIES = 3, 4, 9
@@ -21,41 +21,56 @@ def balanced(rng, m, n):
     return np.concatenate([rng.permutation(n)[None] < n // 2, half, ~half])
 
 
-def drawn(rng, signal, member, leak):
+def drawn(rng, name, member, leak):
     """values [models, n, ...]: records of different hardness, members `leak` surer of their label and flatter there."""
     m, n = member.shape
     y = rng.integers(0, CLASSES, n)
     logits = rng.normal(size=(m, n, CLASSES)) + rng.normal(size=(n, CLASSES))[None]
     logits += (1.0 + leak * member)[..., None] * np.eye(CLASSES)[y][None]
-    if signal in SIGNALS:
-        return SIGNALS[signal](logits, y)
+    if SIGNALS[name].outputs == "tokens":
+        return tokens(rng, name, member, leak)
+    if SIGNALS[name].outputs == "numbers":
+        hardness = rng.gamma(2.0, size=n)[None]
+        return SIGNALS[name](rng.normal(size=(m, n)) * hardness * np.exp(-leak / 2 * member), np.zeros(n))
+    if SIGNALS[name].read is not None:
+        return SIGNALS[name](logits, y)
     hinge, p = SIGNALS["hinge"](logits, y), special.softmax(logits, -1)
     label = np.broadcast_to(np.eye(CLASSES)[y][None], p.shape)
     norms = rng.normal(size=(m, n, LEAVES)) + (rng.normal(size=n)[None] - leak * member)[..., None]
-    if signal == "label_robustness":
+    if name == "label_robustness":
         return rng.binomial(COPIES, special.expit(hinge)) / COPIES
-    if signal == "boundary_distance":
+    if name == "boundary_distance":
         return np.maximum(hinge + 0.1 * rng.normal(size=hinge.shape), 0.0)
-    if signal == "small_gradient":
+    if name == "small_gradient":
         return -np.exp(norms).sum(-1)
-    if signal == "layer_gradients":
+    if name == "layer_gradients":
         return -norms
-    if signal == "white_box":
+    if name == "white_box":
         parts = p, label, SIGNALS["loss"](logits, y)[..., None], norms
         width = max(part.shape[-1] for part in parts)
         filled = [np.concatenate([part, np.zeros((m, n, width - part.shape[-1]))], -1) for part in parts]
         return np.stack(filled, 2)
-    if signal == "sensitivity":
+    if name == "sensitivity":
         noise = np.exp(rng.normal(size=p.shape) - leak * member[..., None])
         return np.stack([p, p * (1 - p) * noise, label], 2)
-    assert signal == "hinge_on_record", f"draw plausible values of {signal!r} here"
+    assert name == "hinge_on_record", f"draw plausible values of {name!r} here"
     x = np.concatenate([rng.normal(size=(n, 2)), np.eye(CLASSES)[y]], 1)
     return np.concatenate([(hinge + x[:, 0][None])[..., None], np.broadcast_to(x[None], (m, *x.shape))], 2)
 
 
+def tokens(rng, name, member, leak):
+    """Of sequences of 6 tokens among 4, of unequal length: members' tokens are likelier."""
+    (m, n), length, size = member.shape, 6, 4
+    y = rng.integers(0, size, (n, length))
+    y[np.arange(length)[None] >= rng.integers(3, length + 1, n)[:, None]] = -1
+    logits = rng.normal(size=(m, n, length, size)) + rng.normal(size=(n, length, size))[None]
+    logits += leak * member[..., None, None] * (np.arange(size) == y[..., None])[None]
+    return SIGNALS[name](logits, y)
+
+
 def draw(rng, attack, member, leak):
     """Signals of one target, the first row of member, and its shadows."""
-    values = drawn(rng, attack.signal, member, leak)
+    values = drawn(rng, attack.signal.name, member, leak)
     return Signals(values[1:], member[1:], values[0])
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from drawn_signals import auc, balanced, coins, draw, drawn, null_sd
 
-from gecko_jax.attacks import ATTACKS, PROBED, SIGNALS, Attack, augment, leave_one_out
+from gecko_jax.attacks import ATTACKS, Attack, augment, leave_one_out
+from gecko_jax.signals import SIGNALS, loss
 from gecko_jax.types import Signals
 
 EVERY = pytest.mark.parametrize("name", sorted(ATTACKS))
@@ -22,7 +23,7 @@ def sizes(name):
 def test_it_carries_the_name_it_is_listed_under(name):
     attack = ATTACKS[name]()
     assert isinstance(attack, Attack)
-    assert (attack.name, attack.signal in {**SIGNALS, **PROBED}) == (name, True)
+    assert (attack.name, SIGNALS[attack.signal.name]) == (name, attack.signal)
 
 
 @EVERY
@@ -37,7 +38,7 @@ def test_larger_means_member(name):
 def test_order_of_records_does_not_matter(name):
     rng, attack = np.random.default_rng(1), ATTACKS[name]()
     shadows, records = sizes(name)
-    values, member, target = draw(rng, attack, coins(rng, shadows + 1, records), leak=1.0)
+    values, member, target, _ = draw(rng, attack, coins(rng, shadows + 1, records), leak=1.0)
     order = rng.permutation(records)
     before = [array.copy() for array in (values, member, target)]
     scores = attack(Signals(values, member, target))
@@ -60,7 +61,7 @@ def test_it_learns_nothing_where_there_is_nothing(name, design):
     for _ in range(repeats):
         member = (balanced if design == "balanced" else coins)(rng, shadows + 1, records)
         if design.startswith("leave"):
-            scores = leave_one_out(attack, drawn(rng, attack.signal, member, leak=0.0), member)
+            scores = leave_one_out(attack, drawn(rng, attack.signal.name, member, leak=0.0), member)
         else:
             scores, member = [attack(draw(rng, attack, member, leak=0.0))], member[:1]
         aucs.append(np.mean([auc(one, row) for one, row in zip(scores, member, strict=True)]))
@@ -72,7 +73,7 @@ def test_it_learns_nothing_where_there_is_nothing(name, design):
 @EVERY
 def test_the_fewest_shadows_suffice_and_fewer_are_refused(name):
     rng, attack = np.random.default_rng(4), ATTACKS[name]()
-    values, member, target = draw(rng, attack, coins(rng, attack.shadows + 1, 120), leak=1.0)
+    values, member, target, _ = draw(rng, attack, coins(rng, attack.shadows + 1, 120), leak=1.0)
     assert attack(Signals(values, member, target)).shape == (120,)
     if attack.shadows:
         with pytest.raises(ValueError, match="shadow models"):
@@ -84,7 +85,7 @@ def test_the_fewest_shadows_suffice_and_fewer_are_refused(name):
 @EVERY
 def test_of_no_record_there_are_no_scores(name):
     attack = ATTACKS[name]()
-    values, member, target = draw(np.random.default_rng(5), attack, coins(np.random.default_rng(5), 5, 9), leak=1.0)
+    values, member, target, _ = draw(np.random.default_rng(5), attack, coins(np.random.default_rng(5), 5, 9), leak=1.0)
     assert attack(Signals(values[:, :0], member[:, :0], target[:0])).shape == (0,)
 
 
@@ -100,7 +101,7 @@ def test_augmented_copies_are_averaged(name):
     scores = augmented(queries)
     np.testing.assert_allclose(scores, (each[0] + each[1] + each[2]) / 3)
     order = rng.permutation(500)
-    shuffled = [Signals(v[:, order], m[:, order], t[order]) for v, m, t in queries]
+    shuffled = [Signals(v[:, order], m[:, order], t[order]) for v, m, t, _ in queries]
     np.testing.assert_allclose(augmented(shuffled), scores[order])
     np.testing.assert_allclose(augmented(queries[::-1]), scores)
     assert auc(scores, member[0]) > max(0.6, np.mean([auc(one, member[0]) for one in each]))
@@ -110,7 +111,7 @@ def test_augmented_copies_are_averaged(name):
 
 def test_queries_that_have_no_mean_are_refused():
     three, none = np.zeros(3), Signals(np.zeros((0, 3)), np.zeros((0, 3), bool), np.zeros(3))
-    attack = augment(Attack("mine", "loss", lambda signals: -signals.target))
+    attack = augment(Attack("mine", loss, lambda signals: -signals.target))
     with pytest.raises(ValueError, match="mean scores over queries of attack 'mine_augmented' holds 3 NaN"):
         attack([none._replace(target=three + np.inf), none._replace(target=three - np.inf)])
     with pytest.raises(ValueError, match=r"signals\[1\].target has shape \(2,\); expected \(3\)"):
@@ -118,9 +119,9 @@ def test_queries_that_have_no_mean_are_refused():
 
 
 def test_a_refused_attack_says_why():
-    needy = Attack("needy", "phi", lambda signals: signals.target, shadows=2)
-    flat = Attack("flat", "phi", lambda signals: 1.0)
-    broken = Attack("broken", "phi", lambda signals: signals.target * np.nan)
+    needy = Attack("needy", SIGNALS["phi"], lambda signals: signals.target, shadows=2)
+    flat = Attack("flat", SIGNALS["phi"], lambda signals: 1.0)
+    broken = Attack("broken", SIGNALS["phi"], lambda signals: signals.target * np.nan)
     none = Signals(np.zeros((0, 3)), np.zeros((0, 3), bool), np.zeros(3))
     for attack, signals, words in (
         (needy, none, "needs at least 2"),
@@ -133,7 +134,7 @@ def test_a_refused_attack_says_why():
     ):
         with pytest.raises(ValueError, match=words):
             attack(signals)
-    with pytest.raises(ValueError, match="Did you mean 'phi'"):
-        Attack("typo", "phii", lambda signals: signals.target)
+    with pytest.raises(ValueError, match="signal of attack 'named'='phi' is a name; expected a Signal"):
+        Attack("named", "phi", lambda signals: signals.target)
     with pytest.raises(ValueError, match="shadows"):
-        Attack("negative", "phi", lambda signals: signals.target, shadows=-1)
+        Attack("negative", SIGNALS["phi"], lambda signals: signals.target, shadows=-1)

@@ -17,11 +17,11 @@ REPEATS, RECORDS, MODELS = 2500, 100, 9
 WITHIN = 0.005  # more than four standard errors: .058 of one audit of 50 + 50, over the root of 2500, is .0012
 
 
-def noise(signal):
+def noise(name):
     """[models, repeats * records]: records of different hardness, and nothing of who was a member."""
     rng = np.random.default_rng(0)
     phi = rng.normal(size=(MODELS, REPEATS * RECORDS)) + 2 * rng.normal(size=REPEATS * RECORDS)[None]
-    return phi if signal == "phi" else np.log1p(np.exp(-phi))
+    return phi if name == "phi" else np.log1p(np.exp(-phi))
 
 
 def halves(rng, records):
@@ -44,7 +44,7 @@ def mean_auc(scores, member):
 @pytest.mark.parametrize("name", ["loss", "lira", "lira_example", "lira_offline"])
 def test_a_target_beside_its_shadows(name, design):
     attack, rng = attacks.ATTACKS[name](), np.random.default_rng(1)
-    values, member = noise(attack.signal), design(rng, MODELS, REPEATS * RECORDS)
+    values, member = noise(attack.signal.name), design(rng, MODELS, REPEATS * RECORDS)
     scores = attack(Signals(values[1:], member[1:], values[0]))
     assert abs(mean_auc(scores, halves(rng, RECORDS)) - 0.5) < WITHIN
 
@@ -52,7 +52,7 @@ def test_a_target_beside_its_shadows(name, design):
 @pytest.mark.parametrize("name", ["loss", "lira"])
 def test_every_model_a_target_over_coins(name):
     attack = attacks.ATTACKS[name]()
-    values, member = noise(attack.signal), coins(np.random.default_rng(2), MODELS, REPEATS * RECORDS)
+    values, member = noise(attack.signal.name), coins(np.random.default_rng(2), MODELS, REPEATS * RECORDS)
     scores = attacks.leave_one_out(attack, values, member)
     assert abs(mean_auc(scores[:3], member[:3]) - 0.5) < WITHIN
 
@@ -76,7 +76,7 @@ def test_where_something_leaks_pairs_flatter_attacks_on_a_ratio(name):
     def signal(inside):
         logits = np.zeros((models, n, 3))
         logits[..., 0] = hardness[None] + rng.normal(size=(models, n)) + inside
-        return attacks.SIGNALS[attack.signal](logits, y)
+        return attack.signal(logits, y)
 
     values, targets = signal(member), signal(apart)
     of_the_design = attacks.leave_one_out(attack, values, member)

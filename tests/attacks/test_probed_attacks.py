@@ -7,14 +7,15 @@ import pytest
 from drawn_signals import auc, coins, drawn
 
 from gecko_jax import attacks
-from gecko_jax.attacks.signals import PROBED, SIGNALS
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Signals
 
 
-def of_records(x, hinge):
-    """Signals without shadows of records x [n, d] with these hinges [n]."""
+def of_records(x, hinge, population=None):
+    """Signals without shadows of records x [n, d] with these hinges [n], and of a population [z, 1 + d]."""
     target = np.concatenate([hinge[:, None], x], 1)
-    return Signals(np.zeros((0, *target.shape)), np.zeros((0, len(x)), bool), target)
+    unseen = None if population is None else (np.zeros((0, *population.shape)), population)
+    return Signals(np.zeros((0, *target.shape)), np.zeros((0, len(x)), bool), target, unseen)
 
 
 def hard_and_easy(rng, n, leak):
@@ -27,9 +28,8 @@ def test_quantile_regression_beats_the_hinge_where_hardness_depends_on_the_recor
     rng = np.random.default_rng(0)
     others, their_hinge, _ = hard_and_easy(rng, 2000, leak=0.0)
     x, hinge, member = hard_and_easy(rng, 2000, leak=1.5)
-    attack = attacks.quantile_regression(of_records(others, their_hinge))
-    assert attack.shadows == 0
-    score = attack(of_records(x, hinge))
+    attack = attacks.quantile_regression()
+    score = attack(of_records(x, hinge, of_records(others, their_hinge).target))
     best = (hinge - 3 * x[:, 0]) / np.exp(0.7 * x[:, 1])
     assert auc(hinge, member) + 0.1 < auc(score, member) < auc(best, member) + 0.01
     # The score is a normal deviate, whatever the record: 5 % of non-members, easy or hard, lie above 1.645.
@@ -41,9 +41,8 @@ def test_quantile_regression_of_records_that_are_alike_is_a_standard_score():
     rng = np.random.default_rng(1)
     known, hinge = rng.normal(3.0, 2.0, 50), rng.normal(size=20)
     for width in (0, 1):
-        score = attacks.quantile_regression(of_records(np.ones((50, width)), known))(
-            of_records(np.ones((20, width)), hinge)
-        )
+        others = of_records(np.ones((50, width)), known).target
+        score = attacks.quantile_regression()(of_records(np.ones((20, width)), hinge, others))
         np.testing.assert_allclose(score, (hinge - known.mean()) / known.std(), rtol=1e-5)
 
 
@@ -59,8 +58,9 @@ def test_quantile_regression_reads_the_shadows_where_there_is_no_population():
     assert auc(scores, member[0]) > 0.8
     with pytest.raises(ValueError, match="0 values of non-members"):
         attack(Signals(values[1:], np.ones_like(member[1:]), values[0]))
-    with pytest.raises(ValueError, match="population.target has shape"):
-        attacks.quantile_regression(of_records(np.ones((9, 7)), np.ones(9)))(Signals(values[1:], member[1:], values[0]))
+    other = np.zeros((4, 9, 8)), np.ones((9, 8))
+    with pytest.raises(ValueError, match=r"signals.population\[1\] has shape \(9, 8\)"):
+        attack(Signals(values[1:], member[1:], values[0], other))
 
 
 def test_infinite_hinges_are_the_largest():
@@ -68,7 +68,7 @@ def test_infinite_hinges_are_the_largest():
     x, hinge, _ = hard_and_easy(rng, 200, leak=0.0)
     infinite = hinge.copy()
     infinite[:5] = np.inf
-    score = attacks.quantile_regression(of_records(x, infinite))(of_records(x, infinite))
+    score = attacks.quantile_regression()(of_records(x, infinite, of_records(x, infinite).target))
     assert np.isfinite(score).all() and (score[:5] > 0).all()
 
 
@@ -83,7 +83,7 @@ def without(values, parts):
 def test_a_network_finds_what_only_gradients_or_sensitivities_tell(name, hidden):
     rng, attack = np.random.default_rng(4), attacks.ATTACKS[name]()
     member = coins(rng, 3, 120)
-    values = without(drawn(rng, attack.signal, member, leak=2.0), hidden)
+    values = without(drawn(rng, attack.signal.name, member, leak=2.0), hidden)
     assert auc(attack(Signals(values[1:], member[1:], values[0])), member[0]) > 0.7
     told = without(values, [3 if name == "nasr" else 1])  # the label alone: nothing
     assert len(np.unique(attack(Signals(told[1:], member[1:], told[0])))) <= 3
@@ -94,7 +94,7 @@ def test_a_score_is_of_its_record_alone(name):
     """Not of those that stand beside it, nor of the block in which it is scored; infinities have one too."""
     rng, attack = np.random.default_rng(5), attacks.ATTACKS[name]()
     member = np.arange(1100)[None] < 120  # of the one shadow: 240 rows are trained on
-    values = drawn(rng, attack.signal, np.concatenate([member, member]), leak=1.0)
+    values = drawn(rng, attack.signal.name, np.concatenate([member, member]), leak=1.0)
     values[0, 600, 0, 0], values[1, 7, 1, 1] = np.inf, -np.inf
     scores = attack(Signals(values[1:], member, values[0]))
     assert np.isfinite(scores).all()
@@ -108,7 +108,8 @@ def test_lira_on_gradients_is_the_mean_over_leaves():
     values = drawn(rng, "layer_gradients", member, leak=1.0)
     for online in (True, False):
         for variance in ("global", "example", "student"):
-            found = attacks.lira(online, variance, "layer_gradients")(Signals(values[1:], member[1:], values[0]))
+            attack = attacks.lira(online, variance, SIGNALS["layer_gradients"])
+            found = attack(Signals(values[1:], member[1:], values[0]))
             each = [
                 attacks.lira(online, variance)(Signals(values[1:, :, leaf], member[1:], values[0, :, leaf]))
                 for leaf in range(values.shape[-1])
@@ -119,13 +120,13 @@ def test_lira_on_gradients_is_the_mean_over_leaves():
 def test_lira_knows_which_way_a_signal_points():
     rng = np.random.default_rng(7)
     member = coins(rng, 9, 400)
-    for signal in (*SIGNALS, *PROBED):
-        if signal in ("white_box", "sensitivity"):
+    for signal in SIGNALS.values():
+        if len(signal.axes) > 1:
             continue
-        values = drawn(rng, signal, member, leak=3.0)
+        values = drawn(rng, signal.name, member, leak=3.0)
         signals = Signals(values[1:], member[1:], values[0])
         assert auc(attacks.lira(signal=signal)(signals), member[0]) > 0.6, signal
-        if signal in ("hinge_on_record", "labelled_posteriors", "top_posteriors"):
+        if signal.larger == "neither":
             with pytest.raises(ValueError, match="neither larger nor smaller"):
                 attacks.lira(online=False, signal=signal)
         else:
@@ -136,15 +137,15 @@ def test_lira_is_named_after_its_signal():
     names = [
         attacks.lira(*settings).name
         for settings in (
-            (True, "global", "phi"),
-            (True, "global", "loss"),
-            (False, "student", "small_gradient"),
-            (True, "example", "layer_gradients"),
+            (True, "global", SIGNALS["phi"]),
+            (True, "global", SIGNALS["loss"]),
+            (False, "student", SIGNALS["small_gradient"]),
+            (True, "example", SIGNALS["layer_gradients"]),
         )
     ]
     assert names == ["lira", "lira_loss", "lira_offline_student_small_gradient", "lira_example_gradients"]
-    with pytest.raises(ValueError, match="signal='white_box' is not known"):
-        attacks.lira(signal="white_box")
+    with pytest.raises(ValueError, match="signal 'white_box' has the axes"):
+        attacks.lira(signal=SIGNALS["white_box"])
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_lira_is_named_after_its_signal():
     ],
 )
 def test_a_probe_is_its_own_score(attack, signal):
-    assert (attack.signal, attack.shadows) == (signal, 0)
+    assert (attack.signal.name, attack.shadows) == (signal, 0)
     target = np.array([0.3, -1.0, 7.0])
     np.testing.assert_array_equal(attack(Signals(np.zeros((0, 3)), np.zeros((0, 3), bool), target)), target)
 
@@ -164,7 +165,7 @@ def test_a_probe_is_its_own_score(attack, signal):
 def test_thresholds_for_each_class():
     signals = Signals(np.zeros((0, 3)), np.zeros((0, 3), bool), np.arange(3.0))
     changed = attacks.per_class(attacks.loss())
-    assert (changed.name, changed.signal, changed.per_class) == ("loss_per_class", "loss", True)
+    assert (changed.name, changed.signal.name, changed.per_class) == ("loss_per_class", "loss", True)
     np.testing.assert_array_equal(changed(signals), attacks.loss()(signals))
     mine = attacks.modified_entropy()
     assert attacks.per_class(mine) is mine and not attacks.loss().per_class

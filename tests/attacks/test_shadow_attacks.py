@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from gecko_jax import attacks
-from gecko_jax.attacks import SIGNALS
-from gecko_jax.attacks.rmia import GRID, USUAL, best_a
+from gecko_jax.attacks.rmia import DEFAULT_A, GRID, best_a
+from gecko_jax.signals import SIGNALS, Signal
 from gecko_jax.types import Signals
 
 M, N = 9, 40
@@ -33,6 +33,11 @@ def unseen(signal, **kwargs):
     """Signals of a population: nobody's members."""
     signals, _ = drawn(signal, leak=0.0, **kwargs)
     return signals._replace(member=np.zeros_like(signals.member))
+
+
+def beside(signals, population):
+    """Signals with such a population."""
+    return signals._replace(population=(population.values, population.target))
 
 
 def of_side(signals, i, inside):
@@ -105,7 +110,7 @@ def test_lira_takes_infinite_and_equal_signals():
     target[7] = -np.inf
     for name in attacks.ATTACKS:
         attack = attacks.ATTACKS[name]()
-        if attack.signal == "phi":
+        if attack.signal.name == "phi":
             assert np.isfinite(attack(Signals(values, signals.member, target))).all()
 
 
@@ -122,15 +127,15 @@ def chances(signals, i, a):
 def test_rmia_is_the_papers(a):
     signals, _ = drawn("loss")
     population = unseen("loss", seed=1, records=25)
-    made = dict(online=a is None, a=a)
+    made = dict(online=a is None, a=a, signal=SIGNALS["loss"])
     ratio = [math.exp(-signals.target[i]) / chances(signals, i, a) for i in range(N)]
     others = [math.exp(-population.target[z]) / chances(population, z, a) for z in range(25)]
     np.testing.assert_allclose(attacks.rmia(**made)(signals), np.log(ratio), rtol=1e-9, atol=1e-12)
     share = [np.mean([x / z >= 1 for z in others]) for x in ratio]
-    found = attacks.rmia(**made, population=population, ties="counted")(signals)
+    found = attacks.rmia(**made, ties="counted")(beside(signals, population))
     np.testing.assert_allclose(found, share, atol=1e-12)
     # Broken ties change no order that the shares have, and leave none.
-    broken = attacks.rmia(**made, population=population)(signals)
+    broken = attacks.rmia(**made)(beside(signals, population))
     assert len(np.unique(broken)) == len(np.unique(ratio)) and len(np.unique(share)) < 26
     assert [broken[i] > broken[j] for i in range(N) for j in range(N)] == [x > z for x in ratio for z in ratio]
     np.testing.assert_allclose(np.floor(broken * 26 + 1e-9) / 25, share)
@@ -152,10 +157,10 @@ def test_rmia_chooses_a_on_its_references():
         by_hand.append(np.mean(aucs))
     assert by_hand[round(10 * best_a(signals))] == pytest.approx(max(by_hand))
     assert best_a(signals._replace(target=-signals.target)) == best_a(signals)
-    assert best_a(Signals(signals.values[:1], signals.member[:1], signals.target)) == USUAL
+    assert best_a(Signals(signals.values[:1], signals.member[:1], signals.target)) == DEFAULT_A
     pair = signals.member[:2].copy()
     pair[1] = ~pair[0]  # who the one has not seen the other has: the fake target's members would be known
-    assert best_a(Signals(signals.values[:2], pair, signals.target)) == USUAL
+    assert best_a(Signals(signals.values[:2], pair, signals.target)) == DEFAULT_A
     chosen, found = attacks.rmia(online=False, a=best_a(signals)), attacks.rmia(online=False)
     np.testing.assert_array_equal(chosen(signals), found(signals))
 
@@ -192,40 +197,64 @@ def test_ranks_and_differences_by_loops():
     wanted = [np.mean(outside[i]) - signals.target[i] for i in range(N)]
     np.testing.assert_allclose(attacks.calibrated_loss()(signals), wanted, atol=1e-12)
     wanted = [half(x, population) for x in signals.target]
-    np.testing.assert_allclose(attacks.population_rank(seen)(signals), wanted, atol=1e-12)
-    assert attacks.population_rank(seen)(signals._replace(target=population)) == pytest.approx(
+    np.testing.assert_allclose(attacks.population_rank()(beside(signals, seen)), wanted, atol=1e-12)
+    assert attacks.population_rank()(beside(signals, seen)._replace(target=population)) == pytest.approx(
         [half(x, population) for x in population]
     )
 
 
-@pytest.mark.parametrize("factory", [attacks.rmia, attacks.population_rank])
-def test_a_population_is_checked(factory):
+@pytest.mark.parametrize("attack", [attacks.rmia(), attacks.population_rank(), attacks.loss()])
+def test_a_population_is_checked(attack):
     good, (signals, _) = unseen("loss", records=5), drawn("loss")
-    holed, seen = good.values.copy(), good.member.copy()
-    holed[2, 3], seen[4, 1] = np.nan, True
-    assert np.isfinite(factory(population=good)(signals)).all()
+    holed = good.values.copy()
+    holed[2, 3] = np.nan
+    assert np.isfinite(attack(beside(signals, good))).all()
     for bad, words in (
-        (good._replace(target=good.target * np.nan), "population.target holds 5 NaN of 5"),
-        (good._replace(values=holed), "population.values holds 1 NaN of 45"),
-        (good._replace(member=seen), "population.member marks 1 of 5 records"),
-        (good._replace(member=seen.astype(int)), "population.member has dtype int64; expected bool"),
-        (good._replace(values=good.values[:, :4]), r"population.values has shape \(9, 4\)"),
-        (Signals(good.values[:, :0], good.member[:, :0], good.target[:0]), "population.target is empty"),
+        (good._replace(target=good.target * np.nan), r"signals.population\[1\] holds 5 NaN of 5"),
+        (good._replace(values=holed), r"signals.population\[0\] holds 1 NaN of 45"),
+        (good._replace(values=good.values[:, :4]), r"signals.population\[0\] has shape \(9, 4\)"),
+        (good._replace(values=good.values[:7]), r"signals.population\[0\] has 7 shadows and signals.values 9"),
+        (Signals(good.values[:, :0], None, good.target[:0]), r"signals.population\[1\] is empty"),
     ):
         with pytest.raises(ValueError, match=words):
-            factory(population=bad)
+            attack(beside(signals, bad))
 
 
-def test_a_population_has_the_references_of_the_records():
+def test_attack_p_and_quantile_regression_need_no_shadows_beside_a_population():
     good, (signals, _) = unseen("loss", records=5), drawn("loss")
-    fewer = Signals(good.values[:7], good.member[:7], good.target)
-    for online in (True, False):
-        with pytest.raises(ValueError, match="population.values has 7 references and signals.values 9"):
-            attacks.rmia(online, population=fewer)(signals)
-    # Attack-P reads the target alone, and its population needs no references.
-    alone = Signals(good.values[:0], good.member[:0], good.target)
-    found = [attacks.population_rank(each)(signals) for each in (good, fewer, alone)]
-    np.testing.assert_array_equal(found, [found[0]] * 3)
+    alone = Signals(signals.values[:0], signals.member[:0], signals.target, (good.values[:0], good.target))
+    found = [attacks.population_rank()(each) for each in (beside(signals, good), alone)]
+    np.testing.assert_array_equal(*found)
+    for attack in (attacks.population_rank(), attacks.quantile_regression()):
+        assert "shadows" in attack.needs
+        assert not {"shadows", "time"} & set(attack.with_population().needs)
+    with pytest.raises(ValueError, match="needs at least 1 shadow models"):
+        attacks.population_rank()(alone._replace(population=None))
+    assert (same := attacks.rmia()).with_population() is same
+    with pytest.raises(ValueError, match="attack 'rmia' needs signals.population"):
+        attacks.rmia(ties="counted")(signals)
+
+
+def test_counted_ties_need_a_population_and_say_so():
+    assert attacks.rmia(ties="counted").needs == ("shadows", "population")
+
+
+def test_a_sign_is_the_signals_own():
+    """Attacks that read any number give one score for a signal and for its negative, told to point the other way."""
+    signals, _ = drawn("loss")
+    signals = beside(signals, unseen("loss", records=7))
+    turned = Signals(-signals.values, signals.member, -signals.target, tuple(-one for one in signals.population))
+    fall, rise = SIGNALS["loss"], Signal("rise", larger="members")
+    for factory in (attacks.loss, attacks.calibrated_loss, attacks.reference_rank, attacks.population_rank):
+        np.testing.assert_array_equal(factory(signal=fall)(signals), factory(signal=rise)(turned))
+        assert factory(signal=rise).name == f"{factory.__name__}_rise" and factory().on(rise).signal is rise
+    for factory in (attacks.rmia, attacks.base):
+        with pytest.raises(ValueError, match="signal 'rise' is larger for members; expected a negative log-likelihood"):
+            factory(signal=rise)
+    with pytest.raises(ValueError, match="'top_posteriors' has the axes"):
+        attacks.loss(SIGNALS["top_posteriors"])
+    with pytest.raises(ValueError, match="'mixed' is neither larger nor smaller"):
+        attacks.loss(Signal("mixed", larger="neither"))
 
 
 def test_shokri_has_a_network_for_each_class():
@@ -239,7 +268,7 @@ def test_shokri_has_a_network_for_each_class():
     scores = {}
     for name in ("salem", "shokri"):
         attack = attacks.ATTACKS[name]()
-        values = SIGNALS[attack.signal](logits + 2 * np.eye(2)[y], y)
+        values = attack.signal(logits + 2 * np.eye(2)[y], y)
         scores[name] = attack(Signals(values[1:], member[1:], values[0]))
     right = {name: ((found > 0) == member[0]).mean() for name, found in scores.items()}
     assert right["shokri"] > 0.95 > 0.8 > right["salem"]
@@ -251,10 +280,8 @@ def test_what_cannot_be_asked_is_refused():
         (lambda: attacks.lira(variance="fixed"), "variance='fixed' is not known"),
         (lambda: attacks.rmia(a=0.5), "belongs to the offline form"),
         (lambda: attacks.rmia(online=False, a=1.5), "a=1.5 must lie between 0.0 and 1.0"),
-        (lambda: attacks.rmia(ties="counted"), "needs population="),
         (lambda: attacks.rmia(ties="kept"), "ties='kept' is not known"),
-        (lambda: attacks.rmia(signal="phi"), "signal='phi' is not known"),
-        (lambda: attacks.population_rank(Signals([], [], [])), "population.target is empty"),
+        (lambda: attacks.rmia(signal=SIGNALS["phi"]), "signal 'phi' is larger for members"),
         (lambda: attacks.salem()(one_kind), "all members or all not"),
         (lambda: attacks.lira()([]), "signals is empty"),
     ):

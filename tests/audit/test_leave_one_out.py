@@ -11,6 +11,7 @@ from gecko_jax import attacks, audit
 from gecko_jax.attacks import Attack
 from gecko_jax.audit.scoring import thresholds
 from gecko_jax.audit.validity import inputs
+from gecko_jax.signals import SIGNALS
 
 ONE_FOR_ALL = ("confidence", "entropy", "gap", "loss")
 
@@ -52,7 +53,7 @@ def naive(logits, y, member, per_class):
 @pytest.mark.parametrize("per_class", [False, True])
 def test_a_naive_loop_agrees(per_class):
     logits, y, member = ensemble(0, models=3, n=30, leak=1.0)
-    attack = Attack("mine", "loss", lambda signals: -signals.target, per_class=per_class)
+    attack = Attack("mine", SIGNALS["loss"], lambda signals: -signals.target, per_class=per_class)
     report = audit.audit_models(logits, y, member, [attack])
     found = [row["mine"]["attack_accuracy"].value for row in report.targets]
     np.testing.assert_allclose(found, naive(logits, y, member, per_class))
@@ -82,7 +83,7 @@ def test_nothing_is_found_where_there_is_nothing_and_a_fit_to_the_target_would_f
         report = audit.audit_models(logits, y, member)
         for name in report.rows:
             found[name].append(report.rows[name]["attack_accuracy"].value)
-        loss = -attacks.SIGNALS["loss"](logits[0], y)
+        loss = -SIGNALS["loss"](logits[0], y)
         limit = thresholds.best_threshold(loss, member[0])
         fitted.append(np.mean([(loss >= limit)[member[0]].mean(), (loss < limit)[~member[0]].mean()]))
     for name, values in found.items():
@@ -105,7 +106,7 @@ def test_a_planted_leak_is_found_by_every_attack():
 def test_curves_and_histograms_are_counts():
     logits, y, member = ensemble(3, n=300, leak=2.0)
     report = audit.audit_models(logits, y, member)
-    score = -attacks.SIGNALS["loss"](logits, y)
+    score = -SIGNALS["loss"](logits, y)
     curve = report.curves["loss"]
     for k in range(4):
         for j in (0, 25, 50, 60, 80, 100):
@@ -160,7 +161,7 @@ def test_shadows_reach_an_attack_and_too_few_are_refused():
         counts.append(signals.values.shape)
         return signals.target - signals.values.mean(0)
 
-    needy = Attack("needy", "phi", score, shadows=2)
+    needy = Attack("needy", SIGNALS["phi"], score, shadows=2)
     audit.audit_models(logits, y, member, [needy])
     assert set(counts) == {(3, 200), (2, 200)}  # the target's three shadows; a fake target's two
     with pytest.raises(ValueError, match="needs 2 shadow models and would have 1"):

@@ -10,6 +10,7 @@ from scipy import special
 
 from gecko_jax import attacks, audit, metrics
 from gecko_jax.audit.scoring import thresholds
+from gecko_jax.signals import SIGNALS
 
 
 def outputs(seed, n=400, leak=0.0):
@@ -21,7 +22,7 @@ def outputs(seed, n=400, leak=0.0):
 
 def test_each_half_is_judged_by_the_other_halfs_threshold():
     logits, y, member = outputs(0, n=101, leak=1.0)
-    scores = -attacks.SIGNALS["loss"](logits, y)
+    scores = -SIGNALS["loss"](logits, y)
     found = thresholds.split_half(attacks.loss(), scores, member, y)
     assert len(set(found)) == 2
     for limit in set(found):
@@ -47,7 +48,7 @@ def test_split_halves_find_nothing_in_nothing_and_a_leak_in_a_leak():
 def test_the_figures_are_those_of_the_metrics():
     logits, y, member = outputs(2, leak=1.0)
     report = audit.audit_model(logits, y, member)
-    scores = -attacks.SIGNALS["loss"](logits, y)
+    scores = -SIGNALS["loss"](logits, y)
     row = report.rows["loss"]
     assert row["auc"] == metrics.auc_interval(scores, member)
     assert row["tpr_at_1pct"] == metrics.tpr_interval_at_fpr(scores, member, 0.01)

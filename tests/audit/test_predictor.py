@@ -10,6 +10,7 @@ import pytest
 from gecko_jax import attacks, audit, models, training
 from gecko_jax.attacks import Attack
 from gecko_jax.audit.validity import records
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 N = 600
@@ -100,7 +101,8 @@ def test_shadows_know_who_was_in_them_whatever_the_order(parts):
         return signals.target
 
     few = Examples(*(a[50:] for a in members))
-    settings = {"pool": pool, "shadows": 4, "key": 0, "variables": table, "attacks": [Attack("spy", "phi", score)]}
+    spy = Attack("spy", SIGNALS["phi"], score)
+    settings = {"pool": pool, "shadows": 4, "key": 0, "variables": table, "attacks": [spy]}
     made = []
 
     def recipe(rows, key):
@@ -114,7 +116,7 @@ def test_shadows_know_who_was_in_them_whatever_the_order(parts):
     x = np.concatenate([few.x, nonmembers.x])
     y = np.concatenate([few.y, nonmembers.y])
     for values, variables in zip(told[0][1], made, strict=True):
-        np.testing.assert_allclose(values, attacks.SIGNALS["phi"](predict(variables, x), y))
+        np.testing.assert_allclose(values, SIGNALS["phi"](predict(variables, x), y))
 
 
 def test_audited_records_outside_the_pool_are_reported(parts):

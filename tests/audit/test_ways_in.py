@@ -184,7 +184,7 @@ def test_a_fixed_batch_size_is_kept_in_every_call(size, quick):
         sizes.append(len(x))
         return np.stack([-x[:, 0], x[:, 0]], 1)
 
-    chosen = [attacks.loss(), attacks.label_only(), attacks.quantile_regression]
+    chosen = [attacks.loss(), attacks.label_only(), attacks.quantile_regression()]
     chosen += [attacks.boundary()] if size == 64 else []  # many calls
     population = Examples(X + 9, Y, np.arange(N) + 1000)
     report = audit.audit(fixed, *parts(X), batch_size=size, attacks=chosen, population=population)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import special
 
 from gecko_jax import metrics
-from gecko_jax.attacks.signals import SIGNALS
 from gecko_jax.datasets import balanced, batches, single
 from gecko_jax.integer import packing
+from gecko_jax.signals import SIGNALS
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 NUMBERS = (*INTEGERS, "float16", "bfloat16", "float32")
@@ -31,7 +31,8 @@ def cast(values, dtype):
     return np.asarray(jnp.asarray(values, dtype)) if dtype == "bfloat16" else values.astype(dtype)
 
 
-OF_LOGITS = {"accuracy": metrics.accuracy, "temperature": metrics.fit_temperature, **SIGNALS}
+OF_CLASSES = {n: one for n, one in SIGNALS.items() if one.read and one.outputs in ("classes", "labels")}
+OF_LOGITS = {"accuracy": metrics.accuracy, "temperature": metrics.fit_temperature, **OF_CLASSES}
 OF_PROBS = {
     name: getattr(metrics, name)
     for name in ("expected_calibration_error", "maximum_calibration_error", "classwise_calibration_error")

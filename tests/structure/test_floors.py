@@ -11,8 +11,8 @@ PACKAGE = ROOT / "gecko_jax"
 FLOORS = {
     "ground": "types checks digests json_values text_tables",  # they import no room, not each other either
     "0": "convolutions files hooks keys programs runtime surroundings trees",
-    "1": "activations attacks clippings datasets losses metrics quantizers",
-    "2": "models privacy",
+    "1": "activations clippings datasets losses metrics quantizers signals",
+    "2": "attacks models privacy",
     "3": "integer reports training",
     "4": "audit costs",
 }

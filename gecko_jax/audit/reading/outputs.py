@@ -20,7 +20,6 @@ LOGARITHM = 0.01  # by which sums may miss 1 where logarithms are rounded, as by
 ALIKE = 1e-5  # of sums of rows: what adding up in float32 may lose
 NEVER_NEGATIVE = 20  # of one output: a logit that reaches so far, and is below 0 for no record, is none
 LABEL_KINDS = "biuUSO"  # of dtype: one of these for each record is a predicted label, not a score
-OF_LABELS = ("correct", "label_robustness", "boundary_distance")  # signals that read labels alone
 
 
 def as_logits(name: str, array: Array, outputs: str = "logits", known: bool = False) -> np.ndarray:
@@ -115,10 +114,10 @@ def check_binary(name: str, array: Array, y: np.ndarray) -> None:
 
 def check_reads_labels(attack: Attack, name: str) -> None:
     """Raises ValueError for an attack that reads more than labels."""
-    if attack.signal not in OF_LABELS:
+    if attack.signal.outputs != "labels":
         raise ValueError(
-            f"attack {name!r} reads {attack.signal!r}, and the model gives labels alone: leave it out, or give its "
-            "probabilities. By labels: gap, label_only, boundary."
+            f"attack {name!r} reads {attack.signal.name!r}, and the model gives labels alone: leave it out, or give "
+            "its probabilities. By labels: gap, label_only, boundary."
         )
 
 

@@ -1,4 +1,4 @@
-"""How records are probed: what a signal of `attacks.PROBED` takes, the same for every model.
+"""How records are probed: what a signal that needs the model takes, the same for every model.
 
 Features of a table come in units of their own: dollars beside years. What is added to a record, and how far it is from
 a boundary, is measured in each feature's own standard deviation. Images have one unit for all of their values.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gecko_jax import keys
-from gecko_jax.attacks import SIGNALS
 from gecko_jax.audit import probes
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Array, Model, Variables
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SEED = 0  # of the probes' draws: the same for every model
 
 
 def probe(asker: Asker, name: str, made: Any, x: np.ndarray, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Returns a signal of `attacks.PROBED`, [n, ...], of what was made.
+    """Returns a signal that needs the model, [n, ...], of what was made.
 
     Args:
       asker: asks it.
@@ -46,7 +46,7 @@ def probe(asker: Asker, name: str, made: Any, x: np.ndarray, y: np.ndarray, logi
     if name == "sensitivity":
         unit = None if are_images(asker, x) or asker.like is None else spread(asker.like)
         found = probes.sensitivity(ask, x, SEED, unit=unit, outputs=asker.outputs, batch_size=asker.batch_size)
-        posteriors, labels = np.split(SIGNALS["labelled_posteriors"](logits, y), 2, axis=-1)
+        posteriors, labels = np.split(SIGNALS["labeled_posteriors"](logits, y), 2, axis=-1)
         return np.stack([posteriors, found, labels], axis=-2)
     if name == "boundary_distance":
         return _boundary_distance(asker, made, x, y)
@@ -134,8 +134,8 @@ def _logits_of_standardized(model: Model) -> Callable[[tuple, Array], Array]:
 
 
 def _white_box(logits: np.ndarray, y: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """[n, 4, w]: see `attacks.PROBED`."""
-    posteriors, labels = np.split(SIGNALS["labelled_posteriors"](logits, y), 2, axis=-1)
+    """Returns [n, 4, w]: see `signals.white_box`."""
+    posteriors, labels = np.split(SIGNALS["labeled_posteriors"](logits, y), 2, axis=-1)
     loss = np.minimum(SIGNALS["loss"](logits, y), np.finfo(np.float32).max)
     parts = [posteriors, labels, loss[:, None], gradients]
     found = np.zeros((len(y), len(parts), max(part.shape[-1] for part in parts)))

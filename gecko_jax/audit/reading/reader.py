@@ -9,19 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks, surroundings, training
-from gecko_jax.attacks import PROBED
 from gecko_jax.audit.reading import outputs, probing
 from gecko_jax.audit.reading.class_names import class_numbers
 from gecko_jax.audit.reading.layouts import LAYOUTS, layout_of
 from gecko_jax.audit.reading.probing import COPIES, FEATURES, NOISE, SEED, STARTS
-from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.audit.reading.readings import OF_CLASSES, Available, Readings
 from gecko_jax.audit.validity import containers
 from gecko_jax.digests import value_digest
+from gecko_jax.signals import SIGNALS, Signal, hinge_on_record, label_robustness
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Model
 
-OF_THE_MODEL = ("layer_gradients", "small_gradient", "white_box")  # need a Model, whose gradients can be read
-OF_FLOATS = (*OF_THE_MODEL, "label_robustness", "boundary_distance", "sensitivity")  # need records that can be moved
+PROBED = tuple(signal for signal in SIGNALS.values() if signal.needs)
 ROWS = 4  # records by whose copies a fingerprint knows queries
 
 
@@ -48,28 +47,26 @@ class Asker(NamedTuple):
     fixed: bool = False
     classes: list | int | None = None
 
-    @property
-    def readable(self) -> tuple[str, ...]:
-        """Names of `attacks.PROBED` that can be read."""
-        return tuple(name for name in PROBED if isinstance(self.predict, Model) or name not in OF_THE_MODEL)
+    def available(self, by_default: bool = False) -> Available:
+        """Returns the signals that can be read, or those that are read without being asked for by name.
 
-    @property
-    def offhand(self) -> tuple[str, ...]:
-        """Those of them that are read without being asked for: no inputs but images are moved, since a predictor may
-        know nothing of numbers between its features' values (a table, tokens)."""
+        By default no inputs but images are moved, because a predictor may know nothing of numbers between its features'
+        values (a table, tokens).
+        """
         images = np.ndim(self.like) == 4 and containers.is_float(self.like) and self.layout != "features"
-        moved = () if images else ("label_robustness",)
-        return tuple(name for name in self.readable if name not in moved)
+        left_out = {label_robustness} if by_default and not images else set()
+        can = [one for one in PROBED if isinstance(self.predict, Model) or "gradients" not in one.needs]
+        return Available(OF_CLASSES, tuple(one.name for one in can if one not in left_out))
 
-    def hindrance(self, signal: str) -> str:
-        """Why a signal cannot be read off these records and outputs, in words that follow "it", or ""."""
-        if self.outputs == "labels" and signal not in outputs.OF_LABELS:
-            return f"reads {signal!r}, and predict gives labels alone"
-        if signal in OF_FLOATS and not containers.is_float(self.like):
-            return f"reads {signal!r}, for which records are arrays of floats, and these are not"
-        if signal == "hinge_on_record" and not containers.is_numeric(self.like):
-            return f"reads {signal!r}, for which records are arrays of numbers, and these are not"
-        if signal != "label_robustness" or self.like.ndim != 4 or self.layout == "features":
+    def hindrance(self, signal: Signal) -> str:
+        """Returns why a signal cannot be read off these records and outputs, in words that follow "it", or ""."""
+        if self.outputs == "labels" and signal.outputs != "labels":
+            return f"reads {signal.name!r}, and predict gives labels alone"
+        if {"queries", "gradients"} & set(signal.needs) and not containers.is_float(self.like):
+            return f"reads {signal.name!r}, for which records are arrays of floats, and these are not"
+        if signal == hinge_on_record and not containers.is_numeric(self.like):
+            return f"reads {signal.name!r}, for which records are arrays of numbers, and these are not"
+        if signal != label_robustness or self.like.ndim != 4 or self.layout == "features":
             return ""
         layout = self.layout or layout_of(self.like.shape)
         sides = {"channels_last": self.like.shape[1:3], "channels_first": self.like.shape[2:]}.get(layout)
@@ -124,7 +121,7 @@ class Asker(NamedTuple):
         return outputs.as_logits("outputs of predict", result, self.outputs, known)
 
     def read(
-        self, made: Any, x: Any, y: np.ndarray, signals: Iterable[str], left: dict[str, str] | None = None
+        self, made: Any, x: Any, y: np.ndarray, signals: Iterable[Signal], left: dict[Signal, str] | None = None
     ) -> Readings:
         """Everything that some signals need: logits, of copies as well where there are queries, and what is probed.
 
@@ -136,13 +133,13 @@ class Asker(NamedTuple):
         found = self.logits(made, x)
         copies = tuple(self.logits(made, copy) for copy in self.copies(x))
         probed = {}
-        for name in sorted(set(signals) & set(PROBED)):
+        for signal in sorted((one for one in set(signals) if one.needs), key=lambda one: one.name):
             try:
-                probed[name] = probing.probe(self, name, made, x, y, found)
+                probed[signal.name] = probing.probe(self, signal.name, made, x, y, found)
             except Exception as error:  # whatever it is, since nobody asked for this signal
                 if left is None:
                     raise
-                left[name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+                left[signal] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         return Readings(found, copies, probed)
 
     def copies(self, x: Any) -> list[Any]:
@@ -168,7 +165,7 @@ class Asker(NamedTuple):
             )
         return made[1:]
 
-    def fingerprint(self, x: Any, signals: Iterable[str] = tuple(PROBED)) -> str:
+    def fingerprint(self, x: Any, signals: Iterable[Signal] = PROBED) -> str:
         """A name for what models are asked beside x, the same in every process.
 
         Under one name, a model's readings on x are the same. It knows nothing of `predict`: see `recipes.fingerprint`.
@@ -183,7 +180,7 @@ class Asker(NamedTuple):
         """
         few = containers.take(x, np.linspace(0, containers.count(x) - 1, ROWS).astype(int))
         parts = [self.outputs, [NOISE, COPIES, STARTS, FEATURES, SEED], few, *self.copies(few)]
-        return value_digest(*parts, *probing.settings(self, x, set(signals)))
+        return value_digest(*parts, *probing.settings(self, x, {signal.name for signal in signals}))
 
     @property
     def scale(self) -> np.ndarray:

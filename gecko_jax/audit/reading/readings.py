@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks import PROBED, SIGNALS
-from gecko_jax.attacks.signals import axes_of
 from gecko_jax.audit.reading.outputs import as_logits, labels_as_logits
+from gecko_jax.signals import SIGNALS, Signal
 from gecko_jax.types import Array
 
-MISSING = {
-    "label_robustness": "audit(predict, ...), which asks the model about moved copies",
-    "boundary_distance": "audit(predict, ...), which walks to the model's boundary",
-    "sensitivity": "audit(predict, ...), which asks the model about near copies",
-    "hinge_on_record": "audit(predict, ...), which has the records",
-    "small_gradient": "audit(model, ..., variables=...) with a gecko_jax Model, whose gradients can be read",
-}
+OF_CLASSES = ("classes", "labels")  # what a classifier's outputs suffice for, see `Signal.outputs`
+
+
+class Available(NamedTuple):
+    """The signals that are there, or can be read: `signal in available`.
+
+    Attributes:
+      outputs: kinds of outputs that there are, of `Signal.outputs`.
+      names: of further signals, which were read off the model or can be.
+    """
+
+    outputs: Collection[str] = OF_CLASSES
+    names: Collection[str] = ()
+
+    def __contains__(self, signal: Signal) -> bool:
+        return signal.name in self.names or (signal.read is not None and signal.outputs in self.outputs)
 
 
 class Readings(NamedTuple):
-    """Attributes:
-    logits: [..., n, c], of the records as they are.
-    queries: further logits of the same shape, one array for each moved copy of the records.
-    probed: name of `attacks.PROBED` -> [..., n, *axes].
+    """What was read off models.
+
+    Attributes:
+      logits: [..., n, c], of the records as they are.
+      queries: further logits of the same shape, one array for each moved copy of the records.
+      probed: name of a signal that needs the model -> [..., n, *axes].
     """
 
     logits: np.ndarray
     queries: tuple[np.ndarray, ...] = ()
     probed: Mapping[str, np.ndarray] = {}
 
-    def signal(self, name: str, y: np.ndarray) -> list[np.ndarray]:
-        """Values [..., n, *axes] of a signal: one array for each query, the records themselves first.
+    @property
+    def available(self) -> Available:
+        """Returns the signals that these readings suffice for."""
+        return Available(OF_CLASSES, tuple(self.probed))
+
+    def signal(self, signal: Signal, y: np.ndarray) -> list[np.ndarray]:
+        """Returns values [..., n, *axes] of a signal: one array for each query, the records themselves first.
 
         Raises:
           ValueError: a signal that was not read.
         """
-        if name in SIGNALS:
-            return [SIGNALS[name](logits, y) for logits in (self.logits, *self.queries)]
-        if name not in self.probed:
-            raise ValueError(f"signal {name!r} was not read off the model; it comes from {missing(name)}.")
-        return [self.probed[name]]
+        if signal.name in self.probed:
+            return [self.probed[signal.name]]
+        if signal not in self.available:
+            raise ValueError(f"signal {signal.name!r} was not read off the model; it comes from {signal.source}.")
+        return [signal(logits, y) for logits in (self.logits, *self.queries)]
 
     def rows(self, index: Any) -> Readings:
-        """Those of some records: the axis before the classes."""
+        """Returns those of some records: the axis before the classes."""
         axis = self.logits.ndim - 2
         return self._map(lambda values: np.take(values, index, axis))
 
     def models(self, index: Any) -> Readings:
-        """Those of some models: the first axis."""
+        """Returns those of some models: the first axis."""
         return self._map(lambda values: values[index])
 
     def _map(self, function) -> Readings:
@@ -62,20 +77,15 @@ class Readings(NamedTuple):
         )
 
 
-def missing(name: str) -> str:
-    """Where a probed signal would come from."""
-    return MISSING.get(name, MISSING["small_gradient"])
-
-
-def stacked(found: list[Readings]) -> Readings:
-    """Readings of several models as one, with a leading axis."""
+def stacked(readings: list[Readings]) -> Readings:
+    """Returns the readings of several models as one, with a leading axis."""
     return Readings(
-        np.stack([one.logits for one in found]),
-        tuple(np.stack(parts) for parts in zip(*(one.queries for one in found), strict=True)),
+        np.stack([one.logits for one in readings]),
+        tuple(np.stack(parts) for parts in zip(*(one.queries for one in readings), strict=True)),
         {
-            name: np.stack([one.probed[name] for one in found])
-            for name in found[0].probed
-            if all(name in one.probed for one in found)  # what could not be read off one of them is left out
+            name: np.stack([one.probed[name] for one in readings])
+            for name in readings[0].probed
+            if all(name in one.probed for one in readings)  # what could not be read off one of them is left out
         },
     )
 
@@ -87,12 +97,17 @@ def checked(
     outputs: str = "logits",
     classes: int | None = None,
 ) -> Readings:
-    """Readings of arrays that a caller gives; `outputs` says whether they are "logits", "probabilities" or "labels".
+    """Returns readings of arrays that a caller gives.
 
-    Predicted labels [..., n] are class numbers, of which there are `classes`.
+    Args:
+      logits: [..., n, c]; or predicted labels [..., n], class numbers, of which there are `classes`.
+      queries: further arrays of the same shape.
+      probed: name of a listed signal that needs the model -> values [..., n, *axes].
+      outputs: what `logits` holds, "logits", "probabilities" or "labels".
+      classes: how many classes there are, if `outputs` is "labels".
 
     Raises:
-      ValueError: outputs that are no logits, shapes that differ, an unknown signal, NaN.
+      ValueError: outputs that are not what they are said to be, shapes that differ, an unknown signal, NaN.
     """
     if outputs == "labels":
         logits, *further = (labels_as_logits("labels", one, classes) for one in (logits, *queries))
@@ -101,12 +116,14 @@ def checked(
         further = [as_logits(f"queries[{i}]", one, outputs) for i, one in enumerate(queries)]
     for i, one in enumerate(further):
         checks.shape(f"queries[{i}]", one, logits.shape)
-    signals = {}
-    for name, values in (probed or {}).items():
-        checks.one_of("signal of probed", name, PROBED)
-        values = np.asarray(values)
-        checks.shape(f"probed[{name!r}]", values, (*logits.shape[:-1], *[None] * axes_of(name)))
-        if np.isnan(values).any():
-            raise ValueError(f"probed[{name!r}] holds {int(np.isnan(values).sum())} NaN of {values.size} entries.")
-        signals[name] = values
-    return Readings(logits, tuple(further), signals)
+    values = {name: _given(name, array, logits.shape[:-1]) for name, array in (probed or {}).items()}
+    return Readings(logits, tuple(further), values)
+
+
+def _given(name: str, array: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a caller's values of a signal that needs the model, checked."""
+    signal = checks.lookup("signal of probed", name, {one.name: one for one in SIGNALS.values() if one.needs})
+    values = checks.shape(f"probed[{name!r}]", np.asarray(array), (*shape, *[None] * len(signal.axes)))
+    if np.isnan(values).any():
+        raise ValueError(f"probed[{name!r}] holds {int(np.isnan(values).sum())} NaN of {values.size} entries.")
+    return values

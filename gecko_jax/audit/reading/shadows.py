@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from gecko_jax import checks, keys, metrics, trees
-from gecko_jax.attacks import PROBED, SIGNALS
 from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.reading.readings import Readings, stacked
 from gecko_jax.audit.validity.containers import as_records, join, take
@@ -22,6 +21,7 @@ from gecko_jax.audit.validity.records import check_pool, find
 from gecko_jax.datasets import membership
 from gecko_jax.digests import row_digests, value_digest
 from gecko_jax.files import read_arrays, write_atomic
+from gecko_jax.signals import SIGNALS, Signal
 from gecko_jax.training import Recipe
 from gecko_jax.types import Examples
 
@@ -62,7 +62,7 @@ def place(recipe: Callable[..., Any], audited: Examples, member: np.ndarray, poo
 def make_shadows(
     recipe: Callable[..., Any],
     asker: Asker,
-    signals: Collection[str],
+    signals: Collection[Signal],
     audited: Examples,
     where: tuple[np.ndarray, np.ndarray],
     pool: Examples,
@@ -71,7 +71,7 @@ def make_shadows(
     folder: str | os.PathLike[str] | None = None,
     population: Examples | None = None,
     classes: int | None = None,
-    left: dict[str, str] | None = None,
+    left: dict[Signal, str] | None = None,
     said: list[str] | None = None,
 ) -> Shadows:
     """Trains shadows and reads them on the pool, on the audited records that it lacks, and on the population.
@@ -183,7 +183,7 @@ def _as_file(found: Readings) -> bytes:
     return file.getvalue()
 
 
-def _read(name: Path, signals: Collection[str], asker: Asker, x: np.ndarray) -> Readings | None:
+def _read(name: Path, signals: Collection[Signal], asker: Asker, x: np.ndarray) -> Readings | None:
     """What was kept, or None where it is not there, or not all that is needed now."""
     try:
         kept = read_arrays(name)
@@ -197,7 +197,7 @@ def _read(name: Path, signals: Collection[str], asker: Asker, x: np.ndarray) -> 
     except (ValueError, KeyError) as error:
         raise ValueError(f"{name} holds no shadow's outputs whole ({error}); delete it to make it anew.") from error
     wanted = len(asker.copies(take(x, slice(0, 1))))
-    whole = len(found.queries) == wanted and set(signals) & set(PROBED) <= set(found.probed)
+    whole = len(found.queries) == wanted and {signal.name for signal in signals if signal.needs} <= set(found.probed)
     return found if whole else None
 
 

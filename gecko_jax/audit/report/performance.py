@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gecko_jax import metrics
-from gecko_jax.attacks import SIGNALS
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.report.figures import Histogram, counts_in_bins, model_accuracies
 from gecko_jax.audit.validity.audited_records import AuditedRecords
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Estimate
 
 LOSSES = ("loss", "sequence_loss", "squared_error", "soft_loss")  # the first that was read is shown

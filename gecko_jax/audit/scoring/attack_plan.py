@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from gecko_jax.audit.reading.readings import Available
 from gecko_jax.audit.scoring.selection import Choice, as_list, by_name, choose, not_run
+from gecko_jax.signals import Signal
 
 
 class AttackPlan(NamedTuple):
@@ -24,23 +26,23 @@ class AttackPlan(NamedTuple):
     notes: Sequence[str] = ()
 
     @property
-    def signals(self) -> set[str]:
-        """Names of the signals that the attacks read."""
+    def signals(self) -> set[Signal]:
+        """Returns the signals that the attacks read."""
         return set().union(*(choice.signals for choice in self.choices))
 
-    def without(self, errors: Mapping[str, str]) -> AttackPlan:
-        """The plan without the attacks that read a signal which could not be read: name of the signal -> its error."""
-        pairs = [(each, name) for each in self.choices for name in sorted(each.signals & set(errors))]
-        notes = [left_out(each.name, errors[name]) for each, name in pairs]
+    def without(self, errors: Mapping[Signal, str]) -> AttackPlan:
+        """Returns the plan without the attacks that read a signal which could not be read: signal -> its error."""
+        pairs = [(each, signal) for each in self.choices for signal in errors if signal in each.signals]
+        notes = [left_out(each.name, errors[signal]) for each, signal in pairs]
         choices = [each for each in self.choices if not each.signals & set(errors)]
         return self._replace(choices=choices, notes=[*self.notes, *notes])
 
 
 def plan_attacks(
-    attacks: Iterable | str | None, shadows: int, available: Iterable[str] = (), population: bool = False
+    attacks: Iterable | str | None, shadows: int, available: Available, population: bool = False
 ) -> AttackPlan:
     """Returns the attacks asked for, or all that are listed and can run on what there is; see `choose`."""
-    attacks, available = as_list(attacks), set(available)
+    attacks = as_list(attacks)
     choices = choose(attacks, shadows, available, population)
     names = [choice.name for choice in choices]
     return AttackPlan(choices, by_name(attacks), not_run(attacks, shadows, available, population, names))

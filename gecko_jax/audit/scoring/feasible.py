@@ -8,6 +8,8 @@ from gecko_jax.audit.reading import outputs
 from gecko_jax.audit.reading.layouts import layout_of
 from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, left_out
+from gecko_jax.audit.scoring.selection import Choice
+from gecko_jax.signals import label_robustness
 
 
 def of_outputs(plan: AttackPlan, kind: str) -> AttackPlan:
@@ -18,17 +20,21 @@ def of_outputs(plan: AttackPlan, kind: str) -> AttackPlan:
     """
     if kind != "labels":
         return plan
-    able = [choice for choice in plan.choices if choice.signals <= set(outputs.OF_LABELS)]
+    able = [choice for choice in plan.choices if _reads_labels(choice)]
     rest = [choice for choice in plan.choices if choice not in able]
     if not rest:
         return plan
     if plan.by_name:
         for choice in rest:
-            for entry in choice.entries:
-                outputs.check_reads_labels(entry.attack, choice.name)
+            for attack in choice.attacks:
+                outputs.check_reads_labels(attack, choice.name)
     names = ", ".join(choice.name for choice in rest)
     note = left_out(names, "they read more than the model gives, labels alone")
     return plan._replace(choices=able, notes=[*plan.notes, note])
+
+
+def _reads_labels(choice: Choice) -> bool:
+    return all(signal.outputs == "labels" for signal in choice.signals)
 
 
 def feasible(plan: AttackPlan, asker: Asker) -> AttackPlan:
@@ -39,17 +45,17 @@ def feasible(plan: AttackPlan, asker: Asker) -> AttackPlan:
     """
     able, by_reason = [], {}
     for choice in plan.choices:
-        why = next(filter(None, map(asker.hindrance, sorted(choice.signals))), "")
+        why = next(filter(None, map(asker.hindrance, sorted(choice.signals, key=lambda one: one.name))), "")
         if why and plan.by_name:
             raise ValueError(f"attack {choice.name!r} {why}.")
         if why:
-            labels = asker.outputs == "labels" and not choice.signals <= set(outputs.OF_LABELS)
+            labels = asker.outputs == "labels" and not _reads_labels(choice)
             reason = "they read more than predict gives, labels alone" if labels else f"it {why}"
             by_reason.setdefault(reason, []).append(choice.name)
         else:
             able.append(choice)
     notes = [left_out(", ".join(names), why) for why, names in by_reason.items()]
-    if any("label_robustness" in choice.signals for choice in able) and asker.layout is None and (
+    if any(label_robustness in choice.signals for choice in able) and asker.layout is None and (
         np.ndim(asker.like) == 4 and layout_of(asker.like.shape) == "channels_first"):  # fmt: skip
         notes.append(f"x of shape {asker.like.shape} is taken for images with their channels first; layout= says else")
     return plan._replace(choices=able, notes=[*plan.notes, *notes])

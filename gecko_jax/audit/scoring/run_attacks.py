@@ -7,22 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gecko_jax.attacks import Attack
+from gecko_jax.audit.reading.ensemble_signals import EnsembleSignals
 from gecko_jax.audit.scoring import thresholds
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, left_out
-from gecko_jax.audit.scoring.selection import Choice, Entry, Seen
+from gecko_jax.audit.scoring.selection import Choice
+from gecko_jax.signals import Signal
+from gecko_jax.types import Signals
 
 
 class Comparison(NamedTuple):
     """One target beside its shadow models, as attacks see them.
 
     Attributes:
-      audited: name of a signal -> its values on the audited records.
-      reference: name of a signal -> its values on the records that thresholds are chosen on; None without shadows.
+      audited: a signal -> what attacks read of the audited records, for each query.
+      reference: a signal -> the shadows' values on the records that thresholds are chosen on; None without shadows.
       reference_y: [p] labels of those records; None without shadows.
     """
 
-    audited: Callable[[str], Seen]
-    reference: Callable[[str], Seen] | None = None
+    audited: Callable[[Signal], list[Signals]]
+    reference: Callable[[Signal], EnsembleSignals] | None = None
     reference_y: np.ndarray | None = None
 
 
@@ -65,9 +69,9 @@ def run_attacks(
                 raise
             results.notes.append(left_out(choice.name, str(error)))
             continue
-        entries, scores, bounds = (list(part) for part in zip(*parts, strict=True))
-        if len(choice.entries) > 1:
-            results.notes.append(_which_one(choice, [entry.attack.name for entry in entries]))
+        chosen, scores, bounds = (list(part) for part in zip(*parts, strict=True))
+        if len(choice.attacks) > 1:
+            results.notes.append(_which_one(choice, [attack.name for attack in chosen]))
         results.scores[choice.name], results.thresholds[choice.name] = scores, bounds
         results.needs[choice.name] = choice.needs
     return results
@@ -75,20 +79,20 @@ def run_attacks(
 
 def _attack(
     choice: Choice, comparison: Comparison, member: np.ndarray, y: np.ndarray
-) -> tuple[Entry, np.ndarray, np.ndarray]:
-    """(the entry that attacks one target, its scores [n], its thresholds [n])."""
+) -> tuple[Attack, np.ndarray, np.ndarray]:
+    """Returns (the attack on one target, its scores [n], its thresholds [n])."""
     if comparison.reference is None:
-        (entry,) = choice.entries  # of several one is chosen on shadows
-        scores = entry(comparison.audited(entry.attack.signal))
-        return entry, scores, thresholds.split_half(entry.attack, scores, member, y)
-    seen = {signal: comparison.reference(signal) for signal in choice.signals}
-    entry, threshold = thresholds.on_shadows(choice, seen, comparison.reference_y, y)
-    return entry, entry(comparison.audited(entry.attack.signal)), threshold
+        (attack,) = choice.attacks  # of several one is chosen on shadows
+        scores = attack(comparison.audited(attack.signal))
+        return attack, scores, thresholds.split_half(attack, scores, member, y)
+    shadows = {signal: comparison.reference(signal) for signal in choice.signals}
+    attack, threshold = thresholds.on_shadows(choice, shadows, comparison.reference_y, y)
+    return attack, attack(comparison.audited(attack.signal)), threshold
 
 
-def _which_one(choice: Choice, entries: list[str]) -> str:
-    """A note about the attack that `best_of` chose."""
-    if len(entries) == 1:
-        return f"{choice.name} is {entries[0]}, chosen on the shadows by {choice.metric}"
-    times = ", ".join(f"{name} for {entries.count(name)}" for name in sorted(set(entries)))
-    return f"{choice.name}, chosen on the shadows by {choice.metric}: {times} of {len(entries)} targets"
+def _which_one(choice: Choice, names: list[str]) -> str:
+    """Returns a note about the attack that `best_of` chose for each target."""
+    if len(names) == 1:
+        return f"{choice.name} is {names[0]}, chosen on the shadows by {choice.metric}"
+    times = ", ".join(f"{name} for {names.count(name)}" for name in sorted(set(names)))
+    return f"{choice.name}, chosen on the shadows by {choice.metric}: {times} of {len(names)} targets"

@@ -1,9 +1,10 @@
 """Where "member" begins: thresholds that never see the records they are judged on.
 
-On shadows: each of them, sixteen at most, plays a fake target: its own members are the truth, the others its shadows.
-The threshold of the best balanced accuracy over the pooled (score, member) pairs is then applied to the target, whose
-members are not an argument. Pooling is for choosing alone: no figure is ever read off scores of several models.
-Without shadows: fitted on one half of the target's records, judged on the other, and the halves swapped.
+On shadows: each of them, sixteen at most, stands in for the target: its own members are the truth, the others its
+shadows. The threshold of the best balanced accuracy over the pooled (score, member) pairs is then applied to the
+target, whose members are not an argument. Pooling is for choosing alone: no figure is ever read off scores of several
+models. Without shadows a threshold is fitted on one half of the target's records and judged on the other, and the
+halves are swapped.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import numpy as np
 
 from gecko_jax import keys, metrics
 from gecko_jax.attacks import Attack
-from gecko_jax.audit.scoring.selection import FAKES, RANKED_BY, Choice, Entry, Seen
+from gecko_jax.audit.reading.ensemble_signals import EnsembleSignals
+from gecko_jax.audit.scoring.selection import RANKED_BY, Choice
+from gecko_jax.signals import Signal
+
+MAX_STAND_INS = 16  # shadows that stand in for a target, in turn: of more, a choice hardly gains
 
 
 def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
-    """The score with the best balanced accuracy when "score >= threshold" says member; the highest such score.
+    """Returns the score with the best balanced accuracy when "score >= threshold" says member; the highest such score.
 
     Args:
       scores: [n].
@@ -28,13 +33,13 @@ def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
     3.0
     """
     fpr, tpr, thresholds = metrics.roc_curve(scores, member)
-    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])  # the first point calls nobody and is no score
+    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])  # the first point calls nobody and is not a score
 
 
 def per_record(
     scores: np.ndarray, member: np.ndarray, y: np.ndarray, y_target: np.ndarray, per_class: bool
 ) -> np.ndarray:
-    """Thresholds [t] of records with labels y_target [t], fitted on scores, member and y, each [n].
+    """Returns thresholds [t] of records with labels y_target [t], fitted on scores, member and y, each [n].
 
     One for all, or one for each class; a class that shows only members or only non-members takes the one for all.
     """
@@ -47,33 +52,32 @@ def per_record(
 
 
 def on_shadows(
-    choice: Choice, seen: Mapping[str, Seen], y: np.ndarray, y_target: np.ndarray
-) -> tuple[Entry, np.ndarray]:
-    """The entry of a choice that attacks fake targets best, and thresholds [t] chosen on them.
+    choice: Choice, shadows: Mapping[Signal, EnsembleSignals], y: np.ndarray, y_target: np.ndarray
+) -> tuple[Attack, np.ndarray]:
+    """Returns the attack of a choice that does best on stand-ins, and thresholds [t] chosen on them.
 
     Args:
-      choice: one entry, or several.
-      seen: each signal that the choice reads, of s >= 1 shadows on n records; no target is looked at.
+      choice: one attack, or several.
+      shadows: each signal that the choice reads, of s >= 1 shadows on n records; no target is looked at.
       y: [n] labels of those records.
       y_target: [t] labels of the target's records.
 
     Returns:
-      The entry, and one threshold for each of the target's records (all equal unless it wants one for each class).
+      The attack, and one threshold for each of the target's records (all equal unless it wants one for each class).
     """
-    truth = next(iter(seen.values())).member[:FAKES]
-    fakes = {signal: [one.as_target(k) for k in range(len(truth))] for signal, one in seen.items()}
-    scores = [list(map(entry, fakes[entry.attack.signal])) for entry in choice.entries]
+    truth = next(iter(shadows.values())).member[:MAX_STAND_INS]
+    stand_ins = {signal: [one.stand_in(k) for k in range(len(truth))] for signal, one in shadows.items()}
+    scores = [list(map(attack, stand_ins[attack.signal])) for attack in choice.attacks]
     best = 0
     if len(scores) > 1:
         metric = RANKED_BY[choice.metric]
-        best = int(np.argmax([np.mean(list(map(metric, found, truth))) for found in scores]))
-    entry, labels = choice.entries[best], np.tile(y, len(truth))
-    found = np.concatenate(scores[best])
-    return entry, per_record(found, truth.reshape(-1), labels, y_target, entry.attack.per_class)
+        best = int(np.argmax([np.mean(list(map(metric, each, truth))) for each in scores]))
+    attack, labels = choice.attacks[best], np.tile(y, len(truth))
+    return attack, per_record(np.concatenate(scores[best]), truth.reshape(-1), labels, y_target, attack.per_class)
 
 
 def split_half(attack: Attack, scores: np.ndarray, member: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Thresholds [n], each fitted on the half of the target's records that the record is not in.
+    """Returns thresholds [n], each fitted on the half of the target's records that the record is not in.
 
     The halves have equally many members, and equally many non-members, to within one.
     """
@@ -82,6 +86,5 @@ def split_half(attack: Attack, scores: np.ndarray, member: np.ndarray, y: np.nda
         first[keys.generator(0, "split half", kind).permutation(rows)[: len(rows) // 2]] = True
     thresholds = np.empty(len(member))
     for half in (first, ~first):
-        fitted = per_record(scores[~half], member[~half], y[~half], y[half], attack.per_class)
-        thresholds[half] = fitted
+        thresholds[half] = per_record(scores[~half], member[~half], y[~half], y[half], attack.per_class)
     return thresholds

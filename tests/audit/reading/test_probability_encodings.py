@@ -15,6 +15,7 @@ from gecko_jax import attacks, audit, metrics
 from gecko_jax.audit import probes
 from gecko_jax.audit.reading.outputs import as_logits
 from gecko_jax.metrics.calibration import sum_tolerance
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 M, N = 9, 600
@@ -162,7 +163,7 @@ def test_a_single_record_in_0_to_1_makes_no_probabilities_of_logits():
     parts = (Examples(x[rows], y[rows], np.arange(60)[rows]) for rows in (slice(0, 30), slice(30, 60)))
     chosen = [attacks.loss()]
     report = audit.audit(lambda x: x, *parts, attacks=chosen, batch_size=59)
-    loss = attacks.SIGNALS["loss"](x, y)
+    loss = SIGNALS["loss"](x, y)
     assert report.rows["loss"]["auc"].value == pytest.approx(metrics.roc_auc(-loss, np.arange(60) < 30))
     assert probes.sensitivity(lambda x: x, x, 0, batch_size=59).shape == (60, 3)
 

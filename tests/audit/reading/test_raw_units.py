@@ -10,6 +10,7 @@ from gecko_jax import models
 from gecko_jax.audit import probes
 from gecko_jax.audit.reading import probing, reader
 from gecko_jax.datasets import canaries
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 N, D = 60, 5
@@ -30,7 +31,7 @@ def raw(x):
 
 def readings(predict, x, signals):
     asker = reader.Asker(predict, False, like=x)
-    return asker.read(predict, x, Y, signals).probed
+    return asker.read(predict, x, Y, [SIGNALS[name] for name in signals]).probed
 
 
 @pytest.mark.parametrize("signal", ["label_robustness", "boundary_distance", "sensitivity"])
@@ -50,7 +51,7 @@ def test_noise_is_a_share_of_each_features_own_deviation():
 
     x = (X * UNITS).astype(np.float32)
     asker = reader.Asker(watched, False, like=x)
-    asker.read(watched, x, Y, ["label_robustness"])
+    asker.read(watched, x, Y, [SIGNALS["label_robustness"]])
     moved = np.concatenate([one - x for one in asked[2:]]) / np.std(x, axis=0)
     assert np.unique(moved.round(4), axis=0).shape[0] <= 8 * N and moved.any(0).all()
     copies = np.array([one - x for one in asked[2:]])[:, 0] / np.std(x, axis=0)  # the same noise for all records
@@ -69,7 +70,7 @@ def test_boundaries_are_measured_in_standard_deviations_of_a_jax_model_too():
     for one, x in ((model, X), (model._replace(apply=in_units), (X * UNITS).astype(np.float32))):
         asker = reader.Asker(one, True, like=x)
         y = asker.logits(variables, x).argmax(1)
-        found.append(asker.read(variables, x, y, ["boundary_distance"]).probed["boundary_distance"])
+        found.append(asker.read(variables, x, y, [SIGNALS["boundary_distance"]]).probed["boundary_distance"])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
     assert found[0].min() > 0
 

@@ -13,6 +13,7 @@ from gecko_jax import attacks, audit, metrics, models
 from gecko_jax.audit import probes
 from gecko_jax.audit.probes import hopskipjump_walk
 from gecko_jax.audit.reading import reader
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 N, D, CLASSES = 40, 5, 3
@@ -36,9 +37,10 @@ def test_boundary_walks_of_a_numpy_model_that_errs():
         asked.append(np.isfinite(x).all())
         return predict(x)
 
-    kept = attacks.Attack(
-        "kept", "boundary_distance", lambda signals: distances.append(signals.target) or signals.target
-    )
+    def keep(signals):
+        return distances.append(signals.target) or signals.target
+
+    kept = attacks.Attack("kept", SIGNALS["boundary_distance"], keep)
     report = audit.audit(watched, KNOWN, UNKNOWN, attacks=[attacks.boundary(), kept])
     right = OUTPUTS.argmax(1) == Y
     assert 0.5 < right.mean() < 0.8 and all(asked) and len(asked) > 100
@@ -57,7 +59,7 @@ def test_boundary_walks_where_the_pool_reaches_further_than_the_audited_records(
     )
     asker = reader.Asker(predict, False, like=X)
     assert asker.bounds(X) == (0, 1) and asker.bounds(wide.x) == (-2, 3)
-    found = asker.read(predict, wide.x[-4:], np.array([0, 1, 0, 1]), ["boundary_distance"])
+    found = asker.read(predict, wide.x[-4:], np.array([0, 1, 0, 1]), [SIGNALS["boundary_distance"]])
     assert np.isfinite(found.probed["boundary_distance"]).all()
 
 
@@ -104,7 +106,7 @@ def test_boundary_walks_of_all_models_share_their_programs(kind):
     found, counts = [], []
     for one in made:
         y = asker.logits(one, X[:4]).argmax(1)
-        found.append(asker.read(one, X[:4], y, ["boundary_distance"]).probed["boundary_distance"])
+        found.append(asker.read(one, X[:4], y, [SIGNALS["boundary_distance"]]).probed["boundary_distance"])
         counts.append((programs(), len(traced)))
     assert counts[0] == counts[1]
     assert (found[0] > 0).all() and (found[1] > 0).all()
@@ -144,8 +146,9 @@ def test_a_predict_that_works_in_place_changes_nothing_else():
         return buffer[: len(x)]
 
     signals = ["sensitivity", "boundary_distance", "label_robustness", "hinge_on_record"]
+    read = [SIGNALS[name] for name in signals]
     found, wanted = (
-        reader.Asker(one, False, batch_size=8, like=X).read(one, X[:16].copy(), Y[:16], signals)
+        reader.Asker(one, False, batch_size=8, like=X).read(one, X[:16].copy(), Y[:16], read)
         for one in (in_place_for_walks(in_place), predict)
     )
     np.testing.assert_array_equal(found.logits, wanted.logits)
@@ -181,11 +184,11 @@ def test_a_fingerprint_tells_what_is_asked_apart():
 def test_a_fingerprint_leaves_out_what_is_not_read():
     doubled = OTHERS["scale and bounds"]
     for signals, same in ((["loss"], True), (["label_robustness"], False), (["boundary_distance"], False)):
-        assert (doubled.fingerprint(X, signals) == FIRST.fingerprint(X, signals)) == same
+        read = [SIGNALS[name] for name in signals]
+        assert (doubled.fingerprint(X, read) == FIRST.fingerprint(X, read)) == same
     images = RNG.random((6, 4, 4, 1)).astype(np.float32)  # which are shifted, by no scale
-    names = {
-        reader.Asker(predict, False, like=x).fingerprint(images, ["label_robustness"]) for x in (images, 2 * images)
-    }
+    read = [SIGNALS["label_robustness"]]
+    names = {reader.Asker(predict, False, like=x).fingerprint(images, read) for x in (images, 2 * images)}
     assert len(names) == 1
 
 

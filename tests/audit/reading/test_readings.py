@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit, metrics, models, training
-from gecko_jax.attacks import SIGNALS, Attack
+from gecko_jax.attacks import Attack
 from gecko_jax.audit import probes
 from gecko_jax.audit.reading import reader, readings
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 N, CLASSES = 160, 3
@@ -50,7 +51,7 @@ def spy(told, signal, shadows=1):
         told.append(signals)
         return signals.target if signals.target.ndim == 1 else signals.target.reshape(len(signals.target), -1)[:, 0]
 
-    return Attack(f"spy_{signal}", signal, score, shadows)
+    return Attack(f"spy_{signal}", SIGNALS[signal], score, shadows)
 
 
 def test_queries_are_read_on_the_target_and_on_every_shadow(target, shadows):
@@ -105,32 +106,48 @@ def test_what_is_usual_grows_with_what_there_is(target, shadows):
 
 
 def test_a_population_is_each_targets_own(target, shadows):
-    """The factory is called for each fake target with that one's signals, and for the target with its."""
+    """Each stand-in is attacked with its own signals of the population, and the target with its."""
     variables, members, nonmembers = target
     told = []
-
-    def factory(population):
-        told.append(population)
-        return attacks.rmia(population=population, ties="counted")
-
-    report = audit.audit(
-        MODEL, members, nonmembers, variables=variables, population=UNSEEN, attacks=[factory], **shadows
-    )
-    last = told[-1]
+    chosen = [spy(told, "soft_loss"), attacks.rmia(ties="counted"), attacks.rmia(signal=SIGNALS["loss"])]
+    report = audit.audit(MODEL, members, nonmembers, variables=variables, population=UNSEEN, attacks=chosen, **shadows)
+    values, target_values = told[-1].population
     own = SIGNALS["soft_loss"](training.predict(MODEL, variables, UNSEEN.x), UNSEEN.y)
-    np.testing.assert_allclose(last.target, own, rtol=1e-6)
-    assert last.values.shape == (4, 60) and not last.member.any()
-    fakes = [one for one in told if one.values.shape == (3, 60)]
-    assert len(fakes) == 4
-    for k, fake in enumerate(fakes):
-        np.testing.assert_array_equal(fake.target, last.values[k])
-    assert 0 <= report.rows["rmia"]["auc"].value <= 1
+    np.testing.assert_allclose(target_values, own, rtol=1e-6)
+    assert values.shape == (4, 60)
+    stand_ins = [one.population for one in told if len(one.values) == 3]
+    assert len(stand_ins) == 4
+    for k, (others, one) in enumerate(stand_ins):
+        np.testing.assert_array_equal(one, values[k])
+        np.testing.assert_array_equal(others, values[np.arange(4) != k])
+    assert 0 <= report.rows["rmia"]["auc"].value <= 1 and report.tried["rmia"] == ("shadows", "population")
+
+
+def test_a_population_gives_rmia_a_scale_and_changes_no_rank(target, shadows):
+    variables, members, nonmembers = target
+    alone, beside = (
+        audit.audit(MODEL, members, nonmembers, variables=variables, population=z, attacks=[attacks.rmia()], **shadows)
+        for z in (None, UNSEEN)
+    )
+    for metric in ("auc", "tpr_at_1pct", "ppv_at_1pct_prior"):
+        assert alone.rows["rmia"][metric] == beside.rows["rmia"][metric]
+
+
+def test_each_query_has_its_own_population(target, shadows):
+    variables, members, nonmembers = target
+    told = []
+    chosen = [spy(told, "loss")]
+    more = dict(variables=variables, population=UNSEEN, queries=turned, attacks=chosen, **shadows)
+    audit.audit(MODEL, members, nonmembers, **more)
+    for signals, copy in zip(told[-3:], turned(UNSEEN.x), strict=True):
+        wanted = SIGNALS["loss"](training.predict(MODEL, variables, copy), UNSEEN.y)
+        np.testing.assert_allclose(signals.population[1], wanted, rtol=1e-6)
 
 
 def test_the_best_of_several_is_chosen_on_the_shadows(target, shadows):
     """Members and non-members of the target change places: the choice and the threshold stay."""
     variables, members, nonmembers = target
-    wrong = Attack("wrong", "loss", lambda signals: signals.target, 0)
+    wrong = Attack("wrong", SIGNALS["loss"], lambda signals: signals.target, 0)
     both = audit.best_of([wrong, attacks.loss()])
     one = audit.audit(MODEL, members, nonmembers, variables=variables, attacks=[both, attacks.loss()], **shadows)
     two = audit.audit(MODEL, nonmembers, members, variables=variables, attacks=[both, attacks.loss()], **shadows)
@@ -144,7 +161,7 @@ def test_the_best_of_several_among_models():
     rng = np.random.default_rng(2)
     member, y = rng.random((5, 200)) < 0.5, rng.integers(0, 3, 200)
     logits = rng.normal(size=(5, 200, 3)) + (2.0 * member)[..., None] * np.eye(3)[y]
-    wrong = Attack("wrong", "loss", lambda signals: signals.target, 0)
+    wrong = Attack("wrong", SIGNALS["loss"], lambda signals: signals.target, 0)
     report = audit.audit_models(
         logits, y, member, [audit.best_of([wrong, attacks.loss()], "tpr_at_1pct"), attacks.loss()]
     )
@@ -204,8 +221,9 @@ def test_shadows_of_ones_own_recipe_are_kept_with_all_that_was_read(target, tmp_
     ("options", "said"),
     [
         (dict(attacks=[attacks.small_gradient()], plain=True), "reads 'small_gradient'.*comes from audit\\(model"),
-        (dict(attacks=[attacks.rmia]), "given as a factory: pass population="),
-        (dict(attacks=[attacks.loss]), "expected an Attack"),
+        (dict(attacks=[attacks.rmia(ties="counted")]), "needs population=, records that no model was trained on"),
+        (dict(attacks=[attacks.rmia]), "expected an Attack, .*Call it: rmia()"),
+        (dict(attacks=["lira"]), "attacks holds 'lira'; expected an Attack"),
         (dict(population=rows(np.arange(5))), "5 records of the population are among the audited records"),
         (dict(attacks=[audit.best_of([attacks.loss(), attacks.entropy()])]), "needs 2 shadow models and would have 0"),
         (dict(queries=lambda x: [x, x[:, 1:]]), "queries has shape"),
@@ -255,7 +273,7 @@ def test_probes_do_the_same_to_every_model_and_record():
     moved = []
     for x in (flat[:20], 5 * flat[:20]):
         told.clear()
-        asker.read(predict, x, labels, ["label_robustness"])
+        asker.read(predict, x, labels, [SIGNALS["label_robustness"]])
         moved.append(told[-1] - x)
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-5)
     assert np.abs(moved[0]).max() > 0

@@ -10,6 +10,7 @@ from gecko_jax import attacks, audit
 from gecko_jax.audit import audit_targets
 from gecko_jax.audit.reading import recipes
 from gecko_jax.audit.validity.blind_baselines import Baselines
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 N = 60
@@ -201,7 +202,7 @@ def test_equal_pools_are_equal_in_any_memory():
         ({"slices": lambda part: {"odd": part.y}}, r"slices\['odd'\] has shape \(60,\) and dtype int64"),
         ({"slices": lambda part: {"odd": [True]}}, r"slices\['odd'\] has shape \(1,\)"),
         ({"parts": slice(29, 60)}, "1 members and 30 non-members"),
-        ({"attacks": [attacks.lira(signal="small_gradient")]}, "small_gradient"),
+        ({"attacks": [attacks.lira(signal=SIGNALS["small_gradient"])]}, "small_gradient"),
         ({"queries": lambda x: [x + 1]}, r"queries\(x\)\[0\] is not x"),
         ({"folder": __file__}, "File exists|Not a directory"),
     ],

@@ -9,7 +9,9 @@ import pytest
 
 from gecko_jax import attacks, audit, models
 from gecko_jax.attacks import ATTACKS, Attack
+from gecko_jax.audit.reading.readings import OF_CLASSES, Available
 from gecko_jax.audit.scoring.selection import choose, not_run
+from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
 ONLY = "only threshold attacks were tried"
@@ -91,20 +93,21 @@ CASES = [
     (None, 8, ("label_robustness", "layer_gradients"), False),
     (None, 0, ("hinge_on_record",), True),
     ("all", 1, (), True),
-    ("all", 8, tuple(attacks.PROBED), True),
+    ("all", 8, tuple(SIGNALS), True),
 ]
 
 
 @pytest.mark.parametrize(("asked", "shadows", "readable", "population"), CASES)
 def test_every_listed_attack_runs_or_is_named_with_its_lack(asked, shadows, readable, population):
-    ran = {choice.name for choice in choose(asked, shadows, readable, population)}
-    why = not_run(asked, shadows, readable, population)
+    available = Available(OF_CLASSES, readable)
+    ran = {choice.name for choice in choose(asked, shadows, available, population)}
+    why = not_run(asked, shadows, available, population)
     assert ran | set(why) == set(ATTACKS) and not ran & set(why)
     left = max(shadows - 1, 0)  # one plays the target
     for name, make in ATTACKS.items():
         attack = make()
         met = attack.shadows <= left or (population and name in ("population_rank", "quantile_regression"))
-        met &= attack.signal in {*attacks.SIGNALS, *readable}
+        met &= attack.signal in available
         met &= asked == "all" or not attack.slow or (population and name == "quantile_regression")
         assert (name in ran) == met, name
 
@@ -112,10 +115,10 @@ def test_every_listed_attack_runs_or_is_named_with_its_lack(asked, shadows, read
 def test_a_newly_listed_attack_is_run_from_then_on(monkeypatch):
     """By every door, and without another line anywhere: thresholds, shadows and gradients alike."""
     mine = {
-        "mine": lambda: Attack("mine", "phi", lambda signals: signals.target),
-        "mine_shadows": lambda: Attack("mine_shadows", "phi", lambda s: s.target - s.values.mean(0), shadows=1),
-        "mine_gradients": lambda: Attack("mine_gradients", "small_gradient", lambda signals: signals.target),
-        "mine_slow": lambda: Attack("mine_slow", "phi", lambda signals: signals.target, slow=True),
+        "mine": lambda: Attack("mine", SIGNALS["phi"], lambda signals: signals.target),
+        "mine_shadows": lambda: Attack("mine_shadows", SIGNALS["phi"], lambda s: s.target - s.values.mean(0), 1),
+        "mine_gradients": lambda: Attack("mine_gradients", SIGNALS["small_gradient"], lambda signals: signals.target),
+        "mine_slow": lambda: Attack("mine_slow", SIGNALS["phi"], lambda signals: signals.target, slow=True),
     }
     for name, make in mine.items():
         monkeypatch.setitem(ATTACKS, name, make)

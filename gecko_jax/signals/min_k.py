@@ -1,0 +1,48 @@
+"""Min-k % probability: how likely a sequence's least likely tokens are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.signals.signal import Signal
+from gecko_jax.signals.token_outputs import losses_of_tokens
+from gecko_jax.types import Array
+
+
+def min_k_probability(share: float = 0.2) -> Signal:
+    """Returns the signal: the mean of log p over the `share` of a sequence's tokens that are least likely, nats.
+
+    Of t tokens, the ceil(share * t) with the smallest p. A text that a model has not seen has a few tokens that it
+    finds very unlikely; one that it was trained on has none.
+
+    Args:
+      share: of the tokens, above 0 and at most 1; 1 is minus the sequence loss.
+
+    Raises:
+      ValueError: a share that is not in 0..1, or 0.
+
+    Source: Shi et al., "Detecting Pretraining Data from Large Language Models" (2024), Min-K% Prob.
+
+    >>> logits = np.log([[[0.5, 0.5], [0.1, 0.9], [0.9, 0.1]]])
+    >>> min_k_probability(0.3)(logits, np.array([[0, 0, 0]])).round(4).tolist()
+    [-2.3026]
+    """
+    share = checks.between("share", checks.positive("share", share), 0.0, 1.0)
+    return Signal(f"min_{100 * share:g}_probability", _lowest(share), larger="members", outputs="tokens")
+
+
+def _lowest(share: float) -> Callable[[Array, Array], np.ndarray]:
+    def read(logits: Array, y: Array) -> np.ndarray:
+        losses, counts = losses_of_tokens(logits, y)
+        kept = np.ceil(share * counts.sum(-1) - 1e-9)
+        falling = -np.sort(-np.where(counts, losses, -1.0), axis=-1)  # tokens that do not count come last
+        chosen = np.arange(losses.shape[-1]) < kept[:, None]
+        return -np.where(chosen, falling, 0.0).sum(-1) / kept
+
+    return read
+
+
+min_20_probability = min_k_probability(0.2)
