@@ -26,6 +26,7 @@ _ROOMS = (
     "metrics",
     "models",
     "privacy",
+    "probes",
     "quantizers",
     "programs",
     "reports",

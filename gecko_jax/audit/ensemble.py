@@ -19,6 +19,7 @@ from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records
 from gecko_jax.privacy import Epsilon
+from gecko_jax.probes.records import check_labels
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Model, Variables
 
@@ -69,6 +70,6 @@ def audit_ensemble(
     else:
         logits = np.stack([one.logits for one in parts])
     encoded = entered(logits, y, (), stacked(parts).probed, models=(models,))
-    y = inputs.check_labels(encoded.y, *encoded.readings.logits.shape[1:])
+    y = check_labels(encoded.y, *encoded.readings.logits.shape[1:])
     audited = AuditedRecords(inputs.check_member(member, (models, len(y))), y, x, ids, slices)
     return audit_each_target(plan.without(errors), encoded.readings, audited, claim)

@@ -14,8 +14,6 @@ from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_one_target
 from gecko_jax.audit.reading.class_names import as_classes
 from gecko_jax.audit.reading.encoding import first_answer, settled
-from gecko_jax.audit.reading.layouts import LAYOUTS
-from gecko_jax.audit.reading.outputs import OUTPUTS
 from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.reading.recipes import caller, fingerprint
 from gecko_jax.audit.reading.shadows import doubts, make_shadows, place
@@ -28,10 +26,13 @@ from gecko_jax.audit.scoring.feasible import feasible
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import join, take
 from gecko_jax.audit.validity.evaluation_mode import unsteady
-from gecko_jax.audit.validity.inputs import check_groups, check_labels, check_member
+from gecko_jax.audit.validity.inputs import check_groups, check_member
 from gecko_jax.audit.validity.records import check_apart, check_unseen
 from gecko_jax.keys import checked_key
 from gecko_jax.privacy import Epsilon
+from gecko_jax.probes.layouts import LAYOUTS
+from gecko_jax.probes.outputs import OUTPUTS
+from gecko_jax.probes.records import check_labels
 from gecko_jax.training import Recipe
 from gecko_jax.types import Array, Examples, Model, Variables
 
@@ -82,7 +83,7 @@ def audit(
       attacks: which. None: every one of `attacks.ATTACKS` whose needs are met (`Attack.needs`), but for the slow ones;
         "all": these as well. Else a list, each an Attack (`attacks.lira()`) or `best_of` several. The report says which
         did not run.
-      queries: x -> copies of x, x itself the first (`audit.probes.flips_and_shifts`): attacks read every signal of the
+      queries: x -> copies of x, x itself the first (`probes.flips_and_shifts`): attacks read every signal of the
         logits on each, and average their scores. As the target was trained, if with augmentation.
       population: records of the same distribution that neither the target nor the pool has, beside those audited;
         attacks get each target's own signals of them (`Signals.population`).

@@ -23,6 +23,7 @@ from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.privacy import Epsilon
+from gecko_jax.probes.records import check_labels
 from gecko_jax.types import Array
 
 
@@ -80,7 +81,7 @@ def audit_models(
             f"logits holds {models} model; each target needs another model to choose its threshold on. Train two or "
             "more on members drawn apart, or audit the one alone: audit_model(logits[0], y, member[0])."
         )
-    y = inputs.check_labels(y, n, columns)
+    y = check_labels(y, n, columns)
     checks.shape("member", np.asarray(member), (models, n))
     if records is not None:
         rows = _rows(records, n)

@@ -17,6 +17,7 @@ from gecko_jax.audit.scoring.feasible import of_outputs
 from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.privacy import Epsilon
+from gecko_jax.probes.records import check_labels
 from gecko_jax.types import Array
 
 
@@ -75,7 +76,7 @@ def audit_model(
     count = 0 if shadows is None else len(shadows.member)
     plan = plan_attacks(attacks, count, readings.available, population is not None)
     plan = of_outputs(plan, encoded.outputs)
-    y = inputs.check_labels(encoded.y, *readings.logits.shape)
+    y = check_labels(encoded.y, *readings.logits.shape)
     member = inputs.check_member(member, (len(y),))
     audited = AuditedRecords(member[None], y, x, ids, slices)
     return name_classes(audit_one_target(plan, readings, audited, shadows, population, claim), encoded.classes)

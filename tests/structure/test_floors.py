@@ -13,7 +13,7 @@ FLOORS = {
     "0": "convolutions files hooks keys programs runtime surroundings trees",
     "1": "activations clippings datasets losses metrics quantizers signals",
     "2": "attacks models privacy",
-    "3": "integer reports training",
+    "3": "integer probes reports training",
     "4": "audit costs",
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values(), start=-1) for room in rooms.split()}

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.audit.reading import class_names, outputs
+from gecko_jax.audit.reading import class_names
 from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.reading.readings import Readings, checked
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.audit.validity.records import check_rows
+from gecko_jax.probes import outputs
 from gecko_jax.types import Array, Examples
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gecko_jax import keys
-from gecko_jax.audit import probes
+from gecko_jax import keys, probes
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Array, Model, Variables
 

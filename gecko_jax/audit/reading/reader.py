@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks, surroundings, training
-from gecko_jax.audit.reading import outputs, probing
+from gecko_jax.audit.reading import probing
 from gecko_jax.audit.reading.class_names import class_numbers
-from gecko_jax.audit.reading.layouts import LAYOUTS, layout_of
 from gecko_jax.audit.reading.probing import COPIES, FEATURES, NOISE, SEED, STARTS
 from gecko_jax.audit.reading.readings import OF_CLASSES, Available, Readings
 from gecko_jax.audit.validity import containers
 from gecko_jax.digests import value_digest
+from gecko_jax.probes import outputs
+from gecko_jax.probes.layouts import LAYOUTS, layout_of
 from gecko_jax.signals import SIGNALS, Signal, hinge_on_record, label_robustness
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Model
@@ -161,7 +162,7 @@ class Asker(NamedTuple):
         if not made or not np.allclose(made[0], x, rtol=1e-6, atol=0, equal_nan=True):
             raise ValueError(
                 "queries(x)[0] is not x: the records themselves come first, and their moved copies after them. Return "
-                "[x, *copies] and leave x unchanged, as audit.probes.flips_and_shifts does."
+                "[x, *copies] and leave x unchanged, as probes.flips_and_shifts does."
             )
         return made[1:]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.audit.reading.outputs import as_logits, labels_as_logits
+from gecko_jax.probes.outputs import as_logits, labels_as_logits
 from gecko_jax.signals import SIGNALS, Signal
 from gecko_jax.types import Array
 

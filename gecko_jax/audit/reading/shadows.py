@@ -16,11 +16,11 @@ from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.reading.readings import Readings, stacked
 from gecko_jax.audit.validity.containers import as_records, join, take
 from gecko_jax.audit.validity.evaluation_mode import unsteady
-from gecko_jax.audit.validity.inputs import check_labels
 from gecko_jax.audit.validity.records import check_pool, find
 from gecko_jax.datasets import membership
 from gecko_jax.digests import row_digests, value_digest
 from gecko_jax.files import read_arrays, write_atomic
+from gecko_jax.probes.records import check_labels
 from gecko_jax.signals import SIGNALS, Signal
 from gecko_jax.training import Recipe
 from gecko_jax.types import Examples

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gecko_jax.audit.reading import outputs
-from gecko_jax.audit.reading.layouts import layout_of
+from gecko_jax.attacks import Attack
 from gecko_jax.audit.reading.reader import Asker
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, left_out
 from gecko_jax.audit.scoring.selection import Choice
+from gecko_jax.probes.layouts import layout_of
 from gecko_jax.signals import label_robustness
 
 
@@ -27,10 +27,19 @@ def of_outputs(plan: AttackPlan, kind: str) -> AttackPlan:
     if plan.by_name:
         for choice in rest:
             for attack in choice.attacks:
-                outputs.check_reads_labels(attack, choice.name)
+                _check_reads_labels(attack, choice.name)
     names = ", ".join(choice.name for choice in rest)
     note = left_out(names, "they read more than the model gives, labels alone")
     return plan._replace(choices=able, notes=[*plan.notes, note])
+
+
+def _check_reads_labels(attack: Attack, name: str) -> None:
+    """Raises ValueError for an attack that reads more than labels."""
+    if attack.signal.outputs != "labels":
+        raise ValueError(
+            f"attack {name!r} reads {attack.signal.name!r}, and the model gives labels alone: leave it out, or give "
+            "its probabilities. By labels: gap, label_only, boundary."
+        )
 
 
 def _reads_labels(choice: Choice) -> bool:

@@ -11,22 +11,6 @@ from gecko_jax.metrics.roc import as_member
 from gecko_jax.types import Array
 
 
-def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
-    """y as int64 [records] in 0..classes-1, or a ValueError."""
-    y = checks.shape("y", np.asarray(checks.unmasked("y", y)), (records,))
-    if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(
-            f"y has dtype {y.dtype}; expected class numbers, not one-hot rows or floats. If its values are names, say "
-            "which class each column of the outputs is: classes= (scikit-learn's model.classes_)."
-        )
-    if y.min() < 0 or y.max() >= classes:
-        raise ValueError(
-            f"y runs from {y.min()} to {y.max()}; expected 0..{classes - 1}. If column j of the outputs is not class "
-            "j, say which class each is: classes= (scikit-learn's model.classes_)."
-        )
-    return y.astype(np.int64)
-
-
 def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
     """member as bool of `shape`, with two members and two non-members or more in each row, or a ValueError."""
     member = as_member(checks.shape("member", np.asarray(checks.unmasked("member", member)), shape))

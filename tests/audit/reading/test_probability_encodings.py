@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from gecko_jax import attacks, audit, metrics
-from gecko_jax.audit import probes
-from gecko_jax.audit.reading.outputs import as_logits
+from gecko_jax import attacks, audit, metrics, probes
 from gecko_jax.metrics.calibration import sum_tolerance
+from gecko_jax.probes.outputs import as_logits
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from gecko_jax import models
-from gecko_jax.audit import probes
+from gecko_jax import models, probes
 from gecko_jax.audit.reading import probing, reader
 from gecko_jax.datasets import canaries
 from gecko_jax.signals import SIGNALS

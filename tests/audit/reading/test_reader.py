@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import attacks, audit, metrics, models
-from gecko_jax.audit import probes
-from gecko_jax.audit.probes import hopskipjump_walk
+from gecko_jax import attacks, audit, metrics, models, probes
 from gecko_jax.audit.reading import reader
+from gecko_jax.probes import hopskipjump_walk
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 

@@ -8,9 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from gecko_jax import attacks, audit, metrics, models, training
+from gecko_jax import attacks, audit, metrics, models, probes, training
 from gecko_jax.attacks import Attack
-from gecko_jax.audit import probes
 from gecko_jax.audit.reading import reader, readings
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples

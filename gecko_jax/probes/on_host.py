@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax.audit.probes.records import as_labels
+from gecko_jax.probes.records import as_labels
 from gecko_jax.types import Array
 
 _NUMBERS = itertools.count()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from gecko_jax.audit.probes import sensitivity
+from gecko_jax.probes import sensitivity
 
 
 def linear(rng, d=8, classes=4):

@@ -10,8 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from gecko_jax import models
-from gecko_jax.audit import probes
+from gecko_jax import models, probes
 
 N, CLASSES = 40, 3
 MODEL = models.create("mlp", CLASSES, hidden=(64,))

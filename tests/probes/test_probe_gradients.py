@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import losses, models
-from gecko_jax.audit.probes import gradient_norms, gradients, last_layer_gradients, small_gradient
+from gecko_jax.probes import gradient_norms, gradients, last_layer_gradients, small_gradient
 from gecko_jax.types import Model
 
 

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from gecko_jax import checks, keys
-from gecko_jax.audit.reading.layouts import image_layout
-from gecko_jax.audit.validity.inputs import check_labels
+from gecko_jax.probes.layouts import image_layout
 from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
 
@@ -44,6 +43,22 @@ def check_scale(scale: float | Array, x: np.ndarray) -> np.ndarray:
     if scale.min() < 0 or not scale.max() > 0:
         raise ValueError(f"scale runs from {scale.min()} to {scale.max()}; expected at least 0, and above 0 somewhere.")
     return scale
+
+
+def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
+    """y as int64 [records] in 0..classes-1, or a ValueError."""
+    y = checks.shape("y", np.asarray(checks.unmasked("y", y)), (records,))
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(
+            f"y has dtype {y.dtype}; expected class numbers, not one-hot rows or floats. If its values are names, say "
+            "which class each column of the outputs is: classes= (scikit-learn's model.classes_)."
+        )
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"y runs from {y.min()} to {y.max()}; expected 0..{classes - 1}. If column j of the outputs is not class "
+            "j, say which class each is: classes= (scikit-learn's model.classes_)."
+        )
+    return y.astype(np.int64)
 
 
 def check_classes(y: Array, records: int, classes: int | None) -> np.ndarray:

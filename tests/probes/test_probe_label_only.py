@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gecko_jax.audit.probes import noise_robustness, rotation_robustness, translation_robustness
-from gecko_jax.audit.probes.records import as_labels
+from gecko_jax.probes import noise_robustness, rotation_robustness, translation_robustness
+from gecko_jax.probes.records import as_labels
 
 
 def dot(places, size=9):

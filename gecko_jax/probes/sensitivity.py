@@ -12,9 +12,9 @@ import numpy as np
 from scipy import special
 
 from gecko_jax import checks
-from gecko_jax.audit.probes import queries
-from gecko_jax.audit.probes.records import BATCH, check_inputs, check_scale, one_array
-from gecko_jax.audit.reading.outputs import as_logits
+from gecko_jax.probes import queries
+from gecko_jax.probes.outputs import as_logits
+from gecko_jax.probes.records import BATCH, check_inputs, check_scale, one_array
 from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from gecko_jax.audit.probes.hopskipjump_walk import GROUP, by_label
+from gecko_jax.probes.hopskipjump_walk import GROUP, by_label
 
 LARGE = 256  # values of an input from which `directions` does without a QR
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gecko_jax.audit.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
-from gecko_jax.audit.probes.hopskipjump import boundary_distance
-from gecko_jax.audit.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
-from gecko_jax.audit.probes.on_host import by_number, numbered, on_host
-from gecko_jax.audit.probes.queries import flips_and_shifts, noise, rotations, translations
-from gecko_jax.audit.probes.sensitivity import sensitivity
+from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
+from gecko_jax.probes.hopskipjump import boundary_distance
+from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
+from gecko_jax.probes.on_host import by_number, numbered, on_host
+from gecko_jax.probes.queries import flips_and_shifts, noise, rotations, translations
+from gecko_jax.probes.sensitivity import sensitivity
 
 PROBES: dict[str, Callable] = {
     "boundary_distance": boundary_distance,

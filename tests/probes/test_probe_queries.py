@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from gecko_jax.audit.probes import queries
+from gecko_jax.probes import queries
 
 
 def images(n=3, height=7, width=6, channels=2, dtype=np.float64):

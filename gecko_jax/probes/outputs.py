@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.attacks import Attack
 from gecko_jax.metrics.calibration import ROUNDING, as_probabilities, sum_tolerance
 from gecko_jax.types import Array
 
@@ -109,15 +108,6 @@ def check_binary(name: str, array: Array, y: np.ndarray) -> None:
         raise ValueError(
             f"{name} has shape {shape}, one output for each record, and y runs to {np.max(y)}; expected (records, "
             "classes). One output is of a model of two classes, 0 and 1; of predicted labels, say outputs='labels'."
-        )
-
-
-def check_reads_labels(attack: Attack, name: str) -> None:
-    """Raises ValueError for an attack that reads more than labels."""
-    if attack.signal.outputs != "labels":
-        raise ValueError(
-            f"attack {name!r} reads {attack.signal.name!r}, and the model gives labels alone: leave it out, or give "
-            "its probabilities. By labels: gap, label_only, boundary."
         )
 
 

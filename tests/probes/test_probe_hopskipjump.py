@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax.audit.probes import boundary_distance, hopskipjump_draws, hopskipjump_walk, on_host
+from gecko_jax.probes import boundary_distance, hopskipjump_draws, hopskipjump_walk, on_host
 
 N, D, CLASSES = 30, 20, 5
 NEVER = -1e9  # a bias that no class comes back from

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import attacks, audit
-from gecko_jax.audit import audit_targets, probes
-from gecko_jax.audit.reading import layouts
+from gecko_jax import attacks, audit, probes
+from gecko_jax.audit import audit_targets
 from gecko_jax.audit.validity.blind_baselines import Baselines
+from gecko_jax.probes import layouts
 from gecko_jax.types import Examples
 
 N = 40

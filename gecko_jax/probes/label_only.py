@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from gecko_jax.audit.probes import queries
-from gecko_jax.audit.probes.records import BATCH, check_classes, check_images, check_inputs, labels_of
+from gecko_jax.probes import queries
+from gecko_jax.probes.records import BATCH, check_classes, check_images, check_inputs, labels_of
 from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
 

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks, losses, surroundings
-from gecko_jax.audit.probes.records import check_classes, check_inputs
 from gecko_jax.models import logits_shape, trace
+from gecko_jax.probes.records import check_classes, check_inputs
 from gecko_jax.trees import by_blocks, map_named, named_leaves
 from gecko_jax.types import Array, Batch, Loss, Model, Variables
 

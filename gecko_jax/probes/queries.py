@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.audit.probes.records import check_images, check_inputs, check_scale, generator
-from gecko_jax.audit.reading.layouts import in_layout
+from gecko_jax.probes.layouts import in_layout
+from gecko_jax.probes.records import check_images, check_inputs, check_scale, generator
 from gecko_jax.types import Array
 
 PADDINGS = ("edge", "zero")  # what enters at the border: the nearest pixel again, or 0

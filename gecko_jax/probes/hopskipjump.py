@@ -21,9 +21,9 @@ import jax
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.audit.probes.hopskipjump_draws import beginnings, directions
-from gecko_jax.audit.probes.hopskipjump_walk import GROUP, ask_model, plan_of, walk
-from gecko_jax.audit.probes.records import as_labels, check_classes, check_inputs, generator, one_array
+from gecko_jax.probes.hopskipjump_draws import beginnings, directions
+from gecko_jax.probes.hopskipjump_walk import GROUP, ask_model, plan_of, walk
+from gecko_jax.probes.records import as_labels, check_classes, check_inputs, generator, one_array
 from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array, Variables
 
@@ -150,7 +150,7 @@ def _labels(classify: Callable, variables: Variables | None, x: np.ndarray, size
         except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
             raise TypeError(
                 "classify turns its input into a NumPy array, or decides by its values, which JAX cannot trace. Write "
-                "it in jax.numpy, or pass audit.probes.on_host(predict)."
+                "it in jax.numpy, or pass probes.on_host(predict)."
             ) from error
         parts.append(as_labels(outputs, size))
     return np.concatenate([labels for labels, _ in parts])[: len(x)], parts[0][1]
