@@ -44,8 +44,8 @@ class Config:
     norm: str = field("batch", "which: batch, or group or layer, which private training needs", NORMS)
     weights: str = field("full", "quantizer of the weights", quantizers.QUANTIZERS)
     inputs: str = field("full", "quantizer of the layers' inputs", quantizers.QUANTIZERS)
-    float_layers: tuple[str, ...] = field(
-        ("first", "last"), "layers that are never quantized; an empty list for none", ("first", "last")
+    float_layers: tuple[str, ...] | None = field(
+        ("first", "last"), "layers that are never quantized; none: all are", ("first", "last")
     )
     loss: str = field("cross_entropy", "loss; all but cross_entropy read a teacher", losses.LOSSES)
     teacher: str | None = field(None, "architecture of a float teacher, trained on the same members", models.MODELS)
@@ -72,6 +72,8 @@ class Config:
     private_teacher: bool = field(False, "train the teacher privately as well; epsilon then covers both")
 
     def __post_init__(self):
+        if self.float_layers is None:
+            object.__setattr__(self, "float_layers", ())
         checks.one_of("architecture", self.architecture, models.MODELS)
         checks.one_of("order", self.order, ORDERS)
         checks.one_of("norm", self.norm, NORMS)

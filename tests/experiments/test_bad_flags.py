@@ -176,6 +176,7 @@ def test_the_same_flags_are_taken_where_something_reads_them():
 def test_an_empty_list_is_taken_as_it_is_advised(spelling):
     assert parse("train", f"weights=binary --float_layers={spelling}").float_layers == ()
     assert parse("train", f"float_layers={spelling}").float_layers == ()
+    assert parse("train", "weights=binary --float_layers=none").float_layers == ()
     assert parse("train", f"hidden={spelling}").hidden == ()  # a linear network
     assert parse("dp_clipping", f"grid_clip_norms={spelling}").grid_clip_norms == ()
 
