@@ -1,58 +1,134 @@
-"""Running a study: its parts one after the other, each to a table, a page and a record beside what came out before."""
+"""Runs a study: each of its parts to a table, a page and a record, compared with the expected figures.
+
+What every study's record holds (settings, code, seeds, environment) is filled in and checked here before anything is
+trained, so that a record that cannot be written does not cost the training. The code's digest is of the program that
+ran, even if its files are edited meanwhile.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from experiments import flags, unchanged
+from experiments import flags
 from gecko_jax import reports
+from gecko_jax.digests import sha256
 from gecko_jax.training import NotFinite
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-def run(
-    claim: str,
-    config: Any,
-    presets: Mapping[str, Any],
-    home: Path,
-    parts: Iterable[tuple[str, Callable[[], reports.Study]]],
-) -> None:
+
+class Part(NamedTuple):
+    """One table of a study.
+
+    Attributes:
+      name: of its folder below the config's `output`; "" for the folder itself.
+      make: () -> the study. Its record holds what it alone knows; "timings" are added to the total, in seconds.
+      seeds: of its models.
+    """
+
+    name: str
+    make: Callable[[], reports.Study]
+    seeds: Sequence[int]
+
+
+def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Path, parts: Iterable[Part]) -> None:
     """Makes each part that is not there yet, prints its table and says where its report lies.
 
     Args:
-      claim: what an error calls the study.
-      config: with a field `output`, the folder that each part has a folder of its name in.
-      presets: name -> config, of those whose figures stand in `home`/expected.
+      command: what an error message begins with.
+      config: a dataclass with a field `output`, the folder of all parts.
+      presets: name -> config, of those whose figures are in `home`/expected.
       home: the study's own folder.
-      parts: name -> function that makes it; "" is the study as a whole, in `output` itself.
+      parts: its tables.
+
+    Raises:
+      SystemExit: with a message, if a part cannot be made or written.
     """
-    for part, make in parts:
-        folder = Path(config.output) / part
-        if (study := unchanged.finished(folder, flags.to_dict(config))) is None:
+    for part in parts:
+        folder = pathlib.Path(config.output) / part.name
+        if (study := finished(folder, flags.to_dict(config))) is None:
             try:
-                study = reports.write_record(folder, make(), {"report.html": reports.html})
+                study = reports.write_record(folder, _made(part, config), {"report.html": reports.html})
             except (OSError, ValueError, NotFinite) as error:
-                raise SystemExit(f"{claim}: {error}") from error
+                raise SystemExit(f"{command}: {error}") from error
         else:
-            print("Nothing changed since this study was run; delete its folder to run it anew.\n")
+            print("Nothing changed since this study was run; delete its folder to run it again.\n")
         print(reports.table(study))
-        if beside := beside_expected(config, presets, home, part, study.rows):
-            print(f"\n{beside}")
+        if differences := compare_with_expected(config, presets, home, part.name, study.rows):
+            print(f"\n{differences}")
         files = {"Report": "report.html", "figures": "results.csv", "record": "record.json"}
         print("\n" + "   ".join(f"{what}: {folder / name}" for what, name in files.items()) + "\n")
 
 
-def beside_expected(config: Any, presets: Mapping[str, Any], home: Path, part: str, rows: Iterable[reports.Row]) -> str:
-    """Whether a preset that was run to its end before came out as it did then; "" for other settings."""
+def record_of(config: Any, seeds: Sequence[int]) -> dict[str, Any]:
+    """Returns the record that every study has, before it is run.
+
+    Raises:
+      TypeError: naming the setting or seed that JSON cannot hold.
+    """
+    record = {
+        "config": flags.to_dict(config),
+        "code": code_digest(),
+        "seeds": list(seeds),
+        "timings": {},
+        "environment": reports.environment(),
+    }
+    reports.check_record(record)
+    return record
+
+
+def _made(part: Part, config: Any) -> reports.Study:
+    record, start = record_of(config, part.seeds), time.perf_counter()
+    study = part.make()
+    timings = {**study.record.get("timings", {}), "total": round(time.perf_counter() - start, 2)}
+    return dataclasses.replace(study, record={**record, **study.record, "timings": timings})
+
+
+def code_digest() -> str:
+    """Returns a digest of all source files that a study runs."""
+    sources = sorted([*ROOT.glob("gecko_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
+    return sha256(*(f"{path.relative_to(ROOT).as_posix()} {sha256(path.read_bytes())}\n" for path in sources))[:16]
+
+
+def finished(folder: pathlib.Path, config: Mapping[str, Any]) -> reports.Study | None:
+    """Returns the study in a folder if its settings, code and versions are today's, or None: it has to be run.
+
+    Args:
+      folder: where a study writes its record.
+      config: the settings, in JSON's types, as its record holds them.
+    """
+    try:
+        study = reports.read_record(folder, complete=True)
+    except (OSError, ValueError):
+        return None  # no record, half of one, or files of two runs
+    then, now = study.record.get("environment", {}).get("versions"), reports.environment()["versions"]
+    same = study.record.get("config") == config and study.record.get("code") == code_digest() and then == now
+    return study if same else None
+
+
+def compare_with_expected(
+    config: Any, presets: Mapping[str, Any], home: pathlib.Path, part: str, rows: Sequence[reports.Row]
+) -> str:
+    """Returns what to say of a preset's figures beside those in `home`/expected; "" for other settings.
+
+    Args:
+      config, presets, home: see `run`.
+      part: the name of the table.
+      rows: its rows.
+    """
     name = next((name for name, preset in presets.items() if _same(config, preset)), None)
     path = home / "expected" / ("_".join(filter(None, (name, part))) + ".csv")
     if name is None or not path.exists():
         return ""
-    found = reports.compare_expected(rows, path)
-    lines = [f"{len(found)} figures are not as in {path.name}, within its tolerances:", *map(str, found)]
-    return "\n".join(lines) if found else f"All figures are as in {path.name}, within its tolerances."
+    differences = reports.compare_expected(rows, path)
+    if not differences:
+        return f"All figures are as in {path.name}, within its tolerances."
+    heading = f"{len(differences)} figures differ from {path.name} by more than its tolerances:"
+    return "\n".join([heading, *map(str, differences)])
 
 
 def _same(config: Any, preset: Any) -> bool:

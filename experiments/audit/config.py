@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments.flags import field
 from experiments.gecko import config as gecko
 from experiments.gecko.methods import METHODS
 from gecko_jax import checks
@@ -33,23 +34,20 @@ ROWS = (
 )
 
 
-_field = gecko._field
-
-
 @dataclasses.dataclass(frozen=True)
 class Config(gecko.Config):
     """Gecko's rows under LiRA and RMIA; and how strong these attacks are on one network, by their shadows."""
 
-    output: str = _field("folder for the reports and checkpoints; a killed run goes on from there", "runs/audit")
-    methods: tuple[str, ...] = _field("rows of the table", ROWS, METHODS)
-    models: int = _field("models of each row, every one a target with the others as its shadows; 4 at least", 16)
-    hidden: tuple[int, ...] = _field("widths of the rows' MLP", (128, 128, 128))
-    records: int = _field("of the training file, from its beginning: half of them are a model's members", 1000)
-    strength_hidden: tuple[int, ...] = _field("widths of the MLP that attacks are compared on", (64,))
-    strength_shadows: int = _field("its shadow models; fewer are the first of them", 16)
-    strength_targets: int = _field("its targets, shadows to nobody; 2 at least", 4)
-    strength_pairs: int = _field("complementary pairs of references, for RMIA", 2)
-    strength_epochs: int = _field("of its training, at a constant learning rate", 60)
+    output: str = field("runs/audit", "folder for the reports and checkpoints; a killed run goes on from there")
+    methods: tuple[str, ...] = field(ROWS, "rows of the table", METHODS)
+    models: int = field(16, "models of each row, every one a target with the others as its shadows; 4 at least")
+    hidden: tuple[int, ...] = field((128, 128, 128), "widths of the rows' MLP")
+    records: int = field(1000, "of the training file, from its beginning: half of them are a model's members")
+    strength_hidden: tuple[int, ...] = field((64,), "widths of the MLP that attacks are compared on")
+    strength_shadows: int = field(16, "its shadow models; fewer are the first of them")
+    strength_targets: int = field(4, "its targets, shadows to nobody; 2 at least")
+    strength_pairs: int = field(2, "complementary pairs of references, for RMIA")
+    strength_epochs: int = field(60, "of its training, at a constant learning rate")
 
     def __post_init__(self):
         super().__post_init__()
@@ -62,6 +60,11 @@ class Config(gecko.Config):
         checks.whole("strength_epochs", self.strength_epochs, 1)
         if len(self.architectures) > 1:
             raise ValueError(f"architectures={self.architectures}: this study is of one; run it once for each.")
+
+    @property
+    def strength_models(self) -> int:
+        """How many networks the attacks are compared on: shadows, targets and pairs of references."""
+        return self.strength_shadows + self.strength_targets + 2 * self.strength_pairs
 
 
 PRESETS = {

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import flags, unchanged
 from experiments.audit.config import Config
-from experiments.gecko.measure import accuracies, beside, columns, guarantee
+from experiments.common import (
+    EPSILON,
+    TEST,
+    TRAIN,
+    accuracies,
+    attack_figures,
+    filled_columns,
+    guarantees,
+    members,
+    paths_below,
+)
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
 from gecko_jax import audit, files, reports
@@ -29,8 +38,8 @@ CONTROLS = {
 }
 
 COLUMNS = (
-    reports.Column("train", "Train accuracy", "%", 2),
-    reports.Column("test", "Test accuracy", "%", 2, "high"),
+    TRAIN,
+    TEST,
     reports.Column("auc_threshold", "Threshold AUC", "", 3, "low"),
     reports.Column("auc_labels", "Label-only AUC", "", 3, "low"),
     reports.Column("auc_lira", "LiRA AUC", "", 3, "low"),
@@ -43,18 +52,17 @@ COLUMNS = (
     reports.Column("less_lira", "LiRA AUC − control's", "", 3, "low"),
     reports.Column("less_rmia", "RMIA AUC − control's", "", 3, "low"),
     reports.Column("less_tpr", "LiRA TPR @ 1 % − control's", "%", 2, "low"),
-    reports.Column("epsilon", "ε", "", 2, "low"),  # its heading gets the delta
+    EPSILON,
 )
 
 
-def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained], seconds: float) -> reports.Study:
+def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained]) -> reports.Study:
     """Audits every row, writes each audit and its page, and gathers the report.
 
     Args:
       config: the settings.
       data: the data set, its training file cut to the records; member: bool [m, n], who was trained on what.
       trained: the rows.
-      seconds: wall time until here.
     """
     rows, rocs, notes, audits, written = [], {}, [], {}, []
     home = Path(config.output) / "rows"
@@ -76,21 +84,18 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         rows.append(reports.Row(method.label, figures, "", note))
         rocs[method.label] = audited.curves[LIRA]
         notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
-    notes += dict.fromkeys(guarantee(config, row.epsilon) for row in trained if row.epsilon is not None)
+    notes += guarantees(config.clipping, [row.epsilon for row in trained if row.epsilon is not None])
     return reports.Study(
         title=f"LiRA and RMIA on {config.dataset}",
         summary=_summary(config, member),
         rows=tuple(rows),
-        columns=columns(config, rows, COLUMNS),
+        columns=filled_columns(COLUMNS, rows, config.delta),
         exhibits=(reports.Tradeoff("test", "auc_lira"), roc_curves(rocs)),
         notes=reports.Notes(warnings=tuple(dict.fromkeys(notes))),
         record={
-            "config": flags.to_dict(config),
-            "code": unchanged.code_digest(),
-            "seeds": list(range(config.models)),
-            "timings": {**{row.method: round(row.seconds, 2) for row in trained}, "total": round(seconds, 2)},
+            "timings": {row.method: round(row.seconds, 2) for row in trained},
             "attacks": {"threshold": THRESHOLD, "labels": LABELS, "lira": LIRA, "rmia": RMIA},
-            "files": beside(home, written),
+            "files": paths_below(home, written),
         },
     )
 
@@ -102,14 +107,11 @@ def _write(folder: Path, audited: audit.Report, label: str) -> list[Path]:
 
 
 def _leaks(audited: audit.Report) -> dict[str, Estimate]:
-    found = {}
+    leaks = {}
     for key, name in (("threshold", THRESHOLD), ("labels", LABELS), ("lira", LIRA), ("rmia", RMIA)):
-        found[f"auc_{key}"] = audited.rows[name]["auc"]
-        if key != "labels" and audited.resolved("tpr_at_1pct"):
-            found[f"tpr_{key}"] = reports.percent(audited.rows[name]["tpr_at_1pct"])
-    if audited.resolved("tpr_at_0p1pct"):
-        found["tenth_lira"] = reports.percent(audited.rows[LIRA]["tpr_at_0p1pct"])
-    return found
+        metrics = {"auc": f"auc_{key}"} | ({"tpr_at_1pct": f"tpr_{key}"} if key != "labels" else {})
+        leaks |= attack_figures(audited, name, metrics)
+    return leaks | attack_figures(audited, LIRA, {"tpr_at_0p1pct": "tenth_lira"})
 
 
 def _differences(audited: audit.Report, control: audit.Report) -> dict[str, Estimate]:
@@ -122,12 +124,11 @@ def _differences(audited: audit.Report, control: audit.Report) -> dict[str, Esti
 
 
 def _summary(config: Config, member: np.ndarray) -> str:
-    low, high = member.sum(1).min(), member.sum(1).max()
     return (
         "Does quantisation protect against the strongest attacks, or only against thresholds on the model's outputs? "
-        f"Each row is {config.models} models, each trained on its own random members ({low} to {high} of "
-        f"{member.shape[1]} records); every model is attacked in turn, with the other {config.models - 1} as its "
-        "shadows. Figures are means with 95 % intervals over the models; differences are paired, model by model, with "
-        f"the control on the same members: {METHODS[USUAL_CONTROL].label}, unless the row names another. Threshold is "
-        "on modified entropy, LiRA is online, with Student's t."
+        f"Each row is {config.models} models, each trained on its own random members ({members(member)} records); "
+        f"every model is attacked in turn, with the other {config.models - 1} as its shadows. Figures are means "
+        "with 95 % intervals over the models; differences are paired, model by model, with the control on the same "
+        f"members: {METHODS[USUAL_CONTROL].label}, unless the row names another. Threshold is on modified entropy, "
+        "LiRA is online, with Student's t."
     )

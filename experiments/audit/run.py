@@ -5,11 +5,14 @@ python -m experiments.audit.run [--preset=quick|fashion_mnist|paper] [--help]
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments import command
+
+if TYPE_CHECKING:
+    from experiments import studies
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,28 +25,28 @@ def main(argv: list[str] | None = None) -> None:
         studies.run("audit", config, PRESETS, Path(__file__).parent, parts(config))
 
 
-def parts(config) -> Iterator[tuple[str, object]]:
-    """(folder, function that makes its study) of the rows, and of the attacks' strength."""
+def parts(config) -> Iterator[studies.Part]:
+    """Yields the table of the rows, and the one of the attacks' strength."""
     import numpy as np
 
+    from experiments import studies
     from experiments.audit import measure, strength
     from experiments.gecko.train import membership, train_all
     from gecko_jax import datasets
     from gecko_jax.trees import take
 
     def data():
-        whole = datasets.load(config.dataset, config.data_dir)
-        rows = np.arange(min(config.records, len(whole.train.y)))
-        return whole._replace(train=take(whole.train, rows))
+        complete = datasets.load(config.dataset, config.data_dir)
+        rows = np.arange(min(config.records, len(complete.train.y)))
+        return complete._replace(train=take(complete.train, rows))
 
     def leaks():
-        start, cut = time.perf_counter(), data()
-        member = membership(config, cut)
-        trained = train_all(config, cut, member)
-        return measure.study(config, cut, member, trained, time.perf_counter() - start)
+        subset = data()
+        member = membership(config, subset)
+        return measure.study(config, subset, member, train_all(config, subset, member))
 
-    yield "rows", leaks
-    yield "strength", lambda: strength.study(config, data())
+    yield studies.Part("rows", leaks, range(config.models))
+    yield studies.Part("strength", lambda: strength.study(config, data()), range(config.strength_models))
 
 
 if __name__ == "__main__":

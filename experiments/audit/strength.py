@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from experiments import flags, unchanged
 from experiments.audit.config import Config
 from gecko_jax import attacks, datasets, metrics, models, reports, training
 from gecko_jax.attacks import Attack
@@ -46,7 +44,6 @@ def study(config: Config, data: Dataset) -> reports.Study:
       config: the settings.
       data: the data set, its training file cut to the records. The test file's first records are RMIA's population.
     """
-    start = time.perf_counter()
     pool, count = data.train, config.strength_shadows
     member = np.concatenate(
         [
@@ -85,13 +82,7 @@ def study(config: Config, data: Dataset) -> reports.Study:
         ),
         rows=tuple(rows),
         columns=tuple(column for column in COLUMNS if any(column.key in row.figures for row in rows)),
-        record={
-            "config": flags.to_dict(config),
-            "code": unchanged.code_digest(),
-            "seeds": list(range(len(member))),
-            "timings": {"total": round(time.perf_counter() - start, 2)},
-            "accuracy": {"members": float(inside), "nonmembers": float(outside)},
-        },
+        record={"accuracy": {"members": float(inside), "nonmembers": float(outside)}},
     )
 
 

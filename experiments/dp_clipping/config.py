@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments import flags
 from experiments.dp_clipping.rules import RULES
-from experiments.flags import Setting
+from experiments.flags import Setting, field, idle
 from gecko_jax import checks, datasets
 from gecko_jax.training import OPTIMIZERS
 
-_field = flags.field
 PRIVATE = tuple(name for name in RULES if name != "none")
 WITH_Z = ("global_high", "global_adapt")  # the rules that read the threshold
 NETWORKS, REGRESSIONS = ("mlp", "cnn"), ("diabetes", "none")
@@ -28,33 +26,33 @@ NETWORKS, REGRESSIONS = ("mlp", "cnn"), ("diabetes", "none")
 class Config:
     """Rules x optimisers, each at the best of its learning rates, and one rule's clip norms x learning rates."""
 
-    dataset: str = _field("digits", "data set; none: no classification", (*datasets.LOADERS, "tfds:<name>", "none"))
-    data_dir: str | None = _field(None, "folder to look for the data in")
-    output: str = _field("runs/dp_clipping", "folder for the reports and checkpoints; a killed run goes on from there")
-    network: str = _field("mlp", "cnn has two convolutions with tanh, 26,010 parameters on 28x28 images", NETWORKS)
-    hidden: tuple[int, ...] = _field((64,), "widths of the mlp")
-    rules: tuple[str, ...] = _field(tuple(RULES), "clipping rules; none is training without privacy", RULES)
-    optimizers: tuple[str, ...] = _field(("sgd", "adam"), "on private gradients DP-SGD and DP-Adam", OPTIMIZERS)
-    models: int = _field(4, "models of each row: seeds, all trained on the same members")
-    seed: int = _field(0, "of held-out records, initial values, draws and noise")
-    held_out: float = _field(0.2, "share of the training file that chooses learning rates and fits temperatures")
-    epochs: int = _field(30, "passes over the members")
-    batch_size: int = _field(64, "expected rows of a Poisson batch")
-    epsilon: float = _field(4.0, "budget of each private row, by privacy loss distributions, add-or-remove")
-    delta: float = _field(1e-4, "at which epsilon holds; below 1 / members")
-    clip_norm: float = _field(1.0, "R")
-    threshold: float = _field(20.0, "Z of the row that scales all gradients by R / Z, and where global-adapt's begins")
-    sgd_rates: tuple[float, ...] = _field((0.1, 0.3, 1.0, 3.0, 10.0), "learning rates that SGD chooses from")
-    adam_rates: tuple[float, ...] = _field((1e-3, 3e-3, 1e-2, 3e-2), "learning rates that Adam chooses from")
-    temperature_epsilon: float = _field(1.0, "budget of each temperature, spent on the held-out records")
-    grid_rules: tuple[str, ...] = _field(("flat", "global"), "rules of the clip norm x learning rate grid", PRIVATE)
-    grid_clip_norms: tuple[float, ...] = _field((0.1, 1.0, 10.0), "R of the grid; an empty list for no grid")
-    grid_rates: tuple[float, ...] = _field((0.03, 0.3, 3.0), "learning rates of the grid, times 1 / R: SGD")
-    regression: str = _field("diabetes", "embedded in scikit-learn", REGRESSIONS)
-    regression_epochs: int = _field(30, "passes over its members")
-    regression_batch_size: int = _field(32, "expected rows of its batches")
-    regression_sgd_rates: tuple[float, ...] = _field((0.003, 0.01, 0.03, 0.1, 0.3), "learning rates of its SGD")
-    regression_delta: float = _field(1e-3, "its delta")
+    dataset: str = field("digits", "data set; none: no classification", (*datasets.LOADERS, "tfds:<name>", "none"))
+    data_dir: str | None = field(None, "folder to look for the data in")
+    output: str = field("runs/dp_clipping", "folder for the reports and checkpoints; a killed run goes on from there")
+    network: str = field("mlp", "cnn has two convolutions with tanh, 26,010 parameters on 28x28 images", NETWORKS)
+    hidden: tuple[int, ...] = field((64,), "widths of the mlp")
+    rules: tuple[str, ...] = field(tuple(RULES), "clipping rules; none is training without privacy", RULES)
+    optimizers: tuple[str, ...] = field(("sgd", "adam"), "on private gradients DP-SGD and DP-Adam", OPTIMIZERS)
+    models: int = field(4, "models of each row: seeds, all trained on the same members")
+    seed: int = field(0, "of held-out records, initial values, draws and noise")
+    held_out: float = field(0.2, "share of the training file that chooses learning rates and fits temperatures")
+    epochs: int = field(30, "passes over the members")
+    batch_size: int = field(64, "expected rows of a Poisson batch")
+    epsilon: float = field(4.0, "budget of each private row, by privacy loss distributions, add-or-remove")
+    delta: float = field(1e-4, "at which epsilon holds; below 1 / members")
+    clip_norm: float = field(1.0, "R")
+    threshold: float = field(20.0, "Z of the row that scales all gradients by R / Z, and where global-adapt's begins")
+    sgd_rates: tuple[float, ...] = field((0.1, 0.3, 1.0, 3.0, 10.0), "learning rates that SGD chooses from")
+    adam_rates: tuple[float, ...] = field((1e-3, 3e-3, 1e-2, 3e-2), "learning rates that Adam chooses from")
+    temperature_epsilon: float = field(1.0, "budget of each temperature, spent on the held-out records")
+    grid_rules: tuple[str, ...] = field(("flat", "global"), "rules of the clip norm x learning rate grid", PRIVATE)
+    grid_clip_norms: tuple[float, ...] = field((0.1, 1.0, 10.0), "R of the grid; an empty list for no grid")
+    grid_rates: tuple[float, ...] = field((0.03, 0.3, 3.0), "learning rates of the grid, times 1 / R: SGD")
+    regression: str = field("diabetes", "embedded in scikit-learn", REGRESSIONS)
+    regression_epochs: int = field(30, "passes over its members")
+    regression_batch_size: int = field(32, "expected rows of its batches")
+    regression_sgd_rates: tuple[float, ...] = field((0.003, 0.01, 0.03, 0.1, 0.3), "learning rates of its SGD")
+    regression_delta: float = field(1e-3, "its delta")
 
     def __post_init__(self):
         checks.one_of("network", self.network, NETWORKS)
@@ -91,7 +89,7 @@ class Config:
 
     def idle(self) -> dict[str, str]:
         """Settings that nothing reads under the others: name -> what would make them count."""
-        return flags.idle(self, EFFECTS)
+        return idle(self, EFFECTS)
 
 
 def _grid(c: Config) -> bool:

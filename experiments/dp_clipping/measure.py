@@ -140,7 +140,7 @@ def unequal(config: Config, task: Task, row: Trained, records: int = 1000) -> fl
     return float((np.abs(factors - short) > 1e-6 * short).any(axis=1).mean())
 
 
-def study(config: Config, task: Task, rows: list[Trained], seconds: float, notes: tuple[str, ...]) -> reports.Study:
+def study(config: Config, task: Task, rows: list[Trained], notes: tuple[str, ...]) -> reports.Study:
     """Rules x optimisers on one task."""
     regression = np.issubdtype(task.test.y.dtype, np.floating)
     columns = REGRESSION if regression else CLASSIFICATION
@@ -162,11 +162,11 @@ def study(config: Config, task: Task, rows: list[Trained], seconds: float, notes
         columns=columns,
         exhibits=(reports.Tradeoff("r2", "loss") if regression else reports.Tradeoff("test", "ece"), *exhibits),
         notes=reports.Notes(warnings=notes),
-        record=record(config, rows, seconds),
+        record=_record(config, rows),
     )
 
 
-def grid(config: Config, task: Task, cells: list[tuple[float, Trained]], seconds: float) -> reports.Study:
+def grid(config: Config, task: Task, cells: list[tuple[float, Trained]]) -> reports.Study:
     """Clip norms x learning rates with SGD: (R, row) for each."""
     columns = tuple(column for column in CLASSIFICATION if column.key not in ("ece_scaled", "temperature", "unequal"))
     rows = []
@@ -182,19 +182,13 @@ def grid(config: Config, task: Task, cells: list[tuple[float, Trained]], seconds
         rows=tuple(rows),
         columns=columns,
         exhibits=(reports.Tradeoff("test", "ece"),),
-        record=record(config, [row for _, row in cells], seconds),
+        record=_record(config, [row for _, row in cells]),
     )
 
 
-def record(config: Config, rows: list[Trained], seconds: float) -> dict[str, Any]:
-    """How the study was made; every epsilon with its assumptions."""
-    from experiments import flags, unchanged
-
+def _record(config: Config, rows: list[Trained]) -> dict[str, Any]:
+    """Returns every epsilon with its assumptions, and how temperatures were fitted."""
     return {
-        "config": flags.to_dict(config),
-        "code": unchanged.code_digest(),
-        "seeds": list(range(config.models)),
-        "timings": {"total": round(seconds, 2)},
         "epsilon": {name_of(row): str(row.epsilon) for row in rows if row.epsilon is not None},
         "temperature": f"{TEMPERATURE_STEPS} steps, epsilon {config.temperature_epsilon:g} each, held-out records",
     }

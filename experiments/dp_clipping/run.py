@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments import command
+
+if TYPE_CHECKING:
+    from experiments import studies
 
 NOTES = (
     "Learning rates are chosen on held-out records without privacy: no ε here covers that choice.",
@@ -29,13 +32,16 @@ def main(argv: list[str] | None = None) -> None:
         studies.run("dp_clipping", config, PRESETS, Path(__file__).parent, parts(config))
 
 
-def parts(config) -> Iterator[tuple[str, object]]:
-    """(folder, function that makes its study) of each part of the config."""
+def parts(config) -> Iterator[studies.Part]:
+    """Yields the tables that the config asks for."""
+    from experiments import studies
     from experiments.dp_clipping import data, measure, snli, train
+
+    seeds = range(config.models)
 
     def rules(task_of, part):
         def make():
-            start, task = time.perf_counter(), task_of(config)
+            task = task_of(config)
             folder = Path(config.output) / part / "checkpoints"
             rows = [
                 train.train_row(config, task, rule, optimizer, folder / rule / optimizer)[0]
@@ -43,26 +49,26 @@ def parts(config) -> Iterator[tuple[str, object]]:
                 for rule in config.rules
             ]
             notes = (*NOTES[: 1 if part == "regression" else 3], *([snli.note()] if part == "classification" else []))
-            return measure.study(config, task, rows, time.perf_counter() - start, notes)
+            return measure.study(config, task, rows, notes)
 
         return make
 
     def grid():
-        start, task, cells = time.perf_counter(), data.classification(config), []
+        task, cells = data.classification(config), []
         for rule in config.grid_rules:
             for clip_norm in config.grid_clip_norms:
                 folder = Path(config.output) / "grid" / "checkpoints" / rule / f"clip_norm_{clip_norm:g}"
                 options = dict(clip_norm=clip_norm, rates=tuple(rate / clip_norm for rate in config.grid_rates))
                 rows = train.train_row(config, task, rule, "sgd", folder, **options)
                 cells += [(clip_norm, row) for row in sorted(rows, key=lambda row: row.rate)]
-        return measure.grid(config, task, cells, time.perf_counter() - start)
+        return measure.grid(config, task, cells)
 
     if config.dataset != "none":
-        yield "classification", rules(data.classification, "classification")
+        yield studies.Part("classification", rules(data.classification, "classification"), seeds)
     if config.regression != "none":
-        yield "regression", rules(data.regression, "regression")
+        yield studies.Part("regression", rules(data.regression, "regression"), seeds)
     if config.dataset != "none" and config.grid_clip_norms and config.grid_rules:
-        yield "grid", grid
+        yield studies.Part("grid", grid, seeds)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments import flags
-from experiments.flags import Setting
+from experiments.flags import Setting, field, idle
 from experiments.gecko.methods import METHODS
 from gecko_jax import checks, datasets
 from gecko_jax.clippings import CLIPPINGS
@@ -41,39 +40,35 @@ RULES = tuple(name for name in CLIPPINGS if name != "per_layer")
 TEACHING = tuple(name for name, loss in LOSSES.items() if loss().teacher)
 
 
-def _field(help: str, default, names=()):
-    return flags.field(default, help, names)
-
-
 @dataclasses.dataclass(frozen=True)
 class Config:
     """The study: architectures x methods, `models` of each, every one a target with the others as its shadows."""
 
-    dataset: str = _field("data set", "digits", DATASETS)
-    data_dir: str | None = _field("folder to look for the data in", None)
-    output: str = _field("folder for the report and the checkpoints; a killed run goes on from there", "runs/gecko")
-    architectures: tuple[str, ...] = _field("networks", ("mlp",), MODELS)
-    methods: tuple[str, ...] = _field("rows of the table", ROWS, METHODS)
-    models: int = _field("models of each row: seeds, each with its own members, 3 at least", 8)
-    seed: int = _field("of members, initial values and order", 0)
-    member_rate: float = _field("chance of an example to be a member of a model", 0.5)
-    epochs: tuple[int, ...] = _field("of each architecture's training", (30,))
-    fine_tuning_epochs: tuple[int, ...] = _field("of Phase II and of its control, from Phase I's end", (30,))
-    batch_size: int = _field("rows of a batch", 64)
-    learning_rate: float = _field("of Adam", 1e-3)
-    schedule: str = _field("of the learning rate", "cosine", SCHEDULES)
-    hidden: tuple[int, ...] = _field("widths of the MLP", (512, 512, 512))
-    channels: tuple[int, ...] = _field("filters of the LeNet", (32, 64))
-    dense: int = _field("width of the LeNet's dense layer", 128)
-    heterogeneous_teacher: str = _field("network that teaches Phase II heterogeneous", "lenet", MODELS)
-    cross_fit: int = _field("folds of cross-fitted teachers; 0: the teacher labels what it was trained on", 0)
-    distillation: str = _field("loss of Phase II", "symmetric_cross_entropy", TEACHING)
-    delta: float = _field("of the private rows' guarantee, below 1 / expected members", 1e-4)
-    clipping: str = _field("rule of the private rows", "automatic", RULES)
-    clip_norm: float = _field("of the private rows' clipping; with automatic and Adam any will do", 1.0)
-    dp_epochs: tuple[int, ...] = _field("expected passes of the private rows, of each architecture", (10,))
-    dp_batch_size: int = _field("expected rows of a Poisson batch", 64)
-    dp_learning_rate: float = _field("of DP-Adam", 0.02)
+    dataset: str = field("digits", "data set", DATASETS)
+    data_dir: str | None = field(None, "folder to look for the data in")
+    output: str = field("runs/gecko", "folder for the report and the checkpoints; a killed run goes on from there")
+    architectures: tuple[str, ...] = field(("mlp",), "networks", MODELS)
+    methods: tuple[str, ...] = field(ROWS, "rows of the table", METHODS)
+    models: int = field(8, "models of each row: seeds, each with its own members, 3 at least")
+    seed: int = field(0, "of members, initial values and order")
+    member_rate: float = field(0.5, "chance of an example to be a member of a model")
+    epochs: tuple[int, ...] = field((30,), "of each architecture's training")
+    fine_tuning_epochs: tuple[int, ...] = field((30,), "of Phase II and of its control, from Phase I's end")
+    batch_size: int = field(64, "rows of a batch")
+    learning_rate: float = field(1e-3, "of Adam")
+    schedule: str = field("cosine", "of the learning rate", SCHEDULES)
+    hidden: tuple[int, ...] = field((512, 512, 512), "widths of the MLP")
+    channels: tuple[int, ...] = field((32, 64), "filters of the LeNet")
+    dense: int = field(128, "width of the LeNet's dense layer")
+    heterogeneous_teacher: str = field("lenet", "network that teaches Phase II heterogeneous", MODELS)
+    cross_fit: int = field(0, "folds of cross-fitted teachers; 0: the teacher labels what it was trained on")
+    distillation: str = field("symmetric_cross_entropy", "loss of Phase II", TEACHING)
+    delta: float = field(1e-4, "of the private rows' guarantee, below 1 / expected members")
+    clipping: str = field("automatic", "rule of the private rows", RULES)
+    clip_norm: float = field(1.0, "of the private rows' clipping; with automatic and Adam any will do")
+    dp_epochs: tuple[int, ...] = field((10,), "expected passes of the private rows, of each architecture")
+    dp_batch_size: int = field(64, "expected rows of a Poisson batch")
+    dp_learning_rate: float = field(0.02, "of DP-Adam")
 
     def __post_init__(self):
         checks.not_empty("architectures", self.architectures)
@@ -116,7 +111,7 @@ class Config:
 
     def idle(self) -> dict[str, str]:
         """Settings that nothing reads under the others: name -> what would make them count."""
-        return flags.idle(self, EFFECTS)
+        return idle(self, EFFECTS)
 
     def options(self, architecture: str) -> dict:
         """Options of `models.create` for an architecture."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from experiments import command
@@ -18,7 +17,8 @@ def main(argv: list[str] | None = None) -> None:
         from experiments.gecko.config import PRESETS, Config
 
         config = flags.parse(flags.define(Config, PRESETS), argv)
-        studies.run("gecko", config, PRESETS, Path(__file__).parent, [("", lambda: _study(config))])
+        part = studies.Part("", lambda: _study(config), range(config.models))
+        studies.run("gecko", config, PRESETS, Path(__file__).parent, [part])
 
 
 def _study(config):
@@ -27,11 +27,9 @@ def _study(config):
     from experiments.gecko.train import membership, train_all
     from gecko_jax import datasets
 
-    start = time.perf_counter()
     data = datasets.load(config.dataset, config.data_dir)
     member = membership(config, data)
-    trained = train_all(config, data, member)
-    return study(config, data, member, trained, time.perf_counter() - start)
+    return study(config, data, member, train_all(config, data, member))
 
 
 if __name__ == "__main__":

@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments import flags
+from experiments.flags import field
 from experiments.self_audit.scenarios import SCENARIOS
 from gecko_jax import checks
-
-
-def _field(help: str, default, names=()):
-    return flags.field(default, help, names)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Kinds of private training, each attacked at some epsilons by an auditor who sees all of it."""
 
-    output: str = _field("folder for the report", "runs/self_audit")
-    scenarios: tuple[str, ...] = _field("kinds of run", tuple(SCENARIOS), SCENARIOS)
-    epsilons: tuple[float, ...] = _field("budgets of each kind of run", (1.0, 4.0, 8.0))
-    canaries: int = _field("gradient canaries of a run; of the full batch five times as many", 4000)
-    delta: float = _field("of all epsilons; the bound by guesses wants it far below one over the canaries", 1e-7)
-    seed: int = _field("of coins and runs", 0)
+    output: str = field("runs/self_audit", "folder for the report")
+    scenarios: tuple[str, ...] = field(tuple(SCENARIOS), "kinds of run", SCENARIOS)
+    epsilons: tuple[float, ...] = field((1.0, 4.0, 8.0), "budgets of each kind of run")
+    canaries: int = field(4000, "gradient canaries of a run; of the full batch five times as many")
+    delta: float = field(1e-7, "of all epsilons; the bound by guesses wants it far below one over the canaries")
+    seed: int = field(0, "of coins and runs")
 
     def __post_init__(self):
         for name in checks.not_empty("scenarios", self.scenarios):

@@ -23,7 +23,8 @@ def main(argv: list[str] | None = None) -> None:
 
             return measure.study(config)
 
-        studies.run("self_audit", config, PRESETS, Path(__file__).parent, [("", make)])
+        part = studies.Part("", make, [config.seed])
+        studies.run("self_audit", config, PRESETS, Path(__file__).parent, [part])
 
 
 if __name__ == "__main__":

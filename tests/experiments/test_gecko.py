@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import studies
+from experiments import common, studies
 from experiments.gecko import measure, run, train
 from experiments.gecko.config import PRESETS, Config
 from experiments.gecko.methods import METHODS
@@ -62,7 +62,7 @@ def test_a_private_row_has_its_epsilon_and_the_others_have_none(finished):
 
 @pytest.mark.parametrize(("delta", "printed"), [(1e-5, "10⁻⁵"), (2.5e-6, "2.5·10⁻⁶"), (3e-12, "3·10⁻¹²")])
 def test_a_delta_is_printed_as_a_power(delta, printed):
-    assert measure._power(delta) == printed
+    assert common.power(delta) == printed
 
 
 def test_packed_files_are_as_large_as_counted(finished):
@@ -79,7 +79,8 @@ def test_a_second_run_trains_nothing_and_says_the_same(finished, monkeypatch):
     member = train.membership(config, data)
     monkeypatch.setattr(ensemble, "compiled_epoch", lambda *a: lambda *b: pytest.fail("trained again"))
     trained = train.train_all(config, data, member)
-    study = measure.study(config, data, member, trained, 0.0)
+    study = measure.study(config, data, member, trained)
+    study = dataclasses.replace(study, record={**studies.record_of(config, [0]), **study.record})
     again = reports.write_record(finished, study)
     assert (finished / "results.csv").read_bytes() == before
     assert again.rows == study.rows
@@ -212,10 +213,11 @@ def test_expected_figures_are_those_of_the_preset():
     config = dataclasses.replace(preset, output="elsewhere", data_dir="/data")
 
     def beside(config):
-        return studies.beside_expected(config, PRESETS, home, "", rows)
+        return studies.compare_with_expected(config, PRESETS, home, "", rows)
 
     assert beside(config) == "All figures are as in fashion_mnist.csv, within its tolerances."
     figures["mlp: Full precision"]["test"] = Estimate(80.0, None, None, "counted", "", None)
     said = beside(config)
-    assert "1 figures are not as" in said and "mlp: Full precision / test: expected 88.94 ± 1, got 80" in said
+    assert "1 figures differ from fashion_mnist.csv" in said
+    assert "mlp: Full precision / test: expected 88.94 ± 1, got 80" in said
     assert beside(dataclasses.replace(config, seed=1)) == ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dying import die_at, points
 
-from experiments import one_model, unchanged
+from experiments import one_model, studies
 from gecko_jax import datasets, files, integer, reports
 from gecko_jax.reports import Column, Row, Study
 from gecko_jax.types import Estimate
@@ -127,12 +127,12 @@ def test_a_model_of_an_older_version_is_read_with_a_warning(tmp_path, runs):
 @pytest.fixture
 def same_code(monkeypatch):
     """Reading all sources takes longer than all else here."""
-    monkeypatch.setattr(unchanged, "code_digest", lambda: "same")
+    monkeypatch.setattr(studies, "code_digest", lambda: "same")
 
 
 def study(run, config):
     figures = {"auc": Estimate({"A": 0.5, "B": 0.75}[run])}
-    record = {"config": config, "seeds": [0], "timings": {}, "code": unchanged.code_digest(), "files": ["rows/x.json"]}
+    record = {"config": config, "seeds": [0], "timings": {}, "code": studies.code_digest(), "files": ["rows/x.json"]}
     return Study(run, "", (Row("r", figures),), (Column("auc", "AUC"),), record=record)
 
 
@@ -150,7 +150,7 @@ def test_a_study_is_of_one_run_wherever_the_second_dies(tmp_path, same_code):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             die_at(patch, point)
             write_study(folder, "B", config)
-        found = unchanged.finished(folder, config)
+        found = studies.finished(folder, config)
         outcomes.append(found and found.title)
         if found:
             assert (folder / "report.html").read_text() == f"page of {found.title}"
@@ -167,9 +167,9 @@ def test_a_study_with_a_page_of_another_run_is_refused(tmp_path, same_code):
         shutil.copy(tmp_path / "B" / name, tmp_path / name[:4] / name)
         with pytest.raises(ValueError, match=f"{name} is not the file that was written with the others"):
             reports.read_record(tmp_path / name[:4])
-        assert unchanged.finished(tmp_path / name[:4], {}) is None
+        assert studies.finished(tmp_path / name[:4], {}) is None
     (tmp_path / "A" / "report.html").unlink()  # what is gone misleads nobody, and a study is not finished without it
-    assert reports.read_record(tmp_path / "A").title == "A" and unchanged.finished(tmp_path / "A", {}) is None
+    assert reports.read_record(tmp_path / "A").title == "A" and studies.finished(tmp_path / "A", {}) is None
     with pytest.raises(FileNotFoundError, match="lacks report.html"):
         reports.read_record(tmp_path / "A", complete=True)
     with pytest.raises(OSError, match="rows/x.json"):
