@@ -1,7 +1,7 @@
 """Metrics: arrays in, figures out. NumPy, float64.
 
-Accuracy of a model, what a membership attack reached (ROC and its points), how sure we are (intervals), calibration,
-what an attack refutes of a claimed epsilon, and the exposure of single records.
+The accuracy of a model, the success of a membership attack (the ROC curve and its points), confidence intervals,
+calibration, lower bounds of epsilon that an attack shows, and the exposure of single records.
 Every score is larger for a likelier member; "score >= threshold" says member.
 """
 

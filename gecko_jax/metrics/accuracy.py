@@ -1,4 +1,4 @@
-"""How often the largest logit is the label's."""
+"""Accuracy: how often the largest logit is the label's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gecko_jax.types import Array
 
 
 def accuracy(logits: Array, y: Array) -> float | np.ndarray:
-    """Share of records whose largest logit (the first, on a tie) is the label's.
+    """Returns the share of records whose largest logit (the first, on a tie) is the label's.
 
     Args:
       logits: [n, c] of one model, or [..., n, c] of several.
-      y: labels [n], integers in 0..c-1.
+      y: [n] labels, integers in 0..c-1.
 
     Returns:
       A float for one model, an array [...] for several.

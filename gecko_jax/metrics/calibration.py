@@ -1,6 +1,6 @@
-"""Whether a model that says 80 % is right 80 % of the time.
+"""Calibration: whether a model that says 80 % is right 80 % of the time.
 
-All of it is a comparison, bin by bin, of a mean probability and of how often the event came true. The event is "the
+Every figure compares, bin by bin, a mean probability with how often the event came true. The event is "the
 most likely class is right" (`reliability_bins`, ECE, MCE) or "the class is k" (classwise ECE).
 """
 
@@ -14,8 +14,8 @@ from gecko_jax import checks
 from gecko_jax.metrics.intervals import clopper_pearson
 from gecko_jax.types import Array
 
-ROUNDING = 0.005  # of one probability: half a step of two decimal digits, the coarsest encoding that is taken
-MAX_SUM_ERROR = 0.1  # of a row, however many classes it has: beyond it more is lost than a rounding
+MAX_ROUNDING = 0.005  # of one probability: half a step of two decimal digits, the coarsest encoding that is accepted
+MAX_SUM_ERROR = 0.1  # of a row, however many classes it has: a larger error is not a rounding
 
 
 class ReliabilityBins(NamedTuple):
@@ -25,7 +25,7 @@ class ReliabilityBins(NamedTuple):
       edges: [b + 1], 0..1, never falling; a bin holds edges[i] < confidence <= edges[i + 1].
       count: [b] int, records in the bin.
       confidence: [b] mean confidence, NaN in an empty bin.
-      accuracy: [b] share of right answers, NaN in an empty bin.
+      accuracy: [b] share of right predictions, NaN in an empty bin.
       low, high: [b] 95 % Clopper-Pearson interval of the accuracy; 0 and 1 in an empty bin.
     """
 
@@ -38,35 +38,43 @@ class ReliabilityBins(NamedTuple):
 
 
 def sum_tolerance(classes: int) -> float:
-    """Returns how far a row of rounded probabilities may miss 1: by `ROUNDING` a class, by `MAX_SUM_ERROR` at most.
+    """Returns how far a row of rounded probabilities may miss 1: `MAX_ROUNDING` a class, at most `MAX_SUM_ERROR`.
 
-    float16, bfloat16, 8-bit and two-digit rows are within; rows cut to their largest entries, percent and independent
-    sigmoids are not.
+    Rows in float16, bfloat16, 8 bits or two digits are within; rows cut to their largest entries, percentages and
+    independent sigmoids are not.
 
     >>> round(sum_tolerance(10), 3), round(sum_tolerance(1000), 3)
     (0.05, 0.1)
     """
-    return min(ROUNDING * classes, MAX_SUM_ERROR) + 1e-6  # and what adding up in float32 may lose
+    return min(MAX_ROUNDING * classes, MAX_SUM_ERROR) + 1e-6  # and the rounding of a sum in float32
 
 
 def as_probabilities(name: str, probs: Array) -> np.ndarray:
-    """`probs` [..., c] as float64, or a ValueError unless its rows are distributions."""
+    """Returns `probs` [..., c] as float64.
+
+    Raises:
+      ValueError: rows that are not distributions.
+    """
     probs = checks.finite(name, np.asarray(probs, np.float64))
     if probs.ndim < 2 or probs.shape[-1] < 2:
         raise ValueError(f"{name} has shape {probs.shape}; expected (..., records, classes) with two classes or more.")
     sums = probs.sum(-1)
     if probs.size and (probs.min() < -1e-6 or np.abs(sums - 1).max() > sum_tolerance(probs.shape[-1])):
         raise ValueError(
-            f"{name} is no array of probabilities: entries from {probs.min():.4g}, rows that sum to "
+            f"{name} does not hold probabilities: entries from {probs.min():.4g}, rows that sum to "
             f"{sums.min():.4g}..{sums.max():.4g} and not 1 (a rounding by {sum_tolerance(probs.shape[-1]):.2g} is "
-            "taken). Give every class its probability: the soft-max of logits, percent / 100, votes / number of "
+            "accepted). Give every class its probability: the soft-max of logits, percent / 100, votes / number of "
             "voters, probs / probs.sum(-1, keepdims=True) for scores that are each above 0."
         )
-    return np.maximum(probs, 0.0)  # 1 less the others may miss 0 by a rounding
+    return np.maximum(probs, 0.0)  # 1 minus the others may be below 0 by a rounding
 
 
-def class_numbers(name: str, labels: Array, shape: tuple[int, int]) -> np.ndarray:
-    """`labels` as an array [n], or a ValueError unless they are n >= 1 integers in 0..c-1, for shape = (n, c)."""
+def check_class_numbers(name: str, labels: Array, shape: tuple[int, int]) -> np.ndarray:
+    """Returns `labels` as an array [n], for outputs of shape (n, c).
+
+    Raises:
+      ValueError: labels that are not n >= 1 integers in 0..c-1.
+    """
     labels = np.asarray(labels)
     checks.shape(name, labels, shape[:1])
     checks.not_empty(name, labels)
@@ -77,14 +85,14 @@ def class_numbers(name: str, labels: Array, shape: tuple[int, int]) -> np.ndarra
     return labels
 
 
-def labelled(probs: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
-    """(probs [n, c] float64, labels [n]), or a ValueError: see `as_probabilities` and `class_numbers`."""
+def check_labeled(probs: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (probs [n, c] float64, labels [n]), checked: see `as_probabilities` and `check_class_numbers`."""
     probs = checks.shape("probs", as_probabilities("probs", probs), (None, None))
-    return probs, class_numbers("labels", labels, probs.shape)
+    return probs, check_class_numbers("labels", labels, probs.shape)
 
 
 class _Sums(NamedTuple):
-    """Of b bins: their edges [b + 1], records, probabilities summed and events that came true, each [b]."""
+    """Edges [b + 1] of b bins; their records, their summed probabilities and the events that came true, each [b]."""
 
     edges: np.ndarray
     count: np.ndarray
@@ -92,12 +100,12 @@ class _Sums(NamedTuple):
     true: np.ndarray
 
     def gaps(self) -> np.ndarray:
-        """|share of true events - mean probability| in each bin, 0 in an empty one."""
+        """Returns |share of true events - mean probability| of each bin, 0 of an empty one."""
         return np.abs(self.true - self.probability) / np.maximum(self.count, 1)
 
 
 def _sums(probability: np.ndarray, true: np.ndarray, bins: int, equal_mass: bool) -> _Sums:
-    """Sorts n probabilities, and the events they were given for, into bins."""
+    """Returns the sums over bins of n probabilities and of the events that they were predicted for."""
     edges = np.linspace(0.0, 1.0, bins + 1)
     if equal_mass:
         # Edges are values that occur, so that equal probabilities share a bin whatever the records' order.
@@ -110,26 +118,26 @@ def _sums(probability: np.ndarray, true: np.ndarray, bins: int, equal_mass: bool
 
 def _confidence_sums(probs: Array, labels: Array, bins: int, equal_mass: bool) -> _Sums:
     checks.at_least("bins", bins, 1)
-    probs, labels = labelled(probs, labels)
-    # A row within the tolerance may still top 1 by a rounding; it belongs in the last bin.
+    probs, labels = check_labeled(probs, labels)
+    # A probability within the tolerance may exceed 1 by a rounding; it belongs in the last bin.
     return _sums(np.minimum(probs.max(-1), 1.0), probs.argmax(-1) == labels, bins, equal_mass)
 
 
 def reliability_bins(probs: Array, labels: Array, bins: int = 15, *, equal_mass: bool = False) -> ReliabilityBins:
-    """Accuracy and mean confidence in bins of the largest probability.
+    """Returns accuracy and mean confidence in bins of the largest probability.
 
     Args:
       probs: [n, c] probabilities.
       labels: [n] integers in 0..c-1.
       bins: number of bins, at least 1.
-      equal_mass: whether each bin holds as many records as the next, as far as equal confidences, which share a bin,
-        allow; otherwise bins have equal widths. Of the edges of equal mass, two may be equal and hold an empty bin.
+      equal_mass: bins of about as many records each, in place of equal width. Equal confidences share a bin; two edges
+        may therefore be equal, with an empty bin between them.
 
     Returns:
-      The bins; see `ReliabilityBins`.
+      `ReliabilityBins`.
 
     Raises:
-      ValueError: rows that are no distributions, labels of another shape, type or range, no record, bins < 1.
+      ValueError: rows that are not distributions, labels of another shape, type or range, no record, or bins < 1.
 
     Source: equal mass: Nguyen and O'Connor (2015); Nixon et al., "Measuring Calibration in Deep Learning" (2019).
 
@@ -151,7 +159,7 @@ def reliability_bins(probs: Array, labels: Array, bins: int = 15, *, equal_mass:
 
 
 def expected_calibration_error(probs: Array, labels: Array, bins: int = 15, *, equal_mass: bool = False) -> float:
-    """ECE: sum_b (count_b / n) |accuracy_b - confidence_b|.
+    """Returns the ECE: sum_b (count_b / n) |accuracy_b - confidence_b|.
 
     Args:
       probs: [n, c] probabilities.
@@ -160,7 +168,7 @@ def expected_calibration_error(probs: Array, labels: Array, bins: int = 15, *, e
       equal_mass: bins of equal mass in place of equal width; see `reliability_bins`.
 
     Returns:
-      ECE in 0..1. With few records it is biased upwards: chance alone parts accuracy from confidence in a bin.
+      ECE in 0..1. With few records it is biased upwards, because chance alone separates accuracy from confidence.
 
     Raises:
       ValueError: see `reliability_bins`.
@@ -178,7 +186,7 @@ def _expected(sums: _Sums) -> float:
 
 
 def maximum_calibration_error(probs: Array, labels: Array, bins: int = 15, *, equal_mass: bool = False) -> float:
-    """MCE: max_b |accuracy_b - confidence_b| over the bins that hold a record.
+    """Returns the MCE: max_b |accuracy_b - confidence_b| over the bins that hold a record.
 
     Args:
       probs: [n, c] probabilities.
@@ -201,7 +209,9 @@ def maximum_calibration_error(probs: Array, labels: Array, bins: int = 15, *, eq
 
 
 def classwise_calibration_error(probs: Array, labels: Array, bins: int = 15, *, equal_mass: bool = False) -> float:
-    """Classwise ECE: mean over the classes k of sum_b (count_bk / n) |share of class k_b - mean probability of k_b|.
+    """Returns the classwise ECE: the mean over classes k of the ECE of the event "the class is k".
+
+    For each class: sum_b (count_b / n) |share of class k in bin b - mean probability of k in bin b|.
 
     ECE reads the largest probability alone; this one reads all of them.
 
@@ -209,8 +219,8 @@ def classwise_calibration_error(probs: Array, labels: Array, bins: int = 15, *, 
       probs: [n, c] probabilities.
       labels: [n] integers in 0..c-1.
       bins: number of bins of each class; a probability of 0 is in the first.
-      equal_mass: bins of equal mass in place of equal width: with many classes most probabilities are near 0, and
-        bins of equal width see one crowded bin.
+      equal_mass: bins of equal mass in place of equal width: with many classes most probabilities are near 0
+        and crowd in the first of the bins of equal width.
 
     Returns:
       Classwise ECE in 0..1.
@@ -224,6 +234,6 @@ def classwise_calibration_error(probs: Array, labels: Array, bins: int = 15, *, 
     0.25
     """
     checks.at_least("bins", bins, 1)
-    probs, labels = labelled(probs, labels)
+    probs, labels = check_labeled(probs, labels)
     columns = np.minimum(probs, 1.0).T
     return float(np.mean([_expected(_sums(p, labels == k, bins, equal_mass)) for k, p in enumerate(columns)]))

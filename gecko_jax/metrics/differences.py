@@ -1,4 +1,4 @@
-"""Differences of two models on the same records or of the same seeds: what both share cancels.
+"""Paired differences: two models on the same records or of the same seeds, so that their common variation cancels.
 
 Two intervals that overlap say little about the difference: scores of a float model and of its one-bit twin on the same
 records are correlated, and so are their figures for the same members and seed.
@@ -16,12 +16,12 @@ from gecko_jax.types import Array, Estimate
 
 
 def paired_auc_difference(scores_a: Array, scores_b: Array, member: Array, confidence: float = 0.95) -> Estimate:
-    """AUC of a - AUC of b on the same records, with DeLong's interval.
+    """Returns the AUC of a minus the AUC of b on the same records, with DeLong's interval.
 
     With d_i the difference of the shares of non-members below member i, and d_j that of the shares of members above
     non-member j: var = var_i(d_i) / members + var_j(d_j) / nonmembers, which holds the covariance of the two AUCs.
-    Where all d are equal (both rankings the same, or both perfect) that variance is 0 and says nothing: there at most
-    u of the pairs differ otherwise, the Clopper-Pearson bound of 0 out of min(members, nonmembers) disjoint pairs.
+    If all d are equal (both rankings the same, or both perfect), that variance is 0 and says nothing. Then at most u of
+    the pairs differ otherwise: the Clopper-Pearson bound of 0 out of min(members, nonmembers) disjoint pairs.
 
     Args:
       scores_a: [n] numbers, larger for a likelier member.
@@ -45,7 +45,7 @@ def paired_auc_difference(scores_a: Array, scores_b: Array, member: Array, confi
     checks.at_least("number of members", int(member.sum()), 2)
     checks.at_least("number of non-members", int((~member).sum()), 2)
     inside = shares_below(scores_a[member], scores_a[~member]) - shares_below(scores_b[member], scores_b[~member])
-    # Of the members, the share above is 1 - the share below: the sign is no matter to a variance.
+    # Of the members, the share above is 1 - the share below: the sign does not matter to a variance.
     outside = shares_below(scores_a[~member], scores_a[member]) - shares_below(scores_b[~member], scores_b[member])
     value = float(inside.mean())
     variance = inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside)
@@ -57,7 +57,7 @@ def paired_auc_difference(scores_a: Array, scores_b: Array, member: Array, confi
 
 
 def paired_difference(values_a: Array, values_b: Array, confidence: float = 0.95, unit: str = "") -> Estimate:
-    """Mean of a_i - b_i over m pairs, with Student's t interval of the differences.
+    """Returns the mean of a_i - b_i over m pairs, with Student's t interval of the differences.
 
     Args:
       values_a: [m] figures of one kind of model, one for each target or seed.

@@ -1,13 +1,13 @@
 """Empirical lower bounds of epsilon from a membership attack's errors over independent trials.
 
 An (epsilon, delta)-private mechanism keeps every attack to TPR <= e^epsilon FPR + delta and, for the complement, to
-TNR <= e^epsilon FNR + delta. So rates that were seen, less their error, refute every smaller epsilon. Both directions
-read the same two bounds (TNR >= 1 - FPR_high and FNR <= 1 - TPR_low), hold on the same event, and so cost nothing
-extra together. Thresholds do: the best of many is a maximum over noise, and there is no way here to get it uncorrected.
+TNR <= e^epsilon FNR + delta. Therefore measured rates, minus their error, refute every smaller epsilon. Both directions
+read the same two bounds (TNR >= 1 - FPR_high and FNR <= 1 - TPR_low) and hold on the same event; using both needs no
+correction. Thresholds do: the best of many is a maximum over noise, and every function here corrects for it.
 
-The trials must be independent: each record one run with a canary of its own. Many canaries of one training run, or many
-records of one model, are not; a bound read off them rests on the assumption that they do not influence each other. What
-needs no such assumption is `one_run`.
+The trials must be independent: each is one run with a canary of its own. Many canaries of one training run, or many
+records of one model, are not; a bound from them assumes that they do not influence each other. `one_run` needs no such
+assumption.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gecko_jax.metrics.intervals import clopper_pearson
 from gecko_jax.metrics.roc import roc_curve, scored_pairs
 from gecko_jax.types import Array, Estimate
 
-STRETCHES = 1024  # that a curve is first cut into, to find its best point
-SPLIT = 16  # into which one that is not ruled out is cut again
+INTERVALS = 1024  # that a curve is first cut into, to find its best point
+SUBINTERVALS = 16  # that one of them is cut into again, if it is not ruled out
 
 
 class EpsilonBound(NamedTuple):
-    """A lower bound of epsilon and what it was read off.
+    """A lower bound of epsilon, and the rates that it comes from.
 
     Attributes:
       epsilon: the bound as an Estimate, n the records judged. It has no low and high: it is itself the low end.
@@ -51,7 +51,7 @@ class EpsilonBound(NamedTuple):
 
 
 def _evidence(tpr_low: Array, fpr_high: Array, delta: float, assumption: str) -> Array:
-    """epsilon ("dp") or mu ("gaussian") that the two bounds refute anything below; negative or -inf for none."""
+    """Returns the epsilon ("dp") or mu ("gaussian") that the two bounds refute anything below; -inf for none."""
     if assumption == "gaussian":
         return special.ndtri(tpr_low) - special.ndtri(fpr_high)  # tpr_low < 1 and fpr_high > 0, so never inf - inf
     with np.errstate(divide="ignore"):
@@ -75,18 +75,18 @@ def clopper_pearson_epsilon(
     confidence: float = 0.95,
     assumption: str = "dp",
 ) -> float:
-    """Lower bound of epsilon from counts at one threshold that was fixed beforehand.
+    """Returns a lower bound of epsilon from counts at one threshold that was fixed beforehand.
 
     max(0, log((TPR_low - delta) / FPR_high), log((1 - FPR_high - delta) / (1 - TPR_low))) with one-sided
     Clopper-Pearson bounds of alpha/2 each; for "gaussian" Phi^-1(TPR_low) - Phi^-1(FPR_high) is a bound of mu.
 
-    Valid for independent trials, and for no others: one canary a run, or see the head of this file.
+    Valid for independent trials only: one canary a run, or see the head of this file.
 
     Args:
       true_positives: members called members.
-      members: how many there were, at least 1.
+      members: their number, at least 1.
       false_positives: non-members called members.
-      nonmembers: how many there were, at least 1.
+      nonmembers: their number, at least 1.
       delta: of (epsilon, delta)-privacy, in [0, 1).
       confidence: 1 - alpha, in (0, 1).
       assumption: "dp", nothing but (epsilon, delta)-privacy; "gaussian", that the trade-off is that of a Gaussian
@@ -96,7 +96,7 @@ def clopper_pearson_epsilon(
       The bound, at least 0.
 
     Raises:
-      ValueError: counts that are not whole or out of range, or an argument outside its bound.
+      ValueError: counts that are not integers or out of range, or an argument outside its bound.
 
     Source: Jagielski, Ullman and Oprea, "Auditing Differentially Private Machine Learning" (2020); the Gaussian form:
     Nasr et al., "Tight Auditing of Differentially Private Machine Learning" (2023).
@@ -119,10 +119,10 @@ def epsilon_lower_bound(
     assumption: str = "dp",
     seed: int = 0,
 ) -> EpsilonBound:
-    """Lower bound of epsilon from an attack's scores over independent trials; see `clopper_pearson_epsilon`.
+    """Returns a lower bound of epsilon from an attack's scores over independent trials; see `clopper_pearson_epsilon`.
 
-    Valid for independent trials, and for no others: one canary a run, or see the head of this file. It also needs
-    that thresholds, seed and attack were fixed before the scores were seen: the best of several bounds is not one.
+    Valid for independent trials only: one canary a run, or see the head of this file. It also needs
+    thresholds, seed and attack that were fixed before the scores were seen: the best of several bounds is not a bound.
 
     Args:
       scores: [n] numbers, larger for a likelier member, one for each trial.
@@ -174,10 +174,10 @@ def _judged(
     assumption: str,
     choice: str,
 ) -> EpsilonBound:
-    """The best bound of thresholds [k] that know nothing of these records, each with a k-th of the error."""
+    """Returns the best bound of thresholds [k] that were fixed without these records, each with a k-th of the error."""
     each = 1.0 - (1.0 - confidence) / len(thresholds)
     ranked = [np.sort(scores[kind]) for kind in (member, ~member)]
-    # From the largest threshold on, where both counts rise; equal ones keep their order.
+    # From the largest threshold on, both counts rise; equal thresholds keep their order.
     falling = np.argsort(-thresholds, kind="stable")
     counts = [len(one) - np.searchsorted(one, thresholds[falling], "left") for one in ranked]
     members, nonmembers = len(ranked[0]), len(ranked[1])
@@ -201,11 +201,13 @@ def _best(
     assumption: str,
     rank: np.ndarray | None = None,
 ) -> int:
-    """The index of the point with the largest evidence; of equals, the one of the lowest rank (index if None).
+    """Returns the index of the point with the largest evidence; of equals, the one of the lowest rank.
+
+    The rank is the index if None.
 
     Beta quantiles take a microsecond each, and a curve may have millions of points. Both counts rise along it, and
-    evidence rises with hits and falls with alarms: a stretch of the curve is nowhere better than its last hits with its
-    first alarms, so that most stretches are ruled out by one evaluation and never looked at point by point.
+    evidence rises with hits and falls with alarms: no point of an interval of the curve is better than its last
+    hits with its first alarms. One evaluation therefore rules out most intervals, which are never looked at in detail.
     """
 
     def evidence(called: np.ndarray, passed: np.ndarray) -> np.ndarray:
@@ -213,14 +215,14 @@ def _best(
         fpr_high = clopper_pearson(passed, nonmembers, confidence)[1]
         return _evidence(tpr_low, fpr_high, delta, assumption)
 
-    width = max(1, len(hits) // STRETCHES)
+    width = max(1, len(hits) // INTERVALS)
     starts, best = np.arange(0, len(hits), width), -np.inf
     while width > 1:
         ends = np.minimum(starts + width, len(hits)) - 1
         best = max(best, float(evidence(hits[ends], alarms[ends]).max()))
         limit = evidence(hits[ends], alarms[starts])
         starts = starts[limit >= best - 1e-9 * abs(best)] if np.isfinite(best) else starts
-        step = max(1, width // SPLIT)
+        step = max(1, width // SUBINTERVALS)
         starts = (starts[:, None] + np.arange(0, width, step)[None]).ravel()
         starts, width = starts[starts < len(hits)], step
     values = evidence(hits[starts], alarms[starts])
@@ -237,11 +239,11 @@ def _fixed(threshold: float | Array) -> np.ndarray:
 
 
 def _half(member: np.ndarray, seed: int) -> np.ndarray:
-    """[n] bool: half of the members and half of the non-members, drawn without a look at the scores."""
-    from gecko_jax import keys  # it loads JAX, and most metrics need none of it
+    """Returns bool [n]: half of the members and half of the non-members, drawn independently of the scores."""
+    from gecko_jax import keys  # it loads JAX, which most metrics do not need
 
-    chosen = np.zeros(len(member), bool)
+    half = np.zeros(len(member), bool)
     for kind, rows in (("members", np.flatnonzero(member)), ("non-members", np.flatnonzero(~member))):
         checks.at_least(f"number of {kind} to split", len(rows), 2)
-        chosen[keys.generator(seed, "epsilon split", kind).permutation(rows)[: len(rows) // 2]] = True
-    return chosen
+        half[keys.generator(seed, "epsilon split", kind).permutation(rows)[: len(rows) // 2]] = True
+    return half

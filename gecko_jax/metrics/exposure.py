@@ -1,4 +1,4 @@
-"""Exposure of a canary: how much likelier the model finds it than its like that were never trained on, in bits."""
+"""Exposure of a canary, in bits: how much likelier the model finds it than canaries that it was not trained on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gecko_jax import checks
 from gecko_jax.types import Array
 
 _PANEL = np.polynomial.legendre.leggauss(64)
-_DROP = 45.0  # nats below its peak where a density is nothing in float64
-_STEEP = 100.0  # a fitted shape beyond which the likelihood is taken to have no maximum
+_NEGLIGIBLE_NATS = 45.0  # below its peak, where a density counts for nothing in float64
+_MAX_SHAPE = 100.0  # beyond which a likelihood is taken to have no maximum
 
 
 def _checked(value: Array, reference: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -24,18 +24,20 @@ def _checked(value: Array, reference: Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exposure(value: Array, reference: Array) -> float | np.ndarray:
-    """Exposure by rank: log2 |R| - log2 rank, where rank = 1 + (number of R below the value), equals counted half.
+    """Returns the exposure by rank, log2 |R| - log2 rank.
 
-    Half of the equals stand before the canary. TensorFlow Privacy counts all of them against it, and so reads a lower
-    exposure wherever there are ties.
+    The rank is 1 + (number of R below the value), equals counted half.
+
+    Half of the equals come before the canary. TensorFlow Privacy counts all of them against it and therefore gives a
+    lower exposure if there are ties.
 
     Args:
       value: perplexity or loss of the canary, smaller = better known to the model; a number, or [k] canaries.
-      reference: [|R|] the same of others drawn like the canary and never trained on, the canary not among them.
+      reference: [|R|] the same of other canaries, drawn alike and never trained on; without this one.
 
     Returns:
-      Bits, a float or [k]. log2 |R| is the largest that a rank can show; about 1.44 is the mean without memorisation.
-      The least is below 0: log2(|R| / (|R| + 1)), of a canary that the model finds less likely than all of R.
+      Bits, a float or [k]. A rank shows log2 |R| at most; without memorization the mean is about 1.44. The minimum is
+      below 0: log2(|R| / (|R| + 1)), for a canary that the model finds less likely than all of R.
 
     Raises:
       ValueError: wrong shapes, no reference, or a number that is NaN or infinite.
@@ -55,21 +57,21 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
 
 
 def extrapolated_exposure(value: Array, reference: Array) -> float | np.ndarray:
-    """Exposure beyond what ranks can show: -log2 F(value), F the skew-normal CDF fitted to the reference.
+    """Returns the exposure beyond what ranks can show: -log2 F(value), F a skew-normal CDF fitted to the reference.
 
-    The fit is by maximum likelihood, and log F is integrated in logarithms: where F itself underflows, the exposure is
-    large, as it should be, and neither 0 nor infinite. It rests on the tail having the fitted shape: print it beside
+    The fit is by maximum likelihood, and log F is integrated in logarithms: if F itself underflows, the exposure is
+    large, as it should be, and neither 0 nor infinite. It assumes that the tail has the fitted shape: print it beside
     the exposure by rank.
 
     Args:
       value: perplexity or loss of the canary, smaller = better known to the model; a number, or [k] canaries.
-      reference: [|R|] the same of others drawn like the canary and never trained on; at least 8, of some spread.
+      reference: [|R|] the same of other canaries, drawn alike and never trained on; at least 8, not all equal.
 
     Returns:
       Bits, a float or [k].
 
     Raises:
-      ValueError: wrong shapes, a number that is NaN or infinite, or a reference too short or all of one value.
+      ValueError: wrong shapes, a number that is NaN or infinite, or a reference that is too short or of one value.
 
     Source: Carlini et al. (2019); the skew-normal: Azzalini (1985).
     """
@@ -82,44 +84,44 @@ def extrapolated_exposure(value: Array, reference: Array) -> float | np.ndarray:
 
 
 def _fit(reference: np.ndarray) -> tuple[float, float, float]:
-    """Maximum-likelihood (shape, location, scale).
+    """Returns the maximum-likelihood (shape, location, scale).
 
-    Where values crowd at their sharp end, the likelihood may rise without end towards half a normal, whose CDF is 0 a
-    step outside. Then it is maximised less Azzalini and Arellano-Valle's (2013) penalty, and the shape stays finite.
+    If values crowd at their sharp end, the likelihood may rise without bound towards half a normal, whose CDF is 0
+    outside. Then Azzalini and Arellano-Valle's (2013) penalty is subtracted, which keeps the shape finite.
     """
     from scipy import stats  # slow to import, and no other metric needs it
 
-    centre, spread = reference.mean(), reference.std()
+    center, spread = reference.mean(), reference.std()
     if not spread > 1e-12 * np.abs(reference).max():
         raise ValueError(f"reference is {reference[0]!r} throughout; a distribution cannot be fitted to one value.")
-    x = (reference - centre) / spread
+    x = (reference - center) / spread
     shape, location, scale = stats.skewnorm.fit(x)
-    if abs(shape) > _STEEP:
+    if abs(shape) > _MAX_SHAPE:
 
-        def penalised(parameters):
+        def penalized(parameters):
             shape, location, log_scale = parameters
             z = (x - location) * math.exp(-log_scale)
             log_density = -log_scale - z * z / 2 + special.log_ndtr(shape * z)
             return 0.875913 * math.log1p(0.856250 * shape**2) - log_density.sum()
 
         start = (math.copysign(5, shape), location, math.log(scale))
-        found = optimize.minimize(penalised, start, method="Nelder-Mead", options={"maxiter": 2000})
-        shape, location, scale = found.x[0], found.x[1], math.exp(found.x[2])
-    return float(shape), float(centre + spread * location), float(spread * scale)
+        optimum = optimize.minimize(penalized, start, method="Nelder-Mead", options={"maxiter": 2000})
+        shape, location, scale = optimum.x[0], optimum.x[1], math.exp(optimum.x[2])
+    return float(shape), float(center + spread * location), float(spread * scale)
 
 
 def skew_normal_logcdf(z: float, shape: float) -> float:
-    """log of the integral from -inf to z of 2 phi(t) Phi(shape t), accurate however far in the tail.
+    """Returns the log of the integral from -inf to z of 2 phi(t) Phi(shape t), accurate however far in the tail.
 
-    The density is log-concave with a curvature of 1 or more. It is integrated, relative to its peak below z, from where
-    it has fallen by e^-45, by Gauss-Legendre on panels that end where Phi(shape t) bends; where it falls so steeply
-    that the curvature is nothing, the integral is density / slope.
+    The density is log-concave with a curvature of 1 or more. Relative to its peak below z, and from where it has fallen
+    by e^-45, it is integrated by Gauss-Legendre on panels that end where Phi(shape t) bends. If it falls so steeply
+    that the curvature is negligible, the integral is density / slope.
     """
 
     def log_density(t):
         return math.log(2) - 0.5 * math.log(2 * math.pi) - t * t / 2 + special.log_ndtr(shape * t)
 
-    def slope(t):  # of the logarithm; phi(x) / Phi(x) by erfcx, as neither has to underflow
+    def slope(t):  # of the logarithm; phi(x) / Phi(x) by erfcx, so that neither underflows
         return -t + shape * math.sqrt(2 / math.pi) / special.erfcx(-shape * t / math.sqrt(2))
 
     if slope(z) > 1e4 * math.hypot(1, shape if shape * z < 8 else 0):
@@ -127,7 +129,7 @@ def skew_normal_logcdf(z: float, shape: float) -> float:
     peak = min(z, optimize.brentq(slope, -1.0, 1.0))  # |mode| < sqrt(2 / pi)
     top = log_density(peak)
     # Ten below the peak the density has fallen by e^-50 or more.
-    start = optimize.brentq(lambda t: log_density(t) - top + _DROP, peak - 10, peak, xtol=1e-16, maxiter=500)
+    start = optimize.brentq(lambda t: log_density(t) - top + _NEGLIGIBLE_NATS, peak - 10, peak, xtol=1e-16, maxiter=500)
     bend = 8 / max(abs(shape), 1e-3)
     edges = np.unique(np.clip([start, peak, -bend, 0.0, bend, z], start, min(z, peak + 10)))
     nodes, weights = _PANEL

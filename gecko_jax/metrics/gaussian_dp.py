@@ -1,4 +1,4 @@
-"""What a Gaussian mechanism promises, exactly: mu-Gaussian differential privacy as an epsilon at a delta."""
+"""The privacy of a Gaussian mechanism, exactly: mu-Gaussian differential privacy as an epsilon at a delta."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ ASSUMPTIONS = ("dp", "gaussian")
 
 
 def log_gaussian_delta(mu: Array, epsilon: Array) -> np.ndarray:
-    """Returns the logarithm of the least delta with which a mu-Gaussian mechanism is (epsilon, delta)-private.
+    """Returns the logarithm of the smallest delta with which a mu-Gaussian mechanism is (epsilon, delta)-private.
 
     delta = Phi(mu / 2 - epsilon / mu) - exp(epsilon) Phi(-mu / 2 - epsilon / mu). Both terms are one density times
-    Mills' ratios of their arguments, so that nothing overflows or underflows, however large epsilon is.
+    Mills' ratios of their arguments, therefore nothing overflows or underflows, however large epsilon is.
 
     Args:
       mu: at least 0, a number or an array: sensitivity over the noise's standard deviation.
       epsilon: at least 0, likewise; the two are broadcast.
 
     Returns:
-      Natural logarithms, -inf where mu is 0.
+      Natural logarithms, -inf if mu is 0.
 
     Source: Balle and Wang, "Improving the Gaussian Mechanism" (2018), theorem 8.
 
@@ -37,7 +37,7 @@ def log_gaussian_delta(mu: Array, epsilon: Array) -> np.ndarray:
         ratio = epsilon / np.where(mu > 0, mu, 1.0)
         near, far = ratio - mu / 2, ratio + mu / 2  # exp(epsilon) phi(far) = phi(near)
         density = -near * near / 2
-        # Far out, erfcx(near) - erfcx(far) loses nothing; where near is below 0, Phi does not underflow.
+        # Far out, erfcx(near) - erfcx(far) loses no digits; if near is below 0, Phi does not underflow.
         outside = special.erfcx(np.maximum(near, 0.0) / math.sqrt(2)) - special.erfcx(far / math.sqrt(2))
         tail = density + np.log(np.maximum(outside, 0.0) / 2)
         lost = density + np.log(special.erfcx(far / math.sqrt(2)) / 2)
@@ -48,7 +48,7 @@ def log_gaussian_delta(mu: Array, epsilon: Array) -> np.ndarray:
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
-    """The least epsilon with which a mu-Gaussian mechanism is (epsilon, delta)-private.
+    """Returns the smallest epsilon with which a mu-Gaussian mechanism is (epsilon, delta)-private.
 
     delta = Phi(mu / 2 - epsilon / mu) - exp(epsilon) Phi(-mu / 2 - epsilon / mu), solved for epsilon.
 
@@ -58,7 +58,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
       delta: in (0, 1).
 
     Returns:
-      epsilon: 0 where mu is so small that delta alone covers it, infinite where mu is.
+      epsilon: 0 if mu is so small that delta alone covers it, infinite if mu is.
 
     Raises:
       ValueError: a negative mu, or delta not strictly between 0 and 1.
@@ -78,12 +78,12 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 
 
 def smallest_epsilon(log_delta: Callable[[float], float], delta: float, start: float = 1.0) -> float:
-    """Returns the least epsilon at which a falling log delta is at most log(delta), to 1e-13, never too small.
+    """Returns the smallest epsilon at which a falling log delta is at most log(delta), to 1e-13, never too small.
 
     Args:
       log_delta: epsilon -> logarithm of its delta, falling.
       delta: in (0, 1).
-      start: where the search begins, above 0.
+      start: first guess, above 0.
 
     Returns:
       0 if epsilon 0 will do, infinity if no number will.

@@ -1,7 +1,7 @@
-"""Confidence intervals of what an audit prints, each an `Estimate` that carries its number of trials.
+"""Confidence intervals of an audit's figures, each an `Estimate` that carries its number of trials.
 
 Over records of one target: Clopper-Pearson for rates, DeLong for the AUC. Over targets or seeds: Student t.
-The two answer different questions, and one cannot stand in for the other: a target is one draw of a model.
+The two answer different questions, and one cannot replace the other: a target is one draw of a model.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from gecko_jax.types import Array, Estimate
 
 
 def _tail(confidence: float) -> float:
-    """Probability left on each side."""
+    """Returns the probability that is left on each side."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence={confidence!r} must lie strictly between 0 and 1, for example 0.95.")
     return (1.0 - confidence) / 2.0
 
 
 def clopper_pearson(successes: Array, trials: Array, confidence: float = 0.95) -> tuple[Array, Array]:
-    """Exact two-sided interval of a proportion.
+    """Returns the exact two-sided interval of a proportion.
 
     low = Beta(a/2; k, n-k+1), high = Beta(1-a/2; k+1, n-k), with 0 and 1 at the ends.
 
@@ -32,10 +32,10 @@ def clopper_pearson(successes: Array, trials: Array, confidence: float = 0.95) -
       confidence: 1 - a.
 
     Returns:
-      (low, high): floats, or arrays where the arguments are arrays.
+      (low, high): floats, or arrays if the arguments are arrays.
 
     Raises:
-      ValueError: k outside 0..n, n < 1, a value that is not whole, or confidence outside (0, 1).
+      ValueError: k outside 0..n, n < 1, a value that is not an integer, or confidence outside (0, 1).
 
     Source: Clopper and Pearson, Biometrika 26 (1934).
 
@@ -46,21 +46,23 @@ def clopper_pearson(successes: Array, trials: Array, confidence: float = 0.95) -
     tail = _tail(confidence)
     k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
     if not ((k == np.floor(k)) & (n == np.floor(n)) & (k >= 0) & (k <= n) & (n >= 1)).all():
-        raise ValueError(f"successes={successes!r}, trials={trials!r}: expected whole 0 <= successes <= trials >= 1.")
-    # The ends have closed values, and betaincinv wants both of its parameters above 0.
+        raise ValueError(
+            f"successes={successes!r} and trials={trials!r} must be integers, 0 <= successes <= trials, trials >= 1."
+        )
+    # The ends have closed forms, and betaincinv needs both of its parameters above 0.
     low = np.where(k == 0, 0.0, special.betaincinv(np.maximum(k, 1), n - k + 1, tail))
     high = np.where(k == n, 1.0, special.betaincinv(k + 1, np.maximum(n - k, 1), 1.0 - tail))
     return (float(low), float(high)) if k.ndim == 0 else (low, high)
 
 
 def tpr_interval_at_fpr(scores: Array, member: Array, fpr: float, confidence: float = 0.95) -> Estimate:
-    """TPR at an empirical FPR of at most `fpr`, with its Clopper-Pearson interval over the members.
+    """Returns the TPR at an empirical FPR of at most `fpr`, with its Clopper-Pearson interval over the members.
 
-    The interval holds for the TPR at this very threshold, whose true FPR is not exactly `fpr`. It is not one of the
-    curve's TPR at `fpr`: the non-members that set the threshold are a second source of error, and where they are no
-    more than the members it is of the same size or larger. Of 600 draws, members N(1, 1) and as many non-members
-    N(0, 1), that TPR lay above the high end / below the low end, each 2.5 % by name, in: FPR 0.1 %, 1000 of each:
-    10 / 47 %; 1 %, 1000: 15 / 27 %; 1 %, 5000: 18 / 23 %. Only many times more non-members than members bring it near.
+    The interval holds for the TPR at this very threshold, whose true FPR is not exactly `fpr`. It is not an interval
+    of the curve's TPR at `fpr`: the non-members that set the threshold are a second source of error, as large as the
+    first or larger unless there are many more of them than members. Of 600 draws, members N(1, 1) and as many
+    non-members N(0, 1), that TPR lay above the high end / below the low end, nominally 2.5 % each, in: FPR 0.1 %, 1000
+    of each: 10 / 47 %; 1 %, 1000: 15 / 27 %; 1 %, 5000: 18 / 23 %.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -82,7 +84,7 @@ def tpr_interval_at_fpr(scores: Array, member: Array, fpr: float, confidence: fl
 def balanced_accuracy_interval(
     scores: Array, member: Array, threshold: float | Array, confidence: float = 0.95
 ) -> Estimate:
-    """Balanced accuracy at a threshold fixed beforehand, with an interval that is never too narrow.
+    """Returns the balanced accuracy at a threshold fixed beforehand, with an interval that is never too narrow.
 
     TPR and TNR each get a Clopper-Pearson interval of confidence 1 - a/2; by Bonferroni both hold with 1 - a, and so
     does the mean of their ends.
@@ -111,12 +113,12 @@ def balanced_accuracy_interval(
 
 
 def auc_interval(scores: Array, member: Array, confidence: float = 0.95) -> Estimate:
-    """AUC with DeLong's interval over the records.
+    """Returns the AUC with DeLong's interval over the records.
 
     var = var_i(share of non-members below member i) / members + var_j(share of members above non-member j) /
-    nonmembers, AUC +- z * sqrt(var), cut to 0..1. Where all pairs compare alike (an AUC of 0 or 1, or all scores
-    equal) that variance is 0 and says nothing: there at most u of the pairs compare otherwise, the Clopper-Pearson
-    bound of 0 out of min(members, nonmembers) disjoint, hence independent, pairs: AUC (1 - u) to AUC + u (1 - AUC).
+    nonmembers, AUC +- z * sqrt(var), cut to 0..1. If all pairs compare alike (an AUC of 0 or 1, or all scores equal),
+    that variance is 0 and says nothing. Then at most u of the pairs compare otherwise, the Clopper-Pearson bound of 0
+    out of min(members, nonmembers) disjoint, hence independent, pairs: AUC (1 - u) to AUC + u (1 - AUC).
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -150,7 +152,7 @@ def auc_interval(scores: Array, member: Array, confidence: float = 0.95) -> Esti
 
 
 def mean_interval(values: Array, confidence: float = 0.95, unit: str = "") -> Estimate:
-    """Mean over seeds or targets, with Student's t interval: mean +- t(n-1) * s / sqrt(n).
+    """Returns the mean over seeds or targets, with Student's t interval: mean +- t(n-1) * s / sqrt(n).
 
     Args:
       values: [n] numbers, one for each seed or target.
@@ -174,7 +176,7 @@ def mean_interval(values: Array, confidence: float = 0.95, unit: str = "") -> Es
 
 
 def mean_band(values: Array, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`mean_interval` at each of many points, as arrays: for curves.
+    """Returns `mean_interval` at each of many points, as arrays, for example of a curve.
 
     Args:
       values: [n, ...], one curve for each of n >= 2 seeds or targets.

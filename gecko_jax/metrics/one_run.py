@@ -20,12 +20,12 @@ from gecko_jax.types import Array, Estimate
 
 
 class OneRunBound(NamedTuple):
-    """A lower bound of epsilon and what it was read off.
+    """A lower bound of epsilon, and the guesses that it comes from.
 
     Attributes:
       epsilon: the bound as an Estimate, n the canaries. It has no low and high: it is itself the low end.
-      guesses: how many coins were guessed.
-      correct: how many of the guesses were right.
+      guesses: number of coins that were guessed.
+      correct: number of guesses that were right.
       choice: how the number of guesses was chosen, in words.
     """
 
@@ -48,7 +48,7 @@ def one_run_epsilon(
     confidence: float = 0.95,
     assumption: str = "dp",
 ) -> float:
-    """Lower bound of epsilon from v right ones of r guesses about m canaries in one run.
+    """Returns a lower bound of epsilon from v right ones of r guesses about m canaries in one run.
 
     "dp": with q = 1 / (1 + e^-epsilon), an (epsilon, delta)-private run has
     P[v or more right] <= P[Bin(r, q) >= v] + 2 m delta max_{1 <= i <= v} P[v > Bin(r, q) >= v - i] / i,
@@ -58,7 +58,7 @@ def one_run_epsilon(
     Args:
       correct: v, at most r.
       guesses: r, at most m, at least 1; fixed beforehand.
-      canaries: m, each in by a fair coin of its own, those that were not guessed included.
+      canaries: m, each in by a fair coin of its own, including those that were not guessed.
       delta: in [0, 1).
       confidence: in (0, 1).
       assumption: "dp", nothing but (epsilon, delta)-privacy; "gaussian", that the run's trade-off for one canary is
@@ -68,7 +68,7 @@ def one_run_epsilon(
       The bound, at least 0.
 
     Raises:
-      ValueError: counts that are not whole or out of order, or an argument outside its bound.
+      ValueError: counts that are not integers or out of order, or an argument outside its bound.
 
     Source: Steinke, Nasr and Jagielski, "Privacy Auditing with One (1) Training Run" (arXiv 2305.08846);
     Mahloujifar, Melis and Chaudhuri, "Auditing f-Differential Privacy in One Run" (arXiv 2410.22235).
@@ -91,7 +91,7 @@ def one_run_epsilon(
 
 
 def _dp_refutes(v: int, r: int, m: int, delta: float, alpha: float) -> Callable[[np.ndarray], np.ndarray]:
-    """epsilons [k] -> bool [k]: whether v right ones of r are too many for this epsilon."""
+    """Returns epsilons [k] -> bool [k]: whether v right guesses of r are too many for this epsilon."""
     below = np.arange(v)[::-1]  # v - 1, v - 2, ..., 0 right
     log_choose = special.gammaln(r + 1) - special.gammaln(below + 1) - special.gammaln(r - below + 1)
 
@@ -106,19 +106,19 @@ def _dp_refutes(v: int, r: int, m: int, delta: float, alpha: float) -> Callable[
 
 
 def _gaussian_refutes(v: int, r: int, m: int, alpha: float) -> Callable[[np.ndarray], np.ndarray]:
-    """mus [k] -> bool [k]: whether v right ones of r are too many for a mu-Gaussian trade-off.
+    """Returns mus [k] -> bool [k]: whether v right guesses of r are too many for a mu-Gaussian trade-off.
 
-    If v or more right had the chance alpha, then h[v] = alpha (r - v) / m and q[v] = alpha v / m at the least, and for
-    i = v - 1, ..., 0 privacy asks for h[i] = max(h[i+1], Phi(Phi^-1(q[i+1]) - mu)) and
-    q[i] = q[i+1] + i / (r - i) (h[i] - h[i+1]). Where q[0] + h[0] > r / m there is no such distribution.
+    If v or more right guesses had the chance alpha, then h[v] >= alpha (r - v) / m and q[v] >= alpha v / m, and for
+    i = v - 1, ..., 0 privacy requires h[i] = max(h[i+1], Phi(Phi^-1(q[i+1]) - mu)) and
+    q[i] = q[i+1] + i / (r - i) (h[i] - h[i+1]). If q[0] + h[0] > r / m, there is no such distribution.
     """
 
     def refutes(mus):
         h, q = np.full(len(mus), alpha * (r - v) / m), np.full(len(mus), alpha * v / m)
         for i in range(v - 1, -1, -1):
             rise = special.ndtr(special.ndtri(np.minimum(q, 1.0)) - mus) - h
-            going = (rise > 0) & (q + h <= r / m)  # sums never fall, and where h rests, q rests, and so h for ever
-            if not going.any():
+            active = (rise > 0) & (q + h <= r / m)  # sums never fall, and once h stops rising, q and h stay as they are
+            if not active.any():
                 break
             rise = np.maximum(rise, 0.0)
             h += rise
@@ -129,7 +129,7 @@ def _gaussian_refutes(v: int, r: int, m: int, alpha: float) -> Callable[[np.ndar
 
 
 def _largest(refutes: Callable[[np.ndarray], np.ndarray], points: int) -> float:
-    """Largest x >= 0 that is refuted, from below, where whatever is smaller is refuted too; 0 if none is."""
+    """Returns the largest x >= 0 that is refuted, from below, if all smaller ones are refuted too; 0 if none is."""
     if not refutes(np.zeros(1))[0]:
         return 0.0
     low, high = 0.0, 1.0
@@ -151,16 +151,16 @@ def one_run_epsilon_from_scores(
     assumption: str = "dp",
     seed: int = 0,
 ) -> OneRunBound:
-    """Lower bound of epsilon from the scores of m canaries in one run; see `one_run_epsilon`.
+    """Returns a lower bound of epsilon from the scores of m canaries in one run; see `one_run_epsilon`.
 
-    The r - r // 2 highest scores are guessed to be in, the r // 2 lowest to be out. Equal scores are ordered by lot.
+    The r - r // 2 highest scores are guessed to be in, the r // 2 lowest to be out. Equal scores are ordered at random.
 
     Args:
       scores: [m] numbers, larger for a likelier member, of ALL canaries.
       member: [m] bool, each canary's coin: fair, and independent of all others.
       guesses: r, fixed beforehand; or several [k], each judged with alpha / k (Bonferroni), the best taken.
       delta, confidence, assumption: see `one_run_epsilon`.
-      seed: of the lot, fixed beforehand.
+      seed: of that random order, fixed beforehand.
 
     Returns:
       A OneRunBound; `.value` is the number.
@@ -168,32 +168,32 @@ def one_run_epsilon_from_scores(
     Raises:
       ValueError: see `roc.scored_pairs` and `one_run_epsilon`; a share of members that fair coins do not give.
 
-    >>> found = one_run_epsilon_from_scores([9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [True] * 5 + [False] * 5, guesses=10)
-    >>> found.correct, round(found.value, 3)  # q^10 = 0.05
+    >>> bound = one_run_epsilon_from_scores([9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [True] * 5 + [False] * 5, guesses=10)
+    >>> bound.correct, round(bound.value, 3)  # q^10 = 0.05
     (10, 1.052)
     """
-    from gecko_jax import keys  # it loads JAX, and most metrics need none of it
+    from gecko_jax import keys  # it loads JAX, which most metrics do not need
 
     check_claim(delta, confidence, assumption)
     scores, member = scored_pairs(scores, member)
     m = len(member)
     if abs(member.sum() - m / 2) > 3.5 * np.sqrt(m):  # Hoeffding: fair coins do so once in 2e10 audits
         raise ValueError(
-            f"member marks {int(member.sum())} of {m} canaries, which fair coins do not; the bound holds for canaries "
-            "that were each in with chance 1/2. Draw them so, and give all of them, those left out too."
+            f"member marks {int(member.sum())} of {m} canaries, which fair coins do not give. The bound holds for "
+            "canaries that were each in with chance 1/2. Draw them so, and pass all of them, those left out too."
         )
     tried = np.atleast_1d(np.asarray(guesses))
     checks.not_empty("guesses", checks.shape("guesses", tried, (None,)))
     each = 1 - (1 - confidence) / len(tried)
-    # A stable order would put members first among equals wherever they stand first in the array.
+    # A stable order would put members first among equals if they come first in the array.
     order = keys.generator(seed, "one-run ties").permutation(m)
     order = order[np.argsort(scores[order], kind="stable")]
-    found = []
+    bounds = []
     for r in (checks.whole("guesses", one, 1) for one in tried):
         checks.between("guesses", r, 1, m)
         right = int(member[order[m - (r - r // 2) :]].sum() + (~member[order[: r // 2]]).sum())
-        found.append((one_run_epsilon(right, r, m, delta, each, assumption), r, right))
-    value, r, right = max(found, key=lambda one: one[0])
+        bounds.append((one_run_epsilon(right, r, m, delta, each, assumption), r, right))
+    value, r, right = max(bounds, key=lambda bound: bound[0])
     k = len(tried)
     choice = "fixed beforehand" if k == 1 else f"best of {k} fixed beforehand, each with 1/{k} of the error"
     return OneRunBound(Estimate(value, n=m), r, right, choice)

@@ -1,8 +1,8 @@
-"""An empirical lower bound of epsilon from one run, read off canaries' signals instead of guesses about them.
+"""An empirical lower bound of epsilon from one run, from the canaries' signals instead of guesses about them.
 
-A guess keeps of a signal which half it lies in. Where the signals of a white-box audit are Gaussian, as sums of many
-noised steps are, their means and their deviation hold more: the separation mu of canaries in and canaries out, in
-standard deviations, is the mu of the Gaussian mechanism that they went through.
+A guess keeps one bit of a signal. If the signals of a white-box audit are Gaussian, as sums of many noised steps are,
+their means and their deviation hold more: the distance mu between canaries in and canaries out, in standard deviations,
+is the mu of the Gaussian mechanism that they went through.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from gecko_jax.metrics.gaussian_dp import check_claim, gaussian_epsilon
 from gecko_jax.metrics.roc import scored_pairs
 from gecko_jax.types import Array, Estimate
 
-_POINTS = 4000  # quantiles of the deviation that the noncentral t's tail is averaged over
+_QUANTILES = 4000  # of the deviation, over which the noncentral t's tail is averaged
 
 
 def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confidence: float = 0.95) -> Estimate:
-    """Lower bound of epsilon from the signals of many canaries of one run, Gaussian with one deviation.
+    """Returns a lower bound of epsilon from the Gaussian signals of many canaries of one run.
 
     mu = (mean of those in - mean of those out) / pooled standard deviation; the lower end of its one-sided interval, by
     the noncentral t distribution with n - 2 degrees of freedom, is the mu of a Gaussian mechanism, given as an epsilon
     at delta.
 
-    It assumes what one-run guesses do not: that the canaries' signals are independent of each other and Gaussian, out
-    to tails of the size of delta, which no number of canaries shows. Orthogonal gradient canaries under Gaussian noise
-    are so by construction. Hold it against a claim; do not make one of it.
+    Unlike bounds from guesses, it assumes that the canaries' signals are independent of each other and Gaussian, out to
+    tails of the size of delta, which no number of canaries can show. Orthogonal gradient canaries under Gaussian noise
+    are so by construction. Compare it with a claim; do not make a claim of it.
 
     Args:
       scores: [m] numbers, larger for a likelier member, of ALL canaries.
@@ -37,14 +37,14 @@ def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confide
       confidence: in (0, 1).
 
     Returns:
-      The bound as an Estimate of kind "modelled", at least 0, n the canaries; infinite for signals without noise.
+      The bound as an Estimate of kind "modelled", at least 0, its n the canaries; infinite for signals without noise.
 
     Raises:
       ValueError: see `roc.scored_pairs`; fewer than two canaries in or out, a score that is infinite, an argument
         outside its bound.
 
     Source: after Agrawal et al., "Let's Ask Gauss: Improved One-Run Privacy Auditing" (arXiv 2606.12733); the interval
-      is the classical one of a standardised difference (Hedges and Olkin 1985).
+      is the classical one of a standardized difference (Hedges and Olkin 1985).
 
     >>> scores = np.random.default_rng(0).normal(size=4000) + (np.arange(4000) % 2)  # mu = 1: epsilon 4.38 at 1e-5
     >>> round(gaussian_signals_epsilon(scores, np.arange(4000) % 2 == 1, 1e-5).value, 2)
@@ -53,7 +53,7 @@ def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confide
     check_claim(delta, confidence, "gaussian")
     scores, member = scored_pairs(scores, member)
     if not np.isfinite(scores).all():
-        raise ValueError("scores hold an infinity, which no Gaussian signal takes; read the canaries' signals in full.")
+        raise ValueError("scores hold an infinity, which no Gaussian signal takes; expected finite numbers.")
     inside, outside = scores[member], scores[~member]
     if min(len(inside), len(outside)) < 2:
         raise ValueError(f"member marks {len(inside)} of {len(member)} canaries; at least 2 in and 2 out are needed.")
@@ -63,18 +63,18 @@ def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confide
     if shift <= 0:
         return Estimate(0.0, kind="modelled", n=len(member))
     scale = math.sqrt(1 / len(inside) + 1 / len(outside))
-    if variance <= (1e-12 * shift) ** 2:  # no noise but rounding's
+    if variance <= (1e-12 * shift) ** 2:  # only rounding noise
         return Estimate(math.inf, kind="modelled", n=len(member))
     mu = _lowest_mean(shift / math.sqrt(variance) / scale, df, 1 - confidence) * scale
     return Estimate(gaussian_epsilon(mu, delta) if mu > 0 else 0.0, kind="modelled", n=len(member))
 
 
 def _lowest_mean(t: float, df: int, alpha: float) -> float:
-    """The noncentrality at which Student's t is `t` or more with a chance of alpha; 0 if that is below 0.
+    """Returns the noncentrality at which Student's t is `t` or more with a chance of alpha; 0 if that is below 0.
 
     P[T >= t] = E[Phi(noncentrality - t sqrt(V / df))], V chi-square with df degrees of freedom.
     """
-    quantiles = special.chdtri(df, (np.arange(_POINTS) + 0.5) / _POINTS)
+    quantiles = special.chdtri(df, (np.arange(_QUANTILES) + 0.5) / _QUANTILES)
     deviations = t * np.sqrt(quantiles / df)
 
     def excess(mean: float) -> float:

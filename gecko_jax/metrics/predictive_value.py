@@ -1,4 +1,4 @@
-"""What a call is worth where members are rare: the share of true ones among those called members."""
+"""Positive predictive value: the share of true members among those called members, if members are rare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gecko_jax.types import Array, Estimate
 
 
 def positive_predictive_value(tpr: Array, fpr: Array, prior: float) -> Array:
-    """prior TPR / (prior TPR + (1 - prior) FPR).
+    """Returns the positive predictive value, prior TPR / (prior TPR + (1 - prior) FPR).
 
     Args:
       tpr: true-positive rate in 0..1, a number or an array.
@@ -18,8 +18,8 @@ def positive_predictive_value(tpr: Array, fpr: Array, prior: float) -> Array:
       prior: share of members among those that an attacker may meet, in (0, 1): 0.5 flatters, 0.01 to 0.1 is usual.
 
     Returns:
-      A float, or an array where an argument is one. Where both rates are 0, nobody is called and nothing is learnt:
-      there it is the prior.
+      A float, or an array if an argument is one. If both rates are 0, nobody is called a member and nothing is learned:
+      the value is the prior.
 
     Raises:
       ValueError: a rate outside 0..1, or a prior not strictly between 0 and 1.
@@ -44,10 +44,10 @@ def positive_predictive_value(tpr: Array, fpr: Array, prior: float) -> Array:
 def predictive_value_interval(
     scores: Array, member: Array, threshold: float | Array, prior: float, confidence: float = 0.95
 ) -> Estimate:
-    """Positive predictive value at a threshold fixed beforehand, with an interval that is never too narrow.
+    """Returns the positive predictive value at a threshold fixed beforehand, with an interval that is never too narrow.
 
     TPR and FPR each get a Clopper-Pearson interval of confidence 1 - a/2; by Bonferroni both hold with 1 - a. The
-    value rises with TPR and falls with FPR, so that the ends are (TPR_low, FPR_high) and (TPR_high, FPR_low).
+    value rises with TPR and falls with FPR; its ends are therefore (TPR_low, FPR_high) and (TPR_high, FPR_low).
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -69,12 +69,12 @@ def predictive_value_interval(
 def predictive_value_interval_at_fpr(
     scores: Array, member: Array, fpr: float, prior: float, confidence: float = 0.95
 ) -> Estimate:
-    """Positive predictive value at the curve's last point whose empirical FPR is at most `fpr`.
+    """Returns the positive predictive value at the curve's last point whose empirical FPR is at most `fpr`.
 
     The value takes the point's own FPR, which may be smaller than `fpr`. The interval holds as that of a threshold
     fixed beforehand does, for the value at this very threshold; but the same non-members set the threshold and count
-    its false positives, so it is not one of the value at a true FPR of `fpr`: see `intervals.tpr_interval_at_fpr`.
-    Without a false positive the value is 1, and the interval alone says how sure that is.
+    its false positives. It is therefore not an interval of the value at a true FPR of `fpr`: see
+    `intervals.tpr_interval_at_fpr`. Without a false positive the value is 1; only the interval shows how sure that is.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -99,7 +99,7 @@ def predictive_value_interval_at_fpr(
 def _interval(hits: int, alarms: int, member: np.ndarray, prior: float, confidence: float) -> Estimate:
     members, nonmembers = int(member.sum()), int((~member).sum())
     value = positive_predictive_value(hits / members, alarms / nonmembers, prior)
-    clopper_pearson(hits, members, confidence)  # the confidence is named as it was given if it is refused
+    clopper_pearson(hits, members, confidence)  # refuses a wrong confidence by the value that the caller gave
     each = 1.0 - (1.0 - confidence) / 2.0
     tpr_low, tpr_high = clopper_pearson(hits, members, each)
     fpr_low, fpr_high = clopper_pearson(alarms, nonmembers, each)

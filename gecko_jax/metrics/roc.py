@@ -1,10 +1,10 @@
-"""The ROC curve of a membership attack, and the figures read off it.
+"""The ROC curve of a membership attack, and the figures taken from it.
 
-A record is called a member when its score >= the threshold. Nothing is interpolated and no convex hull is taken: both
-flatter an attack (a hull reads an AUC of .58 off pure noise at 50 + 50 records); jax_privacy's curve is the hull's, so
-that its AUC and its TPR at an FPR are at least as large as these. Scores may be infinite, never NaN.
-A point is at an empirical FPR, and a band of TPRs about the curve (Clopper-Pearson's, point by point) holds at the
-points' thresholds, not at those FPRs: see `intervals.tpr_interval_at_fpr`.
+A record is called a member if its score >= the threshold. Nothing is interpolated and no convex hull is taken, because
+both flatter an attack: a hull gives pure noise an AUC of .58 at 50 + 50 records. jax_privacy's curve is the hull, and
+its AUC and its TPR at an FPR are at least as large as these. Scores may be infinite, never NaN.
+A point is at an empirical FPR. A band of TPRs around the curve (Clopper-Pearson, point by point) holds at the points'
+thresholds, not at those FPRs: see `intervals.tpr_interval_at_fpr`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gecko_jax.types import Array
 
 
 def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The arguments as float64 [n] and bool [n], checked.
+    """Returns the scores as float64 [n] and the members as bool [n], checked.
 
     Args:
       scores: [n] numbers, larger for a likelier member; +-inf allowed.
@@ -38,7 +38,11 @@ def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_member(member: Array) -> np.ndarray:
-    """`member` as bool, of any shape; integers must be 0 or 1, so that a list of indices is not taken for a mask."""
+    """Returns `member` as bool, of any shape.
+
+    Raises:
+      ValueError: integers other than 0 and 1; a list of indices would otherwise be taken for a mask.
+    """
     member = np.asarray(checks.unmasked("member", member))
     if member.dtype != bool and not np.isin(member, (0, 1)).all():
         raise ValueError(f"member has dtype {member.dtype} and values other than 0 and 1; expected a bool per record.")
@@ -46,7 +50,7 @@ def as_member(member: Array) -> np.ndarray:
 
 
 def roc_curve(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every point of the empirical ROC curve, one for each distinct score.
+    """Returns every point of the empirical ROC curve, one for each distinct score.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -74,7 +78,7 @@ def roc_curve(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def roc_auc(scores: Array, member: Array) -> float:
-    """Chance that a random member scores above a random non-member, ties counted half (Mann-Whitney).
+    """Returns the AUC (Mann-Whitney): the chance that a random member scores above a random non-member, ties half.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -94,7 +98,7 @@ def roc_auc(scores: Array, member: Array) -> float:
 
 
 def shares_below(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """For each of values [k] the share of `reference` below it, equals counted half: [k]."""
+    """Returns for each of values [k] the share of `reference` below it, equals counted half."""
     reference = np.sort(reference)
     below = np.searchsorted(reference, values, "left")
     up_to = np.searchsorted(reference, values, "right")
@@ -102,7 +106,7 @@ def shares_below(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def tpr_at_fpr(scores: Array, member: Array, fpr: float) -> float:
-    """Largest TPR among the curve's points whose empirical FPR is at most `fpr`.
+    """Returns the largest TPR among the curve's points whose empirical FPR is at most `fpr`.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -123,10 +127,10 @@ def tpr_at_fpr(scores: Array, member: Array, fpr: float) -> float:
 
 
 def within_fpr(curve_fpr: np.ndarray, fpr: float) -> np.ndarray:
-    """Returns bool [k], which points' empirical FPR is at most `fpr`, but for the rounding of `fpr` itself.
+    """Returns bool [k]: which points' empirical FPR is at most `fpr`, except for the rounding of `fpr` itself.
 
-    A rate is taken as it is written: float32(0.01), which is 2e-10 below 0.01, means 1 of 100. So does a float64 that
-    arithmetic left one step below (1 - 0.9 for 0.1).
+    A rate means what it was written as: float32(0.01), which is 2e-10 below 0.01, means 1 of 100. So does a float64
+    that arithmetic left one step below (1 - 0.9 for 0.1).
 
     Raises:
       ValueError: fpr outside 0..1, or not a number.
@@ -142,19 +146,25 @@ def within_fpr(curve_fpr: np.ndarray, fpr: float) -> np.ndarray:
 
 
 def smallest_fpr(member: Array) -> float:
-    """Smallest non-zero FPR that the sample can show: 1 / number of non-members.
+    """Returns the smallest non-zero FPR that the sample can show: 1 / number of non-members.
+
+    Args:
+      member: [n] bool.
+
+    Raises:
+      ValueError: no non-member.
 
     >>> smallest_fpr([True, False, False, False, False])
     0.25
     """
     nonmembers = int((~as_member(member)).sum())
     if nonmembers == 0:
-        raise ValueError("member marks no non-member; a false-positive rate needs some.")
+        raise ValueError("member marks no non-member; a false-positive rate needs at least one.")
     return 1.0 / nonmembers
 
 
 def advantage(scores: Array, member: Array, threshold: float | Array) -> float:
-    """TPR - FPR at a threshold (Yeom et al. 2018, definition 4).
+    """Returns the advantage, TPR - FPR at a threshold (Yeom et al. 2018, definition 4).
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -175,7 +185,9 @@ def advantage(scores: Array, member: Array, threshold: float | Array) -> float:
 
 
 def balanced_accuracy(scores: Array, member: Array, threshold: float | Array) -> float:
-    """(TPR + 1 - FPR) / 2 at a threshold: the "attack accuracy", whatever the share of members.
+    """Returns the balanced accuracy, (TPR + 1 - FPR) / 2 at a threshold: the "attack accuracy".
+
+    It does not depend on the share of members.
 
     Args:
       scores: [n] numbers, larger for a likelier member.
@@ -197,7 +209,7 @@ def balanced_accuracy(scores: Array, member: Array, threshold: float | Array) ->
 def called_members(
     scores: Array, member: Array, threshold: float | Array
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(scores, member, scores >= threshold), checked."""
+    """Returns (scores, member, scores >= threshold), checked."""
     scores, member = scored_pairs(scores, member)
     threshold = np.asarray(threshold, np.float64)
     if threshold.shape not in ((), scores.shape):

@@ -7,16 +7,16 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.types import Array
 
-BLOCK = 2**20  # distances held at a time
+MAX_DISTANCES = 2**20  # held in memory at a time
 
 
 def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Array, neighbours: int = 1) -> np.ndarray:
-    """Shapley values of the training records in a K-nearest-neighbour classifier on the model's outputs.
+    """Returns the Shapley values of the training records in a K-nearest-neighbour classifier on the model's outputs.
 
     For each test point (., y), with the N training records ranked 1..N from near to far and w_i = min(K, i) / (K i):
-    s_N = 1[y_N = y] w_N, s_i = s_{i+1} + (1[y_i = y] - 1[y_{i+1} = y]) w_i. Records at equal distances share what
-    they would get on average over their orders. The score is the sum over test points times N / (test points), so
-    that scores sum to N times the classifier's accuracy.
+    s_N = 1[y_N = y] w_N, s_i = s_{i+1} + (1[y_i = y] - 1[y_{i+1} = y]) w_i. Records at equal distances share
+    the average over their orders. The score is the sum over test points times N / (test points); scores therefore sum
+    to N times the classifier's accuracy.
 
     Args:
       train_outputs: [N, c] outputs (probabilities, or logits) on the training records.
@@ -29,7 +29,7 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
       Scores [N]: larger = more influential, and more at risk of membership inference.
 
     Raises:
-      ValueError: wrong shapes, no record, an output that is NaN or infinite, labels that are no integers, K < 1.
+      ValueError: wrong shapes, no record, an output that is NaN or infinite, labels that are not integers, K < 1.
 
     Source: Duddu, Szyller and Asokan, "SHAPr" (arXiv 2112.02230); Jia et al., "Efficient Task-Specific Data
     Valuation for Nearest Neighbor Algorithms" (2019), theorem 1.
@@ -46,10 +46,10 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
     weight = np.minimum(neighbours, ranks) / (neighbours * ranks)
     columns = np.ascontiguousarray(train.T)
     total = np.zeros(n)
-    rows = max(1, BLOCK // n)
+    rows = max(1, MAX_DISTANCES // n)
     for start in range(0, len(test), rows):
         block = test[start : start + rows]
-        # Not |a|^2 + |b|^2 - 2ab, whose rounding parts records of equal outputs.
+        # Not |a|^2 + |b|^2 - 2ab, whose rounding separates records of equal outputs.
         distance = np.zeros((len(block), n))
         for ours, theirs in zip(columns, block.T, strict=True):
             distance += (theirs[:, None] - ours[None]) ** 2
@@ -58,11 +58,11 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
 
 
 def _values(distance: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Shapley values [t, N] from distances [t, N] and from who has the test point's label [t, N].
+    """Returns Shapley values [t, N] from distances [t, N] and from which records have the test point's label [t, N].
 
     Unrolled, with b_i = 1[y_i = y]: s_i = b_i w_i + sum_{j > i} b_j (w_j - w_{j-1}). In a group of g equal distances at
-    ranks p..q, of which c are right, each order is as likely. On average over them w_i becomes the group's mean weight
-    W, b_j the mean b of j's group, or (c - b_i) / (g - 1) where that is i's own:
+    ranks p..q, of which c are right, all orders are equally likely. On average w_i becomes the group's mean weight W,
+    b_j the mean b of j's group, or (c - b_i) / (g - 1) if that group is i's own:
     s_i = b_i W + (c - b_i) / (g - 1) (w_q - W) + sum_{j > q} mean b_j (w_j - w_{j-1}).
     """
     t, n = distance.shape

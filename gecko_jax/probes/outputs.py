@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.metrics.calibration import ROUNDING, as_probabilities, sum_tolerance
+from gecko_jax.metrics.calibration import MAX_ROUNDING, as_probabilities, sum_tolerance
 from gecko_jax.types import Array
 
 OUTPUTS = ("logits", "probabilities", "labels")
@@ -130,7 +130,7 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
     if low == high == 0:
         return
     sums, tolerance = wide.sum(-1), sum_tolerance(classes)
-    if low >= -ROUNDING and high <= 1 + ROUNDING and (low >= 0 or np.abs(sums - 1).max() <= tolerance):
+    if low >= -MAX_ROUNDING and high <= 1 + MAX_ROUNDING and (low >= 0 or np.abs(sums - 1).max() <= tolerance):
         beyond = "" if classes == 1 or np.abs(sums - 1).max() <= tolerance else (
             f" Their rows sum to {sums.min():.4g}..{sums.max():.4g}, and must sum to 1 but for a rounding by "
             f"{tolerance:.2g}: divide each by its sum if they are scores of their own, or give all classes."

@@ -136,7 +136,7 @@ def test_a_bad_file_is_named(tmp_path):
         ({"logits": logits[:9], "y": y, "member": member}, "y has shape"),
         ({"logits": logits, "y": y, "member": member[:9]}, "member has shape"),
         ({"logits": logits, "y": y, "member": np.ones(400, bool)}, "0 non-members"),
-        ({"probs": logits, "y": y, "member": member}, "no array of probabilities"),
+        ({"probs": logits, "y": y, "member": member}, "does not hold probabilities"),
         ({"logits": special.softmax(logits, -1), "y": y, "member": member}, "are probabilities"),
         ({"logits": logits[None], "y": y, "member": member[None]}, "audit_model"),
         ({"logits": np.array([{}, {}], object), "y": y, "member": member}, "no whole .npz"),

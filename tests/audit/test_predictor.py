@@ -191,7 +191,7 @@ def test_bad_predictors_are_named(parts):
             audit.audit(bad, members, nonmembers)
     with pytest.raises(ValueError, match="Did you mean 'logits'"):
         audit.audit(lambda x: predict(table, x), members, nonmembers, outputs="logit")
-    with pytest.raises(ValueError, match="no array of probabilities"):
+    with pytest.raises(ValueError, match="does not hold probabilities"):
         audit.audit(lambda x: predict(table, x), members, nonmembers, outputs="probabilities")
 
 

@@ -137,7 +137,7 @@ def test_figures_touch_no_argument_and_take_single_precision():
 @pytest.mark.parametrize(
     ("probs", "labels", "words"),
     [
-        ([[2.0, -1.0]], [0], "no array of probabilities"),
+        ([[2.0, -1.0]], [0], "does not hold probabilities"),
         ([[0.5, 0.4]], [0], "sum to 0.9"),
         ([[0.5, np.nan]], [0], "NaN"),
         ([[0.5, 0.5]], [0, 1], "labels has shape"),

@@ -83,7 +83,7 @@ def test_it_is_the_papers_recursion_in_blocks_of_any_size(monkeypatch):
     train_y, test_y = rng.integers(0, 3, 150), rng.integers(0, 3, 40)
     expected = recursion(train, train_y, test, test_y)
     for block in (1, 150 * 7, 2**20):
-        monkeypatch.setattr(importlib.import_module("gecko_jax.metrics.shapr"), "BLOCK", block)
+        monkeypatch.setattr(importlib.import_module("gecko_jax.metrics.shapr"), "MAX_DISTANCES", block)
         np.testing.assert_allclose(metrics.shapr(train, train_y, test, test_y), expected, atol=1e-9)
 
 

@@ -100,7 +100,7 @@ def test_no_random_encoding_is_a_logit(classes, seed, scale, name):
         np.testing.assert_allclose(special.logsumexp(found, -1), 0, atol=1e-9)  # renormalized
         np.testing.assert_allclose(np.exp(found), p, atol=0.005 * classes + 0.01)
     else:
-        with pytest.raises(ValueError, match="no array of probabilities"):
+        with pytest.raises(ValueError, match="does not hold probabilities"):
             as_logits("probs", encoded, "probabilities")
 
 
@@ -179,5 +179,5 @@ def test_rounding_has_one_tolerance():
                     if passes:
                         taken(p * (1 + sign * miss))
                     else:
-                        with pytest.raises(ValueError, match="no array of probabilities"):
+                        with pytest.raises(ValueError, match="does not hold probabilities"):
                             taken(p * (1 + sign * miss))
