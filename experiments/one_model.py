@@ -66,7 +66,7 @@ def train(config: Config, data: Dataset) -> Saved:
     schedules = {"learning_rate": training.SCHEDULES[config.schedule]}
     options = dict(epochs=config.epochs, batch_size=config.batch_size, seed=config.seed, schedules=schedules)
     options["optimizer"] = training.optimizer(config.optimizer, config.learning_rate)
-    loss = losses.LOSSES[config.loss]()
+    loss = losses.CLASS_LOSSES[config.loss]()
     private = _private(config, data, model, loss)
     extra = dict(loss=loss)
     if config.teacher:

@@ -47,7 +47,7 @@ class Config:
     float_layers: tuple[str, ...] | None = field(
         ("first", "last"), "layers that are never quantized; none: all are", ("first", "last")
     )
-    loss: str = field("cross_entropy", "loss; all but cross_entropy read a teacher", losses.LOSSES)
+    loss: str = field("cross_entropy", "loss; all but cross_entropy read a teacher", losses.CLASS_LOSSES)
     teacher: str | None = field(None, "architecture of a float teacher, trained on the same members", models.MODELS)
     cross_fit: int = field(0, "folds of cross-fitted teachers, 2 or more; 0: the teacher labels what it was trained on")
     models: int = field(1, "how many to train, each on its own members")
@@ -80,11 +80,11 @@ class Config:
         checks.one_of("activation", self.activation, activations.ACTIVATIONS)
         checks.one_of("weights", self.weights, quantizers.QUANTIZERS)
         checks.one_of("inputs", self.inputs, quantizers.QUANTIZERS)
-        checks.one_of("loss", self.loss, losses.LOSSES)
+        checks.one_of("loss", self.loss, losses.CLASS_LOSSES)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
         checks.one_of("schedule", self.schedule, SCHEDULES)
         checks.at_least("models", self.models, 1)
-        if losses.LOSSES[self.loss]().teacher != (self.teacher is not None):
+        if ("teacher" in losses.CLASS_LOSSES[self.loss]().reads) != (self.teacher is not None):
             raise ValueError(
                 f"loss={self.loss!r} with teacher={self.teacher!r}: symmetric_cross_entropy, kullback_leibler and "
                 "hard_labels need a teacher, and cross_entropy takes none."

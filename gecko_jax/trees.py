@@ -197,3 +197,29 @@ def row_count(name: str, tree: Any) -> int:
                 "example, in the same order."
             )
     return first[1][0]
+
+
+def outputs_by_row(outputs: Any, rows: int) -> Any:
+    """Returns a model's outputs if they are a pytree of arrays with one row for each row of the batch.
+
+    Only shapes are read, so that it works on tracers, before anything is computed.
+
+    Args:
+      outputs: what the model returned.
+      rows: rows of the batch that it was given.
+
+    Raises:
+      ValueError: no arrays, or an array with another leading axis.
+    """
+    leaves = named_leaves(outputs)
+    if not leaves:
+        raise ValueError(f"model returns a {type(outputs).__name__} without an array; expected outputs ({rows}, ...).")
+    for name, leaf in leaves:
+        shape = np.shape(leaf)
+        if not shape or shape[0] != rows:
+            where = f" in {name!r}" if name else ""
+            raise ValueError(
+                f"model returns outputs of shape {shape}{where} for {rows} rows; expected ({rows}, ...): one row for "
+                "each example, in the same order."
+            )
+    return outputs

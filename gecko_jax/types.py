@@ -19,8 +19,10 @@ class Examples(NamedTuple):
     """Rows of a data set, on the host.
 
     Attributes:
-      x: inputs [n, ...], float32 (images [n, height, width, channels] in 0..1; features [n, d]).
-      y: labels [n], int32 in 0..num_classes-1.
+      x: inputs, a pytree with one leading axis [n, ...]: float32 images [n, height, width, channels] in 0..1 or
+        features [n, d], int32 tokens [n, t], or a mapping of several such arrays.
+      y: what the loss compares outputs with, a pytree with the same leading axis: int32 classes [n] in
+        0..num_classes-1, float32 numbers [n] or [n, k], several 0/1 labels [n, k], int32 tokens [n, t].
       id: names of the rows [n], int64, unique; membership is keyed by them, so that a reordered file keeps its members.
     """
 
@@ -42,8 +44,8 @@ class Batch(NamedTuple):
     """Rows that a step trains on. One example is the same tuple without the leading axis.
 
     Attributes:
-      x: inputs [b, ...].
-      y: labels [b], int32.
+      x: inputs, a pytree with one leading axis [b, ...]; see `Examples`.
+      y: labels, numbers or sequences, a pytree with the same leading axis.
       weight: [b] float32, 1 for a real row and 0 for padding; other values are refused.
       teacher: teacher's logits [b, classes], or None where nobody teaches.
     """
@@ -70,18 +72,57 @@ class Codes(NamedTuple):
     bits: int
 
 
+class Metric(NamedTuple):
+    """A figure that people read beside the loss, such as accuracy: a mean over examples, and a function of that mean.
+
+      value = summary(mean over examples of apply(outputs, example))
+
+    Attributes:
+      name: "accuracy", "rmse", "token_accuracy", ...
+      apply: (outputs of ONE example, example: Batch without its leading axis) -> scalar, or several numbers [p] whose
+        means `summary` combines (squared error, y and y^2 for R2).
+      summary: (means, a NumPy scalar or [p]) -> float. The default returns the mean itself.
+    """
+
+    name: str
+    apply: Callable[[Any, Batch], Array]
+    summary: Callable[[Array], float] = float
+
+
 class Loss(NamedTuple):
     """A loss of ONE example; a batch is a vmap away.
 
     Attributes:
       name: as listed in `gecko_jax.losses`.
-      teacher: whether it reads `example.teacher`.
-      apply: (logits [classes], example: Batch without its leading axis) -> scalar.
+      apply: (outputs of ONE example, any pytree; example: Batch without its leading axis) -> scalar. It raises
+        ValueError, when it is traced, for outputs and labels of another shape or dtype than it reads.
+      metric: what training and evaluation report beside the loss. None: the mean loss.
+      reads: keys of `example.extra` that it needs, such as ("teacher",).
+      check: (outputs of one example as shapes, all rows: Batch of host arrays) -> None. It raises ValueError for labels
+        whose values the outputs cannot express. None if any value is allowed.
     """
 
     name: str
-    teacher: bool
-    apply: Callable[[Array, Batch], Array]
+    apply: Callable[[Any, Batch], Array]
+    metric: Metric | None = None
+    reads: tuple[str, ...] = ()
+    check: Callable[[Any, Batch], None] | None = None
+
+
+class StepMetrics(NamedTuple):
+    """What a step of training reports, private or not. None of it is private.
+
+    Attributes:
+      loss: mean loss over the batch's real rows.
+      metric: sum of `Metric.apply` over them, a scalar or [p]; the sum of the losses if the loss has no metric.
+      count: how many there are.
+      updates: collections that change without a gradient, such as BatchNorm's statistics.
+    """
+
+    loss: Array
+    metric: Array
+    count: Array
+    updates: Variables
 
 
 class Quantizer(NamedTuple):

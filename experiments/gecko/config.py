@@ -16,7 +16,7 @@ from experiments.flags import Setting, field, idle
 from experiments.gecko.methods import METHODS
 from gecko_jax import checks, datasets
 from gecko_jax.clippings import CLIPPINGS
-from gecko_jax.losses import LOSSES
+from gecko_jax.losses import CLASS_LOSSES
 from gecko_jax.models import MODELS
 from gecko_jax.training import SCHEDULES
 
@@ -37,7 +37,7 @@ ROWS = (
 
 DATASETS = (*datasets.LOADERS, "tfds:<name>")
 RULES = tuple(name for name in CLIPPINGS if name != "per_layer")
-TEACHING = tuple(name for name, loss in LOSSES.items() if loss().teacher)
+TEACHING = tuple(name for name, loss in CLASS_LOSSES.items() if "teacher" in loss().reads)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _train(config, position, architecture, name, data, member, done, private) ->
         options["schedules"]["transition"] = training.linear(start / epochs, end / epochs)
     if method.teacher:
         options["teacher"] = _teacher(config, position, method, data, member, done)
-        options["loss"] = losses.LOSSES[config.distillation]()
+        options["loss"] = losses.CLASS_LOSSES[config.distillation]()
     if private:
         options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)
     start = time.perf_counter()

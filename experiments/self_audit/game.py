@@ -41,7 +41,7 @@ def _total(outputs, example):
     return -outputs.sum()  # descent raises a canary's row
 
 
-LOSS = Loss("total", False, _total)
+LOSS = Loss("total", _total)
 
 
 def _record(gradients: Any) -> None:

@@ -1,7 +1,10 @@
-"""Per-example losses: (logits [classes], example) -> scalar. A new loss: one function and one line in LOSSES.
+"""Per-example losses: (outputs of one example, example) -> scalar. A new loss: one function and one line in LOSSES.
 
-Not in the table of the losses of a classifier: `squared_error`, for a model with one output, and `soft_binned_ece`, a
-loss of a batch: no `Loss`, and none for private training.
+A loss names the metric that training and evaluation report beside it: accuracy for classes, RMSE for numbers. A loss of
+your own is a `types.Loss(name, apply)`; its outputs and labels may be any pytrees.
+
+`CLASS_LOSSES` are the losses of a classifier with logits [classes]. `soft_binned_ece` is a loss of a batch: it is not a
+`Loss` and cannot be used in private training.
 
 The same arguments give the same object (functools.cache), so that fits with equal losses share a compiled program.
 """
@@ -9,20 +12,31 @@ The same arguments give the same object (functools.cache), so that fits with equ
 from gecko_jax.losses.calibration import soft_binned_ece
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
+from gecko_jax.losses.example_metrics import accuracy, metric_of, r2, rmse
 from gecko_jax.losses.squared_error import squared_error
 
-LOSSES = {
+CLASS_LOSSES = {
     "cross_entropy": cross_entropy,
     "symmetric_cross_entropy": symmetric_cross_entropy,
     "kullback_leibler": kullback_leibler,
     "hard_labels": hard_labels,
 }
 
+LOSSES = {
+    **CLASS_LOSSES,
+    "squared_error": squared_error,
+}
+
 __all__ = [
+    "CLASS_LOSSES",
     "LOSSES",
+    "accuracy",
     "cross_entropy",
     "hard_labels",
     "kullback_leibler",
+    "metric_of",
+    "r2",
+    "rmse",
     "soft_binned_ece",
     "squared_error",
     "symmetric_cross_entropy",

@@ -1,13 +1,17 @@
-"""Cross-entropy with the true label."""
+"""Cross-entropy with the true class."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gecko_jax.types import Array, Loss
+from gecko_jax.losses.example_metrics import accuracy
+from gecko_jax.losses.shapes import class_numbers, float_outputs
+from gecko_jax.types import Array, Batch, Loss
 
 
 def label_cross_entropy(logits: Array, label: Array) -> Array:
@@ -18,7 +22,23 @@ def label_cross_entropy(logits: Array, label: Array) -> Array:
     return jax.nn.logsumexp(logits) - jnp.where(label < 0, jnp.nan, jnp.take(logits, label))
 
 
+def check_classes(outputs: Any, data: Batch) -> None:
+    """Raises ValueError if a class of `data.y` [n] has no logit among one example's outputs [classes]."""
+    low, high = int(np.min(data.y)), int(np.max(data.y))
+    if low < 0 or high >= outputs.shape[-1]:
+        raise ValueError(f"data.y holds labels {low} to {high}; the model has logits for 0 to {outputs.shape[-1] - 1}.")
+
+
 @functools.cache
 def cross_entropy() -> Loss:
-    """-log p_y."""
-    return Loss("cross_entropy", False, lambda logits, example: label_cross_entropy(logits, example.y))
+    """-log p_y for logits [classes] and one class number y.
+
+    >>> round(float(cross_entropy().apply(jnp.zeros(2), Batch(None, 1, None))), 4)  # log 2
+    0.6931
+    """
+
+    def apply(logits, example):
+        logits = float_outputs("cross_entropy", logits, ("classes",))
+        return label_cross_entropy(logits, class_numbers("cross_entropy", example.y))
+
+    return Loss("cross_entropy", apply, accuracy(), check=check_classes)

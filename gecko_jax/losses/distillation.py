@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from gecko_jax.checks import between, positive, shape
-from gecko_jax.losses.cross_entropy import label_cross_entropy
+from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
+from gecko_jax.losses.example_metrics import accuracy
+from gecko_jax.losses.shapes import class_numbers, float_outputs
 from gecko_jax.types import Array, Batch, Loss
 
 
@@ -18,6 +20,7 @@ def teacher_logits(logits: Array, example: Batch) -> Array:
     Raises:
       ValueError: an example that no teacher has seen, or a teacher of other classes than the student's.
     """
+    float_outputs("distillation", logits, ("classes",))
     if example.teacher is None:
         raise ValueError("example.teacher is None; this loss takes a teacher's logits: fill Batch.teacher.")
     return jax.lax.stop_gradient(shape("example.teacher", example.teacher, logits.shape))
@@ -37,10 +40,11 @@ def symmetric_cross_entropy() -> Loss:
     """
 
     def apply(logits, example):
-        student, teacher = jax.nn.log_softmax(logits), jax.nn.log_softmax(teacher_logits(logits, example))
+        teacher = jax.nn.log_softmax(teacher_logits(logits, example))
+        student = jax.nn.log_softmax(logits)
         return -jnp.sum(jnp.exp(teacher) * student) - jnp.sum(jnp.exp(student) * teacher)
 
-    return Loss("symmetric_cross_entropy", True, apply)
+    return _taught("symmetric_cross_entropy", apply)
 
 
 def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
@@ -60,12 +64,13 @@ def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
 def _kullback_leibler(temperature: float, weight: float) -> Loss:
 
     def apply(logits, example):
-        student = jax.nn.log_softmax(logits / temperature)
         teacher = jax.nn.log_softmax(teacher_logits(logits, example) / temperature)
+        student = jax.nn.log_softmax(logits / temperature)
+        label = class_numbers("kullback_leibler", example.y)
         divergence = jnp.sum(jnp.exp(teacher) * (teacher - student))
-        return weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, example.y)
+        return weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, label)
 
-    return Loss("kullback_leibler", True, apply)
+    return _taught("kullback_leibler", apply)
 
 
 @functools.cache
@@ -75,4 +80,8 @@ def hard_labels() -> Loss:
     def apply(logits, example):
         return label_cross_entropy(logits, jnp.argmax(teacher_logits(logits, example)))
 
-    return Loss("hard_labels", True, apply)
+    return _taught("hard_labels", apply)
+
+
+def _taught(name: str, apply) -> Loss:
+    return Loss(name, apply, accuracy(), reads=("teacher",), check=check_classes)

@@ -37,13 +37,13 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
     Args:
       loss: (variables, example, key) -> scalar, or (scalar, aux): see `clipped_sum`.
       augment: (key, x) -> x, of one example and jittable. `x` is the example's field of that name where it has one (a
-        row of a `types.Batch`; label and teacher's logits stay as they are), else the whole example.
+        row of a `types.Batch`; everything else in it stays as it is), else the whole example.
       multiplicity: K, copies of an example in each step. With 1 and an `augment` that changes nothing, the result is
         that of `loss` to the last bit.
 
     Returns:
-      (variables, example, key) -> scalar, or (scalar, aux) with the mean of every leaf of aux over the copies: the
-      share of copies classified right, for the aux of `example_loss`. It needs a key.
+      (variables, example, key) -> scalar, or (scalar, aux) with the mean of every leaf of aux over the copies: for
+      `example_loss` the mean metric. It needs a key.
 
     Raises:
       ValueError: multiplicity below 1; when called, no key.
@@ -70,6 +70,7 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
         return jax.tree.map(lambda leaf: jnp.mean(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), 0), results)
 
     mean.updates = getattr(loss, "updates", None)  # of `example_loss`: what the model carries from step to step
+    mean.loss = getattr(loss, "loss", None)
     return mean
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gecko_jax import checks
 from gecko_jax.clippings.trial import try_rule
 from gecko_jax.hooks import with_collection
+from gecko_jax.losses import metric_of
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.per_example.clipped import LossFn, clipped
@@ -19,19 +20,10 @@ from gecko_jax.privacy.per_example.sites import single
 from gecko_jax.privacy.per_example.states import carried_states, check_states
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.privacy.sampling import Sampling
-from gecko_jax.trees import part, row_count, trainable_patterns, whole
-from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, Variables
+from gecko_jax.trees import outputs_by_row, part, row_count, take, trainable_patterns, whole
+from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, StepMetrics, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
-
-
-class Metrics(NamedTuple):
-    """What a step reports (the fields of `training.StepMetrics`). Losses and counts are NOT private."""
-
-    loss: Array
-    correct: Array
-    count: Array
-    updates: Variables
 
 
 class PrivateSettings(NamedTuple):
@@ -51,30 +43,33 @@ class PrivateSettings(NamedTuple):
 
 
 def example_loss(model: Model, loss: Loss) -> LossFn:
-    """(variables, example, key) -> (loss, whether the example is classified right), of one row of a `types.Batch`.
+    """(variables, example, key) -> (loss, metric), of one row of a `types.Batch`.
 
     Args:
       model: any model whose rows do not see each other.
-      loss: a per-example loss of `gecko_jax.losses`.
+      loss: a per-example loss, of `gecko_jax.losses` or your own. Its metric is the second result.
 
     Raises:
       ValueError: when called, for a model with statistics over the batch (BatchNorm), whose gradients have no bounded
-        share for each example, naming the layers; for outputs that are not one array [rows, classes]; for labels with
-        an axis of their own.
+        share for each example, naming the layers; for outputs without a row for each example; for outputs and labels
+        that the loss does not read.
 
     What the forward pass changes without reading the example, such as the power iteration of nn.SpectralNorm, is
     carried from step to step: `private_gradients` asks the returned function's attribute `updates` for it. Values that
     layers only `sow` are each example's own, and are dropped.
     """
 
-    def apply(variables, example: Batch, key=None):
-        outputs, updates = model.apply(variables, example.x[None], key=key, train=True)
-        check_states(model, variables, example.x[None], key, updates)
-        logits = checks.class_outputs(outputs, 1)[0]
-        checks.one_label(example.y, ())
-        return loss.apply(logits, example), (jnp.argmax(logits) == example.y).astype(jnp.float32)
+    metric = metric_of(loss)
 
-    apply.updates = lambda variables, batch, key: carried_states(model, variables, batch.x[:1], key)
+    def apply(variables, example: Batch, key=None):
+        x = jax.tree.map(lambda leaf: leaf[None], example.x)
+        outputs, updates = model.apply(variables, x, key=key, train=True)
+        check_states(model, variables, x, key, updates)
+        outputs = take(outputs_by_row(outputs, 1), 0)
+        return loss.apply(outputs, example), metric.apply(jax.lax.stop_gradient(outputs), example)
+
+    apply.loss = loss
+    apply.updates = lambda variables, batch, key: carried_states(model, variables, take(batch.x, slice(0, 1)), key)
     return apply
 
 
@@ -95,14 +90,14 @@ def private_gradients(
     count_noise: float | None = None,
     noise: Callable[[Array, Any, Any], Any] = gaussian,
     trainable: Sequence[str] | None = None,
-) -> Callable[[Variables, Batch, Array], tuple[Any, Metrics]]:
+) -> Callable[[Variables, Batch, Array], tuple[Any, StepMetrics]]:
     """The GradFn (sum_i clip(g_i) + N(0, (noise_multiplier * sensitivity)^2)) / expected_batch_size.
 
     Abadi et al. 2016, Algorithm 1, with noise on the SUM and the EXPECTED batch size as divisor: a public constant,
     where the size of the drawn batch would leak.
 
     Args:
-      loss: (variables, example, key) -> scalar or (scalar, whether right): see `example_loss`.
+      loss: (variables, example, key) -> scalar, or (scalar, a metric of the example): see `example_loss`.
       clipping: a rule of `gecko_jax.clippings`; an adaptive one needs the model of `with_threshold`.
       noise_multiplier: standard deviation of the noise over the sum's sensitivity under add-or-remove (the accountant
         knows what it is worth under replace-one); at 0 nothing is private.
@@ -118,7 +113,8 @@ def private_gradients(
         the frozen ones: `per_layer` without them has a smaller sensitivity.)
 
     Returns:
-      (variables, batch, key) -> (gradients, metrics). Its attribute `settings` is a PrivateSettings.
+      (variables, batch, key) -> (gradients, StepMetrics); losses, metric and count are not private. Its attribute
+      `settings` is a PrivateSettings.
 
     Raises:
       ValueError: arguments out of their bounds, no clipping rule, or one that breaks its bound (`clippings.checked`),
@@ -163,6 +159,7 @@ def private_gradients(
         return trained_leaves(loss, variables, batch, key, trainable)
 
     gradients.live = live
+    gradients.loss = getattr(loss, "loss", None)  # of `example_loss`
     gradients.settings = PrivateSettings(float(noise_multiplier), float(expected_batch_size), trainable)
     return gradients
 
@@ -199,9 +196,10 @@ def _threshold(variables: Variables, clipping: AdaptiveClipping) -> Array:
     return variables[THRESHOLD]["threshold"]
 
 
-def _metrics(results, real: Array, valid: Array, updates: Variables) -> Metrics:
+def _metrics(results, real: Array, valid: Array, updates: Variables) -> StepMetrics:
     losses, *rest = (single(each) for each in results)  # half precision cannot count beyond 256
+    each = rest[0] if rest else losses
     count = jnp.sum(real.astype(jnp.float32))
     mean = jnp.sum(jnp.where(real, losses, 0)) / jnp.maximum(count, 1)
-    correct = jnp.sum(jnp.where(real, rest[0], 0)) if rest else jnp.zeros_like(count)
-    return Metrics(mean * valid, correct, count, updates)
+    metric = jnp.sum(jnp.where(real.reshape(-1, *(1,) * (each.ndim - 1)), each, 0), axis=0)
+    return StepMetrics(mean * valid, metric, count, updates)

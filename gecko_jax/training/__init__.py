@@ -14,7 +14,8 @@ from gecko_jax.training.averaging import averaged, with_average
 from gecko_jax.training.diagnosis import NotFinite
 from gecko_jax.training.distillation import cross_fitted_logits, distill
 from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
-from gecko_jax.training.gradients import GradFn, StepMetrics, batch_gradients
+from gecko_jax.training.evaluation import Evaluation, evaluate, evaluate_ensemble
+from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.optimizers import OPTIMIZERS, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
 from gecko_jax.training.recipe import Recipe
@@ -23,17 +24,19 @@ from gecko_jax.training.schedules import SCHEDULES, constant, cosine, linear
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Evaluation",
     "Fit",
     "GradFn",
     "NotFinite",
     "Recipe",
-    "StepMetrics",
     "averaged",
     "batch_gradients",
     "constant",
     "cosine",
     "cross_fitted_logits",
     "distill",
+    "evaluate",
+    "evaluate_ensemble",
     "fit",
     "fit_ensemble",
     "linear",

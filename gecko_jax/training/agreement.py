@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.losses.cross_entropy import check_classes
 from gecko_jax.privacy.sampling import Sampling, check_sampling
 from gecko_jax.surroundings import surroundings
-from gecko_jax.types import Array, Batch, Examples, Model, Variables
+from gecko_jax.types import Array, Batch, Loss, Model, Variables
 
 
 def agreed(
@@ -76,9 +77,45 @@ def _check_divisor(expected: float, sampling: Sampling) -> None:
         )
 
 
-def real_targets(data: Examples) -> bool:
-    """Whether targets are numbers to come near to, not classes."""
-    return jnp.issubdtype(np.asarray(data.y).dtype, jnp.floating)  # NumPy takes bfloat16 for no float
+def check_batch_size(gradients: Any, batch_size: int, member: np.ndarray) -> None:
+    """Raises ValueError unless a run without a sampling has the rows a step that private gradients divide by.
+
+    Args:
+      gradients: a GradFn, or None; only one with `settings`, a private one, is checked.
+      batch_size: rows of a batch.
+      member: bool [m, n].
+    """
+    settings = getattr(gradients, "settings", None)
+    if settings is None:
+        return
+    rows = min(batch_size, int(member.sum(1).max()))
+    expected = settings.expected_batch_size
+    if abs(rows - expected) > 1e-6 * expected:
+        raise ValueError(
+            f"batch_size={batch_size} gives steps of {rows} rows, and the private gradients divide their sum by "
+            f"expected_batch_size={expected:g}: every step would be {rows / expected:.3g} times as long as it should "
+            f"be. Pass batch_size={expected:g}, or the run's own sampling (all of **run.options)."
+        )
+
+
+def loss_of(gradients: Any, loss: Loss | None) -> Loss | None:
+    """Returns the loss that the gradients descend, or None if they do not say.
+
+    Args:
+      gradients: a GradFn, or None.
+      loss: of `fit`, or None.
+
+    Raises:
+      ValueError: `loss` is not the loss of the gradients, which would be descended instead.
+    """
+    known = getattr(gradients, "loss", None)
+    if known is not None and loss is not None and loss != known:
+        raise ValueError(
+            f"loss={loss.name!r} is not the loss of the gradients, which descend {known.name!r}"
+            f"{' with other settings' if loss.name == known.name else ''}: pass it where they are made "
+            "(private_training, example_loss or batch_gradients), and leave it out here."
+        )
+    return known
 
 
 def check_fits(
@@ -86,25 +123,33 @@ def check_fits(
     gradients: Any,
     variables: Variables,
     batch: Batch,
-    data: Examples,
-    teacher: Array | None,
+    data: Batch,
 ) -> None:
-    """Whether outputs, labels and teacher are ones that model and gradients have.
+    """Raises ValueError unless outputs, labels and teacher are ones that model and gradients have.
 
     The gradients of `batch_gradients` and `private_gradients` are traced, once for given shapes, so that what they
     refuse is refused before anything is trained. Another GradFn may read outputs and labels of any shape.
 
     Args:
-      model, gradients, data, teacher: see `fit_ensemble`.
+      model, gradients: see `fit_ensemble`.
       variables, batch: of one model and one step, as shapes.
+      data: all rows, on the host.
     """
     outputs = jax.eval_shape(lambda v, rows: model.apply(v, rows)[0], variables, batch.x)
-    if len(getattr(outputs, "shape", ())) == 2:
-        _check_labels(data, outputs.shape[-1], teacher)
+    logits = len(getattr(outputs, "shape", ())) == 2
+    if logits and data.teacher is not None and np.shape(data.teacher)[-1] != outputs.shape[-1]:
+        raise ValueError(
+            f"teacher has {np.shape(data.teacher)[-1]} logits a row; the model has {outputs.shape[-1]}."
+        )
     if hasattr(gradients, "live"):
         leaves, structure = jax.tree.flatten((variables, batch))
         shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
         _trace(gradients, structure, shapes, surroundings())
+    loss = getattr(gradients, "loss", None)
+    if loss is not None and loss.check:
+        loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), outputs), data)
+    elif loss is None and logits and not isinstance(data.y, (dict, list, tuple)):
+        _check_labels(data.y, outputs.shape[-1])
 
 
 @functools.lru_cache(maxsize=64)
@@ -114,19 +159,14 @@ def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...], around: Any)
     jax.eval_shape(gradients, variables, batch, jax.eval_shape(lambda: jax.random.key(0)))
 
 
-def _check_labels(data: Examples, classes: int, teacher: Array | None) -> None:
-    if real_targets(data):
-        checks.finite("data.y", data.y)
-        if np.ndim(data.y) > 1:  # one-hot rows, say: what the gradients make of them shows when they are traced
-            return
-        if classes != 1:
+def _check_labels(y: Array, classes: int) -> None:
+    """Checks labels whose loss is not known: real numbers, or classes if there is one integer for each row."""
+    if jnp.issubdtype(np.asarray(y).dtype, jnp.floating):  # NumPy does not take bfloat16 for a float
+        checks.finite("data.y", y)
+        if np.ndim(y) == 1 and classes != 1:
             raise ValueError(
                 f"data.y holds real numbers, and the model has {classes} outputs; a regression model has one. For "
                 "classes pass whole numbers."
             )
         return
-    low, high = int(np.min(data.y)), int(np.max(data.y))
-    if low < 0 or high >= classes:
-        raise ValueError(f"data.y holds labels {low} to {high}; the model has logits for 0 to {classes - 1}.")
-    if teacher is not None and np.shape(teacher)[-1] != classes:
-        raise ValueError(f"teacher has {np.shape(teacher)[-1]} logits a row; the model has {classes}.")
+    check_classes(jax.ShapeDtypeStruct((classes,), np.float32), Batch(None, y, None))

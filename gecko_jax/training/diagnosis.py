@@ -82,9 +82,10 @@ def check_trained(variables: Variables, names: Sequence[int], epochs: int, steps
 
 
 def _first_bad(model: Model, state: State, x: Array, rows: np.ndarray, key: Array) -> str:
-    batch = x[rows]
-    if (bad := ~np.isfinite(np.asarray(batch)).reshape(len(rows), -1).all(1)).any():
-        return f"the input x, in row {int(rows[np.argmax(bad)])} of the data"
+    batch = take(x, rows)
+    for leaf in jax.tree.leaves(batch):
+        if (bad := ~np.isfinite(np.asarray(leaf)).reshape(len(rows), -1).all(1)).any():
+            return f"the input x, in row {int(rows[np.argmax(bad)])} of the data"
     if name := first_not_finite(state.variables):
         return f"{name!r}, already before the step"
     if name := _first_bad_output(model, state, batch, key):

@@ -10,6 +10,7 @@ import numpy as np
 
 from gecko_jax import checks, keys
 from gecko_jax.losses import symmetric_cross_entropy
+from gecko_jax.training.agreement import loss_of
 from gecko_jax.training.ensemble import Fit, fit_ensemble
 from gecko_jax.training.predict import predict_ensemble
 from gecko_jax.types import Array, Examples, Loss, Model
@@ -32,14 +33,14 @@ def distill(
       data: the pool of examples, n rows.
       member: bool [m, n].
       teacher: logits [n, classes] or [m, n, classes], from `predict_ensemble` or `cross_fitted_logits`.
-      loss: one that reads a teacher; symmetric cross-entropy (the paper's) where None.
+      loss: one that reads a teacher; None: that of `gradients`, or symmetric cross-entropy (the paper's).
       **options: of `fit_ensemble`.
 
     Raises:
       ValueError: for a loss that reads no teacher.
     """
-    loss = loss or symmetric_cross_entropy()
-    if not loss.teacher:
+    loss = loss_of(options.get("gradients"), loss) or loss or symmetric_cross_entropy()
+    if "teacher" not in loss.reads:
         raise ValueError(f"loss {loss.name!r} reads no teacher, so nothing would be distilled: take fit_ensemble.")
     return fit_ensemble(student, data, member, loss=loss, teacher=teacher, **options)
 

@@ -13,21 +13,22 @@ import numpy as np
 import optax
 
 from gecko_jax import checks, keys, runtime, surroundings
-from gecko_jax.losses import cross_entropy
+from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, run_identity, seeds
 from gecko_jax.training import layout as layouts
-from gecko_jax.training.agreement import agreed, check_fits, real_targets
+from gecko_jax.training.agreement import agreed, check_batch_size, check_fits, loss_of
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_trained, locate, not_finite
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.optimizers import optimizer as named_optimizer
+from gecko_jax.training.predict import count_rows
 from gecko_jax.training.run_log import RunLog
 from gecko_jax.training.schedules import Schedule, check_collections, tabulate
 from gecko_jax.training.step import Data, State, make_step
 from gecko_jax.trees import named_leaves, part, row_count, take, trainable_leaves, trainable_patterns
-from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
+from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints; the last epoch's is always written
 
@@ -38,12 +39,13 @@ class Fit(NamedTuple):
     Attributes:
       variables: with a leading axis [m] (`fit`: without), host arrays.
       loss: mean training loss of each epoch, float32 [epochs, m] (`fit`: [epochs]).
-      accuracy: training accuracy of each epoch, as seen during it, same shape; without meaning for a regression.
+      metrics: the loss's metric by its name, {"accuracy": [epochs, m]}, on the rows trained on, as seen during each
+        epoch; same shape. Not private.
     """
 
     variables: Variables
     loss: np.ndarray
-    accuracy: np.ndarray
+    metrics: dict[str, np.ndarray]
 
 
 def fit_ensemble(
@@ -77,7 +79,7 @@ def fit_ensemble(
       model: the architecture that all share.
       data: the pool of examples, n rows.
       member: bool [m, n], who trains on what.
-      loss: a per-example loss; cross-entropy where None. One that reads a teacher needs `teacher`.
+      loss: a per-example loss; None: that of `gradients`, or cross-entropy. One that reads a teacher needs `teacher`.
       gradients: a GradFn in place of the plain gradient of `loss`.
       optimizer: an optax transformation; Adam at 1e-3 where None. Fits with the same object (as `training.optimizer`
         gives) share a compiled program.
@@ -115,19 +117,23 @@ def fit_ensemble(
         checkpoint stays.
       OSError: a checkpoint that cannot be written.
     """
-    loss = loss or cross_entropy()
-    for name, array in {"data.x": data.x, "data.y": data.y, "member": member, "teacher": teacher}.items():
-        checks.unmasked(name, array)
+    known = loss_of(gradients, loss)
+    loss = known or loss or cross_entropy()
+    for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "teacher": teacher}.items():
+        for path, leaf in named_leaves(tree):
+            checks.unmasked(f"{name}[{path!r}]" if path else name, leaf)
     member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
     ids = tuple(range(len(member))) if model_ids is None else tuple(int(each) for each in model_ids)
     _check(data, member, loss, gradients, epochs, teacher)
     full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
+    if sampling is None:
+        check_batch_size(gradients, batch_size, member)
     drawn = (0,) * len(ids)
     timetable = tabulate(schedules, int(epochs))
     plan = batch_plan.BatchPlan(member, ids, drawn, int(epochs), batch_size, sampling, timetable)
     batch_plan.check(plan)
-    first = jnp.asarray(data.x[:1])
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), data.x)
     gradients = gradients or _gradients(model, loss, trainable)
     optimizer = optimizer or named_optimizer()
     shapes = jax.eval_shape(model.init, jax.random.key(0), first)
@@ -135,7 +141,7 @@ def fit_ensemble(
     if init is not None:
         _check_init(init, shapes, len(ids))
     batch = _batch_shapes(plan.slots, data, teacher)
-    check_fits(model, gradients, shapes, batch, data, teacher)
+    check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, teacher))
     check_collections(timetable, shapes)
     private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
@@ -161,8 +167,9 @@ def fit_ensemble(
 
     drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(ids)
     plan = plan._replace(seeds=drawn)
-    history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, accuracy
-    with RunLog(folder, run, SAVE_EVERY) as log:
+    history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, metric
+    metric = metric_of(loss) if getattr(gradients, "loss", None) else Metric("metric", loss.apply)
+    with RunLog(folder, run, SAVE_EVERY, metric.name) as log:
         done, states, history = log.restore(states, history)
         placed = groups.split(states)
         with runtime.progress(epochs - done, label) as bar:
@@ -175,19 +182,19 @@ def fit_ensemble(
                 for rows, start, seen, part, (_, metrics) in zip(
                     groups.rows, before, shared, parts, results, strict=True
                 ):
-                    losses, correct, count = (np.asarray(column) for column in metrics)
+                    losses, scores, count = (np.asarray(column) for column in metrics)
                     if (where := not_finite(losses)) is not None:
                         step = make_step(model, gradients, optimizer, plan.skips, trainable)
                         raise locate(model, step, start, seen, part, where, losses, ids[rows[where[0]]], epoch)
                     total = np.maximum(count.sum(1), 1)
                     history[0, epoch, rows] = (losses * count).sum(1) / total
-                    history[1, epoch, rows] = correct.sum(1) / total
+                    means = (each.sum(0, dtype=np.float64) / n for each, n in zip(scores, total, strict=True))
+                    history[1, epoch, rows] = [metric.summary(mean) for mean in means]
                 log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
-                right = "" if real_targets(data) else f"  accuracy {100 * history[1, epoch].mean():.1f} %"
-                bar.step(f"loss {history[0, epoch].mean():.3f}{right}")
+                bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
     variables = groups.join(placed).variables
     check_trained(variables, ids, epochs, plan.steps, history[0, -1])
-    return Fit(variables, history[0], history[1])
+    return Fit(variables, history[0], {metric.name: history[1]})
 
 
 def fit(model: Model, data: Examples, member: Array | None = None, **options) -> Fit:
@@ -202,12 +209,14 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     Returns:
       A Fit without the axis of models.
     """
-    member = np.ones(len(data.y), bool) if member is None else np.asarray(checks.unmasked("member", member))
-    checks.shape("member", member, (len(data.y),))
+    rows = row_count("data", data)
+    member = np.ones(rows, bool) if member is None else np.asarray(checks.unmasked("member", member))
+    checks.shape("member", member, (rows,))
     if options.get("init") is not None:
         options["init"] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], options["init"])
     trained = fit_ensemble(model, data, member[None], model_ids=[options.pop("model_id", 0)], **options)
-    return Fit(take(trained.variables, 0), trained.loss[:, 0], trained.accuracy[:, 0])
+    metrics = {name: values[:, 0] for name, values in trained.metrics.items()}
+    return Fit(take(trained.variables, 0), trained.loss[:, 0], metrics)
 
 
 @functools.lru_cache(maxsize=64)
@@ -218,12 +227,10 @@ def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> G
 
 def _check(data, member, loss, gradients, epochs, teacher) -> None:
     """What can be known before anything is made, so that a folder is never claimed by a run that cannot begin."""
-    n = len(checks.not_empty("data.y", data.y))
+    n = count_rows("data", data)
     checks.shape("member", member, (None, n))
-    checks.shape("data.x", data.x, (n, *(None,) * (np.ndim(data.x) - 1)))
-    row_count("data", data)
     checks.whole("epochs", epochs, 1)
-    if loss.teacher and teacher is None and gradients is None:
+    if "teacher" in loss.reads and teacher is None:
         raise ValueError(f"loss {loss.name!r} reads a teacher: pass teacher=logits [n, classes] or [m, n, classes].")
     if teacher is not None:
         lead = (n,) if np.ndim(teacher) == 2 else (len(member), n)
@@ -238,7 +245,8 @@ def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
         return jax.ShapeDtypeStruct((slots, *row.shape), jax.dtypes.canonicalize_dtype(row.dtype))
 
     taught = None if teacher is None else shape(teacher.reshape(-1, teacher.shape[-1])[0])
-    return Batch(shape(np.asarray(data.x[0])), shape(np.asarray(data.y[0])), shape(np.float32(0)), taught)
+    x, y = jax.tree.map(lambda leaf: shape(np.asarray(leaf[0])), (data.x, data.y))
+    return Batch(x, y, shape(np.float32(0)), taught)
 
 
 def _start(model, optimizer, x, seed, ids, init, keep) -> State:

@@ -3,6 +3,9 @@
 A `GradFn` is (variables, batch, key) -> (gradients, StepMetrics). A private one returns clipped and noised gradients of
 the same shape and is passed to `fit(gradients=...)` in this one's stead.
 
+Its attribute `loss`, if it has one, is the `Loss` that it descends: `fit` takes the metric from it. A GradFn without
+one reports a scalar metric of its own.
+
 One that knows which parameters it moves says so by an attribute `live`: (variables, batch, key) -> a bool for each of
 their leaves, read off the program. A step leaves the others as they are, to the bit.
 """
@@ -10,33 +13,15 @@ their leaves, read off the program. A step leaves the others as they are, to the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gecko_jax import checks
+from gecko_jax.losses import metric_of
 from gecko_jax.privacy.per_example.paths import check_trains, paths_of
 from gecko_jax.privacy.per_example.weights import check_weights
-from gecko_jax.trees import part, row_count, trainable_leaves, whole
-from gecko_jax.types import Array, Batch, Loss, Model, Variables
-
-
-class StepMetrics(NamedTuple):
-    """What a step reports.
-
-    Attributes:
-      loss: mean loss over the batch's real rows.
-      correct: how many of them are classified right.
-      count: how many there are.
-      updates: collections that change without a gradient, such as BatchNorm's statistics.
-    """
-
-    loss: Array
-    correct: Array
-    count: Array
-    updates: Variables
-
+from gecko_jax.trees import outputs_by_row, part, row_count, trainable_leaves, whole
+from gecko_jax.types import Array, Batch, Loss, Model, StepMetrics, Variables
 
 GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
 
@@ -52,26 +37,29 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
         is 0 and is not computed.
 
     Raises:
-      ValueError: when called, for outputs that are not one array [rows, classes], for labels with an axis of their own,
-        for expressions of `trainable` that are found in no parameter's path, for a batch whose leaves have different
-        lengths, and for weights other than 0 and 1. Weights that are traced, and so not known yet, give NaN instead.
+      ValueError: when called, for outputs without a row for each example, for outputs and labels that the loss does
+        not read, for expressions of `trainable` that are found in no parameter's path, for a batch whose leaves have
+        different lengths, and for weights other than 0 and 1. Weights that are traced, and so not known yet, give NaN.
     """
+
+    metric = metric_of(loss)
 
     def mean_loss(variables, batch, key):
         """(mean loss, StepMetrics)."""
         rows = row_count("batch", batch)
         real, valid = check_weights("batch.weight", batch.weight, rows)
         outputs, updates = model.apply(variables, batch.x, key=key, train=True)
-        logits = checks.class_outputs(outputs, rows)
-        checks.one_label(batch.y, (rows,))
+        outputs = outputs_by_row(outputs, rows)
         # where, not a product, and on both sides of the loss: a padding row's NaN reaches neither sum nor gradient.
-        losses = jax.vmap(loss.apply)(jnp.where(real[:, None], logits, 0.0), batch)
+        losses = jax.vmap(loss.apply)(jax.tree.map(lambda leaf: at_real_rows(real, leaf), outputs), batch)
+        check_scalar(loss.name, losses.shape[1:])
         # In float32 at least: half precision cannot count beyond 256.
         losses = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
         count = jnp.sum(real.astype(jnp.float32))
         mean = valid * jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
-        correct = jnp.sum((is_first_largest(logits, batch.y) & real).astype(jnp.float32))
-        return mean, StepMetrics(mean, correct, count, updates)
+        each = jax.vmap(metric.apply)(jax.lax.stop_gradient(outputs), batch)
+        each = each.astype(jnp.promote_types(each.dtype, jnp.float32))
+        return mean, StepMetrics(mean, jnp.sum(at_real_rows(real, each), axis=0), count, updates)
 
     def gradients(variables, batch, key):
         params = variables["params"]
@@ -92,14 +80,20 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
         return keep
 
     gradients.live = live
+    gradients.loss = loss
     gradients.plain = True  # without noise: a run of it may have a seed that anyone knows
     return gradients
 
 
-def is_first_largest(logits: Array, label: Array) -> Array:
-    """argmax(logits, -1) == label, [b], without the arg-max, which XLA's CPU computes a number at a time."""
-    column = jnp.arange(logits.shape[-1])[None]
-    label = label.astype(jnp.int32)[:, None]
-    own = jnp.take_along_axis(logits, jnp.clip(label, 0, logits.shape[-1] - 1), 1)
-    ahead = (logits > own) | ((logits == own) & (column < label))
-    return ~jnp.any(ahead, -1)
+def at_real_rows(real: Array, leaf: Array) -> Array:
+    """Returns the leaf [rows, ...] with zeros in the rows that are not real."""
+    return jnp.where(real.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))
+
+
+def check_scalar(name: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless a loss of this name gave one number for one example."""
+    if shape != ():
+        raise ValueError(
+            f"loss {name!r} gave an array of shape {shape} for one example; it must give a scalar. Take the mean or "
+            "the sum over its other axes."
+        )

@@ -1,46 +1,59 @@
-"""Evaluation: logits of many rows, in batches of one static shape, always in evaluation mode."""
+"""Evaluation: outputs of many rows, in batches of one static shape, always in evaluation mode."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from gecko_jax import surroundings
-from gecko_jax.checks import class_outputs, not_empty, unmasked
-from gecko_jax.trees import by_blocks, row_count, take
-from gecko_jax.types import Array, Model, Variables
+from gecko_jax.checks import unmasked
+from gecko_jax.trees import by_blocks, named_leaves, outputs_by_row, row_count, take
+from gecko_jax.types import Model, Variables
 
 BATCH = 500
 
 
 @functools.lru_cache(maxsize=128)
-def _forward(model: Model) -> Callable[[Variables, Array], Array]:
-    return surroundings.jit(lambda variables, x: class_outputs(model.apply(variables, x)[0], len(x)))
+def _forward(model: Model) -> Callable[[Variables, Any], Any]:
+    return surroundings.jit(
+        lambda variables, x: outputs_by_row(model.apply(variables, x)[0], len(jax.tree.leaves(x)[0]))
+    )
 
 
-def predict(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:
-    """Logits of one model.
+def predict(model: Model, variables: Variables, x: Any, batch_size: int = BATCH) -> Any:
+    """Returns one model's outputs.
 
     Args:
       model, variables: a trained model.
-      x: inputs [n, ...], n >= 1.
+      x: inputs, a pytree with one leading axis [n, ...], n >= 1.
       batch_size: rows a call.
 
     Returns:
-      float32 [n, classes] on the host.
+      The model's outputs on the host, a pytree with one leading axis: float32 logits [n, classes] of a classifier.
 
     Raises:
-      ValueError: a model whose outputs are not one array [rows, classes].
+      ValueError: leaves of x with different numbers of rows; a model whose outputs do not have one row for each input.
     """
-    forward, x = _forward(model), not_empty("x", np.asarray(unmasked("x", x)))
-    variables = jax.device_put(variables)
-    return by_blocks(lambda rows: forward(variables, x[rows]), len(x), min(batch_size, len(x)), full=True)
+    for name, leaf in named_leaves(x):
+        unmasked(f"x[{name!r}]" if name else "x", leaf)
+    n, x = count_rows("x", x), jax.tree.map(np.asarray, x)
+    forward, variables = _forward(model), jax.device_put(variables)
+    return by_blocks(lambda rows: forward(variables, take(x, rows)), n, min(batch_size, n), full=True)
 
 
-def predict_ensemble(model: Model, variables: Variables, x: Array, batch_size: int = BATCH) -> np.ndarray:
-    """Logits [m, n, classes] of m models whose variables have a leading axis; see `predict`."""
+def predict_ensemble(model: Model, variables: Variables, x: Any, batch_size: int = BATCH) -> Any:
+    """Returns outputs [m, n, ...] of m models whose variables have a leading axis; see `predict`."""
     models = row_count("variables", variables)
-    return np.stack([predict(model, take(variables, i), x, batch_size) for i in range(models)])
+    each = [predict(model, take(variables, i), x, batch_size) for i in range(models)]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+
+def count_rows(name: str, tree: Any) -> int:
+    """Returns the number of rows of a pytree; raises ValueError, with this name, if there are none."""
+    if (rows := row_count(name, tree)) == 0:
+        raise ValueError(f"{name} is empty; at least one row is needed.")
+    return rows

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from gecko_jax.training.ensemble import fit, fit_ensemble
+from gecko_jax.trees import row_count
 from gecko_jax.types import Array, Examples, Model, Variables
 
 
@@ -35,7 +36,7 @@ class Recipe:
 
     def __call__(self, rows: Array, key: jax.Array) -> Variables:
         """One model, trained on these rows of the pool alone."""
-        member = np.zeros(len(self.pool.y), bool)
+        member = np.zeros(row_count("pool", self.pool), bool)
         member[np.asarray(rows)] = True
         return fit(self.model, self.pool, member, seed=_seed(key), **self.options).variables
 

@@ -58,7 +58,7 @@ def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: Sta
         "seed": seed,
         "model_ids": list(plan.model_ids),
         "jax": jax.__version__,
-        "data": array_digest(data.x, data.y, plan.member, data.teacher),
+        "data": array_digest(*jax.tree.leaves((data.x, data.y)), plan.member, data.teacher),
         "start": array_digest(*jax.tree.leaves(states)),
     }
 
@@ -74,7 +74,7 @@ def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: St
       [m] seeds of 128 bits. A model's depends on its own start values, members and ID, not on its company.
     """
     own = data.teacher is not None and np.ndim(data.teacher) == 3  # a teacher for each model
-    rows = _row_digests([data.x, data.y] if own or data.teacher is None else list(data))
+    rows = _row_digests(jax.tree.leaves((data.x, data.y) if own else tuple(data)))
 
     def seed_of(model: int, model_id: int) -> int:
         member = plan.member[model]

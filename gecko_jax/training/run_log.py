@@ -23,11 +23,14 @@ class RunLog:
       folder: the run's own folder; nothing is kept where None.
       run: () -> what identifies the run; called only where there is a folder.
       save_every: seconds between two checkpoints; the last epoch's is always written.
+      metric: name of the metric, a key of metrics.jsonl.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None, run: Callable[[], dict[str, Any]], save_every: float):
+    def __init__(
+        self, folder: str | os.PathLike[str] | None, run: Callable[[], dict[str, Any]], save_every: float, metric: str
+    ):
         self.checkpoints = None if folder is None else Checkpoints(folder, run())
-        self._lines, self.saved, self.save_every = None, time.monotonic(), save_every
+        self._lines, self.saved, self.save_every, self._metric = None, time.monotonic(), save_every, metric
 
     def __enter__(self) -> RunLog:
         return self
@@ -44,7 +47,7 @@ class RunLog:
             return 0, states, history
         done, (states, history) = self.checkpoints.restore((states, history)) or (0, (states, history))
         with self.checkpoints.clear_errors():
-            self._lines = _log_of(self.checkpoints.folder / "metrics.jsonl", history, done)
+            self._lines = _log_of(self.checkpoints.folder / "metrics.jsonl", history, done, self._metric)
         return done, states, np.array(history)
 
     def epoch_done(self, epoch: int, epochs: int, history: np.ndarray, states: Callable[[], State]) -> None:
@@ -52,18 +55,18 @@ class RunLog:
         if not self.checkpoints:
             return
         with self.checkpoints.clear_errors():
-            self._lines.write(_line(epoch, history))
+            self._lines.write(_line(epoch, history, self._metric))
         if epoch == epochs - 1 or time.monotonic() - self.saved > self.save_every:
             self.checkpoints.save(epoch + 1, (states(), history))
             self.saved = time.monotonic()
 
 
-def _log_of(path: Path, history: np.ndarray, done: int) -> runtime.JsonLines:
+def _log_of(path: Path, history: np.ndarray, done: int, metric: str) -> runtime.JsonLines:
     """The log with the epochs that are done, replaced in one step: a reader never finds fewer."""
     if runtime.is_main_process():
-        write_atomic(path, "".join(runtime.json_line(_line(epoch, history)) for epoch in range(done)))
+        write_atomic(path, "".join(runtime.json_line(_line(epoch, history, metric)) for epoch in range(done)))
     return runtime.JsonLines(path)
 
 
-def _line(epoch: int, history: np.ndarray) -> dict[str, Any]:
-    return {"epoch": epoch, "loss": history[0, epoch], "accuracy": history[1, epoch]}
+def _line(epoch: int, history: np.ndarray, metric: str) -> dict[str, Any]:
+    return {metric: history[1, epoch], "epoch": epoch, "loss": history[0, epoch]}

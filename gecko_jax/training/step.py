@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ from jax import lax
 
 from gecko_jax.hooks import finish_update, scale_updates
 from gecko_jax.privacy.gradients import THRESHOLD
-from gecko_jax.training.gradients import GradFn, StepMetrics
+from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.schedules import LEARNING_RATE, with_scheduled
-from gecko_jax.trees import named_leaves, part, trainable_leaves, whole
-from gecko_jax.types import Array, Batch, Model, Variables
+from gecko_jax.trees import named_leaves, part, take, trainable_leaves, whole
+from gecko_jax.types import Array, Batch, Model, StepMetrics, Variables
 
 
 class State(NamedTuple):
@@ -50,10 +50,10 @@ PER_MODEL = ("indices", "weight", "key")  # the fields of an Epoch that have a l
 
 
 class Data(NamedTuple):
-    """Device arrays that a step gathers its rows from: x [n, ...], y [n], teacher's logits [n, classes] or None."""
+    """Device arrays that a step gathers its rows from: x and y pytrees [n, ...], teacher's logits [n, ...] or None."""
 
-    x: Array
-    y: Array
+    x: Any
+    y: Any
     teacher: Array | None
 
 
@@ -67,7 +67,7 @@ def make_step(
     skips: bool,
     trainable: tuple[str, ...] | None = None,
 ) -> Step:
-    """(state, data, epoch, step number) -> (state, (loss, correct, count)).
+    """(state, data, epoch, step number) -> (state, (loss, metric, count)).
 
     Args:
       model: for its hooks, `after_update` and `rates`.
@@ -80,14 +80,14 @@ def make_step(
     def step(state: State, data: Data, epoch: Epoch, number: Array):
         rows = epoch.indices[number]
         teacher = None if data.teacher is None else data.teacher[rows]
-        batch = Batch(data.x[rows], data.y[rows], epoch.weight[number], teacher)
+        batch = Batch(take(data.x, rows), take(data.y, rows), epoch.weight[number], teacher)
         key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
         grads, metrics = gradients(state.variables, batch, key)
         frozen = _Frozen(trainable, getattr(gradients, "live", _all_of)(state.variables, batch, key))
         new = _update(model, optimizer, state, grads, metrics, epoch.scheduled[LEARNING_RATE], batch.x, frozen)
         if skips:
             new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)
-        return new, (metrics.loss, metrics.correct, metrics.count)
+        return new, (metrics.loss, metrics.metric, metrics.count)
 
     return step
 
@@ -143,7 +143,7 @@ def _of_trained_layers(updates: Variables, before: Variables, trainable, params,
 
 
 def scanned_epoch(step: Step):
-    """(state, data, epoch) -> (state, (loss, correct, count) of each step [steps]): one XLA program."""
+    """(state, data, epoch) -> (state, (loss, metric, count) of each step [steps]): one XLA program."""
 
     def run(state: State, data: Data, epoch: Epoch):
         state = state._replace(variables=with_scheduled(state.variables, epoch.scheduled))

@@ -192,14 +192,14 @@ def test_help_lists_the_names_of_every_table(name, capsys):
         "train": {
             "dataset": datasets.LOADERS, "architecture": models.MODELS, "teacher": models.MODELS,
             "activation": activations.ACTIVATIONS, "weights": quantizers.QUANTIZERS, "inputs": quantizers.QUANTIZERS,
-            "loss": losses.LOSSES, "optimizer": training.OPTIMIZERS, "schedule": training.SCHEDULES,
+            "loss": losses.CLASS_LOSSES, "optimizer": training.OPTIMIZERS, "schedule": training.SCHEDULES,
             "clipping": clippings.CLIPPINGS, "order": ("post", "xnor"), "norm": ("batch", "group", "layer"),
             "float_layers": ("first", "last"),
         },
         "gecko": {
             "dataset": datasets.LOADERS, "architectures": models.MODELS, "methods": METHODS,
             "heterogeneous_teacher": models.MODELS, "schedule": training.SCHEDULES,
-            "distillation": set(losses.LOSSES) - {"cross_entropy"},
+            "distillation": set(losses.CLASS_LOSSES) - {"cross_entropy"},
             "clipping": set(clippings.CLIPPINGS) - {"per_layer"},
         },
         "audit": {"dataset": datasets.LOADERS, "methods": METHODS, "architectures": models.MODELS},

@@ -134,7 +134,7 @@ def test_an_xnor_network_trains_privately():
     )  # fmt: skip
     settings = dict(optimizer=training.optimizer("adam", 0.05), init=drawn(net, x), **run.options)
     trained = training.fit(run.model, Examples(x, y, np.arange(64)), **settings)
-    assert trained.accuracy[-1] > 0.9 and trained.loss[-1] < 0.6 * trained.loss[0]
+    assert trained.metrics["accuracy"][-1] > 0.9 and trained.loss[-1] < 0.6 * trained.loss[0]
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_clipped_sum import compiled
 
-from gecko_jax import clippings, training
+from gecko_jax import clippings, losses, training
 from gecko_jax.privacy import gradients
 from gecko_jax.privacy.augmentation import augmented
 from gecko_jax.types import Batch, Loss, Model
@@ -30,7 +30,7 @@ def test_a_step_counts_all_of_its_rows(dtype):
     rng = np.random.default_rng(0)
     x = np.stack([rng.choice([-1.0, 1.0], B), np.zeros(B)], axis=1).astype(np.float32)
     y, weight = rng.integers(0, 2, B).astype(np.int32), (np.arange(B) < REAL).astype(np.float32)
-    model, loss = model_of(dtype), Loss("margin", False, lambda logits, example: 1 - logits[example.y])
+    model, loss = model_of(dtype), Loss("margin", lambda logits, example: 1 - logits[example.y], losses.accuracy())
     real = 1 - np.where(y == 0, x[:, 0], 0)[:REAL].astype(np.float64)
     right = int(((x[:REAL, 0] > 0) == (y[:REAL] == 0)).sum())
     variables = model.init(None, None)
@@ -40,7 +40,7 @@ def test_a_step_counts_all_of_its_rows(dtype):
     )
     for step, given in zip(steps, (weight.astype(dtype), weight), strict=True):
         found, metrics = compiled(step)(variables, Batch(x, y, given), jax.random.key(0))
-        assert (float(metrics.count), float(metrics.correct)) == (REAL, right)
+        assert (float(metrics.count), float(metrics.metric)) == (REAL, right)
         np.testing.assert_allclose(metrics.loss, real.mean(), rtol=1e-5)
         # In plain training the cotangents of the logits, 1 / count each, are of the model's own 16 bits.
         np.testing.assert_allclose(found["w"], (real - 1).mean(), rtol=2.0**-8)

@@ -80,7 +80,7 @@ def everything(problems):
         loss = privacy.example_loss(model_of(name), losses.cross_entropy())
         private = privacy.private_gradients(loss, rule, SIGMA, EXPECTED, method="bookkeeping")
         gradients, metrics = private(*problems[name], jax.random.key(2))
-        found[f"{name} step"] = {"sum": gradients, "correct": metrics.correct, "count": metrics.count}
+        found[f"{name} step"] = {"sum": gradients, "correct": metrics.metric, "count": metrics.count}
     return found
 
 

@@ -55,9 +55,9 @@ def test_labels_that_the_model_has_no_logit_for(mlp, pool, label):
 
 
 def test_data_of_no_rows_or_of_different_lengths(mlp, pool):
-    with pytest.raises(ValueError, match="data.y is empty; at least one row is needed"):
+    with pytest.raises(ValueError, match="data is empty; at least one row is needed"):
         training.fit(mlp, type(pool)(pool.x[:0], pool.y[:0], pool.id[:0]))
-    with pytest.raises(ValueError, match=r"data.x has shape \(59, 64\); expected \(60, any\)"):
+    with pytest.raises(ValueError, match=r"data.y has 60 rows, data.x has 59"):
         training.fit(mlp, pool._replace(x=pool.x[:59]))
 
 

@@ -13,8 +13,7 @@ import pytest
 from naive_training import assert_close, assert_same_bits, naive_fit, start_of
 
 from gecko_jax import clippings, losses, models, privacy, quantizers, training
-from gecko_jax.training.gradients import StepMetrics
-from gecko_jax.types import Examples
+from gecko_jax.types import Examples, StepMetrics
 
 SGD = optax.sgd(0.25)
 DENSE = models.from_linen(nn.Dense(2, use_bias=False))

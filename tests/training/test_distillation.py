@@ -118,7 +118,7 @@ def test_cross_fitting_with_a_teacher_of_another_architecture(mlp, pool, monkeyp
     settings = dict(epochs=100, batch_size=20, optimizer=TX, init=starts_of(teacher, pool.x, 4))
     crossed = training.cross_fitted_logits(teacher, noise, member, folds=2, **settings)
     assert crossed.shape == (2, 60, 10) and crossed.dtype == np.float32
-    assert teachers[0].accuracy[-1].min() > 0.95
+    assert teachers[0].metrics["accuracy"][-1].min() > 0.95
     assert (crossed.argmax(-1) == labels)[member].mean() < 0.35
     monkeypatch.undo()
     student = training.distill(mlp, noise, member, crossed, init=starts_of(mlp, pool.x, 2), **SETTINGS)

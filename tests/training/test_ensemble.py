@@ -8,7 +8,7 @@ import optax
 import pytest
 from naive_training import assert_close, assert_same_bits, naive_fit, starts_of
 
-from gecko_jax import models, training
+from gecko_jax import losses, models, training
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.layout import Layout
 from gecko_jax.trees import take
@@ -54,7 +54,7 @@ def test_each_model_is_its_own_naive_loop(mlp, pool, member, starts, expected, l
     for i, alone in enumerate(expected):
         assert_close(take(together.variables, i), alone.variables)
         np.testing.assert_allclose(together.loss[:, i], alone.loss, rtol=2e-5)
-        np.testing.assert_allclose(together.accuracy[:, i], alone.accuracy, atol=1e-6)
+        np.testing.assert_allclose(together.metrics["accuracy"][:, i], alone.accuracy, atol=1e-6)
 
 
 def test_a_model_s_bits_depend_on_no_one_s_rows_or_place(mlp, pool, member, starts):
@@ -99,7 +99,7 @@ def test_padding_adds_nothing_not_even_a_nan():
         root = jnp.sqrt(jnp.where(bad, -size, size))  # below 0 in the bad row alone: NaN, and so is its gradient
         return jnp.where(bad, root, -jax.nn.log_softmax(logits)[example.y])
 
-    gradients = training.batch_gradients(model, Loss("planted", False, loss))
+    gradients = training.batch_gradients(model, Loss("planted", loss, losses.accuracy()))
     batch = Batch(x, y, np.array([1, 1, 1, 0], np.float32))
     actual, metrics = gradients(variables, batch, jax.random.key(0))
 
@@ -108,6 +108,6 @@ def test_padding_adds_nothing_not_even_a_nan():
     error = (probabilities - np.eye(3)[y[:3]]) / 3
     np.testing.assert_allclose(actual["kernel"], x[:3].T @ error, atol=1e-6)
     np.testing.assert_allclose(actual["bias"], error.sum(0), atol=1e-6)
-    assert metrics.count == 3 and metrics.correct == (probabilities.argmax(1) == y[:3]).sum()
+    assert metrics.count == 3 and metrics.metric == (probabilities.argmax(1) == y[:3]).sum()
     np.testing.assert_allclose(metrics.loss, -np.log(probabilities[np.arange(3), y[:3]]).mean(), rtol=1e-5)
     assert not np.isfinite(gradients(variables, batch._replace(weight=np.ones(4, np.float32)), None)[1].loss)

@@ -15,7 +15,7 @@ HALF = np.arange(60) % 3 != 0  # 40 members: with batches of 16 the last one has
 
 def assert_history(trained, expected):
     np.testing.assert_allclose(trained.loss, expected.loss, rtol=2e-5)
-    np.testing.assert_allclose(trained.accuracy, expected.accuracy, atol=1e-6)
+    np.testing.assert_allclose(trained.metrics["accuracy"], expected.accuracy, atol=1e-6)
 
 
 def test_fit_is_a_loop_over_batches(pool, mlp):
@@ -30,7 +30,7 @@ def test_fit_is_a_loop_over_batches(pool, mlp):
     )  # fmt: skip
     assert_close(trained.variables, expected.variables)
     assert_history(trained, expected)
-    assert trained.loss.shape == trained.accuracy.shape == (3,)
+    assert trained.loss.shape == trained.metrics["accuracy"].shape == (3,)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(trained))
 
 

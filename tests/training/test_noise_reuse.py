@@ -40,7 +40,7 @@ def other(logits, example):
 
 def run(pool=POOL, member=None, apply=constant, clip=1.0, noise=1.0, batch_size=4.0, steps=2, rate=1.0, **options):
     """The noise of a run of `steps` steps, in units of its standard deviation in the update."""
-    loss = Loss("constant", False, apply)
+    loss = Loss("constant", apply)
     gradients = privacy.private_gradients(privacy.example_loss(MODEL, loss), clippings.flat(clip), noise, batch_size)
     options = dict(init=START, epochs=2, sampling=privacy.poisson(8, batch_size, steps), loss=loss) | options
     start = options["init"]["params"]["kernel"]
@@ -101,7 +101,7 @@ def test_two_phases_share_no_noise_and_neither_do_runs_without_a_seed():
 def test_who_else_is_trained_changes_nothing():
     """A model's noise is its own: the same alone as beside another, and another one's even on the same members."""
     member = np.ones((2, 8), bool)
-    loss = Loss("constant", False, constant)
+    loss = Loss("constant", constant)
     gradients = privacy.private_gradients(privacy.example_loss(MODEL, loss), clippings.flat(1.0), 1.0, 4.0)
     start = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), START)
     fitted = training.fit_ensemble(

@@ -7,10 +7,9 @@ import optax
 import pytest
 from naive_training import naive_fit, start_of, starts_of
 
-from gecko_jax import datasets, models, training
-from gecko_jax.training.agreement import real_targets
+from gecko_jax import datasets, losses, models, training
 from gecko_jax.training.diagnosis import NotFinite, check_trained
-from gecko_jax.types import Examples
+from gecko_jax.types import Batch
 
 TX = training.optimizer("momentum", 0.1)
 SETTINGS = dict(epochs=4, batch_size=10)
@@ -126,5 +125,8 @@ def test_a_last_update_that_is_not_finite_is_told_in_every_type(dtype):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_numbers_of_every_type_are_targets_and_not_classes(dtype):
-    assert real_targets(Examples(np.zeros((2, 1)), np.zeros(2, jnp.dtype(dtype)), np.arange(2)))
-    assert not real_targets(Examples(np.zeros((2, 1)), np.zeros(2, np.uint8), np.arange(2)))
+    y = np.zeros(2, jnp.dtype(dtype))
+    with pytest.raises(ValueError, match="reads class numbers; y has dtype"):
+        losses.cross_entropy().apply(jnp.zeros(3), Batch(None, y[0], None))
+    assert losses.squared_error().apply(jnp.ones(1), Batch(None, y[0], None)) == 0.5
+    assert losses.cross_entropy().apply(jnp.zeros(3), Batch(None, np.uint8(1), None)) > 1

@@ -1,6 +1,5 @@
 """A model with one output and real targets: `fit` with the squared error, plain and private."""
 
-import jax
 import numpy as np
 import optax
 import pytest
@@ -50,11 +49,9 @@ def test_privately_too():
     np.testing.assert_allclose(weights_of(found), by_hand(8, 0.3, 0.5), atol=1e-5)
 
 
-def test_real_targets_need_a_model_with_one_output():
+def test_real_targets_need_a_model_with_as_many_outputs():
     model = models.create("mlp", 3, hidden=())
-    with pytest.raises(ValueError, match="data.y holds real numbers, and the model has 3 outputs"):
+    with pytest.raises(ValueError, match=r"squared_error compares each output with a target; the model returns \(3,\)"):
         training.fit(model, POOL, loss=losses.squared_error())
-    with pytest.raises(ValueError, match=r"squared_error was given \(3,\) outputs; a regression model has one"):
-        jax.vmap(losses.squared_error().apply)(np.zeros((50, 3)), POOL)
     with pytest.raises(ValueError, match="data.y holds 1 entries that are NaN"):
         training.fit(LINE, POOL._replace(y=np.where(np.arange(50) == 3, np.nan, Y)), loss=losses.squared_error())

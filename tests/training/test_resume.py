@@ -32,7 +32,7 @@ def assert_logged(folder, fitted):
     log = log_of(folder)
     assert [line["epoch"] for line in log] == list(range(EPOCHS)), "each epoch once, in order"
     np.testing.assert_array_equal(np.array([line["loss"] for line in log], np.float32), fitted.loss)
-    np.testing.assert_array_equal(np.array([line["accuracy"] for line in log], np.float32), fitted.accuracy)
+    np.testing.assert_array_equal(np.array([line["accuracy"] for line in log], np.float32), fitted.metrics["accuracy"])
 
 
 def killed(folder, epochs):
@@ -105,7 +105,7 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, uninterrupted, monkeypatch, 
 
 def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
     history = np.zeros((2, 4, 1), np.float32)
-    with RunLog(tmp_path, dict, save_every=0) as log:
+    with RunLog(tmp_path, dict, save_every=0, metric="accuracy") as log:
         log.restore({}, history)
 
         def no_room(record):
@@ -120,14 +120,14 @@ def test_a_log_that_is_ahead_of_the_checkpoint_is_cut_back(tmp_path):
     """The log is written each epoch, the state every so often: what comes after the state is done again."""
     history = np.arange(8, dtype=np.float32).reshape(2, 4, 1)
     state = {"w": np.ones(2, np.float32)}
-    with RunLog(tmp_path, dict, save_every=1e9) as log:
+    with RunLog(tmp_path, dict, save_every=1e9, metric="accuracy") as log:
         assert log.restore(state, history)[0] == 0
         for epoch in range(3):
             log.epoch_done(epoch, 4, history, lambda: state)
         log.checkpoints.save(2, (state, history))
     with (tmp_path / "metrics.jsonl").open("a") as log:
         log.write('{"epoch": 3, "lo')
-    with RunLog(tmp_path, dict, save_every=1e9) as log:
+    with RunLog(tmp_path, dict, save_every=1e9, metric="accuracy") as log:
         done, restored, _ = log.restore(state, np.zeros_like(history))
         assert done == 2 and [line["epoch"] for line in log_of(tmp_path)] == [0, 1]
         assert_same_bits(restored, state)

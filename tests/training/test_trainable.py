@@ -15,7 +15,7 @@ from naive_training import assert_close, assert_same_bits, naive_fit, start_of, 
 
 from gecko_jax import clippings, losses, models, privacy, quantizers, training
 from gecko_jax.trees import named_leaves, trainable_leaves
-from gecko_jax.types import Batch, Model, Quantizer
+from gecko_jax.types import Batch, Model, Quantizer, StepMetrics
 
 DECAYING = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.2, momentum=0.9))
 SETTINGS = dict(epochs=2, batch_size=20)
@@ -170,7 +170,7 @@ def test_ensembles_distillation_and_recipes_take_it(pool, mlp):
 def test_a_gradient_of_ones_own_is_held_to_it(pool, mlp):
     def gradients(variables, batch, key):
         ones = jax.tree.map(jnp.ones_like, variables["params"])
-        return ones, training.StepMetrics(jnp.float32(0), jnp.float32(0), jnp.float32(len(batch.y)), {})
+        return ones, StepMetrics(jnp.float32(0), jnp.float32(0), jnp.float32(len(batch.y)), {})
 
     start = start_of(mlp, pool.x)
     found = training.fit(mlp, pool, init=start, gradients=gradients, trainable=["dense1/bias"], **SETTINGS)

@@ -124,11 +124,11 @@ def test_labels_of_any_type_give_the_same_gradients(dtype):
     private = compiled(gradients.private_gradients(of_one, clippings.flat(1.0), 0.0, 1.0))
     found, metrics = private(VARIABLES, batch, jax.random.key(0))
     check_equal(found, total)
-    assert metrics.correct == wanted and metrics.count == 6
+    assert metrics.metric == wanted and metrics.count == 6
     plain = compiled(training.batch_gradients(MODEL, loss))
     (one, of_narrow), (other, of_wide) = (plain(VARIABLES, each, jax.random.key(0)) for each in (batch, wide))
     jax.tree.map(np.testing.assert_array_equal, one, other)
-    assert of_narrow.correct == of_wide.correct == wanted and of_narrow.loss == of_wide.loss
+    assert of_narrow.metric == of_wide.metric == wanted and of_narrow.loss == of_wide.loss
 
 
 def test_a_microbatch_may_be_a_narrow_integer():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax.training.gradients import is_first_largest
+from gecko_jax.losses.example_metrics import is_first_largest
 
 
 def test_it_is_the_arg_max_on_ties_too():

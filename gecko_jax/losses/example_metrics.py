@@ -1,0 +1,111 @@
+"""Metrics of one example, for a `Loss` to name: what training and evaluation report beside the loss.
+
+The mean over examples is what scikit-learn gives for the same outputs; `Metric.summary` turns the mean into the figure.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gecko_jax.losses.shapes import class_numbers, float_outputs, targets
+from gecko_jax.types import Array, Loss, Metric
+
+
+def metric_of(loss: Loss) -> Metric:
+    """Returns the loss's metric, or the loss itself as one if it names none."""
+    return loss.metric or _mean_loss(loss)
+
+
+@functools.cache
+def _mean_loss(loss: Loss) -> Metric:
+    return Metric("loss", loss.apply)
+
+
+@functools.cache
+def accuracy() -> Metric:
+    """Share of examples whose largest output (the first, on a tie) is the class: outputs [classes], y an integer.
+
+    >>> from gecko_jax.types import Batch
+    >>> float(accuracy().apply(jnp.array([0.5, 2.0]), Batch(None, 1, None)))
+    1.0
+    """
+
+    def apply(outputs, example):
+        logits = float_outputs("accuracy", outputs, ("classes",))
+        return is_first_largest(logits, class_numbers("accuracy", example.y)).astype(jnp.float32)
+
+    return Metric("accuracy", apply)
+
+
+@functools.cache
+def rmse() -> Metric:
+    """Root mean squared error of numbers: outputs [k] and y [k], or y without an axis for one output.
+
+    It is the root of the mean over examples, taken for each output and then averaged over the k outputs, as in
+    scikit-learn's `root_mean_squared_error`.
+
+    >>> from gecko_jax.types import Batch
+    >>> float(rmse().summary(rmse().apply(jnp.array([5.0]), Batch(None, 2.0, None))))
+    3.0
+    """
+
+    def apply(outputs, example):
+        return jnp.square(_residuals("rmse", outputs, example))
+
+    return Metric("rmse", apply, lambda means: float(np.mean(np.sqrt(means))))
+
+
+@functools.cache
+def r2() -> Metric:
+    """Coefficient of determination, 1 - mean (f - y)^2 / var y, averaged over k outputs; NaN if a target is constant.
+
+    The variance is taken from means of y and y^2, which float32 cannot tell apart if the mean of y is a thousand times
+    its deviation: subtract the mean from such targets first.
+
+    >>> from gecko_jax.types import Batch
+    >>> pieces = [r2().apply(jnp.array([f]), Batch(None, y, None)) for f, y in ((1.0, 1.0), (2.0, 3.0))]
+    >>> float(r2().summary(sum(pieces) / 2))
+    0.5
+    """
+
+    def apply(outputs, example):
+        error = _residuals("r2", outputs, example)
+        y = targets("r2", example.y, outputs)
+        return jnp.stack([jnp.square(error), y, jnp.square(y)])
+
+    def summary(means):
+        error, mean, square = np.asarray(means, np.float64)
+        variance = square - mean**2
+        return float(np.mean(np.where(variance > 0, 1 - error / np.where(variance > 0, variance, 1), np.nan)))
+
+    return Metric("r2", apply, summary)
+
+
+def _residuals(reader: str, outputs: Array, example) -> Array:
+    outputs = float_outputs(reader, outputs, ("outputs",))
+    outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+    return outputs - targets(reader, example.y, outputs)
+
+
+def is_first_largest(logits: Array, label: Array) -> Array:
+    """Returns argmax(logits, -1) == label, without the arg-max, which XLA's CPU computes a number at a time.
+
+    Args:
+      logits: [..., classes]; a NaN among them is never largest, and nothing is largest beside it.
+      label: [...] integers; one that is no class is never the largest.
+
+    Returns:
+      bool [...].
+
+    >>> is_first_largest(jnp.array([[1.0, 1.0], [1.0, 1.0]]), jnp.array([0, 1])).tolist()
+    [True, False]
+    """
+    column = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+    label = label.astype(jnp.int32)[..., None]
+    own = jnp.take_along_axis(logits, jnp.clip(label, 0, logits.shape[-1] - 1), -1)
+    behind = (logits < own) | ((logits == own) & (column >= label))
+    return jnp.all(behind, -1) & (label[..., 0] >= 0) & (label[..., 0] < logits.shape[-1])

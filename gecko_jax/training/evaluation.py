@@ -1,0 +1,80 @@
+"""Each example's loss, and the metric, of trained models in evaluation mode."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gecko_jax import surroundings
+from gecko_jax.losses import cross_entropy, metric_of
+from gecko_jax.training.predict import BATCH, count_rows
+from gecko_jax.trees import by_blocks, outputs_by_row, row_count, take
+from gecko_jax.types import Batch, Examples, Loss, Model, Variables
+
+
+class Evaluation(NamedTuple):
+    """How well a model fits some rows.
+
+    Attributes:
+      losses: each example's loss, float32 [n]; [m, n] for m models. What a loss attack reads.
+      metrics: the loss's metric by its name, {"accuracy": 0.97}; float64 [m] for m models.
+    """
+
+    losses: np.ndarray
+    metrics: dict[str, Any]
+
+
+def evaluate(
+    model: Model, variables: Variables, data: Examples, loss: Loss | None = None, batch_size: int = BATCH
+) -> Evaluation:
+    """Returns each example's loss and the metric of one model, in evaluation mode.
+
+    Args:
+      model, variables: a trained model.
+      data: examples, n >= 1 rows; x and y may be pytrees.
+      loss: a per-example loss; cross-entropy if None.
+      batch_size: rows a call.
+
+    Returns:
+      An Evaluation with losses [n].
+
+    Raises:
+      ValueError: outputs and labels that the loss does not read, or a loss that reads a teacher.
+    """
+    loss = loss or cross_entropy()
+    if loss.reads:
+        raise ValueError(f"loss {loss.name!r} reads {list(loss.reads)}, which data does not hold: name another loss.")
+    rows = count_rows("data", data)
+    batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(rows, np.float32)))
+    if loss.check:
+        one = jax.eval_shape(lambda v, x: model.apply(v, x)[0], variables, take(data.x, slice(0, 1)))
+        loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), one), batch)
+    score, metric, variables = _losses(model, loss), metric_of(loss), jax.device_put(variables)
+    size = min(batch_size, rows)
+    losses, scores = by_blocks(lambda index: score(variables, take(batch, index)), rows, size, full=True)
+    return Evaluation(losses, {metric.name: metric.summary(scores.mean(0, dtype=np.float64))})
+
+
+def evaluate_ensemble(
+    model: Model, variables: Variables, data: Examples, loss: Loss | None = None, batch_size: int = BATCH
+) -> Evaluation:
+    """Returns losses [m, n] and metrics [m] of m models whose variables have a leading axis; see `evaluate`."""
+    models = row_count("variables", variables)
+    each = [evaluate(model, take(variables, i), data, loss, batch_size) for i in range(models)]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+
+@functools.lru_cache(maxsize=64)
+def _losses(model: Model, loss: Loss) -> Callable[[Variables, Batch], tuple[Any, Any]]:
+    """(variables, batch) -> (losses [b], pieces of the metric [b] or [b, p])."""
+    metric = metric_of(loss)
+
+    def run(variables, batch):
+        outputs = outputs_by_row(model.apply(variables, batch.x)[0], len(batch.weight))
+        return jax.vmap(lambda one, example: (loss.apply(one, example), metric.apply(one, example)))(outputs, batch)
+
+    return surroundings.jit(run)
