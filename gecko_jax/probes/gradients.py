@@ -113,7 +113,7 @@ def _each(
 ) -> Any:
     """read({name: one record's gradient}), of the parameters whose name has `prefix`, stacked over records [n, ...]."""
     loss, x = losses.cross_entropy() if loss is None else loss, check_inputs(x)
-    if loss.teacher:
+    if "teacher" in loss.reads:
         raise ValueError(f"loss {loss.name!r} reads a teacher's logits; take one of labels alone: cross_entropy().")
     y = check_classes(y, len(x), logits_shape(model, variables, x[:1])[-1]).astype(np.int32)
     size = sum(leaf.size for name, leaf in named_leaves(variables["params"]) if name.startswith(prefix))
