@@ -7,6 +7,7 @@ import dataclasses
 
 from gecko_jax.checks import at_least, lookup, one_of, sizes
 from gecko_jax.hooks import finish_update, with_collection
+from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.lenet import LeNet
@@ -66,4 +67,5 @@ __all__ = [
     "trace",
     "weight_quantizers",
     "with_collection",
+    "without_batch_norm",
 ]

@@ -110,7 +110,8 @@ def traced(model: Model, variables: Variables, x: Array) -> Traced:
 
     It is what the model does of itself: interceptors that are active around the call take no part, nor what another
     tool has put in the place of Linen's layers. It is kept for a model and shapes, because a trace costs more than a
-    short training of a small model, unless a parameter's owner was not seen, which something may have hidden.
+    short training of a small model, unless the owner of a parameter of two
+    axes or more was not seen, which something may have hidden.
 
     Args:
       model, variables, x: as of `trace`.
@@ -140,8 +141,8 @@ class _Hidden(Exception):
 def _kept(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], settings: tuple) -> Traced:
     del settings
     result = _traced(model, structure, leaves)
-    names = [name for name, _ in named_leaves(jax.tree.unflatten(structure, leaves)[0]["params"])]
-    if any(name not in result.ranks for name in names):
+    params = named_leaves(jax.tree.unflatten(structure, leaves)[0]["params"])
+    if any(len(leaf.shape) > 1 and name not in result.ranks for name, leaf in params):
         raise _Hidden(result)
     return result
 
