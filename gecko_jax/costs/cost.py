@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gecko_jax.checks import lookup, not_empty
 from gecko_jax.costs.deployed import DeployedBytes, deployed_bytes
 from gecko_jax.costs.energy import READ_PER_BIT, mac_energy, read_energy
-from gecko_jax.costs.memory import liveness, peak
+from gecko_jax.costs.memory import liveness
 from gecko_jax.costs.operations import LayerOperations, by_precision
 from gecko_jax.costs.products import Precisions, operations
 from gecko_jax.costs.program import forward_pass
@@ -22,6 +22,7 @@ from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
 from gecko_jax.integer.packing import PackedModel, pack
 from gecko_jax.models.quantized import STATES, weight_quantizers
 from gecko_jax.models.trace import trace
+from gecko_jax.programs import peak_bytes
 from gecko_jax.text_tables import aligned
 from gecko_jax.types import Array, Estimate, Model, Variables
 
@@ -106,11 +107,11 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     """
     one = not_empty("x", x)[:1]
     lookup("memory", memory, READ_PER_BIT)
-    calls, program = trace(model, variables, one), forward_pass(model, variables, one)
-    precisions = Precisions(program, calls, weight_quantizers(model, variables, one))
-    layers = operations(program, calls, precisions)
+    calls, forward = trace(model, variables, one), forward_pass(model, variables, one)
+    precisions = Precisions(forward, calls, weight_quantizers(model, variables, one))
+    layers = operations(forward, calls, precisions)
     packed = pack(model, variables, one)
-    stored, deployed = stored_bytes(packed), deployed_bytes(packed, program, precisions.bits)
+    stored, deployed = stored_bytes(packed), deployed_bytes(packed, forward, precisions.bits)
     totals = by_precision(layers)
     compute = sum(layer.macs * mac_energy(layer.weight_bits, layer.input_bits) for layer in layers)
     reading = read_energy(deployed.total, memory)
@@ -122,7 +123,7 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
         layers,
         {precision: _counted(number) for precision, number in totals.items()},
         _counted(sum(layer.bops for layer in layers)),
-        _counted(peak(liveness(program, precisions.input_bits)), "B"),
+        _counted(peak_bytes(liveness(forward, precisions.input_bits)), "B"),
         _joules(compute),
         _joules(reading),
         _joules(compute + reading),

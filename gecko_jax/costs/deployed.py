@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 from gecko_jax.costs.memory import VIEWS
 from gecko_jax.costs.primitives import COUNTS
-from gecko_jax.costs.program import Product, Program, Step
+from gecko_jax.costs.program import CountedStep, Forward, Product
 from gecko_jax.integer.packed_file import stored_bytes
 from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor
+from gecko_jax.programs import Constant
 
 _AFFINE = frozenset(("add", "sub", "mul", "div"))
 _MONOTONE = _AFFINE | frozenset(("max", "min", "reduce_max", "reduce_window_max", "convert_element_type", "transpose"))
@@ -51,17 +52,17 @@ class DeployedBytes(NamedTuple):
         return sum(self)
 
 
-def deployed_bytes(packed: PackedModel, program: Program, bits: Callable[[Product], tuple[int, int]]) -> DeployedBytes:
+def deployed_bytes(packed: PackedModel, forward: Forward, bits: Callable[[Product], tuple[int, int]]) -> DeployedBytes:
     """Counts what a device must hold; see the module's head.
 
     Args:
       packed: the packed model.
-      program: its forward pass.
+      forward: its forward pass.
       bits: the precision of a product's two factors.
     """
     kept, folded = list(packed.tensors), 0
     for members in _batch_normalizations(packed):
-        size = _folded_bytes(members, program, bits)
+        size = _folded_bytes(members, forward, bits)
         if size is not None:
             folded += size
             kept = [tensor for tensor in kept if tensor not in members]
@@ -85,67 +86,70 @@ def _batch_normalizations(packed: PackedModel) -> list[list[PackedTensor]]:
 
 
 def _folded_bytes(
-    members: list[PackedTensor], program: Program, bits: Callable[[Product], tuple[int, int]]
+    members: list[PackedTensor], forward: Forward, bits: Callable[[Product], tuple[int, int]]
 ) -> int | None:
     """Bytes of a normalization's folded form, or None if the program does more with it than shift and scale."""
     names = {"/".join(member.path) for member in members}
-    leaves = {i for i, name in enumerate(program.names) if name in names}
-    steps = program.needed()
-    used = [step for step in steps if any(_made_of(n, leaves, program) for n in step.operands)]
-    if not used or any(step.primitive not in _AFFINE for step in used):
+    leaves = {i for i, name in enumerate(forward.names) if name in names}
+    steps = forward.needed()
+    used = [step for step, _ in steps if any(_made_of(n, leaves, forward) for n in step.inputs)]
+    if not used or any(step.name not in _AFFINE for step in used):
         return None
     channels, width = members[0].size, max(member.bits for member in members)
-    inner = {n for step in used for n in program.reached(step)}
+    inner = {n for step in used for n in forward.reached(step)}
     results = {n for step in used for n in step.outputs} - inner
-    if not _only_compared(results, program, steps):
+    if not _only_compared(results, forward, steps):
         return _aligned(2 * channels * width // 8)
     sources = inner - {n for step in used for n in step.outputs}
-    if _integer_sums(sources, program, steps, bits):
+    if _integer_sums(sources, forward, steps, bits):
         return _aligned(2 * channels)
     return _aligned(channels * width // 8) + _aligned(-(-channels // 8))
 
 
-def _made_of(n: int | None, leaves: set[int], program: Program) -> bool:
-    return n is not None and n not in program.data and not leaves.isdisjoint(program.origins[n])
+def _made_of(n: int | Constant, leaves: set[int], forward: Forward) -> bool:
+    if isinstance(n, Constant):
+        return False
+    return not forward.origins[n].data and not leaves.isdisjoint(forward.origins[n].leaves)
 
 
-def _only_compared(values: set[int], program: Program, steps: list[Step]) -> bool:
+def _only_compared(values: set[int], forward: Forward, steps: list[CountedStep]) -> bool:
     """Whether all that reads the values, or views of them, is a comparison with a constant of the code."""
     followed, compared = set(values), False
-    for step in steps:
-        if followed.isdisjoint(step.operands):
+    for step, _ in steps:
+        values_read = [n for n in step.inputs if not isinstance(n, Constant)]
+        if followed.isdisjoint(values_read):
             continue
-        if step.primitive in _PASSED:
+        if step.name in _PASSED:
             followed.update(step.outputs)
-        elif step.primitive in _COMPARED and len([n for n in step.operands if n is not None]) == 1:
+        elif step.name in _COMPARED and len(values_read) == 1:
             compared = True
         else:
             return False
-    return compared and followed.isdisjoint(program.results)
+    return compared and followed.isdisjoint(forward.results())
 
 
 def _integer_sums(
-    values: set[int], program: Program, steps: list[Step], bits: Callable[[Product], tuple[int, int]]
+    values: set[int], forward: Forward, steps: list[CountedStep], bits: Callable[[Product], tuple[int, int]]
 ) -> bool:
     """Whether the values are monotone functions of sums of +-1, each of fewer than 2^14 terms."""
     wanted, sums = set(values), False
-    for step in reversed(steps):
+    for step, products in reversed(steps):
         if wanted.isdisjoint(step.outputs):
             continue
-        if step.primitive in COUNTS:
-            [product] = step.products
-            terms = product.macs // max(1, math.prod(program.avals[step.outputs[0]].shape))
+        if step.name in COUNTS:
+            [product] = products
+            terms = product.macs // max(1, math.prod(step.avals[0].shape))
             if bits(product) != (1, 1) or terms >= _MAX_TERMS:
                 return False
             sums = True
-        elif step.primitive in _MONOTONE | _PASSED:
-            several = len(set(program.reached(step))) > 1
-            if several and step.primitive not in ("max", "min"):
+        elif step.name in _MONOTONE | _PASSED:
+            several = len(set(forward.reached(step))) > 1
+            if several and step.name not in ("max", "min"):
                 return False
-            wanted.update(program.reached(step))
+            wanted.update(forward.reached(step))
         else:
             return False
-    return sums and wanted.isdisjoint(program.inputs)
+    return sums and wanted.isdisjoint(forward.inputs)
 
 
 def _aligned(size: int) -> int:

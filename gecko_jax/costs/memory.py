@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from gecko_jax.costs.primitives import COUNTS
 from gecko_jax.costs.products import Precisions, type_bits
-from gecko_jax.costs.program import Product, Program, forward_pass
+from gecko_jax.costs.program import Forward, Product, forward_pass
 from gecko_jax.models.quantized import weight_quantizers
 from gecko_jax.models.trace import trace
+from gecko_jax.programs import Lifetime
 from gecko_jax.types import Array, Model, Variables
 
 VIEWS = frozenset("reshape squeeze expand_dims pad slice copy stop_gradient broadcast_in_dim".split())
@@ -32,64 +32,46 @@ ELEMENTWISE = frozenset(
 )
 
 
-class Tensor(NamedTuple):
-    """A tensor in memory: its bytes, the step that writes it, and the last step that reads it."""
-
-    bytes: int
-    written: int
-    read: int
-
-
-def peak(tensors: list[Tensor]) -> int:
-    """max over steps t of the bytes of all tensors with written <= t <= read.
-
-    >>> peak([Tensor(4, 0, 1), Tensor(8, 1, 2), Tensor(2, 2, 2)])
-    12
-    """
-    steps = {tensor.written for tensor in tensors}
-    return max((sum(t.bytes for t in tensors if t.written <= step <= t.read) for step in steps), default=0)
-
-
-def activations(model: Model, variables: Variables, x: Array) -> list[Tensor]:
+def activations(model: Model, variables: Variables, x: Array) -> list[Lifetime]:
     """The tensors that one example's forward pass keeps in memory, in the order in which they are written.
 
     Args:
       model, variables: a model and its variables (or their shapes).
       x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
     """
-    program = forward_pass(model, variables, x)
-    precisions = Precisions(program, trace(model, variables, x[:1]), weight_quantizers(model, variables, x[:1]))
-    return liveness(program, precisions.input_bits)
+    forward = forward_pass(model, variables, x)
+    precisions = Precisions(forward, trace(model, variables, x[:1]), weight_quantizers(model, variables, x[:1]))
+    return liveness(forward, precisions.input_bits)
 
 
-def liveness(program: Program, input_bits: Callable[[Product], int]) -> list[Tensor]:
+def liveness(forward: Forward, input_bits: Callable[[Product], int]) -> list[Lifetime]:
     """Lists the tensors of a program; see the module's head for the rules.
 
     Args:
-      program: the forward pass of one example.
+      forward: the forward pass of one example.
       input_bits: the precision at which a product reads its input.
     """
-    steps, avals = program.needed(), program.avals
+    steps, avals = forward.needed(), forward.program.avals
     width = {
         (step.outputs[0], product.input): input_bits(product)
-        for step in steps
-        for product in step.products
-        if step.primitive in COUNTS and product.weights is not None
+        for step, products in steps
+        for product in products
+        if step.name in COUNTS and product.weights is not None
     }
-    home = dict.fromkeys(program.inputs, 0)  # value -> the group of steps that writes it
+    home = dict.fromkeys(forward.inputs, 0)  # value -> the group of steps that writes it
     origin: dict[int, int] = {}  # a view -> what it is a view of
     read: dict[int, int] = {}  # value -> last group that reads it
     bits: dict[int, int] = {}  # value -> widest precision at which another group reads it
     groups = 0
 
-    for step in steps:
-        reached = program.reached(step)
+    for step, _ in steps:
+        reached = forward.reached(step)
         inputs = tuple(origin.get(n, n) for n in reached)
-        if step.primitive in VIEWS:
+        if step.name in VIEWS:
             origin.update(dict.fromkeys(step.outputs, inputs[0]))
             continue
         group = max(home[n] for n in inputs)
-        if step.primitive not in ELEMENTWISE:
+        if step.name not in ELEMENTWISE:
             groups += 1
             group = groups
         for raw, n in zip(reached, inputs, strict=True):
@@ -98,13 +80,13 @@ def liveness(program: Program, input_bits: Callable[[Product], int]) -> list[Ten
                 bits[n] = max(bits.get(n, 0), width.get((step.outputs[0], raw), _width(avals[n])))
         home.update(dict.fromkeys(step.outputs, group))
 
-    for n in (origin.get(n, n) for n in program.results if n in program.data):
+    for n in (origin.get(n, n) for n in forward.results() if forward.origins[n].data):
         read[n], bits[n] = groups, _width(avals[n])
-    for n in program.inputs:  # the input arrives whole, whoever reads it
+    for n in forward.inputs:  # the input arrives whole, whoever reads it
         read.setdefault(n, 0)
         bits[n] = _width(avals[n])
     tensors = [
-        Tensor(-(-math.prod(avals[n].shape) * bits[n] // 8), home[n], last) for n, last in read.items()
+        Lifetime(-(-math.prod(avals[n].shape) * bits[n] // 8), home[n], last) for n, last in read.items()
     ]
     return sorted(tensors, key=lambda tensor: tensor.written)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import dtypes
 
 from gecko_jax.costs.operations import FLOAT_BITS, LayerOperations
-from gecko_jax.costs.program import Product, Program
+from gecko_jax.costs.program import Forward, Product
 from gecko_jax.models.quantized import STATES
 from gecko_jax.models.trace import Call
 from gecko_jax.types import Quantizer
@@ -39,17 +39,17 @@ class Precisions:
     """At which precision the factors of a product are, by the quantisation rules in force.
 
     Args:
-      program: the forward pass.
+      forward: the forward pass.
       calls: its layers, from `models.trace`.
       quantizers: {"Dense_0/kernel": its quantizer}, from `models.quantized.weight_quantizers`.
     """
 
-    def __init__(self, program: Program, calls: list[Call], quantizers: dict[str, Quantizer]):
-        self._program, self._calls, self._quantizers = program, {call.path: call for call in calls}, quantizers
+    def __init__(self, forward: Forward, calls: list[Call], quantizers: dict[str, Quantizer]):
+        self._forward, self._calls, self._quantizers = forward, {call.path: call for call in calls}, quantizers
 
     def parameters(self, product: Product) -> tuple[str, ...]:
         """Returns the names of the parameters that the weights are made of, "Dense_0/kernel"."""
-        names = [self._owner(self._program.names[i]) for i in sorted(product.weights or ())]
+        names = [self._owner(self._forward.names[i]) for i in sorted(product.weights or ())]
         params = [name.removeprefix("params/") for name in names if name.startswith("params/")]
         return tuple(dict.fromkeys(params)) or tuple(names)
 
@@ -97,11 +97,11 @@ class Precisions:
         if call.weight is not None and call.weight.codes is not None:
             return call.weight.bits
         owner = f"params/{call.path}".rstrip("/")
-        leaves = (i for i, name in enumerate(self._program.names) if name.rpartition("/")[0] == owner)
-        return next((type_bits(self._program.avals[i].dtype) for i in leaves), FLOAT_BITS)
+        leaves = (i for i, name in enumerate(self._forward.names) if name.rpartition("/")[0] == owner)
+        return next((type_bits(self._forward.program.avals[i].dtype) for i in leaves), FLOAT_BITS)
 
 
-def operations(program: Program, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
+def operations(forward: Forward, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
     """Counts the work of each layer, in the order of the program, then that of products outside layers.
 
     The sum is that of all products of the program, for one example. Rows of one layer at one precision are added up: a
@@ -110,7 +110,7 @@ def operations(program: Program, calls: list[Call], precisions: Precisions) -> t
     input, or neither, is in the row "products outside layers".
 
     Args:
-      program: the forward pass of one example.
+      forward: the forward pass of one example.
       calls: its layers, from `models.trace`.
       precisions: of its products.
 
@@ -118,15 +118,15 @@ def operations(program: Program, calls: list[Call], precisions: Precisions) -> t
       ValueError: a loop that ends on a condition, or a primitive with a rule of its own, whose multiply-accumulates
         cannot be counted, so that a total is never silently too small.
     """
-    if program.uncountable:
-        raise ValueError(f"model: multiply-accumulates cannot be counted: {'; '.join(program.uncountable)}.")
+    if forward.uncountable:
+        raise ValueError(f"model: multiply-accumulates cannot be counted: {'; '.join(forward.uncountable)}.")
     totals: dict[tuple[str, str, int, int], int] = {}
-    for product in (product for step in program.steps for product in step.products):
+    for product in (product for products in forward.products for product in products):
         if product.weights is None:
             path, kind = OUTSIDE, "-"
         else:
             path = precisions.layer(product)
-            kind = program.kinds.get(path, "-")
+            kind = forward.kinds.get(path, "-")
         row = (path, kind, *precisions.bits(product))
         totals[row] = totals.get(row, 0) + product.macs
     paths = list(dict.fromkeys(path for path, *_ in totals if path != OUTSIDE))

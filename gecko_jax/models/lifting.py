@@ -6,13 +6,12 @@ A lifted layer is handed a slice of its weight, or its transpose, and does not s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from gecko_jax.programs import scan_counts
+from gecko_jax.programs import Constant, Program, Step, scan_counts
 from gecko_jax.types import Array
 
 _MARK = "gecko_jax weight:"
@@ -43,7 +42,7 @@ def mark(weight: Array, name: str) -> None:
     checkpoint_name(lax.transpose(weight, tuple(reversed(range(weight.ndim)))), _MARK + name)
 
 
-def seen_axes(program: Jaxpr, stored: list[tuple[str, int]], ranks: dict[str, int]) -> Seen:
+def seen_axes(program: Program, stored: list[tuple[str, int]], ranks: dict[str, int]) -> Seen:
     """What a traced program tells of its weights.
 
     Args:
@@ -54,8 +53,6 @@ def seen_axes(program: Jaxpr, stored: list[tuple[str, int]], ranks: dict[str, in
     axes: dict[str, tuple[int, ...]] = {}
     kept: dict[str, tuple[int, ...]] = {}
     jitted = []
-    sources = enumerate(zip(program.invars, stored, strict=False))  # the model's input follows
-    known = {var: (i, tuple(range(rank))) for i, (var, (_, rank)) in sources}
 
     def note(event: str, origin: Origin) -> None:
         leaf, seen = origin
@@ -67,79 +64,76 @@ def seen_axes(program: Jaxpr, stored: list[tuple[str, int]], ranks: dict[str, in
         elif event == _MARK + name:
             axes.setdefault(name, seen[::-1][: ranks[name]])  # of the first call, as its layer is
 
-    _follow(program, known, note)
+    inputs = [(leaf, tuple(range(rank))) for leaf, (_, rank) in enumerate(stored)]
+    _follow(program, [*inputs, *[None] * (len(program.inputs) - len(inputs))], note)
     return Seen(axes, kept, bool(jitted))
 
 
-def _follow(program: Jaxpr, known: dict[Any, Origin], note) -> list[Origin | None]:
+def _follow(program: Program, inputs: list[Origin | None], note) -> list[Origin | None]:
     """Passes origins on from a program's inputs to its outputs."""
+    known = dict(zip(program.inputs, inputs, strict=True))
 
     def origin(atom) -> Origin | None:
-        return None if isinstance(atom, Literal) else known.get(atom)
+        return None if isinstance(atom, Constant) else known.get(atom)
 
-    for eqn in program.eqns:
-        given = [origin(atom) for atom in eqn.invars]
-        if not any(given):
-            continue
-        name, results = eqn.primitive.name, [None] * len(eqn.outvars)
-        if name == "name" and eqn.params["name"].startswith(_MARK):
-            note(eqn.params["name"], given[0])
-        elif name in _PRODUCTS:
-            for side, at in enumerate(given):
-                if at:
-                    note("product", (at[0], tuple(at[1][axis] for axis in _PRODUCTS[name](eqn, side, len(at[1])))))
-        elif name == "transpose":
-            leaf, axes = given[0]
-            results = [(leaf, tuple(axes[axis] for axis in eqn.params["permutation"]))]
-        elif name in ("reduce_sum", "squeeze"):
-            leaf, axes = given[0]
-            gone = eqn.params["axes" if name == "reduce_sum" else "dimensions"]
-            results = [(leaf, tuple(axis for i, axis in enumerate(axes) if i not in gone))]
-        elif inner := _inner(eqn, given):
-            if name in ("jit", "pjit"):
-                note("jit", next(at for at in given if at))
-            for body, inputs in inner:
-                pairs = zip(body.invars, inputs, strict=True)
-                ends = _follow(body, {var: at for var, at in pairs if at is not None}, note)
-            if len(ends) == len(results) and name not in ("scan", "while"):
-                results = ends
-        elif len(results) == 1:  # elementwise work, such as a change of type or a normalization of the weight
-            shape = eqn.outvars[0].aval.shape
-            alike = [at for at, atom in zip(given, eqn.invars, strict=True) if at and atom.aval.shape == shape]
-            results = alike[:1] or results
-        known.update((var, at) for var, at in zip(eqn.outvars, results, strict=True) if at is not None)
-    return [origin(atom) for atom in program.outvars]
+    for step in program.steps:
+        given = [origin(atom) for atom in step.inputs]
+        if any(given):
+            known.update(zip(step.outputs, _passed_on(step, given, program, note), strict=True))
+    for call in program.calls:
+        if call.name in ("jit", "pjit"):
+            for at in filter(None, map(origin, call.inputs)):
+                note("jit", at)
+    return [origin(atom) for atom in program.outputs]
 
 
-def _kept_by_dot(eqn, side: int, rank: int) -> tuple[int, ...]:
-    summed = eqn.params["dimension_numbers"][0][side]
+def _passed_on(step: Step, given: list[Origin | None], program: Program, note) -> list[Origin | None]:
+    """Origins of a step's outputs."""
+    nothing = [None] * len(step.outputs)
+    if step.name == "name" and step.params["name"].startswith(_MARK):
+        note(step.params["name"], given[0])
+    elif step.name in _PRODUCTS:
+        for side, at in enumerate(given):
+            if at:
+                note("product", (at[0], tuple(at[1][axis] for axis in _PRODUCTS[step.name](step, side, len(at[1])))))
+    elif step.name == "transpose":
+        leaf, axes = given[0]
+        return [(leaf, tuple(axes[axis] for axis in step.params["permutation"]))]
+    elif step.name in ("reduce_sum", "squeeze"):
+        leaf, axes = given[0]
+        gone = step.params["axes" if step.name == "reduce_sum" else "dimensions"]
+        return [(leaf, tuple(axis for i, axis in enumerate(axes) if i not in gone))]
+    elif step.bodies:
+        ends = [_follow(body, inputs, note) for body, inputs in _inner(step, given)]
+        return ends[-1] if step.name == "cond" else nothing
+    elif len(step.outputs) == 1:  # elementwise work, such as a change of type or a normalization of the weight
+        pairs = zip(given, step.inputs, strict=True)
+        alike = [at for at, atom in pairs if at and program.avals[atom].shape == step.avals[0].shape]
+        return alike[:1] or nothing
+    return nothing
+
+
+def _kept_by_dot(step: Step, side: int, rank: int) -> tuple[int, ...]:
+    summed = step.params["dimension_numbers"][0][side]
     return tuple(axis for axis in range(rank) if axis not in summed)
 
 
-def _kept_by_convolution(eqn, side: int, rank: int) -> tuple[int, ...]:
+def _kept_by_convolution(step: Step, side: int, rank: int) -> tuple[int, ...]:
     del rank
-    return (eqn.params["dimension_numbers"].rhs_spec[0],) if side == 1 else ()
+    return (step.params["dimension_numbers"].rhs_spec[0],) if side == 1 else ()
 
 
 _PRODUCTS = {"dot_general": _kept_by_dot, "conv_general_dilated": _kept_by_convolution}
 
 
-def _inner(eqn, given: list[Origin | None]) -> list[tuple[Jaxpr, list[Origin | None]]]:
-    """[(body, origins of its inputs)] of an equation that runs other programs."""
-    name, params = eqn.primitive.name, eqn.params
-    if name == "scan":
-        constants, carried = scan_counts(params)
+def _inner(step: Step, given: list[Origin | None]) -> list[tuple[Program, list[Origin | None]]]:
+    """[(body, origins of its inputs)] of a loop or branches."""
+    if step.name == "scan":
+        constants, carried = scan_counts(step.params)
         rows = [at and (at[0], at[1][1:]) for at in given[constants + carried :]]  # a step sees a row of each
-        return [(_open(params["jaxpr"]), [*given[:constants], *[None] * carried, *rows])]
-    if name == "while":
-        start, count = params["cond_nconsts"], params["body_nconsts"]
-        body = _open(params["body_jaxpr"])
-        return [(body, given[start : start + count] + [None] * (len(body.invars) - count))]
-    if name == "cond":
-        return [(_open(branch), given[1:]) for branch in params["branches"]]
-    bodies = [_open(value) for value in params.values() if isinstance(value, (ClosedJaxpr, Jaxpr))]
-    return [(body, given) for body in bodies if len(body.invars) == len(given)]
-
-
-def _open(program) -> Jaxpr:
-    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
+        return [(step.bodies[0], [*given[:constants], *[None] * carried, *rows])]
+    if step.name == "while":
+        start, count = step.params["cond_nconsts"], step.params["body_nconsts"]
+        body = step.bodies[1]
+        return [(body, given[start : start + count] + [None] * (len(body.inputs) - count))]
+    return [(body, given[1:]) for body in step.bodies]

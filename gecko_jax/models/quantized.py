@@ -15,7 +15,8 @@ import jax
 from gecko_jax.keys import stream
 from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
 from gecko_jax.models.rules import checked, planned, warn_of_unreached, weight_names
-from gecko_jax.models.trace import kernel_of, layer_input, layer_path, traced
+from gecko_jax.models.trace import kernel_of, layer_input, traced
+from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import surroundings, traced_under
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gecko_jax.models.convolution import hooked, padded_with_ones
-from gecko_jax.models.trace import layer_path
+from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import replaced
 from gecko_jax.types import Array, Quantizer
 

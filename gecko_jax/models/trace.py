@@ -10,8 +10,10 @@ import flax.linen as nn
 import jax
 from flax.core.tracers import current_trace
 
+from gecko_jax import programs
 from gecko_jax.models.axes import WeightAxes, lifted, told_by_product, weight_axes
 from gecko_jax.models.lifting import mark, seen_axes
+from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import plain, traced_under
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
@@ -49,11 +51,6 @@ class Traced(NamedTuple):
     axes: dict[str, WeightAxes | None]
     ranks: dict[str, int]
     nested: frozenset[str]
-
-
-def layer_path(module: nn.Module) -> str:
-    """A bound module's path, "block/Dense_0"; "" for the top."""
-    return "/".join(str(part) for part in module.path)
 
 
 def kernel_of(module: nn.Module) -> Array | None:
@@ -192,8 +189,8 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
     names = [(name.removeprefix("params/") if name.startswith("params/") else "", rank) for name, rank in names]
     for key in (None, object()):
         with plain(), nn.intercept_methods(record), traced_under(key):
-            program, logits = jax.make_jaxpr(forward, return_shape=True)(variables, x)
-        told = seen_axes(program.jaxpr, names, {name: len(own.order) for name, own in seen.items()})
+            program, logits = programs.trace(forward, variables, x)
+        told = seen_axes(program, names, {name: len(own.order) for name, own in seen.items()})
         if not told.jitted or key is not None:
             break
         # nn.jit may have kept a program in which no layer shows: again, under a key that nobody else has.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax.models.trace import layer_path
+from gecko_jax.programs import layer_path
 from gecko_jax.training.schedules import with_scheduled
 from gecko_jax.training.step import Data, Epoch, State, Step
 from gecko_jax.trees import first_not_finite, named_leaves, take

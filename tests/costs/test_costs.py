@@ -10,8 +10,9 @@ import pytest
 
 from gecko_jax import costs, models, quantizers
 from gecko_jax.costs.energy import mac_energy, read_energy
-from gecko_jax.costs.memory import Tensor, activations, peak
+from gecko_jax.costs.memory import activations
 from gecko_jax.costs.operations import macs, operations
+from gecko_jax.programs import Lifetime, peak_bytes
 from gecko_jax.types import Estimate
 
 FASHION = np.zeros((2, 28, 28, 1), np.float32)
@@ -138,8 +139,8 @@ def test_depthwise_and_binary_bops():
 
 
 def test_peak_of_hand_made_lives():
-    assert peak([]) == 0
-    assert peak([Tensor(10, 0, 0), Tensor(6, 1, 3), Tensor(5, 2, 3), Tensor(1, 3, 3)]) == 12
+    assert peak_bytes([]) == 0
+    assert peak_bytes([Lifetime(10, 0, 0), Lifetime(6, 1, 3), Lifetime(5, 2, 3), Lifetime(1, 3, 3)]) == 12
 
 
 class Residual(nn.Module):
@@ -185,7 +186,7 @@ class Pooled(nn.Module):
 def test_activation_peak_by_hand(module, shape, expected):
     model, x = models.from_linen(module), np.zeros((3, *shape), np.float32)
     lives = activations(model, shapes_of(model, x), x)
-    assert peak(lives) == 4 * max(expected)
+    assert peak_bytes(lives) == 4 * max(expected)
     per_step = [sum(t.bytes for t in lives if t.written <= s <= t.read) for s in range(1, len(expected) + 1)]
     assert per_step == [4 * e for e in expected]
 
@@ -196,7 +197,7 @@ def test_a_tensor_read_as_bits_and_as_floats_is_kept_in_both():
     x = np.zeros((1, 10), np.float32)
     lives = activations(model, shapes_of(model, x), x)
     assert sorted(t.bytes for t in lives if t.written == 1) == [13, 400]  # 100 bits fill 12.5 bytes
-    assert peak(lives) == 4 * (100 + 30 + 100)
+    assert peak_bytes(lives) == 4 * (100 + 30 + 100)
 
 
 def test_energy_table():

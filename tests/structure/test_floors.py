@@ -10,8 +10,8 @@ PACKAGE = ROOT / "gecko_jax"
 
 FLOORS = {
     "ground": "types checks digests json_values text_tables",  # they import no room, not each other either
-    "0": "convolutions files hooks keys programs runtime surroundings trees",
-    "1": "activations clippings datasets losses metrics quantizers signals",
+    "0": "convolutions files hooks keys runtime surroundings trees",
+    "1": "activations clippings datasets losses metrics programs quantizers signals",
     "2": "attacks models privacy",
     "3": "integer probes reports training",
     "4": "audit costs",

@@ -18,6 +18,7 @@ from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example import sites as rules
 from gecko_jax.privacy.per_example.convolution_site import convolution
 from gecko_jax.privacy.per_example.plan import Part, Plan, plan
+from gecko_jax.programs import execute, read, run_step
 from gecko_jax.types import Array
 
 
@@ -47,7 +48,7 @@ def keep_books(function: Callable[..., Any], params: Any, examples: Any) -> Book
     if not graph.depends_on_data(graph.outputs[0]):
         return keep_books(_with_zero(function), params, (examples, jnp.zeros(len(jax.tree.leaves(examples)[0]))))
     planned = plan(graph)
-    plain = graphs.execute(planned.outside, dict(zip(graph.params, leaves, strict=True)))
+    plain = execute(planned.outside, dict(zip(graph.params, leaves, strict=True)))
     saved, backs, results = _pass(graph, planned, plain, jax.tree.leaves(examples))
     found = [_part(graph, planned, part, leaves, plain, saved, backs) for part in planned.parts]
     squared = [jnp.zeros(len(results[0]), results[0].dtype)] * len(leaves)
@@ -82,13 +83,13 @@ def _pass(graph: graphs.Graph, planned: Plan, plain: dict[int, Array], examples:
         values = {**plain, **dict(zip(graph.data, example, strict=True))}
         saved = []
         for step, number in zip(planned.inside, planned.numbers, strict=True):
-            made = graphs.apply(step, [graphs.read(values, atom) for atom in step.inputs])
+            made = run_step(step, [read(values, atom) for atom in step.inputs])
             if number is not None:
                 saved.append([values[step.inputs[i]] for i in planned.sites[number].saved])
                 tap = iter(taps[number])
                 made = [out + next(tap) if graphs.is_float(a) else out for out, a in zip(made, step.avals, strict=True)]
             values.update(zip(step.outputs, made, strict=True))
-        results = [graphs.read(values, atom) for atom in graph.outputs]
+        results = [read(values, atom) for atom in graph.outputs]
         return results[0], (saved, results)
 
     size = len(examples[0])
@@ -117,8 +118,8 @@ def _direct(planned: Plan, part: Part, plain, saved, backs) -> rules.Found | Non
     """By the rule of the primitive, or None where the generic way is as good or the only one."""
     sites = [planned.sites[number] for number in part.sites]
     weight = plain[sites[0].step.inputs[sites[0].weights[0]]]
-    first, name = sites[0], sites[0].step.primitive.name
-    if any(site.step.primitive.name != name or len(site.saved) != 1 for site in sites):
+    first, name = sites[0], sites[0].step.name
+    if any(site.step.name != name or len(site.saved) != 1 for site in sites):
         return None
     values = [saved[number][0] for number in part.sites]
     back = [backs[number][0] for number in part.sites]
@@ -138,7 +139,7 @@ def _own_shape(graph, planned: Plan, position: int, number: int, leaves):
 
     def forward(leaf):
         start = dict(zip(graph.params, leaves, strict=True)) | {graph.params[position]: leaf}
-        return graphs.execute(planned.outside, start)[number]
+        return execute(planned.outside, start)[number]
 
     return lambda total: jax.vjp(forward, leaves[position].astype(total.dtype))[1](total)[0]
 
@@ -150,7 +151,7 @@ def _any(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[
     def behind(chosen):
         values = dict(zip(graph.params, leaves, strict=True))
         values |= {graph.params[position]: leaf for position, leaf in zip(part.params, chosen, strict=True)}
-        values = graphs.execute(planned.outside, values)
+        values = execute(planned.outside, values)
         return [values[number] for number in numbers]
 
     pulled = []

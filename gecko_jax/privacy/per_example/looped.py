@@ -13,6 +13,7 @@ import jax
 
 from gecko_jax.convolutions import as_matmul
 from gecko_jax.privacy.per_example import graph as graphs
+from gecko_jax.programs import Step, read, run_step
 
 
 def with_windows(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,26 +23,26 @@ def with_windows(function: Callable[..., Any]) -> Callable[..., Any]:
         graph, structure = graphs.trace(function, params, example)
         values = dict(zip((*graph.params, *graph.data), jax.tree.leaves((params, example)), strict=True))
         for step in graph.steps:
-            given = [graphs.read(values, atom) for atom in step.inputs]
-            with jax.named_scope(step.source or "loss"):
-                made = [_convolution(step, *given)] if is_convolution(step) else graphs.apply(step, given)
+            given = [read(values, atom) for atom in step.inputs]
+            with jax.named_scope(step.scope or "loss"):
+                made = [_convolution(step, *given)] if is_convolution(step) else run_step(step, given)
             values.update(zip(step.outputs, made, strict=True))
-        return structure.unflatten([graphs.read(values, atom) for atom in graph.outputs])
+        return structure.unflatten([read(values, atom) for atom in graph.outputs])
 
     return run
 
 
-def is_convolution(step: graphs.Step) -> bool:
+def is_convolution(step: Step) -> bool:
     """Whether a step is one of XLA's convolutions."""
-    return step.primitive.name == graphs.CONVOLUTION
+    return step.name == graphs.CONVOLUTION
 
 
-def _convolution(step: graphs.Step, images, kernel):
+def _convolution(step: Step, images, kernel):
     options = dict(step.params)
     where = (options.pop(name) for name in ("window_strides", "padding", "lhs_dilation", "rhs_dilation"))
     as_products = options["batch_group_count"] == 1 and options["preferred_element_type"] in (None, images.dtype)
     if not as_products:
-        return graphs.apply(step, (images, kernel))[0]
+        return run_step(step, (images, kernel))[0]
     numbers = options["dimension_numbers"]
     groups, precision = options["feature_group_count"], options["precision"]
     return as_matmul(images, kernel, *where, numbers, feature_group_count=groups, precision=precision)

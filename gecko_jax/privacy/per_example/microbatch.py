@@ -47,7 +47,7 @@ def floats_of_one(function: Callable[..., Any], params: Any, examples: Any) -> F
             spec = site.step.params["dimension_numbers"]
             places = [site.step.avals[0].shape[axis] for axis in (spec.out_spec[0], *spec.out_spec[2:])]
             total += math.prod(places) * math.prod(kernel) // kernel[spec.rhs_spec[0]]
-    has_windows = any(SCOPE in step.source for step in planned.inside)
+    has_windows = any(SCOPE in step.scope for step in planned.inside)
     return Floats(total, any(is_convolution(step) for step in planned.inside), has_windows)
 
 

@@ -13,10 +13,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
-from gecko_jax.privacy.per_example.graph import WRAPPERS
-from gecko_jax.programs import scan_counts
+from gecko_jax.programs import Step, flow, trace
 from gecko_jax.surroundings import surroundings
 from gecko_jax.trees import named_leaves, trainable_leaves
 
@@ -92,64 +90,24 @@ def _paths(
         inner = params_ if params is variables else {**variables_, "params": params_}
         return jax.tree.leaves(function(inner, *data_))[0]
 
-    jaxpr = jax.make_jaxpr(loss)(params, variables, data).jaxpr
+    program, _ = trace(loss, params, variables, data, differentiable=True)
     count = len(jax.tree.leaves(params))
-    marks = [1 << number for number in range(count)] + [0] * (len(jaxpr.invars) - count)
-    reached = _flow(jaxpr, marks)[0]
+    marks = [1 << number for number in range(count)] + [0] * (len(program.inputs) - count)
+    [reached] = flow(program, marks, _join, _through).outputs
     return tuple(bool(reached >> number & 1) for number in range(count))
 
 
-def _flow(jaxpr: Any, marks: Sequence[int]) -> list[int]:
-    """For each output the set of parameters (bits) that a gradient of it reaches; `marks` are the inputs' sets."""
-    known = dict(zip(jaxpr.invars, marks, strict=True))
+def _join(*marks: int) -> int:
+    """Sets of parameters are bits: of several values, those that a gradient of any of them reaches."""
+    return functools.reduce(int.__or__, marks, 0)
 
-    def read(atom):
-        return 0 if isinstance(atom, core.Literal) else known.get(atom, 0)
 
-    for equation in jaxpr.eqns:
-        given = [read(atom) for atom in equation.invars]
-        made = _through(equation, given) if any(given) else [0] * len(equation.outvars)
-        for var, mark in zip(equation.outvars, made, strict=True):
-            known[var] = mark if _has_gradient(var.aval) else 0
-        for atom in equation.invars:  # what is written into a reference comes out of it later
-            if any(given) and not isinstance(atom, core.Literal) and hasattr(atom.aval, "inner_aval"):
-                known[atom] = functools.reduce(int.__or__, given)
-    return [read(atom) for atom in jaxpr.outvars]
+def _through(step: Step, marks: list[int]) -> list[int]:
+    """The sets of a step's outputs. Whatever is not opened lets everything through: rather noise too much."""
+    joined = 0 if step.name in NO_DERIVATIVE else _join(*marks)
+    return [joined if _has_gradient(aval) else 0 for aval in step.avals]
 
 
 def _has_gradient(aval: Any) -> bool:
     aval = getattr(aval, "inner_aval", aval)
     return not hasattr(aval, "dtype") or jnp.issubdtype(aval.dtype, jnp.inexact)
-
-
-def _through(equation: Any, given: list[int]) -> list[int]:
-    """The sets of an equation's outputs. Whatever is not opened here lets everything through: rather noise too much."""
-    name, options, count = equation.primitive.name, equation.params, len(equation.outvars)
-    if name in NO_DERIVATIVE:
-        return [0] * count
-    if name in WRAPPERS:
-        inner = options.get("jaxpr", options.get("call_jaxpr"))
-        return _flow(getattr(inner, "jaxpr", inner), given)
-    if name == "cond":
-        branches = [_flow(branch.jaxpr, given[1:]) for branch in options["branches"]]
-        return [functools.reduce(int.__or__, column) for column in zip(*branches, strict=True)]
-    if name == "scan":
-        return _loop(options["jaxpr"].jaxpr, given, *scan_counts(options))
-    if name == "while":
-        first = options["cond_nconsts"]
-        body = options["body_jaxpr"].jaxpr
-        consts = options["body_nconsts"]
-        return _loop(body, given[first:], consts, len(given) - first - consts)
-    return [functools.reduce(int.__or__, given)] * count
-
-
-def _loop(body: Any, given: list[int], consts: int, carries: int) -> list[int]:
-    """Turns of a loop until no set grows."""
-    given = list(given)
-    while True:
-        made = _flow(body, given)
-        carry = given[consts : consts + carries]
-        grown = [before | after for before, after in zip(carry, made[:carries], strict=True)]
-        if grown == carry:
-            return grown + made[carries:]
-        given[consts : consts + carries] = grown

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gecko_jax.privacy.per_example.graph import Constant, Graph, Step, is_float
+from gecko_jax.privacy.per_example.graph import Graph, is_float
+from gecko_jax.programs import Constant, Step, needed
 
 # A parameter that has only gone through these is the same numbers in another shape: norms are equal.
 SAME_NUMBERS = {"reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p"}
@@ -61,9 +62,9 @@ class Plan(NamedTuple):
 
 def plan(graph: Graph) -> Plan:
     """The plan of a graph whose loss depends on data."""
-    needed = _needed(graph)
-    outside = tuple(s for s in graph.steps if needed & set(s.outputs) and not graph.mixed & set(s.outputs))
-    inside = tuple(s for s in graph.steps if needed & set(s.outputs) and graph.mixed & set(s.outputs))
+    live = needed(graph.steps, graph.outputs)
+    outside = tuple(s for s in graph.steps if live & set(s.outputs) and not graph.mixed & set(s.outputs))
+    inside = tuple(s for s in graph.steps if live & set(s.outputs) and graph.mixed & set(s.outputs))
     sites, numbers = [], []
     for step in inside:
         weights = tuple(i for i, value in enumerate(step.inputs) if _is_weight(graph, value))
@@ -74,15 +75,6 @@ def plan(graph: Graph) -> Plan:
         numbers.append(len(sites))
         sites.append(Site(step, weights, saved))
     return Plan(outside, inside, tuple(sites), tuple(numbers), _parts(graph, outside, sites))
-
-
-def _needed(graph: Graph) -> set[int]:
-    """Numbers that some result depends on."""
-    needed = {value for value in graph.outputs if not isinstance(value, Constant)}
-    for step in reversed(graph.steps):
-        if needed & set(step.outputs):
-            needed |= {value for value in step.inputs if not isinstance(value, Constant)}
-    return needed
 
 
 def _is_weight(graph: Graph, value: Any) -> bool:
@@ -119,6 +111,6 @@ def _origins(graph: Graph, outside: tuple[Step, ...]) -> tuple[dict[int, set[int
         found = set().union(*(roots.get(value, set()) for value in inputs))
         for output in step.outputs:
             roots[output] = found
-            if step.primitive.name in SAME_NUMBERS and inputs and inputs[0] in same:
+            if step.name in SAME_NUMBERS and inputs and inputs[0] in same:
                 same.add(output)
     return roots, same

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gecko_jax.privacy.per_example.graph import apply, is_float, read
+from gecko_jax.privacy.per_example.graph import is_float
 from gecko_jax.privacy.per_example.plan import Site
 from gecko_jax.privacy.per_example.rows import shared
+from gecko_jax.programs import read, run_step
 from gecko_jax.types import Array
 
 # Of the squared length of terms that a sum of inner products is trusted to: a hundred roundings of float32.
@@ -39,7 +40,7 @@ def outputs(site: Site, plain: dict[int, Array]) -> Callable[[Sequence[Array], S
     def run(weights, saved):
         values = {**dict(zip(site.weights, weights, strict=True)), **dict(zip(site.saved, saved, strict=True))}
         given = [values[i] if i in values else read(plain, value) for i, value in enumerate(site.step.inputs)]
-        return [made for made, aval in zip(apply(site.step, given), site.step.avals, strict=True) if is_float(aval)]
+        return [made for made, aval in zip(run_step(site.step, given), site.step.avals, strict=True) if is_float(aval)]
 
     return run
 

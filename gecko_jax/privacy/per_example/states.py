@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from flax.errors import FlaxError
 
-from gecko_jax.privacy.per_example.dependence import dependence
+from gecko_jax.programs import flow, trace
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Variables
 
@@ -86,10 +86,10 @@ def _read_in_evaluation(model: Model, variables: Variables, x: Array, key: Array
 def _dependence(function: Any, variables: Variables, x: Array, key: Array | None) -> tuple[frozenset, dict]:
     """What the outputs depend on, taken together, and each update by its name: names of variables, and EXAMPLE."""
     shapes = jax.tree.map(jax.typeof, (variables, x, key))
-    closed, (logits, updates) = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    program, (logits, updates) = trace(function, *shapes)
     labels = [frozenset({name}) for name, _ in named_leaves(variables)]
     labels += [frozenset({EXAMPLE})] * len(jax.tree.leaves(x)) + [frozenset()] * len(jax.tree.leaves(key))
-    found = dependence(closed.jaxpr, labels)
+    found = flow(program, labels, lambda *sets: frozenset().union(*sets)).outputs
     count = len(jax.tree.leaves(logits))
     names = [name for name, _ in named_leaves(updates)]
     return frozenset().union(*found[:count]), dict(zip(names, found[count:], strict=True))

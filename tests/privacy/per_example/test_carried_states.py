@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax import lax
 
 from gecko_jax import clippings, losses, models, training
 from gecko_jax.privacy import augmentation, gradients
-from gecko_jax.privacy.per_example.dependence import dependence
 from gecko_jax.types import Batch, Examples
 
 RNG = np.random.default_rng(0)
@@ -170,39 +168,3 @@ def test_augmentation_and_adaptive_rules_carry_them_too():
     private = gradients.private_gradients(of_one, rule, 1.0, 6.0)
     updates = traced_updates(private, adaptive.init(jax.random.key(0), X[:1]))
     assert sorted(updates) == ["clipping", "schedule"] and updates["schedule"]["Counted_0"]["steps"].dtype == jnp.int32
-
-
-def of_outputs(function, *given):
-    """For each output the numbers of the inputs that it depends on."""
-    jaxpr = jax.make_jaxpr(function)(*given).jaxpr
-    return [sorted(labels) for labels in dependence(jaxpr, [frozenset({i}) for i in range(len(given))])]
-
-
-@jax.custom_vjp
-def halves(a, b):
-    return a / 2, b / 2
-
-
-halves.defvjp(lambda a, b: (halves(a, b), None), lambda _, g: g)
-
-
-def test_dependence_is_told_apart_through_loops_and_branches():
-    """Against what the functions say: the first input moves along a carry one place in each turn."""
-    zeros = (jnp.zeros(2),) * 4
-
-    def shifted(a, b, c, d):
-        return lax.scan(lambda carry, _: ((carry[1], carry[2], carry[2]), carry[0]), (a, b, c), None, length=5)
-
-    assert of_outputs(shifted, *zeros) == [[0, 1, 2], [1, 2], [2], [0, 1, 2]]
-    assert of_outputs(lambda a, b, c, d: lax.scan(lambda s, x: (s, x + c), a, b), *zeros) == [[0], [1, 2]]
-
-    def until(a, b, c, d):
-        return lax.while_loop(lambda s: jnp.sum(s[0]) < jnp.sum(c), lambda s: (s[0] + 1, s[1] + d), (a, b))
-
-    assert of_outputs(until, *zeros) == [[0, 2], [0, 1, 2, 3]]
-    branches = lambda a, b, c, d: lax.cond(jnp.sum(a) > 0, lambda: (b, c), lambda: (2 * b, d))  # noqa: E731
-    assert of_outputs(branches, *zeros) == [[0, 1], [0, 2, 3]]
-    wrapped = lambda a, b, c, d: jax.jit(jax.checkpoint(lambda a, b: (a, jnp.sin(b))))(a, b)  # noqa: E731
-    assert of_outputs(wrapped, *zeros) == [[0], [1]]
-    assert of_outputs(lambda a, b, c, d: halves(a, b), *zeros) == [[0], [1]]
-    assert of_outputs(lambda a, b, c, d: (jnp.zeros_like(a), jax.nn.relu(b) + a @ c), *zeros) == [[], [0, 1, 2]]

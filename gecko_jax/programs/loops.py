@@ -1,4 +1,4 @@
-"""What a traced program (a jaxpr) says of itself, in whichever JAX it was traced."""
+"""What the equation of a loop says of its inputs, in whichever JAX it was traced."""
 
 from __future__ import annotations
 

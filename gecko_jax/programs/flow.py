@@ -1,0 +1,123 @@
+"""What reaches each value of a program from its inputs: one walk through loops, branches and mutable references.
+
+A mark says what a value depends on: a set of names, a set of bits, a flag. The reader gives the inputs' marks and how
+marks join; a loop is walked until no mark of what it carries grows, so that the marks hold in every run of its body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gecko_jax.programs.flatten import Constant, Program, Step
+from gecko_jax.programs.loops import scan_counts
+
+Join = Callable[..., Any]  # (*marks) -> mark; of no marks: that of a constant
+Through = Callable[[Step, list[Any]], list[Any]]  # (step without bodies, marks of its inputs) -> those of its outputs
+
+
+class Marks(NamedTuple):
+    """What reaches each value of a program, by its number, and what reaches each of its outputs."""
+
+    values: list[Any]
+    outputs: list[Any]
+
+
+def flow(program: Program, marks: Sequence[Any], join: Join, through: Through | None = None) -> Marks:
+    """Finds the marks of all values.
+
+    Args:
+      program: a flat program.
+      marks: of its inputs.
+      join: (*marks) -> the mark of a value made of all of them; of none, that of a constant.
+      through: (step, its inputs' marks) -> marks of its outputs, for every step but loops and branches; None: each
+        output depends on all inputs.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gecko_jax.programs.flatten import trace
+    >>> one = lambda c, x: ((c[0] + c[1], c[1] * x), c[0])
+    >>> program, _ = trace(lambda a, b, x: jax.lax.scan(one, (a, b), x), 1.0, 1.0, jnp.ones(3))
+    >>> flow(program, ["a", "b", "x"], lambda *marks: "".join(sorted(set("".join(marks))))).outputs
+    ['abx', 'bx', 'abx']
+    """
+    known = [join()] * len(program.avals)
+    for number, mark in zip(program.inputs, marks, strict=True):
+        known[number] = mark
+
+    def read(atom):
+        return join() if isinstance(atom, Constant) else known[atom]
+
+    for step in program.steps:
+        given = [read(atom) for atom in step.inputs]
+        if step.bodies:
+            results = bodies(step, given, join, through)[1]
+        else:
+            results = through(step, given) if through else [join(*given)] * len(step.outputs)
+        for number, mark in zip(step.outputs, results, strict=True):
+            known[number] = mark
+        for atom in step.inputs:  # what is written into a reference comes out of it later
+            if not isinstance(atom, Constant) and _is_reference(program.avals[atom]):
+                known[atom] = join(*given)
+    return Marks(known, [read(atom) for atom in program.outputs])
+
+
+def bodies(
+    step: Step, given: Sequence[Any], join: Join, through: Through | None = None
+) -> tuple[list[Marks], list[Any]]:
+    """Finds the marks within a loop or branches.
+
+    Args:
+      step: one with bodies.
+      given: marks of its inputs.
+      join, through: as of `flow`.
+
+    Returns:
+      The marks of each body, which hold in every run of it, and those of the step's outputs.
+    """
+    return {"cond": _branches, "while": _while, "scan": _scan}[step.name](step, list(given), join, through)
+
+
+def _branches(step: Step, given: list[Any], join: Join, through: Through | None):
+    index, *marks = given
+    inside = [flow(body, marks, join, through) for body in step.bodies]
+    return inside, [join(index, *column) for column in zip(*(each.outputs for each in inside), strict=True)]
+
+
+def _while(step: Step, given: list[Any], join: Join, through: Through | None):
+    test, body = step.bodies
+    of_test, of_body = step.params["cond_nconsts"], step.params["body_nconsts"]
+    fixed, given = given[:of_test], given[of_test:]
+    while True:
+        inside = flow(body, given, join, through)
+        tested = flow(test, [*fixed, *given[of_body:]], join, through)
+        ends = [join(end, *tested.outputs) for end in inside.outputs]  # how often it runs decides what it ends with
+        grown = _grown(body, inside, given, of_body, ends, join)
+        if grown == given:
+            return [tested, inside], given[of_body:]
+        given = grown
+
+
+def _scan(step: Step, given: list[Any], join: Join, through: Through | None):
+    [body] = step.bodies
+    constants, carried = scan_counts(step.params)
+    while True:
+        inside = flow(body, given, join, through)
+        grown = _grown(body, inside, given, constants, inside.outputs[:carried], join)
+        if grown == given:
+            return [inside], [*given[constants : constants + carried], *inside.outputs[carried:]]
+        given = grown
+
+
+def _grown(body: Program, inside: Marks, given: list[Any], first: int, ends: list[Any], join: Join) -> list[Any]:
+    """The inputs' marks of a next run: what is carried, from `first` on, starts as it has ended."""
+    written = [
+        join(mark, inside.values[number]) if _is_reference(body.avals[number]) else mark
+        for number, mark in zip(body.inputs, given, strict=True)
+    ]
+    carried = [join(mark, end) for mark, end in zip(written[first:], ends, strict=False)]
+    return [*written[:first], *carried, *written[first + len(carried) :]]
+
+
+def _is_reference(aval: Any) -> bool:
+    """Whether a value is a mutable reference (`jax.new_ref`)."""
+    return hasattr(aval, "inner_aval")
