@@ -1,4 +1,4 @@
-"""Package metadata. The exact versions that the scripts install stand in requirements.lock."""
+"""Package metadata. The exact versions that the scripts install are in requirements.lock."""
 
 import pathlib
 import re
@@ -6,37 +6,78 @@ import re
 from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "gecko_jax/__init__.py").read_text()).group(1)
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "gecko_jax/__init__.py").read_text(encoding="utf-8")).group(1)
+
+# What the library imports only in the functions that need it; gecko_jax/extras.py says which extra a package is in.
+EXTRAS = {
+    "crypto": ["cryptography"],
+    "privacy": ["dp-accounting"],
+    "reports": ["matplotlib"],
+    "sklearn": ["scikit-learn"],
+    "tfds": ["importlib_resources", "tensorflow-datasets"],  # TFDS needs the first one and does not declare it
+}
+EXTRAS["audit"] = [*EXTRAS["privacy"], *EXTRAS["reports"], *EXTRAS["sklearn"]]
+EXTRAS["experiments"] = ["absl-py", *EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["tfds"]]  # also for scripts/
+EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
+EXTRAS["cuda"] = ["jax[cuda13]"]
+EXTRAS["tpu"] = ["jax[tpu]"]
+EXTRAS["test"] = [
+    "basedpyright",
+    "hypothesis",
+    "pytest",
+    "pytest-xdist",
+    "ruff",
+    "setuptools>=77",  # installs the checkout, and builds the wheel in a test
+    *EXTRAS["experiments"],
+]
 
 setup(
     name="gecko_jax",
     version=VERSION,
-    description="Train, quantise, attack, price and deploy the same pure Flax model.",
-    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    description="Train, quantize, attack, price and deploy the same pure Flax model.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The gecko_jax Authors",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=[
+        "differential privacy",
+        "jax",
+        "flax",
+        "machine learning",
+        "membership inference",
+        "privacy auditing",
+        "quantization",
+        "binary neural networks",
+    ],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Security",
+        "Typing :: Typed",
+    ],
+    project_urls={"Paper": "https://arxiv.org/abs/2010.00912"},
     python_requires=">=3.11",
-    packages=find_packages(include=["gecko_jax", "gecko_jax.*", "experiments", "experiments.*"]),
+    packages=find_packages(include=["gecko_jax", "gecko_jax.*"]),
+    # With it, an editable install puts the whole checkout on the path: experiments and scripts run from any folder,
+    # although they are not in the wheel.
+    package_dir={"": "."},
+    package_data={"gecko_jax": ["py.typed"]},
     install_requires=[
-        "absl-py",
-        "dp-accounting",
         "flax>=0.12.8",
-        "importlib_resources",  # TFDS prepares its own data sets with it and does not say so
         "jax>=0.10.2",
-        "matplotlib",
         "numpy",
         "optax",
-        "orbax-checkpoint",
-        "scikit-learn",
+        "orbax-checkpoint",  # Flax installs it in any case
         "scipy",
-        "tensorflow-datasets",
     ],
-    extras_require={
-        "bench": ["cryptography", "jax-privacy", "opacus", "torch"],
-        "crypto": ["cryptography"],
-        "cuda": ["jax[cuda13]"],
-        # setuptools installs the checkout
-        "test": ["cryptography", "hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],
-        "tpu": ["jax[tpu]"],
-    },
+    extras_require=EXTRAS,
 )

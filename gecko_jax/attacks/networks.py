@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gecko_jax import keys, signals
+from gecko_jax import extras, keys, signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.types import Signals
 
@@ -62,6 +62,7 @@ def _log_odds(read: Signals, labels_of: Callable[[np.ndarray], np.ndarray] | Non
 
 def _trained(features: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Returns features [k, d] -> log odds [k] of a network trained on rows and their truth, in any order."""
+    extras.require("sklearn", "an attack network")
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gecko_jax import keys, signals
+from gecko_jax import extras, keys, signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.moments import bounded
 from gecko_jax.types import Signals
@@ -53,6 +53,7 @@ def quantile_regression() -> Attack:
 
 def _standardized(x: np.ndarray, hinge: np.ndarray, of_target: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Returns (target - mu) / sigma [n] at the target's x [n, d], fitted on x [k, d], rows in any order."""
+    extras.require("sklearn", "attacks.quantile_regression")
     import sklearn.ensemble  # noqa: F401  before the limit, which holds for what is loaded
     from threadpoolctl import threadpool_limits
 

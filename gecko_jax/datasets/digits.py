@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from gecko_jax import extras
 from gecko_jax.datasets.arrays import split_by_id
 from gecko_jax.types import Dataset
 
@@ -18,6 +19,7 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
     Source: the test half of E. Alpaydin and C. Kaynak, Optical recognition of handwritten digits, UCI, 1998.
     """
     del data_dir  # nothing to look for
+    extras.require("sklearn", "datasets.load('digits')")
     from sklearn.datasets import load_digits
 
     raw = load_digits()

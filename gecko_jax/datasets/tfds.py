@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gecko_jax import extras
 from gecko_jax.datasets.arrays import dataset, split_by_id
 from gecko_jax.datasets.places import home
 from gecko_jax.digests import short
@@ -23,6 +24,7 @@ _TESTS = ("test", "validation")
 
 
 def _builder(name: str, data_dir: str | os.PathLike | None) -> Any:
+    extras.require("tensorflow_datasets", "a data set of TFDS")
     import tensorflow_datasets as tfds
 
     folder = home() if data_dir is None else Path(data_dir).expanduser()
@@ -142,6 +144,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
       RuntimeError: if TFDS fails, with its reason: no network, or a module that is missing (data sets that encode
         images themselves need TensorFlow for the preparation).
     """
+    extras.require("tensorflow_datasets", "a data set of TFDS")
     import tensorflow_datasets as tfds
 
     builder = _builder(name, data_dir)

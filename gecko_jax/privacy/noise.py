@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
 
-from gecko_jax import checks
+from gecko_jax import checks, extras
 from gecko_jax.types import Array
 
 Words = Callable[[int], np.ndarray]  # a number of words -> so many uint32 that nobody can predict, never the same again
@@ -163,12 +163,9 @@ def os_words(count: int) -> np.ndarray:
 
 def _aes_stream(key: bytes, start: bytes) -> Callable[[int], np.ndarray]:
     """count -> the next words of AES-256's key stream in counter mode: the encryption of zeros."""
-    try:
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-    except ImportError as error:
-        raise ImportError(
-            'aes_words needs the package cryptography: pip install "gecko_jax[crypto]". os_words needs nothing.'
-        ) from error
+    extras.require("cryptography", "aes_words (unlike os_words)")
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
     encryptor = Cipher(algorithms.AES(key), modes.CTR(start)).encryptor()
 
     zeros = bytes(1 << 16)  # small enough to stay in the cache

@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from gecko_jax import extras
+
 WIDTH = 420  # units of the viewBox; text of 12 units is still 10 pixels tall on a phone
 TEXT = 12
 INK, GRID = "#010101", "#010102"
@@ -31,6 +33,7 @@ def series(index: int) -> str:
 
 def figure(height: float, width: float = WIDTH) -> Any:
     """A matplotlib Figure of width x height viewBox units, drawn without pyplot: no window, no global state."""
+    extras.require("matplotlib", "a chart")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", layout=None)
@@ -104,6 +107,7 @@ def write(fig: Any, left: float, top: float, text: str, **kwargs: Any) -> Any:
 
 def text_width(text: str, size: float = TEXT) -> float:
     """Units that a text takes in a wide typeface: an upper bound for what a browser is likely to choose."""
+    extras.require("matplotlib", "a chart")
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 

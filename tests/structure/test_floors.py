@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gecko_jax"
 
 FLOORS = {
-    "ground": "types checks digests json_values text_tables",  # they import no room, not each other either
+    "ground": "types checks digests extras json_values text_tables",  # they import no room, not each other either
     "0": "convolutions files hooks keys runtime surroundings trees",
     "1": "activations clippings datasets losses metrics programs quantizers signals",
     "2": "attacks models privacy",

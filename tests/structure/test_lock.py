@@ -1,11 +1,12 @@
 """requirements.lock serves setup.py on every Python it names. Nothing is fetched: the lock is only read."""
 
-import ast
 import pathlib
 import re
+import runpy
 from collections import defaultdict
 
 import pytest
+import setuptools
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -18,13 +19,12 @@ JAX = {"3.11": "0.10.2", "3.12": "0.12.0.1", "3.13": "0.12.0.1"}
 
 def asked():
     """The requirements of setup.py's call of setup(): its own, and those of the extra "test"."""
-    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
-    (call,) = (
-        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    )
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    own, extras = ast.literal_eval(given["install_requires"]), ast.literal_eval(given["extras_require"])
-    return [Requirement(text) for text in own + extras["test"]]
+    with pytest.MonkeyPatch.context() as patch:
+        calls = []
+        patch.setattr(setuptools, "setup", lambda **options: calls.append(options))
+        runpy.run_path(str(ROOT / "setup.py"))
+    (options,) = calls
+    return [Requirement(text) for text in options["install_requires"] + options["extras_require"]["test"]]
 
 
 def locked(python):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gecko_jax import checks, keys, metrics
+from gecko_jax import checks, extras, keys, metrics
 from gecko_jax.audit.validity.containers import is_sparse, numbers_of
 from gecko_jax.types import Array, Estimate
 
@@ -118,6 +118,7 @@ def _some(member: np.ndarray) -> np.ndarray:
 
 def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarray:
     """The chance of a member, [n], each record's from the four folds that it is not in."""
+    extras.require("sklearn", "the baseline that guesses members without the model")
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gecko_jax import extras
 from gecko_jax.reports.consistency import check_same_length
 from gecko_jax.reports.exhibits.exhibit import Drawing
 from gecko_jax.reports.rows import Table
@@ -84,6 +85,7 @@ def data_uri(image: Array) -> str:
     Raises:
       ValueError: if it is not an image; see `is_image_batch`.
     """
+    extras.require("matplotlib", "an image on a page")
     from matplotlib.image import imsave
 
     image = np.asarray(image)

@@ -1,0 +1,56 @@
+"""A package that is not installed is named together with the command that installs it."""
+
+import importlib.util
+import pathlib
+import re
+import runpy
+
+import numpy as np
+import pytest
+import setuptools
+
+from gecko_jax import audit, datasets, extras, privacy
+from gecko_jax.reports import svg
+from gecko_jax.types import Examples
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DOORS = {
+    "cryptography": lambda: privacy.aes_words()(4),
+    "dp_accounting": lambda: privacy.epsilon(privacy.poisson(100, 0.1, 10), 1.0, 1e-5),
+    "matplotlib": lambda: svg.figure(100),
+    "sklearn": lambda: datasets.load("digits"),
+    "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
+}
+
+
+def hide(monkeypatch, package):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else real(name))
+
+
+@pytest.mark.parametrize("package", extras.EXTRAS)
+def test_what_is_missing_is_named(package, monkeypatch):
+    hide(monkeypatch, package)
+    command = re.escape(f'needs the package {package}: pip install "gecko_jax[{extras.EXTRAS[package]}]".')
+    with pytest.raises(ImportError, match=command):
+        DOORS[package]()
+
+
+def test_an_audit_without_scikit_learn_runs_and_warns(monkeypatch):
+    hide(monkeypatch, "sklearn")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 40, 3)), rng.integers(0, 3, (2, 40))
+    report = audit.audit(lambda x: x, *(Examples(x[i], y[i], np.arange(40) + 40 * i) for i in (0, 1)))
+    (warning,) = [warning for warning in report.warnings if "classifier" in warning]
+    assert 'pip install "gecko_jax[sklearn]"' in warning and "auc" in report.rows["loss"]
+
+
+def test_each_extra_is_declared_and_installs_its_package(monkeypatch):
+    calls = []
+    monkeypatch.setattr(setuptools, "setup", lambda **options: calls.append(options))
+    runpy.run_path(str(ROOT / "setup.py"))
+    declared = calls[0]["extras_require"]
+    names = {"sklearn": "scikit-learn"}
+    for package, extra in extras.EXTRAS.items():
+        assert names.get(package, package.replace("_", "-")) in declared[extra]
+        assert set(declared[extra]) <= set(declared["experiments"]) <= set(declared["test"])
