@@ -6,9 +6,6 @@ A setting that nothing would read under the others is refused: recorded, it woul
 from __future__ import annotations
 
 import dataclasses
-import types
-from collections.abc import Mapping
-from typing import Any
 
 from experiments.flags import Setting, field, idle
 from gecko_jax import activations, checks, datasets, losses, models, quantizers
@@ -122,13 +119,6 @@ EFFECTS = {
     "transition": Setting(lambda c: c.activation in POLYNOMIAL, f"--activation={' or '.join(POLYNOMIAL)}"),
     "clip_norm": Setting(lambda c: c.clipping is not None, "a rule of private training, such as --clipping=flat"),
 }
-
-
-def settings_in_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a saved run's settings without those that nothing read: older versions recorded them all the same."""
-    defaults = {each.name: each.default for each in dataclasses.fields(Config)}
-    view = types.SimpleNamespace(**{**defaults, **settings})
-    return {name: value for name, value in settings.items() if name not in EFFECTS or EFFECTS[name].applies(view)}
 
 
 def _check_sizes(config: Config) -> None:

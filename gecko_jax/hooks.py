@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from gecko_jax.json_values import dumps
 from gecko_jax.types import Array, Model, Variables
 
 
@@ -107,4 +108,5 @@ def with_collection(
         weights=reading(model.weights),
         after_update=(*map(changing, model.after_update), *([updated] if update else [])),
         rates=tuple(map(reading, model.rates)),
+        blueprint=(*model.blueprint, ("with_collection", dumps({"name": name}))),
     )

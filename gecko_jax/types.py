@@ -142,6 +142,8 @@ class Quantizer(NamedTuple):
       project: w -> w, after each update (BinaryConnect's clip to [-1, 1]), or None.
       rate: w -> a factor on this weight's learning rate (BinaryConnect's 1 / Glorot), or None.
       inputs: whether it serves layer inputs too, that is, couples no two examples of a batch.
+      blueprint: (the factory, its arguments as (name, value) pairs), from which `models.load` builds it again; None for
+        one that a saved model cannot name.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Quantizer(NamedTuple):
     project: Callable[[Array], Array] | None = None
     rate: Callable[[Array], float] | None = None
     inputs: bool = True
+    blueprint: tuple[Callable[..., Any], tuple[tuple[str, Any], ...]] | None = None
 
 
 class Rule(NamedTuple):
@@ -215,6 +218,8 @@ class Model(NamedTuple):
         projections, masks, running averages.
       rates: functions (variables, x) -> a factor on each parameter's learning rate, a tree shaped like params; the
         factors of several are multiplied.
+      blueprint: how it is built, from which `models.load` builds it again: (builder, its arguments as JSON) for each
+        step; () for a model that was put together by hand.
     """
 
     init: Callable[..., Variables]
@@ -224,6 +229,7 @@ class Model(NamedTuple):
     weights: Callable[[Variables, Array], Mapping[str, Quantizer]] | None = None
     after_update: tuple[Callable[[Variables, Array], Variables], ...] = ()
     rates: tuple[Callable[[Variables, Array], Variables], ...] = ()
+    blueprint: tuple[tuple[str, str], ...] = ()
 
 
 class Signals(NamedTuple):

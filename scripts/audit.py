@@ -71,9 +71,9 @@ def main(arguments: list[str]) -> None:
     page = _write(path, report, TITLE.value or f"Membership audit of {beside.name or 'predictions'}", other)
     print(report)
     if private and not report.claim:
-        print(f"\naccounted for each model: {private['statement']}")
-        if private["warning"]:
-            print(f"WARNING: {private['warning']}")
+        print(f"\naccounted for each model: {private.epsilon}")
+        if private.warning:
+            print(f"WARNING: {private.warning}")
     print(f"\nfigures: {path}   page: {page}")
     if bounds:
         _gate(report, bounds)
@@ -99,8 +99,8 @@ def _gate(report: Any, bounds: dict[str, float]) -> None:
     print("below every bound: " + ", ".join(f"{metric} {bound:g}" for metric, bound in bounds.items()))
 
 
-def _audited(source: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
-    """The audit of a folder or of a file, and the record of privacy of the former."""
+def _audited(source: str, chosen: Any) -> tuple[Any, Any]:
+    """The audit of a folder or of a file, and what the training of the former promises."""
     if Path(source).is_dir() or source == MODEL.value:
         return _saved(source, chosen)
     return _predictions(source, chosen), None
@@ -149,8 +149,8 @@ def _names(first: str, second: str) -> tuple[str, str]:
     return short if len(set(short)) == 2 and all(short) else (first, second)
 
 
-def _saved(folder: str, chosen: Any) -> tuple[Any, dict[str, Any] | None]:
-    """The audit of a saved run, and its record of privacy."""
+def _saved(folder: str, chosen: Any) -> tuple[Any, Any]:
+    """The audit of a saved run, and what its training promises."""
     from experiments import one_model
     from gecko_jax import audit
     from gecko_jax.trees import take

@@ -35,9 +35,9 @@ def _main(argv: list[str] | None) -> None:
     accuracy = [100 * metrics.accuracy(row, data.test.y) for row in logits]
     print(f"test accuracy %: {', '.join(f'{value:.2f}' for value in accuracy)}")
     if saved.privacy:
-        print(f"noise multiplier {saved.privacy['noise_multiplier']:.4g}; {saved.privacy['statement']}")
-        if saved.privacy["warning"]:
-            print(f"WARNING: {saved.privacy['warning']}")
+        print(f"noise multiplier {saved.privacy.noise_multiplier:.4g}; {saved.privacy.epsilon}")
+        if saved.privacy.warning:
+            print(f"WARNING: {saved.privacy.warning}")
     print(costs.cost(saved.model, take(saved.variables, 0), data.test.x[:1]).table())
     print(f"saved in {Path(config.output)}; next: python scripts/audit.py --model={config.output}")
 

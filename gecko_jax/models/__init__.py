@@ -9,6 +9,7 @@ from gecko_jax.checks import at_least, lookup, one_of, sizes
 from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
+from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
@@ -16,6 +17,7 @@ from gecko_jax.models.mlp import MLP
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import max_pool
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
+from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.types import Model
 
@@ -48,7 +50,8 @@ def create(name: str, num_classes: int, **options) -> Model:
         sizes("hidden", options["hidden"] if name == "mlp" else (options["hidden"],), f"widths of the {name}")
     if "channels" in options:
         sizes("channels", options["channels"], "filters of the lenet's two convolutions", 2)
-    return from_linen(architecture(num_classes, **options))
+    settings = {"name": name, "num_classes": num_classes, **options}
+    return with_step(from_linen(architecture(num_classes, **options)), "create", settings)
 
 
 __all__ = [
@@ -56,14 +59,17 @@ __all__ = [
     "Call",
     "LeNet",
     "MLP",
+    "SavedModel",
     "convolutions_as_matmul",
     "create",
     "finish_update",
     "float_weights",
     "from_linen",
+    "load",
     "logits_shape",
     "max_pool",
     "quantized",
+    "save",
     "trace",
     "weight_quantizers",
     "with_collection",

@@ -11,6 +11,7 @@ import jax
 from flax.errors import InvalidRngError
 
 from gecko_jax.keys import stream
+from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.switches import Switches, find_switches
 from gecko_jax.types import Array, Model
 
@@ -75,7 +76,7 @@ def from_linen(
                     raise
                 streams.add(name[1])  # a stream more changes nothing of what the others draw
 
-    return Model(init, apply)
+    return with_step(Model(init, apply), "from_linen", {"module": type(module).__qualname__})
 
 
 def _changed(new: Any, old: Any) -> bool:

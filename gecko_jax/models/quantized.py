@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 
 from gecko_jax.keys import stream
+from gecko_jax.models.blueprint import rules_as_json, with_step
 from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
 from gecko_jax.models.rules import checked, planned, warn_of_unreached, weight_names
 from gecko_jax.models.trace import kernel_of, layer_input, traced
@@ -176,7 +177,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         return per_weight(variables, x, lambda leaf: 1.0, lambda q: q.rate)
 
     schemes = [rule.weight for rule in rules if rule.weight]
-    return Model(
+    transformed = Model(
         init,
         apply,
         rules,
@@ -185,6 +186,8 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         after_update=(*([project] if any(q.project for q in schemes) else []), *map(changing, model.after_update)),
         rates=(*([rates] if any(q.rate for q in schemes) else []), *map(scaling, model.rates)),
     )
+    settings = {"rules": rules_as_json(rules), "float_layers": float_layers}
+    return with_step(transformed, "quantized", settings, before=model.blueprint)
 
 
 def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:

@@ -201,7 +201,7 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
         axes[name] = lifted(seen[name], places, stored[name])
         if name in foreign and name in told.kept:
             axes[name] = told_by_product(axes[name], places, told.kept[name])
-    return Traced(tuple(calls), logits.shape, axes, ranks, frozenset(nested))
+    return Traced(tuple(calls), jax.tree.map(lambda leaf: leaf.shape, logits), axes, ranks, frozenset(nested))
 
 
 def _join(path: str, name: str) -> str:

@@ -25,7 +25,7 @@ class PrivateTraining(NamedTuple):
       sampling: how batches are drawn.
       epochs: into which the run's steps are cut.
       noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
-      epsilon: what the run costs; `str(epsilon)` states its assumptions.
+      epsilon: what the run costs, or all `runs` together; `str(epsilon)` states its assumptions.
       trainable: expressions of the parameters that are trained, or None for all.
     """
 
@@ -59,6 +59,7 @@ def private_training(
     augment: Augment | None = None,
     multiplicity: int = 1,
     trainable: Sequence[str] | None = None,
+    runs: int = 1,
     **options,
 ) -> PrivateTraining:
     """DP-SGD, DP-Adam or any other optimiser on private gradients: Abadi et al. 2016, Algorithm 1.
@@ -77,6 +78,8 @@ def private_training(
       augment, multiplicity: random copies of each example in a step, free of privacy cost: see `augmented`.
       trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): the others stay as they are,
         to the bit, and have no part in the clipped norm and no noise. None: all. See `training.fit_ensemble`.
+      runs: how many trainings of this sampling and noise epsilon covers together: 2 for a teacher and its student that
+        are both trained privately on the same members. `sampling` and `options` are those of one of them.
       **options: of `private_gradients`: method, microbatch, count_noise, noise.
 
     Returns:
@@ -106,17 +109,18 @@ def private_training(
     checks.positive("batch_size", batch_size)
     steps = checks.whole("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
+    together = sampling._replace(steps=sampling.steps * checks.whole("runs", runs, 1))
     count_noise = None
     if isinstance(clipping, AdaptiveClipping):
         count_noise = options.get("count_noise")
         count_noise = options["count_noise"] = batch_size / 20 if count_noise is None else count_noise
         model = with_threshold(model, clipping)
     if noise_multiplier is None:
-        noise_multiplier = calibrate_noise(sampling, epsilon_target, delta, count_noise_multiplier=count_noise)
+        noise_multiplier = calibrate_noise(together, epsilon_target, delta, count_noise_multiplier=count_noise)
     of_one = example_loss(model, loss)
     if augment is not None:
         of_one = augmented(of_one, augment, multiplicity)
     gradients = private_gradients(of_one, clipping, noise_multiplier, batch_size, trainable=trainable, **options)
     gradients.settings = gradients.settings._replace(sampling=sampling)
-    spent = epsilon(sampling, noise_multiplier, delta, count_noise_multiplier=count_noise)
+    spent = epsilon(together, noise_multiplier, delta, count_noise_multiplier=count_noise)
     return PrivateTraining(model, gradients, sampling, int(epochs), float(noise_multiplier), spent, trainable)

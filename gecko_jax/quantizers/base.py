@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.types import Array
+from gecko_jax.types import Array, Quantizer
 
 
 @jax.custom_jvp
@@ -67,3 +71,24 @@ def no_state(w: Array) -> tuple[()]:
 def unit_clip(w: Array) -> Array:
     """w clipped to [-1, 1], where the latent weights of a binary layer live."""
     return jnp.clip(w, -1.0, 1.0)
+
+
+def with_blueprint(factory: Callable[..., Quantizer]) -> Callable[..., Quantizer]:
+    """Wraps a factory of quantizers, so that each quantizer names the factory and the arguments it was built from.
+
+    >>> @with_blueprint
+    ... def scheme(bits, max_abs=1.0):
+    ...     return Quantizer("scheme", bits, no_state, None)
+    >>> scheme(4).blueprint[1]
+    (('bits', 4), ('max_abs', 1.0))
+    """
+    signature = inspect.signature(factory)
+
+    @functools.wraps(factory)
+    def build(*args, **kwargs):
+        quantizer = factory(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return quantizer._replace(blueprint=(build, tuple(bound.arguments.items())))
+
+    return build

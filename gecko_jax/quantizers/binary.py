@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gecko_jax.quantizers.base import clip_gradient, no_state, sign, straight_through, unit_clip, wide
+from gecko_jax.quantizers.base import clip_gradient, no_state, sign, straight_through, unit_clip, wide, with_blueprint
 from gecko_jax.types import Codes, Quantizer
 
 
+@with_blueprint
 def binary() -> Quantizer:
     """x_hat = sign(x) with sign(0) = +1; dx = dx_hat * 1{|x| <= 1} (eq. 4). Latent weights are clipped to [-1, 1].
 

@@ -7,10 +7,11 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.quantizers.base import no_state, sign, straight_through, unit_clip, wide
+from gecko_jax.quantizers.base import no_state, sign, straight_through, unit_clip, wide, with_blueprint
 from gecko_jax.types import Array, Codes, Quantizer
 
 
+@with_blueprint
 def binary_connect(stochastic: bool = False) -> Quantizer:
     """w_hat = sign(w), or +1 with probability clip((w + 1) / 2, 0, 1) while training if `stochastic`.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gecko_jax.quantizers.base import with_blueprint
 from gecko_jax.types import Quantizer
 
 
+@with_blueprint
 def full() -> Quantizer:
     """w_hat = w, 32 bits.
 

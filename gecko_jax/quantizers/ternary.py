@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gecko_jax.quantizers.base import no_state, straight_through, wide
+from gecko_jax.quantizers.base import no_state, straight_through, wide, with_blueprint
 from gecko_jax.types import Codes, Quantizer
 
 
+@with_blueprint
 def ternary(threshold: float = 0.7) -> Quantizer:
     """w_hat = alpha * sign(w) where |w| > Delta, else 0; Delta = 0.7 E|w|, alpha = E[|w| : |w| > Delta] (eq. 5-6).
 

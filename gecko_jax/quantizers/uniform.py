@@ -5,12 +5,13 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gecko_jax.checks import positive
-from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, straight_through, wide
+from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, straight_through, wide, with_blueprint
 from gecko_jax.types import Codes, Quantizer
 
 SMALLEST = 1e-30  # a filter below it counts as zeros: its scale would be a subnormal number, which XLA flushes to 0
 
 
+@with_blueprint
 def uniform(bits: int, max_abs: float | None = None) -> Quantizer:
     """w_hat = s * round(clip(w / s, -Q, Q)), Q = 2^(bits-1) - 1, s = max_abs / Q.
 

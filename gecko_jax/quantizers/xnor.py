@@ -10,10 +10,20 @@ from jax import lax
 
 from gecko_jax.checks import one_of
 from gecko_jax.convolutions import explicit_padding
-from gecko_jax.quantizers.base import clip_gradient, filter_axes, no_state, sign, straight_through, unit_clip, wide
+from gecko_jax.quantizers.base import (
+    clip_gradient,
+    filter_axes,
+    no_state,
+    sign,
+    straight_through,
+    unit_clip,
+    wide,
+    with_blueprint,
+)
 from gecko_jax.types import Array, Codes, Quantizer
 
 
+@with_blueprint
 def xnor(gradient: str = "exact") -> Quantizer:
     """W_hat = alpha * sign(W) with alpha = ||W_f||_1 / n for each output filter f (eq. 6).
 
@@ -47,6 +57,7 @@ def xnor(gradient: str = "exact") -> Quantizer:
     return Quantizer("xnor", 1, no_state, apply, codes, project=unit_clip, inputs=False)
 
 
+@with_blueprint
 def xnor_input(scaling: bool = False) -> Quantizer:
     """x_hat = sign(x), and with `scaling` the layer's output times K (eq. 8-11).
 

@@ -72,12 +72,13 @@ def test_one_call_composes_binary_polynomial_distilled_private(tmp_path):
     done = call("train.py", f"--output={tmp_path}", *parts, *flags)
     assert done.returncode == 0, done.stderr
     loaded, _ = one_model.load(tmp_path)
-    assert 7.9 < loaded.privacy["epsilon"] <= 8 and loaded.privacy["delta"] == 1e-4
-    assert "rate 64/718, 22 steps" in loaded.privacy["statement"] and "one example added" in loaded.privacy["statement"]
+    assert 7.9 < loaded.privacy.epsilon.value <= 8 and loaded.privacy.epsilon.delta == 1e-4
+    statement = str(loaded.privacy.epsilon)
+    assert "rate 64/718, 22 steps" in statement and "one example added" in statement
     audited = call("audit.py", f"--model={tmp_path}")
     assert audited.returncode == 0, audited.stderr
     for printed in (done.stdout, audited.stdout):
-        assert loaded.privacy["statement"] in printed and "WARNING: epsilon covers the student alone" in printed
+        assert statement in printed and "WARNING: epsilon covers the student alone" in printed
 
 
 def small(folder, **settings):
@@ -98,38 +99,25 @@ def test_a_private_teacher_is_paid_for_with_its_student(tmp_path, monkeypatch):
     teacher, student = calls
     assert teacher["label"] == "teacher" and teacher["gradients"] is not student["gradients"]
     assert teacher["sampling"] == student["sampling"] and student["sampling"].steps == 7
-    step = dp_event.GaussianDpEvent(saved.privacy["noise_multiplier"])
+    step = dp_event.GaussianDpEvent(saved.privacy.noise_multiplier)
     run = dp_event.SelfComposedDpEvent(dp_event.PoissonSampledDpEvent(100 / 718, step), 7)
     accountant = pld_privacy_accountant.PLDAccountant().compose(run).compose(run)
-    assert accountant.get_epsilon(1e-5) == pytest.approx(saved.privacy["epsilon"], rel=1e-4)
-    assert 2.99 < saved.privacy["epsilon"] <= 3 and saved.privacy["warning"] is None
-    assert str(one_model.claim(one_model.load(tmp_path)[0])) == saved.privacy["statement"]
+    assert accountant.get_epsilon(1e-5) == pytest.approx(saved.privacy.epsilon.value, rel=1e-4)
+    assert 2.99 < saved.privacy.epsilon.value <= 3 and saved.privacy.warning is None
+    assert one_model.claim(one_model.load(tmp_path)[0]) == saved.privacy.epsilon
     audited = call("audit.py", f"--model={tmp_path}")
     assert audited.returncode == 0, audited.stderr
-    for text in (f"Accounted: {saved.privacy['statement']}", "Empirical lower bound: epsilon >= "):
+    for text in (f"Accounted: {saved.privacy.epsilon}", "Empirical lower bound: epsilon >= "):
         assert text in audited.stdout
 
 
 def test_an_adaptive_threshold_is_not_saved(tmp_path):
     saved = small(tmp_path, clipping="quantile", noise_multiplier=0.0, optimizer="sgd")
-    assert saved.privacy["epsilon"] is None and "epsilon inf" in saved.privacy["statement"]
+    assert saved.privacy.epsilon.value == np.inf and "epsilon inf" in str(saved.privacy.epsilon)
     loaded, data = one_model.load(tmp_path)
     assert loaded.variables.keys() == {"params"} and loaded.privacy == saved.privacy
     assert integer.read(tmp_path / "model.packed").keys() == {"params"}
     assert training.predict_ensemble(loaded.model, loaded.variables, data.test.x).shape == (1, len(data.test.y), 10)
-
-
-def test_a_run_saved_before_there_was_private_training_comes_back(saved, tmp_path):
-    folder, _ = saved
-    settings = json.loads((folder / "model.json").read_text())
-    assert "privacy" not in settings
-    new = ("clipping", "clip_norm", "epsilon", "noise_multiplier", "delta", "threshold", "gamma", "private_teacher")
-    for name in (*new, "norm"):
-        del settings[name]
-    (tmp_path / "model.json").write_text(json.dumps(settings))
-    (tmp_path / "model.msgpack").write_bytes((folder / "model.msgpack").read_bytes())
-    (old, _), (same, _) = one_model.load(tmp_path), one_model.load(folder)
-    assert old.config == same.config and old.privacy is None
 
 
 @pytest.mark.parametrize(
@@ -181,7 +169,7 @@ def test_group_norm_trains_privately_where_batch_norm_is_refused(tmp_path):
     assert batch.returncode == 1 and batch.stderr.startswith("train: layers ['block1/BatchNorm_0'] keep statistics")
     assert "Traceback" not in batch.stderr
     saved = small(tmp_path / "group", clipping="flat", noise_multiplier=1.0, normalize=True, norm="group")
-    assert "GroupNorm_0" in saved.variables["params"]["block1"] and saved.privacy["epsilon"] > 0
+    assert "GroupNorm_0" in saved.variables["params"]["block1"] and saved.privacy.epsilon.value > 0
 
 
 def test_errors_name_what_is_wrong(tmp_path):
@@ -190,7 +178,7 @@ def test_errors_name_what_is_wrong(tmp_path):
     lonely = call("train.py", "--loss=kullback_leibler")
     assert lonely.returncode != 0 and "teacher" in lonely.stderr
     nothing = call("audit.py", f"--model={tmp_path}")
-    assert nothing.returncode != 0 and "scripts/train.py writes one" in nothing.stderr
+    assert nothing.returncode != 0 and "holds no saved model" in nothing.stderr
     empty = call("audit.py", "--model=")
     assert empty.returncode != 0 and "give either --model=FOLDER" in empty.stdout + empty.stderr
     assert "Traceback" not in typo.stderr + lonely.stderr + nothing.stderr + empty.stderr

@@ -12,12 +12,13 @@ from __future__ import annotations
 import decimal
 import math
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.json_values import plain
 from gecko_jax.privacy.accounting.accountants import (
     clt_epsilon,
     least_epsilon,
@@ -71,6 +72,30 @@ class Epsilon(NamedTuple):
     def estimate(self) -> Estimate:
         """The figure as reports take it."""
         return Estimate(self.value, kind=self.kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the guarantee in JSON's types.
+
+        >>> spent = epsilon(Sampling("poisson", 1000, 10, 100, 40), 1.0, 1e-4)
+        >>> Epsilon.from_json(spent.to_json()) == spent
+        True
+        """
+        return plain(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Epsilon:
+        """Reads what `to_json` returned.
+
+        Raises:
+          ValueError: fields that are not a guarantee's.
+        """
+        try:
+            phases = tuple(Phase(**{**phase, "sampling": Sampling(**phase["sampling"])}) for phase in fields["phases"])
+            checks.one_of("adjacency", fields["adjacency"], ADJACENCIES)
+            checks.one_of("accountant", fields["accountant"], ACCOUNTANTS)
+            return cls(**{**fields, "value": float(fields["value"]), "phases": phases})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{fields!r} is not a guarantee that Epsilon.to_json wrote: {error}.") from error
 
     def __float__(self) -> float:
         return float(self.value)

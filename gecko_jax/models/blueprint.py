@@ -1,0 +1,113 @@
+"""How a model is built, in JSON's types: one (builder, settings) for each step, from the network outwards.
+
+    [["create", {"name": "mlp", "num_classes": 10}], ["quantized", {"rules": [...], "float_layers": ["first", "last"]}]]
+
+A saved model is built again from its blueprint by the builders of this file alone; no name of a file is looked up in
+code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gecko_jax.json_values import dumps
+from gecko_jax.quantizers import QUANTIZERS
+from gecko_jax.types import Model, Quantizer, Rule
+
+Blueprint = tuple[tuple[str, str], ...]
+JSON_TYPES = (bool, int, float, str, type(None))
+
+
+def with_step(model: Model, builder: str, settings: Mapping[str, Any], before: Blueprint = ()) -> Model:
+    """Returns the model with a blueprint: the steps before, and this one.
+
+    Args:
+      model: what the builder returned.
+      builder: its name.
+      settings: its arguments; NumPy's numbers become Python's.
+      before: the blueprint that the builder started from.
+    """
+    return model._replace(blueprint=(*before, (builder, dumps(settings, builder))))
+
+
+def rules_as_json(rules: Sequence[Rule]) -> list[list[Any]]:
+    """Returns [[path, weight, input]] with each quantizer as {"factory": its name, "settings": its arguments}."""
+    return [[rule.path, _quantizer_as_json(rule.weight), _quantizer_as_json(rule.input)] for rule in rules]
+
+
+def _quantizer_as_json(quantizer: Quantizer | None) -> dict[str, Any] | None:
+    if quantizer is None:
+        return None
+    factory, settings = quantizer.blueprint or (None, ())
+    if factory is None or not all(type(value) in JSON_TYPES for _, value in settings):
+        return {"name": quantizer.name}  # one of the user's own: whoever loads the model has to give it
+    return {"factory": factory.__name__, "settings": dict(settings)}
+
+
+def to_json(blueprint: Blueprint) -> list[list[Any]]:
+    """Returns a blueprint as [[builder, {argument: value}]], for a file that people read."""
+    return [[builder, json.loads(text)] for builder, text in blueprint]
+
+
+def from_json(steps: Sequence[Sequence[Any]]) -> Blueprint:
+    """Returns the blueprint that `to_json` wrote."""
+    return tuple((str(builder), dumps(settings)) for builder, settings in steps)
+
+
+def build(steps: Blueprint, model: Model | None = None) -> Model:
+    """Builds a model from its blueprint.
+
+    Args:
+      steps: the blueprint as it was saved.
+      model: a model that has gone through the first of these steps, or all; None: all are done here.
+
+    Returns:
+      The model after all steps.
+
+    Raises:
+      ValueError: a step that needs the caller's own code, or a model that has gone through other steps.
+    """
+    done = model.blueprint if model is not None else ()
+    if done != steps[: len(done)] or (model is not None and not done and steps):
+        raise ValueError(
+            f"model was built by {_listed(done)}; the saved one was built by {_listed(steps)}. Pass the module that "
+            "was saved, or the model as it was saved."
+        )
+    for builder, text in steps[len(done) :]:
+        model = _apply(builder, json.loads(text), model, steps)
+    if model is None:
+        raise ValueError("the saved model was put together by hand: pass it as models.load(folder, model).")
+    return model
+
+
+def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
+    from gecko_jax.models import create, quantized  # here, because both record their step through this file
+
+    if builder == "create":
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+        return create(**options)
+    if builder == "quantized":
+        rules = [(path, _quantizer(weight), _quantizer(inputs)) for path, weight, inputs in settings["rules"]]
+        return quantized(model, rules, settings["float_layers"])
+    raise ValueError(
+        f"the saved model was built by {_listed(steps)}, and {builder} needs code that no file holds. Pass it: "
+        "models.load(folder, model), with the Flax module or the whole model."
+    )
+
+
+def _quantizer(saved: Mapping[str, Any] | None) -> Quantizer | None:
+    if saved is None:
+        return None
+    factories = {make.__name__: make for make, _ in (table_entry().blueprint for table_entry in QUANTIZERS.values())}
+    if saved.get("factory") not in factories:
+        raise ValueError(
+            f"the saved rules hold the quantizer {saved.get('factory', saved.get('name'))!r}, which is not one of "
+            "gecko_jax.quantizers: pass the quantized model as models.load(folder, model)."
+        )
+    return factories[saved["factory"]](**saved["settings"])
+
+
+def _listed(steps: Blueprint) -> str:
+    return ", then ".join(f"{builder}({text.strip('{}')})" for builder, text in steps) or "hand"
