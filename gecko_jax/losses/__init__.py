@@ -1,7 +1,7 @@
 """Per-example losses: (outputs of one example, example) -> scalar. A new loss: one function and one line in LOSSES.
 
-A loss names the metric that training and evaluation report beside it: accuracy for classes, RMSE for numbers. A loss of
-your own is a `types.Loss(name, apply)`; its outputs and labels may be any pytrees.
+A loss names the metric that training and evaluation report beside it: accuracy for classes, RMSE for numbers, token
+accuracy for sequences. A loss of your own is a `types.Loss(name, apply)`; its outputs and labels may be any pytrees.
 
 `CLASS_LOSSES` are the losses of a classifier with logits [classes]. `soft_binned_ece` is a loss of a batch: it is not a
 `Loss` and cannot be used in private training.
@@ -9,10 +9,12 @@ your own is a `types.Loss(name, apply)`; its outputs and labels may be any pytre
 The same arguments give the same object (functools.cache), so that fits with equal losses share a compiled program.
 """
 
+from gecko_jax.losses.binary import binary_cross_entropy
 from gecko_jax.losses.calibration import soft_binned_ece
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
-from gecko_jax.losses.example_metrics import accuracy, metric_of, r2, rmse
+from gecko_jax.losses.example_metrics import accuracy, label_accuracy, metric_of, r2, rmse
+from gecko_jax.losses.sequences import sequence_cross_entropy
 from gecko_jax.losses.squared_error import squared_error
 
 CLASS_LOSSES = {
@@ -24,6 +26,8 @@ CLASS_LOSSES = {
 
 LOSSES = {
     **CLASS_LOSSES,
+    "binary_cross_entropy": binary_cross_entropy,
+    "sequence_cross_entropy": sequence_cross_entropy,
     "squared_error": squared_error,
 }
 
@@ -31,12 +35,15 @@ __all__ = [
     "CLASS_LOSSES",
     "LOSSES",
     "accuracy",
+    "binary_cross_entropy",
     "cross_entropy",
     "hard_labels",
     "kullback_leibler",
+    "label_accuracy",
     "metric_of",
     "r2",
     "rmse",
+    "sequence_cross_entropy",
     "soft_binned_ece",
     "squared_error",
     "symmetric_cross_entropy",

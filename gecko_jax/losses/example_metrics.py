@@ -42,6 +42,22 @@ def accuracy() -> Metric:
 
 
 @functools.cache
+def label_accuracy() -> Metric:
+    """Share of labels of 0 and 1 on whose side of 0 the output lies: outputs [k], y [k] or a number for one output.
+
+    >>> from gecko_jax.types import Batch
+    >>> float(label_accuracy().apply(jnp.array([2.0, 3.0]), Batch(None, jnp.array([1, 0]), None)))
+    0.5
+    """
+
+    def apply(outputs, example):
+        outputs = float_outputs("accuracy", outputs, ("labels",))
+        return jnp.mean(((outputs > 0) == (targets("accuracy", example.y, outputs) > 0)).astype(jnp.float32))
+
+    return Metric("accuracy", apply)
+
+
+@functools.cache
 def rmse() -> Metric:
     """Root mean squared error of numbers: outputs [k] and y [k], or y without an axis for one output.
 

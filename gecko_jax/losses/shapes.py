@@ -48,7 +48,7 @@ def float_outputs(reader: str, outputs: Any, axes: tuple[str, ...]) -> Array:
 
 
 def class_numbers(reader: str, y: Any, shape: tuple[int, ...] = ()) -> Array:
-    """Returns one example's class numbers as int32, if they are integers of this shape: () for one class, (t,) for t.
+    """Returns one example's class numbers, if they are integers of this shape: () for one class, (t,) for t.
 
     Args:
       reader: name of the loss or metric, for messages.
@@ -70,7 +70,7 @@ def class_numbers(reader: str, y: Any, shape: tuple[int, ...] = ()) -> Array:
             f"{reader} reads class numbers; y has dtype {jnp.result_type(y)}. Pass whole numbers, y.astype(np.int32), "
             "or take losses.squared_error() if y holds real numbers."
         )
-    return y
+    return jnp.asarray(y)
 
 
 def targets(reader: str, y: Any, outputs: Array) -> Array:
