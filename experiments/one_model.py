@@ -172,7 +172,7 @@ def _private(
         batch_size=config.batch_size,
         epochs=config.epochs,
         delta=10.0 ** math.floor(math.log10(0.5 / n)) if config.delta is None else config.delta,
-        epsilon_target=config.epsilon if noise_multiplier is None else None,
+        target_epsilon=config.epsilon if noise_multiplier is None else None,
         noise_multiplier=config.noise_multiplier if noise_multiplier is None else noise_multiplier,
         runs=2 if config.private_teacher else 1,  # its teacher and the student
     )

@@ -106,7 +106,7 @@ def _private(config: Config, position: int, name: str, data: Dataset) -> privacy
         batch_size=config.dp_batch_size,
         epochs=config.dp_epochs[position],
         delta=config.delta,
-        epsilon_target=METHODS[name].epsilon,
+        target_epsilon=METHODS[name].epsilon,
     )
 
 

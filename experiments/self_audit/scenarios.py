@@ -63,7 +63,7 @@ def private_run(settings: Settings, target: float, member: np.ndarray, rate: flo
     n, tables = int(member.sum()), options.pop("tables", 1)
     return privacy.private_training(
         game.table_model(len(member), tables), game.LOSS, clipping, n=n, batch_size=rate * n,
-        epochs=max(1, round(steps * rate)), delta=settings.delta, epsilon_target=target, **options,
+        epochs=max(1, round(steps * rate)), delta=settings.delta, target_epsilon=target, **options,
     )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def many_runs(settings: Settings, target: float, runs: int = 400) -> Outcome:
     member[:, 0] = coins_of(settings, runs)
     private = privacy.private_training(
         game.table_model(BASE), game.LOSS, clippings.flat(1.0), n=BASE, batch_size=BASE, epochs=2,
-        delta=settings.delta, epsilon_target=target,
+        delta=settings.delta, target_epsilon=target,
     )  # fmt: skip
     fitted = training.fit_ensemble(
         private.model, game.pool_of(BASE), member, gradients=private.gradients, optimizer=game.optax.sgd(1.0),
@@ -197,7 +197,7 @@ def input_canaries(settings: Settings, target: float) -> Outcome:
     model, loss = models.create("mlp", data.num_classes, hidden=(32,)), losses.cross_entropy()
     private = privacy.private_training(
         model, loss, clippings.flat(1.0), n=int(member.sum()), batch_size=256, epochs=20, delta=settings.delta,
-        epsilon_target=target,
+        target_epsilon=target,
     )  # fmt: skip
     pool = canaries.added(data.train, tested)
     adam = training.optimizer("adam", 0.01)

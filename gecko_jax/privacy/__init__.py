@@ -1,7 +1,7 @@
 """Private training: per-example clipping at about the cost of a plain gradient, noise, sampling, and what it is worth.
 
     run = privacy.private_training(model, loss, clippings.flat(1.0), n=60_000, batch_size=256, epochs=60,
-                                   epsilon_target=2.0, delta=1e-5)              noise, batches and epsilon that agree
+                                   target_epsilon=2.0, delta=1e-5)              noise, batches and epsilon that agree
     training.fit(run.model, data, optimizer=..., **run.options)                    the same fit as without privacy
     print(run.epsilon)                                                             with its assumptions
 

@@ -53,7 +53,7 @@ def private_training(
     batch_size: float,
     epochs: int,
     delta: float,
-    epsilon_target: float | None = None,
+    target_epsilon: float | None = None,
     noise_multiplier: float | None = None,
     cap: int | None = None,
     augment: Augment | None = None,
@@ -72,7 +72,7 @@ def private_training(
       batch_size: expected rows of a Poisson batch.
       epochs: passes over the data: round(n / batch_size) steps each.
       delta: below 1/n.
-      epsilon_target: the budget, from which the noise follows.
+      target_epsilon: the budget, from which the noise follows.
       noise_multiplier: the noise, from which epsilon follows. One of the two.
       cap: rows to which larger batches are cut (`truncated_poisson`), a smaller static shape; None: plain Poisson.
       augment, multiplicity: random copies of each example in a step, free of privacy cost: see `augmented`.
@@ -86,7 +86,7 @@ def private_training(
       A PrivateTraining.
 
     Raises:
-      ValueError: both or neither of epsilon_target and noise_multiplier, a multiplicity without `augment`, or an
+      ValueError: both or neither of target_epsilon and noise_multiplier, a multiplicity without `augment`, or an
         argument out of its bounds.
 
     >>> from gecko_jax import clippings, losses, models
@@ -96,9 +96,9 @@ def private_training(
     >>> round(float(run.epsilon), 2), run.sampling.steps
     (2.38, 14040)
     """
-    if (epsilon_target is None) == (noise_multiplier is None):
+    if (target_epsilon is None) == (noise_multiplier is None):
         raise ValueError(
-            f"epsilon_target={epsilon_target!r} and noise_multiplier={noise_multiplier!r}: give one of the two, the "
+            f"target_epsilon={target_epsilon!r} and noise_multiplier={noise_multiplier!r}: give one of the two, the "
             "other follows from it."
         )
     if augment is None and multiplicity != 1:
@@ -116,7 +116,7 @@ def private_training(
         count_noise = options["count_noise"] = batch_size / 20 if count_noise is None else count_noise
         model = with_threshold(model, clipping)
     if noise_multiplier is None:
-        noise_multiplier = calibrate_noise(together, epsilon_target, delta, count_noise_multiplier=count_noise)
+        noise_multiplier = calibrate_noise(together, target_epsilon, delta, count_noise_multiplier=count_noise)
     of_one = example_loss(model, loss)
     if augment is not None:
         of_one = augmented(of_one, augment, multiplicity)

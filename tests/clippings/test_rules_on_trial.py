@@ -119,7 +119,7 @@ def test_a_rule_without_noise_is_tried_too():
 def test_a_bad_rule_is_refused_before_the_noise_is_calibrated(monkeypatch):
     module = sys.modules["gecko_jax.privacy.private_training"]  # the package shows its function of that name
     monkeypatch.setattr(module, "calibrate_noise", lambda *_, **__: pytest.fail("calibrated"))
-    options = {**RUN, "noise_multiplier": None, "epsilon_target": 1.0}
+    options = {**RUN, "noise_multiplier": None, "target_epsilon": 1.0}
     with pytest.raises(ValueError, match="has sensitivity=1, but"):
         privacy.private_training(MODEL, LOSS, mine(jnp.ones_like), **options)
 

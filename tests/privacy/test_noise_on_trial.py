@@ -122,7 +122,7 @@ def test_bad_noise_enters_no_private_gradients_and_nothing_is_priced_before():
         privacy.private_gradients(privacy.example_loss(model, loss), rule, 2.0, 10, noise=bad)
     run = dict(n=100, batch_size=10, epochs=1, delta=1e-4, noise=bad)
     with pytest.raises(ValueError, match="noise: asked for"):
-        privacy.private_training(model, loss, rule, epsilon_target=-1.0, **run)  # the budget is looked at later
+        privacy.private_training(model, loss, rule, target_epsilon=-1.0, **run)  # the budget is looked at later
     with pytest.raises(ValueError, match="noise: asked for"):
         privacy.private_training(model, loss, clippings.quantile(1.0), noise_multiplier=1.0, **run)
     privacy.private_gradients(privacy.example_loss(model, loss), rule, 0.0, 10, noise=bad)  # nothing is private

@@ -23,7 +23,7 @@ def test_noise_sampling_and_epsilon_are_of_one_run():
 
 
 def test_a_budget_is_met_and_nearly_spent():
-    run = privacy.private_training(MODEL, LOSS, FLAT, epsilon_target=3.0, **SIZES)
+    run = privacy.private_training(MODEL, LOSS, FLAT, target_epsilon=3.0, **SIZES)
     assert 0.99 * 3 <= float(run.epsilon) <= 3
     assert float(privacy.epsilon(run.sampling, run.noise_multiplier, 1e-4)) == float(run.epsilon)
 
@@ -63,7 +63,7 @@ def test_an_adaptive_rule_pays_for_its_count(pool):
     assert found.variables["clipping"]["threshold"] != 1.0
 
 
-@pytest.mark.parametrize("both", [{}, dict(noise_multiplier=1.0, epsilon_target=1.0)])
+@pytest.mark.parametrize("both", [{}, dict(noise_multiplier=1.0, target_epsilon=1.0)])
 def test_one_of_noise_and_budget_is_asked_for(both):
-    with pytest.raises(ValueError, match="epsilon_target=.* and noise_multiplier=.*: give one of the two"):
+    with pytest.raises(ValueError, match="target_epsilon=.* and noise_multiplier=.*: give one of the two"):
         privacy.private_training(MODEL, LOSS, FLAT, **both, **SIZES)

@@ -49,12 +49,12 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
             break
     if high is not None and high[1] == 0:
         raise ValueError(
-            f"epsilon={target!r} is kept whatever the noise, down to a multiplier of {NOISES[0]:g}: delta alone covers "
-            "the chance that an example takes part at all. Choose a smaller delta, well below 1/n."
+            f"target_epsilon={target!r} is kept whatever the noise, down to a multiplier of {NOISES[0]:g}: delta alone "
+            "covers the chance that an example takes part at all. Choose a smaller delta, well below 1/n."
         )
     raise ValueError(
-        f"epsilon={target!r} is out of reach: no noise multiplier between {NOISES[0]:g} and {NOISES[1]:g} gives it at "
-        "this delta. Take an epsilon nearer to 1, which says more, too."
+        f"target_epsilon={target!r} is out of reach: no noise multiplier between {NOISES[0]:g} and {NOISES[1]:g} gives "
+        "it at this delta. Take an epsilon nearer to 1, which says more, too."
     )
 
 
@@ -88,7 +88,7 @@ def _smallest(phases_at: Callable[[float], tuple[Phase, ...]], target: float, de
 
 def calibrate_noise(
     sampling: Sampling | Sequence[Sampling],
-    epsilon: float,
+    target_epsilon: float,
     delta: float,
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
@@ -97,36 +97,37 @@ def calibrate_noise(
 
     Args:
       sampling: how the run's batches are drawn; several for phases that differ in it and share the noise.
-      epsilon: the budget, above 0.
+      target_epsilon: the budget, above 0.
       delta: see `privacy.epsilon`.
       adjacency: "add_or_remove" or "replace_one".
       count_noise_multiplier: of adaptive clipping's noised count, whose cost is then left for it; None without one.
 
     Returns:
-      The noise multiplier: `accounting.epsilon` of it is at most `epsilon`, and it is at most 0.1 % above the smallest
-      of which this is true.
+      The noise multiplier: its `privacy.epsilon` is at most `target_epsilon`, and it is at most 0.1 % above the
+      smallest of which this is true.
 
     Raises:
       ValueError: for a value out of range, a budget that the noised count alone uses up, or one that needs no noise.
 
     Example:
       >>> from gecko_jax.privacy.sampling import poisson
-      >>> round(calibrate_noise(poisson(1000, 1000, steps=1), epsilon=1.0, delta=1e-5), 2)  # the Gaussian mechanism
+      >>> one_step = poisson(1000, 1000, steps=1)  # the Gaussian mechanism
+      >>> round(calibrate_noise(one_step, target_epsilon=1.0, delta=1e-5), 2)
       3.73
     """
-    checks.positive("epsilon", epsilon)
+    checks.positive("target_epsilon", target_epsilon)
     checks.one_of("adjacency", adjacency, ADJACENCIES)
     if count_noise_multiplier is not None:
         checks.positive("count_noise_multiplier", count_noise_multiplier)
     delta = check_delta(delta, phases_of(sampling, 1.0))
-    together = _smallest(lambda noise: phases_of(sampling, noise), float(epsilon), delta, adjacency)
+    together = _smallest(lambda noise: phases_of(sampling, noise), float(target_epsilon), delta, adjacency)
     if count_noise_multiplier is None:
         return together
     left = together**-2 - (2 * count_noise_multiplier) ** -2
     if left <= 0:
         raise ValueError(
-            f"count_noise_multiplier={count_noise_multiplier!r} spends epsilon={epsilon!r} alone: it must exceed "
-            f"{together / 2:.4g}, by a factor of 2 or more for the gradients to have most of the budget."
+            f"count_noise_multiplier={count_noise_multiplier!r} spends target_epsilon={target_epsilon!r} alone: it "
+            f"must exceed {together / 2:.4g}, by a factor of 2 or more for the gradients to have most of the budget."
         )
     return left**-0.5 * (1 + 1e-9)  # so that rounding cannot take the sum and the count over the budget together
 
@@ -134,7 +135,7 @@ def calibrate_noise(
 def affordable_steps(
     sampling: Sampling,
     noise_multiplier: float,
-    epsilon: float,
+    target_epsilon: float,
     delta: float,
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
@@ -144,7 +145,7 @@ def affordable_steps(
     Args:
       sampling: how batches are drawn; its own number of steps is disregarded.
       noise_multiplier, delta, adjacency, count_noise_multiplier: see `privacy.epsilon`.
-      epsilon: the budget, above 0.
+      target_epsilon: the budget, above 0.
 
     Returns:
       Steps, of whole epochs where shuffled; 0 if not even the first is within the budget.
@@ -152,7 +153,7 @@ def affordable_steps(
     Raises:
       ValueError: for a value out of range.
     """
-    checks.positive("epsilon", epsilon)
+    checks.positive("target_epsilon", target_epsilon)
     checks.positive("noise_multiplier", noise_multiplier)
     if count_noise_multiplier is not None:
         checks.positive("count_noise_multiplier", count_noise_multiplier)
@@ -167,13 +168,13 @@ def affordable_steps(
         return [phase._replace(sampling=sampling._replace(steps=units * unit))]
 
     most = keys.LARGEST // unit
-    safe = _last(lambda units: rough_epsilon(phases(units), delta, adjacency), epsilon, 0, most, 1)
+    safe = _last(lambda units: rough_epsilon(phases(units), delta, adjacency), target_epsilon, 0, most, 1)
     if safe == most:
         return most * unit
     coarse = functools.cache(lambda units: least_epsilon(phases(units), delta, adjacency, COARSE)[0])
-    guess = _last(coarse, epsilon, 0, most, max(1, safe), tolerance=WINDOW)
+    guess = _last(coarse, target_epsilon, 0, most, max(1, safe), tolerance=WINDOW)
     fine = functools.cache(lambda units: least_epsilon(phases(units), delta, adjacency)[0])
-    return unit * _last(fine, epsilon, 0, most, max(1, guess))
+    return unit * _last(fine, target_epsilon, 0, most, max(1, guess))
 
 
 def _last(

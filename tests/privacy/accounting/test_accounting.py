@@ -238,20 +238,24 @@ def test_calibration_leaves_room_for_the_count():
     noise = calibration.calibrate_noise(sampling, 1.0, 1e-5, count_noise_multiplier=10.0)
     assert noise > 1.1 * alone
     assert 0.99 < float(accounting.epsilon(sampling, noise, 1e-5, count_noise_multiplier=10.0)) <= 1.0
-    with pytest.raises(ValueError, match="count_noise_multiplier=0.3 spends epsilon=1.0 alone: it must exceed"):
+    with pytest.raises(ValueError, match="count_noise_multiplier=0.3 spends target_epsilon=1.0 alone: it must exceed"):
         calibration.calibrate_noise(sampling, 1.0, 1e-5, count_noise_multiplier=0.3)
 
 
 @pytest.mark.parametrize(
     "change, message",
-    [({"epsilon": 0}, "epsilon=0"), ({"epsilon": math.inf}, "epsilon=inf"), ({"adjacency": "add"}, "adjacency='add'")],
+    [
+        ({"target_epsilon": 0}, "target_epsilon=0"),
+        ({"target_epsilon": math.inf}, "target_epsilon=inf"),
+        ({"adjacency": "add"}, "adjacency='add'"),
+    ],
 )
 def test_bad_budgets_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        calibration.calibrate_noise(**{"sampling": MNIST, "epsilon": 1.0, "delta": 1e-5, **change})
+        calibration.calibrate_noise(**{"sampling": MNIST, "target_epsilon": 1.0, "delta": 1e-5, **change})
     with pytest.raises(ValueError, match=message):
         calibration.affordable_steps(
-            **{"sampling": MNIST, "noise_multiplier": 1, "epsilon": 1.0, "delta": 1e-5, **change}
+            **{"sampling": MNIST, "noise_multiplier": 1, "target_epsilon": 1.0, "delta": 1e-5, **change}
         )
 
 
