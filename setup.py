@@ -11,13 +11,12 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "gecko_jax/__init__.py").re
 # What the library imports only in the functions that need it; gecko_jax/extras.py says which extra a package is in.
 EXTRAS = {
     "crypto": ["cryptography"],
-    "privacy": ["dp-accounting"],
     "reports": ["matplotlib"],
     "sklearn": ["scikit-learn"],
     "tfds": ["importlib_resources", "tensorflow-datasets"],  # TFDS needs the first one and does not declare it
 }
-EXTRAS["audit"] = [*EXTRAS["privacy"], *EXTRAS["reports"], *EXTRAS["sklearn"]]
-EXTRAS["experiments"] = ["absl-py", *EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["tfds"]]  # also for scripts/
+EXTRAS["audit"] = [*EXTRAS["reports"], *EXTRAS["sklearn"]]
+EXTRAS["experiments"] = [*EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["tfds"]]  # also for scripts/
 EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
 EXTRAS["cuda"] = ["jax[cuda13]"]
 EXTRAS["tpu"] = ["jax[tpu]"]
@@ -72,6 +71,8 @@ setup(
     package_dir={"": "."},
     package_data={"gecko_jax": ["py.typed"]},
     install_requires=[
+        "absl-py",
+        "dp-accounting",
         "flax>=0.12.8",
         "jax>=0.10.2",
         "numpy",

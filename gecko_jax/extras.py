@@ -6,7 +6,6 @@ import importlib.util
 
 EXTRAS = {
     "cryptography": "crypto",
-    "dp_accounting": "privacy",
     "matplotlib": "reports",
     "sklearn": "sklearn",
     "tensorflow_datasets": "tfds",

@@ -16,7 +16,6 @@ from gecko_jax.types import Examples
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOORS = {
     "cryptography": lambda: privacy.aes_words()(4),
-    "dp_accounting": lambda: privacy.epsilon(privacy.poisson(100, 0.1, 10), 1.0, 1e-5),
     "matplotlib": lambda: svg.figure(100),
     "sklearn": lambda: datasets.load("digits"),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax import extras
 from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
 from gecko_jax.privacy.accounting import loss_distributions
 from gecko_jax.privacy.accounting.participation import is_exact, participation_epsilon, participation_log_deltas
@@ -23,7 +22,6 @@ CURVE_COARSENESS = 4  # of the grid for many deltas at once, each of which reads
 
 def _event(phase: Phase, halved: bool) -> Any:
     """dp_accounting's description of a phase. `halved` puts replace-one's doubled distance into the noise."""
-    extras.require("dp_accounting", "an epsilon")
     import dp_accounting as dp
 
     sampling, noise = phase.sampling, phase.effective_noise_multiplier * (0.5 if halved else 1.0)
@@ -48,7 +46,6 @@ def rdp_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
 
 def _published_rdp(phases: Sequence[Phase], delta: float, replace: bool) -> float:
     """dp_accounting's figure; infinite where its rounding leaves none to trust."""
-    extras.require("dp_accounting", "an epsilon")
     from dp_accounting import rdp
 
     if min(phase.effective_noise_multiplier for phase in phases) < 1e-100:  # whose square is 0

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax import extras
 from gecko_jax.privacy.accounting.phases import Phase, is_cut
 
 INTERVAL = 1e-4  # of the losses' grid: dp_accounting's own default
@@ -126,7 +125,6 @@ def _step(
     kind: str, n: int, rate: float, cap: int, noise: float, adjacency: str, interval: float, records: int
 ) -> Any:
     """One step's distribution; it takes longer than composing it, and a search over steps asks for it again."""
-    extras.require("dp_accounting", "an epsilon")
     from dp_accounting import NeighboringRelation
     from dp_accounting.pld import privacy_loss_distribution as pld
     from scipy import stats
