@@ -21,7 +21,8 @@ def log_mean_chance(loss: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     count = chosen.sum(0)
     smallest = np.where(chosen, loss, np.inf).min(0)
     with np.errstate(invalid="ignore"):  # inf - inf, if no model gives the record any chance
-        shares = np.where(chosen, np.exp(-(loss - smallest)), 0.0).sum(0) / count
+        above = np.where(chosen, loss - smallest, 0.0)  # another model's may lie so far below that exp overflows
+        shares = np.where(chosen, np.exp(-above), 0.0).sum(0) / count
         large = np.log(shares) - smallest
     # Near p = 1 the difference from 1 is what ranks records.
     terms = np.where(chosen & (loss <= MAX_SMALL_LOSS), np.expm1(-np.minimum(loss, MAX_SMALL_LOSS)), 0.0)

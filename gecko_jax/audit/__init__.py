@@ -12,6 +12,7 @@ from __future__ import annotations
 from gecko_jax.audit.ensemble import audit_ensemble
 from gecko_jax.audit.from_file import from_predictions
 from gecko_jax.audit.from_predictor import audit
+from gecko_jax.audit.from_signals import from_signals
 from gecko_jax.audit.many_models import audit_models
 from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.privacy_claim import ClaimRefuted
@@ -30,5 +31,6 @@ __all__ = [
     "best_of",
     "differences",
     "from_predictions",
+    "from_signals",
     "page",
 ]

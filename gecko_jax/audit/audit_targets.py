@@ -57,7 +57,11 @@ def audit_one_target(
 
 
 def audit_each_target(
-    plan: AttackPlan, readings: Readings, audited: AuditedRecords, claim: PrivacyClaim = FAIR_COINS
+    plan: AttackPlan,
+    readings: Readings,
+    audited: AuditedRecords,
+    claim: PrivacyClaim = FAIR_COINS,
+    population: Readings | None = None,
 ) -> Report:
     """Audits each of m >= 2 models with the help of the other m - 1: see `audit_one_target`.
 
@@ -66,11 +70,13 @@ def audit_each_target(
       readings: of the models [m, n, ...].
       audited: the n records; member is [m, n].
       claim: a guarantee that each model is said to have.
+      population: readings of the models [m, z, ...] on records that none of them was trained on, or None.
     """
 
     @functools.lru_cache(maxsize=SIGNALS_KEPT)
     def every(signal: Signal) -> EnsembleSignals:
-        return EnsembleSignals(readings.signal(signal, audited.y), audited.member)
+        unseen = None if population is None else population.signal(signal, audited.y)
+        return EnsembleSignals(readings.signal(signal, audited.y), audited.member, unseen)
 
     def comparison(target: int) -> Comparison:
         return Comparison(
@@ -140,7 +146,7 @@ def _beside_shadows(
 def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) -> Baselines:
     """Of the first target: the others' members are drawn as its own are."""
     y = audited.threshold_groups if audited.y is None else audited.y
-    losses = (one for one in SIGNALS.values() if one.name == "loss" or "loss" in one.stands_for)
+    losses = (one for one in (*SIGNALS.values(), *readings.own) if one.name == "loss" or "loss" in one.stands_for)
     signal = next((one for one in losses if one in readings.available), None)
     if comparison.reference is None or signal is None:
         return baselines(audited.x, y, audited.member[0])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from gecko_jax.signals.signal import Signal
 
-boundary_distance = Signal("boundary_distance", larger="members", needs=("queries",), outputs="labels")
+boundary_distance = Signal(
+    "boundary_distance", larger="members", needs=("queries",), outputs="labels", bounds=(0.0, math.inf)
+)

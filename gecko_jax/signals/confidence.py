@@ -21,4 +21,4 @@ def largest_probability(logits: Array, y: Array) -> np.ndarray:
     return np.exp(logits.max(-1) - logsumexp(logits))
 
 
-confidence = Signal("confidence", largest_probability, larger="members")
+confidence = Signal("confidence", largest_probability, larger="members", bounds=(0.0, 1.0))

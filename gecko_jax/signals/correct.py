@@ -19,4 +19,4 @@ def is_right(logits: Array, y: Array) -> np.ndarray:
     return (logits.argmax(-1) == column[..., 0]).astype(np.float64)
 
 
-correct = Signal("correct", is_right, larger="members", outputs="labels")
+correct = Signal("correct", is_right, larger="members", outputs="labels", bounds=(0.0, 1.0))

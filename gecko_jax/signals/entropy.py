@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.class_outputs import check_logits, posteriors
@@ -20,4 +22,4 @@ def posterior_entropy(logits: Array, y: Array) -> np.ndarray:
     return -(p * np.where(p > 0, log_p, 0.0)).sum(-1)
 
 
-entropy = Signal("entropy", posterior_entropy, larger="nonmembers")
+entropy = Signal("entropy", posterior_entropy, larger="nonmembers", bounds=(0.0, math.inf))

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from gecko_jax.signals.signal import Signal
 
-label_robustness = Signal("label_robustness", larger="members", needs=("queries",), outputs="labels")
+label_robustness = Signal("label_robustness", larger="members", needs=("queries",), outputs="labels", bounds=(0.0, 1.0))

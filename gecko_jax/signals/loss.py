@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.phi import scaled_confidence
@@ -22,4 +24,4 @@ def cross_entropy(logits: Array, y: Array) -> np.ndarray:
     return np.logaddexp(0.0, -scaled_confidence(logits, y))
 
 
-loss = Signal("loss", cross_entropy, larger="nonmembers", stands_for=("soft_loss", "phi"))
+loss = Signal("loss", cross_entropy, larger="nonmembers", stands_for=("soft_loss", "phi"), bounds=(0.0, math.inf))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,8 @@ def min_k_probability(share: float = 0.2) -> Signal:
     [-2.3026]
     """
     share = checks.between("share", checks.positive("share", share), 0.0, 1.0)
-    return Signal(f"min_{100 * share:g}_probability", _lowest(share), larger="members", outputs="tokens")
+    name, bounds = f"min_{100 * share:g}_probability", (-math.inf, 0.0)
+    return Signal(name, _lowest(share), larger="members", outputs="tokens", bounds=bounds)
 
 
 def _lowest(share: float) -> Callable[[Array, Array], np.ndarray]:

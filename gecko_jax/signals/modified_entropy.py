@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.class_outputs import check_logits, posteriors, without_column
@@ -29,4 +31,4 @@ def label_entropy(logits: Array, y: Array) -> np.ndarray:
     return right - without_column(wrong, column, 0.0).sum(-1)
 
 
-modified_entropy = Signal("modified_entropy", label_entropy, larger="nonmembers")
+modified_entropy = Signal("modified_entropy", label_entropy, larger="nonmembers", bounds=(0.0, math.inf))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.signal import Signal
@@ -27,4 +29,5 @@ sequence_loss = Signal(
     larger="nonmembers",
     outputs="tokens",
     stands_for=("loss", "soft_loss", "phi"),
+    bounds=(0.0, math.inf),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ class Signal:
         "labels": the same, of which the predicted label alone is read, so that predicted labels suffice;
         "tokens": logits [..., n, t, v], y [n, t] in 0..v-1, negative where a sequence has ended;
         "numbers": predictions [..., n, *shape], y [n, *shape].
+      bounds: the smallest and the largest value that it can have; saved values beyond them are refused.
       stands_for: names of the signals that it replaces, in listed attacks, on outputs that those cannot read.
 
     >>> Signal("margin", lambda z, y: np.asarray(z)[..., 0], larger="members")([[2.0, 1.0]], [0]).tolist()
@@ -51,6 +53,7 @@ class Signal:
     needs: tuple[str, ...] = ()
     outputs: str = "classes"
     stands_for: tuple[str, ...] = ()
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self):
         checks.one_of(f"larger of signal {self.name!r}", self.larger, LARGER)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.loss import cross_entropy
@@ -22,4 +24,4 @@ def softened_cross_entropy(logits: Array, y: Array) -> np.ndarray:
     return cross_entropy(np.asarray(logits, np.float64) / TEMPERATURE, y)
 
 
-soft_loss = Signal("soft_loss", softened_cross_entropy, larger="nonmembers")
+soft_loss = Signal("soft_loss", softened_cross_entropy, larger="nonmembers", bounds=(0.0, math.inf))

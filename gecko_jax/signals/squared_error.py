@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.signal import Signal
@@ -35,4 +37,5 @@ squared_error = Signal(
     larger="nonmembers",
     outputs="numbers",
     stands_for=("loss", "soft_loss", "phi"),
+    bounds=(0.0, math.inf),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gecko_jax.signals.signal import Signal
@@ -20,4 +22,6 @@ def cross_entropies(logits: Array, y: Array) -> np.ndarray:
     return losses_of_tokens(logits, y)[0]
 
 
-token_losses = Signal("token_losses", cross_entropies, axes=("token",), larger="nonmembers", outputs="tokens")
+token_losses = Signal(
+    "token_losses", cross_entropies, ("token",), larger="nonmembers", outputs="tokens", bounds=(0.0, math.inf)
+)

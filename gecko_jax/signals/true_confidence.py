@@ -18,4 +18,4 @@ def label_probability(logits: Array, y: Array) -> np.ndarray:
     return np.exp(-cross_entropy(logits, y))
 
 
-true_confidence = Signal("true_confidence", label_probability, larger="members")
+true_confidence = Signal("true_confidence", label_probability, larger="members", bounds=(0.0, 1.0))

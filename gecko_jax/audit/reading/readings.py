@@ -21,32 +21,37 @@ class Available(NamedTuple):
     Attributes:
       outputs: kinds of outputs that there are, of `Signal.outputs`.
       names: of further signals, which were read off the model or can be.
+      own: signals of a caller's own, which are not listed; attacks may read them in the place of others.
     """
 
     outputs: Collection[str] = OF_CLASSES
     names: Collection[str] = ()
+    own: Collection[Signal] = ()
 
     def __contains__(self, signal: Signal) -> bool:
-        return signal.name in self.names or (signal.read is not None and signal.outputs in self.outputs)
+        saved = signal.name in self.names or signal in self.own
+        return saved or (signal.read is not None and signal.outputs in self.outputs)
 
 
 class Readings(NamedTuple):
     """What was read off models.
 
     Attributes:
-      logits: [..., n, c], of the records as they are.
+      logits: [..., n, c], of the records as they are; None if values of signals are all there is.
       queries: further logits of the same shape, one array for each moved copy of the records.
-      probed: name of a signal that needs the model -> [..., n, *axes].
+      probed: name of a signal -> [..., n, *axes]: of those that need the model, and of those that a caller saved.
+      own: signals among them that are not listed.
     """
 
-    logits: np.ndarray
+    logits: np.ndarray | None
     queries: tuple[np.ndarray, ...] = ()
     probed: Mapping[str, np.ndarray] = {}
+    own: tuple[Signal, ...] = ()
 
     @property
     def available(self) -> Available:
         """Returns the signals that these readings suffice for."""
-        return Available(OF_CLASSES, tuple(self.probed))
+        return Available(() if self.logits is None else OF_CLASSES, tuple(self.probed), self.own)
 
     def signal(self, signal: Signal, y: np.ndarray) -> list[np.ndarray]:
         """Returns values [..., n, *axes] of a signal: one array for each query, the records themselves first.
@@ -71,9 +76,10 @@ class Readings(NamedTuple):
 
     def _map(self, function) -> Readings:
         return Readings(
-            function(self.logits),
+            None if self.logits is None else function(self.logits),
             tuple(function(logits) for logits in self.queries),
             {name: function(values) for name, values in self.probed.items()},
+            self.own,
         )
 
 

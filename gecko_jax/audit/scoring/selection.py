@@ -6,6 +6,7 @@ one why it did not run (`not_run`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ def best_of(attacks: Iterable[Attack], metric: str = "auc", name: str = "best_of
     The choice never sees the target.
 
     Args:
-      attacks: two or more.
+      attacks: two or more, Attacks or names of listed ones.
       metric: what is best, in the mean over stand-ins: "auc" or "tpr_at_1pct".
       name: what a report calls it.
 
@@ -71,7 +72,8 @@ def choose(
     """Returns the attacks asked for, or all listed ones that can run on what there is.
 
     Args:
-      attacks: Attacks, or `best_of` several; or None, for the listed ones that are not slow; or "all", for these too.
+      attacks: Attacks, names of listed ones, or `best_of` several; or None, for the listed ones that are not slow; or
+        "all", for these too.
       shadows: how many shadow models a target has; a shadow that stands in for it has one fewer.
       available: the signals that are there, or can be read.
       population: whether there is one.
@@ -84,7 +86,10 @@ def choose(
         return [_listed(name, available, population) for name in ATTACKS if name not in why]
     if not isinstance(attacks, Iterable) or isinstance(attacks, str):
         raise ValueError(f'attacks={attacks!r} must be a list, also of one: attacks=[attacks.loss()]; or "all".')
-    chosen = [_choice(attack, population) for attack in checks.not_empty("attacks", list(attacks))]
+    chosen = [
+        _named(attack, available, population) if isinstance(attack, str) else _choice(attack, population)
+        for attack in checks.not_empty("attacks", list(attacks))
+    ]
     for one in chosen:
         for attack in one.attacks:
             if attack.signal not in available:
@@ -156,17 +161,25 @@ def because(why: Mapping[str, str]) -> list[str]:
     return [f"Not run: {checks.listed(names, len(ATTACKS))} ({reason})." for reason, names in reasons.items()]
 
 
+def _named(name: str, available: Available, population: bool) -> Choice:
+    """Returns the listed attack that a caller named."""
+    checks.lookup("attack", name, ATTACKS)
+    return _listed(name, available, population)
+
+
 def _listed(name: str, available: Available, population: bool) -> Choice:
     """Returns a listed attack, on the signal that replaces its usual one if that is not there."""
     attack = ATTACKS[name]()
     if attack.signal not in available and attack.on is not None and (other := _replacement(attack, available)):
-        attack = attack.on(other)
+        with contextlib.suppress(ValueError):  # it does not read such a signal, and stays on the one that is not there
+            attack = attack.on(other)
     return _choice(attack, population)._replace(name=name)
 
 
 def _replacement(attack: Attack, available: Available) -> Signal | None:
-    """Returns the first listed signal that is there and stands for the one that an attack reads, or None."""
-    fit = (one for one in SIGNALS.values() if attack.signal.name in one.stands_for and one in available)
+    """Returns the first signal that is there and stands for the one that an attack reads, or None."""
+    signals = (*SIGNALS.values(), *available.own)
+    fit = (one for one in signals if attack.signal.name in one.stands_for and one in available)
     return next(fit, None)
 
 
@@ -184,5 +197,7 @@ def _choice(attack: Any, population: bool) -> Choice:
 def _attack(given: Any) -> Attack:
     if isinstance(given, Attack):
         return given
+    if isinstance(given, str):
+        return checks.lookup("attack", given, ATTACKS)()
     call = f" Call it: {given.__name__}()." if callable(given) and hasattr(given, "__name__") else ""
     raise ValueError(f"attacks holds {given!r}; expected an Attack, for example gecko_jax.attacks.loss().{call}")

@@ -222,7 +222,7 @@ def test_shadows_of_ones_own_recipe_are_kept_with_all_that_was_read(target, tmp_
         (dict(attacks=[attacks.small_gradient()], plain=True), "reads 'small_gradient'.*comes from audit\\(model"),
         (dict(attacks=[attacks.rmia(ties="counted")]), "needs population=, records that no model was trained on"),
         (dict(attacks=[attacks.rmia]), "expected an Attack, .*Call it: rmia()"),
-        (dict(attacks=["lira"]), "attacks holds 'lira'; expected an Attack"),
+        (dict(attacks=["lyra"]), "attack='lyra' is not known. Did you mean 'lira'"),
         (dict(population=rows(np.arange(5))), "5 records of the population are among the audited records"),
         (dict(attacks=[audit.best_of([attacks.loss(), attacks.entropy()])]), "needs 2 shadow models and would have 0"),
         (dict(queries=lambda x: [x, x[:, 1:]]), "queries has shape"),

@@ -1,0 +1,191 @@
+"""An audit from saved signals alone: losses of any model, of a language model as of a regression."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.audit.audit_targets import audit_each_target, audit_one_target
+from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.audit.reading.saved_signals import pointing_away, saved_signals
+from gecko_jax.audit.reading.shadows import Shadows
+from gecko_jax.audit.report.privacy_claim import privacy_claim
+from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.scoring.attack_plan import AttackPlan, plan_attacks
+from gecko_jax.audit.validity import inputs
+from gecko_jax.audit.validity.audited_records import AuditedRecords
+from gecko_jax.audit.validity.containers import as_records, count
+from gecko_jax.metrics.roc import as_member
+from gecko_jax.privacy import Epsilon
+from gecko_jax.signals import Signal
+from gecko_jax.types import Array, Examples
+
+Values = Mapping[str | Signal, Array]
+NO_LABELS = np.zeros(0, np.int64)  # of a population whose signals were saved
+
+
+def from_signals(
+    values: Values,
+    member: Array,
+    attacks: Iterable | str | None = None,
+    *,
+    target: Values | None = None,
+    target_member: Array | None = None,
+    population: Values | None = None,
+    target_population: Values | None = None,
+    records: Examples | None = None,
+    slices: Mapping[str, Array] | None = None,
+    claimed_epsilon: Epsilon | None = None,
+    coins: bool | None = None,
+) -> Report:
+    """Audits models from values that were read off them: losses, confidences, or a signal of your own.
+
+    Three ways to say what the targets are. Values [m, n] of m models: each is a target in turn, with the other m - 1 as
+    its shadows. Values [m, n] and `target` [n]: the m models are shadows of that one target. Values [n] of one model
+    alone: only attacks that read the target run.
+
+    Args:
+      values: name of a listed signal (`gecko_jax.signals.SIGNALS`), or a Signal -> [m, n] or [n] numbers. The signal
+        says which way a member lies: "loss" is smaller for members, "confidence" larger.
+      member: bool of the same shape, who was in which model's training set, drawn by independent coins.
+      attacks: which; every listed one that can read these signals, if None. See `audit`.
+      target: the same signals of one target [n]; then `values` are of its shadow models.
+      target_member: bool [n], who was in the target's training set; needed with `target`.
+      population: the same signals of the same models on z other records that none of them was trained on, [m, z] or
+        [z]: RMIA compares with them.
+      target_population: the target's [z]; needed with `target` and `population`.
+      records: the n records, each of x, y and id or None: y (class numbers) for slices by class, x for a blind
+        baseline, x and id to show the most exposed.
+      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      claimed_epsilon: the guarantee that each target is said to have; see `audit`.
+      coins: whether each record was a member of the one target by a fair coin, as `claimed_epsilon` needs; see `audit`.
+
+    Returns:
+      The Report of `audit_models`, or of `audit_model` if there is one target. It says which listed attacks cannot run
+      on these signals, and why.
+
+    Raises:
+      ClaimRefuted: the bound exceeds `claimed_epsilon`.
+      ValueError: an unknown signal, wrong shapes, NaN, values beyond the bounds of their signal, members or non-members
+        alone, or an attack that these signals do not suffice for.
+
+    >>> rng = np.random.default_rng(0)
+    >>> member = rng.random((8, 300)) < 0.5
+    >>> losses = rng.gamma(2.0, size=(8, 300)) * np.where(member, 0.5, 1.0)
+    >>> report = from_signals({"loss": losses}, member, attacks=["lira", "rmia"])
+    >>> 0.6 < report.rows["rmia"]["auc"].value < 0.8
+    True
+    """
+    claim = privacy_claim(claimed_epsilon, coins)
+    member = np.asarray(checks.unmasked("member", member))
+    if member.ndim not in (1, 2) or (member.ndim == 1 and target is not None):
+        raise ValueError(f"member has shape {member.shape}; expected (models, records), or (records,) of one model.")
+    readings = saved_signals("values", values, (None,) * member.ndim)
+    shape = next(iter(readings.probed.values())).shape[: member.ndim]
+    member = _check_member("member", member, shape)
+    unseen = None if population is None else saved_signals("population", population, (*shape[:-1], None), readings)
+    if target is None:
+        if target_member is not None or target_population is not None:
+            raise ValueError("target_member and target_population are of a target, and there is none; pass target=.")
+        if shape[:-1] == (1,):
+            raise ValueError(
+                "values are of 1 model; each target needs another model to choose its threshold on. Give two or more, "
+                "or audit the one alone, without the first axis: values [n] and member [n]."
+            )
+        audited = _audited(np.atleast_2d(inputs.check_member(member, shape)), records, slices)
+        if member.ndim == 2:
+            plan = _plan(attacks, shape[0] - 1, readings, unseen, audited)
+            warnings = pointing_away(readings, audited.member)
+            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen)
+        else:
+            plan = _plan(attacks, 0, readings, unseen, audited)
+            warnings = pointing_away(readings.models(None), audited.member)
+            report = audit_one_target(plan, readings, audited, None, unseen and (unseen, NO_LABELS), claim)
+    else:
+        if target_member is None or (population is None) != (target_population is None):
+            raise ValueError(
+                "target= needs target_member=, who was in its training set; and population= needs target_population=, "
+                "the target's own values on these records."
+            )
+        own = saved_signals("target", target, shape[1:], readings)
+        target_member = _check_member("target_member", np.asarray(target_member), shape[1:])
+        audited = _audited(inputs.check_member(target_member, shape[1:])[None], records, slices)
+        plan = _plan(attacks, len(member), readings, unseen, audited)
+        warnings = pointing_away(own.models(None), audited.member)
+        others = None
+        if unseen is not None:
+            z = next(iter(unseen.probed.values())).shape[1]
+            others = saved_signals("target_population", target_population, (z,), readings), NO_LABELS
+        report = audit_one_target(plan, own, audited, _shadows(readings, member, audited, unseen), others, claim)
+    return dataclasses.replace(
+        report, warnings=(*warnings, *report.warnings), notes=(*report.notes, *_unread(plan, readings))
+    )
+
+
+def _check_member(name: str, member: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns who was a member as bool, of the values' shape."""
+    if member.shape != shape:
+        hint = " Transpose it: member.T." if member.shape == shape[::-1] else ""
+        raise ValueError(f"{name} has shape {member.shape} and the values {shape}; expected one bool for each.{hint}")
+    return as_member(member)
+
+
+def _audited(
+    member: np.ndarray, records: Examples | None, slices: Mapping[str, Array] | None
+) -> AuditedRecords:
+    n = member.shape[1]
+    groups = inputs.check_groups(slices, n) if slices else None
+    if records is None:
+        return AuditedRecords(member, slices=groups)
+    x = None if records.x is None else as_records(records.x)
+    y = None if records.y is None else np.asarray(checks.unmasked("records.y", records.y))
+    ids = None if records.id is None else np.asarray(records.id)
+    for name, part in (("x", x), ("y", y), ("id", ids)):
+        if part is not None and count(part) != n:
+            raise ValueError(f"records.{name} has {count(part)} rows; expected one for each of the {n} records.")
+    return AuditedRecords(member, y, x, ids, groups)
+
+
+def _plan(
+    attacks: Any, shadows: int, readings: Readings, population: Readings | None, audited: AuditedRecords
+) -> AttackPlan:
+    """Returns the attacks; those that choose a threshold for each class need to be told the classes."""
+    plan = plan_attacks(attacks, shadows, readings.available, population is not None)
+    if not plan.choices:
+        raise ValueError(
+            f"no listed attack reads {checks.listed(readings.probed)}; name attacks that do, for example "
+            "attacks=[gecko_jax.attacks.lira(signal=...)]."
+        )
+    for choice in plan.choices:
+        if any(attack.per_class for attack in choice.attacks) and audited.class_numbers is None:
+            raise ValueError(
+                f"attack {choice.name!r} chooses a threshold for each class, and there are no class numbers; pass "
+                "records=Examples(None, y, None) with integers y [n]."
+            )
+    return plan
+
+
+def _shadows(
+    readings: Readings, member: np.ndarray, audited: AuditedRecords, population: Readings | None
+) -> Shadows:
+    """Returns the shadows' values on the audited records, followed by those on the population."""
+    n, y = member.shape[1], audited.threshold_groups
+    if population is None:
+        return Shadows(readings, member, y, n, np.arange(n))
+    both = {name: np.concatenate([values, population.probed[name]], 1) for name, values in readings.probed.items()}
+    z = next(iter(population.probed.values())).shape[1]
+    outside, zeros = np.zeros((len(member), z), bool), np.zeros(z, y.dtype)
+    return Shadows(
+        readings._replace(probed=both), np.concatenate([member, outside], 1), np.concatenate([y, zeros]), n,
+        np.arange(n), np.arange(n, n + z),
+    )  # fmt: skip
+
+
+def _unread(plan: AttackPlan, readings: Readings) -> list[str]:
+    """Returns a note about the signals that no attack reads."""
+    unread = sorted(set(readings.probed) - {signal.name for signal in plan.signals})
+    return [f"no attack reads {checks.listed(unread)}; attacks= may name some that do"] if unread else []
