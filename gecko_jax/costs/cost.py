@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gecko_jax.checks import lookup, not_empty
+from gecko_jax.checks import lookup
 from gecko_jax.costs.deployed import DeployedBytes, deployed_bytes
 from gecko_jax.costs.energy import READ_PER_BIT, mac_energy, read_energy
 from gecko_jax.costs.memory import liveness
@@ -24,6 +24,7 @@ from gecko_jax.models.quantized import STATES, weight_quantizers
 from gecko_jax.models.trace import trace
 from gecko_jax.programs import peak_bytes
 from gecko_jax.text_tables import aligned
+from gecko_jax.trees import row_count, take
 from gecko_jax.types import Array, Estimate, Model, Variables
 
 
@@ -95,7 +96,7 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     Args:
       model: a float or quantised model.
       variables: its trained variables.
-      x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
+      x: inputs [b, ...], any pytree, of which only the first row's shapes and types matter.
       memory: what the weights are read from: "sram_8kB", "sram_32kB", "sram_1MB" or "dram".
 
     Returns:
@@ -105,7 +106,9 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
       ValueError: no input row, an unknown memory, what cannot be packed (see `pack`), or multiply-accumulates that
         cannot be counted: a loop that ends on a condition, a primitive with a rule of its own.
     """
-    one = not_empty("x", x)[:1]
+    if row_count("x", x) == 0:
+        raise ValueError("x is empty; at least one row is needed.")
+    one = take(x, slice(0, 1))
     lookup("memory", memory, READ_PER_BIT)
     calls, forward = trace(model, variables, one), forward_pass(model, variables, one)
     precisions = Precisions(forward, calls, weight_quantizers(model, variables, one))

@@ -22,6 +22,7 @@ from gecko_jax.costs.program import Forward, Product, forward_pass
 from gecko_jax.models.quantized import weight_quantizers
 from gecko_jax.models.trace import trace
 from gecko_jax.programs import Lifetime
+from gecko_jax.trees import take
 from gecko_jax.types import Array, Model, Variables
 
 VIEWS = frozenset("reshape squeeze expand_dims pad slice copy stop_gradient broadcast_in_dim".split())
@@ -37,10 +38,11 @@ def activations(model: Model, variables: Variables, x: Array) -> list[Lifetime]:
 
     Args:
       model, variables: a model and its variables (or their shapes).
-      x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
+      x: inputs [b, ...], any pytree, of which only the first row's shapes and types matter.
     """
-    forward = forward_pass(model, variables, x)
-    precisions = Precisions(forward, trace(model, variables, x[:1]), weight_quantizers(model, variables, x[:1]))
+    one = take(x, slice(0, 1))
+    forward = forward_pass(model, variables, one)
+    precisions = Precisions(forward, trace(model, variables, one), weight_quantizers(model, variables, one))
     return liveness(forward, precisions.input_bits)
 
 

@@ -14,7 +14,7 @@ import jax
 from gecko_jax import programs
 from gecko_jax.costs.primitives import COUNTS, OPAQUE, multiplies
 from gecko_jax.programs import Constant, Step, layer_of, layer_scopes
-from gecko_jax.trees import named_leaves
+from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import Array, Model, Variables
 
 
@@ -89,10 +89,10 @@ def forward_pass(model: Model, variables: Variables, x: Array) -> Forward:
 
     Args:
       model, variables: a model and its variables (or their shapes).
-      x: a batch of inputs [b, ...], of which only the first row's shape and type matter.
+      x: inputs [b, ...], any pytree, of which only the first row's shapes and types matter.
     """
     with layer_scopes() as kinds:
-        program, _ = programs.trace(lambda v, row: model.apply(v, row)[0], variables, x[:1])
+        program, _ = programs.trace(lambda v, row: model.apply(v, row)[0], variables, take(x, slice(0, 1)))
     names = tuple(name for name, _ in named_leaves(variables))
     leaves = [Origins(False, frozenset([number])) for number in range(len(names))]
     inputs = [Origins(True, frozenset())] * (len(program.inputs) - len(names))

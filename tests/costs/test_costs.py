@@ -220,3 +220,22 @@ def test_table_and_bad_input(filled):
     assert max(map(len, table.splitlines())) <= 120
     with pytest.raises(ValueError, match="x is empty"):
         costs.cost(model, filled(model, x), x[:0])
+
+
+def test_inputs_and_outputs_are_any_pytrees(filled):
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = nn.Embed(5, 3, name="embed")(x["tokens"]).mean(1) + nn.Dense(3, name="dense")(x["numbers"])
+            return {"classes": nn.Dense(2, name="classes")(h), "number": nn.Dense(1, name="number")(h)[:, 0]}
+
+    x = {"tokens": np.zeros((2, 4), np.int32), "numbers": np.zeros((2, 6), np.float32)}
+    rules = [("dense", quantizers.uniform(4), quantizers.uniform(3, max_abs=1.0)), ("embed", quantizers.binary())]
+    model = models.quantized(models.from_linen(Two()), rules, ())
+    cost = costs.cost(model, filled(model, x), x)
+    layers = {layer.path: (layer.macs, layer.weight_bits, layer.input_bits) for layer in cost.layers}
+    assert layers == {"embed": (0, 1, 32), "dense": (18, 4, 3), "classes": (6, 32, 32), "number": (3, 32, 32)}
+    assert cost.macs == {(32, 32): Estimate(9, kind="counted"), (4, 3): Estimate(18, kind="counted"),
+                         (1, 32): Estimate(0, kind="counted")}  # fmt: skip
+    with pytest.raises(ValueError, match=r"x\['tokens'\] has 2 rows, x\['numbers'\] has 1"):
+        costs.cost(model, filled(model, x), {**x, "numbers": x["numbers"][:1]})
