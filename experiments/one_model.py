@@ -80,7 +80,8 @@ def train(config: Config, data: Dataset) -> Saved:
     private = _private(config, data, model, loss)
     extra = dict(loss=loss)
     if config.teacher:
-        extra["teacher"] = _teacher(config, data, member, options, private)
+        teacher = _teacher(config, data, member, options, private)
+        extra |= dict(extra={"teacher": teacher}, extra_per_model=True)
     if config.transition:
         start, end = (epoch / config.epochs for epoch in config.transition)
         extra["schedules"] = schedules | {"transition": training.linear(start, end)}

@@ -47,13 +47,14 @@ class Batch(NamedTuple):
       x: inputs, a pytree with one leading axis [b, ...]; see `Examples`.
       y: labels, numbers or sequences, a pytree with the same leading axis.
       weight: [b] float32, 1 for a real row and 0 for padding; other values are refused.
-      teacher: teacher's logits [b, classes], or None where nobody teaches.
+      extra: what a loss reads beside x and y, a mapping of pytrees with the same leading axis, such as
+        {"teacher": logits [b, classes]}; None if there is nothing.
     """
 
     x: Array
     y: Array
     weight: Array
-    teacher: Array | None = None
+    extra: Mapping[str, Any] | None = None
 
 
 class Codes(NamedTuple):

@@ -84,7 +84,8 @@ def _train(config, position, architecture, name, data, member, done, private) ->
         start, end = epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5)
         options["schedules"]["transition"] = training.linear(start / epochs, end / epochs)
     if method.teacher:
-        options["teacher"] = _teacher(config, position, method, data, member, done)
+        teacher = _teacher(config, position, method, data, member, done)
+        options |= dict(extra={"teacher": teacher}, extra_per_model=True)
         options["loss"] = losses.CLASS_LOSSES[config.distillation]()
     if private:
         options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)

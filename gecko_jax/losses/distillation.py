@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.checks import between, positive, shape
+from gecko_jax.checks import between, finite, positive, shape
 from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy
 from gecko_jax.losses.shapes import class_numbers, float_outputs
@@ -21,9 +22,12 @@ def teacher_logits(logits: Array, example: Batch) -> Array:
       ValueError: an example that no teacher has seen, or a teacher of other classes than the student's.
     """
     float_outputs("distillation", logits, ("classes",))
-    if example.teacher is None:
-        raise ValueError("example.teacher is None; this loss takes a teacher's logits: fill Batch.teacher.")
-    return jax.lax.stop_gradient(shape("example.teacher", example.teacher, logits.shape))
+    if "teacher" not in (example.extra or {}):
+        raise ValueError(
+            f"example.extra is {example.extra!r}; this loss reads a teacher's logits: pass training.distill(..., "
+            'teacher=logits), or extra={"teacher": logits}.'
+        )
+    return jax.lax.stop_gradient(shape("example.extra['teacher']", example.extra["teacher"], logits.shape))
 
 
 @functools.cache
@@ -34,7 +38,7 @@ def symmetric_cross_entropy() -> Loss:
     the teacher's arg-max instead, which here is `hard_labels`.
 
     >>> import jax.numpy as jnp
-    >>> example = Batch(x=None, y=0, weight=1.0, teacher=jnp.zeros(2))
+    >>> example = Batch(x=None, y=0, weight=1.0, extra={"teacher": jnp.zeros(2)})
     >>> round(float(symmetric_cross_entropy().apply(jnp.zeros(2), example)), 4)  # 2 log 2
     1.3863
     """
@@ -84,4 +88,10 @@ def hard_labels() -> Loss:
 
 
 def _taught(name: str, apply) -> Loss:
-    return Loss(name, apply, accuracy(), reads=("teacher",), check=check_classes)
+    return Loss(name, apply, accuracy(), reads=("teacher",), check=_check_taught)
+
+
+def _check_taught(outputs: Any, data: Batch) -> None:
+    """Raises ValueError for classes that have no logit, and for teacher's logits that are not finite."""
+    check_classes(outputs, data)
+    finite("extra['teacher']", data.extra["teacher"])

@@ -125,7 +125,7 @@ def check_fits(
     batch: Batch,
     data: Batch,
 ) -> None:
-    """Raises ValueError unless outputs, labels and teacher are ones that model and gradients have.
+    """Raises ValueError unless outputs, labels and extras are ones that model and gradients have.
 
     The gradients of `batch_gradients` and `private_gradients` are traced, once for given shapes, so that what they
     refuse is refused before anything is trained. Another GradFn may read outputs and labels of any shape.
@@ -137,10 +137,6 @@ def check_fits(
     """
     outputs = jax.eval_shape(lambda v, rows: model.apply(v, rows)[0], variables, batch.x)
     logits = len(getattr(outputs, "shape", ())) == 2
-    if logits and data.teacher is not None and np.shape(data.teacher)[-1] != outputs.shape[-1]:
-        raise ValueError(
-            f"teacher has {np.shape(data.teacher)[-1]} logits a row; the model has {outputs.shape[-1]}."
-        )
     if hasattr(gradients, "live"):
         leaves, structure = jax.tree.flatten((variables, batch))
         shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)

@@ -26,7 +26,6 @@ def compiled_epoch(
     optimizer: optax.GradientTransformation,
     layout: Layout,
     skips: bool,
-    own_teacher: bool,
     trainable: tuple[str, ...] | None = None,
 ) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
     """A function of `layout.width` models' states and epochs (leading axis) and of the shared data.
@@ -34,19 +33,16 @@ def compiled_epoch(
     Args:
       model, gradients, optimizer, skips, trainable: see `step.make_step`.
       layout: the layout.
-      own_teacher: whether `data.teacher` has a leading axis, one teacher a model.
     """
     step = make_step(model, gradients, optimizer, skips, trainable)
     run = scanned_epoch(step)
     if not layout.scan:
         return _step_loop(surroundings.jit(step))
-    data_axes = Data(None, None, 0 if own_teacher else None)
-    epoch_axes = Epoch(0, 0, 0, None)
+    data_axes, epoch_axes = Data(None, None, None, 0), Epoch(0, 0, 0, None)
 
     def several(states: State, data: Data, epochs: Epoch):
         if layout.width == 1:  # a vmap of one would still turn products into batched ones
-            data = data._replace(teacher=data.teacher[0]) if own_teacher else data
-            return jax.tree.map(lambda leaf: leaf[None], run(take(states, 0), data, epochs.row(0)))
+            return jax.tree.map(lambda leaf: leaf[None], run(take(states, 0), data.of(0), epochs.row(0)))
         return jax.vmap(run, in_axes=(0, data_axes, epoch_axes))(states, data, epochs)
 
     def traced(states, data, epochs):
@@ -63,7 +59,7 @@ def _step_loop(step):
 
     def run(states: State, data: Data, epochs: Epoch):
         state, epoch = take(states, 0), epochs.row(0)
-        data = data if data.teacher is None or data.teacher.ndim == 2 else data._replace(teacher=data.teacher[0])
+        data = data.of(0)
         state = state._replace(variables=with_scheduled(state.variables, epoch.scheduled))
         metrics = []
         for number in range(epoch.indices.shape[0]):
@@ -84,7 +80,5 @@ def program_text(step: Step, states: State, data: Data, epochs: Epoch) -> str:
       step: the step.
       states, data, epochs: of all models.
     """
-    if data.teacher is not None and np.ndim(data.teacher) == 3:
-        data = data._replace(teacher=data.teacher[0])
-    shapes = jax.tree.map(jax.typeof, (take(states, 0), data, epochs.row(0), np.int32(0)))
+    shapes = jax.tree.map(jax.typeof, (take(states, 0), data.of(0), epochs.row(0), np.int32(0)))
     return jax.jit(step).lower(*shapes).as_text()

@@ -55,8 +55,7 @@ def locate(
     """
     row, until = where
     state, rows = take(states, row), work.row(row)
-    if data.teacher is not None and data.teacher.ndim == 3:
-        data = data._replace(teacher=data.teacher[row])
+    data = data.of(row)
     state = state._replace(variables=with_scheduled(state.variables, work.scheduled))
     compiled = jax.jit(step)
     for number in range(until):

@@ -6,6 +6,8 @@ trained on, and the student learns the difference. A cross-fitted teacher labels
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gecko_jax import checks, keys
@@ -17,7 +19,14 @@ from gecko_jax.types import Array, Examples, Loss, Model
 
 
 def distill(
-    student: Model, data: Examples, member: Array, teacher: Array, loss: Loss | None = None, **options
+    student: Model,
+    data: Examples,
+    member: Array,
+    teacher: Any,
+    loss: Loss | None = None,
+    *,
+    teacher_per_model: bool = False,
+    **options,
 ) -> Fit:
     """Trains m students on their members with a teacher's logits: Gecko's Phase II.
 
@@ -32,17 +41,20 @@ def distill(
       student: the model to train.
       data: the pool of examples, n rows.
       member: bool [m, n].
-      teacher: logits [n, classes] or [m, n, classes], from `predict_ensemble` or `cross_fitted_logits`.
+      teacher: logits [n, classes] of one teacher for all (`predict`); or of each student's own, [m, n, classes]
+        (`predict_ensemble`, `cross_fitted_logits`), with teacher_per_model=True.
       loss: one that reads a teacher; None: that of `gradients`, or symmetric cross-entropy (the paper's).
+      teacher_per_model: whether `teacher` has a leading axis of the m students. It is never guessed.
       **options: of `fit_ensemble`.
 
     Raises:
-      ValueError: for a loss that reads no teacher.
+      ValueError: for a loss that reads no teacher, or a teacher of another shape than declared.
     """
     loss = loss_of(options.get("gradients"), loss) or loss or symmetric_cross_entropy()
     if "teacher" not in loss.reads:
         raise ValueError(f"loss {loss.name!r} reads no teacher, so nothing would be distilled: take fit_ensemble.")
-    return fit_ensemble(student, data, member, loss=loss, teacher=teacher, **options)
+    extra = {"teacher": teacher}
+    return fit_ensemble(student, data, member, loss=loss, extra=extra, extra_per_model=teacher_per_model, **options)
 
 
 def cross_fitted_logits(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,8 @@ def fit_ensemble(
     seed: int | None = None,
     model_ids: Sequence[int] | None = None,
     init: Variables | None = None,
-    teacher: Array | None = None,
+    extra: Mapping[str, Any] | None = None,
+    extra_per_model: bool = False,
     schedules: Mapping[str, Schedule] | None = None,
     trainable: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -79,7 +80,7 @@ def fit_ensemble(
       model: the architecture that all share.
       data: the pool of examples, n rows.
       member: bool [m, n], who trains on what.
-      loss: a per-example loss; None: that of `gradients`, or cross-entropy. One that reads a teacher needs `teacher`.
+      loss: a per-example loss; None: that of `gradients`, or cross-entropy. What it `reads` has to be in `extra`.
       gradients: a GradFn in place of the plain gradient of `loss`.
       optimizer: an optax transformation; Adam at 1e-3 where None. Fits with the same object (as `training.optimizer`
         gives) share a compiled program.
@@ -93,7 +94,9 @@ def fit_ensemble(
         the seed and on all that the run is, so that two runs which differ in anything (phases, too) share no noise.
       model_ids: [m] IDs that select each model's random stream, different integers from 0; 0..m-1 if None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
-      teacher: teacher's logits on all n rows, [n, classes] for all models or [m, n, classes].
+      extra: what the loss reads beside x and y, {name: pytree with one row for each of the n examples}, such as
+        {"teacher": logits [n, classes]}. See `distill`.
+      extra_per_model: whether every array of `extra` has a leading axis of the m models, [m, n, ...].
       schedules: what changes with time, {name: function from the share of the run that is done, 0 to below 1, to the
         value in the epoch that begins there}. "learning_rate" is a factor on the optimizer's own (`training.cosine`);
         any other name is a collection of the model's variables, such as "transition", which must be 1 in the last
@@ -119,12 +122,12 @@ def fit_ensemble(
     """
     known = loss_of(gradients, loss)
     loss = known or loss or cross_entropy()
-    for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "teacher": teacher}.items():
+    for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
         for path, leaf in named_leaves(tree):
             checks.unmasked(f"{name}[{path!r}]" if path else name, leaf)
-    member, teacher = np.atleast_2d(np.asarray(member)), None if teacher is None else np.asarray(teacher)
+    member, extra = np.atleast_2d(np.asarray(member)), jax.tree.map(np.asarray, extra)
     ids = tuple(range(len(member))) if model_ids is None else tuple(int(each) for each in model_ids)
-    _check(data, member, loss, gradients, epochs, teacher)
+    _check(data, member, loss, epochs, extra, extra_per_model)
     full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
     if sampling is None:
@@ -140,20 +143,18 @@ def fit_ensemble(
     keep = trainable_leaves(shapes["params"], trainable)
     if init is not None:
         _check_init(init, shapes, len(ids))
-    batch = _batch_shapes(plan.slots, data, teacher)
-    check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, teacher))
+    pool = Data(data.x, data.y, *((None, extra) if extra_per_model else (extra, None)))
+    batch = _batch_shapes(plan.slots, pool)
+    check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
     check_collections(timetable, shapes)
     private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
     states = _start(model, optimizer, first, used, ids, init, keep)
     layout = layouts.choose(model, shapes, batch.x, len(ids))
     groups = DeviceGroups(layout, len(ids))
-    own_teacher = teacher is not None and np.ndim(teacher) == 3
-    run_epoch = compiled_epoch(model, gradients, optimizer, layout, plan.skips, own_teacher, trainable)
-    whole = groups.share(Data(data.x, data.y, None if own_teacher else teacher))
-    shared = [whole._replace(teacher=groups.place(teacher[rows])) if own_teacher else whole for rows in groups.rows]
-
-    pool = Data(data.x, data.y, teacher)
+    run_epoch = compiled_epoch(model, gradients, optimizer, layout, plan.skips, trainable)
+    whole = groups.share(pool._replace(own_extra=None))
+    shared = [whole._replace(own_extra=groups.place(take(pool.own_extra, rows))) for rows in groups.rows]
 
     @functools.cache
     def settings() -> dict:
@@ -204,7 +205,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
       model: the architecture.
       data: the pool of examples, n rows.
       member: bool [n], who is trained on; all where None.
-      **options: of `fit_ensemble`; `init` and `teacher` without the axis of models, `model_id` for `model_ids`.
+      **options: of `fit_ensemble`; `init` without the axis of models, `model_id` for `model_ids`.
 
     Returns:
       A Fit without the axis of models.
@@ -225,28 +226,39 @@ def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> G
     return batch_gradients(model, loss, trainable)
 
 
-def _check(data, member, loss, gradients, epochs, teacher) -> None:
+def _check(data, member, loss, epochs, extra, extra_per_model) -> None:
     """What can be known before anything is made, so that a folder is never claimed by a run that cannot begin."""
     n = count_rows("data", data)
     checks.shape("member", member, (None, n))
     checks.whole("epochs", epochs, 1)
-    if "teacher" in loss.reads and teacher is None:
-        raise ValueError(f"loss {loss.name!r} reads a teacher: pass teacher=logits [n, classes] or [m, n, classes].")
-    if teacher is not None:
-        lead = (n,) if np.ndim(teacher) == 2 else (len(member), n)
-        checks.shape("teacher", teacher, (*lead, None))
-        checks.finite("teacher", teacher)
+    if extra is not None and not isinstance(extra, Mapping):
+        raise ValueError(f'extra is a {type(extra).__name__}; expected a mapping, such as {{"teacher": logits}}.')
+    for name in loss.reads:
+        if name not in (extra or {}):
+            way = ", or call training.distill(..., teacher=logits)" if name == "teacher" else ""
+            raise ValueError(
+                f"loss {loss.name!r} reads extra[{name!r}]: pass extra={{{name!r}: one row for each example}}{way}."
+            )
+    lead = (len(member), n) if extra_per_model else (n,)
+    for name, leaf in named_leaves(extra):
+        if np.shape(leaf)[: len(lead)] != lead:
+            expected = "(models, examples, ...)" if extra_per_model else "(examples, ...)"
+            raise ValueError(
+                f"extra[{name!r}] has shape {np.shape(leaf)}; expected {lead} and what one example has, {expected}, "
+                f"because extra_per_model={extra_per_model} (of training.distill: teacher_per_model)."
+            )
 
 
-def _batch_shapes(slots: int, data: Examples, teacher: Array | None) -> Batch:
+def _batch_shapes(slots: int, pool: Data) -> Batch:
     """One step's batch, as shapes."""
 
     def shape(row: np.ndarray) -> jax.ShapeDtypeStruct:  # in JAX's type: int64 labels get to a step as int32
         return jax.ShapeDtypeStruct((slots, *row.shape), jax.dtypes.canonicalize_dtype(row.dtype))
 
-    taught = None if teacher is None else shape(teacher.reshape(-1, teacher.shape[-1])[0])
-    x, y = jax.tree.map(lambda leaf: shape(np.asarray(leaf[0])), (data.x, data.y))
-    return Batch(x, y, shape(np.float32(0)), taught)
+    one = pool.of(0)
+    extra = one.extra if one.own_extra is None else one.own_extra
+    x, y, extra = jax.tree.map(lambda leaf: shape(np.asarray(leaf[0])), (one.x, one.y, extra))
+    return Batch(x, y, shape(np.float32(0)), extra)
 
 
 def _start(model, optimizer, x, seed, ids, init, keep) -> State:

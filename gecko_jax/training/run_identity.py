@@ -19,7 +19,7 @@ from gecko_jax.digests import array_digest, sha256
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
 from gecko_jax.training.step import Data, State, Step
-from gecko_jax.trees import take
+from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import Array, Loss
 
 
@@ -41,6 +41,7 @@ def settings(plan: BatchPlan, loss: Loss, step: Step, states: State, data: Data)
         "batch_size": None if plan.sampling else int(plan.batch_size),
         "schedules": plan.schedules.values,
         "loss": loss.name,
+        "extra": [name for name, _ in named_leaves(data.extra if data.own_extra is None else data.own_extra)],
         "sampling": plan.sampling and list(plan.sampling),
         "program (model, loss, gradients, optimizer)": sha256(program)[:32],
     }
@@ -58,7 +59,7 @@ def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: Sta
         "seed": seed,
         "model_ids": list(plan.model_ids),
         "jax": jax.__version__,
-        "data": array_digest(*jax.tree.leaves((data.x, data.y)), plan.member, data.teacher),
+        "data": array_digest(*jax.tree.leaves(data), plan.member),
         "start": array_digest(*jax.tree.leaves(states)),
     }
 
@@ -73,13 +74,12 @@ def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: St
     Returns:
       [m] seeds of 128 bits. A model's depends on its own start values, members and ID, not on its company.
     """
-    own = data.teacher is not None and np.ndim(data.teacher) == 3  # a teacher for each model
-    rows = _row_digests(jax.tree.leaves((data.x, data.y) if own else tuple(data)))
+    rows = _row_digests(jax.tree.leaves(data._replace(own_extra=None)))
 
     def seed_of(model: int, model_id: int) -> int:
         member = plan.member[model]
         start = array_digest(*jax.tree.leaves(take(states, model)))
-        content = array_digest(rows[member], data.teacher[model][member] if own else None)
+        content = array_digest(rows[member], *jax.tree.leaves(take(take(data.own_extra, model), member)))
         return keys.derived_seed(seed, run=shared, model=model_id, start=start, data=content)
 
     return tuple(seed_of(model, model_id) for model, model_id in enumerate(plan.model_ids))

@@ -50,11 +50,23 @@ PER_MODEL = ("indices", "weight", "key")  # the fields of an Epoch that have a l
 
 
 class Data(NamedTuple):
-    """Device arrays that a step gathers its rows from: x and y pytrees [n, ...], teacher's logits [n, ...] or None."""
+    """Device arrays that a step gathers its rows from.
+
+    Attributes:
+      x, y: pytrees with a leading axis [n, ...].
+      extra: `Batch.extra` of all rows that all models share, or None.
+      own_extra: that of one model, or with a leading axis [m, n, ...] of several; None unless it is declared to be each
+        model's own. At most one of the two is given.
+    """
 
     x: Any
     y: Any
-    teacher: Array | None
+    extra: Any = None
+    own_extra: Any = None
+
+    def of(self, model: int) -> Data:
+        """The data of one of several models."""
+        return self._replace(own_extra=take(self.own_extra, model))
 
 
 Step = Callable[[State, Data, Epoch, Array], tuple[State, tuple[Array, Array, Array]]]
@@ -79,8 +91,8 @@ def make_step(
 
     def step(state: State, data: Data, epoch: Epoch, number: Array):
         rows = epoch.indices[number]
-        teacher = None if data.teacher is None else data.teacher[rows]
-        batch = Batch(take(data.x, rows), take(data.y, rows), epoch.weight[number], teacher)
+        x, y, extra = take((data.x, data.y, data.extra if data.own_extra is None else data.own_extra), rows)
+        batch = Batch(x, y, epoch.weight[number], extra)
         key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
         grads, metrics = gradients(state.variables, batch, key)
         frozen = _Frozen(trainable, getattr(gradients, "live", _all_of)(state.variables, batch, key))

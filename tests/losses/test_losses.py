@@ -22,7 +22,7 @@ Y = RNG.integers(0, CLASSES, N).astype(np.int32)
 
 
 def batch(teacher=TEACHER):
-    return Batch(jnp.zeros((N, 1)), jnp.asarray(Y), jnp.ones(N), jnp.asarray(teacher))
+    return Batch(jnp.zeros((N, 1)), jnp.asarray(Y), jnp.ones(N), {"teacher": jnp.asarray(teacher)})
 
 
 def every_example(loss, logits=LOGITS, teacher=TEACHER):
@@ -51,7 +51,7 @@ def test_the_gradient_reaches_the_student_and_never_the_teacher(name):
     loss = CLASS_LOSSES[name]()
 
     def total(logits, teacher):
-        return jax.vmap(loss.apply)(logits, batch()._replace(teacher=teacher)).sum()
+        return jax.vmap(loss.apply)(logits, batch(teacher)).sum()
 
     student, teacher = jax.jit(jax.grad(total, argnums=(0, 1)))(jnp.asarray(LOGITS), jnp.asarray(TEACHER))
     assert np.isfinite(student).all() and (np.abs(student).sum(-1) > 0).all()
@@ -71,10 +71,10 @@ def test_the_teacher_is_needed_where_the_loss_says_so(name):
     if "teacher" not in loss.reads:
         assert np.isfinite(loss.apply(jnp.zeros(3), example))
         return
-    with pytest.raises(ValueError, match="example.teacher is None"):
+    with pytest.raises(ValueError, match="example.extra is None; this loss reads a teacher's logits"):
         loss.apply(jnp.zeros(3), example)
-    with pytest.raises(ValueError, match=r"example.teacher has shape \(4,\); expected \(3\)"):
-        loss.apply(jnp.zeros(3), example._replace(teacher=jnp.zeros(4)))
+    with pytest.raises(ValueError, match=r"example.extra\['teacher'\] has shape \(4,\); expected \(3\)"):
+        loss.apply(jnp.zeros(3), example._replace(extra={"teacher": jnp.zeros(4)}))
 
 
 def test_cross_entropy():

@@ -12,6 +12,11 @@ LOGITS = np.zeros((60, 10), np.float32)
 NAN = np.where(np.arange(10) == 3, np.nan, LOGITS)
 ONE_EMPTY = np.stack([np.ones(60, bool), np.zeros(60, bool)])
 
+
+def taught(teacher, **options):
+    return dict(loss=losses.hard_labels(), extra={"teacher": teacher}, **options)
+
+
 BAD = {
     "member of other rows": (dict(member=ALL[:, :50]), r"member has shape \(2, 50\); expected \(any, 60\)"),
     "member of numbers": (dict(member=ALL.astype(int)), r"member has dtype int64; expected bool"),
@@ -24,15 +29,16 @@ BAD = {
     "a negative seed": (dict(seed=-1), r"seed=-1 must lie between 0 and 4294967295"),
     "too few names": (dict(model_ids=[0]), r"model_ids=\[0\] must be 2 different integers"),
     "a name twice": (dict(model_ids=[4, 4]), r"model_ids=\[4, 4\] must be 2 different integers"),
-    "no teacher": (
-        dict(loss=losses.hard_labels()), r"loss 'hard_labels' reads a teacher: pass teacher=logits \[n, classes\]"
-    ),
-    "a teacher of other rows": (dict(teacher=LOGITS[:7]), r"teacher has shape \(7, 10\); expected \(60, any\)"),
+    "no teacher": (dict(loss=losses.hard_labels()), r"loss 'hard_labels' reads extra\['teacher'\]: pass extra="),
+    "an array of extras": (dict(extra=LOGITS), r"extra is a ndarray; expected a mapping"),
+    "a teacher of other rows": (taught(LOGITS[:7]), r"extra\['teacher'\] has shape \(7, 10\); expected \(60,\)"),
     "teachers of other models": (
-        dict(teacher=np.stack([LOGITS] * 3)), r"teacher has shape \(3, 60, 10\); expected \(2, 60, any\)"
+        taught(np.stack([LOGITS] * 3), extra_per_model=True), r"has shape \(3, 60, 10\); expected \(2, 60\) and what"
     ),
-    "a teacher of NaN": (dict(teacher=NAN), r"teacher holds 60 entries that are NaN or infinite, the first at .*0, 3"),
-    "a teacher of other classes": (dict(teacher=LOGITS[:, :7]), r"teacher has 7 logits a row; the model has 10"),
+    "a teacher declared to be each model's": (taught(LOGITS, extra_per_model=True), r"because extra_per_model=True"),
+    "teachers that are not declared": (taught(np.stack([LOGITS] * 2)), r"because extra_per_model=False"),
+    "a teacher of NaN": (taught(NAN), r"extra\['teacher'\] holds 60 entries that are NaN or infinite, .*0, 3"),
+    "a teacher of other classes": (taught(LOGITS[:, :7]), r"extra\['teacher'\] has shape \(7,\); expected \(10\)"),
 }  # fmt: skip
 
 

@@ -172,8 +172,8 @@ PAIRS = {
         dict(model=quantized(MLP, quantizers.binary_connect())), dict(model=quantized(MLP, quantizers.xnor())), PROGRAM
     ),
     "a temperature": (
-        dict(loss=losses.kullback_leibler(2.0), teacher=TEACHER),
-        dict(loss=losses.kullback_leibler(3.0), teacher=TEACHER),
+        dict(loss=losses.kullback_leibler(2.0), extra={"teacher": TEACHER}),
+        dict(loss=losses.kullback_leibler(3.0), extra={"teacher": TEACHER}),
         PROGRAM,
     ),
     "a start": (dict(), dict(start=1), "start was"),

@@ -10,7 +10,7 @@ from naive_training import assert_close, assert_same_bits, naive_fit, starts_of
 from gecko_jax import losses, models, training
 from gecko_jax.training import distillation
 from gecko_jax.trees import take
-from gecko_jax.types import Examples
+from gecko_jax.types import Examples, Loss
 
 TX = training.optimizer("momentum", 0.1)
 SETTINGS = dict(epochs=2, batch_size=10, optimizer=TX)
@@ -35,7 +35,7 @@ def symmetric(logits, y, teacher):
 
 
 def test_a_student_is_the_naive_loop_on_its_own_teacher_s_logits(mlp, pool, member, teacher, starts):
-    fitted = training.distill(mlp, pool, member, teacher, init=starts, **SETTINGS)
+    fitted = training.distill(mlp, pool, member, teacher, teacher_per_model=True, init=starts, **SETTINGS)
     for i in range(5):
         expected = naive_fit(
             mlp, pool, member[i], take(starts, i), TX, name=i, loss=symmetric, teacher=teacher[i],
@@ -47,10 +47,29 @@ def test_a_student_is_the_naive_loop_on_its_own_teacher_s_logits(mlp, pool, memb
 
 def test_a_shared_teacher_is_one_for_each(mlp, pool, member, teacher, starts):
     shared = training.distill(mlp, pool, member, teacher[0], init=starts, **SETTINGS)
-    repeated = training.distill(mlp, pool, member, np.repeat(teacher[:1], 5, axis=0), init=starts, **SETTINGS)
+    each = np.repeat(teacher[:1], 5, axis=0)
+    repeated = training.distill(mlp, pool, member, each, teacher_per_model=True, init=starts, **SETTINGS)
     assert_close(shared.variables, repeated.variables, rtol=1e-6, atol=1e-7)
     other = training.distill(mlp, pool, member, teacher[1], init=starts, **SETTINGS)
     assert np.abs(other.loss - shared.loss).min() > 1e-3
+
+
+def test_the_axis_of_models_is_declared_and_never_guessed(mlp, pool):
+    """As many rows as models, and extras of any rank: three axes for all models, four if each has its own."""
+
+    def apply(logits, example):
+        return -(jax.nn.log_softmax(logits) * example.extra["soft"].mean(0)).sum() * example.extra["weight"]
+
+    loss = Loss("soft", apply, reads=("soft", "weight"))
+    few, member = jax.tree.map(lambda leaf: leaf[:5], pool), np.ones((5, 5), bool)
+    rng = np.random.default_rng(0)
+    extra = {"soft": rng.random((5, 5, 10), np.float32), "weight": rng.random(5, np.float32)}
+    options = dict(loss=loss, epochs=2, batch_size=5, optimizer=TX)
+    shared = training.fit_ensemble(mlp, few, member, extra=extra, **options)
+    each = jax.tree.map(lambda leaf: np.repeat(leaf[None], 5, 0), extra)
+    assert_same_bits(training.fit_ensemble(mlp, few, member, extra=each, extra_per_model=True, **options), shared)
+    with pytest.raises(ValueError, match=r"extra\['weight'\] has shape \(5,\); expected \(5, 5\)"):
+        training.fit_ensemble(mlp, few, member, extra=extra, extra_per_model=True, **options)
 
 
 def test_the_control_differs_in_the_loss_alone(mlp, pool, member, teacher, starts):
@@ -121,7 +140,8 @@ def test_cross_fitting_with_a_teacher_of_another_architecture(mlp, pool, monkeyp
     assert teachers[0].metrics["accuracy"][-1].min() > 0.95
     assert (crossed.argmax(-1) == labels)[member].mean() < 0.35
     monkeypatch.undo()
-    student = training.distill(mlp, noise, member, crossed, init=starts_of(mlp, pool.x, 2), **SETTINGS)
+    start = starts_of(mlp, pool.x, 2)
+    student = training.distill(mlp, noise, member, crossed, teacher_per_model=True, init=start, **SETTINGS)
     assert student.loss.shape == (2, 2) and np.isfinite(student.loss).all()
 
 

@@ -69,8 +69,8 @@ def test_ten_rows_with_seven_labels(way, monkeypatch):
             clipped_sum(of_one, RULE, *way)(variables, right, None, weight)
     with pytest.raises(ValueError, match=r"batch.weight has shape \(10, 1\); expected \(10\)"):
         private(variables, right._replace(weight=np.ones((10, 1))), jax.random.key(0))
-    with pytest.raises(ValueError, match="batch.teacher has 9 rows, batch.x has 10"):
-        private(variables, right._replace(teacher=np.ones((9, 3))), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"batch.extra\['teacher'\] has 9 rows, batch.x has 10"):
+        private(variables, right._replace(extra={"teacher": np.ones((9, 3))}), jax.random.key(0))
 
 
 def test_a_leaf_without_rows_is_refused():

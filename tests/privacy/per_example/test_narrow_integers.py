@@ -103,7 +103,8 @@ def labelled(dtype, b=6):
     ends = np.iinfo(dtype)
     y = rng.integers(0, min(CLASSES, ends.max), b).astype(dtype)
     y[0] = min(CLASSES - 1, ends.max)
-    return Batch(rng.normal(size=(b, 4)).astype(np.float32), y, np.ones(b, np.float32), rng.normal(size=(b, CLASSES)))
+    extra = {"teacher": rng.normal(size=(b, CLASSES))}
+    return Batch(rng.normal(size=(b, 4)).astype(np.float32), y, np.ones(b, np.float32), extra)
 
 
 MODEL = models.from_linen(nn.Dense(CLASSES))

@@ -30,7 +30,7 @@ def rows(*shape, b=5, tokens=0, seed=0):
     rng = np.random.default_rng([seed, b])
     x = rng.integers(0, tokens, (b, *shape)) if tokens else rng.normal(size=(b, *shape)).astype(np.float32)
     y, teacher = rng.integers(0, CLASSES, b), rng.normal(size=(b, CLASSES)).astype(np.float32)
-    return Batch(x, y.astype(np.int32), np.ones(b, np.float32), teacher)
+    return Batch(x, y.astype(np.int32), np.ones(b, np.float32), {"teacher": teacher})
 
 
 def drawn(init, batch, seed=1):
