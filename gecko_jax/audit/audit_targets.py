@@ -145,7 +145,7 @@ def _beside_shadows(
 
 def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) -> Baselines:
     """Of the first target: the others' members are drawn as its own are."""
-    y = audited.threshold_groups if audited.y is None else audited.y
+    y = audited.threshold_groups
     losses = (one for one in (*SIGNALS.values(), *readings.own) if one.name == "loss" or "loss" in one.stands_for)
     signal = next((one for one in losses if one in readings.available), None)
     if comparison.reference is None or signal is None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from gecko_jax import checks, training
 from gecko_jax.audit.audit_targets import audit_each_target
-from gecko_jax.audit.reading.encoding import entered
-from gecko_jax.audit.reading.reader import Asker
+from gecko_jax.audit.reading.encoding import encode
+from gecko_jax.audit.reading.model_reader import ModelReader
 from gecko_jax.audit.reading.readings import stacked
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report
@@ -19,7 +19,6 @@ from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records
 from gecko_jax.privacy import Epsilon
-from gecko_jax.probes.records import check_labels
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Model, Variables
 
@@ -58,18 +57,17 @@ def audit_ensemble(
     x, y, ids = as_records(records.x), np.asarray(checks.unmasked("records.y", records.y)), np.asarray(records.id)
     models = len(checks.shape("member", np.asarray(member), (None, len(y))))
     checks.at_least("number of models (rows of member)", models, 2)
-    asker = Asker(model, True, "logits", batch_size, None, x)
-    plan = plan_attacks(attacks, models - 1, asker.available(by_default=attacks is None))
-    plan = feasible(plan, asker)
+    reader = ModelReader(model, True, "logits", batch_size, None, x)
+    plan = plan_attacks(attacks, models - 1, reader.available_signals(by_default=attacks is None))
+    plan = feasible(plan, reader)
     errors, parts = {}, []
     for i in range(models):
         signals = plan.signals - set(errors)
-        parts.append(asker.read(take(variables, i), x, y, signals, None if plan.by_name else errors))
+        parts.append(reader.read(take(variables, i), x, y, signals, None if plan.by_name else errors))
     if isinstance(x, np.ndarray):
         logits = training.predict_ensemble(model, variables, x)  # to the bit what a file of predictions would hold
     else:
         logits = np.stack([one.logits for one in parts])
-    encoded = entered(logits, y, (), stacked(parts).probed, models=(models,))
-    y = check_labels(encoded.y, *encoded.readings.logits.shape[1:])
-    audited = AuditedRecords(inputs.check_member(member, (models, len(y))), y, x, ids, slices)
+    encoded = encode(logits, y, (), stacked(parts).values, models=(models,))
+    audited = AuditedRecords(inputs.check_member(member, (models, len(y))), encoded.y, x, ids, slices)
     return audit_each_target(plan.without(errors), encoded.readings, audited, claim)

@@ -13,10 +13,17 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_one_target
 from gecko_jax.audit.reading.class_names import as_classes
-from gecko_jax.audit.reading.encoding import first_answer, settled
-from gecko_jax.audit.reading.reader import Asker
+from gecko_jax.audit.reading.encoding import encode_examples, first_answer
+from gecko_jax.audit.reading.model_reader import ModelReader
 from gecko_jax.audit.reading.recipes import caller, fingerprint
-from gecko_jax.audit.reading.shadows import doubts, make_shadows, place
+from gecko_jax.audit.reading.shadows import (
+    ReadingLog,
+    ShadowRecords,
+    ShadowTraining,
+    check_recipe,
+    locate,
+    make_shadows,
+)
 from gecko_jax.audit.report.class_labels import name_classes
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.provenance import key_words
@@ -128,50 +135,51 @@ def audit(
         raise ValueError("predict is a Model, which needs the target's variables=: audit(model, ..., variables=mine).")
     check_apart(members, nonmembers)
     names = as_classes(classes)
-    known, pool_given, population = (settled(n, part, names) for n, part in (
+    known, pool_given, population = (encode_examples(n, part, names) for n, part in (
         ("members", members), ("pool", pool), ("population", population)))  # fmt: skip
-    unknown = settled("nonmembers", nonmembers, names)
+    unknown = encode_examples("nonmembers", nonmembers, names)
     x = join([known.x, unknown.x])
     y, ids = (np.concatenate(parts) for parts in ((known.y, unknown.y), (known.id, unknown.id)))
     audited, member = Examples(x, y, ids), check_member(np.arange(len(y)) < len(known.y), (len(y),))
     if population is not None:
         check_unseen(population, audited, pool)
-    where = place(recipe, audited, member, pool_given) if shadows else None
+    where = locate(recipe, audited, member, pool_given) if shadows else None
     make = _maker(recipe, pool, predict, variables, folder) if shadows else None
     original = Examples(x, np.concatenate([members.y, nonmembers.y]), ids)
     groups = check_groups(slices(original), len(y)) if slices else None
-    asker = Asker(predict, variables is not None, outputs, size, queries, x, layout, batch_size is not None, names)
+    fixed = batch_size is not None
+    reader = ModelReader(predict, variables is not None, outputs, size, queries, x, layout, fixed, names)
     made = predict if variables is None else variables
-    asker.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
-    plan = plan_attacks(attacks, shadows, asker.available(by_default=attacks is None), population is not None)
+    reader.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
+    plan = plan_attacks(attacks, shadows, reader.available_signals(by_default=attacks is None), population is not None)
     if shadows and not plan.by_name and not any(choice.shadows for choice in plan.choices):
         raise ValueError(
             f"shadows={shadows} runs no attack that reads shadow models: a shadow that stands in for the target leaves "
             f"{shadows - 1}. Train more, for example shadows=8, or leave shadows=0."
         )
     if plan.by_name:
-        feasible(plan, asker)  # what was asked for by name is refused before a model is asked
+        feasible(plan, reader)  # what was asked for by name is refused before a model is asked
     notes, warnings, errors = [], [], {}
-    asker, columns = first_answer(asker, made, audited, (pool_given, population), notes)
+    reader, columns = first_answer(reader, made, audited, (pool_given, population), notes)
     y, *_ = (check_labels(part.y, len(part.y), columns) for part in (audited, pool_given, population) if part)
-    plan = feasible(plan._replace(notes=notes), asker)
+    plan = feasible(plan._replace(notes=notes), reader)
 
     tolerated = None if plan.by_name else errors
-    readings, of_shadows = asker.read(made, x, y, plan.signals, tolerated), None
-    if doubt := unsteady(lambda rows: asker.logits(made, take(x, rows), True), readings.logits):
+    readings, of_shadows = reader.read(made, x, y, plan.signals, tolerated), None
+    if doubt := unsteady(lambda rows: reader.logits(made, take(x, rows), True), readings.logits):
         warnings.append(doubt)
     if shadows:
-        of_shadows = make_shadows(
-            make, asker, plan.signals - set(errors), audited._replace(y=y), where, pool_given, shadows, key, folder,
-            population, columns, tolerated, warnings,
-        )  # fmt: skip
+        how = ShadowTraining(make, pool_given, shadows, key, folder)
+        on = ShadowRecords(audited._replace(y=y), *where, population)
+        read = plan.signals - set(errors)
+        of_shadows = make_shadows(how, on, reader, read, columns, ReadingLog(tolerated, warnings))
     unseen = None
     if population is not None:
         labels = population.y.astype(np.int64)
-        unseen = asker.read(made, population.x, labels, plan.signals - set(errors), tolerated), labels
+        unseen = reader.read(made, population.x, labels, plan.signals - set(errors), tolerated), labels
     records = AuditedRecords(member[None], y, x, ids, groups)
     report = audit_one_target(plan.without(errors), readings, records, of_shadows, unseen, claim)
-    warnings += [*(doubts(of_shadows) if of_shadows else ()), *report.warnings]
+    warnings += [*(check_recipe(of_shadows) if of_shadows else ()), *report.warnings]
     if where is not None and (extra := len(where[1])):
         warnings.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")
     made_by = {**report.provenance, "key": key_words(key)}

@@ -85,7 +85,7 @@ def from_signals(
     if member.ndim not in (1, 2) or (member.ndim == 1 and target is not None):
         raise ValueError(f"member has shape {member.shape}; expected (models, records), or (records,) of one model.")
     readings = saved_signals("values", values, (None,) * member.ndim)
-    shape = next(iter(readings.probed.values())).shape[: member.ndim]
+    shape = next(iter(readings.values.values())).shape[: member.ndim]
     member = _check_member("member", member, shape)
     unseen = None if population is None else saved_signals("population", population, (*shape[:-1], None), readings)
     if target is None:
@@ -118,7 +118,7 @@ def from_signals(
         warnings = pointing_away(own.models(None), audited.member)
         others = None
         if unseen is not None:
-            z = next(iter(unseen.probed.values())).shape[1]
+            z = next(iter(unseen.values.values())).shape[1]
             others = saved_signals("target_population", target_population, (z,), readings), NO_LABELS
         report = audit_one_target(plan, own, audited, _shadows(readings, member, audited, unseen), others, claim)
     return dataclasses.replace(
@@ -157,7 +157,7 @@ def _plan(
     plan = plan_attacks(attacks, shadows, readings.available, population is not None)
     if not plan.choices:
         raise ValueError(
-            f"no listed attack reads {checks.listed(readings.probed)}; name attacks that do, for example "
+            f"no listed attack reads {checks.listed(readings.values)}; name attacks that do, for example "
             "attacks=[gecko_jax.attacks.lira(signal=...)]."
         )
     for choice in plan.choices:
@@ -176,16 +176,16 @@ def _shadows(
     n, y = member.shape[1], audited.threshold_groups
     if population is None:
         return Shadows(readings, member, y, n, np.arange(n))
-    both = {name: np.concatenate([values, population.probed[name]], 1) for name, values in readings.probed.items()}
-    z = next(iter(population.probed.values())).shape[1]
+    both = {name: np.concatenate([values, population.values[name]], 1) for name, values in readings.values.items()}
+    z = next(iter(population.values.values())).shape[1]
     outside, zeros = np.zeros((len(member), z), bool), np.zeros(z, y.dtype)
     return Shadows(
-        readings._replace(probed=both), np.concatenate([member, outside], 1), np.concatenate([y, zeros]), n,
+        readings._replace(values=both), np.concatenate([member, outside], 1), np.concatenate([y, zeros]), n,
         np.arange(n), np.arange(n, n + z),
     )  # fmt: skip
 
 
 def _unread(plan: AttackPlan, readings: Readings) -> list[str]:
     """Returns a note about the signals that no attack reads."""
-    unread = sorted(set(readings.probed) - {signal.name for signal in plan.signals})
+    unread = sorted(set(readings.values) - {signal.name for signal in plan.signals})
     return [f"no attack reads {checks.listed(unread)}; attacks= may name some that do"] if unread else []

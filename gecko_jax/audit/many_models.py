@@ -13,7 +13,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_each_target
-from gecko_jax.audit.reading.encoding import entered
+from gecko_jax.audit.reading.encoding import encode
 from gecko_jax.audit.report.class_labels import name_classes
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report
@@ -23,7 +23,6 @@ from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.privacy import Epsilon
-from gecko_jax.probes.records import check_labels
 from gecko_jax.types import Array
 
 
@@ -47,8 +46,8 @@ def audit_models(
 
     Args:
       logits: [m, n, c] outputs of m models on n records, without augmentation; of binary models with one output [m, n]
-        or [m, n, 1]; or predicted labels, integers [m, n].
-      y: [n] labels.
+        or [m, n, 1]; or predicted labels, integers [m, n]; or other outputs, as `outputs` says.
+      y: [n] labels; tokens [n, t] or numbers [n, ...] for other outputs.
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
       attacks: which; every listed one that can run with m - 2 shadows, if None. See `audit`.
       records: int [k], the records to look at, or all.
@@ -60,7 +59,8 @@ def audit_models(
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [m, n] are taken
-        for; attacks that read more are then left out.
+        for; "tokens", language models' logits [m, n, t, v], or "numbers", regressions' predictions [m, n, ...]. Attacks
+        run on the signals of these; those that read more are left out.
       classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
 
     Returns:
@@ -72,16 +72,14 @@ def audit_models(
         or non-members of some model.
     """
     claim = privacy_claim(claimed_epsilon, True)
-    encoded = entered(logits, y, queries, probed, outputs, classes, np.shape(member)[:1])
+    encoded = encode(logits, y, queries, probed, outputs, classes, np.shape(member)[:1])
     readings, y = encoded.readings, encoded.y
-    checks.shape("logits", readings.logits, (None, None, None))
-    models, n, columns = readings.logits.shape
+    models, n = readings.outputs.shape[0], len(y)
     if models < 2:
         raise ValueError(
             f"logits holds {models} model; each target needs another model to choose its threshold on. Train two or "
             "more on members drawn apart, or audit the one alone: audit_model(logits[0], y, member[0])."
         )
-    y = check_labels(y, n, columns)
     checks.shape("member", np.asarray(member), (models, n))
     if records is not None:
         rows = _rows(records, n)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_one_target
-from gecko_jax.audit.reading.encoding import entered
+from gecko_jax.audit.reading.encoding import encode
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.reading.shadows import Shadows
 from gecko_jax.audit.report.class_labels import name_classes
@@ -17,7 +16,6 @@ from gecko_jax.audit.scoring.feasible import of_outputs
 from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.privacy import Epsilon
-from gecko_jax.probes.records import check_labels
 from gecko_jax.types import Array
 
 
@@ -43,8 +41,8 @@ def audit_model(
 
     Args:
       logits: [n, c] outputs on n records, without augmentation; of a binary model with one output [n] or [n, 1]; or
-        predicted labels, integers [n].
-      y: [n] labels.
+        predicted labels, integers [n]; or other outputs, as `outputs` says.
+      y: [n] labels; tokens [n, t] or numbers [n, ...] for other outputs.
       member: [n] bool, who was in the training set.
       attacks: which; every listed one that can run on what there is, if None. See `audit`.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
@@ -57,7 +55,8 @@ def audit_model(
       slices: name -> bool [n], records to look at by themselves, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [n] are taken
-        for; attacks that read more are then left out.
+        for; "tokens", a language model's logits [n, t, v], or "numbers", a regression's predictions [n, ...]. Attacks
+        run on the signals of these; those that read more are left out.
       classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
       coins: whether each record was a member by a fair coin, as `claimed_epsilon` needs; see `audit`.
 
@@ -70,13 +69,11 @@ def audit_model(
       ValueError: wrong shapes or values, or fewer than two members or non-members.
     """
     claim = privacy_claim(claimed_epsilon, coins)
-    encoded = entered(logits, y, queries, probed, outputs, classes)
-    readings = encoded.readings
-    checks.shape("logits", readings.logits, (None, None))
+    encoded = encode(logits, y, queries, probed, outputs, classes)
+    readings, y = encoded.readings, encoded.y
     count = 0 if shadows is None else len(shadows.member)
     plan = plan_attacks(attacks, count, readings.available, population is not None)
     plan = of_outputs(plan, encoded.outputs)
-    y = check_labels(encoded.y, *readings.logits.shape)
     member = inputs.check_member(member, (len(y),))
     audited = AuditedRecords(member[None], y, x, ids, slices)
     return name_classes(audit_one_target(plan, readings, audited, shadows, population, claim), encoded.classes)

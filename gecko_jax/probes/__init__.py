@@ -20,6 +20,7 @@ from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
 from gecko_jax.probes.on_host import by_number, numbered, on_host
 from gecko_jax.probes.queries import flips_and_shifts, noise, rotations, translations
+from gecko_jax.probes.readers import READERS, ProbedModel, SignalReader
 from gecko_jax.probes.sensitivity import sensitivity
 
 PROBES: dict[str, Callable] = {
@@ -47,6 +48,9 @@ __all__ = [
     "FEATURES",
     "PROBES",
     "QUERIES",
+    "READERS",
+    "ProbedModel",
+    "SignalReader",
     "boundary_distance",
     "by_number",
     "flips_and_shifts",

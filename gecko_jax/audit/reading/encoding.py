@@ -9,20 +9,25 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.audit.reading import class_names
-from gecko_jax.audit.reading.reader import Asker
-from gecko_jax.audit.reading.readings import Readings, checked
+from gecko_jax.audit.reading.model_reader import ModelReader
+from gecko_jax.audit.reading.readings import Readings, checked, checked_others
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.audit.validity.records import check_rows
 from gecko_jax.probes import outputs
+from gecko_jax.probes.records import check_labels
 from gecko_jax.types import Array, Examples
 
+OTHER_OUTPUTS = ("tokens", "numbers")  # of a language model, of a regression
 
-class Entered(NamedTuple):
-    """Attributes:
-    readings: logits, queries and probed signals.
-    y: [n] columns of the logits.
-    outputs: what was given: "logits", "probabilities" or "labels".
-    classes: names of the columns, or None.
+
+class Encoded(NamedTuple):
+    """Outputs and labels that a caller gave, as attacks read them.
+
+    Attributes:
+      readings: outputs (a classifier's as logits), queries and values of other signals.
+      y: [n] columns of the logits, int64; of other outputs, the labels as they are.
+      outputs: what was given: "logits", "probabilities", "labels", "tokens" or "numbers".
+      classes: names of the columns, or None.
     """
 
     readings: Readings
@@ -31,54 +36,63 @@ class Entered(NamedTuple):
     classes: list | None
 
 
-def entered(
-    logits: Array,
+def encode(
+    given: Array,
     y: Array,
     queries: Sequence[Array] = (),
     probed: Mapping[str, Array] | None = None,
     kind: str = "logits",
     classes: Sequence | None = None,
     models: tuple[int, ...] = (),
-) -> Entered:
-    """Returns what `audit_model` and `audit_models` are given, settled.
+) -> Encoded:
+    """Returns what `audit_model` and `audit_models` are given, checked and encoded.
 
     Args:
-      logits, y, queries, probed, kind, classes: theirs.
+      given, y, queries, probed, kind, classes: their outputs, y, queries, probed, outputs= and classes=.
       models: the axes before the records': (m,) for m models.
 
     Raises:
       ValueError: outputs that are not what `kind` says they are, a label that `classes` does not name.
     """
-    checks.one_of("outputs", kind, outputs.OUTPUTS)
+    checks.one_of("outputs", kind, (*outputs.OUTPUTS, *OTHER_OUTPUTS))
+    given, *queries = (np.asarray(checks.unmasked("outputs", one)) for one in (given, *queries))
+    if kind in OTHER_OUTPUTS:
+        if classes is not None:
+            raise ValueError(f"classes= names the columns of a classifier, and outputs={kind!r}; leave it out.")
+        y = np.asarray(checks.unmasked("y", y))
+        y = y.astype(np.float64) if kind == "numbers" else y
+        readings = checked_others(given, y, queries, probed, kind=kind, model_axes=len(models))
+        return Encoded(readings, y, kind, None)
     names, shape = class_names.as_classes(classes), (*models, len(y))
-    logits, *queries = (np.asarray(checks.unmasked("outputs", one)) for one in (logits, *queries))
-    if logits.shape in (shape, (*shape, 1)) and len(y):  # one number a record
-        if kind == "logits" and logits.dtype.kind in outputs.LABEL_KINDS:
-            outputs.check_guessed(logits, y, names)
+    if given.shape in (shape, (*shape, 1)) and len(y):  # one number a record
+        if kind == "logits" and given.dtype.kind in outputs.LABEL_KINDS:
+            outputs.check_guessed(given, y, names)
             kind = "labels"
-        logits, *queries = (one.reshape(*shape, 1) if one.size == logits.size else one for one in (logits, *queries))
+        given, *queries = (one.reshape(*shape, 1) if one.size == given.size else one for one in (given, *queries))
     y = class_names.class_numbers("y", y, names)
     if kind == "labels":
-        if logits.shape != (*shape, 1):
-            raise ValueError(f"labels has shape {logits.shape}; expected {shape}, a predicted label for each record.")
+        if given.shape != (*shape, 1):
+            raise ValueError(f"labels has shape {given.shape}; expected {shape}, a predicted label for each record.")
         if y.dtype.kind not in "biu":
             raise ValueError(f"y has dtype {y.dtype}; expected class numbers, or classes= with the names of all.")
-        logits, *queries = (_labels(one, names) for one in (logits, *queries))
-        count = len(names) if names else max(2, 1 + int(max(np.max(logits), np.max(y))))
-        return Entered(checked(logits, queries, probed, kind, count), y, kind, names)
-    outputs.check_binary(kind, logits, y)
-    found = checked(logits, queries, probed, kind)
-    class_names.as_classes(names, found.logits.shape[-1])
-    return Entered(found, y, kind, names)
+        given, *queries = (_labels(one, names) for one in (given, *queries))
+        count = len(names) if names else max(2, 1 + int(max(np.max(given), np.max(y))))
+        readings = checked(given, queries, probed, kind, count)
+    else:
+        outputs.check_binary(kind, given, y)
+        readings = checked(given, queries, probed, kind)
+        class_names.as_classes(names, readings.outputs.shape[-1])
+    checks.shape("logits", readings.outputs, (None,) * (len(models) + 2))
+    return Encoded(readings, check_labels(y, *readings.outputs.shape[-2:]), kind, names)
 
 
 def _labels(labels: np.ndarray, names: list | None) -> np.ndarray:
-    """Predicted labels [..., n, 1] as class numbers [..., n]."""
+    """Returns predicted labels [..., n, 1] as class numbers [..., n]."""
     return class_names.class_numbers("labels", labels.reshape(-1), names).reshape(labels.shape[:-1])
 
 
-def settled(name: str, part: Examples | None, names: list | None) -> Examples | None:
-    """Records as arrays, labels as columns of the outputs."""
+def encode_examples(name: str, part: Examples | None, names: list | None) -> Examples | None:
+    """Returns records as arrays, and labels as columns of the outputs; None for None."""
     if part is None:
         return None
     check_rows(name, part)
@@ -86,26 +100,26 @@ def settled(name: str, part: Examples | None, names: list | None) -> Examples | 
 
 
 def first_answer(
-    asker: Asker, made: Any, audited: Examples, others: Sequence[Examples | None], notes: list[str]
-) -> tuple[Asker, int]:
-    """The asker that knows what predict gives, by its answer to one record, and the number of columns of its logits."""
+    reader: ModelReader, made: Any, audited: Examples, others: Sequence[Examples | None], notes: list[str]
+) -> tuple[ModelReader, int]:
+    """Returns the reader that knows what predict gives, by its answer to one record, and the columns of its logits."""
     try:
-        first = asker.raw(made, take(audited.x, slice(0, 1)))
+        first = reader.raw(made, take(audited.x, slice(0, 1)))
     except Exception as error:
         error.add_note("predict was asked about one record alone. If it takes a fixed number, say batch_size=.")
         raise
-    if asker.outputs == "labels" or (asker.outputs == "logits" and outputs.are_labels(first)):
-        if asker.outputs == "logits":
+    if reader.outputs == "labels" or (reader.outputs == "logits" and outputs.are_labels(first)):
+        if reader.outputs == "logits":
             notes.append("predict gives one integer or word for each record, which is taken for a predicted label")
         parts = [np.asarray(checks.unmasked("y", part.y)) for part in (audited, *others) if part is not None]
         every = np.concatenate(parts)
-        if asker.classes is None and every.dtype.kind not in "iu":
+        if reader.classes is None and every.dtype.kind not in "iu":
             raise ValueError(
                 f"y has dtype {every.dtype}; expected class numbers, or classes= with the names of all classes."
             )
-        classes = max(2, int(every.max()) + 1) if asker.classes is None else asker.classes
-        return asker._replace(outputs="labels", classes=classes), classes if isinstance(classes, int) else len(classes)
+        classes = max(2, int(every.max()) + 1) if reader.classes is None else reader.classes
+        return reader._replace(outputs="labels", classes=classes), classes if isinstance(classes, int) else len(classes)
     outputs.check_binary("output of predict", first, audited.y)
-    columns = outputs.as_logits("outputs of predict", first, asker.outputs, known=True).shape[-1]
-    class_names.as_classes(asker.classes, columns)
-    return asker, columns
+    columns = outputs.as_logits("outputs of predict", first, reader.outputs, known=True).shape[-1]
+    class_names.as_classes(reader.classes, columns)
+    return reader, columns

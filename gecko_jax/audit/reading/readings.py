@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.probes.outputs import as_logits, labels_as_logits
-from gecko_jax.signals import SIGNALS, Signal
+from gecko_jax.signals import SIGNALS, Signal, sequence_loss, squared_error
 from gecko_jax.types import Array
 
-OF_CLASSES = ("classes", "labels")  # what a classifier's outputs suffice for, see `Signal.outputs`
+OF_CLASSES = ("classes", "labels")  # kinds of `Signal.outputs` that a classifier's outputs suffice for
 
 
 class Available(NamedTuple):
@@ -21,7 +21,7 @@ class Available(NamedTuple):
     Attributes:
       outputs: kinds of outputs that there are, of `Signal.outputs`.
       names: of further signals, which were read off the model or can be.
-      own: signals of a caller's own, which are not listed; attacks may read them in the place of others.
+      own: signals of a caller's own, which are not listed; attacks may read them instead of others.
     """
 
     outputs: Collection[str] = OF_CLASSES
@@ -29,29 +29,38 @@ class Available(NamedTuple):
     own: Collection[Signal] = ()
 
     def __contains__(self, signal: Signal) -> bool:
-        saved = signal.name in self.names or signal in self.own
-        return saved or (signal.read is not None and signal.outputs in self.outputs)
+        readable = signal.read is not None and signal.outputs in self.outputs
+        return readable or signal.name in self.names or signal in self.own
 
 
 class Readings(NamedTuple):
     """What was read off models.
 
     Attributes:
-      logits: [..., n, c], of the records as they are; None if values of signals are all there is.
-      queries: further logits of the same shape, one array for each moved copy of the records.
-      probed: name of a signal -> [..., n, *axes]: of those that need the model, and of those that a caller saved.
-      own: signals among them that are not listed.
+      outputs: [..., n, ...], of the records as they are; None if only values of signals are there.
+      queries: further outputs of the same shape, one array for each moved copy of the records.
+      values: name of a signal that was not read off the outputs -> [..., n, *axes].
+      own: signals among the values that are not listed.
+      kind: "classes" if the outputs are logits [..., n, c], "tokens" if [..., n, t, v], "numbers" if predictions.
     """
 
-    logits: np.ndarray | None
+    outputs: np.ndarray | None
     queries: tuple[np.ndarray, ...] = ()
-    probed: Mapping[str, np.ndarray] = {}
+    values: Mapping[str, np.ndarray] = {}
     own: tuple[Signal, ...] = ()
+    kind: str = "classes"
+
+    @property
+    def logits(self) -> np.ndarray | None:
+        """Returns a classifier's logits [..., n, c]; None for other outputs."""
+        return self.outputs if self.kind == "classes" else None
 
     @property
     def available(self) -> Available:
         """Returns the signals that these readings suffice for."""
-        return Available(() if self.logits is None else OF_CLASSES, tuple(self.probed), self.own)
+        if self.outputs is None:
+            return Available((), tuple(self.values), self.own)
+        return Available(OF_CLASSES if self.kind == "classes" else (self.kind,), tuple(self.values), self.own)
 
     def signal(self, signal: Signal, y: np.ndarray) -> list[np.ndarray]:
         """Returns values [..., n, *axes] of a signal: one array for each query, the records themselves first.
@@ -59,77 +68,116 @@ class Readings(NamedTuple):
         Raises:
           ValueError: a signal that was not read.
         """
-        if signal.name in self.probed:
-            return [self.probed[signal.name]]
+        if signal.name in self.values:
+            return [self.values[signal.name]]
         if signal not in self.available:
             raise ValueError(f"signal {signal.name!r} was not read off the model; it comes from {signal.source}.")
-        return [signal(logits, y) for logits in (self.logits, *self.queries)]
+        return [signal(outputs, y) for outputs in (self.outputs, *self.queries)]
 
     def rows(self, index: Any) -> Readings:
-        """Returns those of some records: the axis before the classes."""
-        axis = self.logits.ndim - 2
-        return self._map(lambda values: np.take(values, index, axis))
+        """Returns those of some records, of several models [m, n, ...]: the second axis."""
+        return self._map(lambda values: np.take(values, index, 1))
 
     def models(self, index: Any) -> Readings:
-        """Returns those of some models: the first axis."""
+        """Returns those of some models [m, n, ...]: the first axis."""
         return self._map(lambda values: values[index])
 
-    def _map(self, function) -> Readings:
+    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> Readings:
         return Readings(
-            None if self.logits is None else function(self.logits),
-            tuple(function(logits) for logits in self.queries),
-            {name: function(values) for name, values in self.probed.items()},
+            None if self.outputs is None else function(self.outputs),
+            tuple(map(function, self.queries)),
+            {name: function(values) for name, values in self.values.items()},
             self.own,
+            self.kind,
         )
 
 
 def stacked(readings: list[Readings]) -> Readings:
     """Returns the readings of several models as one, with a leading axis."""
     return Readings(
-        np.stack([one.logits for one in readings]),
+        None if readings[0].outputs is None else np.stack([one.outputs for one in readings]),
         tuple(np.stack(parts) for parts in zip(*(one.queries for one in readings), strict=True)),
         {
-            name: np.stack([one.probed[name] for one in readings])
-            for name in readings[0].probed
-            if all(name in one.probed for one in readings)  # what could not be read off one of them is left out
+            name: np.stack([one.values[name] for one in readings])
+            for name in readings[0].values
+            if all(name in one.values for one in readings)  # what could not be read off one of them is left out
         },
+        readings[0].own,
+        readings[0].kind,
     )
 
 
 def checked(
-    logits: Array,
+    outputs: Array,
     queries: Any = (),
     probed: Mapping[str, Array] | None = None,
-    outputs: str = "logits",
+    kind: str = "logits",
     classes: int | None = None,
 ) -> Readings:
-    """Returns readings of arrays that a caller gives.
+    """Returns readings of a classifier's outputs that a caller gives.
 
     Args:
-      logits: [..., n, c]; or predicted labels [..., n], class numbers, of which there are `classes`.
+      outputs: [..., n, c]; or predicted labels [..., n], class numbers, of which there are `classes`.
       queries: further arrays of the same shape.
       probed: name of a listed signal that needs the model -> values [..., n, *axes].
-      outputs: what `logits` holds, "logits", "probabilities" or "labels".
-      classes: how many classes there are, if `outputs` is "labels".
+      kind: what `outputs` holds, "logits", "probabilities" or "labels".
+      classes: how many classes there are, if these are labels.
 
     Raises:
       ValueError: outputs that are not what they are said to be, shapes that differ, an unknown signal, NaN.
     """
-    if outputs == "labels":
-        logits, *further = (labels_as_logits("labels", one, classes) for one in (logits, *queries))
+    if kind == "labels":
+        logits, *further = (labels_as_logits("labels", one, classes) for one in (outputs, *queries))
     else:
-        logits = as_logits(outputs, logits, outputs)
-        further = [as_logits(f"queries[{i}]", one, outputs) for i, one in enumerate(queries)]
-    for i, one in enumerate(further):
-        checks.shape(f"queries[{i}]", one, logits.shape)
-    values = {name: _given(name, array, logits.shape[:-1]) for name, array in (probed or {}).items()}
-    return Readings(logits, tuple(further), values)
+        logits = as_logits(kind, outputs, kind)
+        further = [as_logits(f"queries[{i}]", one, kind) for i, one in enumerate(queries)]
+    return Readings(logits, *_beside(logits, further, probed, logits.shape[:-1]))
 
 
-def _given(name: str, array: Array, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns a caller's values of a signal that needs the model, checked."""
-    signal = checks.lookup("signal of probed", name, {one.name: one for one in SIGNALS.values() if one.needs})
-    values = checks.shape(f"probed[{name!r}]", np.asarray(array), (*shape, *[None] * len(signal.axes)))
-    if np.isnan(values).any():
-        raise ValueError(f"probed[{name!r}] holds {int(np.isnan(values).sum())} NaN of {values.size} entries.")
-    return values
+def checked_others(
+    outputs: Array,
+    y: Array,
+    queries: Any = (),
+    probed: Mapping[str, Array] | None = None,
+    *,
+    kind: str,
+    model_axes: int,
+) -> Readings:
+    """Returns readings of a language model's logits, or of a regression's predictions, that a caller gives.
+
+    Args:
+      outputs: as `kind` says: "tokens" [..., n, t, v] with y [n, t], or "numbers" [..., n, *shape] with y [n, *shape].
+      y, queries, probed: as of `checked`.
+      kind: "tokens" or "numbers".
+      model_axes: axes before the records': 0 of one model, 1 of several.
+
+    Raises:
+      ValueError: outputs or labels of another shape, tokens out of range, NaN.
+    """
+    signal = sequence_loss if kind == "tokens" else squared_error
+    outputs, *further = map(np.asarray, (outputs, *queries))
+    shape = signal(outputs, y).shape
+    if len(shape) != 1 + model_axes:
+        whose = "of several models" if len(shape) > 1 else "of one model"
+        raise ValueError(
+            f"outputs have shape {outputs.shape} and y {y.shape}, which is {whose}; expected as many models as rows of "
+            "member: (models, records) for audit_models, (records,) for audit_model."
+        )
+    return Readings(outputs, *_beside(outputs, further, probed, shape), kind=kind)
+
+
+def _beside(
+    outputs: np.ndarray, queries: list[np.ndarray], probed: Mapping[str, Array] | None, shape: tuple[int, ...]
+) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+    """Returns (queries, values) that a caller gives beside the outputs of records [..., n] of such a shape, checked."""
+    for i, one in enumerate(queries):
+        checks.shape(f"queries[{i}]", one, outputs.shape)
+    known = {one.name: one for one in SIGNALS.values() if one.needs}
+    values = {}
+    for name, array in (probed or {}).items():
+        axes = checks.lookup("signal of probed", name, known).axes
+        values[name] = checks.shape(f"probed[{name!r}]", np.asarray(array), (*shape, *[None] * len(axes)))
+        if np.isnan(values[name]).any():
+            missing = int(np.isnan(values[name]).sum())
+            raise ValueError(f"probed[{name!r}] holds {missing} NaN of {values[name].size} entries.")
+    return tuple(queries), values

@@ -45,9 +45,9 @@ def saved_signals(
         arrays[signal.name] = _checked(f"{name}[{signal.name!r}]", signal, array, leading)
         leading = arrays[signal.name].shape[: len(leading)]
         own += [signal] if signal.name not in SIGNALS else []
-    if like is not None and set(arrays) != set(like.probed):
+    if like is not None and set(arrays) != set(like.values):
         raise ValueError(
-            f"{name} holds the signals {sorted(arrays)} and values {sorted(like.probed)}; expected the same of both."
+            f"{name} holds the signals {sorted(arrays)} and values {sorted(like.values)}; expected the same of both."
         )
     return Readings(None, (), arrays, tuple(own))
 
@@ -60,7 +60,7 @@ def pointing_away(readings: Readings, member: np.ndarray) -> list[str]:
       member: [m, n] bool.
     """
     warnings = []
-    for name, values in readings.probed.items():
+    for name, values in readings.values.items():
         signal = {one.name: one for one in readings.own}.get(name) or SIGNALS[name]
         if signal.axes or signal.larger == "neither" or (~member).sum(1).min() < 2 or member.sum(1).min() < 2:
             continue

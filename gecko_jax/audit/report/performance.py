@@ -28,8 +28,10 @@ def performance(readings: Readings, audited: AuditedRecords) -> dict[str, dict[s
     if readings.logits is not None:
         return {"accuracy": model_accuracies(SIGNALS["correct"](readings.logits, audited.y), audited.member)}
     for name in LOSSES:
-        if name in readings.probed and np.isfinite(readings.probed[name]).all():
-            return {f"mean {name.replace('_', ' ')}": _mean_losses(readings.probed[name], audited.member)}
+        if SIGNALS[name] in readings.available:
+            losses = readings.signal(SIGNALS[name], audited.y)[0]
+            if np.isfinite(losses).all():
+                return {f"mean {name.replace('_', ' ')}": _mean_losses(losses, audited.member)}
     return {}
 
 

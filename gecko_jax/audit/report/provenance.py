@@ -32,7 +32,7 @@ def provenance(readings: Readings, audited: AuditedRecords, shadows: int) -> dic
       values and shapes; see `digests.value_digest`.
     """
     x, parts = audited.x, [part for part in (audited.y, audited.ids) if part is not None]
-    outputs = [part for name in sorted(readings.probed) for part in (name, readings.probed[name])]
+    outputs = [part for name in sorted(readings.values) for part in (name, readings.values[name])]
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": dict(_versions()),
@@ -41,7 +41,7 @@ def provenance(readings: Readings, audited: AuditedRecords, shadows: int) -> dic
         "digests": {
             "records": value_digest(x, *parts) if is_numeric(x) else None,
             "members": value_digest(audited.member),
-            "outputs": value_digest(*outputs) if readings.logits is None else value_digest(readings.logits),
+            "outputs": value_digest(*outputs) if readings.outputs is None else value_digest(readings.outputs),
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gecko_jax.attacks import Attack
-from gecko_jax.audit.reading.reader import Asker
+from gecko_jax.audit.reading.model_reader import ModelReader
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, left_out
 from gecko_jax.audit.scoring.selection import Choice
 from gecko_jax.probes.layouts import layout_of
@@ -46,7 +46,7 @@ def _reads_labels(choice: Choice) -> bool:
     return all(signal.outputs == "labels" for signal in choice.signals)
 
 
-def feasible(plan: AttackPlan, asker: Asker) -> AttackPlan:
+def feasible(plan: AttackPlan, reader: ModelReader) -> AttackPlan:
     """Returns the plan with the attacks that these records and outputs allow; notes say which they do not.
 
     Raises:
@@ -54,17 +54,18 @@ def feasible(plan: AttackPlan, asker: Asker) -> AttackPlan:
     """
     able, by_reason = [], {}
     for choice in plan.choices:
-        why = next(filter(None, map(asker.hindrance, sorted(choice.signals, key=lambda one: one.name))), "")
+        why = next(filter(None, map(reader.hindrance, sorted(choice.signals, key=lambda one: one.name))), "")
         if why and plan.by_name:
             raise ValueError(f"attack {choice.name!r} {why}.")
         if why:
-            labels = asker.outputs == "labels" and not _reads_labels(choice)
+            labels = reader.outputs == "labels" and not _reads_labels(choice)
             reason = "they read more than predict gives, labels alone" if labels else f"it {why}"
             by_reason.setdefault(reason, []).append(choice.name)
         else:
             able.append(choice)
     notes = [left_out(", ".join(names), why) for why, names in by_reason.items()]
-    if any(label_robustness in choice.signals for choice in able) and asker.layout is None and (
-        np.ndim(asker.like) == 4 and layout_of(asker.like.shape) == "channels_first"):  # fmt: skip
-        notes.append(f"x of shape {asker.like.shape} is taken for images with their channels first; layout= says else")
+    shape = np.shape(reader.reference_inputs)
+    moved = reader.layout is None and any(label_robustness in choice.signals for choice in able)
+    if moved and len(shape) == 4 and layout_of(shape) == "channels_first":
+        notes.append(f"x of shape {shape} is taken for images with their channels first; layout= says otherwise")
     return plan._replace(choices=able, notes=[*plan.notes, *notes])

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from gecko_jax import models, probes
-from gecko_jax.audit.reading import probing, reader
+from gecko_jax.audit.reading import model_reader
 from gecko_jax.datasets import canaries
+from gecko_jax.probes.readers.scale import spread
+from gecko_jax.probes.readers.signal_reader import SEED
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
@@ -29,8 +31,8 @@ def raw(x):
 
 
 def readings(predict, x, signals):
-    asker = reader.Asker(predict, False, like=x)
-    return asker.read(predict, x, Y, [SIGNALS[name] for name in signals]).probed
+    reader = model_reader.ModelReader(predict, False, reference_inputs=x)
+    return reader.read(predict, x, Y, [SIGNALS[name] for name in signals]).values
 
 
 @pytest.mark.parametrize("signal", ["label_robustness", "boundary_distance", "sensitivity"])
@@ -49,12 +51,12 @@ def test_noise_is_a_share_of_each_features_own_deviation():
         return raw(x)
 
     x = (X * UNITS).astype(np.float32)
-    asker = reader.Asker(watched, False, like=x)
-    asker.read(watched, x, Y, [SIGNALS["label_robustness"]])
+    reader = model_reader.ModelReader(watched, False, reference_inputs=x)
+    reader.read(watched, x, Y, [SIGNALS["label_robustness"]])
     moved = np.concatenate([one - x for one in asked[2:]]) / np.std(x, axis=0)
     assert np.unique(moved.round(4), axis=0).shape[0] <= 8 * N and moved.any(0).all()
     copies = np.array([one - x for one in asked[2:]])[:, 0] / np.std(x, axis=0)  # the same noise for all records
-    draws = np.array([one[0] for one in probes.noise(np.zeros((1, D), np.float32), 0.1, 8, reader.SEED)[1:]])
+    draws = np.array([one[0] for one in probes.noise(np.zeros((1, D), np.float32), 0.1, 8, SEED)[1:]])
     np.testing.assert_allclose(copies, draws, rtol=1e-3, atol=1e-6)
 
 
@@ -67,9 +69,9 @@ def test_boundaries_are_measured_in_standard_deviations_of_a_jax_model_too():
 
     found = []
     for one, x in ((model, X), (model._replace(apply=in_units), (X * UNITS).astype(np.float32))):
-        asker = reader.Asker(one, True, like=x)
-        y = asker.logits(variables, x).argmax(1)
-        found.append(asker.read(variables, x, y, [SIGNALS["boundary_distance"]]).probed["boundary_distance"])
+        reader = model_reader.ModelReader(one, True, reference_inputs=x)
+        y = reader.logits(variables, x).argmax(1)
+        found.append(reader.read(variables, x, y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
     assert found[0].min() > 0
 
@@ -86,9 +88,9 @@ def test_projections_of_wide_records_hear_every_feature():
 def test_a_constant_feature_stays():
     x = X.copy()
     x[:, 2] = 7
-    moved = np.array(probes.noise(x, 0.1 * probing.spread(x), 4, 0)[1:]) - x
+    moved = np.array(probes.noise(x, 0.1 * spread(x), 4, 0)[1:]) - x
     assert not moved[..., 2].any() and moved[..., [0, 1, 3, 4]].all()
-    assert probing.spread(np.ones((3, 2))).tolist() == [1, 1]
+    assert spread(np.ones((3, 2))).tolist() == [1, 1]
 
 
 def test_canaries_of_a_table_keep_to_each_features_range():

@@ -10,7 +10,7 @@ import pytest
 
 from gecko_jax import attacks, audit, metrics, models, probes, training
 from gecko_jax.attacks import Attack
-from gecko_jax.audit.reading import reader, readings
+from gecko_jax.audit.reading import model_reader, readings
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
@@ -183,7 +183,7 @@ def test_saved_queries_and_probes_are_audited_alike():
     found = readings.checked(logits, [copy], {"label_robustness": robust})
     few = found.rows(np.array([3, 5])).models(np.array([1]))
     np.testing.assert_array_equal(few.queries[0], copy[[1]][:, [3, 5]])
-    np.testing.assert_array_equal(few.probed["label_robustness"], robust[[1]][:, [3, 5]])
+    np.testing.assert_array_equal(few.values["label_robustness"], robust[[1]][:, [3, 5]])
 
 
 def test_a_blind_baseline_of_models():
@@ -267,12 +267,12 @@ def test_probes_do_the_same_to_every_model_and_record():
         told.append(x)
         return np.stack([x.sum(1), 1 - x.sum(1)], 1)
 
-    asker = reader.Asker(predict, False, like=flat[:100])
+    reader = model_reader.ModelReader(predict, False, reference_inputs=flat[:100])
     labels = np.zeros(20, np.int64)
     moved = []
     for x in (flat[:20], 5 * flat[:20]):
         told.clear()
-        asker.read(predict, x, labels, [SIGNALS["label_robustness"]])
+        reader.read(predict, x, labels, [SIGNALS["label_robustness"]])
         moved.append(told[-1] - x)
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-5)
     assert np.abs(moved[0]).max() > 0

@@ -182,7 +182,7 @@ def test_a_fingerprint_is_of_what_is_done():
 
 def test_equal_pools_are_equal_in_any_memory():
     """A recipe's own pool against the same records loaded anew: in float64, with NaN, text of another width."""
-    from gecko_jax.audit.reading.shadows import _same
+    from gecko_jax.audit.reading.shadows import _hold_the_same
 
     x = np.where(X > 1, np.nan, X)
     words = np.array(["a", "bb", "ccc"])[Y]
@@ -191,8 +191,9 @@ def test_equal_pools_are_equal_in_any_memory():
         (POOL._replace(x=x.astype(object)), POOL._replace(x=x.astype(object).copy())),
         (POOL._replace(x=words.astype("U3")), POOL._replace(x=words.astype("U7"))),
     ):
-        assert _same(one, other)
-        assert not _same(one, other._replace(y=other.y[::-1])) and not _same(one, other._replace(x=other.x[::-1]))
+        assert _hold_the_same(one, other)
+        assert not _hold_the_same(one, other._replace(y=other.y[::-1]))
+        assert not _hold_the_same(one, other._replace(x=other.x[::-1]))
 
 
 @pytest.mark.parametrize(

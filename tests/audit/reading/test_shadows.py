@@ -8,7 +8,7 @@ import pytest
 
 from gecko_jax import audit, models, training
 from gecko_jax.audit.reading.readings import Readings
-from gecko_jax.audit.reading.shadows import Shadows, doubts
+from gecko_jax.audit.reading.shadows import Shadows, check_recipe
 from gecko_jax.types import Examples
 
 N = 120
@@ -92,7 +92,7 @@ def test_shadows_are_kept_and_read_again(target, tmp_path):
     fresh = [audited(target, recipe, **queries).rows["loss"]["auc"].value for queries in turned]
     assert asked == fresh and len(list(tmp_path.iterdir())) == 16  # as many copies, but not the same
     kept[1].write_bytes(kept[1].read_bytes()[:100])
-    with pytest.raises(ValueError, match="holds no shadow's outputs whole"):
+    with pytest.raises(ValueError, match="is not a complete shadow's file"):
         audited(target, recipe, folder=tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_the_doubt_stays_however_many_shadows_there_are():
         rng = np.random.default_rng(seed)
         member, y = rng.random((64, 200)) < 0.5, rng.integers(0, 3, 200)
         found = Shadows(Readings(rng.normal(size=(64, 200, 3))), member, y, 200, np.arange(200))
-        silent += not doubts(found)
+        silent += not check_recipe(found)
     assert silent <= 4  # expected: at most 1 in 20
 
 

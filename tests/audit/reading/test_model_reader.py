@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from gecko_jax import attacks, audit, metrics, models, probes
-from gecko_jax.audit.reading import reader
+from gecko_jax.audit.reading import model_reader
 from gecko_jax.probes import hopskipjump_walk
+from gecko_jax.probes.readers.scale import bounds
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
@@ -56,10 +57,10 @@ def test_boundary_walks_where_the_pool_reaches_further_than_the_audited_records(
     wide = Examples(
         np.concatenate([X, [[-2.0] * D, [3.0] * D]]).astype(np.float32), np.append(Y, [0, 1]), np.arange(42)
     )
-    asker = reader.Asker(predict, False, like=X)
-    assert asker.bounds(X) == (0, 1) and asker.bounds(wide.x) == (-2, 3)
-    found = asker.read(predict, wide.x[-4:], np.array([0, 1, 0, 1]), [SIGNALS["boundary_distance"]])
-    assert np.isfinite(found.probed["boundary_distance"]).all()
+    reader = model_reader.ModelReader(predict, False, reference_inputs=X)
+    assert bounds(X, X) == (0, 1) and bounds(X, wide.x) == (-2, 3)
+    found = reader.read(predict, wide.x[-4:], np.array([0, 1, 0, 1]), [SIGNALS["boundary_distance"]])
+    assert np.isfinite(found.values["boundary_distance"]).all()
 
 
 def test_a_model_that_answers_a_record_in_two_ways_is_asked_of_finite_rows():
@@ -95,17 +96,17 @@ def test_boundary_walks_of_all_models_share_their_programs(kind):
 
     if kind == "model":
         made = [model.init(jax.random.key(i), X[:2]) for i in range(2)]
-        asker = reader.Asker(model._replace(apply=apply), True, like=X)
+        reader = model_reader.ModelReader(model._replace(apply=apply), True, reference_inputs=X)
     elif kind == "numpy":
         made = [lambda x: (x - 0.5) @ WEIGHT, lambda x: (x - 0.5) @ np.roll(WEIGHT, 1, 1)]
-        asker = reader.Asker(made[0], False, like=X)
+        reader = model_reader.ModelReader(made[0], False, reference_inputs=X)
     else:
         made = [WEIGHT, np.roll(WEIGHT, 1, 1)]
-        asker = reader.Asker(lambda variables, x: (x - 0.5) @ variables, True, like=X)
+        reader = model_reader.ModelReader(lambda variables, x: (x - 0.5) @ variables, True, reference_inputs=X)
     found, counts = [], []
     for one in made:
-        y = asker.logits(one, X[:4]).argmax(1)
-        found.append(asker.read(one, X[:4], y, [SIGNALS["boundary_distance"]]).probed["boundary_distance"])
+        y = reader.logits(one, X[:4]).argmax(1)
+        found.append(reader.read(one, X[:4], y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
         counts.append((programs(), len(traced)))
     assert counts[0] == counts[1]
     assert (found[0] > 0).all() and (found[1] > 0).all()
@@ -127,12 +128,12 @@ def test_queries_begin_with_the_records_themselves(queries):
 
 
 def test_queries_may_round():
-    asker = reader.Asker(predict, False, queries=lambda x: [x.astype(np.float32), x + 1, x + 2])
-    assert asker.queries is not None and len(asker.copies(X.astype(np.float64) / 3)) == 2
-    assert reader.Asker(predict, False).copies(X) == []
-    asker = reader.Asker(predict, False, queries=lambda x: [x, x[:, :2]])
+    reader = model_reader.ModelReader(predict, False, queries=lambda x: [x.astype(np.float32), x + 1, x + 2])
+    assert reader.queries is not None and len(reader.copies(X.astype(np.float64) / 3)) == 2
+    assert model_reader.ModelReader(predict, False).copies(X) == []
+    reader = model_reader.ModelReader(predict, False, queries=lambda x: [x, x[:, :2]])
     with pytest.raises(ValueError, match="queries has shape"):
-        asker.copies(X)
+        reader.copies(X)
 
 
 def test_a_predict_that_works_in_place_changes_nothing_else():
@@ -147,12 +148,12 @@ def test_a_predict_that_works_in_place_changes_nothing_else():
     signals = ["sensitivity", "boundary_distance", "label_robustness", "hinge_on_record"]
     read = [SIGNALS[name] for name in signals]
     found, wanted = (
-        reader.Asker(one, False, batch_size=8, like=X).read(one, X[:16].copy(), Y[:16], read)
+        model_reader.ModelReader(one, False, batch_size=8, reference_inputs=X).read(one, X[:16].copy(), Y[:16], read)
         for one in (in_place_for_walks(in_place), predict)
     )
     np.testing.assert_array_equal(found.logits, wanted.logits)
     for name in signals:
-        np.testing.assert_allclose(found.probed[name], wanted.probed[name], rtol=1e-6)
+        np.testing.assert_allclose(found.values[name], wanted.values[name], rtol=1e-6)
 
 
 def in_place_for_walks(function):
@@ -162,11 +163,11 @@ def in_place_for_walks(function):
     )
 
 
-FIRST = reader.Asker(predict, False, like=X)
+FIRST = model_reader.ModelReader(predict, False, reference_inputs=X)
 OTHERS = {
     "outputs": FIRST._replace(outputs="probabilities"),
-    "scale and bounds": FIRST._replace(like=2 * X),
-    "starts": FIRST._replace(like=X[::-1]),
+    "scale and bounds": FIRST._replace(reference_inputs=2 * X),
+    "starts": FIRST._replace(reference_inputs=X[::-1]),
     "queries": FIRST._replace(queries=lambda x: [x, x + 1]),
     "other queries": FIRST._replace(queries=lambda x: [x, -x]),
     "more queries": FIRST._replace(queries=lambda x: [x, x + 1, -x]),
@@ -176,7 +177,7 @@ OTHERS = {
 def test_a_fingerprint_tells_what_is_asked_apart():
     names = {FIRST.fingerprint(X), *(other.fingerprint(X) for other in OTHERS.values()), FIRST.fingerprint(X[:, ::-1])}
     assert len(names) == len(OTHERS) + 2
-    same = FIRST._replace(predict=lambda x: -x, batch_size=7, like=X.copy())
+    same = FIRST._replace(predict=lambda x: -x, batch_size=7, reference_inputs=X.copy())
     assert same.fingerprint(X.copy()) == FIRST.fingerprint(X)
 
 
@@ -187,7 +188,10 @@ def test_a_fingerprint_leaves_out_what_is_not_read():
         assert (doubled.fingerprint(X, read) == FIRST.fingerprint(X, read)) == same
     images = RNG.random((6, 4, 4, 1)).astype(np.float32)  # which are shifted, by no scale
     read = [SIGNALS["label_robustness"]]
-    names = {reader.Asker(predict, False, like=x).fingerprint(images, read) for x in (images, 2 * images)}
+    names = {
+        model_reader.ModelReader(predict, False, reference_inputs=x).fingerprint(images, read)
+        for x in (images, 2 * images)
+    }
     assert len(names) == 1
 
 
@@ -195,10 +199,9 @@ def test_a_fingerprint_is_of_contents_alone():
     """Bytes, shapes and types: what Python names anew in each process (identities, hashes of words) has no part."""
     x = np.arange(15, dtype=np.float32).reshape(5, 3)
     few = x[[0, 1, 2, 4]]
-    settings = [reader.NOISE, reader.COPIES, reader.STARTS, reader.FEATURES, reader.SEED]
     found = hashlib.blake2b(digest_size=8)
-    for part in ("logits", settings, few, few + 1):
+    for part in ("logits", few, few + 1):
         part = np.asarray(part if isinstance(part, np.ndarray) else np.atleast_1d(part))
         found.update(f"{part.shape}{part.dtype}".encode() + part.tobytes())
-    asker = reader.Asker(None, False, queries=lambda x: [x, x + 1], like=x)
-    assert asker.fingerprint(x, []) == found.hexdigest() and len(found.hexdigest()) == 16
+    reader = model_reader.ModelReader(None, False, queries=lambda x: [x, x + 1], reference_inputs=x)
+    assert reader.fingerprint(x, []) == found.hexdigest() and len(found.hexdigest()) == 16

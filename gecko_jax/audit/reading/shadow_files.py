@@ -1,0 +1,43 @@
+"""Files that keep what was read off one shadow model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.files import read_arrays, write_atomic
+from gecko_jax.signals import Signal
+
+
+def write_shadow(path: Path, readings: Readings) -> None:
+    """Writes the readings of one model to an .npz, whole or not at all."""
+    file = io.BytesIO()
+    queries = {f"query:{i}": logits for i, logits in enumerate(readings.queries)}
+    values = {f"probed:{name}": values for name, values in readings.values.items()}
+    np.savez(file, logits=readings.logits, **queries, **values)
+    write_atomic(path, file.getvalue())
+
+
+def read_shadow(path: Path, signals: Collection[Signal], queries: int) -> Readings | None:
+    """Returns what `write_shadow` wrote, or None if it is absent or lacks a signal or one of the `queries`.
+
+    Raises:
+      ValueError: a file that is not complete.
+    """
+    try:
+        arrays = read_arrays(path)
+        readings = Readings(
+            arrays["logits"],
+            tuple(arrays[f"query:{i}"] for i in range(sum(key.startswith("query:") for key in arrays))),
+            {key.removeprefix("probed:"): values for key, values in arrays.items() if key.startswith("probed:")},
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a complete shadow's file ({error}); delete it to make it again.") from error
+    wanted = {signal.name for signal in signals if signal.needs}
+    return readings if len(readings.queries) == queries and wanted <= set(readings.values) else None
