@@ -139,7 +139,7 @@ def test_designs_that_tell_the_target_are_named():
     overlap = half.copy()
     overlap[1, :200] = overlap[0, :200]
     assert "correlated (+0." in inputs.check_design(overlap)[0]
-    with pytest.raises(ValueError, match="rows 0 and 2 are the same"):
+    with pytest.raises(ValueError, match="rows 0 and 2 are equal"):
         inputs.check_design(np.concatenate([half, half[:1]]))
 
 
@@ -193,7 +193,7 @@ def test_bad_attacks_are_named():
     data = ensemble(9)
     for bad, words in (
         ([], "empty"),
-        (["loss"], "expected an Attack"),
+        ([3], "expected an Attack"),
         ([attacks.loss(), attacks.loss()], "each must stand once"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -135,7 +135,7 @@ def of_pool(pool):
 def test_a_pool_of_members_alone_is_refused(parts):
     """Who is in it would be the attack: LiRA would read every non-member by shadows that never had it."""
     table, members, nonmembers = parts
-    with pytest.raises(ValueError, match="pool lacks 0 of 300 members and 300 of 300 nonmembers.*a leak that is none"):
+    with pytest.raises(ValueError, match="pool lacks 0 of 300 members and 300 of 300 nonmembers.*report a leak"):
         audit.audit(predict, members, nonmembers, of_pool(members), members, 8, 3, variables=table)
 
 

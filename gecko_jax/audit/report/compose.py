@@ -89,7 +89,7 @@ def compose(
     of_slices = of_groups(judged, member, thresholds, audited.slices or {})
     threshold_only = only_thresholds(results.needs)
     caveats = ["Only threshold attacks were tried; others may find more."] if threshold_only else []
-    if setting.blind.shown:
+    if setting.blind.differ:
         caveats.append("Members differ from the others without the model, too: not all of this is a leak.")
     return Report(
         rows=rows[0]
@@ -111,7 +111,7 @@ def compose(
             *of_slices.warnings,
         ),
         notes=(*results.notes, *of_classes.warnings),
-        baselines=setting.blind.found,
+        baselines=setting.blind.aucs,
         slices={**of_slices.found, **of_classes.found},
         sliced_by=attack,
         score_histograms={name: figures.score_histogram(each, member) for name, each in scores.items()},

@@ -1,6 +1,6 @@
-"""Blind baselines: can members be told from non-members without asking the model?
+"""Blind baselines: can members be told from non-members without the model?
 
-Where they can, they do not come from one distribution, and every attack inherits that difference as if it were a leak.
+If they can, they do not come from one distribution, and every attack shows that difference as if it were a leak.
 """
 
 from __future__ import annotations
@@ -14,31 +14,33 @@ from gecko_jax import checks, extras, keys, metrics
 from gecko_jax.audit.validity.containers import is_sparse, numbers_of
 from gecko_jax.types import Array, Estimate
 
-ROWS = 4000  # records that the classifier works on, at most
-FEATURES = 64  # principal components of larger records
+MAX_RECORDS = 4000  # that the classifier works on
+MAX_FEATURES = 64  # principal components of larger records
 FOLDS = 5
-CONFIDENCE = 0.999  # of the lower end above 1/2 that gives a warning: one honest audit in a thousand has it
+WARNING_CONFIDENCE = 0.999  # that an AUC is above 1/2; one audit in a thousand without a difference has it
 
 
 class Baselines(NamedTuple):
-    """Attributes:
-    found: AUC, by what it is read off: "records", "reference loss".
-    warnings: in words, of those above 1/2 beyond doubt.
-    shown: whether one is.
+    """What tells members without the model.
+
+    Attributes:
+      aucs: AUC of each baseline: "records", "reference loss".
+      warnings: sentences about those that are clearly above 1/2.
+      differ: whether one is: then members and non-members are of two distributions.
     """
 
-    found: dict[str, Estimate]
+    aucs: dict[str, Estimate]
     warnings: list[str]
-    shown: bool = False
+    differ: bool = False
 
 
 def baselines(
     x: Any, y: Array, member: Array, loss: Array | None = None, inside: Array | None = None
 ) -> Baselines:
-    """AUCs, with DeLong's intervals, of what tells one target's members without asking it.
+    """Returns the AUCs, with DeLong's intervals, of classifiers that tell one target's members without the target.
 
     Args:
-      x: records [n, ...], an array, a sparse matrix or a dict of them; or None: then no classifier of them is trained.
+      x: records [n, ...], an array, a sparse matrix or a dict of them; or None: then there is no classifier of them.
       y: [n] class numbers.
       member: [n] bool, the target's.
       loss: [s, n] cross-entropies of s shadow models, or None.
@@ -48,30 +50,30 @@ def baselines(
       Baselines; without the classifier, and with a warning, if x holds text or objects or values that are not finite,
       or if there are fewer than five members or non-members.
     """
-    found, said, shown = {}, [], False
+    aucs, sentences, differ = {}, [], False
     lacking, ways = x is not None and _lacking(x, member), {}
     try:
         ways["records"] = x is not None and not lacking and of_records(x, y, member)
     except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
         lacking = f"{type(error).__name__}: {error}"
     if lacking:
-        said.append(f"no classifier of the records was tried, because {lacking}: they may be of two distributions")
+        sentences.append(f"no classifier of the records was tried, because {lacking}: they may be of two distributions")
     ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:
             continue
-        found[name] = auc = metrics.auc_interval(*way)
-        if metrics.auc_interval(*way, CONFIDENCE).low > 0.5:
-            shown = True
-            said.append(
+        aucs[name] = auc = metrics.auc_interval(*way)
+        if metrics.auc_interval(*way, WARNING_CONFIDENCE).low > 0.5:
+            differ = True
+            sentences.append(
                 f"members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
-                f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, and every figure is of that, too"
+                f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, which every figure shows, too"
             )
-    return Baselines(found, said, shown)
+    return Baselines(aucs, sentences, differ)
 
 
 def _lacking(x: Any, member: np.ndarray) -> str:
-    """What a classifier of records would want, in words, or ""."""
+    """Returns why there cannot be a classifier of the records, in words, or ""."""
     fewest = int(min(member.sum(), (~member).sum()))
     try:
         numbers = numbers_of(x, _some(member) if is_sparse(x) and fewest >= FOLDS else None)
@@ -84,10 +86,10 @@ def _lacking(x: Any, member: np.ndarray) -> str:
 
 
 def of_records(x: Any, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, member), [k] each, of a classifier that sees records and labels alone.
+    """Returns (scores, member), [k] each, of a classifier that sees only records and labels.
 
-    Gradient-boosted trees on the standardised features (their principal components, where there are many) and the
-    label; each record is scored by a classifier that was not fitted on it. Of many records, some.
+    It consists of gradient-boosted trees on the standardized features (their principal components if there are many)
+    and the label. Each record is scored by a classifier that was not fitted on it. Of many records, a sample is used.
     """
     y, member = np.asarray(y), np.asarray(member, bool)
     chosen = _some(member)
@@ -96,9 +98,9 @@ def of_records(x: Any, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]
 
 
 def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, member), [n] each: other models' mean loss on a record, those left out that had it.
+    """Returns (scores, member), [n] each: the mean loss on a record of the other models that were not trained on it.
 
-    The sign is the one whose AUC is above 1/2: members that are harder for every model stand out as easier ones do.
+    The sign is the one whose AUC is above 1/2, because members that are harder for every model differ, too.
     """
     chosen = np.where(inside.all(0), True, ~inside)
     finite = np.minimum(loss, np.finfo(np.float64).max / (2 * len(loss)))
@@ -107,17 +109,17 @@ def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray
 
 
 def _some(member: np.ndarray) -> np.ndarray:
-    """Rows of at most ROWS records, members and others in the proportion that they have."""
+    """Returns rows of at most MAX_RECORDS records, members and others in the proportion that they have."""
     for name, count in (("members", member.sum()), ("non-members", (~member).sum())):
         checks.at_least(f"number of {name}", int(count), FOLDS)
-    share = min(1.0, ROWS / len(member))
+    share = min(1.0, MAX_RECORDS / len(member))
     draws = keys.generator(0, "blind baseline")
     kinds = [np.flatnonzero(member), np.flatnonzero(~member)]
     return np.concatenate([draws.permutation(kind)[: max(FOLDS, round(share * len(kind)))] for kind in kinds])
 
 
 def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """The chance of a member, [n], each record's from the four folds that it is not in."""
+    """Returns the chance of being a member [n], of each record by trees that were fitted on the four other folds."""
     extras.require("sklearn", "the baseline that guesses members without the model")
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -127,17 +129,17 @@ def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarr
     from threadpoolctl import threadpool_limits
 
     steps = [StandardScaler()]
-    if features.shape[1] > FEATURES:
-        fitted = len(member) * (FOLDS - 1) // FOLDS - 2  # at least so many records are in four folds of five
-        steps.append(PCA(min(FEATURES, fitted), random_state=0))
+    if features.shape[1] > MAX_FEATURES:
+        fitted = len(member) * (FOLDS - 1) // FOLDS - 2  # four folds of five hold at least this many records
+        steps.append(PCA(min(MAX_FEATURES, fitted), random_state=0))
     # The label stands beside the components, not among them, where it would be lost.
     scores = np.empty(len(member))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a feature that never changes
         for train, test in folds.split(features, member):
-            made = make_pipeline(*steps).fit(features[train])
-            seen, unseen = (np.column_stack([made.transform(features[rows]), y[rows]]) for rows in (train, test))
+            pipeline = make_pipeline(*steps).fit(features[train])
+            seen, unseen = (np.column_stack([pipeline.transform(features[rows]), y[rows]]) for rows in (train, test))
             trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, random_state=0)
             scores[test] = trees.fit(seen, member[train]).predict_proba(unseen)[:, 1]
     return scores

@@ -1,4 +1,4 @@
-"""Records as they come: an array, a sparse matrix, or a dict of them, all with one row for each record."""
+"""Records as they come: an array, a sparse matrix, or a dict of them, with one row for each record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.types import Array
 
-MAX_DENSE = 2**26  # numbers that a sparse matrix is made dense for
+MAX_DENSE_VALUES = 2**26  # of a dense copy of a sparse matrix
 
 
 def as_records(x: Any) -> Any:
@@ -37,17 +37,17 @@ def as_records(x: Any) -> Any:
 
 
 def is_sparse(x: Any) -> bool:
-    """Whether x is a matrix of scipy.sparse."""
+    """Returns whether x is a matrix of scipy.sparse."""
     return hasattr(x, "tocsr")
 
 
 def is_numeric(x: Any) -> bool:
-    """Whether x is one array of numbers."""
+    """Returns whether x is one array of numbers."""
     return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
 
 
 def is_float(x: Any) -> bool:
-    """Whether x is one array of floats, which may be moved a little."""
+    """Returns whether x is one array of floats, which can be perturbed."""
     return isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim >= 2
 
 
@@ -66,7 +66,7 @@ def shape_of_record(x: Any) -> Any:
 
 
 def take(x: Any, index: Any) -> Any:
-    """Returns some records, in a copy for an index of numbers."""
+    """Returns some records; a copy if the index holds numbers."""
     if isinstance(x, Mapping):
         return {key: take(part, index) for key, part in x.items()}
     return x[index]
@@ -101,7 +101,7 @@ def numbers_of(x: Array, rows: np.ndarray | None = None) -> np.ndarray:
         return np.concatenate([numbers_of(x[key], rows) for key in sorted(x)], axis=1)
     x = x if rows is None else x[rows]
     if is_sparse(x):
-        if x.shape[0] * x.shape[1] > MAX_DENSE:
+        if x.shape[0] * x.shape[1] > MAX_DENSE_VALUES:
             raise ValueError(f"x is sparse with {x.shape[1]} features, too many for a dense copy")
         return x.toarray().astype(np.float64)
     if not is_numeric(x):

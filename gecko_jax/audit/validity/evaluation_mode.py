@@ -1,7 +1,7 @@
-"""Whether a model answers a record in one way: asked twice, and asked alone or inside a batch.
+"""Evaluation mode: whether a model gives a record the same outputs twice, and alone as inside a batch.
 
-A model in evaluation mode does. One in training mode drops units at random, or normalizes by the statistics of the
-batch; what an attack reads off it is mostly that noise, and a leak is understated.
+A model in training mode drops units at random, or normalizes by the statistics of the batch. What an attack reads off
+it is mostly that noise, and the leakage is underestimated.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-RECORDS = 4  # asked again, each alone: the least sure ones, whose posteriors move most
-TWICE = 1e-3  # total variation between two answers to one call, which a deterministic program gives to the last bit
-BATCHED = 2.0**-6  # the same of another batch size, times the range of the logits: four roundings of a bfloat16
+RECORDS_ASKED_AGAIN = 4  # each alone: those with the smallest margins, whose posteriors move most
+MAX_DISTANCE = 1e-3  # total variation between the outputs of two equal calls; a deterministic program has 0
+MAX_BATCH_DISTANCE = 2.0**-6  # of another batch size, times the range of the logits: four roundings of a bfloat16
 
 
 def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str:
-    """Returns what is unsteady about a model's answers, in words, or "".
+    """Returns a sentence if a model's outputs for one record differ, else "".
 
     Args:
       ask: rows [k] -> logits [k, c] of those records, in one call.
-      logits: [n, c], of all records, asked in large batches.
+      logits: [n, c] of all records, computed in large batches.
     """
     posteriors = special.softmax(logits.astype(np.float64), -1)
     top = np.sort(posteriors, -1)
-    rows = np.argsort(top[:, -1] - top[:, -2], kind="stable")[:RECORDS]
+    rows = np.argsort(top[:, -1] - top[:, -2], kind="stable")[:RECORDS_ASKED_AGAIN]
     once, again = (np.stack([special.softmax(ask(rows[i : i + 1])[0].astype(np.float64)) for i in range(len(rows))])
                    for _ in range(2))  # fmt: skip
     finite = logits[np.isfinite(logits)]
     scale = float(np.ptp(finite)) if finite.size else 0.0
     ways = (
-        ("asked twice", once, again, TWICE, "it draws at random: dropout or augmentation is on"),
-        ("asked alone and inside a batch", once, posteriors[rows], max(TWICE, BATCHED * scale),
-         "it looks at the batch: it normalizes by the batch's statistics"),
+        ("asked twice", once, again, MAX_DISTANCE, "it is random: dropout or augmentation is on"),
+        ("asked alone and inside a batch", once, posteriors[rows], max(MAX_DISTANCE, MAX_BATCH_DISTANCE * scale),
+         "it depends on the batch: it normalizes by the batch's statistics"),
     )  # fmt: skip
     for how, one, other, limit, why in ways:
         apart = np.abs(one - other).sum(-1) / 2
@@ -48,6 +48,6 @@ def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str
 
 
 def _shown(posterior: np.ndarray) -> str:
-    """A few of the entries."""
+    """Returns a few of the entries."""
     more = ", ..." if len(posterior) > 4 else ""
     return f"({', '.join(f'{p:.3f}' for p in posterior[:4])}{more})"

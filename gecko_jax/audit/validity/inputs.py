@@ -1,4 +1,4 @@
-"""What an audit takes, checked once: labels and membership; and the designs that bias a figure."""
+"""Checks of membership and slices, and of designs that bias a figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from gecko_jax.types import Array
 
 
 def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
-    """member as bool of `shape`, with two members and two non-members or more in each row, or a ValueError."""
+    """Returns member as bool.
+
+    Raises:
+      ValueError: another shape than `shape`, or a row with fewer than two members or non-members.
+    """
     member = as_member(checks.shape("member", np.asarray(checks.unmasked("member", member)), shape))
     for i, row in enumerate(np.atleast_2d(member)):
         if min(row.sum(), (~row).sum()) < 2:
@@ -24,7 +28,11 @@ def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def check_groups(groups: Mapping[str, Array], records: int) -> Mapping[str, Array]:
-    """The groups, or a ValueError for one that is not a mask of the records, bool [n]."""
+    """Returns the groups.
+
+    Raises:
+      ValueError: a group that is not a mask of the records, bool [n].
+    """
     for name, group in groups.items():
         mask = np.asarray(group)
         if mask.shape != (records,) or mask.dtype != bool:
@@ -36,22 +44,25 @@ def check_groups(groups: Mapping[str, Array], records: int) -> Mapping[str, Arra
 
 
 def check_design(member: np.ndarray) -> list[str]:
-    """Warnings about memberships [m, n] that tell something of the target's own row; a ValueError where they tell all.
+    """Returns warnings about memberships [m, n] that reveal something about a target's own row.
 
-    The threshold of a target comes from the other models. Where their rows are not independent of its own, the attack
+    The threshold of a target comes from the other models. If their rows are not independent of its own, the attack
     accuracy is biased: upwards for overlapping training sets, downwards for complementary ones.
+
+    Raises:
+      ValueError: two equal rows, which reveal everything.
     """
     models, records = member.shape
     warnings = []
-    centred = member - member.mean(1, keepdims=True)
-    scale = np.sqrt((centred**2).mean(1))
-    correlation = centred @ centred.T / records / np.outer(scale, scale)
+    centered = member - member.mean(1, keepdims=True)
+    scale = np.sqrt((centered**2).mean(1))
+    correlation = centered @ centered.T / records / np.outer(scale, scale)
     np.fill_diagonal(correlation, 0.0)
     i, j = np.unravel_index(np.abs(correlation).argmax(), correlation.shape)
     if (member[i] == member[j]).all():
         raise ValueError(
-            f"member rows {min(i, j)} and {max(i, j)} are the same: a shadow with the target's own members tells who "
-            "they are. Draw each model's members apart (datasets.membership.coins), or audit one model: audit_model."
+            f"member rows {min(i, j)} and {max(i, j)} are equal: a shadow with the target's own members reveals "
+            "them. Draw each model's members apart (datasets.membership.coins), or audit one model: audit_model."
         )
     if abs(correlation[i, j]) > 0.1 + 4 / np.sqrt(records):
         warnings.append(
@@ -60,8 +71,8 @@ def check_design(member: np.ndarray) -> list[str]:
         )
     if models > 1 and len(np.unique(member.sum(0))) == 1:
         warnings.append(
-            f"every record is in exactly {int(member[:, 0].sum())} of the {models} models, so the other models tell a "
-            "target's members, which biases attacks by leave-one-out (LiRA down, RMIA and BASE up); draw members by "
+            f"every record is in exactly {int(member[:, 0].sum())} of the {models} models, so the other models reveal "
+            "a target's members, which biases attacks by leave-one-out (LiRA down, RMIA and BASE up); draw members by "
             "independent coins"
         )
     return warnings

@@ -1,4 +1,4 @@
-"""Which record is which: by id and by content, so that no record is a member and a non-member at once."""
+"""Records by id and by content: no record may be a member and a non-member at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gecko_jax.audit.validity.containers import as_records, count, shape_of_reco
 from gecko_jax.digests import row_digests
 from gecko_jax.types import Examples
 
-CHANCE = 0.01  # of refusing a pool that holds members and non-members alike
+MAX_P_VALUE = 0.01  # below it, a pool that lacks one kind more than the other is refused
 
 
 def check_apart(members: Examples, nonmembers: Examples) -> None:
-    """Raises ValueError where a record is among both, for then nothing can tell the two apart."""
+    """Raises ValueError if a record is among both."""
     for name, part in (("members", members), ("nonmembers", nonmembers)):
         check_rows(name, part)
     _check_alike("members.x", members, "nonmembers.x", nonmembers)
@@ -33,10 +33,10 @@ def check_apart(members: Examples, nonmembers: Examples) -> None:
 
 
 def check_pool(member: np.ndarray, extra: np.ndarray) -> None:
-    """Raises ValueError where members and non-members are not alike in being in the pool.
+    """Raises ValueError if the pool lacks members and non-members in different shares.
 
-    A record outside has no shadow that was trained on it, which an attack sees: it would tell members from others by
-    where they stand, and report that as a leak.
+    A record outside the pool has no shadow that was trained on it, which an attack sees: it would tell members from
+    non-members by that alone, and report a leak.
 
     Args:
       member: [n] bool.
@@ -44,16 +44,16 @@ def check_pool(member: np.ndarray, extra: np.ndarray) -> None:
     """
     outside = np.isin(np.arange(len(member)), extra)
     counts = [[int((outside & kind).sum()), int((~outside & kind).sum())] for kind in (member, ~member)]
-    if stats.fisher_exact(counts).pvalue < CHANCE:
+    if stats.fisher_exact(counts).pvalue < MAX_P_VALUE:
         raise ValueError(
             f"pool lacks {counts[0][0]} of {sum(counts[0])} members and {counts[1][0]} of {sum(counts[1])} nonmembers, "
-            "so that being in the pool tells the two apart and attacks would find a leak that is none: pass a pool of "
-            "both kinds, such as all records that the target's members were drawn from."
+            "which alone tells the two apart: attacks would report a leak where there is none. Pass a pool of both "
+            "kinds, such as all records that the target's members were drawn from."
         )
 
 
 def check_unseen(population: Examples, audited: Examples, pool: Examples | None) -> None:
-    """Raises ValueError where a record of the population is audited, or may have been trained on."""
+    """Raises ValueError if a record of the population is audited, or may have been trained on."""
     check_rows("population", population)
     _check_alike("population.x", population, "the audited records", audited)
     for name, part in (("audited records", audited), ("pool", pool)):
@@ -82,7 +82,7 @@ def check_rows(name: str, part: Examples) -> None:
         if count(array) != len(part.y):
             raise ValueError(f"{name}.{field} has {count(array)} rows and {name}.y {len(part.y)}; expected as many.")
     if len(np.unique(part.id)) < len(part.id):
-        raise ValueError(f"{name}.id repeats a value; each row needs a name of its own.")
+        raise ValueError(f"{name}.id repeats a value; each row needs its own.")
 
 
 def _check_alike(name: str, part: Examples, other_name: str, other: Examples) -> None:
@@ -92,7 +92,7 @@ def _check_alike(name: str, part: Examples, other_name: str, other: Examples) ->
 
 
 def find(audited: Examples, pool: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, extra): where each audited record stands in the pool followed by the records `extra` that it lacks."""
+    """Returns (rows, extra): the place of each audited record in the pool, followed by the records that it lacks."""
     check_rows("pool", pool)
     _check_alike("pool.x", pool, "the audited records", audited)
     place = {name: i for i, name in enumerate(np.asarray(pool.id).tolist())}

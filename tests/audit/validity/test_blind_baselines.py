@@ -21,7 +21,7 @@ def drawn(seed, n=300, d=4, shift=0.0):
 def test_nothing_is_found_in_one_distribution():
     """An AUC of 1/2 on the average, intervals that hold it, and no warning."""
     found = [baselines(*drawn(seed)) for seed in range(12)]
-    aucs = [each.found["records"] for each in found]
+    aucs = [each.aucs["records"] for each in found]
     assert abs(np.mean([auc.value for auc in aucs]) - 0.5) < 4 * 0.034 / np.sqrt(12)
     assert sum(auc.low <= 0.5 <= auc.high for auc in aucs) >= 10
     assert not any(each.warnings for each in found)
@@ -31,14 +31,14 @@ def test_nothing_is_found_in_one_distribution():
 def test_a_shift_of_the_records_is_found(d):
     """Of many features their principal components are read, and a shift of all of them is the first of these."""
     found = baselines(*drawn(0, n=600, d=d, shift=1.0))
-    assert found.found["records"].low > 0.75
+    assert found.aucs["records"].low > 0.75
     assert "without the model, by the records" in found.warnings[0] and "not of one distribution" in found.warnings[0]
 
 
 def test_a_shift_of_the_labels_is_found():
     x, _, member = drawn(1, n=600)
     y = np.where(np.random.default_rng(2).random(600) < 0.8, member, ~member).astype(int)
-    assert baselines(x, y, member).found["records"].value == pytest.approx(0.8, abs=0.06)
+    assert baselines(x, y, member).aucs["records"].value == pytest.approx(0.8, abs=0.06)
 
 
 def test_a_linear_oracle_bounds_what_trees_find():
@@ -47,7 +47,7 @@ def test_a_linear_oracle_bounds_what_trees_find():
 
     shift = 0.5
     best = special.ndtr(shift * np.sqrt(4) / np.sqrt(2))
-    found = [baselines(*drawn(seed, n=1000, shift=shift)).found["records"].value for seed in range(3)]
+    found = [baselines(*drawn(seed, n=1000, shift=shift)).aucs["records"].value for seed in range(3)]
     assert best - 0.1 < np.mean(found) < best + 0.02
 
 
@@ -60,8 +60,8 @@ def test_records_that_are_hard_for_every_model_are_found(sign):
     loss = rng.gamma(2.0, size=(8, 400)) - 5 * inside + 10
     assert not baselines(None, None, member, loss, inside).warnings
     found = baselines(None, None, member, loss + sign * member, inside)
-    assert found.found["reference loss"].low > 0.7 and "by the reference loss" in found.warnings[0]
-    told = baselines(None, None, inside[0], loss, inside).found["reference loss"]
+    assert found.aucs["reference loss"].low > 0.7 and "by the reference loss" in found.warnings[0]
+    told = baselines(None, None, inside[0], loss, inside).aucs["reference loss"]
     assert told.low < 0.5  # the first shadow's own members show in its own loss alone, which is not read
 
 
@@ -82,10 +82,10 @@ def test_an_audit_says_it_first():
 def test_too_few_and_broken_records_are_named():
     x, y, member = drawn(0)
     few = baselines(x, y, np.arange(300) < 3)
-    assert "records" not in few.found and "there are 3 of one kind, and it needs 5" in few.warnings[0]
+    assert "records" not in few.aucs and "there are 3 of one kind, and it needs 5" in few.warnings[0]
     x[7, 2] = np.nan
     broken = baselines(x, y, member)
-    assert "records" not in broken.found and "x has 1 values that are not finite" in broken.warnings[0]
+    assert "records" not in broken.aucs and "x has 1 values that are not finite" in broken.warnings[0]
 
 
 def test_few_records_of_many_features_have_their_baseline():
@@ -94,7 +94,7 @@ def test_few_records_of_many_features_have_their_baseline():
     for records in (10, 20, 78):
         member = np.arange(records) < records // 2
         found = blind_baselines.baselines(rng.normal(size=(records, 100)), rng.integers(0, 3, records), member)
-        assert set(found.found) == {"records"} and not any("was tried" in words for words in found.warnings)
+        assert set(found.aucs) == {"records"} and not any("was tried" in words for words in found.warnings)
 
 
 def test_a_classifier_that_fails_ends_no_audit(monkeypatch):
@@ -103,4 +103,4 @@ def test_a_classifier_that_fails_ends_no_audit(monkeypatch):
 
     monkeypatch.setattr(blind_baselines, "of_records", failing)
     found = blind_baselines.baselines(np.zeros((20, 2)), np.zeros(20, int), np.arange(20) < 10)
-    assert not found.found and "because MemoryError: no room" in found.warnings[0]
+    assert not found.aucs and "because MemoryError: no room" in found.warnings[0]

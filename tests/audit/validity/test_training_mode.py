@@ -86,7 +86,7 @@ def test_statistics_of_the_batch_are_told(size):
 
 def test_augmentation_and_drawn_labels_are_told():
     draws = np.random.default_rng(0)
-    assert "draws at random" in warned(lambda x: 3 * (x + 0.5 * draws.normal(size=x.shape))[:, :4])[0]
+    assert "it is random" in warned(lambda x: 3 * (x + 0.5 * draws.normal(size=x.shape))[:, :4])[0]
     (warning,) = [
         w
         for w in audit.audit(lambda x: draws.integers(0, 4, len(x)), KNOWN, UNKNOWN).warnings
