@@ -46,7 +46,7 @@ def audit_one_target(
       ClaimRefuted: an attack shows more than the claim allows.
       ValueError: an attack that was asked for by name and fails; fewer than two members or non-members.
     """
-    comparison = _beside_shadows(readings, audited.threshold_groups, shadows, population)
+    comparison = _beside_shadows(readings, audited, shadows, population)
     count = 0 if shadows is None else len(shadows.member)
     how = (
         f"best balanced accuracy on {count} shadow models, each a stand-in target"
@@ -115,13 +115,16 @@ def _audit(
 
 
 def _beside_shadows(
-    readings: Readings, y: np.ndarray, shadows: Shadows | None, population: tuple[Readings, np.ndarray] | None
+    readings: Readings,
+    audited: AuditedRecords,
+    shadows: Shadows | None,
+    population: tuple[Readings, np.ndarray] | None,
 ) -> Comparison:
     def target(signal: Signal) -> list[Signals]:
-        values = readings.signal(signal, y)
+        values = readings.signal(signal, audited.y)
         unseen = [None] * len(values) if population is None else population[0].signal(signal, population[1])
         if shadows is None:
-            nobody = np.zeros((0, len(y)), bool)
+            nobody = np.zeros((0, audited.member.shape[1]), bool)
             empty = [None if z is None else (np.zeros((0, *z.shape)), z) for z in unseen]
             return [Signals(np.zeros((0, *t.shape)), nobody, t, z) for t, z in zip(values, empty, strict=True)]
         of_shadows, of_population = of_all_shadows(signal).values, of_all_shadows(signal).population or unseen

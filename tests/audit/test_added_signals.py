@@ -1,0 +1,157 @@
+"""Signals that are added, and outputs that are not a classifier's: one file and one line, and audits read them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gecko_jax import attacks, audit, metrics, signals
+from gecko_jax.probes import READERS, SignalReader
+from gecko_jax.signals import SIGNALS, Signal
+from gecko_jax.types import Examples
+
+N, MODELS = 120, 5
+RNG = np.random.default_rng(0)
+MEMBER = RNG.random((MODELS, N)) < 0.5
+Y = RNG.integers(0, 3, N)
+LOGITS = RNG.normal(size=(MODELS, N, 3)) + (1.5 * MEMBER)[..., None] * np.eye(3)[Y]
+X = RNG.normal(size=(N, 4)).astype(np.float32)
+
+
+def halves(member=MEMBER[0]):
+    return [Examples(X[rows], Y[rows], np.flatnonzero(rows)) for rows in (member, ~member)]
+
+
+def margin_of_squares(logits, y):
+    logits = np.asarray(logits, np.float64)
+    return np.take_along_axis(logits, np.broadcast_to(y[:, None], (*logits.shape[:-1], 1)), -1)[..., 0] ** 2
+
+
+def test_a_signal_of_outputs_is_one_line(monkeypatch):
+    """By saved outputs and by a predict function, in attacks that take any signal."""
+    mine = Signal("squares", margin_of_squares, larger="members")
+    monkeypatch.setitem(SIGNALS, "squares", mine)
+    chosen = [attacks.loss(mine), attacks.lira(signal=mine), attacks.reference_rank(signal=mine)]
+    report = audit.audit_models(LOGITS, Y, MEMBER, chosen)
+    assert set(report.rows) == {"loss_squares", "lira_squares", "reference_rank_squares"}
+    for i in range(MODELS):
+        auc = metrics.roc_auc(margin_of_squares(LOGITS[i], Y), MEMBER[i])
+        assert report.targets[i]["loss_squares"]["auc"].value == pytest.approx(auc)
+    asked = audit.audit(lambda x: LOGITS[0][[np.flatnonzero(X[:, 0] == one)[0] for one in x[:, 0]]], *halves(),
+                        attacks=[attacks.loss(mine)])  # fmt: skip
+    assert asked.rows["loss_squares"]["auc"] == audit.audit_model(LOGITS[0], Y, MEMBER[0], chosen[:1]).rows[
+        "loss_squares"]["auc"]  # fmt: skip
+
+
+def test_a_signal_of_the_model_is_a_declaration_and_a_reader(monkeypatch):
+    """Read off the target and off every shadow, through the door that has a model; other doors say what is lacking."""
+    mine = Signal("stillness", larger="members", needs=("queries",))
+
+    def read(probed, x, y, logits):
+        return -np.abs(probed.ask(x + np.float32(0.1)) - probed.ask(x)).sum(1)
+
+    monkeypatch.setitem(SIGNALS, "stillness", mine)
+    monkeypatch.setitem(READERS, "stillness", SignalReader(mine, read))
+    monkeypatch.setitem(attacks.ATTACKS, "stillness", lambda: attacks.Attack("stillness", mine, lambda s: s.target))
+    weight = RNG.normal(size=(4, 3))
+
+    def predict(x):
+        return np.tanh(x @ weight)
+
+    def recipe(rows, seed):
+        return lambda x: np.tanh(x @ (weight + 0.01 * len(rows)))
+
+    pool = Examples(X, Y, np.arange(N))
+    alone = audit.audit(predict, *halves())
+    beside = audit.audit(predict, *halves(), recipe, pool, shadows=3, key=0, attacks=[attacks.lira(signal=mine)])
+    member = np.concatenate([np.ones(MEMBER[0].sum(), bool), np.zeros((~MEMBER[0]).sum(), bool)])
+    x = np.concatenate([X[MEMBER[0]], X[~MEMBER[0]]])
+    wanted = -np.abs(predict(x + np.float32(0.1)) - predict(x)).sum(1)
+    assert alone.rows["stillness"]["auc"].value == pytest.approx(metrics.roc_auc(wanted, member))
+    assert set(beside.rows) == {"lira_stillness"} and alone.tried["stillness"] == ("queries",)
+    saved = audit.audit_models(LOGITS, Y, MEMBER)
+    assert "needs queries, from audit(predict, ...)" in saved.not_run["stillness"]
+    with pytest.raises(ValueError, match="'lira_stillness' reads 'stillness', which is not there; it comes from"):
+        audit.audit_models(LOGITS, Y, MEMBER, [attacks.lira(signal=mine)])
+    values = RNG.normal(size=(MODELS, N))
+    given = audit.audit_models(LOGITS, Y, MEMBER, [attacks.lira(signal=mine)], probed={"stillness": values})
+    assert set(given.rows) == {"lira_stillness"}
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_type_error_inside_an_attack_reaches_its_author(monkeypatch, slow):
+    def score(read):
+        return read.target + None
+
+    broken = attacks.Attack("broken", signals.loss, score, slow=slow)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        audit.audit_models(LOGITS, Y, MEMBER, [broken])
+    monkeypatch.setitem(attacks.ATTACKS, "broken", lambda: broken)
+    with pytest.raises(TypeError, match="unsupported operand"):  # also if nobody named it
+        audit.audit_model(LOGITS[0], Y, MEMBER[0], "all")
+
+
+def sequences(leak):
+    """(logits [m, n, t, v], tokens [n, t]) of language models that know their members' next tokens better."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 7, (N, 6))
+    y[:, 4:][rng.random((N, 2)) < 0.3] = -1
+    truth = (np.arange(7) == y[..., None]) * (leak * MEMBER)[..., None, None]
+    return rng.normal(size=(MODELS, N, 6, 7)) + truth, y
+
+
+def test_language_models_are_audited_by_their_sequence_losses():
+    logits, y = sequences(1.0)
+    report = audit.audit_models(logits, y, MEMBER, outputs="tokens")
+    losses = signals.sequence_loss(logits, y)
+    saved = audit.from_signals({"sequence_loss": losses}, MEMBER)
+    assert report.rows == saved.rows and {"loss", "lira", "rmia", "base"} <= set(report.rows)
+    assert report.rows["lira"]["auc"].value > 0.8
+    for i in range(MODELS):
+        assert report.targets[i]["loss"]["auc"].value == pytest.approx(metrics.roc_auc(-losses[i], MEMBER[i]))
+    # What reads a classifier alone is named with what it would need.
+    assert report.not_run["gap"] == "it reads 'correct', from a classifier's logits, probabilities or predicted labels"
+    assert "shokri" in report.not_run and set(report.rows) | set(report.not_run) == set(attacks.ATTACKS)
+    more = [attacks.lira(signal=signals.token_losses), attacks.loss(signals.min_20_probability)]
+    named = audit.audit_models(logits, y, MEMBER, more, outputs="tokens")
+    assert set(named.rows) == {"lira_token_losses", "loss_min_20_probability"}
+    assert named.rows["lira_token_losses"]["auc"].value > 0.65
+    with pytest.raises(ValueError, match="'lira' reads 'phi', which is not there.*signal=gecko_jax.signals.sequence_l"):
+        audit.audit_models(logits, y, MEMBER, [attacks.lira()], outputs="tokens")
+
+
+def test_regressions_are_audited_by_their_squared_errors():
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=N)
+    given = y[None] + rng.normal(size=(MODELS, N)) * np.where(MEMBER, 0.3, 1.0)
+    report = audit.audit_models(given, y, MEMBER, outputs="numbers")
+    assert report.rows["rmia"]["auc"].value > 0.65 and report.rows["loss"]["auc"].value > 0.65
+    alone = audit.audit_model(given[0], y, MEMBER[0], outputs="numbers")
+    assert alone.rows["loss"]["auc"].value == pytest.approx(metrics.roc_auc(-((given[0] - y) ** 2), MEMBER[0]))
+    several = audit.audit_model(np.stack([given[0]] * 2, 1), np.stack([y] * 2, 1), MEMBER[0], outputs="numbers")
+    assert several.rows["loss"]["auc"] == alone.rows["loss"]["auc"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(outputs="token"), "outputs='token' is not known. Did you mean 'tokens'"),
+        (dict(outputs="tokens", classes=["a", "b"]), "classes= names the columns of a classifier"),
+        (dict(outputs="tokens", y=Y), "y has shape"),
+        (dict(outputs="numbers"), "expected one prediction for each of y"),
+        (dict(outputs="tokens", queries=[np.zeros(3)]), r"queries\[0\] has shape"),
+        (dict(outputs="tokens", member=MEMBER[0]), "expected as many models as rows of member"),
+    ],
+)
+def test_outputs_that_are_not_what_they_are_said_to_be(change, said):
+    logits, y = sequences(0.0)
+    given = dict(logits=logits, y=y, member=MEMBER) | change
+    run = audit.audit_model if np.ndim(given["member"]) == 1 else audit.audit_models
+    with pytest.raises(ValueError, match=said):
+        run(**given)
+
+
+def test_every_signal_that_needs_the_model_has_a_reader():
+    assert {name: reader.signal for name, reader in READERS.items()} == {
+        name: signal for name, signal in SIGNALS.items() if signal.needs
+    }
