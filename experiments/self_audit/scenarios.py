@@ -121,8 +121,9 @@ def two_models(settings: Settings, target: float) -> Outcome:
     coins = np.concatenate([coins_of(settings, m), np.ones(BASE, bool)])
     other = keys.generator(settings.seed, "self audit", "other").random(m) < 0.5
     without = np.concatenate([other, np.ones(BASE, bool)])
-    n = int(coins.sum())
-    private = private_run(settings, target, coins, 1.0, 2, clippings.flat(1.0))
+    larger = max(coins, without, key=np.sum)  # one divisor for both models: the rows of the larger one's steps
+    n = int(larger.sum())
+    private = private_run(settings, target, larger, 1.0, 2, clippings.flat(1.0))
     fitted = training.fit_ensemble(
         private.model, game.pool_of(len(coins)), np.stack([without, coins]), gradients=private.gradients,
         optimizer=game.optax.sgd(1.0), loss=game.LOSS, epochs=2, batch_size=m + BASE, seed=settings.seed,

@@ -37,7 +37,9 @@ def full(clip_norm=1.0, epsilon=4.0, **options):
     return one_run(SETTINGS, epsilon, clippings.flat(clip_norm), **options)
 
 
-RESEEDED = (run_identity, "private_seeds", "keys.derived_seed(seed, run=shared, model=name, start=start, data=content)")
+RESEEDED = (
+    run_identity, "private_seeds", "keys.derived_seed(seed, run=shared, model=model_id, start=start, data=content)",
+)  # fmt: skip
 # name -> (what is planted: module, function, line, planted; the game)
 BUGS = {
     "noise without the sensitivity": (
