@@ -175,7 +175,8 @@ class JsonLines:
         if is_main_process():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _cut_half_line(self.path)
-            self._file = open(self.path, "ab", buffering=0)  # unbuffered: a line is one system call, whole or absent
+            # Unbuffered, so that a line is one system call: complete or absent. `close` closes it.
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one object; its values may be arrays (see `json_values.plain`).

@@ -15,7 +15,8 @@ def aligned(rows: Sequence[Sequence[str]], left: int | None = None, rule: bool =
       left: how many columns, from the first, are set to the left, and the others to the right; all if None.
       rule: whether dashes stand under the heading.
 
-    >>> print("\\n".join(aligned([("layer", "MACs"), ("conv", "1,024")], left=1)))
+    >>> for line in aligned([("layer", "MACs"), ("conv", "1,024")], left=1):
+    ...     print(line)
     layer   MACs
     -----  -----
     conv   1,024

@@ -6,6 +6,7 @@ private gradient, of every phase and release together.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
 from collections.abc import Callable
@@ -154,10 +155,8 @@ def resumed(settings: Settings, target: float) -> Outcome:
         return 1.0
 
     with tempfile.TemporaryDirectory() as folder:
-        try:
+        with contextlib.suppress(Stopped):
             game.play(private, coins, folder=folder, schedules={"learning_rate": stop}, seed=settings.seed)
-        except Stopped:
-            pass
         played = game.play(private, coins, folder=folder, schedules={"learning_rate": stop}, seed=settings.seed)
     again = -np.stack(seen).sum(-1) * private.sampling.batch_size
     # Steps that are done again are the same to the bit; if not, each is one more release, which nobody accounted for.

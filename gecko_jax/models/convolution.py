@@ -52,7 +52,6 @@ def convolutions_as_matmul():
     ...     nn.Conv(2, (3, 3)).init_with_output(jax.random.key(0), x)[0].shape
     (1, 4, 4, 2)
     """
-
     return nn.intercept_methods(_by_matmul)
 
 

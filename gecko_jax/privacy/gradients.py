@@ -58,7 +58,6 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
     carried from step to step: `private_gradients` asks the returned function's attribute `updates` for it. Values that
     layers only `sow` are each example's own, and are dropped.
     """
-
     metric = metric_of(loss)
 
     def apply(variables, example: Batch, key=None):

@@ -47,7 +47,6 @@ def gradient_norms(
     Raises:
       ValueError: NaN inputs, labels out of range, a loss with a teacher, or gradients that are not finite.
     """
-
     found = _each(model, variables, x, y, loss, "", _norms)
     return {name: checks.finite(f"gradient norms of {name!r}", norms) for name, norms in found.items()}
 

@@ -92,13 +92,13 @@ def are_labels(array: Array) -> bool:
 
 def check_guessed(labels: np.ndarray, y: Array, classes: list | None) -> None:
     """Raises ValueError if integers that nobody called labels go beyond the two classes of y: bytes, or logits."""
-    if classes is None and labels.dtype.kind in "iu" and np.asarray(y).dtype.kind in "biu" and np.max(y) <= 1:
-        if labels.min() < 0 or labels.max() > 1:
-            raise ValueError(
-                f"outputs are one integer for each record, {labels.min()} to {labels.max()}, and y has the classes 0 "
-                "and 1: say outputs='labels' if they are predicted labels, divide bytes by 255 and say "
-                "outputs='probabilities', or give logits as floats."
-            )
+    guessed = classes is None and labels.dtype.kind in "iu" and np.asarray(y).dtype.kind in "biu" and np.max(y) <= 1
+    if guessed and (labels.min() < 0 or labels.max() > 1):
+        raise ValueError(
+            f"outputs are one integer for each record, {labels.min()} to {labels.max()}, and y has the classes 0 "
+            "and 1: say outputs='labels' if they are predicted labels, divide bytes by 255 and say "
+            "outputs='probabilities', or give logits as floats."
+        )
 
 
 def check_binary(name: str, array: Array, y: np.ndarray) -> None:

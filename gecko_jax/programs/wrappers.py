@@ -42,9 +42,11 @@ def body_of(equation: Any) -> tuple[Any, list[Any]] | None:
     for name in _BODIES:
         body = equation.params.get(name)
         jaxpr, consts = getattr(body, "jaxpr", body), getattr(body, "consts", [])
-        if hasattr(jaxpr, "eqns") and len(jaxpr.invars) == len(equation.invars):
-            if len(jaxpr.outvars) == len(equation.outvars) and len(jaxpr.constvars) == len(consts):
-                return jaxpr, list(consts)
+        if not hasattr(jaxpr, "eqns"):
+            continue
+        inner = len(jaxpr.invars), len(jaxpr.outvars), len(jaxpr.constvars)
+        if inner == (len(equation.invars), len(equation.outvars), len(consts)):
+            return jaxpr, list(consts)
     return None
 
 

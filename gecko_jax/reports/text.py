@@ -112,7 +112,7 @@ def explained(row: Row, column: Column) -> str:
 
 
 def heading(column: Column) -> str:
-    """ "Test accuracy, %"."""
+    """Returns a column's heading with its unit: "Test accuracy, %"."""
     return f"{column.heading}, {column.unit}" if column.unit else column.heading
 
 

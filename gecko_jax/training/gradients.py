@@ -41,7 +41,6 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
         not read, for expressions of `trainable` that are found in no parameter's path, for a batch whose leaves have
         different lengths, and for weights other than 0 and 1. Weights that are traced, and so not known yet, give NaN.
     """
-
     metric = metric_of(loss)
 
     def mean_loss(variables, batch, key):

@@ -110,10 +110,7 @@ class Zoo(nn.Module):
 @pytest.mark.parametrize("name", ["zoo", "lenet", "mlp", "lenet_xnor"])
 def test_macs_equal_those_of_the_program(name):
     x = np.zeros((1, 13, 11, 4), np.float32)
-    if name == "zoo":
-        model = models.from_linen(Zoo())
-    else:
-        model = models.create(name.split("_")[0], 10)
+    model = models.from_linen(Zoo()) if name == "zoo" else models.create(name.split("_")[0], 10)
     if name == "lenet_xnor":
         model = models.quantized(model, XNOR)
     variables = shapes_of(model, x)

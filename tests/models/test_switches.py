@@ -107,7 +107,7 @@ class Field(nn.Module):
         return body(x, self.train)
 
 
-class Optional_(nn.Module):
+class OptionalSwitch(nn.Module):
     deterministic: bool | None = None
 
     @nn.compact
@@ -119,11 +119,11 @@ def test_switches_that_are_fields():
     with pytest.raises(ValueError, match="Field has fields that may be .*train=False.*train_argument={'train': True}"):
         models.from_linen(Field())
     assert acts(models.from_linen(Field(), train_argument="train"))
-    assert acts(models.from_linen(Optional_()))
-    assert acts(models.from_linen(Optional_(deterministic=True), train_argument="deterministic"))
-    with pytest.raises(ValueError, match="Optional_ has fields .*deterministic=True"):
-        models.from_linen(Optional_(deterministic=True))
-    fixed = models.from_linen(Optional_(deterministic=True), train_argument={"deterministic": (True, True)})
+    assert acts(models.from_linen(OptionalSwitch()))
+    assert acts(models.from_linen(OptionalSwitch(deterministic=True), train_argument="deterministic"))
+    with pytest.raises(ValueError, match="OptionalSwitch has fields .*deterministic=True"):
+        models.from_linen(OptionalSwitch(deterministic=True))
+    fixed = models.from_linen(OptionalSwitch(deterministic=True), train_argument={"deterministic": (True, True)})
     variables = fixed.init(KEY, X)
     np.testing.assert_array_equal(fixed.apply(variables, X, key=KEY, train=True)[0], fixed.apply(variables, X)[0])
 

@@ -129,7 +129,7 @@ def test_ternary(threshold):
     magnitude = np.abs(W.astype(np.float64))
     delta = threshold * magnitude.mean()
     alpha = magnitude[magnitude > delta].mean()
-    expected = np.where(W > delta, alpha, np.where(W < -delta, -alpha, 0))
+    expected = np.where(delta < W, alpha, np.where(-delta > W, -alpha, 0))
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert (gradient == G).all()
 

@@ -66,7 +66,7 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
         assert set(report["plots"]) == {*kinds, "training-curves-0"}
         for plot, drawn in report["plots"].items():
             left, top, right, bottom = drawn["box"]
-            assert 0 <= left and right <= width and right - left >= 350 and bottom - top >= 170, plot
+            assert left >= 0 and right <= width and right - left >= 350 and bottom - top >= 170, plot
             assert drawn["marks"] > 10, plot
             assert drawn["size"] >= 9, f"text of {plot} is too small to read"
             assert all(left - 1 <= text[0] and text[2] <= right + 1 for text in drawn["texts"]), plot
@@ -84,7 +84,7 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
     scrolled, room = found["phone"]["table"]
     assert scrolled <= room, "on a phone the table does not scroll, and no figure is cut at its edge"
     shown = [box for box in found["phone"]["cells"] if box[2] > box[0]]
-    assert len(shown) > 3 * len(study.rows) and all(0 <= left and right <= 390 for left, _, right, _ in shown)
+    assert len(shown) > 3 * len(study.rows) and all(left >= 0 and right <= 390 for left, _, right, _ in shown)
     assert 0 <= found["phone"]["name"][0] <= 30
 
 

@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 
 def headline(targets: Sequence[Mapping[str, Mapping[str, Estimate]]], nonmembers: Sequence[int]) -> str:
-    """ "Of 100 training records 11 [8.6, 13.9] are picked out at 1 false alarm in 100 others (...)."
+    """Returns a sentence: "Of 100 training records 11 [8.6, 13.9] are picked out at 1 false alarm in 100 others (...)".
 
     The attack is the one with the largest TPR at 1 % FPR, in the mean over the targets. It is chosen on the figures
     that it is judged by, which flatters it; the interval allows for that: it has the confidence 1 - .05 / attacks, so

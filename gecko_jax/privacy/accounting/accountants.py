@@ -5,6 +5,7 @@ Importing dp_accounting takes seconds, so that every function does it when calle
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -92,10 +93,8 @@ def least_epsilon(
         interval = loss_distributions.grid_interval(phases, adjacency, rough) * coarseness
         tight = loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
     if coarseness == 1 and 0 < renyi < tight:
-        try:
+        with contextlib.suppress(ValueError):  # no published one for this sampling
             renyi = rdp_epsilon(phases, delta, adjacency)  # its fractional orders too
-        except ValueError:  # no published one for this sampling
-            pass
     return min((tight, "pld"), (renyi, "rdp"), (closed, "gaussian"), key=lambda one: one[0])
 
 

@@ -196,7 +196,6 @@ def _clip(clipping: Clipping, columns: tuple[int, ...], books: Books, real: Arra
 
 def _made(function, params, examples) -> Books:
     """Books by making every example's gradient."""
-
     replayed = graphs.replayed(function)
 
     def value(params, example):

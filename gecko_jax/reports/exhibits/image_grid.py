@@ -26,7 +26,7 @@ class ImageGrid(NamedTuple):
     Attributes:
       name: its heading.
       images: each a PNG as a data URI.
-      captions: one for each image, of one line or several ("\\n").
+      captions: one for each image, of one line or several.
       note: how to read it, or "".
     """
 
