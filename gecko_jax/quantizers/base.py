@@ -32,7 +32,7 @@ def _straight_through_jvp(primals, tangents):
 
 
 def sign(x: Array) -> Array:
-    """Returns +1 where x >= 0, else -1: sign(0) = +1, where `jnp.sign(0)` is 0 and no bit stands for it."""
+    """Returns the signs of x as +1 or -1. The sign of 0 is +1: no bit stands for the 0 of `jnp.sign`."""
     return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
 
 
