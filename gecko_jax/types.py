@@ -11,12 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 Array = Any  # a jax.Array or a np.ndarray
 Variables = Mapping[str, Any]  # Flax's own: {"params": tree, "batch_stats": tree, ...}
 
 
-class Examples(NamedTuple):
-    """Rows of a data set, on the host.
+class _Rows(NamedTuple):
+    x: Array
+    y: Array
+    id: Array
+
+
+class Examples(_Rows):
+    """Rows of a data set, on the host: Examples(x, y), or Examples(x, y, id).
 
     Attributes:
       x: inputs, a pytree with one leading axis [n, ...]: float32 images [n, height, width, channels] in 0..1 or
@@ -24,20 +32,43 @@ class Examples(NamedTuple):
       y: what the loss compares outputs with, a pytree with the same leading axis: int32 classes [n] in
         0..num_classes-1, float32 numbers [n] or [n, k], several 0/1 labels [n, k], int32 tokens [n, t].
       id: names of the rows [n], int64, unique; membership is keyed by them, so that a reordered file keeps its members.
+        0..n-1, the places of the rows, if absent.
+
+    >>> Examples(np.ones((3, 2)), np.array([0, 1, 1])).id
+    array([0, 1, 2])
     """
 
-    x: Array
-    y: Array
-    id: Array
+    __slots__ = ()
+
+    def __new__(cls, x: Array, y: Array, id: Array | None = None) -> Examples:
+        """Numbers the rows if they have no ids."""
+        if id is None and (count := _row_count(y)) is not None:
+            id = np.arange(count, dtype=np.int64)
+        return super().__new__(cls, x, y, id)
+
+
+def _row_count(tree: Any) -> int | None:
+    """Length of the first leaf; None if it is not an array, as in a tree that JAX builds from other things."""
+    while isinstance(tree, (Mapping, tuple)) and tree:
+        tree = next(iter(tree.values() if isinstance(tree, Mapping) else tree))
+    shape = np.shape(tree)
+    return shape[0] if shape else None
 
 
 class Dataset(NamedTuple):
-    """A named data set: `train` is the pool that members are drawn from, `test` is never trained on."""
+    """A named data set.
+
+    Attributes:
+      name: what reports call it.
+      train: the pool that members are drawn from.
+      test: rows that are never trained on.
+      num_classes: how many classes y numbers; None for other labels (numbers, several labels, sequences).
+    """
 
     name: str
     train: Examples
     test: Examples
-    num_classes: int
+    num_classes: int | None
 
 
 class Batch(NamedTuple):

@@ -1,7 +1,12 @@
 """Data: name -> host arrays; who is a member; batches of indices. NumPy only.
 
-`load(name)` gives one of the data sets of the table below, `dataset(...)` makes one of your own arrays. Membership
-(`coins`, `balanced`, `single`) is keyed by the rows' ids, `batches` turns it into row indices of one static shape.
+  load(name)                                one of the data sets of the table below
+  dataset(name, x, y)                       your own arrays, with a fifth as the test set, or with a test set of yours
+  from_csv(path, label), from_npz(path)     your own files
+  from_examples(name, Examples(x, y))       several inputs, tokens, numbers, several labels, sequences
+
+Membership (`coins`, `balanced`, `single`) is keyed by the rows' ids, `batches` turns it into row indices of one static
+shape. `canaries` are records that a model can only know by having been trained on them.
 """
 
 from __future__ import annotations
@@ -13,10 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gecko_jax import checks
-from gecko_jax.datasets import delimited, digits, location, mnist, purchase, tfds
+from gecko_jax.datasets import canaries, delimited, digits, location, mnist, purchase, tfds
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.batches import Batches, batches
+from gecko_jax.datasets.examples import from_examples
 from gecko_jax.datasets.membership import balanced, coins, single
+from gecko_jax.datasets.own_files import from_csv, from_npz, how_to_read
 from gecko_jax.datasets.synthetic import bayes_accuracy, synthetic
 from gecko_jax.types import Dataset
 
@@ -26,8 +33,12 @@ __all__ = [
     "balanced",
     "batches",
     "bayes_accuracy",
+    "canaries",
     "coins",
     "dataset",
+    "from_csv",
+    "from_examples",
+    "from_npz",
     "load",
     "prepare",
     "single",
@@ -52,10 +63,13 @@ LOADERS = {
 }
 
 
-def _loader(name: str) -> Loader:
+def _loader(name: str | os.PathLike[str]) -> Loader:
+    name = os.fspath(name)
     if name.startswith("tfds:"):
         return Loader(partial(tfds.load, name[5:]), partial(tfds.prepare, name[5:]))
     if name not in LOADERS:
+        if call := how_to_read(name):
+            raise ValueError(f"name={name!r} is a file, not the name of a data set. Read it with {call}.")
         checks.one_of("name", name, [*LOADERS, "tfds:<name>"])
     return LOADERS[name]
 

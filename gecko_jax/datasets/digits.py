@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from gecko_jax import extras
-from gecko_jax.datasets.arrays import split_by_id
+from gecko_jax.datasets.arrays import dataset
 from gecko_jax.types import Dataset
 
 TESTS = 360  # a fifth of the rows, which leaves 1,437 for training
@@ -24,4 +24,4 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
 
     raw = load_digits()
     images = (raw.images / 16.0).astype(np.float32)[..., None]
-    return split_by_id("digits", images, raw.target, np.arange(len(images)), TESTS, 10)
+    return dataset("digits", images, raw.target, num_classes=10, test_rows=TESTS)

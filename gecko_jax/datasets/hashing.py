@@ -63,3 +63,15 @@ def ranks(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
     result = np.empty(len(ids), np.int64)
     result[order] = np.arange(len(ids))
     return result
+
+
+def count_on(ids: np.ndarray, test_ids: np.ndarray) -> np.ndarray:
+    """Returns test ids after the training rows' own; the lowest free numbers if int64 ends before (hashed text).
+
+    >>> count_on(np.array([0, 7]), np.array([0, 3])).tolist()
+    [8, 11]
+    """
+    start, span = int(ids.max()) + 1, int(test_ids.max()) - int(test_ids.min())  # Python's integers: no wrapping
+    if start + span <= np.iinfo(np.int64).max:
+        return start + (test_ids - test_ids.min())
+    return np.setdiff1d(np.arange(len(ids) + len(test_ids)), ids)[: len(test_ids)]

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from gecko_jax import checks, keys
-from gecko_jax.datasets.arrays import split_by_id
+from gecko_jax.datasets.arrays import dataset
 from gecko_jax.types import Dataset
 
 
@@ -83,4 +83,4 @@ def synthetic(
     true = random.integers(classes, size=n)
     x = (separation / math.sqrt(2)) * directions.T[true] + random.standard_normal((n, d))
     shift = np.where(random.random(n) < label_noise, random.integers(1, classes, size=n), 0)
-    return split_by_id("synthetic", x, (true + shift) % classes, np.arange(n), n // 5, classes)
+    return dataset("synthetic", x, (true + shift) % classes, num_classes=classes)

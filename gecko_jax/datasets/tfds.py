@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import extras
-from gecko_jax.datasets.arrays import dataset, split_by_id
+from gecko_jax.datasets.arrays import dataset
+from gecko_jax.datasets.hashing import count_on
 from gecko_jax.datasets.places import home
 from gecko_jax.digests import short
 from gecko_jax.types import Dataset
@@ -90,14 +91,6 @@ def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray 
     return stacked, np.asarray(y), np.asarray(ids) if ids else None
 
 
-def _counted_on(ids: np.ndarray, test_ids: np.ndarray) -> np.ndarray:
-    """Test ids after the training rows' own; the lowest free numbers if int64 ends before (ids of hashed text)."""
-    start, span = int(ids.max()) + 1, int(test_ids.max()) - int(test_ids.min())  # Python's integers: no wrapping
-    if start + span <= np.iinfo(np.int64).max:
-        return start + (test_ids - test_ids.min())
-    return np.setdiff1d(np.arange(len(ids) + len(test_ids)), ids)[: len(test_ids)]
-
-
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     """The splits `train` and `test` (else `validation`, else a fixed fifth of `train` by hash of the id).
 
@@ -128,11 +121,11 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     classes = getattr(label, "num_classes", None)
     test = [split for split in _TESTS if split in splits]
     if not test:
-        return split_by_id(f"tfds:{name}", x, y, ids, max(1, len(x) // 5), classes)
+        return dataset(f"tfds:{name}", x, y, num_classes=classes, ids=ids)
     test_x, test_y, test_ids = _read(builder, test[0])
     test_ids = np.arange(len(test_x)) if test_ids is None else test_ids
     if np.isin(test_ids, ids).any():
-        test_ids = _counted_on(ids, test_ids)
+        test_ids = count_on(ids, test_ids)
     both = np.concatenate([ids, test_ids])
     return dataset(f"tfds:{name}", x, y, test_x, test_y, classes, both, same_scale=False)  # read in the same way
 

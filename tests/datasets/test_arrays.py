@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gecko_jax import datasets
-from gecko_jax.datasets.arrays import split_by_id
 
 GOOD = {
     "name": "mine",
@@ -54,17 +53,18 @@ def test_errors(change, message):
 
 def test_a_split_by_id_does_not_follow_the_order_of_rows():
     x, y, ids = np.random.default_rng(0).random((50, 2)), np.arange(50) % 3, np.arange(50) * 11
-    data = split_by_id("any", x, y, ids, 10, 3)
+    data = datasets.dataset("any", x, y, num_classes=3, ids=ids, test_rows=10)
     order = np.random.default_rng(1).permutation(50)
-    moved = split_by_id("any", x[order], y[order], ids[order], 10, 3)
+    moved = datasets.dataset("any", x[order], y[order], num_classes=3, ids=ids[order], test_rows=10)
     assert len(data.test.y) == 10 and set(data.test.id.tolist()) == set(moved.test.id.tolist())
     rows = np.concatenate([data.train.id, data.test.id]) // 11
     np.testing.assert_allclose(np.concatenate([data.train.x, data.test.x]), x[rows], rtol=1e-6)
     np.testing.assert_array_equal(np.concatenate([data.train.y, data.test.y]), y[rows])
-    assert set(split_by_id("other", x, y, ids, 10, 3).test.id.tolist()) != set(data.test.id.tolist())
+    other = datasets.dataset("other", x, y, num_classes=3, ids=ids, test_rows=10)
+    assert set(other.test.id.tolist()) != set(data.test.id.tolist())
 
 
 @pytest.mark.parametrize("tests", [0, 3])
 def test_a_split_leaves_no_side_empty(tests):
     with pytest.raises(ValueError, match=f"3 rows, too few for {tests} test rows"):
-        split_by_id("any", np.zeros((3, 1)), np.array([0, 1, 0]), np.arange(3), tests, 2)
+        datasets.dataset("any", np.zeros((3, 1)), np.array([0, 1, 0]), test_rows=tests)

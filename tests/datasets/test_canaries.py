@@ -61,7 +61,8 @@ def test_a_model_that_learns_them_by_heart_is_found_out(name):
     parts = [Examples(*(part[rows] for part in made)) for rows in (member, ~member)]
     with pytest.raises(audit.ClaimRefuted):
         # The table has no answer for a moved image, so the attack that moves them is not asked for.
-        audit.audit(predict, *parts, attacks=[attacks.loss()], epsilon=Epsilon(0.5, 1e-5, "add_or_remove", "pld", ()))
+        claimed = Epsilon(0.5, 1e-5, "add_or_remove", "pld", ())
+        audit.audit(predict, *parts, attacks=[attacks.loss()], claimed_epsilon=claimed)
 
 
 @pytest.mark.parametrize("x", [-np.ones((5, 4), np.float32), np.zeros((5, 4)), np.zeros((5, 4), np.int32)])

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gecko_jax import datasets
-from gecko_jax.datasets.hashing import check_ids
-from gecko_jax.datasets.tfds import _counted_on
+from gecko_jax.datasets.hashing import check_ids, count_on
 
 X, Y = np.linspace(0, 1, 12).reshape(4, 3), np.array([0, 1, 2, 1])
 GOOD = {"name": "mine", "train_x": X, "train_y": Y, "test_x": X[:2], "test_y": np.array([0, 1])}
@@ -163,5 +162,5 @@ def test_ids_of_every_type_keep_their_names():
 
 def test_test_ids_are_counted_on_without_wrapping():
     top = np.iinfo(np.int64).max
-    assert _counted_on(np.array([0, 7]), np.array([0, 3])).tolist() == [8, 11]
-    assert _counted_on(np.array([top - 1, 2]), np.array([-5, 2, 9])).tolist() == [0, 1, 3]
+    assert count_on(np.array([0, 7]), np.array([0, 3])).tolist() == [8, 11]
+    assert count_on(np.array([top - 1, 2]), np.array([-5, 2, 9])).tolist() == [0, 1, 3]
