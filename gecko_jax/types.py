@@ -17,13 +17,7 @@ Array = Any  # a jax.Array or a np.ndarray
 Variables = Mapping[str, Any]  # Flax's own: {"params": tree, "batch_stats": tree, ...}
 
 
-class _Rows(NamedTuple):
-    x: Array
-    y: Array
-    id: Array
-
-
-class Examples(_Rows):
+class Examples(NamedTuple("_Rows", [("x", Array), ("y", Array), ("id", Array)])):
     """Rows of a data set, on the host: Examples(x, y), or Examples(x, y, id).
 
     Attributes:

@@ -34,7 +34,7 @@ from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import join, take
 from gecko_jax.audit.validity.evaluation_mode import unsteady
 from gecko_jax.audit.validity.inputs import check_groups, check_member
-from gecko_jax.audit.validity.records import check_apart, check_unseen
+from gecko_jax.audit.validity.records import check_apart, check_unseen, named_apart
 from gecko_jax.keys import checked_key
 from gecko_jax.privacy import Epsilon
 from gecko_jax.probes.layouts import LAYOUTS
@@ -133,6 +133,8 @@ def audit(
         raise ValueError("recipe and pool are for shadow models, and shadows=0; say how many, for example shadows=8.")
     if isinstance(predict, Model) and variables is None:
         raise ValueError("predict is a Model, which needs the target's variables=: audit(model, ..., variables=mine).")
+    population = population if population is None else named_apart(population, members, nonmembers, pool)
+    nonmembers = named_apart(nonmembers, members)
     check_apart(members, nonmembers)
     names = as_classes(classes)
     known, pool_given, population = (encode_examples(n, part, names) for n, part in (

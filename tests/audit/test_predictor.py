@@ -167,6 +167,22 @@ def test_overlap_is_refused_by_id_and_by_content(parts):
             audit.audit(lambda x: predict(table, x), members, bad)
 
 
+def test_examples_without_ids_are_told_apart(parts):
+    """They are numbered from 0 each, which says nothing; ids that somebody chose are not touched."""
+    table, members, nonmembers = parts
+    bare, others = (Examples(part.x, part.y) for part in (members, nonmembers))
+    report = audit.audit(lambda x: predict(table, x), bare, others, attacks=[attacks.loss()])
+    named = audit.audit(lambda x: predict(table, x), members, nonmembers, attacks=[attacks.loss()])
+    assert report.rows["loss"]["auc"] == named.rows["loss"]["auc"]
+    assert records.named_apart(others, bare).id.tolist() == list(range(300, 600))
+    assert records.named_apart(others, bare, bare, None).id.tolist() == list(range(600, 900))
+    chosen = others._replace(id=np.arange(300)[::-1])
+    assert records.named_apart(chosen, bare) is chosen and records.named_apart(others, members) is others
+    twin = Examples(np.concatenate([members.x[7:8], nonmembers.x[1:]]), nonmembers.y)
+    with pytest.raises(ValueError, match="1 of the nonmembers .* by content"):
+        audit.audit(lambda x: predict(table, x), bare, twin)
+
+
 def test_a_record_is_itself_in_any_type():
     """Bytes, their float32 and their float64 are one record; times that float32 cannot tell apart are several."""
     pixels = np.random.default_rng(2).integers(0, 256, (40, 6)).astype(np.uint8)

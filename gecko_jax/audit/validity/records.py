@@ -7,10 +7,29 @@ from scipy import stats
 
 from gecko_jax import checks
 from gecko_jax.audit.validity.containers import as_records, count, shape_of_record
+from gecko_jax.datasets.hashing import count_on
 from gecko_jax.digests import row_digests
 from gecko_jax.types import Examples
 
+REMEDY = "ids must agree: give the pool's records ids, and take the audited ones out of it (trees.take(pool, rows))."
 MAX_P_VALUE = 0.01  # below it, a pool that lacks one kind more than the other is refused
+
+
+def named_apart(part: Examples, *others: Examples | None) -> Examples:
+    """Returns the records under ids of their own if theirs are but places, 0..n-1, which the others' are, too.
+
+    Examples without ids are numbered by their places, so that two sets of them share all ids by no one's intention.
+    Ids that say more are left alone, and so are those of a part that others name, such as a pool's.
+    """
+    there = [other for other in others if other is not None]
+    if not all(_has_places_for_ids(one) for one in (part, *there)):
+        return part
+    return part._replace(id=count_on(np.arange(sum(len(other.id) for other in there)), np.asarray(part.id)))
+
+
+def _has_places_for_ids(part: Examples) -> bool:
+    ids = getattr(part, "id", None)
+    return np.ndim(ids) == 1 and np.array_equal(ids, np.arange(len(ids)))
 
 
 def check_apart(members: Examples, nonmembers: Examples) -> None:
@@ -101,9 +120,9 @@ def find(audited: Examples, pool: Examples) -> tuple[np.ndarray, np.ndarray]:
     rows, extra = np.empty(len(audited.id), np.int64), []
     for i, (name, content) in enumerate(zip(audited.id.tolist(), audited_contents, strict=True)):
         if name in place and (contents[place[name]] != content or pool.y[place[name]] != audited.y[i]):
-            raise ValueError(f"id {name} names one record in the pool and another among the audited; ids must agree.")
+            raise ValueError(f"id {name} names one record in the pool and another among the audited; {REMEDY}")
         if name not in place and content in by_content:
-            raise ValueError(f"the audited record of id {name} is in the pool under another id; ids must agree.")
+            raise ValueError(f"the audited record of id {name} is in the pool under another id; {REMEDY}")
         if name not in place:
             extra.append(i)
         rows[i] = place[name] if name in place else len(place) + len(extra) - 1
