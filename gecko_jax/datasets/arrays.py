@@ -28,6 +28,7 @@ def _inputs(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def class_labels(name: str, y: np.ndarray, rows: int) -> np.ndarray:
+    """Returns labels as an integer array [rows], in their own type; raises ValueError if they are anything else."""
     y = host_array(name, y)
     if y.ndim == 2 and y.shape[1] == 1:
         raise ValueError(f"{name} has shape {y.shape}; expected [n] class numbers: use {name}[:, 0].")

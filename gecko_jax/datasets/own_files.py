@@ -32,7 +32,7 @@ def from_csv(
     delimiter: str = ",",
     test_rows: int | None = None,
 ) -> Dataset:
-    """Reads a table whose first line names its columns.
+    r"""Reads a table whose first line names its columns.
 
     Args:
       path: a file of text in UTF-8, .gz or not.
@@ -54,7 +54,7 @@ def from_csv(
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
-    >>> _ = path.write_text("petal,species,width\\n1.5,rose,2\\n0.5,daisy,1\\n2.5,rose,3\\n")
+    >>> _ = path.write_text("petal,species,width\n1.5,rose,2\n0.5,daisy,1\n2.5,rose,3\n")
     >>> data = from_csv(path, "species")
     >>> data.name, data.num_classes, data.train.x.shape, sorted([*data.train.y, *data.test.y]) == [0, 1, 1]
     ('flowers', 2, (2, 2), True)
