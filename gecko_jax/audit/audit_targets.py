@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax.audit.reading.class_names import check_columns
 from gecko_jax.audit.reading.ensemble_signals import EnsembleSignals
 from gecko_jax.audit.reading.readings import Readings
-from gecko_jax.audit.reading.shadows import Shadows
+from gecko_jax.audit.reading.recipe_checks import Shadows
 from gecko_jax.audit.report.compose import Setting, compose
 from gecko_jax.audit.report.privacy_claim import FAIR_COINS, NO_CLAIM, PrivacyClaim
 from gecko_jax.audit.report.report import Report
@@ -18,7 +18,7 @@ from gecko_jax.audit.scoring.run_attacks import AttackPlan, Comparison, run_atta
 from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.blind_baselines import Baselines, baselines
-from gecko_jax.signals import SIGNALS, Signal
+from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
 
 SIGNALS_KEPT = 4  # of all models at a time: attacks of one signal follow each other, and some read several
@@ -149,8 +149,7 @@ def _beside_shadows(
 def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) -> Baselines:
     """Of the first target: the others' members are drawn as its own are."""
     y = audited.threshold_groups
-    losses = (one for one in (*SIGNALS.values(), *readings.own) if one.name == "loss" or "loss" in one.stands_for)
-    signal = next((one for one in losses if one in readings.available), None)
+    signal = readings.loss_signal
     if comparison.reference is None or signal is None:
         return baselines(audited.x, y, audited.member[0])
     values, member, *_ = comparison.audited(signal)[0]

@@ -19,6 +19,7 @@ from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records
 from gecko_jax.privacy import Epsilon
+from gecko_jax.probes.outputs import OTHER_OUTPUTS
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Model, Variables
 
@@ -32,6 +33,7 @@ def audit_ensemble(
     claimed_epsilon: Epsilon | None = None,
     *,
     slices: Mapping[str, Array] | None = None,
+    outputs: str = "logits",
     batch_size: int = 1024,
 ) -> Report:
     """Audits each of m models with the help of the other m - 1, by their gradients and answers as well as their logits.
@@ -44,6 +46,7 @@ def audit_ensemble(
       attacks: which; every listed one that can run, if None. See `audit`.
       claimed_epsilon: the guarantee that each model is said to have; see `audit_models`.
       slices: name -> bool [n], records to look at by themselves, beside the classes.
+      outputs: what the model gives: "logits", "tokens" (a language model's) or "numbers" (a regression's); see `audit`.
       batch_size: records in one call of the model.
 
     Returns:
@@ -55,9 +58,10 @@ def audit_ensemble(
     """
     claim = privacy_claim(claimed_epsilon, True)
     x, y, ids = as_records(records.x), np.asarray(checks.unmasked("records.y", records.y)), np.asarray(records.id)
+    checks.one_of("outputs", outputs, ("logits", *OTHER_OUTPUTS))
     models = len(checks.shape("member", np.asarray(member), (None, len(y))))
     checks.at_least("number of models (rows of member)", models, 2)
-    reader = ModelReader(model, True, "logits", batch_size, None, x)
+    reader = ModelReader(model, True, outputs, batch_size, None, x)
     plan = plan_attacks(attacks, models - 1, reader.available_signals(by_default=attacks is None))
     plan = feasible(plan, reader)
     errors, parts = {}, []
@@ -67,7 +71,7 @@ def audit_ensemble(
     if isinstance(x, np.ndarray):
         logits = training.predict_ensemble(model, variables, x)  # to the bit what a file of predictions would hold
     else:
-        logits = np.stack([one.logits for one in parts])
-    encoded = encode(logits, y, (), stacked(parts).values, models=(models,))
+        logits = np.stack([one.outputs for one in parts])
+    encoded = encode(logits, y, (), stacked(parts).values, outputs, models=(models,))
     audited = AuditedRecords(inputs.check_member(member, (models, len(y))), encoded.y, x, ids, slices)
     return audit_each_target(plan.without(errors), encoded.readings, audited, claim)

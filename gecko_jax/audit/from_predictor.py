@@ -13,14 +13,14 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_one_target
 from gecko_jax.audit.reading.class_names import as_classes
-from gecko_jax.audit.reading.encoding import encode_examples, first_answer
+from gecko_jax.audit.reading.encoding import check_all_labels, encode_examples, first_answer
 from gecko_jax.audit.reading.model_reader import ModelReader
+from gecko_jax.audit.reading.recipe_checks import check_recipe, evaluation_doubt
 from gecko_jax.audit.reading.recipes import caller, fingerprint
 from gecko_jax.audit.reading.shadows import (
     ReadingLog,
     ShadowRecords,
     ShadowTraining,
-    check_recipe,
     locate,
     make_shadows,
 )
@@ -32,14 +32,12 @@ from gecko_jax.audit.scoring.attack_plan import plan_attacks
 from gecko_jax.audit.scoring.feasible import feasible
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import join, take
-from gecko_jax.audit.validity.evaluation_mode import unsteady
 from gecko_jax.audit.validity.inputs import check_groups, check_member
 from gecko_jax.audit.validity.records import check_apart, check_unseen, named_apart
 from gecko_jax.keys import checked_key
 from gecko_jax.privacy import Epsilon
 from gecko_jax.probes.layouts import LAYOUTS
-from gecko_jax.probes.outputs import OUTPUTS
-from gecko_jax.probes.records import check_labels
+from gecko_jax.probes.outputs import OTHER_OUTPUTS, OUTPUTS
 from gecko_jax.training import Recipe
 from gecko_jax.types import Array, Examples, Model, Variables
 
@@ -95,7 +93,9 @@ def audit(
       population: records of the same distribution that neither the target nor the pool has, beside those audited;
         attacks get each target's own signals of them (`Signals.population`).
       slices: Examples -> name -> bool [n]: records to look at by themselves, beside the classes.
-      outputs: what predict gives: "logits", "probabilities", or "labels", by which attacks that read labels alone run.
+      outputs: what predict gives: "logits", "probabilities", or "labels", by which attacks that read labels alone run;
+        "tokens", a language model's logits [b, t, v] of the tokens y [b, t] (negative ones do not count), or "numbers",
+        a regression's predictions [b, ...] of y [b, ...].
       classes: the label that each column of the outputs stands for (scikit-learn's model.classes_), where it is not the
         column's number: y may then be text.
       layout: of images, "channels_last" or "channels_first"; "features" if x of four axes holds none. If None, the one
@@ -121,7 +121,7 @@ def audit(
     """
     checks.whole("shadows", shadows, 0)
     claim = privacy_claim(claimed_epsilon, coins)
-    checks.one_of("outputs", outputs, OUTPUTS)
+    checks.one_of("outputs", outputs, (*OUTPUTS, *OTHER_OUTPUTS))
     layout is None or checks.one_of("layout", layout, LAYOUTS)
     size = 1024 if batch_size is None else checks.whole("batch_size", batch_size, 1)
     if not (callable(predict) or isinstance(predict, Model)):
@@ -137,6 +137,8 @@ def audit(
     nonmembers = named_apart(nonmembers, members)
     check_apart(members, nonmembers)
     names = as_classes(classes)
+    if names is not None and outputs in OTHER_OUTPUTS:
+        raise ValueError(f"classes= names the columns of a classifier, and outputs={outputs!r}; leave it out.")
     known, pool_given, population = (encode_examples(n, part, names) for n, part in (
         ("members", members), ("pool", pool), ("population", population)))  # fmt: skip
     unknown = encode_examples("nonmembers", nonmembers, names)
@@ -163,12 +165,13 @@ def audit(
         feasible(plan, reader)  # what was asked for by name is refused before a model is asked
     notes, warnings, errors = [], [], {}
     reader, columns = first_answer(reader, made, audited, (pool_given, population), notes)
-    y, *_ = (check_labels(part.y, len(part.y), columns) for part in (audited, pool_given, population) if part)
+    y = check_all_labels(columns, audited, pool_given, population)
+    y = y.astype(np.float64) if reader.kind == "numbers" else y
     plan = feasible(plan._replace(notes=notes), reader)
 
     tolerated = None if plan.by_name else errors
     readings, of_shadows = reader.read(made, x, y, plan.signals, tolerated), None
-    if doubt := unsteady(lambda rows: reader.logits(made, take(x, rows), True), readings.logits):
+    if doubt := evaluation_doubt(reader, made, x, readings):
         warnings.append(doubt)
     if shadows:
         how = ShadowTraining(make, pool_given, shadows, key, folder)
@@ -177,8 +180,7 @@ def audit(
         of_shadows = make_shadows(how, on, reader, read, columns, ReadingLog(tolerated, warnings))
     unseen = None
     if population is not None:
-        labels = population.y.astype(np.int64)
-        unseen = reader.read(made, population.x, labels, plan.signals - set(errors), tolerated), labels
+        unseen = reader.read(made, population.x, population.y, plan.signals - set(errors), tolerated), population.y
     records = AuditedRecords(member[None], y, x, ids, groups)
     report = audit_one_target(plan.without(errors), readings, records, of_shadows, unseen, claim)
     warnings += [*(check_recipe(of_shadows) if of_shadows else ()), *report.warnings]

@@ -11,8 +11,8 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_each_target, audit_one_target
 from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.audit.reading.recipe_checks import Shadows
 from gecko_jax.audit.reading.saved_signals import pointing_away, saved_signals
-from gecko_jax.audit.reading.shadows import Shadows
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, plan_attacks

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gecko_jax.audit.audit_targets import audit_one_target
 from gecko_jax.audit.reading.encoding import encode
 from gecko_jax.audit.reading.readings import Readings
-from gecko_jax.audit.reading.shadows import Shadows
+from gecko_jax.audit.reading.recipe_checks import Shadows
 from gecko_jax.audit.report.class_labels import name_classes
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report

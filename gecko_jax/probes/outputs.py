@@ -13,7 +13,8 @@ from gecko_jax import checks
 from gecko_jax.metrics.calibration import MAX_ROUNDING, as_probabilities, sum_tolerance
 from gecko_jax.types import Array
 
-OUTPUTS = ("logits", "probabilities", "labels")
+OUTPUTS = ("logits", "probabilities", "labels")  # of a classifier
+OTHER_OUTPUTS = ("tokens", "numbers")  # of a language model, of a regression
 SCALES = (100, 127, 128, 255, 256, 1000, 10_000, 32_767, 65_535)  # what rounded probabilities are multiplied by
 LOGARITHM = 0.01  # by which sums may miss 1 where logarithms are rounded, as by bfloat16
 ALIKE = 1e-5  # of sums of rows: what adding up in float32 may lose

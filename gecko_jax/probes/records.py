@@ -51,7 +51,8 @@ def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
             f"y has dtype {y.dtype}; expected class numbers, not one-hot rows or floats. If its values are names, say "
-            "which class each column of the outputs is: classes= (scikit-learn's model.classes_)."
+            "which class each column of the outputs is: classes= (scikit-learn's model.classes_). If they are numbers "
+            "that the model predicts, say outputs='numbers'."
         )
     if y.min() < 0 or y.max() >= classes:
         raise ValueError(

@@ -17,8 +17,6 @@ from gecko_jax.probes import outputs
 from gecko_jax.probes.records import check_labels
 from gecko_jax.types import Array, Examples
 
-OTHER_OUTPUTS = ("tokens", "numbers")  # of a language model, of a regression
-
 
 class Encoded(NamedTuple):
     """Outputs and labels that a caller gave, as attacks read them.
@@ -54,9 +52,9 @@ def encode(
     Raises:
       ValueError: outputs that are not what `kind` says they are, a label that `classes` does not name.
     """
-    checks.one_of("outputs", kind, (*outputs.OUTPUTS, *OTHER_OUTPUTS))
+    checks.one_of("outputs", kind, (*outputs.OUTPUTS, *outputs.OTHER_OUTPUTS))
     given, *queries = (np.asarray(checks.unmasked("outputs", one)) for one in (given, *queries))
-    if kind in OTHER_OUTPUTS:
+    if kind in outputs.OTHER_OUTPUTS:
         if classes is not None:
             raise ValueError(f"classes= names the columns of a classifier, and outputs={kind!r}; leave it out.")
         y = np.asarray(checks.unmasked("y", y))
@@ -99,10 +97,19 @@ def encode_examples(name: str, part: Examples | None, names: list | None) -> Exa
     return Examples(as_records(part.x), class_names.class_numbers(f"{name}.y", part.y, names), np.asarray(part.id))
 
 
+def check_all_labels(columns: int | None, *parts: Examples | None) -> np.ndarray:
+    """Returns the labels of the first part, after checking those of all: class numbers below `columns`, if not None."""
+    y, *_ = (part.y if columns is None else check_labels(part.y, len(part.y), columns) for part in parts if part)
+    return y
+
+
 def first_answer(
     reader: ModelReader, made: Any, audited: Examples, others: Sequence[Examples | None], notes: list[str]
-) -> tuple[ModelReader, int]:
-    """Returns the reader that knows what predict gives, by its answer to one record, and the columns of its logits."""
+) -> tuple[ModelReader, int | None]:
+    """Returns the reader that knows what predict gives, by its answer to one record, and the columns of its logits.
+
+    The columns are None if these are not a classifier's outputs.
+    """
     try:
         first = reader.raw(made, take(audited.x, slice(0, 1)))
     except Exception as error:
@@ -119,6 +126,8 @@ def first_answer(
             )
         classes = max(2, int(every.max()) + 1) if reader.classes is None else reader.classes
         return reader._replace(outputs="labels", classes=classes), classes if isinstance(classes, int) else len(classes)
+    if reader.kind != "classes":
+        return reader, None
     outputs.check_binary("output of predict", first, audited.y)
     columns = outputs.as_logits("outputs of predict", first, reader.outputs, known=True).shape[-1]
     class_names.as_classes(reader.classes, columns)

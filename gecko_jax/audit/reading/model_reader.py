@@ -29,7 +29,7 @@ class ModelReader(NamedTuple):
     Attributes:
       predict: what `audit` was given: (x) or (variables, x) -> outputs, or a Model.
       variables: whether models are given by their variables, and not by a predict function.
-      outputs: "logits", "probabilities" or "labels".
+      outputs: "logits", "probabilities" or "labels" of a classifier; "tokens" or "numbers": see `Signal.outputs`.
       batch_size: records in one call.
       queries: x -> copies of x, the first x itself; or None.
       reference_inputs: records [k, ...] that set the scale of what probes do to a record, the same for every model.
@@ -48,8 +48,15 @@ class ModelReader(NamedTuple):
     fixed: bool = False
     classes: list | int | None = None
 
+    @property
+    def kind(self) -> str:
+        """Returns the kind of outputs that signals read: "classes", "tokens" or "numbers"."""
+        return self.outputs if self.outputs in outputs.OTHER_OUTPUTS else "classes"
+
     def available_signals(self, by_default: bool = False) -> Available:
         """Returns the signals that can be read, or those that are read without being asked for by name."""
+        if self.kind != "classes":
+            return Available((self.kind,))
         probed = self.probed_model(None)
         names = (
             name
@@ -89,7 +96,7 @@ class ModelReader(NamedTuple):
             return lambda x: training.predict(self.predict, model, x)
         predict = functools.partial(self.predict, model) if self.variables else model
         if self.fixed:
-            return functools.partial(_in_full_batches, predict, self.batch_size)
+            return functools.partial(_in_full_batches, predict, self.batch_size, self.kind)
         # A copy, because predict may work in place (x *= .5), and the records are read again. A read-only view would
         # save little beside a model's own work, and other frameworks refuse one, or write to it nevertheless.
         return lambda x: predict(containers.copied(x))
@@ -99,7 +106,7 @@ class ModelReader(NamedTuple):
         call = self.call(model)
 
         def ask(x):
-            result = _one_output(call(x), x)
+            result = _one_output(call(x), x, self.kind)
             if self.outputs == "labels":
                 return self._labels(result)
             return outputs.pair(result, self.outputs) if result.ndim == 1 or result.shape[1] == 1 else result
@@ -107,18 +114,23 @@ class ModelReader(NamedTuple):
         return ask
 
     def raw(self, model: Any, x: Any) -> np.ndarray:
-        """Returns outputs as predict gives them, [n], [n, 1] or [n, c], asked for in batches."""
+        """Returns outputs as predict gives them, [n], [n, 1] or [n, c] of a classifier, asked for in batches."""
         call = self.call(model)
 
         def ask(rows):
             part = containers.take(x, rows)
-            return _one_output(call(part), part)
+            return _one_output(call(part), part, self.kind)
 
         return by_blocks(ask, containers.count(x), self.batch_size)
 
-    def logits(self, model: Any, x: Any, known: bool = False) -> np.ndarray:
-        """Returns logits [n, c], asked for in batches; `known` as in `outputs.as_logits`."""
+    def encoded(self, model: Any, x: Any, known: bool = False) -> np.ndarray:
+        """Returns logits [n, c] of a classifier, or other outputs as they are, asked for in batches.
+
+        `known` is that of `outputs.as_logits`.
+        """
         result = self.raw(model, x)
+        if self.kind != "classes":
+            return result
         if self.outputs == "labels":
             classes = self.classes if isinstance(self.classes, int) else len(self.classes)
             return outputs.labels_as_logits("outputs of predict", self._labels(result), classes)
@@ -127,25 +139,25 @@ class ModelReader(NamedTuple):
     def read(
         self, model: Any, x: Any, y: np.ndarray, signals: Iterable[Signal], errors: dict[Signal, str] | None = None
     ) -> Readings:
-        """Returns everything that some signals need: logits, also of copies if there are queries, and what is probed.
+        """Returns everything that some signals need: outputs, also of copies if there are queries, and what is probed.
 
         Args:
           model: its variables, or its predict function.
-          x, y: the records [n, ...] and their class numbers [n].
+          x, y: the records [n, ...] and their labels, class numbers [n] of a classifier.
           signals: what to read.
           errors: if given, a signal that cannot be read is left out and its error put here; else the error is raised.
         """
-        logits = self.logits(model, x)
-        copies = tuple(self.logits(model, copy) for copy in self.copies(x))
+        result = self.encoded(model, x)
+        copies = tuple(self.encoded(model, copy) for copy in self.copies(x))
         values = {}
         for signal in sorted((one for one in set(signals) if one.needs), key=lambda one: one.name):
             try:
-                values[signal.name] = READERS[signal.name].read(self.probed_model(model), x, y, logits)
+                values[signal.name] = READERS[signal.name].read(self.probed_model(model), x, y, result)
             except Exception as error:  # whatever it is, because nobody asked for this signal
                 if errors is None:
                     raise
                 errors[signal] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        return Readings(logits, copies, values)
+        return Readings(result, copies, values, kind=self.kind)
 
     def copies(self, x: Any) -> list[Any]:
         """Returns what `queries` makes of x, without x itself; [] if there are none.
@@ -203,20 +215,28 @@ def _compiled(model: Model) -> Callable:
     return surroundings.jit(lambda variables, x: model.apply(variables, x)[0])
 
 
-def _in_full_batches(predict: Callable[[Any], Array], size: int, x: Any) -> np.ndarray:
+def _in_full_batches(predict: Callable[[Any], Array], size: int, kind: str, x: Any) -> np.ndarray:
     """Returns predict(x), by calls of exactly `size` records: the last one is repeated to fill up a call."""
 
     def ask(rows):
         full = containers.copied(containers.take(x, rows))
-        return _one_output(predict(full), full)
+        return _one_output(predict(full), full, kind)
 
     return by_blocks(ask, containers.count(x), size, full=True)
 
 
-def _one_output(result: Any, x: Any) -> np.ndarray:
+def _one_output(result: Any, x: Any, kind: str) -> np.ndarray:
     records = containers.count(x)
     if isinstance(result, (tuple, list, dict)):
-        raise ValueError(f"predict returned a {type(result).__name__}; expected one array [{records}, classes].")
+        shape = f"[{records}, classes]" if kind == "classes" else f"with {records} rows"
+        raise ValueError(f"predict returned a {type(result).__name__}; expected one array {shape}.")
     checks.unmasked("output of predict", result)
     result = np.array(result)  # a copy, because predict may give the same buffer at every call
+    if kind != "classes":
+        return checks.shape("output of predict", result, (records, *result.shape[1:]))
+    if result.ndim == 3:
+        raise ValueError(
+            f"output of predict has shape {result.shape}; expected ({records}, classes). If these are a language "
+            "model's logits (records, tokens, vocabulary), say outputs='tokens'."
+        )
     return result if result.shape == (records,) else checks.shape("output of predict", result, (records, None))

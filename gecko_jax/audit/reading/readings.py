@@ -74,6 +74,12 @@ class Readings(NamedTuple):
             raise ValueError(f"signal {signal.name!r} was not read off the model; it comes from {signal.source}.")
         return [signal(outputs, y) for outputs in (self.outputs, *self.queries)]
 
+    @property
+    def loss_signal(self) -> Signal | None:
+        """Returns the first signal that is there and is a loss; None if there is none."""
+        losses = (one for one in (*SIGNALS.values(), *self.own) if one.name == "loss" or "loss" in one.stands_for)
+        return next((one for one in losses if one in self.available), None)
+
     def rows(self, index: Any) -> Readings:
         """Returns those of some records, of several models [m, n, ...]: the second axis."""
         return self._map(lambda values: np.take(values, index, 1))

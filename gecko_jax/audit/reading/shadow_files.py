@@ -18,7 +18,7 @@ def write_shadow(path: Path, readings: Readings) -> None:
     file = io.BytesIO()
     queries = {f"query:{i}": logits for i, logits in enumerate(readings.queries)}
     values = {f"probed:{name}": values for name, values in readings.values.items()}
-    np.savez(file, logits=readings.logits, **queries, **values)
+    np.savez(file, outputs=readings.outputs, kind=readings.kind, **queries, **values)
     write_atomic(path, file.getvalue())
 
 
@@ -31,9 +31,10 @@ def read_shadow(path: Path, signals: Collection[Signal], queries: int) -> Readin
     try:
         arrays = read_arrays(path)
         readings = Readings(
-            arrays["logits"],
+            arrays["outputs"],
             tuple(arrays[f"query:{i}"] for i in range(sum(key.startswith("query:") for key in arrays))),
             {key.removeprefix("probed:"): values for key, values in arrays.items() if key.startswith("probed:")},
+            kind=str(arrays["kind"]),
         )
     except FileNotFoundError:
         return None

@@ -10,39 +10,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gecko_jax import checks, keys, metrics, trees
+from gecko_jax import checks, keys, trees
 from gecko_jax.audit.reading.model_reader import ModelReader
 from gecko_jax.audit.reading.readings import Readings, stacked
+from gecko_jax.audit.reading.recipe_checks import Shadows, evaluation_doubt
 from gecko_jax.audit.reading.shadow_files import read_shadow, write_shadow
 from gecko_jax.audit.validity.containers import as_records, join, take
-from gecko_jax.audit.validity.evaluation_mode import unsteady
 from gecko_jax.audit.validity.records import check_pool, find
 from gecko_jax.datasets import membership
 from gecko_jax.digests import row_digests, value_digest
 from gecko_jax.probes.records import check_labels
-from gecko_jax.signals import Signal, loss
+from gecko_jax.signals import Signal
 from gecko_jax.training import Recipe
 from gecko_jax.types import Examples
-
-
-class Shadows(NamedTuple):
-    """What was read off s shadow models on u records: first the p of the pool that members came from, then others.
-
-    Attributes:
-      readings: of the s models on the u records.
-      member: [s, u] bool; False beyond the pool.
-      y: [u] labels.
-      pool: p. Thresholds are chosen on these.
-      rows: int [n], the place of each of the target's records among the u.
-      unseen: int [z], the place of each of the population's.
-    """
-
-    readings: Readings
-    member: np.ndarray
-    y: np.ndarray
-    pool: int
-    rows: np.ndarray
-    unseen: np.ndarray | slice = slice(0, 0)
 
 
 class ShadowTraining(NamedTuple):
@@ -145,7 +125,7 @@ def make_shadows(
     if columns is not None:
         checks.shape("outputs of the recipe's models", readings.logits, (None, None, columns))
     inside = np.concatenate([member, np.zeros((count, len(y) - len(pool.y)), bool)], 1)
-    labels = check_labels(y, len(y), readings.logits.shape[-1])
+    labels = y if readings.logits is None else check_labels(y, len(y), readings.logits.shape[-1])
     beyond = slice(len(y) - len(unseen.y), len(y))
     return Shadows(readings, inside, labels, len(pool.y), records.rows, beyond)
 
@@ -208,7 +188,7 @@ def _train(recipe: Callable[..., Any], row: np.ndarray, key: jax.Array, variable
 
 
 def _evaluation_warnings(reader: ModelReader, model: Any, x: Any, readings: Readings) -> list[str]:
-    doubt = unsteady(lambda rows: reader.logits(model, take(x, rows), True), readings.logits)
+    doubt = evaluation_doubt(reader, model, x, readings)
     return [f"a shadow's {doubt}"] if doubt else []
 
 
@@ -218,28 +198,3 @@ def _hold_the_same(a: Examples, b: Examples) -> bool:
         return True
     ours, theirs = row_digests(as_records(a.x), as_records(b.x))
     return ours == theirs and value_digest(a.y, a.id) == value_digest(b.y, b.id)
-
-
-def check_recipe(shadows: Shadows) -> list[str]:
-    """Returns warnings if the shadow models look untrained: none shows a trace of its own members.
-
-    Raises:
-      ValueError: shadows that are all the same.
-    """
-    logits, member, p = shadows.readings.logits, shadows.member, shadows.pool
-    if len(logits) > 1 and all((one == logits[0]).all() for one in logits[1:]):
-        raise ValueError(
-            f"all {len(logits)} shadows give the same outputs: the recipe ignores its rows and its key. It must train "
-            "on pool rows `rows` alone, with draws from `key`."
-        )
-    losses = loss(logits[:, :p], shadows.y[:p])
-    # Of many shadows of a recipe that ignores its rows some do well by luck: together they have one chance in twenty.
-    level = 1 - 0.05 / len(losses)
-    aucs = [metrics.auc_interval(-values, row, level) for values, row in zip(losses, member[:, :p], strict=True)]
-    if any(auc.low > 0.5 for auc in aucs):
-        return []
-    mean = np.mean([auc.value for auc in aucs])
-    return [
-        f"no shadow's loss tells its own members from the others (mean AUC {mean:.3f}): either nothing leaks, or the "
-        "recipe ignores its rows"
-    ]

@@ -47,6 +47,28 @@ def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str
     return ""
 
 
+def unsteady_numbers(ask: Callable[[np.ndarray], np.ndarray], predictions: np.ndarray) -> str:
+    """Returns a sentence if a regression's predictions for one record differ, else "".
+
+    Args:
+      ask: rows [k] -> predictions [k, ...] of those records, in one call.
+      predictions: [n, ...] of all records, computed in large batches.
+    """
+    rows = np.arange(min(RECORDS_ASKED_AGAIN, len(predictions)))
+    once, again = (np.stack([ask(rows[i : i + 1])[0] for i in range(len(rows))]) for _ in range(2))
+    limit = MAX_BATCH_DISTANCE * (float(np.std(predictions)) + np.finfo(np.float32).tiny)
+    for how, other in (("asked twice", again), ("asked alone and inside a batch", predictions[rows])):
+        apart = np.abs(once - other).reshape(len(rows), -1).max(-1)
+        i = int(apart.argmax())
+        if apart[i] > limit:
+            return (
+                f"predict is not in evaluation mode: {how}, record {rows[i]} gets predictions that differ by "
+                f"{apart[i]:.3g}, and attacks are weaker than on the model that is deployed. Call it in evaluation "
+                "mode (model.eval(), training=False, train=False)"
+            )
+    return ""
+
+
 def _shown(posterior: np.ndarray) -> str:
     """Returns a few of the entries."""
     more = ", ..." if len(posterior) > 4 else ""

@@ -119,7 +119,8 @@ def find(audited: Examples, pool: Examples) -> tuple[np.ndarray, np.ndarray]:
     by_content = set(contents)
     rows, extra = np.empty(len(audited.id), np.int64), []
     for i, (name, content) in enumerate(zip(audited.id.tolist(), audited_contents, strict=True)):
-        if name in place and (contents[place[name]] != content or pool.y[place[name]] != audited.y[i]):
+        known = place.get(name)
+        if known is not None and (contents[known] != content or not np.array_equal(pool.y[known], audited.y[i])):
             raise ValueError(f"id {name} names one record in the pool and another among the audited; {REMEDY}")
         if name not in place and content in by_content:
             raise ValueError(f"the audited record of id {name} is in the pool under another id; {REMEDY}")

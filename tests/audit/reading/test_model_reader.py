@@ -105,7 +105,7 @@ def test_boundary_walks_of_all_models_share_their_programs(kind):
         reader = model_reader.ModelReader(lambda variables, x: (x - 0.5) @ variables, True, reference_inputs=X)
     found, counts = [], []
     for one in made:
-        y = reader.logits(one, X[:4]).argmax(1)
+        y = reader.encoded(one, X[:4]).argmax(1)
         found.append(reader.read(one, X[:4], y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
         counts.append((programs(), len(traced)))
     assert counts[0] == counts[1]

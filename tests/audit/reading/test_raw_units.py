@@ -70,7 +70,7 @@ def test_boundaries_are_measured_in_standard_deviations_of_a_jax_model_too():
     found = []
     for one, x in ((model, X), (model._replace(apply=in_units), (X * UNITS).astype(np.float32))):
         reader = model_reader.ModelReader(one, True, reference_inputs=x)
-        y = reader.logits(variables, x).argmax(1)
+        y = reader.encoded(variables, x).argmax(1)
         found.append(reader.read(variables, x, y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
     assert found[0].min() > 0

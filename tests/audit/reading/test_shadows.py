@@ -8,7 +8,7 @@ import pytest
 
 from gecko_jax import audit, models, training
 from gecko_jax.audit.reading.readings import Readings
-from gecko_jax.audit.reading.shadows import Shadows, check_recipe
+from gecko_jax.audit.reading.recipe_checks import Shadows, check_recipe
 from gecko_jax.types import Examples
 
 N = 120
