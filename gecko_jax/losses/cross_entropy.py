@@ -15,10 +15,19 @@ from gecko_jax.types import Array, Batch, Loss
 
 
 def label_cross_entropy(logits: Array, label: Array) -> Array:
-    """-log softmax(logits)[label], for logits [classes] and one integer label; NaN for a label that has no logit.
+    """Returns -log softmax(logits)[label]; NaN for a label that has no logit.
 
     Without the comparison -1 would count from the end and train the last class.
+
+    Args:
+      logits: [classes], or [..., classes] for several labels.
+      label: an integer, or integers [...].
+
+    Returns:
+      [...], one value for each label.
     """
+    if logits.ndim > 1:
+        return jax.vmap(label_cross_entropy)(logits, label)
     return jax.nn.logsumexp(logits) - jnp.where(label < 0, jnp.nan, jnp.take(logits, label))
 
 

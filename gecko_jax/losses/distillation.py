@@ -1,4 +1,7 @@
-"""What a student learns from a teacher's logits. Gradients never reach the teacher: its logits are data."""
+"""Losses of a student that learns from a teacher's logits. Gradients never reach the teacher: its logits are data.
+
+Logits are [classes], or [t, classes] for a sequence, whose loss is the mean over its t steps.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from gecko_jax.types import Array, Batch, Loss
 
 
 def teacher_logits(logits: Array, example: Batch) -> Array:
-    """The teacher's logits as constants.
+    """Returns the teacher's logits as constants, of the shape of the student's logits [..., classes].
 
     Raises:
-      ValueError: an example that no teacher has seen, or a teacher of other classes than the student's.
+      ValueError: an example without a teacher's logits, or with logits of another shape than the student's.
     """
-    float_outputs("distillation", logits, ("classes",))
+    float_outputs("distillation", logits, ("...", "classes"))
     if "teacher" not in (example.extra or {}):
         raise ValueError(
             f"example.extra is {example.extra!r}; this loss reads a teacher's logits: pass training.distill(..., "
@@ -46,7 +49,8 @@ def symmetric_cross_entropy() -> Loss:
     def apply(logits, example):
         teacher = jax.nn.log_softmax(teacher_logits(logits, example))
         student = jax.nn.log_softmax(logits)
-        return -jnp.sum(jnp.exp(teacher) * student) - jnp.sum(jnp.exp(student) * teacher)
+        each = -jnp.sum(jnp.exp(teacher) * student, -1) - jnp.sum(jnp.exp(student) * teacher, -1)
+        return jnp.mean(each)
 
     return _taught("symmetric_cross_entropy", apply)
 
@@ -70,9 +74,9 @@ def _kullback_leibler(temperature: float, weight: float) -> Loss:
     def apply(logits, example):
         teacher = jax.nn.log_softmax(teacher_logits(logits, example) / temperature)
         student = jax.nn.log_softmax(logits / temperature)
-        label = class_numbers("kullback_leibler", example.y)
-        divergence = jnp.sum(jnp.exp(teacher) * (teacher - student))
-        return weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, label)
+        label = class_numbers("kullback_leibler", example.y, logits.shape[:-1])
+        divergence = jnp.sum(jnp.exp(teacher) * (teacher - student), -1)
+        return jnp.mean(weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, label))
 
     return _taught("kullback_leibler", apply)
 
@@ -82,7 +86,7 @@ def hard_labels() -> Loss:
     """-log s_k at the teacher's arg-max k (the first of several): what Gecko's published code does."""
 
     def apply(logits, example):
-        return label_cross_entropy(logits, jnp.argmax(teacher_logits(logits, example)))
+        return jnp.mean(label_cross_entropy(logits, jnp.argmax(teacher_logits(logits, example), -1)))
 
     return _taught("hard_labels", apply)
 

@@ -29,14 +29,17 @@ def _mean_loss(loss: Loss) -> Metric:
 def accuracy() -> Metric:
     """Share of examples whose largest output (the first, on a tie) is the class: outputs [classes], y an integer.
 
+    Of outputs [t, classes] and y [t] it is the share of the t labels.
+
     >>> from gecko_jax.types import Batch
     >>> float(accuracy().apply(jnp.array([0.5, 2.0]), Batch(None, 1, None)))
     1.0
     """
 
     def apply(outputs, example):
-        logits = float_outputs("accuracy", outputs, ("classes",))
-        return is_first_largest(logits, class_numbers("accuracy", example.y)).astype(jnp.float32)
+        logits = float_outputs("accuracy", outputs, ("...", "classes"))
+        y = class_numbers("accuracy", example.y, logits.shape[:-1])
+        return jnp.mean(is_top1(logits, y).astype(jnp.float32))
 
     return Metric("accuracy", apply)
 
@@ -107,7 +110,7 @@ def _residuals(reader: str, outputs: Array, example) -> Array:
     return outputs - targets(reader, example.y, outputs)
 
 
-def is_first_largest(logits: Array, label: Array) -> Array:
+def is_top1(logits: Array, label: Array) -> Array:
     """Returns argmax(logits, -1) == label, without the arg-max, which XLA's CPU computes a number at a time.
 
     Args:
@@ -117,7 +120,7 @@ def is_first_largest(logits: Array, label: Array) -> Array:
     Returns:
       bool [...].
 
-    >>> is_first_largest(jnp.array([[1.0, 1.0], [1.0, 1.0]]), jnp.array([0, 1])).tolist()
+    >>> is_top1(jnp.array([[1.0, 1.0], [1.0, 1.0]]), jnp.array([0, 1])).tolist()
     [True, False]
     """
     column = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)

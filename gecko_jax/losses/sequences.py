@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax.losses.example_metrics import is_first_largest
+from gecko_jax.losses.cross_entropy import label_cross_entropy
+from gecko_jax.losses.example_metrics import is_top1
 from gecko_jax.losses.shapes import class_numbers, float_outputs
 from gecko_jax.types import Array, Batch, Loss, Metric
 
@@ -55,15 +55,12 @@ def sequence_cross_entropy(padding: int | None = None, mask: str | None = None) 
     def apply(outputs, example):
         logits, tokens, counts = counted(outputs, example)
         logits = logits.astype(counts.dtype)  # a sum over steps in single precision at least
-        safe = jnp.where(counts > 0, tokens, 0)
-        picked = jnp.take_along_axis(logits, safe[:, None].astype(jnp.int32), axis=-1, mode="fill")[:, 0]
-        picked = jnp.where(safe < 0, jnp.nan, picked)  # -1 would count from the end
-        losses = jax.nn.logsumexp(logits, axis=-1) - picked
+        losses = label_cross_entropy(logits, jnp.where(counts > 0, tokens, 0))
         return jnp.sum(jnp.where(counts > 0, losses, 0)) / jnp.maximum(jnp.sum(counts), 1)
 
     def hits(outputs, example):
         logits, tokens, counts = counted(outputs, example)
-        return jnp.stack([jnp.sum(is_first_largest(logits, tokens) * counts), jnp.sum(counts)])
+        return jnp.stack([jnp.sum(is_top1(logits, tokens) * counts), jnp.sum(counts)])
 
     metric = Metric("token_accuracy", hits, lambda means: float(means[0] / means[1]) if means[1] > 0 else float("nan"))
     reads = () if mask is None else (mask,)
@@ -97,8 +94,9 @@ def _check(padding: int | None, mask: str | None) -> Callable[[Any, Batch], None
             index = tuple(int(i) for i in wrong[0])
             raise ValueError(f"extra[{mask!r}] holds {values[index]} at index {index}; expected 1, or 0 for padding.")
         counts = _counts(tokens, padding, values)
+        tokens = np.broadcast_to(tokens, counts.shape)  # masks may differ between models
         if not counts.any(-1).all():
-            row = int(np.argmin(counts.any(-1)))
+            row = int(np.argwhere(~counts.any(-1))[0, -1])
             raise ValueError(f"data.y[{row}] holds padding alone, and no token to learn: leave the sequence out.")
         low, high, size = int(tokens[counts].min()), int(tokens[counts].max()), outputs.shape[-1]
         if low < 0 or high >= size:

@@ -19,7 +19,7 @@ def float_outputs(reader: str, outputs: Any, axes: tuple[str, ...]) -> Array:
     Args:
       reader: name of the loss or metric, for messages.
       outputs: what the model returned for one example.
-      axes: names of the axes, such as ("classes",).
+      axes: names of the axes, such as ("classes",); "..." stands for any number of them.
 
     Raises:
       ValueError: a tuple or a mapping, another number of axes, whole numbers.
@@ -31,7 +31,7 @@ def float_outputs(reader: str, outputs: Any, axes: tuple[str, ...]) -> Array:
             f"{reader} reads {expected}; the model returns a {type(outputs).__name__}{entries}. Return that array "
             "alone, wrap the module in one whose __call__ picks it out, or pass a types.Loss of your own."
         )
-    if outputs.ndim != len(axes):
+    if outputs.ndim < len(axes) - 1 if "..." in axes else outputs.ndim != len(axes):
         way = "Reduce the other axes in the module (by a mean, by the last step, or flatten before the last Dense)"
         if outputs.ndim < len(axes):
             way = "A model with one output keeps its axis: outputs[:, None]" if outputs.ndim == 0 else "Add the axis"

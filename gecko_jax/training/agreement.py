@@ -14,7 +14,7 @@ from gecko_jax import checks
 from gecko_jax.losses.cross_entropy import check_classes
 from gecko_jax.privacy.sampling import Sampling, check_sampling
 from gecko_jax.surroundings import surroundings
-from gecko_jax.types import Array, Batch, Loss, Model, Variables
+from gecko_jax.types import Array, Batch, Loss, Model, StepMetrics, Variables
 
 
 def agreed(
@@ -140,7 +140,12 @@ def check_fits(
     if hasattr(gradients, "live"):
         leaves, structure = jax.tree.flatten((variables, batch))
         shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
-        _trace(gradients, structure, shapes, surroundings())
+        metric = _trace(gradients, structure, shapes, surroundings()).metric
+        if getattr(gradients, "loss", None) is None and metric.shape != ():
+            raise ValueError(
+                f"gradients report a metric of shape {metric.shape}; expected a scalar. For several numbers pass a "
+                "types.Loss, whose metric says how they are combined, through privacy.example_loss."
+            )
     loss = getattr(gradients, "loss", None)
     if loss is not None and loss.check:
         loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), outputs), data)
@@ -149,10 +154,11 @@ def check_fits(
 
 
 @functools.lru_cache(maxsize=64)
-def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...], around: Any) -> None:
+def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...], around: Any) -> StepMetrics:
+    """Returns the shapes of a step's metrics."""
     del around
     variables, batch = jax.tree.unflatten(structure, shapes)
-    jax.eval_shape(gradients, variables, batch, jax.eval_shape(lambda: jax.random.key(0)))
+    return jax.eval_shape(gradients, variables, batch, jax.eval_shape(lambda: jax.random.key(0)))[1]
 
 
 def _check_labels(y: Array, classes: int) -> None:

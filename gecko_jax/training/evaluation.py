@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +29,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Model, variables: Variables, data: Examples, loss: Loss | None = None, batch_size: int = BATCH
+    model: Model,
+    variables: Variables,
+    data: Examples,
+    loss: Loss | None = None,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    batch_size: int = BATCH,
 ) -> Evaluation:
     """Returns each example's loss and the metric of one model, in evaluation mode.
 
@@ -37,19 +43,21 @@ def evaluate(
       model, variables: a trained model.
       data: examples, n >= 1 rows; x and y may be pytrees.
       loss: a per-example loss; cross-entropy if None.
+      extra: what the loss reads beside x and y, such as {"mask": [n, t]}.
       batch_size: rows a call.
 
     Returns:
       An Evaluation with losses [n].
 
     Raises:
-      ValueError: outputs and labels that the loss does not read, or a loss that reads a teacher.
+      ValueError: outputs and labels that the loss does not read, labels that the outputs cannot express, or a loss that
+        reads more than `extra` holds.
     """
     loss = loss or cross_entropy()
-    if loss.reads:
-        raise ValueError(f"loss {loss.name!r} reads {list(loss.reads)}, which data does not hold: name another loss.")
-    rows = count_rows("data", data)
-    batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(rows, np.float32)))
+    if absent := [name for name in loss.reads if name not in (extra or {})]:
+        raise ValueError(f"loss {loss.name!r} reads extra[{absent[0]!r}]: pass it as extra={{...}}, or another loss.")
+    batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(count_rows("data", data), np.float32), extra))
+    rows = count_rows("data", batch)
     if loss.check:
         one = jax.eval_shape(lambda v, x: model.apply(v, x)[0], variables, take(data.x, slice(0, 1)))
         loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), one), batch)
@@ -60,11 +68,11 @@ def evaluate(
 
 
 def evaluate_ensemble(
-    model: Model, variables: Variables, data: Examples, loss: Loss | None = None, batch_size: int = BATCH
+    model: Model, variables: Variables, data: Examples, loss: Loss | None = None, **options: Any
 ) -> Evaluation:
     """Returns losses [m, n] and metrics [m] of m models whose variables have a leading axis; see `evaluate`."""
     models = row_count("variables", variables)
-    each = [evaluate(model, take(variables, i), data, loss, batch_size) for i in range(models)]
+    each = [evaluate(model, take(variables, i), data, loss, **options) for i in range(models)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
 

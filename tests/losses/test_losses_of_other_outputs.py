@@ -143,3 +143,31 @@ def test_equal_losses_are_one_object():
     for name, build in losses.LOSSES.items():
         assert build() is build() and build().name == name and build().metric is not None
     assert losses.squared_error(losses.r2()).metric.name == "r2"
+
+
+@pytest.mark.parametrize("name", ["symmetric_cross_entropy", "kullback_leibler", "hard_labels"])
+def test_distilling_a_sequence_is_the_mean_over_its_steps(name):
+    loss, teacher = losses.CLASS_LOSSES[name](), jnp.asarray(LOGITS[::-1])
+
+    def one(logits, tokens, taught):
+        return loss.apply(logits, Batch(None, tokens, 1.0, {"teacher": taught}))
+
+    whole = jax.vmap(one)(jnp.asarray(LOGITS), jnp.asarray(TOKENS), teacher)
+    steps = jax.vmap(jax.vmap(one))(jnp.asarray(LOGITS), jnp.asarray(TOKENS), teacher)
+    np.testing.assert_allclose(whole, steps.mean(1), rtol=1e-5)
+
+
+def test_a_mask_is_read_from_extra():
+    loss, named = losses.sequence_cross_entropy(mask="mask"), losses.sequence_cross_entropy(padding=-1)
+    one = Batch(None, jnp.asarray(TOKENS[0]), 1.0, {"mask": jnp.asarray(REAL[0])})
+    padded = one._replace(y=jnp.asarray(np.where(REAL[0], TOKENS[0], -1)))
+    assert loss.reads == ("mask",) and loss.apply(LOGITS[0], one) == named.apply(LOGITS[0], padded)
+    with pytest.raises(ValueError, match=r"reads example.extra\['mask'\]; example.extra has \[\]"):
+        loss.apply(LOGITS[0], one._replace(extra=None))
+    with pytest.raises(ValueError, match=r"extra\['mask'\] has shape \(5,\) for one example; expected \(6,\)"):
+        loss.apply(LOGITS[0], one._replace(extra={"mask": jnp.ones(5)}))
+    shapes = jax.ShapeDtypeStruct((T, WORDS), np.float32)
+    loss.check(shapes, Batch(None, TOKENS, None, {"mask": np.stack([REAL, np.ones_like(REAL)])}))  # one a model
+    for bad, says in ((0.5, "holds 0.5 at index"), (0, r"data.y\[0\] holds padding alone")):
+        with pytest.raises(ValueError, match=says):
+            loss.check(shapes, Batch(None, TOKENS, None, {"mask": bad * REAL}))

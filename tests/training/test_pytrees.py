@@ -120,3 +120,13 @@ def test_private_steps_without_a_sampling_have_the_rows_that_they_divide_by(batc
         training.fit(HEADS, TREE, member, gradients=gradients, batch_size=batch_size, folder=tmp_path / "a")
     assert not (tmp_path / "a").exists()
     assert np.isfinite(training.fit(HEADS, TREE, gradients=gradients, batch_size=8, epochs=1).loss).all()
+
+
+def test_several_numbers_need_a_metric_that_combines_them():
+    def loss(variables, example, key):
+        outputs, _ = HEADS.apply(variables, jax.tree.map(lambda leaf: leaf[None], example.x))
+        return jnp.sum(outputs["numbers"]), TARGETS[0]
+
+    gradients = privacy.private_gradients(loss, clippings.flat(1.0), 1.0, 24)
+    with pytest.raises(ValueError, match=r"gradients report a metric of shape \(2,\); expected a scalar"):
+        training.fit(HEADS, TREE, gradients=gradients, batch_size=24)

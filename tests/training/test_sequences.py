@@ -82,3 +82,24 @@ def test_what_does_not_fit_is_refused_before_a_folder_is_claimed(case, tmp_path)
     with pytest.raises(ValueError, match=says):
         training.fit(MODEL, **(dict(data=DATA, loss=losses.sequence_cross_entropy(), folder=tmp_path / "a") | options))
     assert not (tmp_path / "a").exists()
+
+
+def test_masks_and_teachers_of_sequences_are_extras():
+    """A mask, and a teacher's logits [n, t, words], which no rank mistakes for one of several models."""
+    real = np.arange(6)[None] < np.arange(12)[:, None] % 6 + 1
+    masked, padded = losses.sequence_cross_entropy(mask="mask"), losses.sequence_cross_entropy(padding=-1)
+    options = dict(epochs=2, batch_size=4, seed=0)
+    fits = [
+        training.fit(MODEL, DATA, loss=masked, extra={"mask": real}, **options),
+        training.fit(MODEL, DATA._replace(y=np.where(real, DATA.y, -1)), loss=padded, **options),
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *fits)
+    found = training.evaluate(MODEL, VARIABLES, DATA, masked, extra={"mask": real})
+    other = training.evaluate(MODEL, VARIABLES, DATA._replace(y=np.where(real, DATA.y, -1)), padded)
+    np.testing.assert_allclose(found.losses, other.losses, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"reads extra\['mask'\]: pass it as extra"):
+        training.evaluate(MODEL, VARIABLES, DATA, masked)
+    teacher = 8 * training.predict(MODEL, VARIABLES, DATA.x)
+    student = training.distill(MODEL, DATA, np.ones((1, 12), bool), teacher, optimizer=training.optimizer("adam", 0.05),
+                               **(options | {"epochs": 15}))  # fmt: skip
+    assert student.loss[-1] < 0.9 * student.loss[0]
