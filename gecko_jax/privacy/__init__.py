@@ -22,6 +22,7 @@ from gecko_jax.privacy.noise import aes_words, gaussian, os_words, secure_gaussi
 from gecko_jax.privacy.per_example.clipped import METHODS, Clipped, clipped, clipped_sum
 from gecko_jax.privacy.private_training import PrivateTraining, private_training
 from gecko_jax.privacy.sampling import Sampling, draw, poisson, shuffled, truncated_poisson
+from gecko_jax.privacy.suggestion import Suggestion, suggest
 
 __all__ = [
     "METHODS",
@@ -30,6 +31,7 @@ __all__ = [
     "Phase",
     "PrivateTraining",
     "Sampling",
+    "Suggestion",
     "aes_words",
     "affordable_steps",
     "augmented",
@@ -52,6 +54,7 @@ __all__ = [
     "secure_gaussian",
     "shift",
     "shuffled",
+    "suggest",
     "tpr_ceiling",
     "truncated_poisson",
     "with_threshold",

@@ -16,6 +16,7 @@ from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.per_example.clipped import LossFn, clipped
 from gecko_jax.privacy.per_example.paths import trained_leaves
+from gecko_jax.privacy.per_example.rows import by_row
 from gecko_jax.privacy.per_example.sites import single
 from gecko_jax.privacy.per_example.states import carried_states, check_states
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
@@ -24,6 +25,7 @@ from gecko_jax.trees import outputs_by_row, part, row_count, take, trainable_pat
 from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, StepMetrics, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
+PRIVATE_SCOPE = "privacy.private_gradients"  # around the noise, by which a function that wraps them is known
 
 
 class PrivateSettings(NamedTuple):
@@ -142,12 +144,14 @@ def private_gradients(
         found = summed(rule, variables, batch, of_loss, live=keep)
         everything = found.sum
         found = found._replace(sum=part(everything, keep))  # no noise is drawn for what is not trained
-        drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
+        with jax.named_scope(PRIVATE_SCOPE):
+            drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
         private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, found.sum, drawn)
         private = whole(private, everything, keep)
         if adaptive:
             norms = found.norms.reshape(len(real), -1)
-            share = jnp.where(jnp.all(jnp.isfinite(norms), axis=1), clipping.exceeds(norms, threshold), 0)
+            share = by_row(lambda row: clipping.exceeds(row, threshold), norms)
+            share = jnp.where(jnp.all(jnp.isfinite(norms), axis=1), share, 0)
             # Counted from the middle, as Andrew et al. do: one example moves the sum by 1/2, not by 1.
             centred = jnp.sum(jnp.where(real, share - 0.5, 0)) + count_noise * jax.random.normal(of_count)
             new = valid * clipping.update(threshold, centred / expected_batch_size + 0.5)

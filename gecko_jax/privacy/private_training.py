@@ -11,6 +11,7 @@ from gecko_jax.privacy.accounting.epsilon import Epsilon, epsilon
 from gecko_jax.privacy.augmentation import Augment, augmented
 from gecko_jax.privacy.gradients import example_loss, private_gradients, try_parts, with_threshold
 from gecko_jax.privacy.noise import gaussian
+from gecko_jax.privacy.per_example.states import refuse_statistics
 from gecko_jax.privacy.sampling import Sampling, poisson, truncated_poisson
 from gecko_jax.trees import trainable_patterns
 from gecko_jax.types import AdaptiveClipping, Clipping, Loss, Model
@@ -60,6 +61,7 @@ def private_training(
     multiplicity: int = 1,
     trainable: Sequence[str] | None = None,
     runs: int = 1,
+    x: Any = None,
     **options,
 ) -> PrivateTraining:
     """DP-SGD, DP-Adam or any other optimiser on private gradients: Abadi et al. 2016, Algorithm 1.
@@ -80,14 +82,16 @@ def private_training(
         to the bit, and have no part in the clipped norm and no noise. None: all. See `training.fit_ensemble`.
       runs: how many trainings of this sampling and noise epsilon covers together: 2 for a teacher and its student that
         are both trained privately on the same members. `sampling` and `options` are those of one of them.
+      x: a batch of inputs, or their shapes, by which a model with statistics over the batch (BatchNorm) is refused
+        before anything is priced. None: usual inputs are tried, see `refuse_statistics`.
       **options: of `private_gradients`: method, microbatch, count_noise, noise.
 
     Returns:
       A PrivateTraining.
 
     Raises:
-      ValueError: both or neither of target_epsilon and noise_multiplier, a multiplicity without `augment`, or an
-        argument out of its bounds.
+      ValueError: both or neither of target_epsilon and noise_multiplier, a multiplicity without `augment`, a model with
+        statistics over the batch, or an argument out of its bounds.
 
     >>> from gecko_jax import clippings, losses, models
     >>> flat = clippings.flat(1.0)
@@ -104,6 +108,7 @@ def private_training(
     if augment is None and multiplicity != 1:
         raise ValueError(f"multiplicity={multiplicity!r} needs augment=...: without it all copies are the same.")
     try_parts(clipping, options.get("noise", gaussian), noise_multiplier)
+    refuse_statistics(model, x)
     trainable = trainable_patterns(trainable)
     n = checks.whole("n", n, 1)
     checks.positive("batch_size", batch_size)

@@ -10,7 +10,7 @@ with a derivative of their own closed (`differentiable=True`); every other reade
 name stands in the scope of each step (`scopes.py`): steps are told apart by it, never by their order or their size.
 """
 
-from gecko_jax.programs.flatten import Call, Constant, Program, Step, flatten, trace
+from gecko_jax.programs.flatten import Call, Constant, Program, Step, every_step, flatten, trace
 from gecko_jax.programs.flow import Marks, bodies, flow
 from gecko_jax.programs.liveness import Lifetime, needed, peak_bytes
 from gecko_jax.programs.loops import scan_counts
@@ -30,6 +30,7 @@ __all__ = [
     "Program",
     "Step",
     "bodies",
+    "every_step",
     "execute",
     "flatten",
     "flow",

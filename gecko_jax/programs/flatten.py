@@ -6,7 +6,7 @@ Values are numbered. Nothing is computed here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -75,6 +75,14 @@ class Program(NamedTuple):
     outputs: tuple[int | Constant, ...]
     avals: tuple[Any, ...]
     calls: tuple[Call, ...]
+
+
+def every_step(program: Program) -> Iterator[Step]:
+    """Yields the steps of a program, and those within its loops and branches."""
+    for step in program.steps:
+        yield step
+        for body in step.bodies:
+            yield from every_step(body)
 
 
 def trace(function: Callable[..., Any], *arguments: Any, differentiable: bool = False) -> tuple[Program, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from gecko_jax import keys, runtime
+from gecko_jax import keys, programs, runtime
 from gecko_jax.files import write_secret
+from gecko_jax.privacy.gradients import PRIVATE_SCOPE
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.types import Batch, Variables
 
@@ -29,17 +30,25 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
       batch: one step's, or its shapes.
 
     Raises:
-      ValueError: gradients that draw random numbers without their key.
+      ValueError: gradients that draw random numbers without their key; a function around private gradients that does
+        not carry their attributes.
     """
     if getattr(gradients, "plain", False):
         return False
     arguments = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (variables, batch))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    jaxpr = jax.make_jaxpr(gradients)(*arguments, key).jaxpr
-    own = jaxpr.invars[-1]
-    if any(own is atom for equation in jaxpr.eqns for atom in equation.invars) or own in jaxpr.outvars:
+    program, _ = programs.trace(gradients, *arguments, key)
+    steps = list(programs.every_step(program))
+    if not hasattr(gradients, "settings") and any(PRIVATE_SCOPE in step.scope for step in steps):
+        raise ValueError(
+            "gradients call private gradients and have lost what these know: `settings` (what epsilon was priced for) "
+            "and `live` (what is trained), so that nothing could be compared with the batches of this run. Decorate "
+            "the function that wraps them: @functools.wraps(private.gradients)."
+        )
+    own = program.inputs[-1]
+    if any(own in step.inputs for step in program.steps) or own in program.outputs:
         return True
-    if "random_bits" in str(jaxpr) or "threefry2x32" in str(jaxpr):
+    if any(step.name in ("random_bits", "threefry2x32") for step in steps):
         raise ValueError(
             "gradients draw random numbers without their key: whatever is drawn (noise, dropout) is the same in every "
             "step and can be taken away. Draw from the key that gradients(variables, batch, key) is called with."

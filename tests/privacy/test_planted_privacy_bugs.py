@@ -123,12 +123,12 @@ BUGS = {
     ),
     # Factors
     "clipped after averaging": (
-        clipped, "_clip", "clipping.scale(norms)",
+        clipped, "_clip", "by_row(clipping.scale, norms)",
         "clipping.scale(jnp.broadcast_to(norms.mean(axis=0, keepdims=True), norms.shape))",
         lambda: sums.check_exact("plain"),
     ),
     "groups clipped by the whole norm": (
-        clipped, "_clip", "clipping.scale(norms)",
+        clipped, "_clip", "by_row(clipping.scale, norms)",
         "clipping.scale(jnp.broadcast_to(jnp.linalg.norm(norms, axis=1, keepdims=True), norms.shape))",
         sums.check_groups,
     ),

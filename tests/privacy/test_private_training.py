@@ -1,5 +1,11 @@
 """A private run from one call: its parts agree with each other and with those made by hand."""
 
+import functools
+import sys
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -33,6 +39,68 @@ def test_truncated_batches_are_priced_as_such():
     cut = privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.5, cap=24, **SIZES)
     assert cut.sampling.kind == "truncated_poisson" and cut.sampling.cap == 24
     assert float(cut.epsilon) > float(plain.epsilon)
+
+
+def test_a_suggestion_is_a_run_within_its_budget():
+    """Against `private_training` on the same numbers, and the budget that it is given."""
+    start = privacy.suggest(n=205, target_epsilon=4.0)
+    assert (start.batch_size, start.epochs, start.learning_rate) == (20, 30, 0.01) and start.delta == 1 / 2050
+    run = privacy.private_training(MODEL, LOSS, **start.options)
+    assert 0.99 * 4 <= float(run.epsilon) == float(start.epsilon) <= 4
+    assert run.sampling == privacy.poisson(205, 20, steps=300)
+    wider = privacy.suggest(n=205, target_epsilon=4.0, delta=1e-3, epochs=20)
+    assert wider.epsilon.delta == 1e-3 and wider.noise_multiplier < start.noise_multiplier
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"n": 9}, "n=9 must be at least 10"),
+        ({"target_epsilon": 0}, "target_epsilon=0"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"delta": 1.0}, "delta=1.0"),
+    ],
+)
+def test_a_suggestion_names_what_is_wrong(change, words):
+    with pytest.raises(ValueError, match=words):
+        privacy.suggest(**{"n": 200, "target_epsilon": 4.0, **change})
+
+
+class Sequence(nn.Module):
+    """Takes what no usual input is: [b, t, 5], and normalizes over the batch."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(10)(nn.BatchNorm(use_running_average=not train)(x + jnp.ones((1, 1, 5))).mean(1))
+
+
+def test_statistics_over_the_batch_are_refused_before_the_noise_is_calibrated(monkeypatch):
+    module = sys.modules["gecko_jax.privacy.private_training"]  # the package shows its function of that name
+    monkeypatch.setattr(module, "calibrate_noise", lambda *_, **__: pytest.fail("calibrated"))
+    for name in ("mlp", "lenet"):
+        with pytest.raises(ValueError, match=r"BatchNorm_0'.*keep statistics.*models.without_batch_norm"):
+            privacy.private_training(models.create(name, 10, normalize=True), LOSS, FLAT, target_epsilon=3.0, **SIZES)
+    unusual = models.from_linen(Sequence())
+    with pytest.raises(ValueError, match="keep statistics"):
+        privacy.private_training(unusual, LOSS, FLAT, target_epsilon=3.0, x=np.zeros((2, 7, 5)), **SIZES)
+    with pytest.raises(pytest.fail.Exception, match="calibrated"):  # not judged without x, but when it is trained
+        privacy.private_training(unusual, LOSS, FLAT, target_epsilon=3.0, **SIZES)
+
+
+def test_a_wrapper_that_loses_what_the_gradients_know_is_refused(pool):
+    run = privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.5, **SIZES)
+
+    def halved(variables, batch, key):
+        gradients, metrics = run.gradients(variables, batch, key)
+        return jax.tree.map(lambda leaf: leaf / 2, gradients), metrics
+
+    for lost in (halved, lambda *given: jax.jit(halved)(*given)):
+        with pytest.raises(ValueError, match="have lost what these know.*functools.wraps"):
+            training.fit(run.model, pool, **{**run.options, "gradients": lost})
+    carried = functools.wraps(run.gradients)(halved)
+    training.fit(run.model, pool, **{**run.options, "gradients": carried})
+    with pytest.raises(ValueError, match="priced for"):
+        training.fit(run.model, pool, gradients=carried, sampling=privacy.poisson(200, 40, 20), epochs=2)
 
 
 def test_the_fit_is_that_of_the_parts(pool):

@@ -16,7 +16,7 @@ from gecko_jax.privacy.per_example.bookkeeping import Books, keep_books
 from gecko_jax.privacy.per_example.looped import with_windows
 from gecko_jax.privacy.per_example.microbatch import microbatch_of
 from gecko_jax.privacy.per_example.paths import check_trains, gradient_paths
-from gecko_jax.privacy.per_example.rows import Clipped, in_sizes, in_turns, sizes
+from gecko_jax.privacy.per_example.rows import Clipped, by_row, in_sizes, in_turns, sizes
 from gecko_jax.privacy.per_example.sites import kept
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.trees import named_leaves, row_count, whole
@@ -187,7 +187,7 @@ def _clip(clipping: Clipping, columns: tuple[int, ...], books: Books, real: Arra
     norms = jnp.sqrt(jnp.stack([jnp.broadcast_to(s, books.squared.shape[:1]) for s in squared], axis=1))
     fine = jnp.all(jnp.isfinite(norms), axis=1)
     use = fine if real is None else fine & (real > 0)
-    factors = jnp.where(use[:, None], clipping.scale(norms), 0)
+    factors = jnp.where(use[:, None], by_row(clipping.scale, norms), 0)
     total = books.weighted(factors[:, jnp.array(columns, int)], fine)
     if real is not None:
         norms = jnp.where((real > 0)[:, None], norms, 0)

@@ -28,6 +28,11 @@ class Clipped(NamedTuple):
     results: Any
 
 
+def by_row(function: Callable[[Array], Array], rows: Array) -> Array:
+    """function([1, groups]) of each row [b, groups] by itself: no rule sees the batch, nor how large it is."""
+    return jax.vmap(lambda row: function(row[None])[0])(rows)
+
+
 @jax.custom_batching.custom_vmap
 def shared(count: Array) -> Array:
     """The count; under vmap the largest one, for all: loops and branches on it stay loops and branches."""

@@ -8,6 +8,7 @@ examples that the model reads, now or in evaluation (nn.BatchNorm), is refused.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax
@@ -31,6 +32,47 @@ def check_states(model: Model, variables: Variables, x: Array, key: Array | None
     """
     if _changed(variables, updates):
         _kept(model, variables, x, key)
+
+
+class Statistics(ValueError):
+    """A model whose layers keep statistics over the batch."""
+
+
+# What most models take: images, a row of numbers, a row of tokens.
+_TYPICAL = tuple(
+    jax.ShapeDtypeStruct((1, *shape), dtype)
+    for shape, dtype in [((28, 28, 1), "float32"), ((32, 32, 3), "float32"), ((64,), "float32"), ((16,), "int32")]
+)
+
+
+def refuse_statistics(model: Model, x: Any = None) -> None:
+    """Raises ValueError if a model keeps statistics over the batch; nothing is computed.
+
+    Args:
+      model: any model.
+      x: a batch of its inputs, or their shapes. None: images, a row of 64 numbers and a row of 16 tokens are tried. A
+        model that takes none of them is not judged here, but when it is trained.
+    """
+
+    def forward(one, key):
+        variables = model.init(key, one)
+        outputs, updates = model.apply(variables, one, key=key, train=True)
+        check_states(model, variables, one, key, updates)
+        return outputs
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    for rows in _TYPICAL if x is None else (x,):
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), rows)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what a model warns of, it warns of when it is trained
+                jax.eval_shape(forward, one, key)
+            return
+        except Statistics:
+            raise
+        except Exception:  # whatever it raises for inputs of another kind
+            if x is not None:
+                raise
 
 
 def carried_states(model: Model, variables: Variables, x: Array, key: Array | None) -> Variables:
@@ -99,8 +141,8 @@ def _refuse(changed: set[str]) -> None:
     names = sorted({name.rpartition("/")[0].partition("/")[2] or name for name in changed})
     if names:
         collections = ", ".join(sorted({name.partition("/")[0] for name in changed}))
-        raise ValueError(
-            f"layers {names} keep statistics over the batch ({collections}), so that one example moves "
-            "the gradients of all others and clipping bounds nothing. Train with nn.GroupNorm or nn.LayerNorm in their "
-            'place, or without normalisation: models.create(..., normalize="group").'
+        raise Statistics(
+            f"layers {names} keep statistics over the batch ({collections}): one example moves the gradients of all "
+            "others, and clipping bounds nothing. Train with nn.GroupNorm or nn.LayerNorm instead: "
+            'models.create(..., normalize="group"), or models.without_batch_norm(model) for any other model.'
         )

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from test_clipped_sum import FLAT, check_equal
 
+from gecko_jax import clippings
 from gecko_jax.privacy import clipped
 from gecko_jax.privacy.per_example.rows import real_rows, sizes
+from gecko_jax.types import Clipping
 
 B, D = 300, 6
 X = np.random.default_rng(0).normal(size=(B, D)).astype(np.float32)
@@ -98,3 +100,16 @@ def test_the_shared_count_is_the_largest():
     counts = jax.vmap(real_rows)(weights_of([3, 210, 120]))
     assert counts.tolist() == [210, 210, 210]
     assert real_rows(of_first(7)) == 7
+
+
+def test_a_rule_sees_one_row_at_a_time():
+    """Factors that change with the size of the batch, which the trial of a rule cannot try in all sizes."""
+
+    def scale(norms):
+        return jnp.where(jnp.isfinite(norms), 1 / jnp.maximum(norms, 1), 0) * (1 if len(norms) < 64 else 0.5)
+
+    for method in ("bookkeeping", "vmap"):
+        of = clipped(loss, method)
+        whole = of(Clipping("mine", scale, 1.0), PARAMS, X, None, None)
+        right = of(clippings.flat(1.0), PARAMS, X, None, None)
+        np.testing.assert_allclose(whole.sum, right.sum, rtol=1e-6)
