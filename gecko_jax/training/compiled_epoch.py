@@ -7,34 +7,27 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-import optax
 
 from gecko_jax import surroundings
 from gecko_jax.models import convolutions_as_matmul
-from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.layout import Layout
+from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import with_scheduled
-from gecko_jax.training.step import Data, Epoch, State, Step, make_step, scanned_epoch
+from gecko_jax.training.step import Epoch, State, Step, UpdateRule, make_step, scanned_epoch
 from gecko_jax.trees import take
-from gecko_jax.types import Model
 
 
 @functools.lru_cache(maxsize=64)
 def compiled_epoch(
-    model: Model,
-    gradients: GradFn,
-    optimizer: optax.GradientTransformation,
-    layout: Layout,
-    skips: bool,
-    trainable: tuple[str, ...] | None = None,
+    rule: UpdateRule, layout: Layout, skips: bool
 ) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
     """A function of `layout.width` models' states and epochs (leading axis) and of the shared data.
 
     Args:
-      model, gradients, optimizer, skips, trainable: see `step.make_step`.
+      rule, skips: see `step.make_step`.
       layout: the layout.
     """
-    step = make_step(model, gradients, optimizer, skips, trainable)
+    step = make_step(rule, skips)
     run = scanned_epoch(step)
     if not layout.scan:
         return _step_loop(surroundings.jit(step))

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.programs import layer_path
+from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import with_scheduled
-from gecko_jax.training.step import Data, Epoch, State, Step
+from gecko_jax.training.step import Epoch, State, Step
 from gecko_jax.trees import first_not_finite, named_leaves, take
 from gecko_jax.types import Array, Model, Variables
 
@@ -27,33 +28,28 @@ class NotFinite(FloatingPointError):
         )
 
 
-def not_finite(losses: np.ndarray) -> tuple[int, int] | None:
-    """(row, step) of the first loss [m, steps], by step, that is NaN or infinite; None where all are finite."""
-    bad = np.argwhere(~np.isfinite(losses.T))
-    return None if len(bad) == 0 else (int(bad[0, 1]), int(bad[0, 0]))
-
-
-def locate(
-    model: Model,
-    step: Step,
-    states: State,
-    data: Data,
-    work: Epoch,
-    where: tuple[int, int],
-    losses: np.ndarray,
-    name: int,
-    epoch: int,
-) -> NotFinite:
-    """The error for a loss that is not finite, found by replaying the epoch.
+def check_losses(
+    losses: np.ndarray, model: Model, step: Step, inputs: tuple[State, Data, Epoch], ids: Sequence[int], epoch: int
+) -> None:
+    """Raises NotFinite if a loss is NaN or infinite; the epoch is replayed to name the layer.
 
     Args:
+      losses: [m, steps] of a group of models in an epoch.
       model, step: what was trained, and its step function.
-      states, data, work: a group's, as they were at the epoch's start.
-      where: (row, step) in the group.
-      losses: [m, steps].
-      name, epoch: of the model and of the epoch, for the message.
+      inputs: the group's states, data and work, as they were at the epoch's start.
+      ids: [m], the models' IDs.
+      epoch: its number, for the message.
     """
-    row, until = where
+    bad = np.argwhere(~np.isfinite(losses.T))
+    if len(bad):
+        until, row = (int(index) for index in bad[0])
+        layer = _first_bad_layer(model, step, inputs, row, until)
+        raise NotFinite(ids[row], epoch, until, layer, float(losses[row, until]))
+
+
+def _first_bad_layer(model: Model, step: Step, inputs: tuple[State, Data, Epoch], row: int, until: int) -> str:
+    """What is not finite first in the step `until` of a model, the `row`-th of its group."""
+    states, data, work = inputs
     state, rows = take(states, row), work.row(row)
     data = data.of(row)
     state = state._replace(variables=with_scheduled(state.variables, work.scheduled))
@@ -61,23 +57,22 @@ def locate(
     for number in range(until):
         state, _ = compiled(state, data, rows, jnp.int32(number))
     key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(rows.key)), until)
-    layer = _first_bad(model, state, data.x, np.asarray(rows.indices[until]), key)
-    return NotFinite(name, epoch, until, layer, float(losses[row, until]))
+    return _first_bad(model, state, data.x, np.asarray(rows.indices[until]), key)
 
 
-def check_trained(variables: Variables, names: Sequence[int], epochs: int, steps: np.ndarray, loss: np.ndarray) -> None:
+def check_trained(variables: Variables, ids: Sequence[int], epochs: int, steps: np.ndarray, loss: np.ndarray) -> None:
     """Raises NotFinite if the last update, which no loss sees, left a value that is not finite.
 
     Args:
       variables: of all models, leading axis m.
-      names, steps, loss: [m], each model's name, steps of an epoch and last loss.
+      ids, steps, loss: [m], each model's ID, steps of an epoch and last loss.
       epochs: how many were trained.
     """
     for name, leaf in named_leaves(variables):
         bad = ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1) if jnp.issubdtype(leaf.dtype, jnp.floating) else []
         if np.any(bad):
             row = int(np.argmax(bad))
-            raise NotFinite(names[row], epochs - 1, int(steps[row]) - 1, f"{name!r}, after the step", float(loss[row]))
+            raise NotFinite(ids[row], epochs - 1, int(steps[row]) - 1, f"{name!r}, after the step", float(loss[row]))
 
 
 def _first_bad(model: Model, state: State, x: Array, rows: np.ndarray, key: Array) -> str:

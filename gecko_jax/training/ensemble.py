@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gecko_jax import checks, keys, runtime, surroundings
+from gecko_jax import checks, runtime
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, run_identity, seeds
@@ -20,17 +20,19 @@ from gecko_jax.training import layout as layouts
 from gecko_jax.training.agreement import agreed, check_batch_size, check_fits, loss_of
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
-from gecko_jax.training.diagnosis import check_trained, locate, not_finite
+from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.optimizers import optimizer as named_optimizer
-from gecko_jax.training.predict import count_rows
+from gecko_jax.training.pool import batch_shapes, check_reads, pool_of
+from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog
 from gecko_jax.training.schedules import Schedule, check_collections, tabulate
-from gecko_jax.training.step import Data, State, make_step
-from gecko_jax.trees import named_leaves, part, row_count, take, trainable_leaves, trainable_patterns
+from gecko_jax.training.start import check_init, start_states
+from gecko_jax.training.step import UpdateRule, make_step
+from gecko_jax.trees import named_leaves, row_count, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
-SAVE_EVERY = 20.0  # seconds between two checkpoints; the last epoch's is always written
+CHECKPOINT_INTERVAL_SECONDS = 20.0  # the last epoch's is always written
 
 
 class Fit(NamedTuple):
@@ -120,79 +122,76 @@ def fit_ensemble(
         checkpoint stays.
       OSError: a checkpoint that cannot be written.
     """
-    known = loss_of(gradients, loss)
-    loss = known or loss or cross_entropy()
+    # 1. Check what can be known before anything is made: a run that cannot begin claims no folder.
+    loss = loss_of(gradients, loss) or loss or cross_entropy()
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
         for path, leaf in named_leaves(tree):
             checks.unmasked(f"{name}[{path!r}]" if path else name, leaf)
-    member, extra = np.atleast_2d(np.asarray(member)), jax.tree.map(np.asarray, extra)
-    ids = tuple(range(len(member))) if model_ids is None else tuple(int(each) for each in model_ids)
-    _check(data, member, loss, epochs, extra, extra_per_model)
-    full_batches = int(epochs) if batch_size >= member.sum(1).max(initial=0) else None
+    member = np.atleast_2d(np.asarray(member))
+    pool = pool_of(data, member, extra, extra_per_model)
+    check_reads(loss, extra)
+    epochs = checks.whole("epochs", epochs, 1)
+    full_batches = epochs if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
     if sampling is None:
         check_batch_size(gradients, batch_size, member)
-    drawn = (0,) * len(ids)
-    timetable = tabulate(schedules, int(epochs))
-    plan = batch_plan.BatchPlan(member, ids, drawn, int(epochs), batch_size, sampling, timetable)
+
+    # 2. Plan which rows each model sees in which step, and what changes with time.
+    ids = tuple(range(len(member))) if model_ids is None else tuple(int(each) for each in model_ids)
+    timetable = tabulate(schedules, epochs)
+    plan = batch_plan.BatchPlan(member, ids, (0,) * len(ids), epochs, batch_size, sampling, timetable)
     batch_plan.check(plan)
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), data.x)
+
+    # 3. Trace one model and one step: do inputs, outputs, labels, gradients and schedules fit each other?
     gradients = gradients or _gradients(model, loss, trainable)
-    optimizer = optimizer or named_optimizer()
-    shapes = jax.eval_shape(model.init, jax.random.key(0), first)
-    keep = trainable_leaves(shapes["params"], trainable)
+    rule = UpdateRule(model, gradients, optimizer or named_optimizer(), trainable)
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), data.x)
+    shapes, batch = jax.eval_shape(model.init, jax.random.key(0), first), batch_shapes(plan.slots, pool)
+    trainable_leaves(shapes["params"], trainable)
     if init is not None:
-        _check_init(init, shapes, len(ids))
-    pool = Data(data.x, data.y, *((None, extra) if extra_per_model else (extra, None)))
-    batch = _batch_shapes(plan.slots, pool)
+        check_init(init, shapes, len(ids))
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
     check_collections(timetable, shapes)
+
+    # 4. Start: the seed, the variables, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)
     used = seeds.resolve(seed, private, folder)
-    states = _start(model, optimizer, first, used, ids, init, keep)
+    run = Run(rule, loss, plan, start_states(rule, first, used, ids, init), pool)
+    identity = run_identity.settings(run) if private or folder is not None else {}
+    drawn = run_identity.private_seeds(used, identity, run) if private else (used,) * len(ids)
+    plan = plan._replace(seeds=drawn)
+
+    # 5. Lay the models out on the devices, and compile the epoch of a group of them.
     layout = layouts.choose(model, shapes, batch.x, len(ids))
     groups = DeviceGroups(layout, len(ids))
-    run_epoch = compiled_epoch(model, gradients, optimizer, layout, plan.skips, trainable)
-    whole = groups.share(pool._replace(own_extra=None))
-    shared = [whole._replace(own_extra=groups.place(take(pool.own_extra, rows))) for rows in groups.rows]
+    run_epoch = compiled_epoch(rule, layout, plan.skips)
+    shared = groups.share(pool._replace(own_extra=None))
+    pools = [shared._replace(own_extra=groups.place(take(pool.own_extra, rows))) for rows in groups.rows]
 
-    @functools.cache
-    def settings() -> dict:
-        one = make_step(model, gradients, optimizer, skips=False, trainable=trainable)
-        return run_identity.settings(plan, loss, one, states, pool)
-
-    def run() -> dict:
-        """What identifies the run: a folder of another one is not continued."""
-        described = run_identity.record(settings(), seeds.described(seed, private), plan, states, pool)
-        return described | {"trainable": trainable and list(trainable)}
-
-    drawn = run_identity.private_seeds(used, settings(), plan, states, pool) if private else (used,) * len(ids)
-    plan = plan._replace(seeds=drawn)
+    # 6. Restore what the folder holds of this run; another one is not continued.
     history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, metric
     metric = metric_of(loss) if getattr(gradients, "loss", None) else Metric("metric", loss.apply)
-    with RunLog(folder, run, SAVE_EVERY, metric.name) as log:
-        done, states, history = log.restore(states, history)
+    described = functools.partial(run_identity.record, identity, seeds.described(seed, private), run)
+    with RunLog(folder, described, CHECKPOINT_INTERVAL_SECONDS, metric.name) as log:
+        done, states, history = log.restore(run.start, history)
         placed = groups.split(states)
+
+        # 7. Train, epoch by epoch and group by group.
         with runtime.progress(epochs - done, label) as bar:
             for epoch in range(done, epochs):
-                todo = batch_plan.plan_epoch(plan, epoch)
-                parts = [groups.place(todo.row(rows)) for rows in groups.rows]
-                before = placed
-                results = [run_epoch(*each) for each in zip(before, shared, parts, strict=True)]
+                work = batch_plan.plan_epoch(plan, epoch)
+                parts = [groups.place(work.row(rows)) for rows in groups.rows]
+                inputs = list(zip(placed, pools, parts, strict=True))
+                results = [run_epoch(*each) for each in inputs]  # all groups are under way before one is waited for
                 placed = [state for state, _ in results]
-                for rows, start, seen, part, (_, metrics) in zip(
-                    groups.rows, before, shared, parts, results, strict=True
-                ):
-                    losses, scores, count = (np.asarray(column) for column in metrics)
-                    if (where := not_finite(losses)) is not None:
-                        step = make_step(model, gradients, optimizer, plan.skips, trainable)
-                        raise locate(model, step, start, seen, part, where, losses, ids[rows[where[0]]], epoch)
-                    total = np.maximum(count.sum(1), 1)
-                    history[0, epoch, rows] = (losses * count).sum(1) / total
-                    means = (each.sum(0, dtype=np.float64) / n for each, n in zip(scores, total, strict=True))
-                    history[1, epoch, rows] = [metric.summary(mean) for mean in means]
+                for rows, each, (_, step_metrics) in zip(groups.rows, inputs, results, strict=True):
+                    losses, scores, counts = (np.asarray(column) for column in step_metrics)
+                    check_losses(losses, model, make_step(rule, plan.skips), each, [ids[row] for row in rows], epoch)
+                    history[:, epoch, rows] = _epoch_means(losses, scores, counts, metric)
                 log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
                 bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
+
+    # 8. Finish: the last update is seen by no loss.
     variables = groups.join(placed).variables
     check_trained(variables, ids, epochs, plan.steps, history[0, -1])
     return Fit(variables, history[0], {metric.name: history[1]})
@@ -226,70 +225,8 @@ def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> G
     return batch_gradients(model, loss, trainable)
 
 
-def _check(data, member, loss, epochs, extra, extra_per_model) -> None:
-    """What can be known before anything is made, so that a folder is never claimed by a run that cannot begin."""
-    n = count_rows("data", data)
-    checks.shape("member", member, (None, n))
-    checks.whole("epochs", epochs, 1)
-    if extra is not None and not isinstance(extra, Mapping):
-        raise ValueError(f'extra is a {type(extra).__name__}; expected a mapping, such as {{"teacher": logits}}.')
-    for name in loss.reads:
-        if name not in (extra or {}):
-            way = ", or call training.distill(..., teacher=logits)" if name == "teacher" else ""
-            raise ValueError(
-                f"loss {loss.name!r} reads extra[{name!r}]: pass extra={{{name!r}: one row for each example}}{way}."
-            )
-    lead = (len(member), n) if extra_per_model else (n,)
-    for name, leaf in named_leaves(extra):
-        if np.shape(leaf)[: len(lead)] != lead:
-            expected = "(models, examples, ...)" if extra_per_model else "(examples, ...)"
-            raise ValueError(
-                f"extra[{name!r}] has shape {np.shape(leaf)}; expected {lead} and what one example has, {expected}, "
-                f"because extra_per_model={extra_per_model} (of training.distill: teacher_per_model)."
-            )
-
-
-def _batch_shapes(slots: int, pool: Data) -> Batch:
-    """One step's batch, as shapes."""
-
-    def shape(row: np.ndarray) -> jax.ShapeDtypeStruct:  # in JAX's type: int64 labels get to a step as int32
-        return jax.ShapeDtypeStruct((slots, *row.shape), jax.dtypes.canonicalize_dtype(row.dtype))
-
-    one = pool.of(0)
-    extra = one.extra if one.own_extra is None else one.own_extra
-    x, y, extra = jax.tree.map(lambda leaf: shape(np.asarray(leaf[0])), (one.x, one.y, extra))
-    return Batch(x, y, shape(np.float32(0)), extra)
-
-
-def _start(model, optimizer, x, seed, ids, init, keep) -> State:
-    """States [m] before the first epoch."""
-    if init is None:
-        # One at a time: a model's bits do not depend on its company, and one compiled program serves any number.
-        root, one = keys.stream(seed, "init"), _initialiser(model)
-        each = [jax.tree.map(np.asarray, one(root, np.uint32(each), x)) for each in ids]
-        init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    else:
-        init = jax.tree.map(np.asarray, init)
-    return State(init, jax.tree.map(np.asarray, _optimizer_start(optimizer)(part(init["params"], keep))))
-
-
-def _check_init(init, expected, models) -> None:
-    """Whether the values to start from are this model's: others would be ignored here and fail obscurely there."""
-    given, wanted = dict(named_leaves(init)), dict(named_leaves(expected))
-    for name in [*given, *wanted]:
-        if name not in wanted:
-            raise ValueError(f"init has {name!r}, which the model has not. The model has: {checks.listed(wanted, 20)}.")
-        if name not in given:
-            raise ValueError(f"init lacks {name!r}, which the model has. It has: {checks.listed(given, 20)}.")
-        checks.shape(f"init[{name!r}]", given[name], (models, *wanted[name].shape))
-
-
-@functools.lru_cache(maxsize=64)
-def _initialiser(model: Model):
-    """(root key, a model's ID, x) -> its variables."""
-    return surroundings.jit(lambda root, model_id, x: model.init(jax.random.fold_in(root, model_id), x))
-
-
-@functools.lru_cache(maxsize=64)
-def _optimizer_start(optimizer: optax.GradientTransformation):
-    return jax.jit(jax.vmap(optimizer.init))
+def _epoch_means(losses: np.ndarray, scores: np.ndarray, counts: np.ndarray, metric: Metric) -> np.ndarray:
+    """[2, m]: an epoch's mean loss and metric, from losses and counts [m, steps] and sums of scores [m, steps, ...]."""
+    total = np.maximum(counts.sum(1), 1)
+    means = (each.sum(0, dtype=np.float64) / n for each, n in zip(scores, total, strict=True))
+    return np.stack([(losses * counts).sum(1) / total, [metric.summary(mean) for mean in means]])

@@ -9,7 +9,7 @@ optimizer), start values, members' rows, batches, schedules and model ID. The sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,68 +18,82 @@ from gecko_jax import keys
 from gecko_jax.digests import array_digest, sha256
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
-from gecko_jax.training.step import Data, State, Step
+from gecko_jax.training.pool import Data
+from gecko_jax.training.step import State, UpdateRule, make_step
 from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import Array, Loss
 
 
-def settings(plan: BatchPlan, loss: Loss, step: Step, states: State, data: Data) -> dict[str, Any]:
-    """What all models of a run share, in JSON's types; nothing in it depends on which models are trained together.
+class Run(NamedTuple):
+    """A run before its first epoch.
 
-    Args:
-      plan: how the epochs are filled.
+    Attributes:
+      rule: what an update is made of.
       loss: for its name.
-      step: one model's step, that skips nothing.
-      states: of all models, at the start.
-      data: of the whole pool.
+      plan: how the epochs are filled.
+      start: states of all models.
+      pool: all rows.
     """
-    one = plan_epoch(plan, 0)
+
+    rule: UpdateRule
+    loss: Loss
+    plan: BatchPlan
+    start: State
+    pool: Data
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """What all models of a run share, in JSON's types; nothing in it depends on which models are trained together."""
+    plan, one = run.plan, plan_epoch(run.plan, 0)
     one = one._replace(indices=one.indices[:, :1], weight=one.weight[:, :1])
-    program = program_text(step, states, data, one).encode()
+    program = program_text(make_step(run.rule, skips=False), run.start, run.pool, one).encode()
     return {
         "epochs": int(plan.epochs),
         "batch_size": None if plan.sampling else int(plan.batch_size),
         "schedules": plan.schedules.values,
-        "loss": loss.name,
-        "extra": [name for name, _ in named_leaves(data.extra if data.own_extra is None else data.own_extra)],
+        "loss": run.loss.name,
+        "extra": [name for name, _ in named_leaves(run.pool.extras)],
         "sampling": plan.sampling and list(plan.sampling),
         "program (model, loss, gradients, optimizer)": sha256(program)[:32],
     }
 
 
-def record(shared: dict[str, Any], seed: int | str, plan: BatchPlan, states: State, data: Data) -> dict[str, Any]:
+def record(shared: dict[str, Any], seed: int | str, run: Run) -> dict[str, Any]:
     """What identifies a run of several models: a folder that holds another one is refused.
 
     Args:
-      shared: see `settings`.
+      shared: the run's `settings`.
       seed: as it may be shown.
-      plan, states, data: see `settings`.
+      run: the run.
     """
     return shared | {
         "seed": seed,
-        "model_ids": list(plan.model_ids),
+        "model_ids": list(run.plan.model_ids),
         "jax": jax.__version__,
-        "data": array_digest(*jax.tree.leaves(data), plan.member),
-        "start": array_digest(*jax.tree.leaves(states)),
+        "data": array_digest(*jax.tree.leaves(run.pool), run.plan.member),
+        "start": array_digest(*jax.tree.leaves(run.start)),
+        "trainable": run.rule.trainable and list(run.rule.trainable),
     }
 
 
-def private_seeds(seed: int, shared: dict[str, Any], plan: BatchPlan, states: State, data: Data) -> tuple[int, ...]:
+def private_seeds(seed: int, shared: dict[str, Any], run: Run) -> tuple[int, ...]:
     """A seed for each model's batches and steps, that no other run shares.
 
     Args:
       seed: of the run.
-      shared, plan, states, data: see `settings`.
+      shared: the run's `settings`.
+      run: the run.
 
     Returns:
       [m] seeds of 128 bits. A model's depends on its own start values, members and ID, not on its company.
     """
-    rows = _row_digests(jax.tree.leaves(data._replace(own_extra=None)))
+    plan, pool = run.plan, run.pool
+    rows = _row_digests(jax.tree.leaves(pool._replace(own_extra=None)))
 
     def seed_of(model: int, model_id: int) -> int:
         member = plan.member[model]
-        start = array_digest(*jax.tree.leaves(take(states, model)))
-        content = array_digest(rows[member], *jax.tree.leaves(take(take(data.own_extra, model), member)))
+        start = array_digest(*jax.tree.leaves(take(run.start, model)))
+        content = array_digest(rows[member], *jax.tree.leaves(take(pool.of(model).own_extra, member)))
         return keys.derived_seed(seed, run=shared, model=model_id, start=start, data=content)
 
     return tuple(seed_of(model, model_id) for model, model_id in enumerate(plan.model_ids))

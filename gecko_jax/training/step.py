@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import lax
 from gecko_jax.hooks import finish_update, scale_updates
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.gradients import GradFn
+from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import LEARNING_RATE, with_scheduled
 from gecko_jax.trees import named_leaves, part, take, trainable_leaves, whole
 from gecko_jax.types import Array, Batch, Model, StepMetrics, Variables
@@ -49,54 +50,41 @@ class Epoch(NamedTuple):
 PER_MODEL = ("indices", "weight", "key")  # the fields of an Epoch that have a leading axis for several models
 
 
-class Data(NamedTuple):
-    """Device arrays that a step gathers its rows from.
-
-    Attributes:
-      x, y: pytrees with a leading axis [n, ...].
-      extra: `Batch.extra` of all rows that all models share, or None.
-      own_extra: that of one model, or with a leading axis [m, n, ...] of several; None unless it is declared to be each
-        model's own. At most one of the two is given.
-    """
-
-    x: Any
-    y: Any
-    extra: Any = None
-    own_extra: Any = None
-
-    def of(self, model: int) -> Data:
-        """The data of one of several models."""
-        return self._replace(own_extra=take(self.own_extra, model))
-
-
 Step = Callable[[State, Data, Epoch, Array], tuple[State, tuple[Array, Array, Array]]]
 
 
-def make_step(
-    model: Model,
-    gradients: GradFn,
-    optimizer: optax.GradientTransformation,
-    skips: bool,
-    trainable: tuple[str, ...] | None = None,
-) -> Step:
-    """(state, data, epoch, step number) -> (state, (loss, metric, count)).
+class UpdateRule(NamedTuple):
+    """What one update is made of, the same for all models of a run.
+
+    Attributes:
+      model: for its hooks, `after_update` and `rates`.
+      gradients: the gradient function, private or not.
+      optimizer: an optax transformation.
+      trainable: expressions of the parameters that the optimizer sees; None: all. See `fit_ensemble`.
+    """
+
+    model: Model
+    gradients: GradFn
+    optimizer: optax.GradientTransformation
+    trainable: tuple[str, ...] | None
+
+
+def make_step(rule: UpdateRule, skips: bool) -> Step:
+    """Builds (state, data, epoch, step number) -> (state, (loss, metric, count)).
 
     Args:
-      model: for its hooks, `after_update` and `rates`.
-      gradients: what to descend along.
-      optimizer: an optax transformation.
+      rule: what an update is made of.
       skips: whether an epoch may hold steps of weight 0 only, which must leave the state (momentum, too) as it is.
-      trainable: expressions of the parameters that the optimizer sees; None: all. See `fit_ensemble`.
     """
 
     def step(state: State, data: Data, epoch: Epoch, number: Array):
         rows = epoch.indices[number]
-        x, y, extra = take((data.x, data.y, data.extra if data.own_extra is None else data.own_extra), rows)
+        x, y, extra = take((data.x, data.y, data.extras), rows)
         batch = Batch(x, y, epoch.weight[number], extra)
         key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
-        grads, metrics = gradients(state.variables, batch, key)
-        frozen = _Frozen(trainable, getattr(gradients, "live", _all_of)(state.variables, batch, key))
-        new = _update(model, optimizer, state, grads, metrics, epoch.scheduled[LEARNING_RATE], batch.x, frozen)
+        grads, metrics = rule.gradients(state.variables, batch, key)
+        reached = getattr(rule.gradients, "live", _all_of)(state.variables, batch, key)
+        new = _updated(rule, state, grads, metrics, reached, (epoch.scheduled[LEARNING_RATE], batch.x))
         if skips:
             new = jax.tree.map(lambda after, before: jnp.where(metrics.count > 0, after, before), new, state)
         return new, (metrics.loss, metrics.metric, metrics.count)
@@ -104,32 +92,30 @@ def make_step(
     return step
 
 
-class _Frozen(NamedTuple):
-    """What stays as it is: `trainable` is seen by the optimizer, and of it `live` [leaves] has a gradient path."""
-
-    trainable: tuple[str, ...] | None
-    live: tuple[bool, ...]
-
-
 def _all_of(variables: Variables, batch: Batch, key: Array) -> tuple[bool, ...]:
     return (True,) * len(jax.tree.leaves(variables["params"]))
 
 
-def _update(
-    model, optimizer, state: State, grads, metrics: StepMetrics, rate: Array, x: Array, frozen: _Frozen
-) -> State:
-    params = state.variables["params"]
-    keep = trainable_leaves(params, frozen.trainable)
+def _updated(rule: UpdateRule, state: State, grads, metrics: StepMetrics, reached: tuple[bool, ...], at) -> State:
+    """The state after an update.
+
+    Args:
+      rule, state, grads, metrics: of the step.
+      reached: whether each parameter has a gradient path to the loss; one without it stays as it is.
+      at: (factor on the learning rate, the batch's inputs).
+    """
+    params, (rate, x) = state.variables["params"], at
+    keep = trainable_leaves(params, rule.trainable)
     trained = part(params, keep)
-    updates, optimizer_state = optimizer.update(part(grads, keep), state.optimizer, trained)
+    updates, optimizer_state = rule.optimizer.update(part(grads, keep), state.optimizer, trained)
     updates = jax.tree.map(lambda u: u * rate, updates)
-    updates = scale_updates(model, state.variables, x, updates, lambda factors: part(factors, keep))
+    updates = scale_updates(rule.model, state.variables, x, updates, lambda factors: part(factors, keep))
     moved = whole(optax.apply_updates(trained, updates), params, keep)
-    live = tuple(a and b for a, b in zip(keep, frozen.live, strict=True))
-    statistics = _of_trained_layers(metrics.updates, state.variables, frozen.trainable, params, keep)
+    live = tuple(a and b for a, b in zip(keep, reached, strict=True))
+    statistics = _of_trained_layers(metrics.updates, state.variables, rule.trainable, params, keep)
     variables = {**state.variables, **statistics, "params": whole(part(moved, live), params, live)}
-    if model.after_update:
-        variables = finish_update(model, variables, x)
+    if rule.model.after_update:
+        variables = finish_update(rule.model, variables, x)
         # Neither an optimizer's weight decay nor a projection moves what no gradient moves.
         variables = {**variables, "params": whole(part(variables["params"], live), params, live)}
     return State(variables, optimizer_state)

@@ -18,8 +18,8 @@ MAX_FILES_IN_AUDIT = 12  # at its top
 SHARED_LINES = 6  # a run of equal lines of code in two places that counts as a copy
 MAX_PARAMETERS = 8  # of a function that no room exports
 # What is still above a bound, and by how much at most; these tables only lose entries.
-TOO_LONG = {"integer/packing.py": 253, "privacy/sampling.py": 281, "training/ensemble.py": 310, "types.py": 320}
-TOO_MANY = {"make_shadows": 13, "_one_by_one": 11, "_make": 9, "walk": 9, "_stretch": 10, "locate": 9}
+TOO_LONG = {"integer/packing.py": 253, "privacy/sampling.py": 281, "types.py": 320}
+TOO_MANY = {"make_shadows": 13, "_one_by_one": 11, "_make": 9, "walk": 9, "_stretch": 10}
 
 
 LISTED = re.compile(r"#.*|\"\w+\"(: \w+)?,")  # a comment, or an entry of a table or of __all__

@@ -27,5 +27,5 @@ def train(folder, epochs=EPOCHS):
 
 
 if __name__ == "__main__":
-    training.ensemble.SAVE_EVERY = 0
+    training.ensemble.CHECKPOINT_INTERVAL_SECONDS = 0
     train(sys.argv[1])

@@ -127,7 +127,7 @@ def test_a_run_that_is_stopped_goes_on_with_its_average(tmp_path, monkeypatch):
     model = training.with_average(DENSE, 0.9)
     settings = dict(gradients=constant, optimizer=SGD, epochs=3, batch_size=30)
     whole = training.fit(model, POOL, **settings)
-    monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 0)
+    monkeypatch.setattr(training.ensemble, "CHECKPOINT_INTERVAL_SECONDS", 0)
     done = training.ensemble.RunLog.epoch_done
 
     def stop(self, epoch, *rest):

@@ -21,6 +21,7 @@ from naive_training import assert_same_bits
 
 from gecko_jax import clippings, models, privacy, training
 from gecko_jax.training import ensemble
+from gecko_jax.training.pool import Data, batch_shapes
 from gecko_jax.types import Examples, Loss
 
 MODEL = models.from_linen(nn.Dense(1000, use_bias=False))
@@ -207,7 +208,7 @@ def test_a_killed_private_run_goes_on_to_the_same_bits_from_its_secret(tmp_path)
 def test_gradients_without_randomness_are_no_private_run():
     """A GradFn of one's own that draws on its key may be noised; one that does not cannot be."""
     variables = jax.eval_shape(lambda: START)
-    shapes = ensemble._batch_shapes(4, POOL, None)
+    shapes = batch_shapes(4, Data(POOL.x, POOL.y))
 
     def plain(variables, batch, key):
         return jax.tree.map(lambda leaf: leaf * batch.weight.sum(), variables["params"]), ()

@@ -73,7 +73,7 @@ def test_a_value_that_one_of_several_models_starts_from(mlp, pool, member):
 
 def test_a_planted_layer_during_a_transition_and_the_folder_it_leaves(pool, tmp_path, monkeypatch):
     """r is 0, 1/2 and 1 in the epochs 0 to 2; the run stops in epoch 2, again and again."""
-    monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 0)
+    monkeypatch.setattr(training.ensemble, "CHECKPOINT_INTERVAL_SECONDS", 0)
     model = models.from_linen(Net())
     for _ in range(2):
         with pytest.raises(training.NotFinite) as caught:

@@ -79,7 +79,7 @@ def test_a_finished_run_returns_at_once(tmp_path, uninterrupted, monkeypatch):
 
 def test_a_full_disk_keeps_what_was_saved(tmp_path, uninterrupted, monkeypatch, epoch=7):
     """The save after `epoch` fails; with room again the run goes on from the one before, to the same bits."""
-    monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 0)
+    monkeypatch.setattr(training.ensemble, "CHECKPOINT_INTERVAL_SECONDS", 0)
     save, saved = Checkpoints.save, []
 
     def full(self, done, tree):
@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_what_was_saved(tmp_path, uninterrupted, monkeypatch, 
             train(tmp_path)
     assert caught.value.errno == 28 and str(tmp_path) in str(caught.value)
     assert saved == list(range(1, epoch + 2))
-    monkeypatch.setattr(training.ensemble, "SAVE_EVERY", 1e9)
+    monkeypatch.setattr(training.ensemble, "CHECKPOINT_INTERVAL_SECONDS", 1e9)
     resumed = train(tmp_path)
     assert_same_bits(resumed, uninterrupted)
     assert_logged(tmp_path, resumed)

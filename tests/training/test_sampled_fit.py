@@ -83,7 +83,7 @@ def test_a_killed_private_run_goes_on_to_the_same_bits(pool, mlp, tmp_path):
 
     real, patch = run_log._line, pytest.MonkeyPatch()
     with patch.context() as within:
-        within.setattr("gecko_jax.training.ensemble.SAVE_EVERY", 0.0)
+        within.setattr("gecko_jax.training.ensemble.CHECKPOINT_INTERVAL_SECONDS", 0.0)
         within.setattr(run_log, "_line", dies)
         with pytest.raises(Killed):
             training.fit(mlp, pool, MEMBER[0], folder=tmp_path, **options)

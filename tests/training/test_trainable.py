@@ -14,7 +14,7 @@ from jax import lax
 from naive_training import assert_close, assert_same_bits, naive_fit, start_of, starts_of
 
 from gecko_jax import clippings, losses, models, privacy, quantizers, training
-from gecko_jax.trees import named_leaves, trainable_leaves
+from gecko_jax.trees import named_leaves
 from gecko_jax.types import Batch, Model, Quantizer, StepMetrics
 
 DECAYING = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.2, momentum=0.9))
@@ -230,10 +230,11 @@ def test_a_folder_knows_what_was_trained(pool, mlp, tmp_path):
 
 def test_the_optimizer_holds_no_state_of_the_frozen_ones(pool, mlp):
     """Momentum and moments are those of the head alone, which is what a checkpoint of a large backbone stores."""
-    from gecko_jax.training.ensemble import _start
+    from gecko_jax.training.start import start_states
+    from gecko_jax.training.step import UpdateRule
 
     starts = starts_of(mlp, pool.x, 1)
-    state = _start(mlp, optax.adam(1e-3), pool.x[:1], 0, (0,), starts, trainable_leaves(starts["params"], ["logits"]))
+    state = start_states(UpdateRule(mlp, None, optax.adam(1e-3), ("logits",)), pool.x[:1], 0, (0,), starts)
     shapes = {leaf.shape for leaf in jax.tree.leaves(state.optimizer)}
     assert shapes == {(1,), (1, 10), (1, 8, 10)}
 

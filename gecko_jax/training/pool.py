@@ -1,0 +1,87 @@
+"""The rows that a run gathers its batches from, and what a loss reads beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.training.predict import count_rows
+from gecko_jax.trees import named_leaves, take
+from gecko_jax.types import Batch, Examples, Loss
+
+
+class Data(NamedTuple):
+    """Arrays that a step gathers its rows from.
+
+    Attributes:
+      x, y: pytrees with a leading axis [n, ...].
+      extra: `Batch.extra` of all rows that all models share, or None.
+      own_extra: that of one model, or with a leading axis [m, n, ...] of several; None unless it is declared to be each
+        model's own. At most one of the two is given.
+    """
+
+    x: Any
+    y: Any
+    extra: Any = None
+    own_extra: Any = None
+
+    def of(self, model: int) -> Data:
+        """The data of one of several models."""
+        return self._replace(own_extra=take(self.own_extra, model))
+
+    @property
+    def extras(self) -> Any:
+        """What the loss of one model reads, shared or its own."""
+        return self.extra if self.own_extra is None else self.own_extra
+
+
+def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None, per_model: bool) -> Data:
+    """Returns the rows of a run as host arrays.
+
+    Args:
+      data, extra: see `fit_ensemble`.
+      member: [m, n].
+      per_model: whether `extra` has a leading axis of the m models.
+
+    Raises:
+      ValueError: rows of different numbers, extras that are not a mapping or do not have the declared axes.
+    """
+    n = count_rows("data", data)
+    checks.shape("member", member, (None, n))
+    if extra is not None and not isinstance(extra, Mapping):
+        raise ValueError(f'extra is a {type(extra).__name__}; expected a mapping, such as {{"teacher": logits}}.')
+    lead = (len(member), n) if per_model else (n,)
+    for name, leaf in named_leaves(extra):
+        if np.shape(leaf)[: len(lead)] != lead:
+            expected = "(models, examples, ...)" if per_model else "(examples, ...)"
+            raise ValueError(
+                f"extra[{name!r}] has shape {np.shape(leaf)}; expected {lead} and what one example has, {expected}, "
+                f"because extra_per_model={per_model} (of training.distill: teacher_per_model)."
+            )
+    extra = jax.tree.map(np.asarray, extra)
+    return Data(data.x, data.y, *((None, extra) if per_model else (extra, None)))
+
+
+def check_reads(loss: Loss, extra: Mapping[str, Any] | None) -> None:
+    """Raises ValueError unless `extra` holds all that the loss reads."""
+    for name in loss.reads:
+        if name not in (extra or {}):
+            way = ", or call training.distill(..., teacher=logits)" if name == "teacher" else ""
+            raise ValueError(
+                f"loss {loss.name!r} reads extra[{name!r}]: pass extra={{{name!r}: one row for each example}}{way}."
+            )
+
+
+def batch_shapes(slots: int, pool: Data) -> Batch:
+    """Returns one step's batch of `slots` rows, as shapes."""
+
+    def shape(row: np.ndarray) -> jax.ShapeDtypeStruct:  # in JAX's type: int64 labels get to a step as int32
+        return jax.ShapeDtypeStruct((slots, *row.shape), jax.dtypes.canonicalize_dtype(row.dtype))
+
+    one = pool.of(0)
+    x, y, extra = jax.tree.map(lambda leaf: shape(np.asarray(leaf[0])), (one.x, one.y, one.extras))
+    return Batch(x, y, shape(np.float32(0)), extra)

@@ -1,0 +1,62 @@
+"""The states that a run starts from: fresh variables of each model's own, or given ones."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from gecko_jax import checks, keys, surroundings
+from gecko_jax.training.step import State, UpdateRule
+from gecko_jax.trees import named_leaves, part, trainable_leaves
+from gecko_jax.types import Model, Variables
+
+
+def start_states(rule: UpdateRule, x: Any, seed: int, model_ids: Sequence[int], init: Variables | None) -> State:
+    """Returns the states [m] before the first epoch, as host arrays.
+
+    Args:
+      rule: what an update is made of; the optimizer sees the trained parameters alone.
+      x: one input with its leading axis.
+      seed: of fresh variables.
+      model_ids: [m].
+      init: variables [m, ...] to start from, or None for fresh ones.
+    """
+    if init is None:
+        # One at a time: a model's bits do not depend on its company, and one compiled program serves any number.
+        root, one = keys.stream(seed, "init"), _initializer(rule.model)
+        each = [jax.tree.map(np.asarray, one(root, np.uint32(model_id), x)) for model_id in model_ids]
+        init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    else:
+        init = jax.tree.map(np.asarray, init)
+    trained = part(init["params"], trainable_leaves(init["params"], rule.trainable))
+    return State(init, jax.tree.map(np.asarray, _optimizer_start(rule.optimizer)(trained)))
+
+
+def check_init(init: Variables, shapes: Variables, models: int) -> None:
+    """Raises ValueError unless `init` has the names and shapes of the model's variables, with an axis of the models.
+
+    Others would be ignored here and fail obscurely later.
+    """
+    given, wanted = dict(named_leaves(init)), dict(named_leaves(shapes))
+    for name in [*given, *wanted]:
+        if name not in wanted:
+            raise ValueError(f"init has {name!r}, which the model has not. The model has: {checks.listed(wanted, 20)}.")
+        if name not in given:
+            raise ValueError(f"init lacks {name!r}, which the model has. It has: {checks.listed(given, 20)}.")
+        checks.shape(f"init[{name!r}]", given[name], (models, *wanted[name].shape))
+
+
+@functools.lru_cache(maxsize=64)
+def _initializer(model: Model):
+    """(root key, a model's ID, x) -> its variables."""
+    return surroundings.jit(lambda root, model_id, x: model.init(jax.random.fold_in(root, model_id), x))
+
+
+@functools.lru_cache(maxsize=64)
+def _optimizer_start(optimizer: optax.GradientTransformation):
+    return jax.jit(jax.vmap(optimizer.init))
