@@ -99,6 +99,12 @@ def _audit(
     setting: tuple[str, int, list[str]],
     claim: PrivacyClaim,
 ) -> Report:
+    for choice in plan.choices:
+        if any(attack.per_class for attack in choice.attacks) and audited.class_numbers is None:
+            raise ValueError(
+                f"attack {choice.name!r} chooses a threshold for each class, and the labels are not class numbers; "
+                "give integers y [n], or leave it out."
+            )
     results = run_attacks(plan, comparisons, audited.threshold_groups, audited.member)
     how, shadows, warnings = setting
     if readings.logits is not None:

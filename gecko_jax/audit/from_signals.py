@@ -98,11 +98,11 @@ def from_signals(
             )
         audited = _audited(np.atleast_2d(inputs.check_member(member, shape)), records, slices)
         if member.ndim == 2:
-            plan = _plan(attacks, shape[0] - 1, readings, unseen, audited)
+            plan = _plan(attacks, shape[0] - 1, readings, unseen)
             warnings = pointing_away(readings, audited.member)
             report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen)
         else:
-            plan = _plan(attacks, 0, readings, unseen, audited)
+            plan = _plan(attacks, 0, readings, unseen)
             warnings = pointing_away(readings.models(None), audited.member)
             report = audit_one_target(plan, readings, audited, None, unseen and (unseen, NO_LABELS), claim)
     else:
@@ -114,7 +114,7 @@ def from_signals(
         own = saved_signals("target", target, shape[1:], readings)
         target_member = _check_member("target_member", np.asarray(target_member), shape[1:])
         audited = _audited(inputs.check_member(target_member, shape[1:])[None], records, slices)
-        plan = _plan(attacks, len(member), readings, unseen, audited)
+        plan = _plan(attacks, len(member), readings, unseen)
         warnings = pointing_away(own.models(None), audited.member)
         others = None
         if unseen is not None:
@@ -150,22 +150,14 @@ def _audited(
     return AuditedRecords(member, y, x, ids, groups)
 
 
-def _plan(
-    attacks: Any, shadows: int, readings: Readings, population: Readings | None, audited: AuditedRecords
-) -> AttackPlan:
-    """Returns the attacks; those that choose a threshold for each class need to be told the classes."""
+def _plan(attacks: Any, shadows: int, readings: Readings, population: Readings | None) -> AttackPlan:
+    """Returns the attacks that read these signals."""
     plan = plan_attacks(attacks, shadows, readings.available, population is not None)
     if not plan.choices:
         raise ValueError(
             f"no listed attack reads {checks.listed(readings.values)}; name attacks that do, for example "
             "attacks=[gecko_jax.attacks.lira(signal=...)]."
         )
-    for choice in plan.choices:
-        if any(attack.per_class for attack in choice.attacks) and audited.class_numbers is None:
-            raise ValueError(
-                f"attack {choice.name!r} chooses a threshold for each class, and there are no class numbers; pass "
-                "records=Examples(None, y, None) with integers y [n]."
-            )
     return plan
 
 

@@ -165,7 +165,7 @@ NAN = np.where(np.arange(N) == 3, np.nan, LOSS)
         (wrong(member=3 * MEMBER), "expected a bool"),
         (wrong(attacks=["lyra"]), "Did you mean 'lira'"),
         (wrong(attacks=["entropy"]), "reads 'entropy', which is not there"),
-        (wrong(attacks=[attacks.per_class(attacks.loss())]), "there are no class numbers"),
+        (wrong(attacks=[attacks.per_class(attacks.loss())]), "the labels are not class numbers"),
         (wrong(values={"top_posteriors": np.zeros((M, N, 3))}), "no listed attack reads top_posteriors"),
         (wrong(target={"loss": LOSS[0]}), "target= needs target_member="),
         (wrong(target_member=MEMBER[0]), "pass target="),

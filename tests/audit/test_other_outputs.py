@@ -165,3 +165,15 @@ def test_training_mode_is_seen_of_other_outputs(kind):
     labels = y if kind == "tokens" else draws.normal(size=N)
     report = audit.audit(dropout, *sides(x, labels), outputs=kind)
     assert "predict is not in evaluation mode: asked twice" in report.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [("numbers", r"outputs have shape \(1, 3\) and y \(1,\)"), ("tokens", r"\(1, 3\)")],
+)
+def test_outputs_that_do_not_fit_their_labels_are_refused_by_the_first_record(outputs, message):
+    asked = []
+    parts = (Examples(np.ones((9, 2)) * rows[:, None], rows.astype(float), rows) for rows in np.arange(18).reshape(2, 9))
+    with pytest.raises(ValueError, match=message):
+        audit.audit(lambda x: asked.append(len(x)) or x @ np.ones((2, 3)), *parts, outputs=outputs)
+    assert asked == [1]

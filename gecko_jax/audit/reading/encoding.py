@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.audit.reading import class_names
 from gecko_jax.audit.reading.model_reader import ModelReader
-from gecko_jax.audit.reading.readings import Readings, checked, checked_others
+from gecko_jax.audit.reading.readings import LOSS_OF_KIND, Readings, checked, checked_others
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.audit.validity.records import check_rows
 from gecko_jax.probes import outputs
@@ -127,6 +127,7 @@ def first_answer(
         classes = max(2, int(every.max()) + 1) if reader.classes is None else reader.classes
         return reader._replace(outputs="labels", classes=classes), classes if isinstance(classes, int) else len(classes)
     if reader.kind != "classes":
+        LOSS_OF_KIND[reader.kind](first, audited.y[:1])  # refuses outputs that do not fit the labels, before more work
         return reader, None
     outputs.check_binary("output of predict", first, audited.y)
     columns = outputs.as_logits("outputs of predict", first, reader.outputs, known=True).shape[-1]

@@ -12,6 +12,7 @@ from gecko_jax.probes.outputs import as_logits, labels_as_logits
 from gecko_jax.signals import SIGNALS, Signal, sequence_loss, squared_error
 from gecko_jax.types import Array
 
+LOSS_OF_KIND = {"tokens": sequence_loss, "numbers": squared_error}
 OF_CLASSES = ("classes", "labels")  # kinds of `Signal.outputs` that a classifier's outputs suffice for
 
 
@@ -160,7 +161,7 @@ def checked_others(
     Raises:
       ValueError: outputs or labels of another shape, tokens out of range, NaN.
     """
-    signal = sequence_loss if kind == "tokens" else squared_error
+    signal = LOSS_OF_KIND[kind]
     outputs, *further = map(np.asarray, (outputs, *queries))
     shape = signal(outputs, y).shape
     if len(shape) != 1 + model_axes:
