@@ -173,7 +173,8 @@ def test_training_mode_is_seen_of_other_outputs(kind):
 )
 def test_outputs_that_do_not_fit_their_labels_are_refused_by_the_first_record(outputs, message):
     asked = []
-    parts = (Examples(np.ones((9, 2)) * rows[:, None], rows.astype(float), rows) for rows in np.arange(18).reshape(2, 9))
+    ids = np.arange(18).reshape(2, 9)
+    parts = (Examples(np.ones((9, 2)) * rows[:, None], rows.astype(float), rows) for rows in ids)
     with pytest.raises(ValueError, match=message):
         audit.audit(lambda x: asked.append(len(x)) or x @ np.ones((2, 3)), *parts, outputs=outputs)
     assert asked == [1]

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import log_softmax
 from toy_language_model import LanguageModel, token_rows, train_all
 
-from gecko_jax import clippings, losses, models, privacy, training
+from gecko_jax import audit, clippings, losses, models, privacy, training
 from gecko_jax.types import Batch
 
 MODEL = models.from_linen(LanguageModel(8))
@@ -25,6 +25,12 @@ def test_a_language_model_trains_in_every_way():
     assert found["private"].losses.mean() < 0.95 * np.log(8)
     values = found["shadows"].losses
     assert values[member].mean() < values[~member].mean()  # members' sequences have the smaller losses
+    report = audit.from_signals({"sequence_loss": values}, member, attacks=["lira", "rmia"])
+    for name in ("lira", "rmia"):
+        assert report.rows[name]["auc"].value > 0.55, print(report)
+    assert report.performance["mean sequence loss"]["members"].value == pytest.approx(
+        np.mean([row[inside].mean() for row, inside in zip(values, member, strict=True)]), rel=1e-6
+    )
 
 
 def test_evaluation_is_the_mean_over_tokens():
