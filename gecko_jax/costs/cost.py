@@ -1,10 +1,10 @@
 """What a model costs on a device: bytes, operations, activation memory and energy, each figure with its kind.
 
-Bytes come from the packed file, operations from the products of the program, activation memory from the program, and
-energy from a published table: "counted", "counted", "counted" under the assumptions of `memory`, and "modelled".
+Bytes come from the packed file, operations and activation memory from the traced program, and energy from a published
+table. The first three are "counted" (memory under the assumptions of `costs.memory`), energy is "modelled".
 
-Two sizes are told apart. The packed file holds all that the model's `apply` reads, batch normalization as four arrays.
-A device holds it folded (`deployed`), which is what activation memory and energy assume as well.
+There are two sizes. The packed file holds all that the model's `apply` reads, a batch normalization as four arrays. A
+device holds the normalization folded (`costs.deployed`); activation memory and energy assume the same.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from gecko_jax.checks import lookup
 from gecko_jax.costs.deployed import DeployedBytes, deployed_bytes
 from gecko_jax.costs.energy import READ_PER_BIT, mac_energy, read_energy
 from gecko_jax.costs.memory import liveness
-from gecko_jax.costs.operations import LayerOperations, by_precision
-from gecko_jax.costs.products import Precisions, operations
+from gecko_jax.costs.operations import LayerOperations, by_precision, count_operations
+from gecko_jax.costs.precisions import Precisions
 from gecko_jax.costs.program import forward_pass
 from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
 from gecko_jax.integer.packing import PackedModel, pack
@@ -32,18 +32,20 @@ class Cost(NamedTuple):
     """The cost of one example's forward pass.
 
     Attributes:
-      stored: what each byte of the packed file is for.
+      stored: the packed file's bytes by purpose.
       stored_bytes: size of the packed file in bytes.
-      bytes_by_precision: {bits of a value: bytes of the values, their padding and their scales} in the file; no header.
-      parameters: {bits: how many of "params" are stored at them}; what a quantiser learned is not a parameter.
+      bytes_by_precision: {bits of a value: bytes of the values, their padding and their scales} in the file, without
+        the header.
+      parameters: {bits: how many of "params" are stored at that width}; what a quantizer learned is not a parameter.
       layers: the work of each layer, in call order, then that of products outside layers.
       macs: {(weight bits, input bits): multiply-accumulates}; a float counts with the width of its type.
-      bops: sum of MACs * weight bits * input bits.
-      peak_activation_bytes: lower bound of activation memory, see `costs.memory`.
-      compute_energy, memory_energy, energy: joules, see `costs.energy`.
-      memory: what weights are read from, as the energy model has it.
-      deployed: what a device must hold, batch normalization folded; see `costs.deployed`.
-      deployed_bytes: the sum of it.
+      bops: bit operations, the sum of MACs * weight bits * input bits.
+      peak_activation_bytes: lower bound on activation memory in bytes; see `costs.memory`.
+      compute_energy, memory_energy, energy: joules, of the MACs, of reading the weights, and of both; see
+        `costs.energy`.
+      memory: the memory that weights are read from in the energy model.
+      deployed: the bytes that a device must hold, with batch normalization folded; see `costs.deployed`.
+      deployed_bytes: their sum in bytes.
     """
 
     stored: StoredBytes
@@ -62,7 +64,7 @@ class Cost(NamedTuple):
     deployed_bytes: Estimate
 
     def table(self) -> str:
-        """Layers and totals as a short text table."""
+        """Returns the layers and the totals as a short text table."""
         rows = [("layer", "kind", "MACs", "weight x input", "BOPs", "modelled pJ")]
         for layer in self.layers:
             picojoules = 1e12 * layer.macs * mac_energy(layer.weight_bits, layer.input_bits)
@@ -94,17 +96,26 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     """Counts and models the cost of one example's forward pass.
 
     Args:
-      model: a float or quantised model.
-      variables: its trained variables.
+      model: a float or quantized model; inputs and outputs are any pytrees.
+      variables: its variables, trained or not.
       x: inputs [b, ...], any pytree, of which only the first row's shapes and types matter.
-      memory: what the weights are read from: "sram_8kB", "sram_32kB", "sram_1MB" or "dram".
+      memory: the memory that weights are read from: "sram_8kB", "sram_32kB", "sram_1MB" or "dram".
 
     Returns:
-      A `Cost`; every figure in it but the layers' is an `Estimate` of kind "counted" or "modelled".
+      A `Cost`. Its totals are `Estimate`s of kind "counted" or "modelled".
 
     Raises:
-      ValueError: no input row, an unknown memory, what cannot be packed (see `pack`), or multiply-accumulates that
-        cannot be counted: a loop that ends on a condition, a primitive with a rule of its own.
+      ValueError: no input row, an unknown memory, weights that cannot be packed (see `integer.pack`), or
+        multiply-accumulates that cannot be counted: a loop that ends on a condition, a primitive with its own rule.
+
+    Source: the energies of Horowitz, "Computing's energy problem", ISSCC 2014; see `costs.energy` for what is assumed.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gecko_jax import models
+    >>> model, x = models.create("mlp", 3, hidden=(4,)), jnp.ones((1, 5))
+    >>> spent = cost(model, model.init(jax.random.key(0), x), x)
+    >>> spent.macs[32, 32].value, spent.deployed_bytes.value, spent.energy.unit
+    (32, 156, 'J')
     """
     if row_count("x", x) == 0:
         raise ValueError("x is empty; at least one row is needed.")
@@ -112,7 +123,7 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     lookup("memory", memory, READ_PER_BIT)
     calls, forward = trace(model, variables, one), forward_pass(model, variables, one)
     precisions = Precisions(forward, calls, weight_quantizers(model, variables, one))
-    layers = operations(forward, calls, precisions)
+    layers = count_operations(forward, calls, precisions)
     packed = pack(model, variables, one)
     stored, deployed = stored_bytes(packed), deployed_bytes(packed, forward, precisions.bits)
     totals = by_precision(layers)
@@ -137,10 +148,10 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
 
 
 def bytes_by_precision(packed: PackedModel) -> dict[int, int]:
-    """{bits of a value: bytes that values of that width take in the payload}, the widest first; they sum to it."""
+    """Counts the payload by precision: {bits of a value: bytes of values of that width}, the widest first."""
     sizes: dict[int, int] = {}
     for tensor in packed.tensors:
-        # A tensor alone has the payload that it has in the file: every array starts at an aligned place.
+        # One tensor by itself takes as many bytes as in the file, because every array starts at an aligned offset.
         sizes[tensor.bits] = sizes.get(tensor.bits, 0) + stored_bytes(PackedModel((tensor,))).payload
     return dict(sorted(sizes.items(), reverse=True))
 

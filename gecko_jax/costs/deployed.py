@@ -1,14 +1,13 @@
-"""What a device must hold: the packed file's payload with each batch normalization folded, and without the header.
+"""The bytes that a device must hold: the packed file's payload, with each batch normalization folded.
 
-In evaluation a BatchNorm is an affine map of each channel, so that nobody deploys its four arrays:
+In evaluation a BatchNorm is an affine map of each channel. A device therefore stores, instead of its four arrays,
   - as a rule two numbers a channel, a factor and an offset, in the widest type of the four;
-  - in front of signs alone (the input of a binary layer), one threshold a channel and the direction of the comparison:
-    in 16 bits, direction included, if what it compares is the integer sum of a binary layer with binary inputs (of
-    fewer than 2^14 terms; what lies between, an activation or a max-pool, never falls, or falls throughout), else one
-    number of that type and one bit.
-`memory` and the modelled energy follow the same convention. Biases, scales, and normalization over an example
-(LayerNorm, GroupNorm) are counted as stored, and so is a BatchNorm inside a loop (`nn.scan`) or one that does more than
-shift and scale.
+  - before a sign (the input of a binary layer) one threshold a channel and the direction of the comparison: 16 bits
+    for both if the compared value is the integer sum of a binary layer with binary inputs, else one number of that type
+    and one bit. The sum must have fewer than 2^14 terms, and what lies between (an activation, a pool) be monotone.
+`costs.memory` and the modelled energy follow the same convention. Biases, scales and normalization over an example
+(LayerNorm, GroupNorm) count as they are stored. So does a BatchNorm inside a loop (`nn.scan`) and one that does more
+than shift and scale.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ _AFFINE = frozenset(("add", "sub", "mul", "div"))
 _MONOTONE = _AFFINE | frozenset(("max", "min", "reduce_max", "reduce_window_max", "convert_element_type", "transpose"))
 _PASSED = VIEWS | frozenset(("transpose",))
 _COMPARED = frozenset(("ge", "gt", "lt", "le", "sign"))
-_MAX_TERMS = 1 << 14
+_MAX_TERMS_OF_16_BIT_SUM = 1 << 14
 
 
 class DeployedBytes(NamedTuple):
-    """What a device holds of a model.
+    """Bytes that a device holds of a model, by purpose.
 
     Attributes:
       codes: quantized weights, padding included.
@@ -48,33 +47,36 @@ class DeployedBytes(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Bytes of all of it."""
+        """The sum of all bytes."""
         return sum(self)
 
 
 def deployed_bytes(packed: PackedModel, forward: Forward, bits: Callable[[Product], tuple[int, int]]) -> DeployedBytes:
-    """Counts what a device must hold; see the module's head.
+    """Counts the bytes that a device must hold; see the module's head.
 
     Args:
       packed: the packed model.
       forward: its forward pass.
-      bits: the precision of a product's two factors.
+      bits: returns (weight bits, input bits) of a product.
+
+    Returns:
+      Bytes by purpose.
     """
-    kept, folded = list(packed.tensors), 0
+    unfolded, folded = list(packed.tensors), 0
     for members in _batch_normalizations(packed):
         size = _folded_bytes(members, forward, bits)
         if size is not None:
             folded += size
-            kept = [tensor for tensor in kept if tensor not in members]
-    rest = stored_bytes(PackedModel(tuple(kept)))
-    coded = [stored_bytes(PackedModel((tensor,))) for tensor in kept if tensor.scale is not None]
+            unfolded = [tensor for tensor in unfolded if tensor not in members]
+    rest = stored_bytes(PackedModel(tuple(unfolded)))
+    coded = [stored_bytes(PackedModel((tensor,))) for tensor in unfolded if tensor.scale is not None]
     codes = sum((part.code_bits + part.padding_bits) // 8 for part in coded)
     scales = sum(part.scale_bytes for part in coded)
     return DeployedBytes(codes, scales, folded, rest.payload - codes - scales)
 
 
 def _batch_normalizations(packed: PackedModel) -> list[list[PackedTensor]]:
-    """The arrays of each layer that keeps a mean and a variance."""
+    """Groups the arrays of each layer that has a running mean and a variance."""
     tensors = {tensor.path: tensor for tensor in packed.tensors}
     groups = []
     for path, tensor in tensors.items():
@@ -88,7 +90,7 @@ def _batch_normalizations(packed: PackedModel) -> list[list[PackedTensor]]:
 def _folded_bytes(
     members: list[PackedTensor], forward: Forward, bits: Callable[[Product], tuple[int, int]]
 ) -> int | None:
-    """Bytes of a normalization's folded form, or None if the program does more with it than shift and scale."""
+    """Returns the bytes of a folded normalization, or None if the program does more with it than shift and scale."""
     names = {"/".join(member.path) for member in members}
     leaves = {i for i, name in enumerate(forward.names) if name in names}
     steps = forward.needed()
@@ -113,7 +115,7 @@ def _made_of(n: int | Constant, leaves: set[int], forward: Forward) -> bool:
 
 
 def _only_compared(values: set[int], forward: Forward, steps: list[CountedStep]) -> bool:
-    """Whether all that reads the values, or views of them, is a comparison with a constant of the code."""
+    """Tells whether the values, or views of them, are read by comparisons with a constant of the code alone."""
     followed, compared = set(values), False
     for step, _ in steps:
         values_read = [n for n in step.inputs if not isinstance(n, Constant)]
@@ -131,7 +133,7 @@ def _only_compared(values: set[int], forward: Forward, steps: list[CountedStep])
 def _integer_sums(
     values: set[int], forward: Forward, steps: list[CountedStep], bits: Callable[[Product], tuple[int, int]]
 ) -> bool:
-    """Whether the values are monotone functions of sums of +-1, each of fewer than 2^14 terms."""
+    """Tells whether the values are monotone functions of sums of +-1, each of fewer than 2^14 terms."""
     wanted, sums = set(values), False
     for step, products in reversed(steps):
         if wanted.isdisjoint(step.outputs):
@@ -139,7 +141,7 @@ def _integer_sums(
         if step.name in COUNTS:
             [product] = products
             terms = product.macs // max(1, math.prod(step.avals[0].shape))
-            if bits(product) != (1, 1) or terms >= _MAX_TERMS:
+            if bits(product) != (1, 1) or terms >= _MAX_TERMS_OF_16_BIT_SUM:
                 return False
             sums = True
         elif step.name in _MONOTONE | _PASSED:

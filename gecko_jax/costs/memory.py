@@ -1,14 +1,14 @@
-"""Peak activation memory of one forward pass by liveness: max over time of the sum of what is alive.
+"""Peak activation memory of one forward pass by liveness: the largest sum of tensors that are alive at once.
 
-A lower bound on the arena of any planner for these tensors, max_t sum live(t); weights are not in it. The tensors are
-those of the program (jaxpr) of `model.apply` for one example, under these assumptions:
+It is a lower bound on the arena of any planner for these tensors, max_t sum live(t), without the weights. The tensors
+are those of the traced program of `model.apply` for one example, under these assumptions:
   - A layer, pooling or other reduction reads tensors in memory and writes one. Elementwise work (bias, folded
-    normalisation, activation, sign, a residual sum) happens while the tensor it belongs to is written, and costs none.
+    normalization, activation, sign, a residual sum) happens while its tensor is written, and takes no memory.
   - Reshapes, slices and padding are views of what they are taken from.
   - While a step runs, its inputs and its output are alive together; the network's input is alive until its last use.
-  - A tensor is kept at the precision its readers need: k bits where every reader is a layer whose input is quantised to
-    k bits, else its own type's width.
-  - A loop or branch inside the program (`scan`, `cond`) is one step; what lives inside it is not seen.
+  - A tensor is stored at the precision its readers need: k bits if every reader is a layer whose input is quantized to
+    k bits, else the width of its type.
+  - A loop or branch inside the program (`scan`, `cond`) is one step; tensors inside it are not counted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from gecko_jax.costs.precisions import Precisions, type_bits
 from gecko_jax.costs.primitives import COUNTS
-from gecko_jax.costs.products import Precisions, type_bits
 from gecko_jax.costs.program import Forward, Product, forward_pass
 from gecko_jax.models.quantized import weight_quantizers
 from gecko_jax.models.trace import trace
@@ -34,11 +34,14 @@ ELEMENTWISE = frozenset(
 
 
 def activations(model: Model, variables: Variables, x: Array) -> list[Lifetime]:
-    """The tensors that one example's forward pass keeps in memory, in the order in which they are written.
+    """Lists the tensors that one example's forward pass holds in memory, in the order in which they are written.
 
     Args:
       model, variables: a model and its variables (or their shapes).
       x: inputs [b, ...], any pytree, of which only the first row's shapes and types matter.
+
+    Returns:
+      The size and lifetime of each tensor; `programs.peak_bytes` of them is `Cost.peak_activation_bytes`.
     """
     one = take(x, slice(0, 1))
     forward = forward_pass(model, variables, one)
@@ -51,7 +54,7 @@ def liveness(forward: Forward, input_bits: Callable[[Product], int]) -> list[Lif
 
     Args:
       forward: the forward pass of one example.
-      input_bits: the precision at which a product reads its input.
+      input_bits: returns the bits at which a product reads its input.
     """
     steps, avals = forward.needed(), forward.program.avals
     width = {
@@ -84,7 +87,7 @@ def liveness(forward: Forward, input_bits: Callable[[Product], int]) -> list[Lif
 
     for n in (origin.get(n, n) for n in forward.results() if forward.origins[n].data):
         read[n], bits[n] = groups, _width(avals[n])
-    for n in forward.inputs:  # the input arrives whole, whoever reads it
+    for n in forward.inputs:  # the input arrives in its own type, whoever reads it
         read.setdefault(n, 0)
         bits[n] = _width(avals[n])
     tensors = [

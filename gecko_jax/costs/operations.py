@@ -1,18 +1,19 @@
-"""Multiply-accumulates by layer and by precision, bit operations, and closed forms for the common layers.
+"""Multiply-accumulates and bit operations by layer and by precision, counted in the traced program.
 
-Counted for ONE example: positions in the padding count, zeros in the weights count, elementwise work (normalisation,
-activations, pooling) does not. `cost` counts the products of the program (`products`); the closed forms here know
-layers outside loops.
+Counted for ONE example. Every product of matrices or convolution counts, also one that no layer owns: attention's two,
+a bare `jnp.dot`. Positions in the padding count, and so do zeros among the weights. Elementwise work (normalization,
+activations, pooling, an elementwise multiplication and a sum over it) does not count.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
+from gecko_jax.costs.precisions import FLOAT_BITS, Precisions
+from gecko_jax.costs.program import Forward
 from gecko_jax.models.trace import Call
 
-FLOAT_BITS = 32
+OUTSIDE = "products outside layers"
 
 
 class LayerOperations(NamedTuple):
@@ -36,52 +37,47 @@ class LayerOperations(NamedTuple):
         return self.macs * self.weight_bits * self.input_bits
 
 
-def macs(call: Call) -> int:
-    """Multiply-accumulates of one call for one example.
+def count_operations(forward: Forward, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
+    """Counts the work of each layer, in the order of the program, then that of products outside layers.
 
-    Dense: positions * in * out. Conv: prod(output) * prod(kernel window) * in / groups, whatever strides, dilation and
-    padding. ConvTranspose: prod(input) * prod(kernel window) * out. Embed: none, it is a lookup.
+    The rows sum to all products of the program for one example. Rows of one layer at one precision are added up, so a
+    layer that is called twice, or an LSTM's gates over all steps, has one row. A layer without a product (`nn.Embed`, a
+    lookup) has a row of 0. A factor computed from parameters is the weight. A product of two factors that both depend
+    on the input, or neither, is in the row "products outside layers".
+
+    Args:
+      forward: the forward pass of one example.
+      calls: its layers, from `models.trace`.
+      precisions: the precisions of its products.
 
     Raises:
-      ValueError: a layer that follows none of these rules, so that a total is never silently too small.
+      ValueError: a loop that ends on a condition, or a primitive with a rule of its own: their multiply-accumulates
+        cannot be counted, and the total would be too small.
     """
-    given, out, kernel = call.input[1:], call.output[1:], call.kernel
-    if call.kind == "Embed":
-        return 0
-    if call.kind == "ConvTranspose":
-        return math.prod(given[:-1]) * math.prod(kernel)
-    if call.kind == "ConvLocal":
-        return math.prod(kernel)
-    if call.kind == "Einsum":
-        raise ValueError(f"layer {call.path!r} (Einsum): no rule for any equation. `cost` counts it in the program.")
-    if len(kernel) == len(out) + 1 and kernel[-1] == out[-1] and given[-1] % kernel[-2] == 0 and len(given) == len(out):
-        return math.prod(out) * math.prod(kernel[:-1])
-    for split in range(1, len(kernel)):  # axes of the kernel that are summed over
-        summed, kept = kernel[:split], kernel[split:]
-        if given[-split:] == summed and out[-len(kept) :] == kept and given[:-split] == out[: -len(kept)]:
-            return math.prod(given[:-split]) * math.prod(kernel)
-    raise ValueError(
-        f"layer {call.path!r} ({call.kind}) maps {call.input} to {call.output} by a kernel {call.kernel}: no rule for "
-        "its multiply-accumulates. `cost` counts them in the program."
-    )
-
-
-def operations(calls: list[Call]) -> tuple[LayerOperations, ...]:
-    """The work of each call of `models.trace`, in call order."""
-    return tuple(
-        LayerOperations(
-            call.path,
-            call.kind,
-            macs(call),
-            call.weight.bits if call.weight else FLOAT_BITS,
-            call.inputs.bits if call.inputs else FLOAT_BITS,
-        )
-        for call in calls
-    )
+    if forward.uncountable:
+        raise ValueError(f"model: multiply-accumulates cannot be counted: {'; '.join(forward.uncountable)}.")
+    totals: dict[tuple[str, str, int, int], int] = {}
+    for product in (product for products in forward.products for product in products):
+        if product.weights is None:
+            path, kind = OUTSIDE, "-"
+        else:
+            path = precisions.layer(product)
+            kind = forward.kinds.get(path, "-")
+        row = (path, kind, *precisions.bits(product))
+        totals[row] = totals.get(row, 0) + product.macs
+    paths = list(dict.fromkeys(path for path, *_ in totals if path != OUTSIDE))
+    before = 0
+    for call in calls:
+        if call.path not in paths:
+            paths.insert(before, call.path)
+            totals[call.path, call.kind, precisions.lookup_bits(call), FLOAT_BITS] = 0
+        before = paths.index(call.path) + 1
+    rows = [LayerOperations(path, kind, macs, *bits) for (path, kind, *bits), macs in totals.items()]
+    return tuple(sorted(rows, key=lambda row: [*paths, OUTSIDE].index(row.path)))
 
 
 def by_precision(layers: tuple[LayerOperations, ...]) -> dict[tuple[int, int], int]:
-    """{(weight bits, input bits): MACs}, the widest first."""
+    """Sums the layers' MACs by precision, {(weight bits, input bits): MACs}, the widest first."""
     totals: dict[tuple[int, int], int] = {}
     for layer in layers:
         key = (layer.weight_bits, layer.input_bits)

@@ -1,4 +1,4 @@
-"""Which primitives of a program multiply arrays, how often, and which hide it."""
+"""Counts the multiply-accumulates of a program's primitives, and lists those that hide theirs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gecko_jax.programs import inner_programs
 
-# What multiplies by a rule of its own, or outside the program. Elementwise work is not counted and not listed.
+# They multiply by a rule of their own, or outside the program. Elementwise work is neither counted nor listed.
 OPAQUE = frozenset(
     "pure_callback io_callback ffi_call custom_call fft cholesky cholesky_update lu qr geqrf geqp3 householder_product "
     "eig eigh svd schur hessenberg tridiagonal tridiagonal_solve triangular_solve lu_solve ormqr "
@@ -18,19 +18,19 @@ OPAQUE = frozenset(
 
 
 def dot(step, left, right) -> int:
-    """Counts every output times what is summed over."""
+    """Counts one multiply-accumulate for every output and every term of its sum."""
     (summed, _), _ = step.params["dimension_numbers"]
     return math.prod(step.avals[0].shape) * math.prod(left[i] for i in summed)
 
 
 def ragged_dot(step, left, right) -> int:
-    """Counts as `dot`: each row is multiplied by the matrix of one group."""
+    """Counts as `dot`, because each row is multiplied by the matrix of one group."""
     (summed, _), _ = step.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
     return math.prod(step.avals[0].shape) * math.prod(left[i] for i in summed)
 
 
 def convolution(step, left, right) -> int:
-    """Counts every output times the window; of a transposed one, every input: what lies between them are zeros."""
+    """Counts outputs times places of the window; of a transposed one inputs, because zeros lie between them."""
     numbers = step.params["dimension_numbers"]
     macs = math.prod(step.avals[0].shape) * math.prod(right) // right[numbers.rhs_spec[0]]
     if any(d != 1 for d in step.params["lhs_dilation"]):
@@ -47,7 +47,7 @@ COUNTS: dict[str, Callable[..., int]] = {
 
 
 def multiplies(jaxpr) -> bool:
-    """Tells whether a product, or what hides one, is among a jaxpr's equations or deeper in."""
+    """Tells whether a jaxpr, or one inside it, holds a product or a primitive that hides one."""
     return any(
         equation.primitive.name in COUNTS
         or equation.primitive.name in OPAQUE

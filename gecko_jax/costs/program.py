@@ -1,8 +1,8 @@
-"""The products of one example's forward pass, and what they are made of: weights, the input, or both.
+"""The products of one example's forward pass, and the weights and inputs that their factors are computed from.
 
-One walk over the flat program serves all counts: operations, activation memory and what is folded at deployment. A loop
-or a branch stays one step, but the products inside it are counted: a scan's as often as it runs, of a conditional the
-branch that multiplies most.
+One walk over the flat program serves all counts: operations, activation memory and folded normalization. A loop or a
+branch stays one step, but the products inside it are counted: those of a scan as often as it runs, those of a
+conditional in the branch that multiplies most.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Product(NamedTuple):
     Attributes:
       macs: multiply-accumulates; one of complex numbers counts as four.
       scope: path of the innermost module whose `__call__` computes it; None if unknown.
-      weights: numbers of the variables' leaves that make up the factor that does not depend on the input; None if both
-        factors depend on it (attention), or if neither does.
+      weights: numbers of the variables' leaves from which the factor is computed that does not depend on the input;
+        None if both factors depend on it (attention), or if neither does.
       weight_type, input_type: types of the two factors.
       input: number of the other factor's value, in the program or the loop's body; None if it is a constant.
     """
@@ -42,7 +42,7 @@ CountedStep = tuple[Step, tuple[Product, ...]]
 
 
 class Origins(NamedTuple):
-    """What a value is made of: whether of the network's input, and of which of the variables' leaves."""
+    """What a value is computed from: whether the network's input, and which leaves of the variables."""
 
     data: bool
     leaves: frozenset[int]
@@ -58,7 +58,7 @@ class Forward(NamedTuple):
       origins: of each value.
       products: of each step, in the order of the steps.
       kinds: {path: class name} of the modules that are called.
-      uncountable: what multiplies an unknown number of times, in words; empty if all products are counted.
+      uncountable: a sentence on each part that multiplies an unknown number of times; empty if all are counted.
     """
 
     names: tuple[str, ...]

@@ -2,19 +2,17 @@
 
   pack -> write -> read        a model's variables in a file, binary weights at one bit each
   pack_signs, xnor_matmul      products of +-1 vectors on 32-bit words
+  binary_dense, binary_conv    the quantized layers of a network by these products
+
+What a model costs on a device is in `gecko_jax.costs`.
 """
 
+from gecko_jax.integer.binary_layers import binary_conv, binary_dense
+from gecko_jax.integer.codes import pack_bits, unpack_bits
 from gecko_jax.integer.packed_file import StoredBytes, encode, read, read_packed, stored_bytes, write
-from gecko_jax.integer.packing import PackedModel, PackedTensor, pack, pack_bits, unpack, unpack_bits
-from gecko_jax.integer.xnor import (
-    binary_conv,
-    binary_dense,
-    pack_kernel,
-    pack_signs,
-    xnor_conv,
-    xnor_matmul,
-    xnor_matmul_transposed,
-)
+from gecko_jax.integer.packing import PackedModel, PackedTensor, pack, unpack
+from gecko_jax.integer.signs import pack_kernel, pack_signs
+from gecko_jax.integer.xnor import xnor_conv, xnor_matmul, xnor_matmul_transposed
 
 __all__ = [
     "PackedModel",

@@ -1,19 +1,19 @@
-"""A packed model as one file, and what every byte of it is for. All numbers are little-endian.
+"""A packed model as one file, and its bytes by purpose. All numbers are little-endian.
 
   0   8 bytes   magic "GECKOPAK"
-  8   uint32    version: 2 if the file needs what version 1 has not, marked * below, else 1
+  8   uint32    version: 2 if the file uses a feature that version 1 lacks, marked * below, else 1
   12  uint32    length of the header in bytes, a multiple of 4
   16  uint32    CRC32 of the header
-  20  header    JSON, UTF-8, filled up with spaces:
+  20  header    JSON, UTF-8, padded with spaces:
                 {"payload": bytes, "crc32": of the payload, "tensors": [{"path": [...], "shape": [...], "bits": k,
                  "at": offset in the payload, and either "type": "<f4" (raw; * or a name, "bfloat16"), or
                  "grid": [offset, step] (* or "book_at": offset, "book_type": "|i1", "book_length": levels),
                  "scale_shape": [...], "scale_at": offset (* "scale_type" and "value_type", unless "<f4")}]}
-  ..  payload   raw arrays in C order, codes as `packing.pack_bits` lays them, scales, code books; each starts at a
-                multiple of 4 bytes, the bytes between are 0
+  ..  payload   raw arrays in C order, codes as `codes.pack_bits` packs them, scales, code books; each starts at a
+                multiple of 4 bytes, and the bytes between are 0
 
-The value of a code is (grid offset + grid step * level) * scale, or book[level] * scale: float32
-numbers, or float64 if "value_type" is, rounded to "value_type".
+The value of a code is (grid offset + grid step * level) * scale, or book[level] * scale, computed in float32 (float64
+if "value_type" is float64) and rounded to "value_type".
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _PREAMBLE = struct.Struct("<8sIII")
 
 
 class StoredBytes(NamedTuple):
-    """What a packed file consists of; `total` is its size on disk to the byte.
+    """The bytes of a packed file by purpose; `total` is its size on disk to the byte.
 
     Attributes:
       code_bits: bits of all codes, without padding.
-      padding_bits: what fills codes and raw arrays up to whole aligned words.
-      scale_bytes: the codes' scales and code books.
-      raw_bytes: everything stored unquantised.
-      header_bytes: preamble and header.
+      padding_bits: bits that fill codes and raw arrays up to aligned words.
+      scale_bytes: bytes of the codes' scales and code books.
+      raw_bytes: bytes of everything that is not quantized.
+      header_bytes: bytes of the preamble and the header.
     """
 
     code_bits: int
@@ -57,23 +57,34 @@ class StoredBytes(NamedTuple):
 
     @property
     def payload(self) -> int:
-        """Bytes without the header: what a device must hold."""
+        """Bytes without the header."""
         return (self.code_bits + self.padding_bits) // 8 + self.scale_bytes + self.raw_bytes
 
     @property
     def total(self) -> int:
-        """Bytes of the whole file."""
+        """Bytes of the file."""
         return self.payload + self.header_bytes
 
 
 def encode(packed: PackedModel) -> bytes:
-    """The file's bytes."""
+    """Returns a packed model as the bytes of a file.
+
+    Args:
+      packed: from `pack`.
+
+    >>> encode(PackedModel(()))[:8]
+    b'GECKOPAK'
+    """
     header, payload = _encode(packed)
     return header + payload
 
 
 def stored_bytes(packed: PackedModel) -> StoredBytes:
-    """Counts a packed model by what its bytes are for; nothing is written."""
+    """Counts the bytes of a packed model by purpose, without writing it.
+
+    Args:
+      packed: from `pack`.
+    """
     header, payload = _encode(packed)
     coded = [tensor for tensor in packed.tensors if tensor.scale is not None]
     code_bits = sum(tensor.size * tensor.bits for tensor in coded)
@@ -90,30 +101,42 @@ def stored_bytes(packed: PackedModel) -> StoredBytes:
 
 
 def write(path: str | os.PathLike, packed: PackedModel) -> StoredBytes:
-    """Writes a packed model; another process sees the old file or the whole new one.
+    """Writes a packed model; another process reads either the old file or the complete new one.
 
     Args:
-      path: the file; its folder is made if need be.
+      path: the file; its folder is created if absent.
       packed: from `pack`.
 
     Returns:
-      What the file's bytes are for.
+      The file's bytes by purpose.
+
+    Raises:
+      OSError: see `files.write_atomic`.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.packed"
+    >>> write(path, PackedModel(())).total == path.stat().st_size
+    True
     """
     write_atomic(path, encode(packed))
     return stored_bytes(packed)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """The variables stored in a file, w_hat in the place of each quantised weight; see `packing.unpack`.
+    """Reads the variables of a packed file, with w_hat in the place of each quantized weight; see `unpack`.
+
+    Args:
+      path: the file.
 
     Raises:
-      ValueError: another kind of file, another version, a truncated or damaged one.
+      FileNotFoundError: no such file.
+      ValueError: a file of another kind or version, or one that is truncated or damaged.
     """
     return unpack(read_packed(path))
 
 
 def read_packed(path: str | os.PathLike) -> PackedModel:
-    """The `PackedModel` stored in a file; raises as `read` does."""
+    """Reads a packed file as a `PackedModel`; arguments and errors as of `read`."""
     content = Path(path).read_bytes()
     if len(content) < _PREAMBLE.size or content[:8] != MAGIC:
         raise ValueError(f"{path} is not a packed model: it does not begin with {MAGIC.decode()!r}.")
@@ -121,16 +144,18 @@ def read_packed(path: str | os.PathLike) -> PackedModel:
     if version not in VERSIONS:
         raise ValueError(
             f"{path} has version {version}; this library reads versions {' and '.join(map(str, VERSIONS))}. Pack the "
-            "model again, or read it with a newer library."
+            "model again, or read the file with a newer library."
         )
     header, payload = content[_PREAMBLE.size : _PREAMBLE.size + length], content[_PREAMBLE.size + length :]
     if len(header) < length:
-        raise ValueError(f"{path} is truncated: {len(header)} of the header's {length} bytes are there.")
+        raise ValueError(f"{path} is truncated: its header has {len(header)} of {length} bytes. Write it again.")
     if zlib.crc32(header) != crc:
         raise ValueError(f"{path} is damaged: its header does not match its checksum. Write it again.")
     fields = json.loads(header)
     if len(payload) != fields["payload"]:
-        raise ValueError(f"{path} is truncated or has grown: payload {len(payload)} of {fields['payload']} bytes.")
+        raise ValueError(
+            f"{path} has a payload of {len(payload)} bytes; its header names {fields['payload']}. Write it again."
+        )
     if zlib.crc32(payload) != fields["crc32"]:
         raise ValueError(f"{path} is damaged: its payload does not match its checksum. Write it again.")
     return PackedModel(tuple(_tensor(entry, payload) for entry in fields["tensors"]))
@@ -154,7 +179,7 @@ def _tensor(entry: dict[str, Any], payload: bytes) -> PackedTensor:
 
 
 def _array(payload: bytes, name: str, length: int, at: int) -> np.ndarray:
-    """Numbers of a type in the payload, in this machine's byte order."""
+    """Reads numbers from the payload into this machine's byte order."""
     stored = _type(name)
     if stored.kind in _NAMED_BY_NUMPY:
         return np.frombuffer(payload, np.dtype(name), length, at).astype(stored)
@@ -163,7 +188,7 @@ def _array(payload: bytes, name: str, length: int, at: int) -> np.ndarray:
 
 
 def _type(name: str) -> np.dtype:
-    """The type of a name such as "<f4", or "bfloat16" and its like, which NumPy does not name by a kind and a width."""
+    """Returns the type named "<f4", or "bfloat16" and others that NumPy does not name by a kind and a width."""
     return np.dtype(name).newbyteorder("=") if name[0] in "<>|" else np.dtype(getattr(jnp, name))
 
 

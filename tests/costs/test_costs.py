@@ -11,7 +11,6 @@ import pytest
 from gecko_jax import costs, models, quantizers
 from gecko_jax.costs.energy import mac_energy, read_energy
 from gecko_jax.costs.memory import activations
-from gecko_jax.costs.operations import macs, operations
 from gecko_jax.programs import Lifetime, peak_bytes
 from gecko_jax.types import Estimate
 
@@ -108,30 +107,31 @@ class Zoo(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["zoo", "lenet", "mlp", "lenet_xnor"])
-def test_macs_equal_those_of_the_program(name):
+def test_macs_equal_those_of_the_program(name, filled):
     x = np.zeros((1, 13, 11, 4), np.float32)
     model = models.from_linen(Zoo()) if name == "zoo" else models.create(name.split("_")[0], 10)
     if name == "lenet_xnor":
         model = models.quantized(model, XNOR)
-    variables = shapes_of(model, x)
-    layers = operations(models.trace(model, variables, x))
+    variables = filled(model, x)
+    layers = costs.cost(model, variables, x).layers
     assert sum(layer.macs for layer in layers) == macs_of_program(lambda v: model.apply(v, x)[0], variables)
 
 
-def test_transposed_convolution_and_lookup():
-    def call(kind, given, out, kernel):
-        return models.Call("layer", kind, given, out, None, None, kernel)
-
-    assert macs(call("ConvTranspose", (1, 4, 4, 3), (1, 8, 8, 5), (2, 2, 3, 5))) == 16 * 2 * 2 * 3 * 5
-    assert macs(call("Embed", (1, 7), (1, 7, 16), (100, 16))) == 0
-    with pytest.raises(ValueError, match="no rule"):
-        macs(call("Odd", (1, 4), (1, 5), (3, 3)))
+def only_layer(module, x, rules, filled):
+    model = models.quantized(models.from_linen(module), rules, ()) if rules else models.from_linen(module)
+    [layer] = costs.cost(model, filled(model, x), x).layers
+    return layer
 
 
-def test_depthwise_and_binary_bops():
-    rule = quantizers.uniform(4), quantizers.uniform(8, max_abs=1.0)
-    calls = [models.Call("d", "Conv", (9, 8, 8, 16), (9, 8, 8, 16), *rule, (3, 3, 1, 16))]
-    [layer] = operations(calls)
+def test_transposed_convolution_and_lookup(filled):
+    transposed = only_layer(nn.ConvTranspose(5, (2, 2), strides=(2, 2)), np.zeros((1, 4, 4, 3), np.float32), (), filled)
+    assert transposed.macs == 16 * 2 * 2 * 3 * 5
+    assert only_layer(nn.Embed(100, 16), np.zeros((1, 7), np.int32), (), filled).macs == 0
+
+
+def test_depthwise_and_binary_bops(filled):
+    rules = [("", quantizers.uniform(4), quantizers.uniform(8, max_abs=1.0))]
+    layer = only_layer(nn.Conv(16, (3, 3), feature_group_count=16), np.zeros((1, 8, 8, 16), np.float32), rules, filled)
     assert (layer.macs, layer.bops) == (8 * 8 * 16 * 9, 8 * 8 * 16 * 9 * 32)
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from gecko_jax import costs, integer, models, quantizers
 from gecko_jax.costs.energy import mac_energy
-from gecko_jax.integer.packing import code_book, unpack_tensor
+from gecko_jax.integer.codes import code_book
+from gecko_jax.integer.packing import unpack_tensor
 
 # A Dense layer of 4 inputs and 3 outputs under uniform(3), written by the first version of the format.
 VERSION_1 = (
@@ -189,7 +190,7 @@ def test_more_levels_than_bits_hold_are_refused_with_both_numbers():
         wide = quantizers.uniform(8)
         wide = wide._replace(bits=12, codes=lambda state, w: quantizers.uniform(8).codes(state, w)._replace(bits=12))
         integer.pack(*single(wide, np.ones((4, 2), np.float32)))
-    with pytest.raises(ValueError, match="bits=2, its codes 3"):
+    with pytest.raises(ValueError, match="declares bits=2 and returns codes of 3 bits"):
         codes = quantizers.uniform(3).codes
         integer.pack(*single(quantizers.uniform(2)._replace(codes=codes), np.ones((4, 2), np.float32)))
     with pytest.raises(ValueError, match="not exact in float32"):

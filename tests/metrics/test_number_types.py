@@ -11,7 +11,7 @@ from scipy import special
 
 from gecko_jax import metrics
 from gecko_jax.datasets import balanced, batches, single
-from gecko_jax.integer import packing
+from gecko_jax.integer import codes
 from gecko_jax.signals import SIGNALS
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -93,7 +93,7 @@ def test_packed_levels(bits):
     """1 << np.uint8(8) is 0."""
     levels = np.random.default_rng(2).integers(0, 1 << bits, 300)
     for dtype in INTEGERS[1:]:
-        packed = packing.pack_bits(levels.astype(dtype), np.uint8(bits))
-        assert (packed == packing.pack_bits(levels, bits)).all()
-        assert (packing.unpack_bits(packed, np.uint8(bits), np.int16(300)) == levels).all()
-        assert packing.grid(levels.astype(dtype), np.uint8(bits)) == packing.grid(levels, bits)
+        packed = codes.pack_bits(levels.astype(dtype), np.uint8(bits))
+        assert (packed == codes.pack_bits(levels, bits)).all()
+        assert (codes.unpack_bits(packed, np.uint8(bits), np.int16(300)) == levels).all()
+        assert codes.grid(levels.astype(dtype), np.uint8(bits)) == codes.grid(levels, bits)

@@ -1,9 +1,7 @@
-"""What a forward pass multiplies: the products of its program, each with the layer whose weights it reads.
+"""The precision of a product's two factors, and the layer whose weights it reads.
 
-Every product counts, also one that no layer owns: attention's two, a bare `jnp.dot`. A layer is found by the parameters
-that a factor is made of, whatever their names, so that a tied embedding, the gates of an LSTM and a loop over layers
-are counted where their weights lie. Products are those of matrices and convolutions; an elementwise multiplication and
-a sum over it are elementwise work, which is not counted.
+A layer is identified by the parameters that a factor is computed from, whatever their names. A tied embedding, the
+gates of an LSTM and a loop over layers are therefore counted where their weights lie.
 """
 
 from __future__ import annotations
@@ -13,13 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import dtypes
 
-from gecko_jax.costs.operations import FLOAT_BITS, LayerOperations
 from gecko_jax.costs.program import Forward, Product
 from gecko_jax.models.quantized import STATES
 from gecko_jax.models.trace import Call
 from gecko_jax.types import Quantizer
 
-OUTSIDE = "products outside layers"
+FLOAT_BITS = 32
 
 
 def type_bits(dtype: Any) -> int:
@@ -36,7 +33,7 @@ def type_bits(dtype: Any) -> int:
 
 
 class Precisions:
-    """At which precision the factors of a product are, by the quantisation rules in force.
+    """Tells the bits of each product's factors under the quantization rules in force.
 
     Args:
       forward: the forward pass.
@@ -76,17 +73,17 @@ class Precisions:
     def weight_bits(self, product: Product) -> int:
         """Returns the bits of a weight: of its quantizer, else of its type; the most if several make up the factor."""
         quantizers = [self._quantizers.get(name) for name in self.parameters(product)]
-        own = type_bits(product.weight_type)
-        return max((min(q.bits, own) if q else own for q in quantizers), default=own)
+        of_type = type_bits(product.weight_type)
+        return max((min(q.bits, of_type) if q else of_type for q in quantizers), default=of_type)
 
     def input_bits(self, product: Product) -> int:
-        """Returns the bits of the other factor: those of the layer's input quantiser, else of its type."""
-        own = type_bits(product.input_type)
+        """Returns the bits of the other factor: those of the layer's input quantizer, else of its type."""
+        of_type = type_bits(product.input_type)
         call = self._calls.get(self.layer(product)) if product.weights is not None else None
-        # Within the layer's own call alone: `Embed.attend` reads what no rule quantised.
+        # Within the layer's own call alone: no rule quantizes what `Embed.attend` reads.
         if call is None or call.inputs is None or product.scope not in (None, call.path):
-            return own
-        return min(call.inputs.bits, own)
+            return of_type
+        return min(call.inputs.bits, of_type)
 
     def bits(self, product: Product) -> tuple[int, int]:
         """Returns (bits of a weight, bits of an input)."""
@@ -99,42 +96,3 @@ class Precisions:
         owner = f"params/{call.path}".rstrip("/")
         leaves = (i for i, name in enumerate(self._forward.names) if name.rpartition("/")[0] == owner)
         return next((type_bits(self._forward.program.avals[i].dtype) for i in leaves), FLOAT_BITS)
-
-
-def operations(forward: Forward, calls: list[Call], precisions: Precisions) -> tuple[LayerOperations, ...]:
-    """Counts the work of each layer, in the order of the program, then that of products outside layers.
-
-    The sum is that of all products of the program, for one example. Rows of one layer at one precision are added up: a
-    layer that is called twice, or an LSTM's gates over all steps, stands once. A layer without a product (`nn.Embed`, a
-    lookup) has a row of 0. A factor made of parameters is the weight; a product of two factors that both depend on the
-    input, or neither, is in the row "products outside layers".
-
-    Args:
-      forward: the forward pass of one example.
-      calls: its layers, from `models.trace`.
-      precisions: of its products.
-
-    Raises:
-      ValueError: a loop that ends on a condition, or a primitive with a rule of its own, whose multiply-accumulates
-        cannot be counted, so that a total is never silently too small.
-    """
-    if forward.uncountable:
-        raise ValueError(f"model: multiply-accumulates cannot be counted: {'; '.join(forward.uncountable)}.")
-    totals: dict[tuple[str, str, int, int], int] = {}
-    for product in (product for products in forward.products for product in products):
-        if product.weights is None:
-            path, kind = OUTSIDE, "-"
-        else:
-            path = precisions.layer(product)
-            kind = forward.kinds.get(path, "-")
-        row = (path, kind, *precisions.bits(product))
-        totals[row] = totals.get(row, 0) + product.macs
-    paths = list(dict.fromkeys(path for path, *_ in totals if path != OUTSIDE))
-    before = 0
-    for call in calls:
-        if call.path not in paths:
-            paths.insert(before, call.path)
-            totals[call.path, call.kind, precisions.lookup_bits(call), FLOAT_BITS] = 0
-        before = paths.index(call.path) + 1
-    rows = [LayerOperations(path, kind, macs, *bits) for (path, kind, *bits), macs in totals.items()]
-    return tuple(sorted(rows, key=lambda row: [*paths, OUTSIDE].index(row.path)))
