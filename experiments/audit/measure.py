@@ -83,7 +83,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
             notes.append(f"{method.label}: {' '.join(audited.claim.lines())}")
         rows.append(reports.Row(method.label, figures, "", note))
         rocs[method.label] = audited.curves[LIRA]
-        notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
+        notes += audited.warnings
     notes += guarantees(config.clipping, [row.epsilon for row in trained if row.epsilon is not None])
     return reports.Study(
         title=f"LiRA and RMIA on {config.dataset}",

@@ -78,7 +78,7 @@ def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Train
         rocs[name], histograms[name] = audited.curves[ATTACK], audited.confidence_histogram
         mean = row.history.mean(1)
         curves.append(reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
-        notes += [f"{warning[0].upper()}{warning[1:]}." for warning in audited.warnings]
+        notes += audited.warnings
     private = {f"{row.architecture}/{row.method}": row.epsilon for row in trained if row.epsilon is not None}
     notes += guarantees(config.clipping, list(private.values()))
     return reports.Study(

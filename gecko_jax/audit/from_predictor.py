@@ -185,7 +185,7 @@ def audit(
     report = audit_one_target(plan.without(errors), readings, records, of_shadows, unseen, claim)
     warnings += [*(check_recipe(of_shadows) if of_shadows else ()), *report.warnings]
     if where is not None and (extra := len(where[1])):
-        warnings.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them")
+        warnings.append(f"{extra} of {len(y)} audited records are not in the pool, so no shadow was trained on them.")
     made_by = {**report.provenance, "key": key_words(key)}
     return name_classes(dataclasses.replace(report, warnings=tuple(warnings), provenance=made_by), names)
 

@@ -68,18 +68,18 @@ def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list
     half = keys.generator(0, "audit", "order of columns").random(records) < 0.5
     fitted = np.broadcast_to(half, member.shape)
     order = _best_order(guesses[member & fitted], rows[member & fitted], classes)
-    who = "the models are" if models > 1 else "the model is"
+    who = "The models are" if models > 1 else "The model is"
     say = "column j of the outputs may not be class j: say which it is, classes= (scikit-learn's model.classes_)"
     judged = member & ~fitted
     total, right, could = (int(part[judged].sum()) for part in (member, guesses == rows, order[guesses] == rows))
     gained = total and stats.binom.sf(could - 1, total, max(right, 1) / total) < CHANCE
     if gained and could - right > GAIN * total:
-        return [f"{who} right on {right} of {total} members, and with the columns in another order on {could}; {say}"]
+        return [f"{who} right on {right} of {total} members, and with the columns in another order on {could}; {say}."]
     total, right = int(member.sum()), int((guesses == rows)[member].sum())
     if stats.binom.cdf(right, total, 1 / classes) < CHANCE:
         return [
             f"{who} right on {right} of {total} members, fewer than by chance; {say}, or the labels are not those that "
-            "it was trained on"
+            "it was trained on."
         ]
     return []
 

@@ -117,7 +117,7 @@ def first_answer(
         raise
     if reader.outputs == "labels" or (reader.outputs == "logits" and outputs.are_labels(first)):
         if reader.outputs == "logits":
-            notes.append("predict gives one integer or word for each record, which is taken for a predicted label")
+            notes.append("The model gives one integer or word for each record, which is taken for a predicted label.")
         parts = [np.asarray(checks.unmasked("y", part.y)) for part in (audited, *others) if part is not None]
         every = np.concatenate(parts)
         if reader.classes is None and every.dtype.kind not in "iu":

@@ -65,6 +65,6 @@ def check_recipe(shadows: Shadows) -> list[str]:
         return []
     mean = np.mean([auc.value for auc in aucs])
     return [
-        f"no shadow's loss tells its own members from the others (mean AUC {mean:.3f}): either nothing leaks, or the "
-        "recipe ignores its rows"
+        f"No shadow's loss tells its own members from the others (mean AUC {mean:.3f}): either nothing leaks, or the "
+        "recipe ignores its rows."
     ]

@@ -171,8 +171,8 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
         readings[i] = one
     if of_other_recipes:
         log.warnings.append(
-            f"the folder keeps {of_other_recipes} shadows that were made for these members by another recipe or "
-            "predict (its code, or a value that it holds, is not the same); they were not used, and new ones were made"
+            f"The folder keeps {of_other_recipes} shadows that were made for these members by another recipe or "
+            "predict (its code, or a value that it holds, is not the same); they were not used, and new ones were made."
         )
     return readings
 
@@ -189,7 +189,7 @@ def _train(recipe: Callable[..., Any], row: np.ndarray, key: jax.Array, variable
 
 def _evaluation_warnings(reader: ModelReader, model: Any, x: Any, readings: Readings) -> list[str]:
     doubt = evaluation_doubt(reader, model, x, readings)
-    return [f"a shadow's {doubt}"] if doubt else []
+    return [f"Of a shadow: {doubt}"] if doubt else []
 
 
 def _hold_the_same(a: Examples, b: Examples) -> bool:

@@ -33,8 +33,8 @@ from gecko_jax.audit.validity.containers import is_numeric
 from gecko_jax.digests import value_digest
 
 ONLY_THRESHOLDS = (
-    "only threshold attacks were tried: none had shadow models, with which attacks often find several times as much. "
-    "Pass recipe=, pool=, shadows= and key= to audit(), or audit several models (audit_models)"
+    "Only threshold attacks were tried: none had shadow models, with which attacks often find several times as much. "
+    "Pass recipe=, pool=, shadows= and key= to audit(), or audit several models (audit_models)."
 )
 NOTED = "it could not be run; a note says why"
 

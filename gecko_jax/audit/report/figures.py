@@ -159,7 +159,7 @@ def resolution_warnings(member: np.ndarray) -> list[str]:
     fewest = int((~member).sum(1).min())
     return [
         f"TPR at {fpr:.1%} FPR cannot be resolved with {fewest} non-members (it needs {round(1 / fpr)}): "
-        "the figure is the TPR without a single false positive"
+        "the figure is the TPR without a single false positive."
         for fpr in FPRS.values()
         if fewest * fpr < 1 - 1e-9
     ]

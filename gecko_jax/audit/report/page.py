@@ -60,11 +60,8 @@ def study(report: AuditResults, title: str = "Membership audit", pictures: bool 
         ),
         notes=reports.Notes(
             report.headline,
-            (
-                *(f"{warning[0].upper()}{warning[1:]}." for warning in report.warnings),
-                *(report.claim.lines() if report.claim else ()),
-            ),
-            (*(f"{note[0].upper()}{note[1:]}." for note in report.notes), *because(report.not_run)),
+            (*report.warnings, *(report.claim.lines() if report.claim else ())),
+            (*report.notes, *because(report.not_run)),
         ),
         record={
             "provenance": dict(report.provenance),

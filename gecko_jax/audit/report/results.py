@@ -33,10 +33,10 @@ class AuditResults:
         outputs, else the mean of a loss; {} if neither was read.
       members, nonmembers: how many of each, for each target.
       threshold: how the threshold of the attack accuracy was chosen.
-      warnings: what a reader must know before trusting a figure.
+      warnings: sentences that a reader must know before trusting a figure.
       baselines: AUCs of those that never ask the model: "records" (a classifier of them) and "reference loss" (other
         models' mean loss on a record). 1/2 if members and non-members are of one distribution.
-      notes: what a reader may ask about the figures: which attack was chosen of several, which was left out.
+      notes: sentences on what a reader may ask: which attack was chosen of several, which was left out.
       claim: the claimed epsilon beside the one that an attack shows; None without a claim.
       slices: slice (a class, a group) -> metric -> Estimate, of the attack `sliced_by` on its records alone.
       sliced_by: that attack, named beforehand (`privacy_claim.claim_attack`).

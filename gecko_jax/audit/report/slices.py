@@ -70,9 +70,9 @@ def of_groups(scores: Array, member: Array, threshold: Array, groups: Mapping[st
         parts = zip(scores[:, group], member[:, group], threshold[:, group], strict=True)
         rows = [figures.target_figures(*part) for part in parts]
         found[name] = rows[0] if len(rows) == 1 else figures.over_targets(rows)
-    said = "no figures for the slices that have fewer than two members or non-members"
+    said = "No figures for the slices that have fewer than two members or non-members"
     fewest = ", at the target that has the fewest" if len(scores) > 1 else ""
-    return Slices(found, [f"{said}{fewest}: {checks.listed(few)}"] if few else [])
+    return Slices(found, [f"{said}{fewest}: {checks.listed(few)}."] if few else [])
 
 
 def worst_first(slices: Mapping[str, Mapping[str, Estimate]]) -> list[str]:

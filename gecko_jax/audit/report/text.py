@@ -32,7 +32,7 @@ def table(results: AuditResults, width: int | None = None) -> str:
       width: characters that a line may have: longer sentences are wrapped, and metrics that do not fit stand in a
         further table below. None: every sentence and every table row is one line.
     """
-    before = [f"Warning: {warning}." for warning in results.warnings]
+    before = [f"Warning: {warning}" for warning in results.warnings]
     before += [f"Without the model, by the {name}: AUC {cell(auc)}." for name, auc in results.baselines.items()]
     before += results.claim.lines() if results.claim else []
     before += [results.headline] if results.headline else []
@@ -74,7 +74,7 @@ def _notes(results: AuditResults) -> list[str]:
             for metric, parts in results.performance.items()
         ),
         f"Threshold of the attack accuracy: {results.threshold}.",
-        *(f"{note[0].upper()}{note[1:]}." for note in results.notes),
+        *results.notes,
         *because(results.not_run),
     ]
 

@@ -50,4 +50,4 @@ def plan_attacks(
 
 def left_out(name: str, why: str) -> str:
     """Returns a note about attacks that nobody asked for and that cannot be run."""
-    return f"left out: {name} ({why.rstrip('.')})"
+    return f"Left out: {name} ({why.rstrip('.')})."

@@ -67,5 +67,5 @@ def feasible(plan: AttackPlan, reader: ModelReader) -> AttackPlan:
     shape = np.shape(reader.reference_inputs)
     moved = reader.layout is None and any(label_robustness in choice.signals for choice in able)
     if moved and len(shape) == 4 and layout_of(shape) == "channels_first":
-        notes.append(f"x of shape {shape} is taken for images with their channels first; layout= says otherwise")
+        notes.append(f"Records of shape {shape} are taken for images, channels first; layout= says otherwise.")
     return plan._replace(choices=able, notes=[*plan.notes, *notes])

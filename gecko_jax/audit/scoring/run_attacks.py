@@ -93,6 +93,6 @@ def _attack(
 def _which_one(choice: Choice, names: list[str]) -> str:
     """Returns a note about the attack that `best_of` chose for each target."""
     if len(names) == 1:
-        return f"{choice.name} is {names[0]}, chosen on the shadows by {choice.metric}"
+        return f"Chosen on the shadows by {choice.metric}: {choice.name} is {names[0]}."
     times = ", ".join(f"{name} for {names.count(name)}" for name in sorted(set(names)))
-    return f"{choice.name}, chosen on the shadows by {choice.metric}: {times} of {len(names)} targets"
+    return f"Chosen on the shadows by {choice.metric}: {choice.name} is {times} of {len(names)} targets."

@@ -57,7 +57,7 @@ def baselines(
     except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
         lacking = f"{type(error).__name__}: {error}"
     if lacking:
-        sentences.append(f"no classifier of the records was tried, because {lacking}: they may be of two distributions")
+        sentences.append(f"No classifier of the records was tried, because {lacking}: they may be of two distributions.")
     ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:
@@ -66,8 +66,8 @@ def baselines(
         if metrics.auc_interval(*way, WARNING_CONFIDENCE).low > 0.5:
             differ = True
             sentences.append(
-                f"members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
-                f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, which every figure shows, too"
+                f"Members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
+                f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, which every figure shows, too."
             )
     return Baselines(aucs, sentences, differ)
 

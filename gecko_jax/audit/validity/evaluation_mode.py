@@ -40,9 +40,9 @@ def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str
         i = int(apart.argmax())
         if apart[i] > limit:
             return (
-                f"predict is not in evaluation mode: {how}, record {rows[i]} gets the probabilities {_shown(one[i])} "
+                f"The model is not in evaluation mode: {how}, record {rows[i]} gets the probabilities {_shown(one[i])} "
                 f"and {_shown(other[i])}; {why}, and attacks are weaker than on the model that is deployed. Call it in "
-                "evaluation mode (model.eval(), training=False, train=False)"
+                "evaluation mode (model.eval(), training=False, train=False)."
             )
     return ""
 

@@ -66,13 +66,13 @@ def check_design(member: np.ndarray) -> list[str]:
         )
     if abs(correlation[i, j]) > 0.1 + 4 / np.sqrt(records):
         warnings.append(
-            f"members of models {min(i, j)} and {max(i, j)} are correlated ({correlation[i, j]:+.2f}): thresholds "
-            "from the other models are not independent of the target; draw members by independent coins"
+            f"The members of models {min(i, j)} and {max(i, j)} are correlated ({correlation[i, j]:+.2f}): thresholds "
+            "from the other models are not independent of the target. Draw members by independent coins."
         )
     if models > 1 and len(np.unique(member.sum(0))) == 1:
         warnings.append(
-            f"every record is in exactly {int(member[:, 0].sum())} of the {models} models, so the other models reveal "
-            "a target's members, which biases attacks by leave-one-out (LiRA down, RMIA and BASE up); draw members by "
-            "independent coins"
+            f"Every record is in exactly {int(member[:, 0].sum())} of the {models} models, so the other models reveal "
+            "a target's members, which biases attacks by leave-one-out (LiRA down, RMIA and BASE up). Draw members by "
+            "independent coins."
         )
     return warnings

@@ -152,7 +152,7 @@ def test_the_best_of_several_is_chosen_on_the_shadows(target, shadows):
     two = audit.audit(MODEL, nonmembers, members, variables=variables, attacks=[both, attacks.loss()], **shadows)
     assert one.rows["best_of"] == one.rows["loss"] and one.rows["loss"]["auc"].value > 0.6
     assert two.rows["best_of"] == two.rows["loss"] and two.rows["loss"]["auc"].value < 0.4
-    assert one.notes == two.notes == ("best_of is loss, chosen on the shadows by auc",)
+    assert one.notes == two.notes == ("Chosen on the shadows by auc: best_of is loss.",)
     assert one.notes[0][1:] in one.table() and "is loss, chosen" in one.to_json()
 
 
@@ -165,7 +165,7 @@ def test_the_best_of_several_among_models():
         logits, y, member, [audit.best_of([wrong, attacks.loss()], "tpr_at_1pct"), attacks.loss()]
     )
     assert report.rows["best_of"] == report.rows["loss"]
-    assert report.notes == ("best_of, chosen on the shadows by tpr_at_1pct: loss for 5 of 5 targets",)
+    assert report.notes == ("Chosen on the shadows by tpr_at_1pct: best_of is loss for 5 of 5 targets.",)
 
 
 def test_saved_queries_and_probes_are_audited_alike():

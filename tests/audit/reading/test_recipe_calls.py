@@ -139,7 +139,7 @@ def test_a_folder_keeps_recipes_apart_and_says_so(tmp_path, monkeypatch):
     assert len(log) == 2 and audited(made_by(2.0, log), folder=tmp_path).to_json() == first.to_json()
     assert len(log) == 2 and not any("folder" in warning for warning in first.warnings)
     changed = audited(made_by(9.0, log), folder=tmp_path)
-    assert len(log) == 4 and any("the folder keeps 2 shadows" in warning for warning in changed.warnings)
+    assert len(log) == 4 and any("The folder keeps 2 shadows" in warning for warning in changed.warnings)
     monkeypatch.setattr("test_recipe_calls.SCALE" if __name__ == "test_recipe_calls" else f"{__name__}.SCALE", 0.5)
     audited(made_by(2.0, log), folder=tmp_path)
     assert len(log) == 6

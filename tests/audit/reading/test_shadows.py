@@ -114,7 +114,7 @@ def test_a_recipe_that_ignores_its_rows_is_doubted(target):
         return RECIPE(np.flatnonzero(own), key)
 
     warning = audited(target, blind).warnings[0]
-    assert "no shadow's loss tells its own members" in warning and "ignores its rows" in warning
+    assert "No shadow's loss tells its own members" in warning and "ignores its rows" in warning
 
 
 def test_the_doubt_stays_however_many_shadows_there_are():

@@ -154,3 +154,12 @@ def test_the_slices_of_an_audit_are_those_of_its_scores(reports):
     found = slices.of_groups(loss, member[0], 0.0, slices.by_class(y) | {"all": np.ones(300, bool)}).found
     np.testing.assert_allclose(found["all"]["auc"].value, reports[1].rows["loss"]["auc"].value)
     assert found["all"]["tpr_at_1pct"] == reports[1].rows["loss"]["tpr_at_1pct"]
+
+
+def test_warnings_and_notes_are_sentences_where_they_are_made(reports):
+    sentences = [sentence for report in reports for sentence in (*report.warnings, *report.notes)]
+    assert sentences and all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
+    for report in reports:
+        study = report_page.study(report)
+        assert study.notes.warnings[: len(report.warnings)] == tuple(report.warnings)
+        assert f"Warning: {report.warnings[0]}\n" in report.table()
