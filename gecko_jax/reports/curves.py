@@ -80,6 +80,12 @@ def pen(table: Table, curve: Curve, number: int, floor: float | None = None) -> 
     return Pen(color, DASHES[number % len(DASHES)], floor, floor is not None)
 
 
+def spread(curves: Sequence[Curve], most: int) -> list[Sequence[Curve]]:
+    """Returns the curves in as few groups of at most `most` as hold them, all of about one size."""
+    size = -(-len(curves) // -(-len(curves) // most))
+    return [curves[i : i + size] for i in range(0, len(curves), size)]
+
+
 def draw_panels(panels: Sequence[Sequence[tuple[Curve, Pen]]], style: Panels, prefix: str) -> str:
     """Returns SVG text of panels of curves, each with a key of two columns below it, or one if a name is long."""
     columns = [1 if max(svg.text_width(c.name) for c, _ in panel) > svg.WIDTH / 2 - 40 else 2 for panel in panels]

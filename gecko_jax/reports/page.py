@@ -33,6 +33,7 @@ from gecko_jax.reports.text import (
     spelt,
 )
 
+MAX_USUAL_COLUMNS = 10  # more are set closer, so that they fit a desk
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
@@ -135,8 +136,9 @@ def _table(study: Study) -> str:
         cells = "".join(_cell(row, c, shared[c.key] is None, marks[c.key].get(row.name)) for c in study.columns)
         lines.append(f'<tr><th scope="row">{star}{escape(row.name)}{note}</th>{cells}</tr>')
     rows = "\n".join(lines)
+    wide = ' class="wide"' if len(study.columns) > MAX_USUAL_COLUMNS else ""
     return (
-        '<div class="scroll" role="region" aria-label="Table of all figures" tabindex="0"><table id="table">\n'
+        f'<div class="scroll" role="region" aria-label="Table of all figures" tabindex="0"><table id="table"{wide}>\n'
         f'<thead><tr><th scope="col">Row</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
     )
 

@@ -21,7 +21,7 @@ CSS = (
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; }
-main { max-width: 1200px; margin: 0 auto; padding: 24px 20px 64px; }
+main { max-width: 1280px; margin: 0 auto; padding: 24px 20px 64px; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 8px; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 40px 0 8px; }
 h3 { font-size: 1.05rem; line-height: 1.3; margin: 20px 0 12px; }
@@ -53,6 +53,11 @@ tr.group th { color: var(--muted); font-weight: 600; padding-top: 4px; padding-b
 tr.group th span { position: sticky; left: 9px; }
 tbody tr:last-child > * { border-bottom: 0; }
 td { white-space: nowrap; }
+#table.wide { font-size: .8125rem; }
+#table.wide th, #table.wide td { padding: 6px 5px; }
+#table.wide thead th { min-width: 0; }
+#table.wide th:first-child { min-width: 10em; padding-left: 9px; }
+#table.wide small { font-size: .75rem; }
 td small, th small { color: var(--muted); font-weight: 400; font-size: .8125rem; }
 td small { display: block; }
 td.best b { border-bottom: 2px solid var(--series-2); }

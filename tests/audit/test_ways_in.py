@@ -235,7 +235,7 @@ def test_records_of_every_kind(name):
     plain = audit.audit_model(np.stack([-X[:, 0], X[:, 0]], 1), Y, MEMBER)
     assert report.rows["loss"]["auc"].value == pytest.approx(plain.rows["loss"]["auc"].value)
     assert ("records" in report.baselines) != sparse_text
-    assert any("no classifier of the records" in warning for warning in report.warnings) == sparse_text
+    assert any("No classifier of the records" in warning for warning in report.warnings) == sparse_text
 
     def recipe(rows, key):
         return lambda x: predict(x) * (1 + 0.01 * len(rows))

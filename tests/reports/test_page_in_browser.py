@@ -81,6 +81,8 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
         assert len(names) == len(study.rows)
         for i, (label, box) in enumerate(names):
             assert not [other for other, place in names[:i] if overlapping(box, place)], label
+    scrolled, room = found["desk"]["table"]
+    assert len(study.columns) == 12 and scrolled <= room, "a wide table fits a desk"
     scrolled, room = found["phone"]["table"]
     assert scrolled <= room, "on a phone the table does not scroll, and no figure is cut at its edge"
     shown = [box for box in found["phone"]["cells"] if box[2] > box[0]]

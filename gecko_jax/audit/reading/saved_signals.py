@@ -71,9 +71,9 @@ def pointing_away(readings: Readings, member: np.ndarray) -> list[str]:
         if sum(auc.high < 0.5 for auc in aucs) * 2 > len(aucs):
             mean = np.mean([auc.value for auc in aucs])
             warnings.append(
-                f"by {name}, members look like non-members (mean AUC {mean:.3f}): {name} is taken to be larger for "
+                f"By {name}, members look like non-members (mean AUC {mean:.3f}): {name} is taken to be larger for "
                 f"{signal.larger}. If its sign is the other way round, negate it; if member marks the non-members, "
-                "pass ~member"
+                "pass ~member."
             )
     return warnings
 

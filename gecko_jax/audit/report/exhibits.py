@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import reports
-from gecko_jax.reports.curves import MAX_CURVES_PER_PANEL
 
 GROUPS = ("members", "non-members")
 ROC_NOTE = (
@@ -24,12 +23,10 @@ def roc_curves(curves: Mapping[str, Any], ceiling: reports.Curve | None = None) 
       curves: name -> a curve of `Report.curves`.
       ceiling: what no attack can exceed if a guarantee holds, or None.
     """
-    panels = -(-len(curves) // MAX_CURVES_PER_PANEL)
     return reports.RocCurves(
         "ROC curves of the attacks",
         tuple(_curve(name, curve) for name, curve in curves.items()),
         ceiling,
-        max_curves_per_panel=-(-len(curves) // max(panels, 1)),  # all panels hold about as many
         note=ROC_NOTE,
     )
 

@@ -57,7 +57,7 @@ def baselines(
     except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
         lacking = f"{type(error).__name__}: {error}"
     if lacking:
-        sentences.append(f"No classifier of the records was tried, because {lacking}: they may be of two distributions.")
+        sentences.append(f"No classifier of the records was tried because {lacking}: they may be of two distributions.")
     ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:

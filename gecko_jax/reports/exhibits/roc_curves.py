@@ -9,7 +9,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.reports import svg
-from gecko_jax.reports.curves import DASHES, MAX_CURVES_PER_PANEL, Curve, Panels, Pen, draw_panels, pen
+from gecko_jax.reports.curves import DASHES, MAX_CURVES_PER_PANEL, Curve, Panels, Pen, draw_panels, pen, spread
 from gecko_jax.reports.exhibits.exhibit import Drawing
 from gecko_jax.reports.rows import Table
 
@@ -54,8 +54,7 @@ class RocCurves(NamedTuple):
 
         style = Panels(self.name, "False-positive rate", "True-positive rate", 300, prepare)
         above = [(self.ceiling, Pen(svg.INK, DASHES[0], lowest))] if self.ceiling else []
-        count = self.max_curves_per_panel
-        groups = [self.curves[i : i + count] for i in range(0, len(self.curves), count)]
+        groups = spread(self.curves, self.max_curves_per_panel)
         panels = [[(curve, pen(table, curve, i, lowest)) for i, curve in enumerate(group)] + above for group in groups]
         return Drawing(self.name, draw_panels(panels, style, prefix), self._caption())
 

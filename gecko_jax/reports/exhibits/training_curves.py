@@ -20,6 +20,7 @@ from gecko_jax.reports.curves import (
     draw_panels,
     owner,
     pen,
+    spread,
 )
 from gecko_jax.reports.exhibits.exhibit import Drawing
 from gecko_jax.reports.rows import Table
@@ -56,9 +57,7 @@ class TrainingCurves(NamedTuple):
         return Drawing(self.name, drawing, " ".join(filter(None, [self.note, bands * "Bands are 95 % intervals."])))
 
     def _together(self, table: Table, prefix: str) -> str:
-        groups = [
-            self.curves[i : i + MAX_CURVES_PER_PANEL] for i in range(0, len(self.curves), MAX_CURVES_PER_PANEL)
-        ]
+        groups = spread(self.curves, MAX_CURVES_PER_PANEL)
         panels = [[(curve, pen(table, curve, i)) for i, curve in enumerate(group)] for group in groups]
         return draw_panels(panels, Panels(self.name, "Epoch", self.quantity, 240), prefix)
 

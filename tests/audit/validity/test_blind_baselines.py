@@ -74,7 +74,7 @@ def test_an_audit_says_it_first():
     report = audit.audit(lambda x: x @ weights, *parts)
     assert report.baselines["records"].low > 0.7 and "without the model" in report.warnings[0]
     lines = report.table().splitlines()
-    assert lines[0].startswith("Warning: members and non-members can be told apart")
+    assert lines[0].startswith("Warning: Members and non-members can be told apart")
     assert any(line.startswith("Without the model, by the records: AUC 0.") for line in lines[:4])
     assert '"baselines"' in report.to_json()
 
