@@ -135,7 +135,7 @@ def test_members_that_look_like_non_members_are_warned_of():
     member = RNG.random((3, 2000)) < 0.5
     losses = RNG.gamma(4.0, size=(3, 2000)) * np.where(member, 1.4, 1.0)
     report = audit.from_signals({"loss": losses}, member, ["loss"])
-    assert "by loss, members look like non-members" in report.warnings[0] and "~member" in report.warnings[0]
+    assert "By loss, members look like non-members" in report.warnings[0] and "~member" in report.warnings[0]
     assert not [w for w in audit.from_signals({"loss": LOSS}, MEMBER, ["loss"]).warnings if "look like" in w]
 
 
