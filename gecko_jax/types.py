@@ -9,15 +9,19 @@ JAX begins at `Model`: `Dataset`, `Examples` and memberships are host (NumPy) ar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-Array = Any  # a jax.Array or a np.ndarray
+if TYPE_CHECKING:
+    import jax  # its import takes a second, which metrics and datasets do not need
+
+Array: TypeAlias = "jax.Array | np.ndarray"  # shapes in words: x [n, height, width, channels]
+Tree: TypeAlias = Any  # a pytree of arrays, such as one array or a mapping of them
 Variables = Mapping[str, Any]  # Flax's own: {"params": tree, "batch_stats": tree, ...}
 
 
-class Examples(NamedTuple("_Rows", [("x", Array), ("y", Array), ("id", Array)])):
+class Examples(NamedTuple("_Rows", [("x", Tree), ("y", Tree), ("id", Array)])):
     """Rows of a data set, on the host: Examples(x, y), or Examples(x, y, id).
 
     Attributes:
@@ -34,7 +38,7 @@ class Examples(NamedTuple("_Rows", [("x", Array), ("y", Array), ("id", Array)]))
 
     __slots__ = ()
 
-    def __new__(cls, x: Array, y: Array, id: Array | None = None) -> Examples:
+    def __new__(cls, x: Tree, y: Tree, id: Array | None = None) -> Examples:
         """Numbers the rows if they have no ids."""
         if id is None and (count := _row_count(y)) is not None:
             id = np.arange(count, dtype=np.int64)
@@ -76,8 +80,8 @@ class Batch(NamedTuple):
         {"teacher": logits [b, classes]}; None if there is nothing.
     """
 
-    x: Array
-    y: Array
+    x: Tree
+    y: Tree
     weight: Array
     extra: Mapping[str, Any] | None = None
 
