@@ -130,11 +130,11 @@ def _check_sizes(config: Config) -> None:
     for name in config.float_layers:
         checks.one_of("float_layers", name, ("first", "last"))
     for name in ("models", "epochs", "batch_size"):
-        checks.whole(name, getattr(config, name), 1)
+        checks.integer(name, getattr(config, name), 1)
     for name in ("learning_rate", "member_rate"):
         checks.positive(name, getattr(config, name))
-    checks.between("member_rate", config.member_rate, 0, 1)
-    if checks.whole("cross_fit", config.cross_fit, 0) == 1:
+    checks.in_range("member_rate", config.member_rate, 0, 1)
+    if checks.integer("cross_fit", config.cross_fit, 0) == 1:
         raise ValueError("cross_fit=1 must be 0, or at least 2: a teacher labels the folds that it was not trained on.")
     if config.transition is not None and not 0 <= config.transition[0] < config.transition[1] < config.epochs:
         raise ValueError(f"transition={config.transition!r} must satisfy 0 <= start < end < epochs={config.epochs}.")

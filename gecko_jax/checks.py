@@ -1,7 +1,6 @@
 """Argument checks, in one place: a message names the argument, its value, the bound, and what to do.
 
-An unhelpful error message is a bug. Each check returns the value it was given (`whole` as a Python int), so that it can
-stand in an assignment.
+An unhelpful error message is a bug. Each check returns the value, so that it can be used in an assignment.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ def at_least(name: str, value: float, low: float) -> float:
     return value
 
 
-def whole(name: str, value: int, low: int) -> int:
+def integer(name: str, value: int, low: int) -> int:
     """value as a Python int; ValueError unless it is an integer (2.0 and True are none) of at least `low`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}.")
+        raise ValueError(f"{name}={value!r} must be an integer of at least {low}.")
     return int(at_least(name, value, low))
 
 
 def sizes(name: str, values: Iterable[int], meaning: str, count: int | None = None) -> tuple[int, ...]:
-    """values as Python ints; ValueError unless they are `count` (or any number of) whole numbers of at least 1.
+    """values as Python ints; ValueError unless they are `count` (or any number of) integers of at least 1.
 
     Args:
       name: of the argument.
@@ -56,11 +55,11 @@ def sizes(name: str, values: Iterable[int], meaning: str, count: int | None = No
         raise ValueError(f"{name}={values!r} has {len(values)} entries; expected {count}: {meaning}.")
     for value in values:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name}={values!r} must hold whole numbers of at least 1, not {value!r}: {meaning}.")
+            raise ValueError(f"{name}={values!r} must hold integers of at least 1, not {value!r}: {meaning}.")
     return tuple(map(int, values))
 
 
-def between(name: str, value: float, low: float, high: float) -> float:
+def in_range(name: str, value: float, low: float, high: float) -> float:
     """Raises ValueError unless low <= value <= high."""
     if _is_no_number(value) or not low <= value <= high:
         raise ValueError(f"{name}={value!r} must lie between {low} and {high}.")

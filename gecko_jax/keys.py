@@ -18,7 +18,7 @@ import zlib
 import jax
 import numpy as np
 
-from gecko_jax.checks import between, whole
+from gecko_jax.checks import in_range, integer
 from gecko_jax.digests import sha256
 
 LARGEST = 2**32 - 1  # of a typed seed and of a counter: JAX drops the higher bits of a seed without a word
@@ -26,7 +26,7 @@ SECRET_BITS = 128
 
 
 def _word(part: str | int) -> int:
-    return zlib.crc32(part.encode()) if isinstance(part, str) else int(between("word", part, 0, LARGEST))
+    return zlib.crc32(part.encode()) if isinstance(part, str) else int(in_range("word", part, 0, LARGEST))
 
 
 def _sha256(content: bytes) -> bytes:
@@ -68,7 +68,7 @@ def checked_seed(seed: int) -> int:
     """seed as a Python int; ValueError unless it is one that can be typed, or one of `secret_seed`'s size."""
     if isinstance(seed, int) and seed >> SECRET_BITS - 1 == 1:
         return seed
-    return whole("seed", between("seed", seed, 0, LARGEST), 0)
+    return integer("seed", in_range("seed", seed, 0, LARGEST), 0)
 
 
 def checked_key(name: str, key: int | jax.Array) -> int | jax.Array:
@@ -76,12 +76,12 @@ def checked_key(name: str, key: int | jax.Array) -> int | jax.Array:
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         if isinstance(key, int) and key >> SECRET_BITS - 1 == 1:
             return key
-        return whole(name, between(name, key, 0, LARGEST), 0)
+        return integer(name, in_range(name, key, 0, LARGEST), 0)
     try:
         jax.random.fold_in(key, 0)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name}={key!r} is neither a seed nor one JAX key; expected a whole number in 0..{LARGEST}, or "
+            f"{name}={key!r} is neither a seed nor one JAX key; expected an integer in 0..{LARGEST}, or "
             "jax.random.key(0)."
         ) from None
     return key

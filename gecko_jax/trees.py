@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.tree_util import tree_leaves_with_path
 
-from gecko_jax.checks import whole as whole_number
+from gecko_jax.checks import integer
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -62,7 +62,7 @@ def row_blocks(rows: int, size: int, full: bool = False) -> list[Any]:
     >>> [block.tolist() for block in row_blocks(3, 2, full=True)], row_blocks(3, 2)
     ([[0, 1], [2, 2]], [slice(0, 2, None), slice(2, 4, None)])
     """
-    starts = range(0, rows, whole_number("batch_size", size, 1))
+    starts = range(0, rows, integer("batch_size", size, 1))
     if full:
         return [np.arange(start, start + size).clip(max=rows - 1) for start in starts]
     return [slice(start, start + size) for start in starts]
@@ -85,12 +85,12 @@ def by_blocks(function: Callable[[Any], Any], rows: int, size: int, full: bool =
     >>> by_blocks(lambda index: x[index] ** 2, len(x), 2, full=True).tolist()
     [0, 1, 4, 9, 16]
     """
-    whole_number("rows", rows, 1)
+    integer("rows", rows, 1)
     parts = [jax.device_get(function(index)) for index in row_blocks(rows, size, full)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:rows], *parts)
 
 
-def part(tree: Any, keep: Sequence[bool]) -> Any:
+def select_leaves(tree: Any, keep: Sequence[bool]) -> Any:
     """The tree with the leaves that `keep` (one bool a leaf, in the tree's order) names, and without the others.
 
     Mappings lose the branches that would be empty; in other containers None stands in a leaf's place. If all are kept,
@@ -109,8 +109,8 @@ def _part(tree: Any, keep: Any) -> Any:
     return {key: branch for key, branch in branches.items() if jax.tree.leaves(branch)}
 
 
-def whole(kept: Any, tree: Any, keep: Sequence[bool]) -> Any:
-    """The tree with its kept leaves replaced by those of `kept`, a tree of `part`."""
+def with_leaves(kept: Any, tree: Any, keep: Sequence[bool]) -> Any:
+    """The tree with its kept leaves replaced by those of `kept`, a tree of `select_leaves`."""
     if all(keep):
         return kept
     leaves, structure = jax.tree.flatten(tree)

@@ -19,10 +19,10 @@ NAN, INF = float("nan"), float("inf")
         (checks.positive, np.float32(3), ()),
         (checks.at_least, 2, (2,)),
         (checks.at_least, INF, (2,)),
-        (checks.whole, 2, (2,)),
-        (checks.whole, 0, (-1,)),
-        (checks.between, 0, (0, 1)),
-        (checks.between, 1.0, (0, 1)),
+        (checks.integer, 2, (2,)),
+        (checks.integer, 0, (-1,)),
+        (checks.in_range, 0, (0, 1)),
+        (checks.in_range, 1.0, (0, 1)),
         (checks.one_of, "b", (("a", "b"),)),
         (checks.one_of, 2, (iter([1, 2]),)),
         (checks.shape, np.zeros((2, 3)), ((None, 3),)),
@@ -45,15 +45,15 @@ def test_a_good_value_comes_back(check, value, bounds):
         (checks.positive, INF, (), ["limit=inf", "finite"]),
         (checks.at_least, 1, (2,), ["limit=1", "at least 2"]),
         (checks.at_least, NAN, (2,), ["limit=nan"]),
-        (checks.whole, 1, (2,), ["limit=1", "at least 2"]),
-        (checks.whole, 2.0, (1,), ["limit=2.0", "whole number of at least 1"]),
-        (checks.whole, "2", (1,), ["limit='2'", "whole number"]),
-        (checks.whole, True, (0,), ["limit=True", "whole number"]),
-        (checks.whole, np.True_, (0,), ["limit=np.True_", "whole number"]),
-        (checks.whole, NAN, (0,), ["limit=nan", "whole number"]),
-        (checks.between, -0.1, (0, 1), ["limit=-0.1", "between 0 and 1"]),
-        (checks.between, 1.1, (0, 1), ["limit=1.1"]),
-        (checks.between, NAN, (0, 1), ["limit=nan"]),
+        (checks.integer, 1, (2,), ["limit=1", "at least 2"]),
+        (checks.integer, 2.0, (1,), ["limit=2.0", "integer of at least 1"]),
+        (checks.integer, "2", (1,), ["limit='2'", "integer"]),
+        (checks.integer, True, (0,), ["limit=True", "integer"]),
+        (checks.integer, np.True_, (0,), ["limit=np.True_", "integer"]),
+        (checks.integer, NAN, (0,), ["limit=nan", "integer"]),
+        (checks.in_range, -0.1, (0, 1), ["limit=-0.1", "between 0 and 1"]),
+        (checks.in_range, 1.1, (0, 1), ["limit=1.1"]),
+        (checks.in_range, NAN, (0, 1), ["limit=nan"]),
         (checks.one_of, "binry", (("xnor", "binary"),), ["limit='binry'", "Did you mean 'binary'?", "xnor, binary"]),
         (checks.one_of, "qqq", (("xnor", "binary"),), ["limit='qqq'", "Known: xnor, binary"]),
         (checks.shape, np.zeros((2, 3)), ((None, 4),), ["limit has shape (2, 3)", "(any, 4)"]),
@@ -70,7 +70,7 @@ def test_a_bad_value_is_named(check, value, bounds, said):
 
 
 def test_a_whole_number_of_numpy_comes_back_as_one_of_python():
-    value = checks.whole("limit", np.int16(7), 7)
+    value = checks.integer("limit", np.int16(7), 7)
     assert type(value) is int and value == 7
 
 
@@ -90,6 +90,6 @@ def test_lookup_gives_what_the_table_holds():
 @pytest.mark.parametrize("value", ["1", None, b"1"])
 def test_what_is_no_number_is_named(value):
     for check in (lambda: checks.positive("z", value), lambda: checks.at_least("z", value, 0),
-                  lambda: checks.between("z", value, 0, 1), lambda: checks.whole("z", value, 0)):  # fmt: skip
+                  lambda: checks.in_range("z", value, 0, 1), lambda: checks.integer("z", value, 0)):  # fmt: skip
         with pytest.raises(ValueError, match=f"z={re.escape(repr(value))} must"):
             check()

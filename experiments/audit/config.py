@@ -57,7 +57,7 @@ class Config(gecko.Config):
         checks.at_least("strength_targets", self.strength_targets, 2)
         checks.at_least("strength_pairs", self.strength_pairs, 1)
         checks.sizes("strength_hidden", self.strength_hidden, "the widths of the mlp that attacks are compared on")
-        checks.whole("strength_epochs", self.strength_epochs, 1)
+        checks.integer("strength_epochs", self.strength_epochs, 1)
         if len(self.architectures) > 1:
             raise ValueError(f"architectures={self.architectures}: this study is of one; run it once for each.")
 

@@ -64,7 +64,7 @@ class Config:
             checks.one_of("optimizer", name, OPTIMIZERS)
         checks.one_of("regression", self.regression, REGRESSIONS)
         checks.at_least("models", self.models, 2)
-        checks.between("held_out", self.held_out, 0.01, 0.9)
+        checks.in_range("held_out", self.held_out, 0.01, 0.9)
         if EFFECTS["threshold"].applies(self):
             checks.at_least("threshold", self.threshold, self.clip_norm)
         for name in ("epsilon", "clip_norm", "temperature_epsilon"):
@@ -80,7 +80,7 @@ class Config:
             checks.not_empty("grid_rates", self.grid_rates)
         checks.sizes("hidden", self.hidden, "the widths of the mlp")
         for name in ("epochs", "batch_size", "regression_epochs", "regression_batch_size"):
-            checks.whole(name, getattr(self, name), 1)
+            checks.integer(name, getattr(self, name), 1)
         for name in ("delta", "regression_delta"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must lie above 0 and below 1, and below 1 / members.")

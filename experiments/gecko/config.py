@@ -77,7 +77,7 @@ class Config:
         for name in self.methods:
             checks.one_of("method", name, METHODS)
         checks.at_least("models", self.models, 3)
-        checks.between("member_rate", self.member_rate, 0.05, 0.95)
+        checks.in_range("member_rate", self.member_rate, 0.05, 0.95)
         for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
             if name in EFFECTS and not EFFECTS[name].applies(self):
                 continue  # no row reads it: a preset's numbers for other architectures may stay
@@ -102,11 +102,11 @@ class Config:
         checks.sizes("dense", (self.dense,), "the width of the lenet's dense layer")
         for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
             checks.sizes(name, getattr(self, name), "passes over the members")
-        checks.whole("batch_size", self.batch_size, 1)
+        checks.integer("batch_size", self.batch_size, 1)
         checks.positive("learning_rate", self.learning_rate)
         checks.one_of("schedule", self.schedule, SCHEDULES)
         checks.one_of("distillation", self.distillation, TEACHING)
-        if checks.whole("cross_fit", self.cross_fit, 0) == 1:
+        if checks.integer("cross_fit", self.cross_fit, 0) == 1:
             raise ValueError("cross_fit=1 must be 0, or at least 2: a teacher labels the folds it was not trained on.")
 
     def idle(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ class Config:
             checks.one_of("scenarios", name, SCENARIOS)
         for epsilon in checks.not_empty("epsilons", self.epsilons):
             checks.positive("epsilons", epsilon)
-        checks.whole("canaries", self.canaries, 100)
+        checks.integer("canaries", self.canaries, 100)
         if not 0 < self.delta < 1:
             raise ValueError(f"delta={self.delta!r} must lie above 0 and below 1, far below one over the canaries.")
 

@@ -62,7 +62,7 @@ def rmia(
     if a is not None:
         if online:
             raise ValueError(f"a={a!r} belongs to the offline form: pass online=False, or leave it out.")
-        checks.between("a", a, 0.0, 1.0)
+        checks.in_range("a", a, 0.0, 1.0)
 
     def score(read: Signals) -> np.ndarray:
         chosen = (a if a is not None else best_a(read)) if not online else None

@@ -119,11 +119,11 @@ def audit(
       ValueError: a record both among members and non-members, by id or by content; a pool that holds the one kind and
         lacks the other; outputs of another shape or kind; arguments that do not go together.
     """
-    checks.whole("shadows", shadows, 0)
+    checks.integer("shadows", shadows, 0)
     claim = privacy_claim(claimed_epsilon, coins)
     checks.one_of("outputs", outputs, (*OUTPUTS, *OTHER_OUTPUTS))
     layout is None or checks.one_of("layout", layout, LAYOUTS)
-    size = 1024 if batch_size is None else checks.whole("batch_size", batch_size, 1)
+    size = 1024 if batch_size is None else checks.integer("batch_size", batch_size, 1)
     if not (callable(predict) or isinstance(predict, Model)):
         raise ValueError(f"predict is a {type(predict).__name__}; expected a function of x, such as its predict_proba.")
     if shadows and (recipe is None or pool is None or key is None):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from gecko_jax.checks import between
+from gecko_jax.checks import in_range
 from gecko_jax.types import Array
 
 # Norms are square roots of float32 sums of squares. Components below 1e-19 have squares that underflow, so that the
@@ -19,7 +19,7 @@ LARGEST = 1e12
 
 def threshold_of(name: str, value: float) -> float:
     """The value as a float; raises ValueError unless it lies between SMALLEST and LARGEST."""
-    return float(between(name, value, SMALLEST, LARGEST))
+    return float(in_range(name, value, SMALLEST, LARGEST))
 
 
 def of_finite(factors: Callable[[Array], Array]) -> Callable[[Array], Array]:

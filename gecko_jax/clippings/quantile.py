@@ -6,7 +6,7 @@ import functools
 
 import jax.numpy as jnp
 
-from gecko_jax.checks import between, positive
+from gecko_jax.checks import in_range, positive
 from gecko_jax.clippings.base import SMALLEST, held, only_norm, threshold_of
 from gecko_jax.clippings.flat import shorten
 from gecko_jax.clippings.trial import built_adaptive
@@ -39,7 +39,7 @@ def quantile(clip_norm: float, quantile: float = 0.5, learning_rate: float = 0.2
     [1.105, 1.0, 0.905]
     """
     start = threshold_of("clip_norm", clip_norm)
-    share = float(between("quantile", quantile, 0, 1))
+    share = float(in_range("quantile", quantile, 0, 1))
     return _quantile(start, share, float(positive("learning_rate", learning_rate)))
 
 

@@ -64,7 +64,7 @@ def _count_classes(labels: Mapping[str, np.ndarray]) -> int:
 
 def check_classes(labels: Mapping[str, np.ndarray], num_classes: int | None) -> int:
     """Returns the number of classes; raises ValueError if a label is not one of them."""
-    num_classes = checks.whole("num_classes", _count_classes(labels) if num_classes is None else num_classes, 2)
+    num_classes = checks.integer("num_classes", _count_classes(labels) if num_classes is None else num_classes, 2)
     if num_classes > MAX_CLASSES:
         raise ValueError(f"num_classes={num_classes} must be at most {MAX_CLASSES}: labels are stored as int32.")
     for name, y in labels.items():

@@ -45,7 +45,7 @@ def check_members(member: np.ndarray, model_ids: Sequence[int] | None = None) ->
             "member.astype(bool)."
         )
     checks.not_empty("member", member)
-    ids = range(len(member)) if model_ids is None else [checks.whole("model_ids", each, 0) for each in model_ids]
+    ids = range(len(member)) if model_ids is None else [checks.integer("model_ids", each, 0) for each in model_ids]
     if len(ids) != len(member) or len(set(ids)) != len(ids):
         listed = checks.listed(ids)
         raise ValueError(f"model_ids=[{listed}] must be {len(member)} different integers, one for each row of member.")
@@ -93,9 +93,9 @@ def batches(
       ((1, 2, 2), [0, 2, 3])
     """
     member, ids = check_members(member, model_ids)
-    batch_size, seed = checks.whole("batch_size", batch_size, 1), checks.whole("seed", seed, 0)
-    epoch, counts = checks.whole("epoch", epoch, 0), np.count_nonzero(member, axis=1)
-    steps = -(-int(counts.max()) // batch_size) if steps is None else checks.whole("steps", steps, 1)
+    batch_size, seed = checks.integer("batch_size", batch_size, 1), checks.integer("seed", seed, 0)
+    epoch, counts = checks.integer("epoch", epoch, 0), np.count_nonzero(member, axis=1)
+    steps = -(-int(counts.max()) // batch_size) if steps is None else checks.integer("steps", steps, 1)
 
     slots = steps * batch_size
     indices = np.empty((len(member), slots), np.int32)

@@ -36,7 +36,7 @@ def mislabelled(data: Examples, count: int, classes: int, seed: int | None = Non
     Raises:
       ValueError: more canaries than records, or fewer than two classes.
     """
-    checks.between("count", checks.whole("count", count, 1), 1, len(data.y))
+    checks.in_range("count", checks.integer("count", count, 1), 1, len(data.y))
     checks.at_least("classes", classes, 2)
     seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "mislabelled")
@@ -50,7 +50,7 @@ def out_of_distribution(data: Examples, count: int, classes: int, seed: int | No
 
     The range is each feature's own in a table [n, d], whose features have units of their own; else that of all values.
     """
-    checks.whole("count", count, 1)
+    checks.integer("count", count, 1)
     checks.at_least("classes", classes, 2)
     x = np.asarray(data.x)
     seed = _seed(seed, data, count, classes)
@@ -75,7 +75,7 @@ def blank(data: Examples, count: int, classes: int, seed: int | None = None) -> 
     features = int(np.prod(x.shape[1:]))
     top = x.max(0) if x.ndim == 2 else np.full(features, x.max())
     usable = np.flatnonzero(top > 0)
-    checks.between("count", checks.whole("count", count, 1), 1, len(usable) or features)
+    checks.in_range("count", checks.integer("count", count, 1), 1, len(usable) or features)
     checks.at_least("classes", classes, 2)
     if not len(usable):
         raise ValueError(

@@ -50,7 +50,7 @@ def _read_text(path: Path) -> np.ndarray:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: corrupt gzip file ({error}); delete it and get it again.") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; expected rows of comma-separated whole numbers, without a head.") from error
+        raise ValueError(f"{path}: {error}; expected rows of comma-separated integers, without a head.") from error
 
 
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:

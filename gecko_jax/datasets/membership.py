@@ -36,7 +36,7 @@ def coins(ids: np.ndarray, models: int, seed: int, rate: float = 0.5) -> np.ndar
     """
     ids = check_ids(ids)
     checks.at_least("models", models, 1)
-    checks.between("rate", rate, 0, 1)
+    checks.in_range("rate", rate, 0, 1)
     # The hash's upper 53 bits are a uniform float in [0, 1), as a random number generator makes one.
     return np.stack([(hashes(ids, seed, "coins", i) >> np.uint64(11)) * 2.0**-53 < rate for i in range(models)])
 
@@ -82,5 +82,5 @@ def single(ids: np.ndarray, seed: int, size: int) -> np.ndarray:
       ValueError: for duplicated ids or a size outside 1..n.
     """
     ids = check_ids(ids)
-    checks.between("size", size, 1, len(ids))
+    checks.in_range("size", size, 1, len(ids))
     return (ranks(ids, seed, "single") < size)[None]

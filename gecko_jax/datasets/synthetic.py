@@ -20,7 +20,7 @@ def _check(classes: int, separation: float, label_noise: float) -> None:
     checks.at_least("classes", classes, 2)
     checks.at_least("separation", separation, 0)
     # Beyond this bound a flipped label is more frequent than the true one, and the Bayes class another.
-    checks.between("label_noise", label_noise, 0, (classes - 1) / classes)
+    checks.in_range("label_noise", label_noise, 0, (classes - 1) / classes)
 
 
 def bayes_accuracy(classes: int, separation: float, label_noise: float = 0.0) -> float:

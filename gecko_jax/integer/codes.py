@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax.checks import between, one_of
+from gecko_jax.checks import in_range, one_of
 from gecko_jax.types import Array
 
 MAX_CODE_BITS = 8
@@ -29,7 +29,7 @@ def pack_bits(levels: Array, bits: int, word: Any = np.uint8) -> np.ndarray:
     >>> pack_bits([1, 0, 1, 1], 1).tolist(), pack_bits([1, 2, 3], 2).tolist()
     ([13], [57])
     """
-    bits = int(between("bits", bits, 1, MAX_CODE_BITS))
+    bits = int(in_range("bits", bits, 1, MAX_CODE_BITS))
     one_of("word", np.dtype(word).name, ("uint8", "uint32"))
     levels = np.asarray(levels).reshape(-1)
     if levels.size and (levels.min() < 0 or levels.max() >= 1 << bits):
@@ -58,7 +58,7 @@ def unpack_bits(words: Array, bits: int, length: int) -> np.ndarray:
     >>> unpack_bits(pack_bits([1, 2, 3], 2), 2, 3).tolist()
     [1, 2, 3]
     """
-    bits, length = int(between("bits", bits, 1, MAX_CODE_BITS)), int(length)
+    bits, length = int(in_range("bits", bits, 1, MAX_CODE_BITS)), int(length)
     words = np.ascontiguousarray(words)
     stream = np.unpackbits(words.astype(words.dtype.newbyteorder("<")).view(np.uint8), bitorder="little")
     if len(stream) < length * bits:
@@ -85,7 +85,7 @@ def grid(values: Array, bits: int) -> tuple[int, int]:
     >>> grid([-1, 0, 1], 2), grid([-3, -1, 1, 3], 2)
     ((-2, 1), (-3, 2))
     """
-    bits = int(between("bits", bits, 1, MAX_CODE_BITS))
+    bits = int(in_range("bits", bits, 1, MAX_CODE_BITS))
     values, top = np.asarray(values), 1 << bits
     if not np.array_equal(values, np.round(values)):
         raise ValueError("codes are not integers; no grid holds them. Use integers, and put the rest into the scale.")
@@ -113,7 +113,7 @@ def code_book(values: Array, bits: int) -> np.ndarray:
     >>> code_book([4, -1, 0, 1, 4], 2).tolist()
     [-1, 0, 1, 4]
     """
-    between("bits", bits, 1, MAX_CODE_BITS)
+    in_range("bits", bits, 1, MAX_CODE_BITS)
     book = np.unique(np.asarray(values).astype(np.float64))
     if len(book) > 1 << bits:
         raise ValueError(

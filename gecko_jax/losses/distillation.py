@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.checks import between, finite, positive, shape
+from gecko_jax.checks import finite, in_range, positive, shape
 from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy
 from gecko_jax.losses.shapes import class_numbers, float_outputs
@@ -65,7 +65,7 @@ def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
     Raises:
       ValueError: a temperature that is not above 0, a weight outside 0..1.
     """
-    return _kullback_leibler(float(positive("temperature", temperature)), float(between("weight", weight, 0, 1)))
+    return _kullback_leibler(float(positive("temperature", temperature)), float(in_range("weight", weight, 0, 1)))
 
 
 @functools.cache

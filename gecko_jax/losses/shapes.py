@@ -22,7 +22,7 @@ def float_outputs(reader: str, outputs: Any, axes: tuple[str, ...]) -> Array:
       axes: names of the axes, such as ("classes",); "..." stands for any number of them.
 
     Raises:
-      ValueError: a tuple or a mapping, another number of axes, whole numbers.
+      ValueError: a tuple or a mapping, another number of axes, integers.
     """
     expected = f"one array of outputs ({', '.join(axes)}) for each example"
     if not (hasattr(outputs, "shape") and hasattr(outputs, "dtype")):
@@ -67,7 +67,7 @@ def class_numbers(reader: str, y: Any, shape: tuple[int, ...] = ()) -> Array:
         )
     if not jnp.issubdtype(jnp.result_type(y), jnp.integer):
         raise ValueError(
-            f"{reader} reads class numbers; y has dtype {jnp.result_type(y)}. Pass whole numbers, y.astype(np.int32), "
+            f"{reader} reads class numbers; y has dtype {jnp.result_type(y)}. Pass integers, y.astype(np.int32), "
             "or take losses.squared_error() if y holds real numbers."
         )
     return jnp.asarray(y)

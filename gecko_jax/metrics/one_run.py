@@ -79,9 +79,9 @@ def one_run_epsilon(
     1.3
     """
     check_claim(delta, confidence, assumption)
-    canaries = checks.whole("canaries", canaries, 1)
-    guesses = int(checks.between("guesses", checks.whole("guesses", guesses, 1), 1, canaries))
-    correct = int(checks.between("correct", checks.whole("correct", correct, 0), 0, guesses))
+    canaries = checks.integer("canaries", canaries, 1)
+    guesses = int(checks.in_range("guesses", checks.integer("guesses", guesses, 1), 1, canaries))
+    correct = int(checks.in_range("correct", checks.integer("correct", correct, 0), 0, guesses))
     if correct == 0:
         return 0.0
     if assumption == "gaussian":
@@ -189,8 +189,8 @@ def one_run_epsilon_from_scores(
     order = keys.generator(seed, "one-run ties").permutation(m)
     order = order[np.argsort(scores[order], kind="stable")]
     bounds = []
-    for r in (checks.whole("guesses", one, 1) for one in tried):
-        checks.between("guesses", r, 1, m)
+    for r in (checks.integer("guesses", one, 1) for one in tried):
+        checks.in_range("guesses", r, 1, m)
         right = int(member[order[m - (r - r // 2) :]].sum() + (~member[order[: r // 2]]).sum())
         bounds.append((one_run_epsilon(right, r, m, delta, each, assumption), r, right))
     value, r, right = max(bounds, key=lambda bound: bound[0])

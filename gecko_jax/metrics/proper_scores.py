@@ -60,6 +60,6 @@ def negative_log_likelihood(probs: Array, labels: Array, smallest: float = MIN_P
     >>> round(negative_log_likelihood([[0.5, 0.5], [1.0, 0.0]], [0, 0]), 4)  # log(2) / 2
     0.3466
     """
-    checks.between("smallest", checks.positive("smallest", smallest), 0, 1)
+    checks.in_range("smallest", checks.positive("smallest", smallest), 0, 1)
     probs, labels = check_labeled(probs, labels)
     return float(-np.log(np.maximum(probs[np.arange(len(labels)), labels], smallest)).mean())

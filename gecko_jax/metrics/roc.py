@@ -141,7 +141,7 @@ def within_fpr(curve_fpr: np.ndarray, fpr: float) -> np.ndarray:
     value = np.asarray(fpr)
     if value.ndim == 0 and value.dtype.kind == "f" and value.dtype.itemsize < 8:
         fpr = float(np.format_float_positional(value[()], unique=True))  # the shortest decimal that this float means
-    checks.between("fpr", fpr, 0.0, 1.0)
+    checks.in_range("fpr", fpr, 0.0, 1.0)
     return curve_fpr <= float(fpr) * (1 + 1e-9)
 
 
@@ -206,9 +206,7 @@ def balanced_accuracy(scores: Array, member: Array, threshold: float | Array) ->
     return (1.0 + advantage(scores, member, threshold)) / 2.0
 
 
-def called_members(
-    scores: Array, member: Array, threshold: float | Array
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def called_members(scores: Array, member: Array, threshold: float | Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns (scores, member, scores >= threshold), checked."""
     scores, member = scored_pairs(scores, member)
     threshold = np.asarray(threshold, np.float64)

@@ -37,7 +37,7 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
     >>> shapr([[0.0], [1.0]], [0, 1], [[0.1]], [0]).tolist()
     [2.0, 0.0]
     """
-    neighbours = checks.whole("neighbours", neighbours, 1)
+    neighbours = checks.integer("neighbours", neighbours, 1)
     train, train_y = _checked("train", train_outputs, train_y)
     test, test_y = _checked("test", test_outputs, test_y)
     checks.shape("test_outputs", test, (None, train.shape[1]))

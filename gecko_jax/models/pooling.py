@@ -27,8 +27,8 @@ def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
     Raises:
       ValueError: a window of no side or larger than x, or a stride below 1.
     """
-    checks.between("side", checks.whole("side", side, 1), 1, min(x.shape[1:3]))
-    checks.whole("stride", side if stride is None else stride, 1)
+    checks.in_range("side", checks.integer("side", side, 1), 1, min(x.shape[1:3]))
+    checks.integer("stride", side if stride is None else stride, 1)
     if stride not in (None, side):
         return _overlapping(x, side, stride)
     if side == 1:

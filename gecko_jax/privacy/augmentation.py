@@ -53,7 +53,7 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
     >>> bool(abs(noisy(jnp.ones(2), jnp.array([1.0, 2.0]), jax.random.key(0)) - 3.0) < 0.2)
     True
     """
-    copies = checks.whole("multiplicity", multiplicity, 1)
+    copies = checks.integer("multiplicity", multiplicity, 1)
 
     def one(variables, example, key):
         draw = stream(key, "augment")  # `key` itself goes on to the loss, for its dropout
@@ -86,7 +86,7 @@ def shift(max_pixels: int) -> Augment:
     Raises:
       ValueError: max_pixels below 1; when called, an image that is no larger than it, or no image.
     """
-    most = checks.whole("max_pixels", max_pixels, 1)
+    most = checks.integer("max_pixels", max_pixels, 1)
 
     def augment(key, x):
         _check_image("shift", x)

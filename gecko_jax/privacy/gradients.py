@@ -21,7 +21,7 @@ from gecko_jax.privacy.per_example.sites import single
 from gecko_jax.privacy.per_example.states import carried_states, check_states
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.privacy.sampling import Sampling
-from gecko_jax.trees import outputs_by_row, part, row_count, take, trainable_patterns, whole
+from gecko_jax.trees import outputs_by_row, row_count, select_leaves, take, trainable_patterns, with_leaves
 from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, StepMetrics, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
@@ -143,11 +143,11 @@ def private_gradients(
         keep = live(variables, batch, of_loss)
         found = summed(rule, variables, batch, of_loss, live=keep)
         everything = found.sum
-        found = found._replace(sum=part(everything, keep))  # no noise is drawn for what is not trained
+        found = found._replace(sum=select_leaves(everything, keep))  # no noise is drawn for what is not trained
         with jax.named_scope(PRIVATE_SCOPE):
             drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
         private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, found.sum, drawn)
-        private = whole(private, everything, keep)
+        private = with_leaves(private, everything, keep)
         if adaptive:
             norms = found.norms.reshape(len(real), -1)
             share = by_row(lambda row: clipping.exceeds(row, threshold), norms)

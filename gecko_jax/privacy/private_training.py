@@ -110,11 +110,11 @@ def private_training(
     try_parts(clipping, options.get("noise", gaussian), noise_multiplier)
     refuse_statistics(model, x)
     trainable = trainable_patterns(trainable)
-    n = checks.whole("n", n, 1)
+    n = checks.integer("n", n, 1)
     checks.positive("batch_size", batch_size)
-    steps = checks.whole("epochs", epochs, 1) * max(1, round(n / batch_size))
+    steps = checks.integer("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
-    together = sampling._replace(steps=sampling.steps * checks.whole("runs", runs, 1))
+    together = sampling._replace(steps=sampling.steps * checks.integer("runs", runs, 1))
     count_noise = None
     if isinstance(clipping, AdaptiveClipping):
         count_noise = options.get("count_noise")

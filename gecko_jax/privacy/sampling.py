@@ -77,9 +77,9 @@ def _slots(n: int, rate: float, steps: int) -> int:
 
 
 def _independent(kind: str, n: int, batch_size: float, steps: int, cap: int) -> Sampling:
-    n, steps = checks.whole("n", n, 1), checks.whole("steps", steps, 1)
-    checks.between("n", n, 1, np.iinfo(np.int32).max)  # indices are int32
-    checks.between("steps", steps, 1, keys.LARGEST)
+    n, steps = checks.integer("n", n, 1), checks.integer("steps", steps, 1)
+    checks.in_range("n", n, 1, np.iinfo(np.int32).max)  # indices are int32
+    checks.in_range("steps", steps, 1, keys.LARGEST)
     checks.positive("batch_size", batch_size)
     if batch_size > n:
         raise ValueError(f"batch_size={batch_size!r} must be at most n={n}: it is the expected size of a batch.")
@@ -108,9 +108,9 @@ def check_sampling(sampling: Sampling) -> Sampling:
 def _checked(sampling: Sampling) -> Sampling:
     kind, n, batch_size, steps, cap = sampling
     checks.one_of("sampling.kind", kind, KINDS)
-    checks.between("sampling.n", checks.whole("sampling.n", n, 1), 1, np.iinfo(np.int32).max)
-    checks.between("sampling.steps", checks.whole("sampling.steps", steps, 1), 1, keys.LARGEST)
-    checks.whole("sampling.cap", cap, 1)
+    checks.in_range("sampling.n", checks.integer("sampling.n", n, 1), 1, np.iinfo(np.int32).max)
+    checks.in_range("sampling.steps", checks.integer("sampling.steps", steps, 1), 1, keys.LARGEST)
+    checks.integer("sampling.cap", cap, 1)
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, float, np.integer, np.floating)):
         raise ValueError(f"sampling.batch_size={batch_size!r} must be a number: the expected rows of a batch.")
     checks.positive("sampling.batch_size", batch_size)
@@ -155,7 +155,7 @@ def poisson(n: int, batch_size: float, steps: int, cap: int | None = None) -> Sa
     """
     sampling = _independent("poisson", n, batch_size, steps, 1)
     needed = _slots(sampling.n, sampling.rate, sampling.steps)
-    cap = needed if cap is None else checks.whole("cap", cap, 1)
+    cap = needed if cap is None else checks.integer("cap", cap, 1)
     if cap < needed:
         raise ValueError(
             f"cap={cap} must be at least {needed}: with fewer slots some of {steps} Poisson batches fails "
@@ -179,7 +179,7 @@ def truncated_poisson(n: int, batch_size: float, steps: int, cap: int) -> Sampli
     Source: Chua et al., "Scalable DP-SGD: shuffling vs. Poisson subsampling" (NeurIPS 2024, arXiv 2411.04205); the
       bound is that of dp_accounting's truncated subsampled Gaussian, a mixture over whether a batch was cut.
     """
-    return _independent("truncated_poisson", n, batch_size, steps, checks.whole("cap", cap, 1))
+    return _independent("truncated_poisson", n, batch_size, steps, checks.integer("cap", cap, 1))
 
 
 def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
@@ -196,7 +196,7 @@ def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
     Raises:
       ValueError: for an argument out of range.
     """
-    cap, epochs = checks.whole("batch_size", batch_size, 1), checks.whole("epochs", epochs, 1)
+    cap, epochs = checks.integer("batch_size", batch_size, 1), checks.integer("epochs", epochs, 1)
     sampling = _independent("shuffled", n, cap, 1, cap)
     return _independent("shuffled", n, cap, epochs * _steps_per_epoch(sampling), cap)
 
@@ -262,7 +262,7 @@ def draw(sampling: Sampling, seed: int, first_step: int, steps: int, name: int |
 
 def draw_unchecked(sampling: Sampling, seed: int, first_step: int, steps: int, name: int | str = 0) -> Batches:
     """`draw` without `check_sampling`, for a record that was derived from a checked one (a model's own members)."""
-    first_step, steps = checks.whole("first_step", first_step, 0), checks.whole("steps", steps, 1)
+    first_step, steps = checks.integer("first_step", first_step, 0), checks.integer("steps", steps, 1)
     if first_step + steps > sampling.steps:
         raise ValueError(
             f"first_step + steps = {first_step + steps} is beyond the run's {sampling.steps} steps, which are what the "

@@ -81,8 +81,8 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
     >>> start.batch_size, start.epochs, start.delta, round(start.noise_multiplier, 2), float(start.epsilon) <= 8
     (100, 30, 0.0001, 1.18, True)
     """
-    n = checks.whole("n", n, BATCHES_PER_EPOCH)
-    epochs = checks.whole("epochs", epochs, 1)
+    n = checks.integer("n", n, BATCHES_PER_EPOCH)
+    epochs = checks.integer("epochs", epochs, 1)
     delta = 1 / (10 * n) if delta is None else delta
     batch_size = n // BATCHES_PER_EPOCH
     sampling = poisson(n, batch_size, epochs * max(1, round(n / batch_size)))

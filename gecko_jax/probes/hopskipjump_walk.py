@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bounds: tuple[float, float]) -> Plan:
     """`queries` of one record, shared out; `begins` inputs to begin from are already asked about."""
     search = max(1, math.ceil(math.log2(d**1.5 / checks.positive("gamma", gamma))))
-    number = np.arange(1, checks.whole("iterations", iterations, 1) + 1)
+    number = np.arange(1, checks.integer("iterations", iterations, 1) + 1)
     walks = np.where(number <= TOGETHER, CONTENDERS, 1)
     fixed = 1 + begins + min(begins, GROUP) * search + walks.sum() * (search + SIZES)
 
@@ -56,7 +56,7 @@ def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bo
     def cost(unit: float) -> int:
         return int(fixed + GROUP * (walks * shared(unit)).sum())
 
-    if checks.whole("queries", queries, 1) < cost(0):
+    if checks.integer("queries", queries, 1) < cost(0):
         raise ValueError(
             f"queries={queries} must be at least {cost(0)} for iterations={iterations} and {begins} inputs to begin "
             f"from: {fixed} go to searches. Ask for more queries, or fewer iterations."

@@ -86,7 +86,7 @@ def as_labels(name: str, labels: Array, classes: int) -> np.ndarray:
 
 
 def are_labels(array: Array) -> bool:
-    """Whether predicted labels stand in one row or one column: whole numbers, bool or text, and not scores."""
+    """Whether predicted labels stand in one row or one column: integers, bool or text, and not scores."""
     array = np.asarray(array)
     return (array.ndim == 1 or array.shape[-1] == 1) and array.dtype.kind in LABEL_KINDS
 

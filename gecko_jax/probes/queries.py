@@ -43,7 +43,7 @@ def flips_and_shifts(
     """
     x, layout = check_images(x, layout)
     around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
-    moves = [(0, 0), *((checks.whole("shift", d, 1) * i, d * j) for d in shifts for i, j in around)]
+    moves = [(0, 0), *((checks.integer("shift", d, 1) * i, d * j) for d in shifts for i, j in around)]
 
     def moved(x):
         return [_shifted(side, move, padding) for side in (x, x[:, :, ::-1]) for move in moves]
@@ -66,7 +66,7 @@ def translations(x: Array, d: int = 1, padding: str = "edge", layout: str | None
     Source: Choquette-Choo et al., "Label-only membership inference attacks", 2021, section 4.1.
     """
     x, layout = check_images(x, layout)
-    d = checks.whole("d", d, 1)
+    d = checks.integer("d", d, 1)
     moves = [(i, j) for i in range(-d, d + 1) for j in sorted({d - abs(i), abs(i) - d})]
     return in_layout(lambda x: [_shifted(x, move, padding) for move in [(0, 0), *moves]], x, layout)
 
@@ -89,7 +89,7 @@ def rotations(
     """
     x, layout = check_images(x, layout)
     checks.one_of("padding", padding, PADDINGS)
-    angles = [checks.between("degrees", float(r), 0, 180) for r in np.atleast_1d(degrees)]
+    angles = [checks.in_range("degrees", float(r), 0, 180) for r in np.atleast_1d(degrees)]
     turns = [turn for r in angles for turn in (r, -r)]
     return in_layout(lambda x: [x.copy(), *(_rotated(x, turn, padding) for turn in turns)], x, layout)
 
@@ -111,7 +111,7 @@ def noise(x: Array, scale: float | Array, copies: int, key: int | jax.Array) -> 
     """
     x = check_inputs(x)
     scale = check_scale(scale, x)
-    draws = generator(key, "noise").standard_normal((checks.whole("copies", copies, 1), 1, *x.shape[1:]))
+    draws = generator(key, "noise").standard_normal((checks.integer("copies", copies, 1), 1, *x.shape[1:]))
     return [x.copy(), *(x + (scale * u).astype(x.dtype) for u in draws)]
 
 
@@ -121,7 +121,7 @@ def _shifted(x: np.ndarray, move: tuple[int, int], padding: str) -> np.ndarray:
     side = min(x.shape[1:3])
     for pixels in move:
         if pixels:
-            checks.between("shift", abs(pixels), 1, side - 1)
+            checks.in_range("shift", abs(pixels), 1, side - 1)
     (down, right), far = move, max(abs(pixels) for pixels in move)
     border = [(0, 0), (far, far), (far, far), (0, 0)]
     wide = np.pad(x, border, mode="edge" if padding == "edge" else "constant")

@@ -59,7 +59,7 @@ def sensitivity(
     """
     x, done, seen = check_inputs(x), [], []
     checks.positive("scale", scale)
-    checks.whole("draws", draws, 1)
+    checks.integer("draws", draws, 1)
     step = scale if unit is None else scale * check_scale(unit, x)
     for rows in row_blocks(len(x), batch_size):
         copies = queries.noise(x[rows], step, draws, key)

@@ -64,7 +64,7 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
                 expected[row, metric] = float(value), float(tolerance)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}; value and tolerance must be numbers.") from error
-            checks.between(f"tolerance in {where}", expected[row, metric][1], 0, float("inf"))
+            checks.in_range(f"tolerance in {where}", expected[row, metric][1], 0, float("inf"))
     checks.not_empty(f"{path}", expected)
     figures = {(row.name, metric): figure.value for row in rows for metric, figure in row.figures.items()}
     compared = [Difference(*key, *pair, figures.get(key)) for key, pair in expected.items()]

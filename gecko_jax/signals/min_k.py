@@ -31,7 +31,7 @@ def min_k_probability(share: float = 0.2) -> Signal:
     >>> min_k_probability(0.3)(logits, np.array([[0, 0, 0]])).round(4).tolist()
     [-2.3026]
     """
-    share = checks.between("share", checks.positive("share", share), 0.0, 1.0)
+    share = checks.in_range("share", checks.positive("share", share), 0.0, 1.0)
     name, bounds = f"min_{100 * share:g}_probability", (-math.inf, 0.0)
     return Signal(name, _lowest(share), larger="members", outputs="tokens", bounds=bounds)
 

@@ -168,7 +168,7 @@ def _check_labels(y: Array, classes: int) -> None:
         if np.ndim(y) == 1 and classes != 1:
             raise ValueError(
                 f"data.y holds real numbers, and the model has {classes} outputs; a regression model has one. For "
-                "classes pass whole numbers."
+                "classes pass integers."
             )
         return
     check_classes(jax.ShapeDtypeStruct((classes,), np.float32), Batch(None, y, None))

@@ -43,7 +43,7 @@ def with_average(model: Model, decay: float) -> Model:
     Raises:
       ValueError: decay out of its bounds; at init, a model that has such a collection already.
     """
-    checks.between("decay", decay, 0, 1)
+    checks.in_range("decay", decay, 0, 1)
 
     def start(variables):
         # In single precision at least: in half, the share that a step has in a long average would be rounded away.

@@ -80,7 +80,7 @@ def cross_fitted_logits(
       ValueError: for folds out of bounds.
     """
     member = np.atleast_2d(np.asarray(member))
-    checks.between("folds", folds, 2, int(member.sum(1).min()))
+    checks.in_range("folds", folds, 2, int(member.sum(1).min()))
     fold = np.stack([_folds(row, folds, seed or 0, i) for i, row in enumerate(member)])
     trained_on = np.stack([row & (fold[i] != k) for i, row in enumerate(member) for k in range(folds)])
     fitted = fit_ensemble(teacher, data, trained_on, seed=seed, **options)

@@ -130,7 +130,7 @@ def fit_ensemble(
     member = np.atleast_2d(np.asarray(member))
     pool = pool_of(data, member, extra, extra_per_model)
     check_reads(loss, extra)
-    epochs = checks.whole("epochs", epochs, 1)
+    epochs = checks.integer("epochs", epochs, 1)
     full_batches = epochs if batch_size >= member.sum(1).max(initial=0) else None
     trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
     if sampling is None:

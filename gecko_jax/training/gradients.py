@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from gecko_jax.losses import metric_of
 from gecko_jax.privacy.per_example.paths import check_trains, paths_of
 from gecko_jax.privacy.per_example.weights import check_weights
-from gecko_jax.trees import outputs_by_row, part, row_count, trainable_leaves, whole
+from gecko_jax.trees import outputs_by_row, row_count, select_leaves, trainable_leaves, with_leaves
 from gecko_jax.types import Array, Batch, Loss, Model, StepMetrics, Variables
 
 GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
@@ -65,10 +65,10 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
         keep = trainable_leaves(params, trainable)
 
         def objective(trained):
-            return mean_loss({**variables, "params": whole(trained, params, keep)}, batch, key)
+            return mean_loss({**variables, "params": with_leaves(trained, params, keep)}, batch, key)
 
-        found, metrics = jax.grad(objective, has_aux=True)(part(params, keep))
-        return (found if all(keep) else whole(found, jax.tree.map(jnp.zeros_like, params), keep)), metrics
+        found, metrics = jax.grad(objective, has_aux=True)(select_leaves(params, keep))
+        return (found if all(keep) else with_leaves(found, jax.tree.map(jnp.zeros_like, params), keep)), metrics
 
     def live(variables, batch, key):
         """Whether each parameter is trained: named by `trainable` and with a gradient path to the loss."""

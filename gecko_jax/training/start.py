@@ -12,7 +12,7 @@ import optax
 
 from gecko_jax import checks, keys, surroundings
 from gecko_jax.training.step import State, UpdateRule
-from gecko_jax.trees import named_leaves, part, trainable_leaves
+from gecko_jax.trees import named_leaves, select_leaves, trainable_leaves
 from gecko_jax.types import Model, Variables
 
 
@@ -33,7 +33,7 @@ def start_states(rule: UpdateRule, x: Any, seed: int, model_ids: Sequence[int], 
         init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
         init = jax.tree.map(np.asarray, init)
-    trained = part(init["params"], trainable_leaves(init["params"], rule.trainable))
+    trained = select_leaves(init["params"], trainable_leaves(init["params"], rule.trainable))
     return State(init, jax.tree.map(np.asarray, _optimizer_start(rule.optimizer)(trained)))
 
 

@@ -16,7 +16,7 @@ from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import LEARNING_RATE, with_scheduled
-from gecko_jax.trees import named_leaves, part, take, trainable_leaves, whole
+from gecko_jax.trees import named_leaves, select_leaves, take, trainable_leaves, with_leaves
 from gecko_jax.types import Array, Batch, Model, StepMetrics, Variables
 
 
@@ -106,18 +106,18 @@ def _updated(rule: UpdateRule, state: State, grads, metrics: StepMetrics, reache
     """
     params, (rate, x) = state.variables["params"], at
     keep = trainable_leaves(params, rule.trainable)
-    trained = part(params, keep)
-    updates, optimizer_state = rule.optimizer.update(part(grads, keep), state.optimizer, trained)
+    trained = select_leaves(params, keep)
+    updates, optimizer_state = rule.optimizer.update(select_leaves(grads, keep), state.optimizer, trained)
     updates = jax.tree.map(lambda u: u * rate, updates)
-    updates = scale_updates(rule.model, state.variables, x, updates, lambda factors: part(factors, keep))
-    moved = whole(optax.apply_updates(trained, updates), params, keep)
+    updates = scale_updates(rule.model, state.variables, x, updates, lambda factors: select_leaves(factors, keep))
+    moved = with_leaves(optax.apply_updates(trained, updates), params, keep)
     live = tuple(a and b for a, b in zip(keep, reached, strict=True))
     statistics = _of_trained_layers(metrics.updates, state.variables, rule.trainable, params, keep)
-    variables = {**state.variables, **statistics, "params": whole(part(moved, live), params, live)}
+    variables = {**state.variables, **statistics, "params": with_leaves(select_leaves(moved, live), params, live)}
     if rule.model.after_update:
         variables = finish_update(rule.model, variables, x)
         # Neither an optimizer's weight decay nor a projection moves what no gradient moves.
-        variables = {**variables, "params": whole(part(variables["params"], live), params, live)}
+        variables = {**variables, "params": with_leaves(select_leaves(variables["params"], live), params, live)}
     return State(variables, optimizer_state)
 
 

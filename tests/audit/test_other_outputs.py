@@ -148,7 +148,7 @@ def test_a_predict_function_of_numbers_with_shadows():
                ** 2)  # fmt: skip
     inside = np.arange(N) < MEMBER[0].sum()
     assert report.rows["loss"]["auc"].value == pytest.approx(metrics.roc_auc(wanted, inside))
-    assert report.rows["lira"]["auc"].value > 0.6 and not report.slices  # whole numbers are not classes here
+    assert report.rows["lira"]["auc"].value > 0.6 and not report.slices  # integers are not classes here
     with pytest.raises(ValueError, match="say outputs='numbers'"):
         audit.audit(target, *sides(x, y.astype(float)))
 

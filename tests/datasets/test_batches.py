@@ -90,7 +90,7 @@ def test_padding_recycles_the_permutation_from_its_start():
         ({"member": np.ones((0, 3), bool)}, "member is empty"),
         ({"member": np.ones((1, 0), bool)}, r"member\[0\] selects no rows"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
+        ({"batch_size": 2.5}, "batch_size=2.5 must be an integer"),
         ({"seed": -1}, "seed=-1"),
         ({"epoch": -1}, "epoch=-1"),
         ({"steps": 0}, "steps=0"),

@@ -46,8 +46,8 @@ class Sparse:
         (dict(train_y=[1, 2, 3, 1], test_y=[1, 2], num_classes=3), r"train_y\[2\]=3 must lie in 0..2.*from 1: pass"),
         (dict(train_y=[0, 1, 2**32 + 1, 1], num_classes=2**33), "num_classes=8589934592 must be at most 2147483647"),
         (dict(train_y=np.array([0, 2**64 - 1, 1, 1], np.uint64), num_classes=3), r"train_y\[1\]=18446744073709551615"),
-        (dict(num_classes=3.0), "num_classes=3.0 must be a whole number"),
-        (dict(num_classes=True), "num_classes=True must be a whole number"),
+        (dict(num_classes=3.0), "num_classes=3.0 must be an integer"),
+        (dict(num_classes=True), "num_classes=True must be an integer"),
         # masks and missing values
         (dict(train_x=MASKED_X), r"train_x has 1 masked or missing.*train_x\.filled"),
         (dict(test_x=MASKED_X[:2]), "test_x has 1 masked"),

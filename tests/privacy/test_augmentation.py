@@ -193,7 +193,7 @@ def test_a_private_run_takes_augmentations():
 def test_what_cannot_be_augmented_is_refused():
     with pytest.raises(ValueError, match="multiplicity=0 must be at least 1"):
         privacy.augmented(lambda *_: 0.0, jitter, 0)
-    with pytest.raises(ValueError, match="multiplicity=2.0 must be a whole number"):
+    with pytest.raises(ValueError, match="multiplicity=2.0 must be an integer"):
         privacy.augmented(lambda *_: 0.0, jitter, 2.0)
     with pytest.raises(ValueError, match="key=None: an augmented loss draws its copies; pass a key"):
         loss = privacy.augmented(lambda w, x, key: w @ x, jitter, 2)

@@ -71,7 +71,7 @@ BAD = {
     "signs": (leafwise(lambda k, shape: jax.random.rademacher(k, shape, jnp.float32)), "not normally distributed"),
     "cut off": (changed(lambda x: jnp.clip(x, -2 * STD, 2 * STD)), "root mean square"),
     "half precision": (changed(lambda x: x.astype(jnp.bfloat16)), "dtype bfloat16"),
-    "whole numbers": (changed(lambda x: jnp.round(x).astype(jnp.int32)), "dtype int32"),
+    "integers": (changed(lambda x: jnp.round(x).astype(jnp.int32)), "dtype int32"),
     "another shape": (changed(lambda x: x[None]), r"shape \(1, 120, 50\) for one of \(120, 50\)"),
     "another tree": (lambda key, tree, std: jax.tree.leaves(privacy.gaussian(key, tree, std)), "a tree PyTreeDef"),
     "NaN": (changed(lambda x: jnp.where(x > 3, jnp.nan, x)), "NaN or infinite"),

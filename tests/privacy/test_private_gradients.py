@@ -18,7 +18,7 @@ from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.per_example.clipped import clipped_sum
 from gecko_jax.types import Batch, Examples, Loss
 
-EXPECTED = 7.3  # no whole number, and not the size of any batch here
+EXPECTED = 7.3  # no integer, and not the size of any batch here
 SIGMA = 1.7
 RARE = 1e-8  # how often each statistical check may fail where nothing is wrong; keys are fixed, so it never will
 SHAPES = {"a": (60, 50), "b": (60, 50)}

@@ -127,7 +127,7 @@ def test_float_types_stay_and_nothing_is_a_view(dtype):
         (lambda x: queries.noise(x * np.nan, 1.0, 1, 0), "x holds 252 entries that are NaN"),
         (lambda x: queries.translations(x, 0), "d=0"),
         (lambda x: queries.translations(x, 6), "shift=6 must lie between 1 and 5"),
-        (lambda x: queries.translations(x, 1.0), "whole number"),
+        (lambda x: queries.translations(x, 1.0), "integer"),
         (lambda x: queries.flips_and_shifts(x, (0,)), "shift=0"),
         (lambda x: queries.flips_and_shifts(x, (1,), "edges"), "Did you mean 'edge'"),
         (lambda x: queries.rotations(x, 1.0, "wrap"), "padding='wrap'"),

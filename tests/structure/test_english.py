@@ -105,7 +105,7 @@ def test_banned_words_become_fewer():
 @pytest.mark.parametrize(
     "text",
     ["Made anew.", "it is no rule", "all where None", "two, for it is", "True are none", "    found = 3", "MOST = 2",
-     "a whole number", "quantised", "the colour", "    own, other = 1, 2"],
+     "an integer", "quantised", "the colour", "    own, other = 1, 2"],
 )  # fmt: skip
 def test_a_banned_word_is_seen(text):
     assert strays(text)

@@ -72,7 +72,7 @@ def most_exposed(
     Raises:
       ValueError: wrong shapes, NaN scores, or a target with members or non-members alone.
     """
-    count = checks.whole("count", count, 1)
+    count = checks.integer("count", count, 1)
     scores = np.asarray(scores, np.float64)
     if scores.ndim not in (1, 2):
         raise ValueError(f"scores has shape {scores.shape}; expected (records,) or (targets, records).")

@@ -1,10 +1,10 @@
 """What a run guarantees to one person who gave several records: group privacy, by the least of three upper bounds.
 
-  A mixture of Gaussians: a step meets i of the k records with the binomial's chance, and so a shift of i at most. It is
-  tight, and known for Poisson sampling with records added or removed (Ganesh, arXiv 2401.10294).
-  One record in place of k: taken with probability 1 - (1 - rate)^k, and with k times the shift.
-  In general: (epsilon, delta) for one is (k epsilon, delta (e^(k epsilon) - 1) / (e^epsilon - 1)) for k, at every point
-  of the curve (Dwork and Roth 2014, theorem 2.2 and its proof with delta).
+A mixture of Gaussians: a step meets i of the k records with the binomial's chance, and so a shift of i at most. It is
+tight, and known for Poisson sampling with records added or removed (Ganesh, arXiv 2401.10294).
+One record in place of k: taken with probability 1 - (1 - rate)^k, and with k times the shift.
+In general: (epsilon, delta) for one is (k epsilon, delta (e^(k epsilon) - 1) / (e^epsilon - 1)) for k, at every point
+of the curve (Dwork and Roth 2014, theorem 2.2 and its proof with delta).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def group_epsilon(
     checks.one_of("adjacency", adjacency, ADJACENCIES)
     phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
     delta = check_delta(delta, phases)
-    records = checks.whole("records", records, 1)
-    checks.between("records", records, 1, min(phase.sampling.n for phase in phases))
+    records = checks.integer("records", records, 1)
+    checks.in_range("records", records, 1, min(phase.sampling.n for phase in phases))
     if no_noise(phases):
         return Epsilon(math.inf, delta, adjacency, "gaussian", phases, records)
     if records == 1:

@@ -19,8 +19,7 @@ from gecko_jax.privacy.per_example.paths import check_trains, gradient_paths
 from gecko_jax.privacy.per_example.rows import Clipped, by_row, in_sizes, in_turns, sizes
 from gecko_jax.privacy.per_example.sites import kept
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
-from gecko_jax.trees import named_leaves, row_count, whole
-from gecko_jax.trees import part as part_of
+from gecko_jax.trees import named_leaves, row_count, select_leaves, with_leaves
 from gecko_jax.types import Array, Clipping
 
 METHODS = ("auto", "vmap", "bookkeeping")
@@ -77,7 +76,7 @@ def clipped(
     """
     checks.one_of("method", method, METHODS)
     if microbatch is not None:
-        microbatch = checks.whole("microbatch", microbatch, 1)
+        microbatch = checks.integer("microbatch", microbatch, 1)
     books = _made if method == "vmap" else keep_books
 
     def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> Clipped:
@@ -133,7 +132,7 @@ def _of_live(params: Any, function: Callable[..., Any], live: Sequence[bool]):
     check_trains(params, live, None)
     if all(live):
         return params, function
-    return part_of(params, live), lambda trained, example: function(whole(trained, params, live), example)
+    return select_leaves(params, live), lambda trained, example: function(with_leaves(trained, params, live), example)
 
 
 def _with_zeros(total: Any, params: Any, live: Sequence[bool]) -> Any:
@@ -141,7 +140,7 @@ def _with_zeros(total: Any, params: Any, live: Sequence[bool]) -> Any:
     if all(live):
         return total
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
-    return whole(total, zeros, live)
+    return with_leaves(total, zeros, live)
 
 
 def _check_real(params) -> None:

@@ -18,7 +18,7 @@ from gecko_jax.programs import Step, flow, trace
 from gecko_jax.surroundings import surroundings
 from gecko_jax.trees import named_leaves, trainable_leaves
 
-# Primitives whose derivative is 0 everywhere. Whole numbers and truth values have none either, by their type.
+# Primitives whose derivative is 0 everywhere. Integers and truth values have none either, by their type.
 NO_DERIVATIVE = {"stop_gradient", "sign", "floor", "ceil", "round", "nextafter"}
 
 

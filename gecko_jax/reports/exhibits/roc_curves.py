@@ -40,8 +40,8 @@ class RocCurves(NamedTuple):
         checks.not_empty(f"curves of {self.name!r}", self.curves)
         for curve in (*self.curves, *([self.ceiling] if self.ceiling else [])):
             curve.check()
-        checks.whole("max_curves_per_panel", self.max_curves_per_panel, 1)
-        checks.between("max_curves_per_panel", self.max_curves_per_panel, 1, MAX_CURVES_PER_PANEL)
+        checks.integer("max_curves_per_panel", self.max_curves_per_panel, 1)
+        checks.in_range("max_curves_per_panel", self.max_curves_per_panel, 1, MAX_CURVES_PER_PANEL)
 
     def draw(self, table: Table, prefix: str) -> Drawing:
         """Returns the curves in panels."""
