@@ -30,19 +30,19 @@ def figure(metric, outputs, y):
 def test_binary_cross_entropy_and_its_accuracy(k):
     outputs = 3 * RNG.normal(size=(N, k)).astype(np.float32)
     y = RNG.integers(0, 2, (N, k))
-    found = every(losses.binary_cross_entropy().apply, outputs, y)
+    values = every(losses.binary_cross_entropy().apply, outputs, y)
     expected = [oracle.log_loss(row, expit(o.astype(float)), labels=[0, 1]) for o, row in zip(outputs, y, strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
     right = np.mean([oracle.accuracy_score(y[:, j], outputs[:, j] > 0) for j in range(k)])
     assert figure(losses.binary_cross_entropy().metric, outputs, y) == pytest.approx(right, abs=1e-6)
     if k == 1:
-        np.testing.assert_array_equal(every(losses.binary_cross_entropy().apply, outputs, y[:, 0]), found)
+        np.testing.assert_array_equal(every(losses.binary_cross_entropy().apply, outputs, y[:, 0]), values)
 
 
 def test_binary_cross_entropy_is_finite_at_any_output():
     outputs = np.array([[1e4], [-1e4], [1e4], [-1e4]], np.float32)
-    found = every(losses.binary_cross_entropy().apply, outputs, np.array([1, 0, 0, 1]))
-    np.testing.assert_allclose(found, [0, 0, 1e4, 1e4])
+    values = every(losses.binary_cross_entropy().apply, outputs, np.array([1, 0, 0, 1]))
+    np.testing.assert_allclose(values, [0, 0, 1e4, 1e4])
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -75,8 +75,8 @@ def test_a_sequence_is_the_mean_over_its_real_steps():
     each = -np.take_along_axis(log_softmax(LOGITS.astype(np.float64), -1), TOKENS[..., None], -1)[..., 0]
     np.testing.assert_allclose(every(losses.sequence_cross_entropy().apply, LOGITS, TOKENS), each.mean(1), rtol=1e-5)
     padded = losses.sequence_cross_entropy(padding=-1)
-    found = every(padded.apply, LOGITS, np.where(REAL, TOKENS, -1))
-    np.testing.assert_allclose(found, [row[:n].mean() for row, n in zip(each, LENGTHS, strict=True)], rtol=1e-5)
+    values = every(padded.apply, LOGITS, np.where(REAL, TOKENS, -1))
+    np.testing.assert_allclose(values, [row[:n].mean() for row, n in zip(each, LENGTHS, strict=True)], rtol=1e-5)
     right = oracle.accuracy_score(TOKENS[REAL], LOGITS.argmax(-1)[REAL])
     assert figure(padded.metric, LOGITS, np.where(REAL, TOKENS, -1)) == pytest.approx(right, rel=1e-6)
 
@@ -152,9 +152,9 @@ def test_distilling_a_sequence_is_the_mean_over_its_steps(name):
     def one(logits, tokens, taught):
         return loss.apply(logits, Batch(None, tokens, 1.0, {"teacher": taught}))
 
-    whole = jax.vmap(one)(jnp.asarray(LOGITS), jnp.asarray(TOKENS), teacher)
+    of_sequences = jax.vmap(one)(jnp.asarray(LOGITS), jnp.asarray(TOKENS), teacher)
     steps = jax.vmap(jax.vmap(one))(jnp.asarray(LOGITS), jnp.asarray(TOKENS), teacher)
-    np.testing.assert_allclose(whole, steps.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(of_sequences, steps.mean(1), rtol=1e-5)
 
 
 def test_a_mask_is_read_from_extra():

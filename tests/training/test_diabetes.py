@@ -20,13 +20,13 @@ OPTIONS = dict(epochs=20, batch_size=35, optimizer=training.optimizer("adam", 0.
 
 def check(model, variables, least):
     """R2 on the test rows is scikit-learn's, and at least so much; losses are the half squared errors."""
-    found = training.evaluate(model, variables, TEST, LOSS)
+    evaluation = training.evaluate(model, variables, TEST, LOSS)
     outputs = training.predict(model, variables, TEST.x)[:, 0]
-    assert found.metrics["r2"] == pytest.approx(r2_score(TEST.y, outputs), rel=1e-4)
-    np.testing.assert_allclose(found.losses, (outputs - TEST.y) ** 2 / 2, rtol=1e-5, atol=1e-7)
+    assert evaluation.metrics["r2"] == pytest.approx(r2_score(TEST.y, outputs), rel=1e-4)
+    np.testing.assert_allclose(evaluation.losses, (outputs - TEST.y) ** 2 / 2, rtol=1e-5, atol=1e-7)
     rmse = training.evaluate(model, variables, TEST, losses.squared_error()).metrics["rmse"]
     assert rmse == pytest.approx(root_mean_squared_error(TEST.y, outputs), rel=1e-5)
-    assert found.metrics["r2"] > least
+    assert evaluation.metrics["r2"] > least
 
 
 BEST = LinearRegression().fit(TRAIN.x, TRAIN.y).score(TEST.x, TEST.y)
@@ -54,7 +54,7 @@ def test_privately():
 def test_as_an_ensemble():
     member = datasets.coins(TRAIN.id, 3, seed=0)
     shadows = training.fit_ensemble(LINE, TRAIN, member, loss=LOSS, **OPTIONS)
-    found = training.evaluate_ensemble(LINE, shadows.variables, TRAIN, LOSS)
+    evaluation = training.evaluate_ensemble(LINE, shadows.variables, TRAIN, LOSS)
     outputs = training.predict_ensemble(LINE, shadows.variables, TRAIN.x)[..., 0]
-    np.testing.assert_allclose(found.losses, (outputs - TRAIN.y[None]) ** 2 / 2, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(found.metrics["r2"], [r2_score(TRAIN.y, row) for row in outputs], rtol=1e-4)
+    np.testing.assert_allclose(evaluation.losses, (outputs - TRAIN.y[None]) ** 2 / 2, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(evaluation.metrics["r2"], [r2_score(TRAIN.y, row) for row in outputs], rtol=1e-4)

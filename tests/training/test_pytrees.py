@@ -72,9 +72,9 @@ def test_a_tree_trains_like_its_arrays(way):
 
 def test_predictions_and_evaluations_of_trees():
     variables = HEADS.init(jax.random.key(0), jax.tree.map(lambda leaf: leaf[:1], TREE.x))
-    found = training.predict(HEADS, variables, TREE.x, batch_size=7)
+    outputs = training.predict(HEADS, variables, TREE.x, batch_size=7)
     expected = training.predict(FLAT, variables, X)
-    np.testing.assert_allclose(np.column_stack([found["logits"], found["numbers"]]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.column_stack([outputs["logits"], outputs["numbers"]]), expected, rtol=1e-5, atol=1e-6)
     tree = training.evaluate(HEADS, variables, TREE, TREE_LOSS)
     arrays = training.evaluate(FLAT, variables, ARRAYS, FLAT_LOSS)
     np.testing.assert_allclose(tree.losses, arrays.losses, rtol=1e-5)

@@ -16,14 +16,14 @@ VARIABLES = MODEL.init(jax.random.key(3), DATA.x[:1])
 
 def test_a_language_model_trains_in_every_way():
     data = token_rows()
-    found, member = train_all(data)
-    assert {name: one.losses.shape for name, one in found.items()} == {
+    evaluation, member = train_all(data)
+    assert {name: one.losses.shape for name, one in evaluation.items()} == {
         "plain": (96,), "quantized": (96,), "private": (96,), "shadows": (4, 96)
     }  # fmt: skip
     for name in ("plain", "quantized"):  # a token says the next one with probability 3/4 + 1/32
-        assert found[name].losses.mean() < 1.1 and found[name].metrics["token_accuracy"] > 0.74, name
-    assert found["private"].losses.mean() < 0.95 * np.log(8)
-    values = found["shadows"].losses
+        assert evaluation[name].losses.mean() < 1.1 and evaluation[name].metrics["token_accuracy"] > 0.74, name
+    assert evaluation["private"].losses.mean() < 0.95 * np.log(8)
+    values = evaluation["shadows"].losses
     assert values[member].mean() < values[~member].mean()  # members' sequences have the smaller losses
     report = audit.from_signals({"sequence_loss": values}, member, attacks=["lira", "rmia"])
     for name in ("lira", "rmia"):
@@ -35,12 +35,12 @@ def test_a_language_model_trains_in_every_way():
 
 def test_evaluation_is_the_mean_over_tokens():
     data = DATA._replace(y=np.where(np.arange(6)[None] < np.arange(12)[:, None] % 6 + 1, DATA.y, -1))
-    found = training.evaluate(MODEL, VARIABLES, data, losses.sequence_cross_entropy(padding=-1), batch_size=5)
+    evaluation = training.evaluate(MODEL, VARIABLES, data, losses.sequence_cross_entropy(padding=-1), batch_size=5)
     logits = training.predict(MODEL, VARIABLES, data.x).astype(np.float64)
     real = data.y >= 0
     each = -np.take_along_axis(log_softmax(logits, -1), np.maximum(data.y, 0)[..., None], -1)[..., 0]
-    np.testing.assert_allclose(found.losses, (each * real).sum(1) / real.sum(1), rtol=1e-5)
-    assert found.metrics["token_accuracy"] == pytest.approx((logits.argmax(-1) == data.y)[real].mean(), rel=1e-6)
+    np.testing.assert_allclose(evaluation.losses, (each * real).sum(1) / real.sum(1), rtol=1e-5)
+    assert evaluation.metrics["token_accuracy"] == pytest.approx((logits.argmax(-1) == data.y)[real].mean(), rel=1e-6)
 
 
 def clipped_by_loop(batch, loss, clip_norm):
@@ -100,9 +100,9 @@ def test_masks_and_teachers_of_sequences_are_extras():
         training.fit(MODEL, DATA._replace(y=np.where(real, DATA.y, -1)), loss=padded, **options),
     ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *fits)
-    found = training.evaluate(MODEL, VARIABLES, DATA, masked, extra={"mask": real})
+    evaluation = training.evaluate(MODEL, VARIABLES, DATA, masked, extra={"mask": real})
     other = training.evaluate(MODEL, VARIABLES, DATA._replace(y=np.where(real, DATA.y, -1)), padded)
-    np.testing.assert_allclose(found.losses, other.losses, rtol=1e-6)
+    np.testing.assert_allclose(evaluation.losses, other.losses, rtol=1e-6)
     with pytest.raises(ValueError, match=r"reads extra\['mask'\]: pass it as extra"):
         training.evaluate(MODEL, VARIABLES, DATA, masked)
     teacher = 8 * training.predict(MODEL, VARIABLES, DATA.x)

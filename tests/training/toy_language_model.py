@@ -34,11 +34,11 @@ def train_all(data, epochs=10):
     options = dict(epochs=epochs, batch_size=32, optimizer=training.optimizer("adam", 0.02))
     budget = dict(n=len(data.id), batch_size=32, epochs=epochs, delta=1e-3, target_epsilon=8.0)
     run = privacy.private_training(model, loss, clippings.automatic(1.0), **budget)
-    found = {}
+    evaluations = {}
     for name, net, more in (("plain", model, {}), ("quantized", quantized, {}), ("private", run.model, run.options)):
         fitted = training.fit(net, data, loss=loss, seed=0, **(options | more))
-        found[name] = training.evaluate(net, fitted.variables, data, loss)
+        evaluations[name] = training.evaluate(net, fitted.variables, data, loss)
     member = datasets.coins(data.id, 4, seed=0)
     shadows = training.fit_ensemble(model, data, member, loss=loss, seed=0, **options)
-    found["shadows"] = training.evaluate_ensemble(model, shadows.variables, data, loss)
-    return found, member
+    evaluations["shadows"] = training.evaluate_ensemble(model, shadows.variables, data, loss)
+    return evaluations, member
