@@ -10,11 +10,11 @@ The same arguments give the same object (functools.cache), so that fits with equ
 """
 
 from gecko_jax.losses.binary import binary_cross_entropy
-from gecko_jax.losses.calibration import soft_binned_ece
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy, label_accuracy, metric_of, r2, rmse
 from gecko_jax.losses.sequences import sequence_cross_entropy
+from gecko_jax.losses.soft_binned_ece import soft_binned_ece
 from gecko_jax.losses.squared_error import squared_error
 
 CLASS_LOSSES = {

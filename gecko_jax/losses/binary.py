@@ -16,7 +16,7 @@ from gecko_jax.types import Batch, Loss
 
 @functools.cache
 def binary_cross_entropy() -> Loss:
-    """mean_k -log p(y_k) with p(1) = sigmoid(f_k), for outputs f [k] and labels y [k] of 0 and 1.
+    """Builds mean_k -log p(y_k) with p(1) = sigmoid(f_k), for outputs f [k] and labels y [k] of 0 and 1.
 
     One output: f [1], and y a number without an axis. Several labels (multi-label classification): k outputs, and y
     [k]. The mean over labels is that of `torch.nn.BCEWithLogitsLoss`.

@@ -40,7 +40,7 @@ def check_classes(outputs: Any, data: Batch) -> None:
 
 @functools.cache
 def cross_entropy() -> Loss:
-    """-log p_y for logits [classes] and one class number y.
+    """Builds -log softmax(logits)[y] for logits [classes] and one class number y.
 
     >>> round(float(cross_entropy().apply(jnp.zeros(2), Batch(None, 1, None))), 4)  # log 2
     0.6931

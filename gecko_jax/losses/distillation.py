@@ -35,12 +35,13 @@ def teacher_logits(logits: Array, example: Batch) -> Array:
 
 @functools.cache
 def symmetric_cross_entropy() -> Loss:
-    """-sum_k t_k log s_k - sum_k s_k log t_k for posteriors t (teacher) and s (student): no labels, no temperature.
+    """Builds -sum_k t_k log s_k - sum_k s_k log t_k for posteriors t (teacher) and s (student); y is not used.
 
-    Gecko's Phase II as the paper states it (Duddu et al., arXiv 2010.00912, section 4.2); the published code trains on
-    the teacher's arg-max instead, which here is `hard_labels`.
+    This is Gecko's Phase II as the paper states it. The published code trains on the teacher's arg-max instead, which
+    is `hard_labels` here.
 
-    >>> import jax.numpy as jnp
+    Source: Duddu et al., arXiv 2010.00912, section 4.2.
+
     >>> example = Batch(x=None, y=0, weight=1.0, extra={"teacher": jnp.zeros(2)})
     >>> round(float(symmetric_cross_entropy().apply(jnp.zeros(2), example)), 4)  # 2 log 2
     1.3863
@@ -52,11 +53,11 @@ def symmetric_cross_entropy() -> Loss:
         each = -jnp.sum(jnp.exp(teacher) * student, -1) - jnp.sum(jnp.exp(student) * teacher, -1)
         return jnp.mean(each)
 
-    return _taught("symmetric_cross_entropy", apply)
+    return _distillation_loss("symmetric_cross_entropy", apply)
 
 
 def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
-    """weight * T^2 * KL(t_T || s_T) + (1 - weight) * (-log s_y), posteriors at temperature T (Hinton et al. 2015).
+    """Builds weight * T^2 * KL(t_T || s_T) + (1 - weight) * (-log s_y), with posteriors t_T and s_T at temperature T.
 
     Args:
       temperature: T > 0.
@@ -64,6 +65,12 @@ def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
 
     Raises:
       ValueError: a temperature that is not above 0, a weight outside 0..1.
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2.
+
+    >>> example = Batch(x=None, y=0, weight=1.0, extra={"teacher": jnp.zeros(2)})
+    >>> float(kullback_leibler(weight=1.0).apply(jnp.zeros(2), example))  # equal posteriors
+    0.0
     """
     return _kullback_leibler(float(positive("temperature", temperature)), float(in_range("weight", weight, 0, 1)))
 
@@ -78,24 +85,29 @@ def _kullback_leibler(temperature: float, weight: float) -> Loss:
         divergence = jnp.sum(jnp.exp(teacher) * (teacher - student), -1)
         return jnp.mean(weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, label))
 
-    return _taught("kullback_leibler", apply)
+    return _distillation_loss("kullback_leibler", apply)
 
 
 @functools.cache
 def hard_labels() -> Loss:
-    """-log s_k at the teacher's arg-max k (the first of several): what Gecko's published code does."""
+    """Builds -log s_k at the teacher's arg-max k (the first, on a tie), as Gecko's published code does; y is not used.
+
+    >>> example = Batch(x=None, y=0, weight=1.0, extra={"teacher": jnp.array([0.0, 1.0])})
+    >>> round(float(hard_labels().apply(jnp.zeros(2), example)), 4)  # log 2
+    0.6931
+    """
 
     def apply(logits, example):
         return jnp.mean(label_cross_entropy(logits, jnp.argmax(teacher_logits(logits, example), -1)))
 
-    return _taught("hard_labels", apply)
+    return _distillation_loss("hard_labels", apply)
 
 
-def _taught(name: str, apply) -> Loss:
-    return Loss(name, apply, accuracy(), reads=("teacher",), check=_check_taught)
+def _distillation_loss(name: str, apply) -> Loss:
+    return Loss(name, apply, accuracy(), reads=("teacher",), check=_check_teacher)
 
 
-def _check_taught(outputs: Any, data: Batch) -> None:
+def _check_teacher(outputs: Any, data: Batch) -> None:
     """Raises ValueError for classes that have no logit, and for teacher's logits that are not finite."""
     check_classes(outputs, data)
     finite("extra['teacher']", data.extra["teacher"])

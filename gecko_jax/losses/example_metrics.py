@@ -27,9 +27,9 @@ def _mean_loss(loss: Loss) -> Metric:
 
 @functools.cache
 def accuracy() -> Metric:
-    """Share of examples whose largest output (the first, on a tie) is the class: outputs [classes], y an integer.
+    """Builds the share of examples whose largest output (the first, on a tie) is the class.
 
-    Of outputs [t, classes] and y [t] it is the share of the t labels.
+    Outputs are [classes] and y an integer; of outputs [t, classes] and y [t] it is the share of the t labels.
 
     >>> from gecko_jax.types import Batch
     >>> float(accuracy().apply(jnp.array([0.5, 2.0]), Batch(None, 1, None)))
@@ -46,7 +46,7 @@ def accuracy() -> Metric:
 
 @functools.cache
 def label_accuracy() -> Metric:
-    """Share of labels of 0 and 1 on whose side of 0 the output lies: outputs [k], y [k] or a number for one output.
+    """Builds the share of 0/1 labels whose output has the right sign: outputs [k], y [k] or a number for one output.
 
     >>> from gecko_jax.types import Batch
     >>> float(label_accuracy().apply(jnp.array([2.0, 3.0]), Batch(None, jnp.array([1, 0]), None)))
@@ -62,7 +62,7 @@ def label_accuracy() -> Metric:
 
 @functools.cache
 def rmse() -> Metric:
-    """Root mean squared error of numbers: outputs [k] and y [k], or y without an axis for one output.
+    """Builds the root mean squared error of numbers: outputs [k] and y [k], or y without an axis for one output.
 
     It is the root of the mean over examples, taken for each output and then averaged over the k outputs, as in
     scikit-learn's `root_mean_squared_error`.
@@ -80,10 +80,10 @@ def rmse() -> Metric:
 
 @functools.cache
 def r2() -> Metric:
-    """Coefficient of determination, 1 - mean (f - y)^2 / var y, averaged over k outputs; NaN if a target is constant.
+    """Builds the coefficient of determination, 1 - mean (f - y)^2 / var y, averaged over k outputs.
 
-    The variance is taken from means of y and y^2, which float32 cannot tell apart if the mean of y is a thousand times
-    its deviation: subtract the mean from such targets first.
+    It is NaN if a target is constant. The variance of y is the mean of y^2 minus the squared mean of y. In float32 both
+    cancel if the mean of y is some thousand times its standard deviation: subtract the mean from such targets first.
 
     >>> from gecko_jax.types import Batch
     >>> pieces = [r2().apply(jnp.array([f]), Batch(None, y, None)) for f, y in ((1.0, 1.0), (2.0, 3.0))]
@@ -111,11 +111,11 @@ def _residuals(reader: str, outputs: Array, example) -> Array:
 
 
 def is_top1(logits: Array, label: Array) -> Array:
-    """Returns argmax(logits, -1) == label, without the arg-max, which XLA's CPU computes a number at a time.
+    """Returns argmax(logits, -1) == label, by comparisons, because XLA's CPU computes an arg-max one number at a time.
 
     Args:
       logits: [..., classes]; a NaN among them is never largest, and nothing is largest beside it.
-      label: [...] integers; one that is no class is never the largest.
+      label: [...] integers; a label that is not a class is never the largest.
 
     Returns:
       bool [...].
@@ -125,6 +125,6 @@ def is_top1(logits: Array, label: Array) -> Array:
     """
     column = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
     label = label.astype(jnp.int32)[..., None]
-    own = jnp.take_along_axis(logits, jnp.clip(label, 0, logits.shape[-1] - 1), -1)
-    behind = (logits < own) | ((logits == own) & (column >= label))
+    label_logit = jnp.take_along_axis(logits, jnp.clip(label, 0, logits.shape[-1] - 1), -1)
+    behind = (logits < label_logit) | ((logits == label_logit) & (column >= label))
     return jnp.all(behind, -1) & (label[..., 0] >= 0) & (label[..., 0] < logits.shape[-1])

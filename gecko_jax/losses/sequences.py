@@ -17,7 +17,7 @@ from gecko_jax.types import Array, Batch, Loss, Metric
 
 @functools.cache
 def sequence_cross_entropy(padding: int | None = None, mask: str | None = None) -> Loss:
-    """Mean over a sequence's steps of -log p(y_t), for logits [t, vocabulary] and tokens y [t].
+    """Builds the mean over a sequence's steps of -log p(y_t), for logits [t, vocabulary] and tokens y [t].
 
       l = sum_t m_t (-log softmax(logits_t)[y_t]) / sum_t m_t
 

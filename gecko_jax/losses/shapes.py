@@ -82,7 +82,7 @@ def targets(reader: str, y: Any, outputs: Array) -> Array:
       outputs: the example's outputs, see `float_outputs`.
 
     Raises:
-      ValueError: a pytree of several arrays, or as many targets as there are no outputs for.
+      ValueError: a pytree of several arrays, or another number of targets than of outputs.
     """
     y = jnp.asarray(_one_array(reader, y))
     if y.shape != outputs.shape and not (y.shape == () and outputs.shape == (1,)):

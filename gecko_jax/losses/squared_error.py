@@ -14,9 +14,9 @@ from gecko_jax.types import Loss, Metric
 
 @functools.cache
 def squared_error(metric: Metric | None = None) -> Loss:
-    """sum_k (f_k - y_k)^2 / 2 for outputs f [k] and real y [k], or y without an axis for one output.
+    """Builds sum_k (f_k - y_k)^2 / 2 for outputs f [k] and real y [k], or y without an axis for one output.
 
-    Its gradient by f is the residual.
+    Its gradient with respect to f is the residual f - y.
 
     Args:
       metric: `rmse()` if None; `losses.r2()` for the coefficient of determination.

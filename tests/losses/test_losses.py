@@ -106,8 +106,8 @@ def test_kullback_leibler(temperature, weight):
     teacher = softmax(TEACHER.astype(np.float64) / temperature, axis=-1)
     label = -log_softmax(LOGITS.astype(np.float64), axis=-1)[np.arange(N), Y]
     expected = weight * temperature**2 * rel_entr(teacher, student).sum(-1) + (1 - weight) * label
-    found = every_example(losses.kullback_leibler(temperature, weight))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    values = every_example(losses.kullback_leibler(temperature, weight))
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_kullback_leibler_of_equals_is_zero_and_flat():
@@ -118,15 +118,15 @@ def test_kullback_leibler_of_equals_is_zero_and_flat():
 
 
 def test_kullback_leibler_scale_keeps_the_slope_at_high_temperature():
-    """T^2 makes the slope, at large T, that of the squared distance of centred logits over the classes (Hinton)."""
+    """T^2 makes the slope, at large T, that of the squared distance of centered logits over the classes (Hinton)."""
     slopes = jax.vmap(jax.grad(losses.kullback_leibler(1000.0, 1.0).apply))(jnp.asarray(LOGITS), batch())
-    centred = [z - z.mean(-1, keepdims=True) for z in (LOGITS, TEACHER)]
-    np.testing.assert_allclose(slopes, (centred[0] - centred[1]) / CLASSES, rtol=0.02, atol=5e-3)
+    centered = [z - z.mean(-1, keepdims=True) for z in (LOGITS, TEACHER)]
+    np.testing.assert_allclose(slopes, (centered[0] - centered[1]) / CLASSES, rtol=0.02, atol=5e-3)
 
 
 def test_hard_labels_are_cross_entropy_at_the_arg_max():
-    relabelled = batch()._replace(y=jnp.asarray(TEACHER.argmax(-1)))
-    expected = jax.vmap(losses.cross_entropy().apply)(jnp.asarray(LOGITS), relabelled)
+    relabeled = batch()._replace(y=jnp.asarray(TEACHER.argmax(-1)))
+    expected = jax.vmap(losses.cross_entropy().apply)(jnp.asarray(LOGITS), relabeled)
     np.testing.assert_allclose(every_example(losses.hard_labels()), expected, rtol=1e-6)
 
 

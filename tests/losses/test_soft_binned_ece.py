@@ -68,15 +68,15 @@ def test_one_bin_is_the_gap_of_the_means():
 def test_the_slope_is_that_of_finite_differences():
     logits, labels = drawn(2, 8, 3)
     weight = np.array([1, 1, 1, 0, 1, 1, 1, 0], np.float32)
-    found = SLOPES(logits, labels, weight, 15, 0.01)
+    values = SLOPES(logits, labels, weight, 15, 0.01)
     expected = np.zeros((8, 3))
     for index in np.ndindex(8, 3):
         step = np.zeros((8, 3))
         step[index] = 1e-5
         ends = [naive(logits.astype(float) + sign * step, labels, weight, 15, 0.01) for sign in (1, -1)]
         expected[index] = (ends[0] - ends[1]) / 2e-5
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    assert not np.asarray(found)[[3, 7]].any(), "padding has no slope"
+    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
+    assert not np.asarray(values)[[3, 7]].any(), "padding has no slope"
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 0.01])
@@ -124,8 +124,8 @@ def test_descent_calibrates_a_scale():
 def test_half_precision_is_lifted():
     logits, labels = drawn(4)
     logits, weight = jnp.asarray(logits, jnp.bfloat16), jnp.ones(64, jnp.bfloat16)
-    whole, half = (JITTED(z, labels, weight, 15, 0.01) for z in (logits.astype(jnp.float32), logits))
-    assert half.dtype == jnp.float32 and float(half) == pytest.approx(float(whole), rel=1e-5)
+    single, half = (JITTED(z, labels, weight, 15, 0.01) for z in (logits.astype(jnp.float32), logits))
+    assert half.dtype == jnp.float32 and float(half) == pytest.approx(float(single), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,6 @@ LEFT = {
     "files": 2,
     "integer": 14,
     "keys": 7,
-    "losses": 6,
     "metrics": 14,
     "models": 50,
     "privacy": 52,

@@ -20,7 +20,7 @@ jax.monitoring.register_event_duration_secs_listener(_note)
 
 @pytest.fixture
 def compiled():
-    """The programs compiled since the test began; .clear() begins anew."""
+    """The programs compiled since the test began; .clear() begins again."""
     COMPILED.clear()
     return COMPILED
 

@@ -24,13 +24,13 @@ class Trained(NamedTuple):
 
 
 def start_of(model, x, seed=0):
-    """Some values to start from, drawn by NumPy: to compile an initialiser takes longer than to train."""
+    """Some values to start from, drawn by NumPy: to compile an initializer takes longer than to train."""
     rng = np.random.default_rng(seed)
     fixed = {"mean": np.zeros, "var": np.ones, "scale": np.ones, "r": np.ones, "b": np.ones}
 
     def draw(path, leaf):
-        made = fixed.get(jax.tree_util.keystr(path[-1:], simple=True), lambda shape: 0.3 * rng.normal(size=shape))
-        return np.asarray(made(leaf.shape), np.float32)
+        value_of = fixed.get(jax.tree_util.keystr(path[-1:], simple=True), lambda shape: 0.3 * rng.normal(size=shape))
+        return np.asarray(value_of(leaf.shape), np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, jax.random.key(0), x[:1]))
 
@@ -47,7 +47,7 @@ def label_loss(logits, y, teacher):
 
 @functools.cache
 def _step(model, tx, loss, project):
-    # Not optimised: another program than the library's, and compiled in a third of the time.
+    # Not optimized: another program than the library's, and compiled in a third of the time.
     @functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
     def step(real, variables, state, x, y, seen, key, scale, rates):
         def objective(params):

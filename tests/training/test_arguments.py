@@ -91,7 +91,7 @@ def test_initial_values_of_another_model(mlp, pool):
         training.fit(mlp, pool, init=wrong)
 
 
-def test_optimisers_are_known_by_name():
+def test_optimizers_are_known_by_name():
     with pytest.raises(ValueError, match="optimizer='adm' is not known. Did you mean 'adam'"):
         training.optimizer("adm")
     with pytest.raises(ValueError, match="learning_rate=0 must be a finite number above 0"):

@@ -47,12 +47,12 @@ def test_each_model_averages_its_own_steps_and_no_skipped_one(decay, member):
     assert_same_bits({"params": trained.variables["params"]}, plain.variables)
     steps = 3 * member.sum(1) // 10
     assert trained.variables["average"]["count"].tolist() == steps.tolist() and len(set(steps)) > 1
-    found = training.averaged(trained.variables)
-    assert set(found) == {"params"}
+    fitted = training.averaged(trained.variables)
+    assert set(fitted) == {"params"}
     for row, count in enumerate(steps):
         last = trained.variables["params"]["kernel"][row]
         trail = [last + 0.25 * (count - t) * SLOPE for t in range(count + 1)]
-        np.testing.assert_allclose(found["params"]["kernel"][row], loop(trail, decay), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(fitted["params"]["kernel"][row], loop(trail, decay), rtol=1e-5, atol=1e-6)
 
 
 def test_the_plain_model_predicts_from_the_average(pool, mlp):
@@ -66,9 +66,9 @@ def test_the_plain_model_predicts_from_the_average(pool, mlp):
     for epochs in range(1, steps + 1):
         trail.append(naive_fit(mlp, pool, rows, start, SGD, epochs=epochs, batch_size=60).variables["params"])
     expected = {"params": jax.tree.map(lambda *leaves: loop(leaves, 0.2).astype(np.float32), *trail)}
-    found = training.averaged(trained.variables)
-    assert_close(found, expected)
-    logits = training.predict(mlp, found, pool.x)
+    fitted = training.averaged(trained.variables)
+    assert_close(fitted, expected)
+    logits = training.predict(mlp, fitted, pool.x)
     np.testing.assert_allclose(logits, training.predict(mlp, expected, pool.x), rtol=1e-4, atol=1e-5)
     # The model with the average evaluates its last parameters.
     assert_same_bits(
@@ -88,12 +88,12 @@ def test_latent_weights_are_averaged_as_they_are_projected(quantized_last):
     settings = dict(gradients=constant, optimizer=SGD, epochs=4, batch_size=30, seed=2)
     start = start_of(DENSE, POOL.x)
     init = {**start, "average": {"params": start["params"], "count": np.int32(0)}}
-    found = training.fit(model, POOL, init=init, **settings)
+    fitted = training.fit(model, POOL, init=init, **settings)
     rate, trail = np.sqrt((3 + 2) / 1.5), [start["params"]["kernel"]]
     for _ in range(8):
         trail.append(np.clip(trail[-1] - 0.25 * rate * SLOPE, -1, 1))
-    np.testing.assert_allclose(found.variables["params"]["kernel"], trail[-1], rtol=1e-5)
-    average = training.averaged(found.variables)["params"]["kernel"]
+    np.testing.assert_allclose(fitted.variables["params"]["kernel"], trail[-1], rtol=1e-5)
+    average = training.averaged(fitted.variables)["params"]["kernel"]
     np.testing.assert_allclose(average, loop(trail, 0.6), rtol=1e-5, atol=1e-6)
     assert np.abs(average).max() <= 1 and (np.abs(trail[-1]) == 1).any()
 
@@ -117,16 +117,16 @@ def test_a_private_run_keeps_threshold_and_average():
         trained = training.fit(model, pool, optimizer=SGD, init=init, **options)
         assert set(trained.variables) == {"params", "clipping", "average"}
         assert trained.variables["average"]["count"] == 3
-        found = training.averaged(trained.variables)
-        assert_close({**found, "params": trained.variables["params"]}, plain.variables)
-        assert np.abs(found["params"]["kernel"] - plain.variables["params"]["kernel"]).max() > 1e-4
-        assert training.predict(DENSE, found, pool.x).shape == (60, 2)
+        fitted = training.averaged(trained.variables)
+        assert_close({**fitted, "params": trained.variables["params"]}, plain.variables)
+        assert np.abs(fitted["params"]["kernel"] - plain.variables["params"]["kernel"]).max() > 1e-4
+        assert training.predict(DENSE, fitted, pool.x).shape == (60, 2)
 
 
 def test_a_run_that_is_stopped_goes_on_with_its_average(tmp_path, monkeypatch):
     model = training.with_average(DENSE, 0.9)
     settings = dict(gradients=constant, optimizer=SGD, epochs=3, batch_size=30)
-    whole = training.fit(model, POOL, **settings)
+    uninterrupted = training.fit(model, POOL, **settings)
     monkeypatch.setattr(training.ensemble, "CHECKPOINT_INTERVAL_SECONDS", 0)
     done = training.ensemble.RunLog.epoch_done
 
@@ -139,7 +139,7 @@ def test_a_run_that_is_stopped_goes_on_with_its_average(tmp_path, monkeypatch):
         patch.setattr(training.ensemble.RunLog, "epoch_done", stop)
         with pytest.raises(KeyboardInterrupt):
             training.fit(model, POOL, folder=tmp_path, **settings)
-    assert_same_bits(training.fit(model, POOL, folder=tmp_path, **settings), whole)
+    assert_same_bits(training.fit(model, POOL, folder=tmp_path, **settings), uninterrupted)
 
 
 def test_half_precision_is_averaged_in_single():

@@ -55,7 +55,7 @@ def test_a_shared_teacher_is_one_for_each(mlp, pool, member, teacher, starts):
 
 
 def test_the_axis_of_models_is_declared_and_never_guessed(mlp, pool):
-    """As many rows as models, and extras of any rank: three axes for all models, four if each has its own."""
+    """As many rows as models, and extras of any rank: three axes for all models, four if each has its folds_seen."""
 
     def apply(logits, example):
         return -(jax.nn.log_softmax(logits) * example.extra["soft"].mean(0)).sum() * example.extra["weight"]
@@ -111,13 +111,13 @@ def test_no_teacher_labels_what_it_saw(members, folds, seed):
         data = Examples(np.zeros((12, 1)), np.zeros(12), np.arange(12))
         labels = training.cross_fitted_logits("teacher", data, member, folds=folds, seed=seed)
 
-    assert not labels[..., 0].any(), "a row was labelled by a teacher that had trained on it"
+    assert not labels[..., 0].any(), "a row was labeled by a teacher that had trained on it"
     for i, row in enumerate(member):
-        own = trained_on[0][i * folds : (i + 1) * folds]
-        assert not (own & ~row).any(), "a teacher saw more than its student's members"
-        assert (own.sum(0)[row] == folds - 1).all(), "each member stands in one fold"
-        assert np.ptp(own.sum(1)) <= 1, "folds of equal shares"
-        assert (labels[i, row, 1] // folds == i).all(), "labelled by another student's teacher"
+        folds_seen = trained_on[0][i * folds : (i + 1) * folds]
+        assert not (folds_seen & ~row).any(), "a teacher saw more than its student's members"
+        assert (folds_seen.sum(0)[row] == folds - 1).all(), "each member stands in one fold"
+        assert np.ptp(folds_seen.sum(1)) <= 1, "folds of equal shares"
+        assert (labels[i, row, 1] // folds == i).all(), "labeled by another student's teacher"
         np.testing.assert_allclose(labels[i, ~row, 1], i * folds + (folds - 1) / 2)
 
 

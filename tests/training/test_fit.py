@@ -103,7 +103,7 @@ def test_another_seed_is_another_model(pool, mlp):
 
 
 @pytest.mark.parametrize("name", sorted(training.OPTIMIZERS))
-def test_optimisers_by_name(name):
+def test_optimizers_by_name(name):
     assert training.optimizer(name, 0.25) is training.optimizer(name, 0.25)
     tx = training.optimizer(name, 0.25)
     params, grads = np.array([1.0, -2.0], np.float32), np.array([0.5, 3.0], np.float32)

@@ -139,26 +139,26 @@ def test_runs_that_differ_share_no_coins(monkeypatch):
 
 
 def test_a_secret_seed_stays_in_its_folder_and_the_run_goes_on(tmp_path, monkeypatch):
-    whole = run(folder=tmp_path / "a")
+    uninterrupted = run(folder=tmp_path / "a")
     path = tmp_path / "a" / "secret_seed"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and len(path.read_text().strip()) == 32
     shown = (tmp_path / "a" / "run.json").read_text() + (tmp_path / "a" / "metrics.jsonl").read_text()
     secret = int(path.read_text(), 16)
     assert json.loads((tmp_path / "a" / "run.json").read_text())["seed"] == "secret"
     assert path.read_text().strip() not in shown and str(secret) not in shown
-    np.testing.assert_array_equal(run(folder=tmp_path / "a"), whole)  # finished: read again
+    np.testing.assert_array_equal(run(folder=tmp_path / "a"), uninterrupted)  # finished: read again
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "secret_seed").write_text(path.read_text())
-    np.testing.assert_array_equal(run(folder=tmp_path / "b"), whole)  # trained again, from the same secret
-    assert correlation(run(folder=tmp_path / "c"), whole) < LIMIT
+    np.testing.assert_array_equal(run(folder=tmp_path / "b"), uninterrupted)  # trained again, from the same secret
+    assert correlation(run(folder=tmp_path / "c"), uninterrupted) < LIMIT
 
 
 def test_a_secret_seed_that_was_passed_is_not_written_down(tmp_path):
     seed = privacy.secret_seed()
-    whole = run(folder=tmp_path, seed=seed)
+    uninterrupted = run(folder=tmp_path, seed=seed)
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert str(seed).encode() not in written and f"{seed:x}".encode() not in written
-    np.testing.assert_array_equal(run(folder=tmp_path, seed=seed), whole)
+    np.testing.assert_array_equal(run(folder=tmp_path, seed=seed), uninterrupted)
     with pytest.raises(ValueError, match="seed was 'secret "):
         run(folder=tmp_path, seed=privacy.secret_seed())
 
@@ -224,5 +224,5 @@ def test_gradients_without_randomness_are_no_private_run():
 
     with pytest.raises(ValueError, match="random numbers without their key: .* the same in every step"):
         ensemble.seeds.is_private(repeated, variables, shapes)
-    found = [ensemble.seeds.is_private(gradients, variables, shapes) for gradients in (plain, noised, wrapped)]
-    assert found == [False, True, True]
+    private = [ensemble.seeds.is_private(gradients, variables, shapes) for gradients in (plain, noised, wrapped)]
+    assert private == [False, True, True]

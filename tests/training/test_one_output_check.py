@@ -38,11 +38,12 @@ class Net(nn.Module):
         }[self.kind]()
 
 
+TAUGHT = r"extra\['teacher'\] has shape \(3,\); expected \(.*, 3\)"  # distillation reads sequences, too
 SAYS = {
-    "a sequence": r"reads one array of outputs \(classes\) .* returns shape \(4, 3\) for one example. Reduce",
-    "a picture": r"returns shape \(1, 1, 3\) for one example",
+    "a sequence": r"reads one array of outputs \(classes\) .* returns shape \(4, 3\) for one example. Reduce|" + TAUGHT,
+    "a picture": r"returns shape \(1, 1, 3\) for one example|" + TAUGHT,
     "one axis": r"returns shape \(\) for one example.*outputs\[:, None\]",
-    "a tuple": r"reads one array of outputs \(classes\) for each example; the model returns a tuple of 2 entries",
+    "a tuple": r"one array of outputs \(.*classes\) for each example; the model returns a tuple of 2 entries",
     "a list": "the model returns a list of 1 entries",
     "a dict": "the model returns a dict of 1 entries",
     "nothing": r"model returns a NoneType without an array; expected outputs \(\d+, ...\)",
@@ -93,10 +94,10 @@ def test_prediction_returns_any_pytree_with_a_row_for_each_input(kind):
     model = models.from_linen(Net(kind))
     variables = model.init(jax.random.key(0), DATA.x[:1])
     expected = model.apply(variables, DATA.x)[0]
-    found = training.predict(model, variables, DATA.x, batch_size=7)
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), found, expected)
+    outputs = training.predict(model, variables, DATA.x, batch_size=7)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), outputs, expected)
     both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), variables)
-    jax.tree.map(lambda one, two: np.testing.assert_array_equal(two, np.stack([one, one])), found,
+    jax.tree.map(lambda one, two: np.testing.assert_array_equal(two, np.stack([one, one])), outputs,
                  training.predict_ensemble(model, both, DATA.x, batch_size=7))  # fmt: skip
 
 

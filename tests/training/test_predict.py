@@ -49,9 +49,9 @@ def test_any_number_of_rows(n, batch_size):
 def test_a_row_s_logits_depend_on_no_other_row():
     """BatchNorm is frozen and dropout is off: the same row among others, and twice, gives the same bits."""
     variables = drawn(0)
-    whole = training.predict(MODEL, variables, X, batch_size=8)
-    np.testing.assert_array_equal(training.predict(MODEL, variables, X[::-1], batch_size=8)[::-1], whole)
-    np.testing.assert_array_equal(training.predict(MODEL, variables, X, batch_size=8), whole)
+    outputs = training.predict(MODEL, variables, X, batch_size=8)
+    np.testing.assert_array_equal(training.predict(MODEL, variables, X[::-1], batch_size=8)[::-1], outputs)
+    np.testing.assert_array_equal(training.predict(MODEL, variables, X, batch_size=8), outputs)
 
 
 def test_an_ensemble_is_its_models_one_by_one():

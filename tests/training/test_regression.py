@@ -34,9 +34,9 @@ def weights_of(fitted):
 
 def test_it_descends_the_squared_error():
     settings = dict(loss=losses.squared_error(), optimizer=optax.sgd(0.3), epochs=25, batch_size=50)
-    found = training.fit(LINE, POOL, init=start_of(LINE, X), **settings)
-    np.testing.assert_allclose(weights_of(found), by_hand(25, 0.3), atol=1e-5)
-    assert found.loss[-1] < 0.01 * found.loss[0]
+    fitted = training.fit(LINE, POOL, init=start_of(LINE, X), **settings)
+    np.testing.assert_allclose(weights_of(fitted), by_hand(25, 0.3), atol=1e-5)
+    assert fitted.loss[-1] < 0.01 * fitted.loss[0]
 
 
 def test_privately_too():
@@ -45,8 +45,8 @@ def test_privately_too():
         LINE, losses.squared_error(), clippings.flat(0.5), n=50, batch_size=50, epochs=8, delta=1e-3, noise_multiplier=0
     )
     assert np.isinf(float(run.epsilon))
-    found = training.fit(run.model, POOL, init=start_of(LINE, X), optimizer=optax.sgd(0.3), **run.options)
-    np.testing.assert_allclose(weights_of(found), by_hand(8, 0.3, 0.5), atol=1e-5)
+    fitted = training.fit(run.model, POOL, init=start_of(LINE, X), optimizer=optax.sgd(0.3), **run.options)
+    np.testing.assert_allclose(weights_of(fitted), by_hand(8, 0.3, 0.5), atol=1e-5)
 
 
 def test_real_targets_need_a_model_with_as_many_outputs():

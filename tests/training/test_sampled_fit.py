@@ -15,7 +15,7 @@ SAMPLING = privacy.poisson(40, 4, steps=12)
 def plain_loop(model, pool, rows, start, name, seed, learning_rate=0.1):
     """SGD on the mean over the drawn rows; an empty batch moves nothing."""
     here = np.flatnonzero(rows)
-    own = SAMPLING._replace(n=len(here), batch_size=len(here) / 10)
+    of_members = SAMPLING._replace(n=len(here), batch_size=len(here) / 10)
     params = start["params"]
 
     @jax.jit
@@ -28,10 +28,10 @@ def plain_loop(model, pool, rows, start, name, seed, learning_rate=0.1):
         return jax.grad(objective)(params)
 
     for step in range(SAMPLING.steps):
-        drawn = privacy.draw(own, seed, step, 1, name)
+        drawn = privacy.draw(of_members, seed, step, 1, name)
         index = here[drawn.indices[0]]
-        found = gradient(params, pool.x[index], pool.y[index], drawn.weight[0])
-        params = jax.tree.map(lambda p, g: p - learning_rate * g, params, found)
+        result = gradient(params, pool.x[index], pool.y[index], drawn.weight[0])
+        params = jax.tree.map(lambda p, g: p - learning_rate * g, params, result)
     return {**start, "params": params}
 
 
@@ -69,7 +69,7 @@ def test_a_killed_private_run_goes_on_to_the_same_bits(pool, mlp, tmp_path):
         privacy.example_loss(mlp, losses.cross_entropy()), clippings.flat(1.0), 1.0, expected_batch_size=4
     )
     options = dict(gradients=gradients, sampling=SAMPLING, epochs=4, seed=3)
-    whole = training.fit(mlp, pool, MEMBER[0], **options)
+    uninterrupted = training.fit(mlp, pool, MEMBER[0], **options)
 
     class Killed(Exception):
         pass
@@ -88,7 +88,7 @@ def test_a_killed_private_run_goes_on_to_the_same_bits(pool, mlp, tmp_path):
         with pytest.raises(Killed):
             training.fit(mlp, pool, MEMBER[0], folder=tmp_path, **options)
     again = training.fit(mlp, pool, MEMBER[0], folder=tmp_path, **options)
-    assert_same_bits(again.variables, whole.variables)
+    assert_same_bits(again.variables, uninterrupted.variables)
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_members_drawn_by_coins_fit_their_expected_number(pool, mlp):
 def test_shuffled_batches_pass_over_all_members(pool, mlp):
     sampling = privacy.shuffled(40, 10, epochs=2)
     start = start_of(mlp, pool.x)
-    found = training.fit(mlp, pool, MEMBER[0], optimizer=optax.sgd(0.1), epochs=2, sampling=sampling, init=start)
-    assert sampling.steps == 8 and np.isfinite(found.loss).all()
+    result = training.fit(mlp, pool, MEMBER[0], optimizer=optax.sgd(0.1), epochs=2, sampling=sampling, init=start)
+    assert sampling.steps == 8 and np.isfinite(result.loss).all()
     drawn = privacy.draw(sampling, 0, 0, 4)
     assert sorted(drawn.indices[drawn.weight > 0].tolist()) == list(range(40))
 
 
-def test_a_quantised_polynomial_student_is_distilled_privately_in_one_call(pool):
+def test_a_quantized_polynomial_student_is_distilled_privately_in_one_call(pool):
     """All of it at once: binary weights, quadratic activations, a teacher, clipping, noise and Poisson batches."""
     student = models.quantized(
         models.create("mlp", 10, hidden=(8, 8), activation="quadratic"), [("", quantizers.binary(), None)]

@@ -40,12 +40,12 @@ def head_of(mlp, start):
 @pytest.mark.parametrize("tx", [DECAYING, optax.adamw(1e-2, weight_decay=0.1)], ids=["momentum", "adamw"])
 def test_the_rest_is_trained_as_a_loop_trains_it_alone(pool, mlp, tx):
     start = start_of(mlp, pool.x)
-    found = training.fit(mlp, pool, init=start, optimizer=tx, trainable=["logits"], **SETTINGS)
+    fitted = training.fit(mlp, pool, init=start, optimizer=tx, trainable=["logits"], **SETTINGS)
     head = {"params": {"logits": start["params"]["logits"]}}
     expected = naive_fit(head_of(mlp, start), pool, np.ones(60, bool), head, tx, **SETTINGS)
-    assert_close(found.variables["params"]["logits"], expected.variables["params"]["logits"])
-    assert_same_bits(found.variables["params"]["dense1"], start["params"]["dense1"])
-    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
+    assert_close(fitted.variables["params"]["logits"], expected.variables["params"]["logits"])
+    assert_same_bits(fitted.variables["params"]["dense1"], start["params"]["dense1"])
+    np.testing.assert_allclose(fitted.loss, expected.loss, rtol=1e-5)
 
 
 def test_privately_only_what_is_trained_is_clipped_by_numpy(pool, mlp):
@@ -55,7 +55,7 @@ def test_privately_only_what_is_trained_is_clipped_by_numpy(pool, mlp):
         mlp, losses.cross_entropy(), clippings.flat(0.3), n=60, batch_size=60, epochs=steps, delta=1e-3,
         noise_multiplier=0.0, trainable=["logits"],
     )  # fmt: skip
-    found = training.fit(run.model, pool, init=start, optimizer=optax.sgd(0.5), **run.options)
+    fitted = training.fit(run.model, pool, init=start, optimizer=optax.sgd(0.5), **run.options)
     tree = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), start["params"])
     hidden = np.maximum(pool.x.astype(np.float64) @ tree["dense1"]["kernel"] + tree["dense1"]["bias"], 0)
     hidden = np.column_stack([hidden, np.ones(60)])
@@ -67,8 +67,8 @@ def test_privately_only_what_is_trained_is_clipped_by_numpy(pool, mlp):
         each = hidden[:, :, None] * (posterior - np.eye(10)[pool.y])[:, None]
         factors = np.minimum(1, 0.3 / np.sqrt((each**2).sum((1, 2))))
         weights = weights - 0.5 * (each * factors[:, None, None]).sum(0) / 60
-    np.testing.assert_allclose(found.variables["params"]["logits"]["kernel"], weights[:-1], atol=2e-6)
-    assert_same_bits(found.variables["params"]["dense1"], start["params"]["dense1"])
+    np.testing.assert_allclose(fitted.variables["params"]["logits"]["kernel"], weights[:-1], atol=2e-6)
+    assert_same_bits(fitted.variables["params"]["dense1"], start["params"]["dense1"])
 
 
 class Stopped(nn.Module):
@@ -89,8 +89,8 @@ def test_neither_weight_decay_nor_noise_moves_what_has_no_gradient_path(pool, pr
             model, losses.cross_entropy(), clippings.flat(1.0), n=60, batch_size=20, epochs=2, delta=1e-3,
             noise_multiplier=1.0,
         ).options  # fmt: skip
-    found = training.fit(model, pool, init=start, optimizer=DECAYING, **options)
-    assert moved(start, found.variables) == {"params/head/bias", "params/head/kernel"}
+    fitted = training.fit(model, pool, init=start, optimizer=DECAYING, **options)
+    assert moved(start, fitted.variables) == {"params/head/bias", "params/head/kernel"}
 
 
 class Normed(nn.Module):
@@ -109,8 +109,8 @@ def test_statistics_of_frozen_layers_stay(pool, trainable, statistics):
     """A layer's statistics move with its parameters. (`mean` alone is named where no parameter is.)"""
     model = models.from_linen(Normed())
     start = start_of(model, pool.x)
-    found = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=trainable, **SETTINGS)
-    changed = {name.split("/")[1] for name in moved(start, found.variables) if name.startswith("batch_stats")}
+    fitted = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=trainable, **SETTINGS)
+    changed = {name.split("/")[1] for name in moved(start, fitted.variables) if name.startswith("batch_stats")}
     assert changed == set(statistics)
 
 
@@ -119,11 +119,11 @@ def test_learned_states_are_trained_with_the_layer_in_their_path(pool):
     learned = Quantizer("learned", 8, lambda w: {"scale": jnp.ones(())}, lambda state, w, key=None: state["scale"] * w)
     model = models.quantized(deep, [("", learned, None)])
     start = jax.tree.map(np.asarray, model.init(jax.random.key(0), pool.x[:1]))
-    found = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=["dense2"], **SETTINGS)
+    fitted = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=["dense2"], **SETTINGS)
     states = {"params/quantizers/weight:dense2/kernel/scale"}
-    assert moved(start, found.variables) == {"params/dense2/bias", "params/dense2/kernel"} | states
-    found = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=["^quantizers"], **SETTINGS)
-    assert moved(start, found.variables) == states | {"params/quantizers/weight:dense3/kernel/scale"}
+    assert moved(start, fitted.variables) == {"params/dense2/bias", "params/dense2/kernel"} | states
+    fitted = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=["^quantizers"], **SETTINGS)
+    assert moved(start, fitted.variables) == states | {"params/quantizers/weight:dense3/kernel/scale"}
 
 
 def test_a_projection_leaves_the_frozen_ones_alone(pool):
@@ -140,8 +140,8 @@ def test_a_projection_leaves_the_frozen_ones_alone(pool):
 def test_the_average_of_a_frozen_parameter_is_that_parameter(pool, mlp):
     model = training.with_average(mlp, 0.9)
     start = {**(plain := start_of(mlp, pool.x)), "average": {"params": plain["params"], "count": np.int32(0)}}
-    found = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=["logits"], **SETTINGS)
-    assert_same_bits(training.averaged(found.variables)["params"]["dense1"], start["params"]["dense1"])
+    fitted = training.fit(model, pool, init=start, optimizer=DECAYING, trainable=["logits"], **SETTINGS)
+    assert_same_bits(training.averaged(fitted.variables)["params"]["dense1"], start["params"]["dense1"])
 
 
 def test_an_adaptive_threshold_moves_on(pool, mlp):
@@ -150,21 +150,21 @@ def test_an_adaptive_threshold_moves_on(pool, mlp):
         noise_multiplier=1.0, trainable=["logits/kernel"],
     )  # fmt: skip
     start = {**start_of(mlp, pool.x), "clipping": {"threshold": np.float32(1.0)}}
-    found = training.fit(run.model, pool, init=start, optimizer=DECAYING, **run.options)
-    assert moved(start, found.variables) == {"params/logits/kernel", "clipping/threshold"}
+    fitted = training.fit(run.model, pool, init=start, optimizer=DECAYING, **run.options)
+    assert moved(start, fitted.variables) == {"params/logits/kernel", "clipping/threshold"}
 
 
 def test_ensembles_distillation_and_recipes_take_it(pool, mlp):
     starts, member = starts_of(mlp, pool.x, 2), np.ones((2, 60), bool)
     options = dict(optimizer=DECAYING, trainable="logits", **SETTINGS)
-    for found in (
+    for fitted in (
         training.fit_ensemble(mlp, pool, member, init=starts, **options),
         training.distill(mlp, pool, member, np.zeros((60, 10), np.float32), init=starts, **options),
     ):
-        assert moved(starts, found.variables) == {"params/logits/bias", "params/logits/kernel"}
+        assert moved(starts, fitted.variables) == {"params/logits/bias", "params/logits/kernel"}
     one = start_of(mlp, pool.x)
-    made = training.Recipe(mlp, pool, init=one, **options)(range(60), jax.random.key(0))
-    assert moved(one, made) == {"params/logits/bias", "params/logits/kernel"}
+    variables = training.Recipe(mlp, pool, init=one, **options)(range(60), jax.random.key(0))
+    assert moved(one, variables) == {"params/logits/bias", "params/logits/kernel"}
 
 
 def test_a_gradient_of_ones_own_is_held_to_it(pool, mlp):
@@ -173,8 +173,8 @@ def test_a_gradient_of_ones_own_is_held_to_it(pool, mlp):
         return ones, StepMetrics(jnp.float32(0), jnp.float32(0), jnp.float32(len(batch.y)), {})
 
     start = start_of(mlp, pool.x)
-    found = training.fit(mlp, pool, init=start, gradients=gradients, trainable=["dense1/bias"], **SETTINGS)
-    assert moved(start, found.variables) == {"params/dense1/bias"}
+    fitted = training.fit(mlp, pool, init=start, gradients=gradients, trainable=["dense1/bias"], **SETTINGS)
+    assert moved(start, fitted.variables) == {"params/dense1/bias"}
 
 
 BAD = {
@@ -214,8 +214,8 @@ def test_private_gradients_and_fit_agree_on_it(pool, mlp):
     with pytest.raises(ValueError, match="trainable=None: the norm that is clipped"):
         training.fit(mlp, pool, gradients=everything, trainable=["logits"], **SETTINGS)
     start = start_of(mlp, pool.x)
-    found = training.fit(mlp, pool, gradients=private, init=start, optimizer=DECAYING, **SETTINGS)
-    assert moved(start, found.variables) == {"params/logits/bias", "params/logits/kernel"}
+    fitted = training.fit(mlp, pool, gradients=private, init=start, optimizer=DECAYING, **SETTINGS)
+    assert moved(start, fitted.variables) == {"params/logits/bias", "params/logits/kernel"}
 
 
 def test_a_folder_knows_what_was_trained(pool, mlp, tmp_path):
@@ -242,5 +242,5 @@ def test_the_optimizer_holds_no_state_of_the_frozen_ones(pool, mlp):
 def test_a_plain_gradient_of_a_frozen_leaf_is_zero(pool, mlp):
     gradients = training.batch_gradients(mlp, losses.cross_entropy(), trainable=["logits"])
     batch = Batch(pool.x[:5], pool.y[:5], np.ones(5, np.float32))
-    found, _ = gradients(start_of(mlp, pool.x), batch, jax.random.key(0))
-    assert not np.any(found["dense1"]["kernel"]) and np.any(found["logits"]["kernel"])
+    slopes, _ = gradients(start_of(mlp, pool.x), batch, jax.random.key(0))
+    assert not np.any(slopes["dense1"]["kernel"]) and np.any(slopes["logits"]["kernel"])

@@ -1,4 +1,4 @@
-"""Calibration as something to train for. It is a loss of a batch, and so stands beside LOSSES, not in it."""
+"""The soft calibration error, a loss of a batch of classes. It is not a `types.Loss`, and so is not in LOSSES."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import jax.numpy as jnp
 from gecko_jax.checks import at_least, positive, shape
 from gecko_jax.types import Array
 
-LEAST_RECORDS = 1e-6  # in a bin: with fewer, down to none, its gap is damped, so that no gradient divides by nothing
-LEAST_SQUARE = 1e-12  # a loss of 1e-6 is 0 in single precision, and the root's slope there is infinite
+MIN_RECORDS_PER_BIN = 1e-6  # divisor of a bin's gap if the bin is emptier: no gradient divides by 0
+MIN_SQUARED_ERROR = 1e-12  # below it the loss is 0 in single precision, where the slope of the root is infinite
 
 
 def soft_binned_ece(logits: Array, labels: Array, weight: Array, bins: int = 15, temperature: float = 0.01) -> Array:
-    """sqrt(sum_j (s_j / sum_j s_j) (conf_j - acc_j)^2): the calibration error of a BATCH, with a gradient.
+    """Returns the differentiable calibration error of a batch.
 
-    Record i, of largest probability p_i and right or not (a_i = 1 or 0), belongs to all bins at once, to bin j by
-    c_ij = softmax_j(-(p_i - b_j)^2 / temperature), b_j the bin's middle; s_j = sum_i weight_i c_ij, and conf_j and
-    acc_j are the means of p_i and a_i by weight_i c_ij. As the temperature falls to 0 the bins grow hard.
+      ece = sqrt(sum_j (s_j / sum_j s_j) (conf_j - acc_j)^2)
 
-    The loss couples the examples of a batch and cannot be told apart into theirs: it cannot be used in private
-    training, where each example's gradient is clipped. It knows nothing of accuracy (a tossed coin is calibrated): add
-    it to a cross-entropy, as `cross_entropy + factor * soft_binned_ece`. Small batches overstate it: an error of chance
-    is an error of calibration to it.
+    Record i has the largest probability p_i and is right (a_i = 1) or wrong (a_i = 0). It belongs to every bin j with
+    the share c_ij = softmax_j(-(p_i - b_j)^2 / temperature), where b_j is the middle of the bin. Then s_j = sum_i
+    weight_i c_ij, and conf_j and acc_j are the means of p_i and a_i weighted by weight_i c_ij. As the temperature falls
+    to 0, the bins become hard.
+
+    The loss couples the examples of a batch. It cannot be used in private training, because no example has a gradient
+    of its own that could be clipped. It ignores accuracy (a coin toss is calibrated): add it to a cross-entropy, as
+    `cross_entropy + factor * soft_binned_ece`. Small batches overestimate it, because chance errors count as
+    miscalibration.
 
     Args:
       logits: [b, classes].
-      labels: [b] integers; one that is no class makes its record wrong.
+      labels: [b] integers; a record whose label is not a class counts as wrong.
       weight: [b], 1 for a real row and 0 for padding.
       bins: number of bins, at least 1.
       temperature: width of the bins' edges, above 0, in squared probability. At 0.01 and 15 bins, a record on a bin's
@@ -59,7 +62,7 @@ def soft_binned_ece(logits: Array, labels: Array, weight: Array, bins: int = 15,
     middles = (jnp.arange(bins, dtype=logits.dtype) + 0.5) / bins
     share = jax.nn.softmax(-((confidence[:, None] - middles[None]) ** 2) / temperature, axis=-1) * weight[:, None]
     records = share.sum(0)
-    gap = (confidence - right) @ share / jnp.maximum(records, LEAST_RECORDS)
-    square = records @ gap**2 / jnp.maximum(records.sum(), LEAST_RECORDS)
-    matters = square > LEAST_SQUARE
+    gap = (confidence - right) @ share / jnp.maximum(records, MIN_RECORDS_PER_BIN)
+    square = records @ gap**2 / jnp.maximum(records.sum(), MIN_RECORDS_PER_BIN)
+    matters = square > MIN_SQUARED_ERROR
     return jnp.where(matters, jnp.sqrt(jnp.where(matters, square, 1.0)), 0.0)
