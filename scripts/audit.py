@@ -116,7 +116,7 @@ def _attacks(names: list[str]) -> Any:
 
 
 def _predictions(path: str, chosen: Any) -> Any:
-    """The audit of a file of outputs; classes that are all integers are numbers, as y is then."""
+    """The audit of a file of outputs; classes that are all integers are taken as integers, as y then is."""
     from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
 
     classes = CLASSES.value

@@ -1,4 +1,4 @@
-"""The hall behind every door: attacks that are chosen already, on readings that are checked already -> a Report."""
+"""Runs planned attacks on checked readings and composes the Report: what every way into an audit ends in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gecko_jax.audit.validity.blind_baselines import Baselines, baselines
 from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
 
-SIGNALS_KEPT = 4  # of all models at a time: attacks of one signal follow each other, and some read several
+MAX_CACHED_SIGNALS = 4  # of all models: attacks on one signal follow each other, and some read several
 
 
 def audit_one_target(
@@ -73,7 +73,7 @@ def audit_each_target(
       population: readings of the models [m, z, ...] on records that none of them was trained on, or None.
     """
 
-    @functools.lru_cache(maxsize=SIGNALS_KEPT)
+    @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
     def every(signal: Signal) -> EnsembleSignals:
         unseen = None if population is None else population.signal(signal, audited.y)
         return EnsembleSignals(readings.signal(signal, audited.y), audited.member, unseen)
@@ -140,7 +140,7 @@ def _beside_shadows(
             Signals(s[:, shadows.rows], member, t, z) for s, t, z in zip(of_shadows, values, pairs, strict=True)
         ]
 
-    @functools.lru_cache(maxsize=SIGNALS_KEPT)
+    @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
     def of_all_shadows(signal: Signal) -> EnsembleSignals:
         values = shadows.readings.signal(signal, shadows.y)
         unseen = None if population is None else [one[:, shadows.unseen] for one in values]
@@ -153,7 +153,7 @@ def _beside_shadows(
 
 
 def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) -> Baselines:
-    """Of the first target: the others' members are drawn as its own are."""
+    """Returns the baselines of the first target; the members of the others were drawn alike."""
     y = audited.threshold_groups
     signal = readings.loss_signal
     if comparison.reference is None or signal is None:

@@ -1,4 +1,4 @@
-"""Models that were trained together, audited with all that can be read off them, each a target in turn."""
+"""An audit of models that were trained together, each a target in turn, with every signal that can be read off them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A predictor audited on members and non-members, with shadow models made by the recipe that made it."""
+"""An audit of a predict function on members and non-members, with shadow models from its own recipe."""
 
 from __future__ import annotations
 
@@ -66,28 +66,28 @@ def audit(
 ) -> Report:
     """Audits one predictor by membership inference.
 
-    Three ways to say what the target is. Without `variables`, predict(x) is the target and recipe returns a shadow's
+    There are three ways to name the target. Without `variables`, predict(x) is the target and recipe returns a shadow's
     own predict function. With `variables`, predict(variables, x) is called with them for the target, and with what
-    recipe returns for each shadow. A Model in predict's place, with `variables`, is asked as it is, and its gradients
-    are read as well.
+    recipe returns for each shadow. If predict is a Model, with `variables`, its gradients are read as
+    well.
 
     Args:
       predict: x [b, ...] -> outputs [b, c], in evaluation mode and without augmentation; or (variables, x) -> the same;
         or a Model. A binary model may have one output [b] or [b, 1]; integers or text [b] are predicted labels.
       members: records the target was trained on. x may also be a scipy.sparse matrix, a dict of arrays, or text.
-      nonmembers: records of the same distribution that it never saw, not for early stopping or temperature either.
-      recipe: (int32 [k] rows of `pool`, key) -> variables or a predict function: ALL of how the target was made
-        (augmentation, noise, quantisation, early stopping), run once for each shadow. Or (x, y, key), the rows
+      nonmembers: records of the same distribution that it never saw, not even for early stopping or temperature.
+      recipe: (int32 [k] rows of `pool`, key) -> variables or a predict function: EVERYTHING that made the target
+        (augmentation, noise, quantization, early stopping), run once for each shadow. Or (x, y, key), the rows
         themselves; a last parameter named `seed` or `random_state` gets an int. A `training.Recipe` trains all shadows
         in one compiled program.
-      pool: what shadows are trained on, members and non-members of the target; a record that is also audited has the
-        same id there. For a `training.Recipe` its own.
+      pool: records that shadows are trained on, members and non-members of the target; a record that is also audited
+        has the same id there. For a `training.Recipe` it is `recipe.pool`.
       shadows: how many shadow models, 8 or more; 0 for none. Each has every row of the pool with probability 1/2.
       key: seed or JAX key of the shadows' members and training; needed with shadows.
-      variables: the target's, where predict takes them.
-      attacks: which. None: every one of `attacks.ATTACKS` whose needs are met (`Attack.needs`), but for the slow ones;
-        "all": these as well. Else a list, each an Attack (`attacks.lira()`) or `best_of` several. The report says which
-        did not run.
+      variables: the target's, if predict takes them.
+      attacks: None for every one of `attacks.ATTACKS` whose needs are met (`Attack.needs`), but for the slow ones;
+        "all": these as well. Else a list, each an Attack (`attacks.lira()`), the name of a listed one
+        ("lira"), or `best_of` several. The report says which did not run, and why.
       queries: x -> copies of x, x itself the first (`probes.flips_and_shifts`): attacks read every signal of the
         logits on each, and average their scores. As the target was trained, if with augmentation.
       population: records of the same distribution that neither the target nor the pool has, beside those audited;
@@ -96,28 +96,29 @@ def audit(
       outputs: what predict gives: "logits", "probabilities", or "labels", by which attacks that read labels alone run;
         "tokens", a language model's logits [b, t, v] of the tokens y [b, t] (negative ones do not count), or "numbers",
         a regression's predictions [b, ...] of y [b, ...].
-      classes: the label that each column of the outputs stands for (scikit-learn's model.classes_), where it is not the
-        column's number: y may then be text.
-      layout: of images, "channels_last" or "channels_first"; "features" if x of four axes holds none. If None, the one
-        that the shape speaks for; if it speaks for none, attacks that move images are left out, with a note.
-      batch_size: records in a call of predict, exactly, the last call filled up; at most 1024 if None.
-      folder: where the shadows' outputs are kept, each as soon as it is made, under what it was made of (pool, members,
-        key, queries, what else is asked, and the code and values of recipe and predict). The same audit reads them,
-        and one that was killed goes on; another recipe's are left alone, which a warning says.
-      claimed_epsilon: the guarantee that the target is said to have, as `privacy.private_training(...).epsilon`; a
-        bound from the attacks is put below it, and a ceiling beside every figure. The bound needs each record to have
-        been a member by a fair coin; of a fixed split none is shown.
-      coins: whether fair coins drew the members. None: that is taken for granted, and said, unless the numbers of
+      classes: the label of each column of the outputs (scikit-learn's model.classes_), if not the column's number; y
+        may then be text.
+      layout: of images, "channels_last" or "channels_first"; "features" if x has four axes and holds no images. If
+        None, the layout that the shape suggests; if it suggests none, attacks that move images are left out, with a
+        note.
+      batch_size: exact number of records in a call of predict, the last call filled up; if None, at most 1024.
+      folder: where the shadows' outputs are saved, each as soon as it is made, under a fingerprint of pool, members,
+        key, queries, signals, and the code and values of recipe and predict. The same audit reads them, and an
+        interrupted one continues. Those of another recipe are not used, which a warning says.
+      claimed_epsilon: the guarantee that the target is said to have, as `privacy.private_training(...).epsilon`; the
+        report then shows the attacks' lower bound, and a ceiling of every figure. The bound requires that each record
+        was a member by a fair coin; there is none for a fixed split.
+      coins: whether fair coins drew the members. If None, the report assumes it and says so, unless the number of
         members or their places in the order of the ids show a fixed split.
 
     Returns:
-      A Report of one target. Without shadows AUC, TPRs and ROC need no threshold; the attack accuracy has its own
-      fitted on one half of the records and judged on the other, halves swapped.
+      A Report of one target. AUC, TPRs and ROC need no threshold; without shadows, that of the attack accuracy is
+      fitted on one half of the records and judged on the other, and the halves are swapped.
 
     Raises:
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
-      ValueError: a record both among members and non-members, by id or by content; a pool that holds the one kind and
-        lacks the other; outputs of another shape or kind; arguments that do not go together.
+      ValueError: a record among both members and non-members, by id or by content; a pool that holds one kind and lacks
+        the other; outputs of another shape or kind; incompatible arguments.
     """
     checks.integer("shadows", shadows, 0)
     claim = privacy_claim(claimed_epsilon, coins)
@@ -191,7 +192,7 @@ def audit(
 
 
 def _maker(recipe, pool: Examples, predict, variables, folder) -> Callable[..., Any]:
-    """The recipe as a function of (rows, key), under the fingerprint of all that decides its shadows' outputs."""
+    """Returns the recipe as a function of (rows, key), with a fingerprint of everything that its shadows depend on."""
     if folder is not None:
         os.makedirs(folder, exist_ok=True)  # a folder that cannot be written to is told before a shadow is trained
     if isinstance(recipe, Recipe):

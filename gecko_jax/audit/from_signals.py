@@ -1,4 +1,4 @@
-"""An audit from saved signals alone: losses of any model, of a language model as of a regression."""
+"""An audit of saved signals: losses of any model, be it a language model, a regression or a classifier."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def from_signals(
 ) -> Report:
     """Audits models from values that were read off them: losses, confidences, or a signal of your own.
 
-    Three ways to say what the targets are. Values [m, n] of m models: each is a target in turn, with the other m - 1 as
-    its shadows. Values [m, n] and `target` [n]: the m models are shadows of that one target. Values [n] of one model
+    There are three ways to name the targets. Values [m, n] of m models: each is a target in turn, with the other m - 1
+    as its shadows. Values [m, n] and `target` [n]: the m models are shadows of that one target. Values [n] of one model
     alone: only attacks that read the target run.
 
     Args:
@@ -111,16 +111,16 @@ def from_signals(
                 "target= needs target_member=, who was in its training set; and population= needs target_population=, "
                 "the target's own values on these records."
             )
-        own = saved_signals("target", target, shape[1:], readings)
+        of_target = saved_signals("target", target, shape[1:], readings)
         target_member = _check_member("target_member", np.asarray(target_member), shape[1:])
         audited = _audited(inputs.check_member(target_member, shape[1:])[None], records, slices)
         plan = _plan(attacks, len(member), readings, unseen)
-        warnings = pointing_away(own.models(None), audited.member)
+        warnings = pointing_away(of_target.models(None), audited.member)
         others = None
         if unseen is not None:
             z = next(iter(unseen.values.values())).shape[1]
             others = saved_signals("target_population", target_population, (z,), readings), NO_LABELS
-        report = audit_one_target(plan, own, audited, _shadows(readings, member, audited, unseen), others, claim)
+        report = audit_one_target(plan, of_target, audited, _shadows(readings, member, audited, unseen), others, claim)
     return dataclasses.replace(
         report, warnings=(*warnings, *report.warnings), notes=(*report.notes, *_unread(plan, readings))
     )

@@ -92,7 +92,7 @@ def audit_models(
 
 
 def _rows(records: Array, n: int) -> np.ndarray:
-    """`records` as unique indices in 0..n-1."""
+    """Returns `records` as unique indices in 0..n-1."""
     rows = checks.not_empty("records", checks.shape("records", np.asarray(records), (None,)))
     if not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(f"records has dtype {rows.dtype}; expected indices (np.flatnonzero of a mask).")

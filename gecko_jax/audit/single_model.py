@@ -1,4 +1,4 @@
-"""One model audited: with shadow models where there are some, else by split halves of its own records."""
+"""An audit of one model: with shadow models if there are any, else by split halves of its own records."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _gaussian_refutes(v: int, r: int, m: int, alpha: float) -> Callable[[np.ndar
 
     If v or more right guesses had the chance alpha, then h[v] >= alpha (r - v) / m and q[v] >= alpha v / m, and for
     i = v - 1, ..., 0 privacy requires h[i] = max(h[i+1], Phi(Phi^-1(q[i+1]) - mu)) and
-    q[i] = q[i+1] + i / (r - i) (h[i] - h[i+1]). If q[0] + h[0] > r / m, there is no such distribution.
+    q[i] = q[i+1] + i / (r - i) (h[i] - h[i+1]). If q[0] + h[0] > r / m, such a distribution does not exist.
     """
 
     def refutes(mus):

@@ -10,8 +10,8 @@ from gecko_jax.types import Array
 MAX_DISTANCES = 2**20  # held in memory at a time
 
 
-def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Array, neighbours: int = 1) -> np.ndarray:
-    """Returns the Shapley values of the training records in a K-nearest-neighbour classifier on the model's outputs.
+def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Array, neighbors: int = 1) -> np.ndarray:
+    """Returns the Shapley values of the training records in a K-nearest-neighbor classifier on the model's outputs.
 
     For each test point (., y), with the N training records ranked 1..N from near to far and w_i = min(K, i) / (K i):
     s_N = 1[y_N = y] w_N, s_i = s_{i+1} + (1[y_i = y] - 1[y_{i+1} = y]) w_i. Records at equal distances share
@@ -23,7 +23,7 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
       train_y: [N] integer labels.
       test_outputs: [t, c] outputs on records that were not trained on.
       test_y: [t] integer labels.
-      neighbours: K, at least 1.
+      neighbors: K, at least 1.
 
     Returns:
       Scores [N]: larger = more influential, and more at risk of membership inference.
@@ -37,13 +37,13 @@ def shapr(train_outputs: Array, train_y: Array, test_outputs: Array, test_y: Arr
     >>> shapr([[0.0], [1.0]], [0, 1], [[0.1]], [0]).tolist()
     [2.0, 0.0]
     """
-    neighbours = checks.integer("neighbours", neighbours, 1)
+    neighbors = checks.integer("neighbors", neighbors, 1)
     train, train_y = _checked("train", train_outputs, train_y)
     test, test_y = _checked("test", test_outputs, test_y)
     checks.shape("test_outputs", test, (None, train.shape[1]))
     n = len(train)
     ranks = np.arange(1, n + 1)
-    weight = np.minimum(neighbours, ranks) / (neighbours * ranks)
+    weight = np.minimum(neighbors, ranks) / (neighbors * ranks)
     columns = np.ascontiguousarray(train.T)
     total = np.zeros(n)
     rows = max(1, MAX_DISTANCES // n)
@@ -68,21 +68,21 @@ def _values(distance: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.n
     t, n = distance.shape
     order = np.argsort(distance, -1, kind="stable")
     ranked = np.take_along_axis(distance, order, -1)
-    own = np.take_along_axis(right, order, -1).astype(np.float64)
+    is_right = np.take_along_axis(right, order, -1).astype(np.float64)
     first = np.ones((t, n), bool)
     first[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
     starts = np.flatnonzero(first)
     group = np.cumsum(first.ravel()) - 1  # groups of all rows, numbered through: each row begins with a new one
     size = np.diff(np.append(starts, t * n))[group].reshape(t, n)
-    count = np.add.reduceat(own.ravel(), starts)[group].reshape(t, n)
+    count = np.add.reduceat(is_right.ravel(), starts)[group].reshape(t, n)
     mean_weight = np.add.reduceat(np.tile(weight, t), starts)[group].reshape(t, n) / size
     last = (starts[group] % n).reshape(t, n) + size - 1
 
     steps = np.zeros((t, n + 1))
     steps[:, 1:n] = count[:, 1:] / size[:, 1:] * np.diff(weight)[None]
     later = np.cumsum(steps[:, ::-1], -1)[:, ::-1]  # [:, q + 1] sums the steps of ranks beyond q, counted from 0
-    value = own * mean_weight + np.take_along_axis(later, last + 1, -1)
-    value += (count - own) / np.maximum(size - 1, 1) * (weight[last] - mean_weight)
+    value = is_right * mean_weight + np.take_along_axis(later, last + 1, -1)
+    value += (count - is_right) / np.maximum(size - 1, 1) * (weight[last] - mean_weight)
     result = np.empty_like(value)
     np.put_along_axis(result, order, value, -1)
     return result

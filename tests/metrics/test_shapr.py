@@ -106,8 +106,8 @@ def test_one_record_alone():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"neighbours": 0}, "neighbours=0"),
-        ({"neighbours": 1.5}, "neighbours=1.5"),
+        ({"neighbors": 0}, "neighbors=0"),
+        ({"neighbors": 1.5}, "neighbors=1.5"),
         ({"train_outputs": np.zeros((0, 2)), "train_y": np.zeros(0, int)}, "train_outputs is empty"),
         ({"test_outputs": np.zeros(2)}, "test_outputs has shape"),
         ({"test_outputs": np.zeros((1, 3))}, "test_outputs has shape"),

@@ -1,4 +1,4 @@
-"""The most that an attack can find if a claimed guarantee holds: a ceiling beside every figure of an audit."""
+"""Ceilings: the largest figures that any attack can reach if a claimed guarantee holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EDGES = np.unique(np.concatenate([np.linspace(0.0, 1.0, 20_001), np.logspace(-9,
 
 
 def ceilings(epsilon: Epsilon) -> dict[str, float]:
-    """The largest expected figure of any attack under a guarantee, by metric.
+    """Returns the largest expected figure of any attack under a guarantee, by metric.
 
     The largest TPR at an FPR f is `privacy.tpr_ceiling`, at most min(e^epsilon f + delta, 1 - e^-epsilon (1 - delta -
     f), 1): two lines that meet at f* = (1 - delta) / (1 + e^epsilon), where the TPR is 1 - f*. So the attack accuracy
@@ -38,14 +38,14 @@ def ceilings(epsilon: Epsilon) -> dict[str, float]:
         # Both are upper bounds: a concave curve lies below its tangents (the midpoint rule), and it does not fall.
         area = min(area, float(curve.middles @ np.diff(EDGES)))
         gap = min(gap, float((curve.edges[1:] - EDGES[:-1]).max()))
-    found = {"auc": area, "attack_accuracy": (1 + gap) / 2, "advantage": gap}
-    found |= dict(zip(FPRS, curve.named, strict=True))
-    found |= {name: metrics.positive_predictive_value(curve.ppv, PPV_FPR, prior) for name, prior in PRIORS.items()}
-    return {name: float(min(value, 1.0)) for name, value in found.items()}
+    bounds = {"auc": area, "attack_accuracy": (1 + gap) / 2, "advantage": gap}
+    bounds |= dict(zip(FPRS, curve.named, strict=True))
+    bounds |= {name: metrics.positive_predictive_value(curve.ppv, PPV_FPR, prior) for name, prior in PRIORS.items()}
+    return {name: float(min(value, 1.0)) for name, value in bounds.items()}
 
 
 def ceiling_curve(epsilon: Epsilon) -> tuple[list[float], list[float]]:
-    """(fpr, tpr): the ceiling at the points of the ROC curves' grid."""
+    """Returns (fpr, tpr): the ceiling at the points of the ROC curves' grid."""
     return GRID.tolist(), _curve(_hashable(epsilon)).grid.tolist()
 
 
@@ -61,19 +61,22 @@ class _Curve(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _curve(epsilon: Epsilon) -> _Curve:
-    """All that an audit asks of the ceiling, at once: for a run, each call accounts for it at many epsilons."""
+    """Returns every point of the ceiling that an audit needs, by one call: each accounts for a run at many epsilons."""
     rates = EDGES, (EDGES[1:] + EDGES[:-1]) / 2, np.array([*FPRS.values()]), np.array([PPV_FPR]), GRID
     every = np.concatenate(rates)
     if _knows_its_run(epsilon):
-        found = privacy.tpr_ceiling(epsilon, every)
+        tpr = privacy.tpr_ceiling(epsilon, every)
     else:
-        found = privacy.tpr_ceiling(float(epsilon), every, delta=epsilon.delta)
-    edges, middles, named, ppv, grid = np.split(found, np.cumsum([len(part) for part in rates])[:-1])
+        tpr = privacy.tpr_ceiling(float(epsilon), every, delta=epsilon.delta)
+    edges, middles, named, ppv, grid = np.split(tpr, np.cumsum([len(part) for part in rates])[:-1])
     return _Curve(edges, middles, named, float(ppv[0]), grid)
 
 
 def _knows_its_run(epsilon: Epsilon) -> bool:
-    """A claim without phases is a number and its delta, and so is one by the central limit theorem, not a bound."""
+    """Returns whether a claim holds the run that it accounts for.
+
+    One without phases is a number and its delta. One by the central limit theorem is an approximation, not a bound.
+    """
     return bool(epsilon.phases) and epsilon.accountant != "clt"
 
 

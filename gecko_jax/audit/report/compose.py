@@ -1,4 +1,4 @@
-"""Scores in, a Report out: what is the same of one target and of several."""
+"""Composes a Report from the attacks' scores, for one target as for several."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def compose(
     threshold_only = only_thresholds(results.needs)
     caveats = ["Only threshold attacks were tried; others may find more."] if threshold_only else []
     if setting.blind.differ:
-        caveats.append("Members differ from the others without the model, too: not all of this is a leak.")
+        caveats.append("Members differ from non-members without the model, too: not all of this is leakage.")
     return Report(
         rows=rows[0]
         if len(rows) == 1
@@ -112,7 +112,7 @@ def compose(
         ),
         notes=(*results.notes, *of_classes.warnings),
         baselines=setting.blind.aucs,
-        slices={**of_slices.found, **of_classes.found},
+        slices={**of_slices.figures, **of_classes.figures},
         sliced_by=attack,
         score_histograms={name: figures.score_histogram(each, member) for name, each in scores.items()},
         most_exposed=most_exposed(
@@ -135,12 +135,12 @@ def compose(
 def _checked_claim(
     claim: PrivacyClaim, attack: str, scores: np.ndarray, audited: AuditedRecords
 ) -> ClaimCheck | None:
-    """The claim beside what the attack shows; beside nothing, if members are a fixed split."""
+    """Returns the claim beside what the attack shows, without a bound if members are a fixed split."""
     if claim.epsilon is None:
         return None
     doubt = "members are a fixed split (coins=False)" if claim.coins is False else ""
     if claim.coins is None and (seen := evidence_of_fixed_split(audited.member, audited.ids)):
-        doubt = f"members are a fixed split, by all appearance: {seen}; if fair coins drew them, say coins=True"
+        doubt = f"members appear to be a fixed split: {seen}; if fair coins drew them, say coins=True"
     if doubt:
         return ClaimCheck(claim.epsilon, None, doubt)
     return check_claim(claim.epsilon, attack, list(scores), audited.member, claim.coins is True)

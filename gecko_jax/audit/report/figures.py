@@ -1,4 +1,4 @@
-"""What is read off one target's scores, and what is said over several targets."""
+"""Figures of one target's scores, and their means over several targets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PPV_FPR = 0.01  # at which those called members are counted
 METRICS = ("auc", "attack_accuracy", "advantage", *FPRS, *PRIORS, "smallest_fpr")
 GRID = np.logspace(-4, 0, 101)
 BINS = 20
-ENDS = 0.01  # share of the scores that a histogram of them may cut off on either side
-LARGEST = float(np.finfo(np.float64).max) / 4  # the width between two such is still a number
+CLIPPED_SHARE = 0.01  # of the scores, which their histogram may cut off on either side
+MAX_SCORE = float(np.finfo(np.float64).max) / 4  # the distance between two such is still a number
 
 
 class Curve(NamedTuple):
@@ -46,7 +46,7 @@ class Histogram(NamedTuple):
     Attributes:
       edges: [b + 1].
       members, nonmembers: [m, b] counts.
-      clipped: how many lie beyond the edges; they are counted in the first and in the last bin.
+      clipped: how many values lie beyond the edges; they are counted in the first and in the last bin.
     """
 
     edges: np.ndarray
@@ -56,7 +56,7 @@ class Histogram(NamedTuple):
 
 
 def target_figures(scores: np.ndarray, member: np.ndarray, threshold: np.ndarray) -> dict[str, Estimate]:
-    """METRICS of one attack on one target, with 95 % intervals over its records.
+    """Returns METRICS of one attack on one target, with 95 % intervals over its records.
 
     Args:
       scores: [n].
@@ -77,9 +77,9 @@ def target_figures(scores: np.ndarray, member: np.ndarray, threshold: np.ndarray
 
 
 def over_targets(rows: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
-    """Mean of each figure over m >= 2 targets with Student's t interval, cut to the figure's range.
+    """Returns the mean of each figure over m >= 2 targets with Student's t interval, cut to the figure's range.
 
-    The smallest FPR is the largest of the targets' ones: what every one of them can resolve.
+    The smallest FPR is the largest of the targets' ones: every one of them can resolve it.
     """
     result = {}
     for name in rows[0]:
@@ -94,7 +94,7 @@ def over_targets(rows: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
 
 
 def roc_curves(scores: Sequence[np.ndarray], member: np.ndarray) -> Curve:
-    """ROC curves of m targets: scores m x [n], member [m, n]."""
+    """Returns the ROC curves of m targets: scores m x [n], member [m, n]."""
     tpr, low, high = [], [], []
     for one, truth in zip(scores, member, strict=True):
         curve_fpr, curve_tpr, _ = metrics.roc_curve(one, truth)
@@ -111,21 +111,22 @@ def roc_curves(scores: Sequence[np.ndarray], member: np.ndarray) -> Curve:
 
 
 def score_histogram(scores: Sequence[np.ndarray], member: np.ndarray) -> Histogram:
-    """Counts of one attack's scores of members and of non-members, in bins of equal width, the same for all targets.
+    """Returns counts of one attack's scores of members and of non-members, in bins of equal width.
 
-    The bins span the finite scores but for the lowest and the highest 1 %, and an infinite or far score is counted in
-    the bin at its end. Where these scores are all one, the bins span all finite ones, or 1/2 on either side of it.
+    The bins are the same for all targets. They span the finite scores except for the lowest and the highest 1 %; an
+    infinite or far score is counted in the outermost bin. If these scores are all equal, the bins span all finite ones,
+    or 1/2 on either side of it.
 
     Args:
       scores: m x [n]; infinite ones allowed.
       member: [m, n] bool.
     """
     scores = np.asarray(scores, np.float64)
-    finite = np.clip(scores[np.isfinite(scores)], -LARGEST, LARGEST)
-    low, high = np.quantile(finite, [ENDS, 1 - ENDS]) if len(finite) else (0.0, 1.0)
+    finite = np.clip(scores[np.isfinite(scores)], -MAX_SCORE, MAX_SCORE)
+    low, high = np.quantile(finite, [CLIPPED_SHARE, 1 - CLIPPED_SHARE]) if len(finite) else (0.0, 1.0)
     if low == high:
         low, high = finite.min(), finite.max()
-    # A width that rounding swallows is none: 1e30 and 1e30 + 1/2 are one number.
+    # Rounding may swallow a width: 1e30 and 1e30 + 1/2 are one number.
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         half = max(0.5, 1e-3 * abs(low))
         low, high = low - half, high + half
@@ -142,7 +143,7 @@ def counts_in_bins(edges: np.ndarray, values: np.ndarray, member: np.ndarray) ->
 
 
 def model_accuracies(correct: np.ndarray, member: np.ndarray) -> dict[str, Estimate]:
-    """Accuracy of m models on their members and on their non-members; correct [m, n] of 0 and 1, member [m, n]."""
+    """Returns the accuracy of m models on members and on non-members; correct [m, n] of 0 and 1, member [m, n]."""
     result = {}
     for name, mask in (("members", member), ("nonmembers", ~member)):
         if len(correct) == 1:
@@ -155,7 +156,7 @@ def model_accuracies(correct: np.ndarray, member: np.ndarray) -> dict[str, Estim
 
 
 def resolution_warnings(member: np.ndarray) -> list[str]:
-    """What the fewest non-members of any target [m, n] cannot resolve."""
+    """Returns a warning for each FPR that the non-members of some target, member [m, n], are too few for."""
     fewest = int((~member).sum(1).min())
     return [
         f"TPR at {fpr:.1%} FPR cannot be resolved with {fewest} non-members (it needs {round(1 / fpr)}): "

@@ -1,4 +1,4 @@
-"""What `Report.assert_below` accepts: bounds in a metric's own range, and no verdict on attacks that nobody tried."""
+"""Checks of `Report.assert_below`: bounds in a metric's own range, and no verdict on attacks that were not tried."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_bounds(bounds: Mapping[str, Any]) -> None:
 
 
 def check_upper(upper: bool) -> None:
-    """Raises ValueError unless `upper` is True or False: a number in its place may be meant for a bound."""
+    """Raises ValueError unless `upper` is True or False: a number may be meant as a bound."""
     if not isinstance(upper, (bool, np.bool_)):
         raise ValueError(f"upper={upper!r} must be True or False; a bound is told by its metric, for example auc=0.6.")
 
@@ -45,12 +45,12 @@ def check_tried(tried: Mapping[str, tuple[str, ...]], thresholds_are_enough: boo
         raise ValueError(f"thresholds_are_enough={thresholds_are_enough!r} must be True or False.")
     if only_thresholds(tried) and not thresholds_are_enough:
         raise ValueError(
-            f"assert_below would pass what nobody tried: {checks.listed(tried)} had no shadow models, and attacks that "
-            "have them often find several times as much. Audit with shadows (audit(..., recipe=, pool=, shadows=8, "
-            "key=0), or audit_models), or say assert_below(..., thresholds_are_enough=True)."
+            f"assert_below would pass a model that was not attacked with shadow models: {checks.listed(tried)} had "
+            "none, and attacks that have them often find several times as much. Audit with shadows (audit(..., "
+            "recipe=, pool=, shadows=8, key=0), or audit_models), or say assert_below(..., thresholds_are_enough=True)."
         )
 
 
 def only_thresholds(tried: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether no attack that was tried had shadow models."""
+    """Returns whether no attack that was tried had shadow models."""
     return not any("shadows" in needs for needs in tried.values())

@@ -1,4 +1,4 @@
-"""An audit's result as one sentence, for a reader who reads no other."""
+"""The headline: an audit's result as one sentence."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CONFIDENCE = 0.95
 def headline(targets: Sequence[Mapping[str, Mapping[str, Estimate]]], nonmembers: Sequence[int]) -> str:
     """Returns a sentence: "Of 100 training records 11 [8.6, 13.9] are picked out at 1 false alarm in 100 others (...)".
 
-    The attack is the one with the largest TPR at 1 % FPR, in the mean over the targets. It is chosen on the figures
-    that it is judged by, which flatters it; the interval allows for that: it has the confidence 1 - .05 / attacks, so
-    that all attacks' intervals hold together (Bonferroni). Of targets with fewer than 100 non-members the rate is
-    taken without a single false alarm, which is all that they can show.
+    The attack is the one with the largest TPR at 1 % FPR, in the mean over the targets. It is chosen by the figures
+    that it is judged by, which flatters it. The interval allows for that: it has the confidence 1 - .05 / attacks, so
+    that all attacks' intervals hold together (Bonferroni). For targets with fewer than 100 non-members it is the
+    rate without a single false alarm, because they cannot show more.
 
     Args:
       targets: each target's figures, attack -> metric -> Estimate, as in `Report.targets`.
@@ -49,5 +49,5 @@ def headline(targets: Sequence[Mapping[str, Mapping[str, Estimate]]], nonmembers
 
 
 def _of_100(share: float) -> str:
-    """A share as a count of 100: "11", "8.6", "0.4"."""
+    """Returns a share as a count of 100: "11", "8.6", "0.4"."""
     return f"{100 * float(share):.1f}".removesuffix(".0")

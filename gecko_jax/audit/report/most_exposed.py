@@ -1,4 +1,4 @@
-"""The records that an attack is surest of: which of the members a model gives away first."""
+"""The most exposed records: the members that an attack is surest of."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gecko_jax.types import Array
 
 
 class MostExposed(NamedTuple):
-    """k members, the most exposed first.
+    """The k most exposed members, in order.
 
     Attributes:
       attack: whose scores.
-      rows: int [k], where they stand among the records that were audited.
+      rows: int [k], their places among the audited records.
       score: [k] float; of several targets, the median of those that had the record (the lower of two).
       fpr: [k] float, the share of non-members that score as high or higher; of several targets, the mean.
       targets: int [k], how many targets had the record.
@@ -49,18 +49,18 @@ def most_exposed(
     id: Array | None = None,
     x: Array | None = None,
 ) -> MostExposed:
-    """The members with the highest scores.
+    """Returns the members with the highest scores.
 
     A record's FPR in a target that had it is the share of that target's non-members with a score at least its own:
-    what calling it a member costs in false alarms. Records are ranked by the mean of that rate over the targets that
-    had them, equals by the mean share of the target's members with a score at least their own, then by how many
-    targets had them, then as they stand. Of one target that is the order of the scores. Scores of several targets are
-    never compared.
+    the false alarms that calling it a member would cost. Records are ranked by the mean of that rate over the targets
+    that had them; ties by the mean share of the target's members with a score at least their own, then by the number of
+    targets that had them, then by their places. For one target that is the order of the scores. Scores of several
+    targets are never compared.
 
     Args:
       scores: [n] of one target, or [m, n] of m targets.
       member: bool, of the scores' shape; every target has members and non-members.
-      count: how many, or all that were a member anywhere, if fewer.
+      count: how many; all members of any target, if there are fewer.
       attack: its name, chosen before its figures were seen.
       y: [n] labels.
       id: [n] names of the records.
@@ -100,10 +100,10 @@ def most_exposed(
 
 
 def _at_least(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """For each of values [n] the share of `reference` at or above it: [n]."""
+    """Returns for each of values [n] the share of `reference` at or above it."""
     return 1.0 - np.searchsorted(np.sort(reference), values, "left") / len(reference)
 
 
 def _lower_median(values: np.ndarray) -> float:
-    """A value that occurs: infinite ones have no mean."""
+    """Returns the lower median, a value that occurs, because infinite ones have no mean."""
     return float(np.sort(values)[(len(values) - 1) // 2])

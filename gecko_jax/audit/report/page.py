@@ -1,4 +1,4 @@
-"""An audit's report as the page and the table file that every study has."""
+"""An audit's report as a study's page and table file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gecko_jax import reports
 from gecko_jax.audit.report.ceilings import ceiling_curve
 from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.audit.report.figures import FPRS, METRICS
+from gecko_jax.audit.report.most_exposed import MostExposed
 from gecko_jax.audit.report.privacy_claim import PREFERRED
 from gecko_jax.audit.report.results import AuditResults
 from gecko_jax.audit.report.slices import resolved, worst_first
@@ -29,7 +30,7 @@ MAX_SCORES = 3  # attacks whose scores are drawn: the strongest by reputation
 
 
 def study(report: AuditResults, title: str = "Membership audit", pictures: bool = False) -> reports.Study:
-    """An `audit.Report` as a `reports.Study`.
+    """Returns an audit's results as a `reports.Study`.
 
     The headline and warnings first, then what needs no model, the attacks, their curves; slices, scores, the most
     exposed records (themselves if `pictures`).
@@ -74,7 +75,7 @@ def study(report: AuditResults, title: str = "Membership audit", pictures: bool 
 
 
 def table_file(report: AuditResults) -> str:
-    """Every figure as lines of CSV: target ("all", or its number), attack, metric, value, low, high, kind, n."""
+    """Returns every figure as lines of CSV: target ("all", or its number), attack, metric, value, low, high, ..."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["target", "attack", "metric", *Estimate._fields])
@@ -110,10 +111,10 @@ def _ceiling(report: AuditResults) -> str:
 
 
 def _ceilings(report: AuditResults) -> dict[str, Estimate]:
-    """The ceilings as figures of the table's columns."""
-    found = {c.key: c.unit for c in COLUMNS if c.key in report.ceilings}
-    of = {key: Estimate(report.ceilings[key], kind="modelled") for key in found}
-    return {key: reports.percent(each) if found[key] else each for key, each in of.items()}
+    """Returns the ceilings as figures of the table's columns."""
+    units = {column.key: column.unit for column in COLUMNS if column.key in report.ceilings}
+    figures = {key: Estimate(report.ceilings[key], kind="modelled") for key in units}
+    return {key: reports.percent(each) if units[key] else each for key, each in figures.items()}
 
 
 def counts(report: AuditResults) -> str:
@@ -134,7 +135,7 @@ def how_to_read(report: AuditResults) -> str:
 
 
 def _performance(report: AuditResults) -> str:
-    """The targets' own metric, behind a semicolon; "" if there is none."""
+    """Returns the targets' own metric, behind a semicolon; "" if there is none."""
     words = []
     for metric, parts in report.performance.items():
         inside, outside = (parts[part].value for part in ("members", "nonmembers"))
@@ -146,7 +147,7 @@ def _performance(report: AuditResults) -> str:
 
 
 def _slice_plots(report: AuditResults) -> Iterator[reports.DotPlot]:
-    """AUC of each slice, and TPR at 1 % FPR of those whose non-members suffice for it; the worst first."""
+    """Yields the AUC of each slice, the worst first, and the TPR at 1 % FPR of those with enough non-members."""
     names = worst_first(report.slices)
     if not names:
         return
@@ -177,7 +178,7 @@ def _slice_plots(report: AuditResults) -> Iterator[reports.DotPlot]:
 
 
 def _allowed(report: AuditResults, metric: str, unit: str = "") -> str:
-    """What the claimed epsilon allows, as a sentence for a caption; "" without a claim."""
+    """Returns the limit of the claimed epsilon as a sentence for a caption; "" without a claim."""
     if not report.claim:
         return ""
     value = f"{100 * report.ceilings[metric]:.4g} %" if unit else f"{report.ceilings[metric]:.3f}"
@@ -185,35 +186,35 @@ def _allowed(report: AuditResults, metric: str, unit: str = "") -> str:
 
 
 def _exposed(report: AuditResults, pictures: bool) -> tuple[reports.ImageGrid | reports.TextTable, ...]:
-    """The most exposed records: a list, or pictures of them if they are wanted and there are any."""
-    found = report.most_exposed
-    if found is None or not len(found.rows):
+    """Returns the most exposed records: pictures of them if wanted and possible, else a list."""
+    exposed = report.most_exposed
+    if exposed is None or not len(exposed.rows):
         return ()
     several = len(report.targets) > 1
-    lines = [_exposed_line(found, i, min(report.nonmembers), several) for i in range(len(found.rows))]
-    name = f"Most exposed records, {label(found.attack)}"
+    lines = [_exposed_line(exposed, i, min(report.nonmembers), several) for i in range(len(exposed.rows))]
+    name = f"Most exposed records, {label(exposed.attack)}"
     share = 100 * len(lines) / min(report.members)
     if several:
-        said = "Score and FPR are taken over the targets that had the record."
+        reading = "Score and FPR are taken over the targets that had the record."
     else:
-        said = f"By luck alone, the first {len(lines)} would stand at FPRs of up to about {share:.2g} %."
+        reading = f"By luck alone, the first {len(lines)} would have FPRs of up to about {share:.2g} %."
     note = (
-        "Members that the attack is surest of. FPR is the share of non-members that score as high or higher. "
-        f"{said} These are training records"
+        "The members that the attack is surest of. FPR is the share of non-members that score as high or higher. "
+        f"{reading} These are training records"
     )
-    if pictures and found.x is not None and reports.is_image_batch(found.x):
+    if pictures and exposed.x is not None and reports.is_image_batch(exposed.x):
         note += ": show this page to those who may see them."
         captions = ["\n".join(f"{key} {value}" for key, value in line.items()) for line in lines]
-        return (reports.ImageGrid.of(name, found.x, captions, note),)
+        return (reports.ImageGrid.of(name, exposed.x, captions, note),)
     cells = [tuple(line.values()) for line in lines]
     return (reports.TextTable(name, tuple(lines[0]), cells, f"{note}."),)
 
 
-def _exposed_line(found, i: int, nonmembers: int, several: bool) -> dict[str, str]:
-    """What is said of one record: its class, its score, its FPR, and a name to find it by."""
-    line = {} if found.label is None else {"class": str(found.label[i])}
-    line["score"] = f"{found.score[i]:.3g}"
-    smallest = 100 / (nonmembers * int(found.targets[i]))  # what so many non-members can show
-    line["FPR"] = f"{100 * found.fpr[i]:.2g} %" if found.fpr[i] else f"< {smallest:.2g} %"
-    line |= {"targets": str(found.targets[i])} if several else {}
-    return line | ({"row": str(found.rows[i])} if found.id is None else {"id": str(found.id[i])})
+def _exposed_line(exposed: MostExposed, i: int, nonmembers: int, several: bool) -> dict[str, str]:
+    """Returns a record's class, score, FPR and name, by their headings."""
+    line = {} if exposed.label is None else {"class": str(exposed.label[i])}
+    line["score"] = f"{exposed.score[i]:.3g}"
+    smallest = 100 / (nonmembers * int(exposed.targets[i]))  # rate that this many non-members can show
+    line["FPR"] = f"{100 * exposed.fpr[i]:.2g} %" if exposed.fpr[i] else f"< {smallest:.2g} %"
+    line |= {"targets": str(exposed.targets[i])} if several else {}
+    return line | ({"row": str(exposed.rows[i])} if exposed.id is None else {"id": str(exposed.id[i])})

@@ -1,4 +1,4 @@
-"""Two audits of the same targets, members and all, under two ways of training: what they share cancels."""
+"""Paired differences of two audits of the same targets and members under two ways of training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gecko_jax.types import Estimate
 
 
 def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
-    """Figures of one audit minus those of another, for example of 1-bit models minus their float twins.
+    """Returns the figures of one audit minus those of another, for example of 1-bit models minus their float twins.
 
     Args:
       ours, theirs: of `audit_models`, target i with the same members in both.

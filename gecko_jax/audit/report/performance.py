@@ -1,4 +1,4 @@
-"""How well the targets do their own work on members and on non-members: the gap that a leak often comes with."""
+"""The targets' performance on members and on non-members: a large gap often comes with leakage."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def confidence_histogram(readings: Readings, audited: AuditedRecords) -> Histogr
 
 
 def _mean_losses(losses: np.ndarray, member: np.ndarray) -> dict[str, Estimate]:
-    """Mean over targets [m, n], with Student's t interval; of one target, over its records."""
+    """Returns the mean losses of targets [m, n] with Student's t interval; for one target, over its records."""
     result = {}
     for name, mask in (("members", member), ("nonmembers", ~member)):
         rows = [row[inside] for row, inside in zip(losses, mask, strict=True)]

@@ -1,8 +1,8 @@
-"""A privacy claim beside what attacks show: the accounted epsilon above, the empirical lower bound below.
+"""A privacy claim beside an empirical lower bound of epsilon.
 
 Each audited record is a canary of one training run: it was in by a fair coin, and the attack guesses which (Steinke,
-Nasr and Jagielski 2023). The attack, and how many records it guesses, are fixed before anything is looked at. Of a
-fixed split (the first 500 rows are the members) the bound would say nothing, and none is shown.
+Nasr and Jagielski 2023). The attack and the number of guesses are fixed before any score is seen. For a fixed split
+(the first 500 rows are the members) the bound would mean nothing, and there is none.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gecko_jax import checks, metrics
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array, Estimate
 
-PREFERRED = ("lira_student", "lira", "rmia", "base", "loss")  # the first of these that was asked for is the judge
-SHARES = (0.02, 0.1, 0.5)  # of the records, that are guessed; their chances of error are shared out
+PREFERRED = ("lira_student", "lira", "rmia", "base", "loss")  # the first of these that ran is compared with a claim
+GUESSED_SHARES = (0.02, 0.1, 0.5)  # of the records; the error is divided among them
 CONFIDENCE = 0.95
-CHANCE = 1e-6  # of taking members that fair coins drew for a fixed split
+MAX_P_VALUE = 1e-6  # of fair coins, below which members are a fixed split
 
 
 class PrivacyClaim(NamedTuple):
@@ -46,7 +46,7 @@ class ClaimCheck(NamedTuple):
       claimed_epsilon: what the accountant says, with all that it assumes.
       empirical_lower_bound: the least epsilon that agrees with the attack's guesses, with 95 % confidence over all
         targets together; None if members were not drawn by fair coins.
-      how: the attack and its guesses, in words; or why there is no bound.
+      how: the attack and its guesses, in words; or the reason why a bound is absent.
     """
 
     claimed_epsilon: Epsilon
@@ -63,11 +63,11 @@ class ClaimCheck(NamedTuple):
 
 
 class ClaimRefuted(AssertionError):
-    """An attack shows a larger epsilon than was accounted for: the training is not what the accountant was told."""
+    """An attack shows a larger epsilon than was accounted for: the training differs from what was accounted for."""
 
 
 def claim_attack(names: Iterable[str]) -> str:
-    """The attack that a claim is held against: the strongest by reputation, whatever it finds here."""
+    """Returns the attack that a claim is compared with: the strongest by reputation, whatever its figures here."""
     names = list(names)
     return next((each for each in PREFERRED if each in names), names[0])
 
@@ -96,7 +96,7 @@ def privacy_claim(claimed_epsilon: Epsilon | None, coins: bool | None) -> Privac
 
 
 def evidence_of_fixed_split(member: Array, ids: Array | None = None) -> str:
-    """Why members cannot have been drawn by fair coins, or "" if they may have been.
+    """Returns why members cannot have been drawn by fair coins, or "" if they may have been.
 
     Coins give about as many members as non-members, and mix the two: in the order of the records' ids, a fixed split
     has far fewer runs of either kind (Wald and Wolfowitz 1940), or, if it takes every second record, far more.
@@ -111,7 +111,7 @@ def evidence_of_fixed_split(member: Array, ids: Array | None = None) -> str:
     member = np.asarray(member)
     m, n = member.shape
     counts = member.sum(1)
-    if any(stats.binomtest(int(count), n).pvalue < CHANCE / m for count in counts):
+    if any(stats.binomtest(int(count), n).pvalue < MAX_P_VALUE / m for count in counts):
         worst = counts[np.abs(counts - n / 2).argmax()]
         return f"{worst} of {n} records are members, where coins give about {n // 2}"
     if ids is None:
@@ -120,7 +120,7 @@ def evidence_of_fixed_split(member: Array, ids: Array | None = None) -> str:
     changes = (rows[:, 1:] != rows[:, :-1]).sum(1)
     expected = 2 * counts * (n - counts) / n
     deviation = np.sqrt(np.maximum(expected * (expected - 1) / max(n - 1, 1), 1e-12))
-    odd = np.abs(changes - expected) > stats.norm.isf(CHANCE / m / 2) * deviation + 1
+    odd = np.abs(changes - expected) > stats.norm.isf(MAX_P_VALUE / m / 2) * deviation + 1
     if not odd.any():
         return ""
     i = int(odd.argmax())
@@ -131,16 +131,16 @@ def evidence_of_fixed_split(member: Array, ids: Array | None = None) -> str:
 
 
 def check_claim(
-    claimed_epsilon: Epsilon, attack: str, scores: Sequence[Array], member: Array, vouched: bool = True
+    claimed_epsilon: Epsilon, attack: str, scores: Sequence[Array], member: Array, fair_coins: bool = True
 ) -> ClaimCheck:
-    """The claim beside the bound.
+    """Returns the claim beside the lower bound that an attack shows.
 
     Args:
       claimed_epsilon: the guarantee of one model, for one example added or removed.
       attack: its name, chosen beforehand.
       scores: of each of m targets [n].
       member: [m, n] bool, drawn by fair coins.
-      vouched: whether the caller says so; else the bound says that it takes it for granted.
+      fair_coins: whether the caller says so; if not, the result says that it is assumed.
 
     Returns:
       A ClaimCheck. Its bound has 95 % confidence: the error is shared out over targets and numbers of guesses
@@ -153,15 +153,15 @@ def check_claim(
     privacy_claim(claimed_epsilon, None)
     member = np.asarray(member)
     targets, records = member.shape
-    guesses = sorted({max(1, round(share * records)) for share in SHARES})
+    guesses = sorted({max(1, round(share * records)) for share in GUESSED_SHARES})
     each = 1 - (1 - CONFIDENCE) / targets
-    found = [
+    bounds = [
         metrics.one_run_epsilon_from_scores(one, row, guesses, claimed_epsilon.delta, each)
         for one, row in zip(scores, member, strict=True)
     ]
-    best = max(found, key=lambda each: each.value)
+    best = max(bounds, key=lambda each: each.value)
     several = "" if targets == 1 else f", the largest of {targets} targets"
-    drawn = "in by fair coins" if vouched else "each taken to have been in by a fair coin (coins=True vouches for it)"
+    drawn = "in by fair coins" if fair_coins else "each assumed to have been in by a fair coin (coins=True confirms it)"
     how = (
         f"{attack.replace('_', ' ')} guessed {best.correct} of {best.guesses} right, {records} records {drawn}; 95 % "
         f"confidence{several}, for the numbers of guesses {guesses}"

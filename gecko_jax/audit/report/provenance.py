@@ -1,4 +1,4 @@
-"""Where an audit's figures come from: when, with which versions, and digests of what was audited."""
+"""Provenance of an audit's figures: date, versions, and digests of what was audited."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def provenance(readings: Readings, audited: AuditedRecords, shadows: int) -> dic
 
 
 def key_words(key: Any) -> list[int] | None:
-    """A JAX key, or the one of a seed, as its words (of seed 5, [0, 5]); None if there is none."""
+    """Returns a JAX key, or the key of a seed, as its words (seed 5: [0, 5]); None for None."""
     if key is None:
         return None
     import jax
@@ -62,5 +62,5 @@ def key_words(key: Any) -> list[int] | None:
 def _versions() -> tuple[tuple[str, str], ...]:
     from gecko_jax import __version__
 
-    found = ((package, importlib.metadata.version(package)) for package in PACKAGES)
-    return (("gecko_jax", __version__), *found, ("python", platform.python_version()))
+    versions = ((package, importlib.metadata.version(package)) for package in PACKAGES)
+    return (("gecko_jax", __version__), *versions, ("python", platform.python_version()))

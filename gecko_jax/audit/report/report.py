@@ -11,7 +11,7 @@ from gecko_jax import json_values, reports
 from gecko_jax.audit.report import gate, page, text
 from gecko_jax.audit.report.results import FPR_OF_METRIC, AuditResults
 
-WIDTH = 100  # characters of a printed table, where there is no terminal
+DEFAULT_WIDTH = 100  # characters of a printed table without a terminal
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,7 +22,7 @@ class Report(AuditResults):
     """
 
     def __str__(self) -> str:
-        return self.table(max(80, shutil.get_terminal_size((WIDTH, 24)).columns))
+        return self.table(max(80, shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns))
 
     def __repr__(self) -> str:
         return f"<Report of {len(self.targets)} targets by {', '.join(self.rows)}>"
@@ -36,15 +36,15 @@ class Report(AuditResults):
         return text.table(self, width)
 
     def to_json(self) -> str:
-        """Every field as strict JSON; an Estimate is an object with its six names. Records are not in it."""
+        """Returns every field as strict JSON; an Estimate is an object with its six names. Records are not in it."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         fields["most_exposed"] = self.most_exposed and self.most_exposed.without_records()
         return json_values.dumps(fields, indent=1)
 
     def to_csv(self) -> str:
-        """Every figure as lines of CSV: target ("all" or its number), attack, metric and the Estimate's six parts.
+        """Returns every figure as lines of CSV: target ("all" or its number), attack, metric and the Estimate's parts.
 
-        A slice's stand under "<attack> on slice: <name>".
+        The attack of a slice is "<attack> on slice: <name>".
         """
         return page.table_file(self)
 
@@ -58,11 +58,11 @@ class Report(AuditResults):
         Args:
           path: of the page.
           title: its heading.
-          pictures: show those records themselves, if they are pictures. They are training data: whoever is shown the
-            page is then shown them.
+          pictures: show those records themselves, if they are pictures. They are training data: whoever sees the page
+            then sees them.
 
         Raises:
-          OSError: a file that cannot be written; an old one is unchanged then.
+          OSError: a file that cannot be written; an old one then stays.
         """
         return reports.write_html(path, page.study(self, title, pictures))
 
@@ -70,16 +70,16 @@ class Report(AuditResults):
         """Asserts that no attack reaches a bound; for a test suite.
 
         Args:
-          upper: compare the upper end of the 95 % interval in place of the figure itself, so that a small sample's luck
-            is less likely to pass. A rate's interval is at the threshold that the non-members gave, whose own error it
-            does not hold (`metrics.tpr_interval_at_fpr`).
-          thresholds_are_enough: pass a model that no attack with shadow models was tried on. Such attacks often find
-            several times as much as thresholds do.
+          upper: compare the upper end of the 95 % interval instead of the figure itself: a small sample is then less
+            likely to pass by luck. A rate's interval does not include the error of the threshold, which the non-members
+            set (`metrics.tpr_interval_at_fpr`).
+          thresholds_are_enough: pass a model that was not attacked with shadow models. Such attacks often find several
+            times as much as thresholds do.
           **bounds: metric=bound, a fraction in 0..1, for example tpr_at_1pct=0.05, auc=0.6.
 
         Raises:
           AssertionError: for each attack and metric at or above its bound, with the interval; and for a TPR or PPV at
-            an FPR that the non-members are too few to resolve, for it would pass unmeasured.
+            an FPR that the non-members are too few to resolve, because it would pass unmeasured.
           ValueError: no bound, an unknown metric, a bound outside 0..1, or threshold attacks alone without
             `thresholds_are_enough`: all before anything is compared.
 

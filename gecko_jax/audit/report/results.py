@@ -1,4 +1,4 @@
-"""What an audit found, as plain data: the fields of a Report, which tables and pages are made of."""
+"""The results of an audit as plain data, from which tables and pages are made."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class AuditResults:
       members, nonmembers: how many of each, for each target.
       threshold: how the threshold of the attack accuracy was chosen.
       warnings: sentences that a reader must know before trusting a figure.
-      baselines: AUCs of those that never ask the model: "records" (a classifier of them) and "reference loss" (other
+      baselines: AUCs without the model: "records" (a classifier of them) and "reference loss" (other
         models' mean loss on a record). 1/2 if members and non-members are of one distribution.
-      notes: sentences on what a reader may ask: which attack was chosen of several, which was left out.
+      notes: sentences on how the figures came about: which attack was chosen of several, which was left out.
       claim: the claimed epsilon beside the one that an attack shows; None without a claim.
       slices: slice (a class, a group) -> metric -> Estimate, of the attack `sliced_by` on its records alone.
-      sliced_by: that attack, named beforehand (`privacy_claim.claim_attack`).
+      sliced_by: that attack, fixed beforehand (`privacy_claim.claim_attack`).
       score_histograms: attack -> its scores of members and non-members.
       most_exposed: the members that this attack is surest of, or None.
       design_hash: of labels and memberships: audits of the same targets have the same.
-      headline: the result as one sentence, by the strongest attack, its interval allowing for that choice.
+      headline: the result as one sentence, by the strongest attack; its interval allows for that choice.
       tried: attack -> what it needs beside outputs and labels ("shadows", "gradients", ...), () for a threshold.
       not_run: listed attack -> why it did not run.
-      ceilings: metric -> the most that the claimed epsilon allows; {} without a claim.
+      ceilings: metric -> the largest figure that the claimed epsilon allows; {} without a claim.
       provenance: date, versions, key and number of shadow models, digests of the records and of the outputs.
     """
 
@@ -74,5 +74,5 @@ class AuditResults:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def resolved(self, metric: str) -> bool:
-        """Whether every target has the non-members that `metric` needs."""
+        """Returns whether every target has the non-members that `metric` needs."""
         return metric not in FPR_OF_METRIC or min(self.nonmembers) * FPR_OF_METRIC[metric] >= 1 - 1e-9

@@ -69,7 +69,7 @@ def study(audits: Mapping[str, AuditResults], title: str, pictures: bool = False
 
 
 def _rows(parts: Mapping[str, reports.Study]) -> Iterator[reports.Row]:
-    """The rows of one attack next to each other, in the order in which attacks first occur."""
+    """Yields the rows of one attack next to each other, in the order in which attacks first occur."""
     rows = {name: {(row.group, row.name): row for row in part.rows} for name, part in parts.items()}
     groups = list(dict.fromkeys(group for each in rows.values() for group, _ in each))
     for group in groups:
@@ -81,7 +81,7 @@ def _rows(parts: Mapping[str, reports.Study]) -> Iterator[reports.Row]:
 
 
 def _shared_curves(audits: Mapping[str, AuditResults]) -> reports.RocCurves:
-    """The curves of the strongest attacks by reputation, as many as one plot holds."""
+    """Returns the curves of the strongest attacks by reputation, as many as one plot holds."""
     attacks = dict.fromkeys(attack for each in audits.values() for attack in single_page.by_reputation(each.curves))
     curves = {
         f"{single_page.label(attack)}: {name}": each.curves[attack]
@@ -93,7 +93,7 @@ def _shared_curves(audits: Mapping[str, AuditResults]) -> reports.RocCurves:
 
 
 def _paired(audits: Mapping[str, AuditResults]) -> Iterator[reports.TextTable]:
-    """Each later audit minus the first, if they are of the same targets."""
+    """Yields each later audit minus the first, if they are of the same targets."""
     (first, ours), *others = audits.items()
     for name, theirs in others:
         same = (ours.design_hash, ours.members) == (theirs.design_hash, theirs.members)
@@ -108,7 +108,7 @@ def _paired(audits: Mapping[str, AuditResults]) -> Iterator[reports.TextTable]:
 
 
 def _merged(sentences: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Sentences of all audits; one that not all of them say begins with the names of those that do."""
+    """Returns the sentences of all audits; one that some of them lack begins with the names of the others."""
     by_sentence: dict[str, list[str]] = {}
     for name, each in sentences.items():
         for sentence in each:

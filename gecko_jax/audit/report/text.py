@@ -25,7 +25,7 @@ SLICE_METRICS = ("auc", "tpr_at_1pct")
 def table(results: AuditResults, width: int | None = None) -> str:
     """Returns every figure as value [95 % interval], one row for each attack; * marks what cannot be resolved.
 
-    Warnings, what is found without the model, and the headline come first.
+    Warnings, the baselines without the model, and the headline come first.
 
     Args:
       results: of an audit.
@@ -80,7 +80,7 @@ def _notes(results: AuditResults) -> list[str]:
 
 
 def _slices(results: AuditResults, width: int | None) -> list[str]:
-    """The worst slices, and how many more there are."""
+    """Returns the worst slices, and how many more there are."""
     if not results.slices:
         return []
     rows = [[f"slice, by {results.sliced_by}", *(TITLES[metric] for metric in SLICE_METRICS)]]
@@ -103,7 +103,7 @@ def _wrapped(sentences: Sequence[str], width: int | None) -> list[str]:
 
 
 def _blocks(rows: list[list[str]], width: int | None) -> list[list[list[str]]]:
-    """The table, or several with the first column of each: no more columns than fit, one at least."""
+    """Returns the table, or several that repeat the first column: as many columns as fit, at least one."""
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) + 2 for column in columns]
     blocks, total = [], 0

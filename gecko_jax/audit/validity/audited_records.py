@@ -11,11 +11,11 @@ from gecko_jax.types import Array
 
 
 class AuditedRecords(NamedTuple):
-    """n records, and which of m targets was trained on which.
+    """The n records of an audit, and which of m targets was trained on which.
 
     Attributes:
       member: [m, n] bool.
-      y: [n, ...] labels, or None: then there are no slices by class.
+      y: [n, ...] labels, or None.
       x: [n, ...] the records themselves, for the blind baselines and to show the most exposed; or None.
       ids: [n] names of the records, or None.
       slices: name -> bool [n], records to look at by themselves, beside the classes.
@@ -29,10 +29,10 @@ class AuditedRecords(NamedTuple):
 
     @property
     def class_numbers(self) -> np.ndarray | None:
-        """The labels [n] if they are class numbers, else None."""
+        """Returns the labels [n] if they are class numbers, else None."""
         return self.y if self.y is not None and self.y.ndim == 1 and self.y.dtype.kind in "iu" else None
 
     @property
     def threshold_groups(self) -> np.ndarray:
-        """Labels [n] that thresholds may be chosen apart for; all 0 without class numbers."""
+        """Returns the labels [n] that thresholds may be chosen apart for; all 0 without class numbers."""
         return np.zeros(self.member.shape[1], np.int64) if self.class_numbers is None else self.class_numbers

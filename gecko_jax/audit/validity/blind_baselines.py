@@ -40,7 +40,7 @@ def baselines(
     """Returns the AUCs, with DeLong's intervals, of classifiers that tell one target's members without the target.
 
     Args:
-      x: records [n, ...], an array, a sparse matrix or a dict of them; or None: then there is no classifier of them.
+      x: records [n, ...], an array, a sparse matrix or a dict of them; or None for no classifier of them.
       y: [n] class numbers.
       member: [n] bool, the target's.
       loss: [s, n] cross-entropies of s shadow models, or None.

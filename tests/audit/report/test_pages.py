@@ -151,7 +151,7 @@ def test_without_the_new_parts_the_page_has_none_of_them(reports):
 def test_the_slices_of_an_audit_are_those_of_its_scores(reports):
     logits, y, member = outputs()
     loss = -np.array([np.logaddexp.reduce(row) - row[label] for row, label in zip(logits[0], y, strict=True)])
-    found = slices.of_groups(loss, member[0], 0.0, slices.by_class(y) | {"all": np.ones(300, bool)}).found
+    found = slices.of_groups(loss, member[0], 0.0, slices.by_class(y) | {"all": np.ones(300, bool)}).figures
     np.testing.assert_allclose(found["all"]["auc"].value, reports[1].rows["loss"]["auc"].value)
     assert found["all"]["tpr_at_1pct"] == reports[1].rows["loss"]["tpr_at_1pct"]
 

@@ -52,7 +52,7 @@ def test_one_target_by_naive_counts():
 def test_groups_may_overlap_and_all_records_are_the_whole():
     scores, member, threshold, y = drawn(1)
     groups = {"all": np.ones(len(y), bool), "odd": y % 2 == 1}
-    found = of_groups(scores, member, threshold, groups).found
+    found = of_groups(scores, member, threshold, groups).figures
     assert found["all"] == figures.target_figures(scores, member, threshold)
     odd = y % 2 == 1
     assert found["odd"] == figures.target_figures(scores[odd], member[odd], threshold[odd])
@@ -60,7 +60,7 @@ def test_groups_may_overlap_and_all_records_are_the_whole():
 
 def test_several_targets_are_averaged_and_never_pooled():
     scores, member, threshold, y = drawn(2, m=5)
-    found = of_groups(scores + 100 * np.arange(5)[:, None], member, threshold, by_class(y)).found
+    found = of_groups(scores + 100 * np.arange(5)[:, None], member, threshold, by_class(y)).figures
     for label in range(4):
         rows = y == label
         each = [naive_auc(one[rows], truth[rows]) for one, truth in zip(scores, member, strict=True)]
@@ -79,11 +79,11 @@ def test_small_groups_are_named_with_their_counts():
     assert "none (0 members, 0 non-members)" in warnings[0]
     assert f"members ({member.sum()} members, 0 non-members)" in warnings[0]
     two = np.concatenate([np.flatnonzero(member)[:2], np.flatnonzero(~member)[:2]])
-    assert of_groups(scores, member, 0.0, {"two": np.isin(np.arange(40), two)}).found["two"]["auc"].n == 4
+    assert of_groups(scores, member, 0.0, {"two": np.isin(np.arange(40), two)}).figures["two"]["auc"].n == 4
     pair = np.stack([member, ~member])
     several = of_groups(np.stack([scores, scores]), pair, 0.0, {"lone": np.isin(np.arange(40), two[1:])})
-    assert several.found == {} and "(1 members, 1 non-members)" in several.warnings[0]
-    assert "at the target that has the fewest" in several.warnings[0]
+    assert several.figures == {} and "(1 members, 1 non-members)" in several.warnings[0]
+    assert "at the target with the fewest" in several.warnings[0]
 
 
 @pytest.mark.parametrize(
