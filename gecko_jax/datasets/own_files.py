@@ -197,7 +197,7 @@ def _class_numbers(path: Path, column: str, cells: Sequence[str]) -> np.ndarray:
         values = values.astype(float)
         if not np.array_equal(values, np.round(values)):
             raise ValueError(
-                f"{path}, column {column!r} holds numbers with fractions, which are no classes: pass classes=False for "
+                f"{path}, column {column!r} holds numbers with fractions, not classes: pass classes=False for "
                 "regression, or another label."
             )
     return np.unique(values, return_inverse=True)[1].reshape(-1)

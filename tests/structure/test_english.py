@@ -34,18 +34,17 @@ LEFT = {
     "README.md": 10,
     "__init__": 1,
     "attacks": 3,
-    "audit": 40,
+    "audit": 10,
     "checks": 4,
     "clippings": 25,
     "costs": 22,
     "datasets": 21,
     "digests": 1,
-    "docs": 1,
     "experiments": 57,
     "files": 2,
     "integer": 14,
     "keys": 7,
-    "metrics": 14,
+    "metrics": 4,
     "models": 50,
     "privacy": 52,
     "probes": 20,
@@ -104,7 +103,7 @@ def test_banned_words_become_fewer():
 @pytest.mark.parametrize(
     "text",
     ["Made anew.", "it is no rule", "all where None", "two, for it is", "True are none", "    found = 3", "MOST = 2",
-     "an integer", "quantised", "the colour", "    own, other = 1, 2"],
+     "a whole number", "quantised", "the colour", "    own, other = 1, 2"],
 )  # fmt: skip
 def test_a_banned_word_is_seen(text):
     assert strays(text)
