@@ -51,8 +51,8 @@ class Attack:
         "shadows" (`shadows` says how many), "population", what its signal needs ("queries" for answers to other inputs,
         "gradients" for a white box, "records"), and "time" if it is slow.
         """
-        own = ["shadows"] * bool(self.shadows) + ["population"] * self.population
-        return (*own, *self.signal.needs, *["time"] * self.slow)
+        models = ["shadows"] * bool(self.shadows) + ["population"] * self.population
+        return (*models, *self.signal.needs, *["time"] * self.slow)
 
     def with_population(self) -> Attack:
         """Returns the attack as it runs if `Signals.population` is there: without shadows, if that suffices."""
@@ -120,16 +120,16 @@ def checked(signals: Signals, signal: Signal, name: str = "signals") -> Signals:
         raise ValueError(f"{name}.member has dtype {member.dtype}; expected bool, one for each shadow and record.")
     if signals.population is None:
         return Signals(values, member, target)
-    others, own = signals.population
-    own = _floats(f"{name}.population[1]", own, (None, *target.shape[1:]))
-    checks.not_empty(f"{name}.population[1]", own)
-    others = _floats(f"{name}.population[0]", others, (None, *own.shape))
-    if len(others) != len(values):
+    of_shadows, of_target = signals.population
+    of_target = _floats(f"{name}.population[1]", of_target, (None, *target.shape[1:]))
+    checks.not_empty(f"{name}.population[1]", of_target)
+    of_shadows = _floats(f"{name}.population[0]", of_shadows, (None, *of_target.shape))
+    if len(of_shadows) != len(values):
         raise ValueError(
-            f"{name}.population[0] has {len(others)} shadows and {name}.values {len(values)}; both are read off the "
-            "same models, because records and population are compared."
+            f"{name}.population[0] has {len(of_shadows)} shadows and {name}.values {len(values)}; both are read off "
+            "the same models, because records and population are compared."
         )
-    return Signals(values, member, target, (others, own))
+    return Signals(values, member, target, (of_shadows, of_target))
 
 
 def _floats(name: str, array: Array, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""Probes: what an attacker reads off a model beyond its logits, one number a record or several.
+"""Probes: what an attacker reads off a model beyond its outputs on the records, one number a record or several.
 
-`PROBES` give scores [n], larger = more likely a member, and go where a signal goes: run the same probe with the same
-settings and key on the target and on every shadow, and `Signals(values, member, target)` is ready for any attack that
-reads it. `FEATURES` give several numbers a record without a direction, for an attack network. `QUERIES` give augmented
-inputs, on each of which any signal can be read.
+`PROBES` return scores [n], larger for members. Run the same probe with the same settings and key on the target and on
+every shadow, and `Signals(values, member, target)` is ready for any attack. `FEATURES` return several numbers a record
+without a direction, for an attack network. `AUGMENTATIONS` return augmented inputs, on each of which any signal can be
+read. `READERS` tie probes to the Signals that they read (see `gecko_jax.probes.readers`): this is what an audit asks.
 
-What is drawn at random is drawn once for all records: permuted records give permuted results, and a record's result
-does not depend on the others. The same key gives the same draws for every model.
+Random draws are made once for all records: permuted records give permuted results, and a record's result does not
+depend on the others. The same key gives the same draws for every model.
 
 To add one: one file, and one line in its table; the contract test runs over the tables.
 """
@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gecko_jax.probes.augmentations import flips_and_shifts, noise, rotations, translations
 from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
 from gecko_jax.probes.on_host import by_number, numbered, on_host
-from gecko_jax.probes.queries import flips_and_shifts, noise, rotations, translations
 from gecko_jax.probes.readers import READERS, ProbedModel, SignalReader
 from gecko_jax.probes.sensitivity import sensitivity
 
@@ -37,7 +37,7 @@ FEATURES: dict[str, Callable] = {
     "sensitivity": sensitivity,
 }
 
-QUERIES: dict[str, Callable] = {
+AUGMENTATIONS: dict[str, Callable] = {
     "flips_and_shifts": flips_and_shifts,
     "noise": noise,
     "rotations": rotations,
@@ -45,9 +45,9 @@ QUERIES: dict[str, Callable] = {
 }
 
 __all__ = [
+    "AUGMENTATIONS",
     "FEATURES",
     "PROBES",
-    "QUERIES",
     "READERS",
     "ProbedModel",
     "SignalReader",

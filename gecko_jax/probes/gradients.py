@@ -1,8 +1,8 @@
-"""Gradients of each record's own loss: training makes them small on what it was trained on (a white-box signal).
+"""Gradients of each record's own loss: training makes them small on the records that it saw (a white-box signal).
 
-Per-example gradients by vmap over grad, in evaluation mode (BatchNorm's running statistics, no dropout), and by blocks
-of records, so that no more of them are in memory than a budget of numbers. The variables are arguments of the compiled
-program: shadow models of one architecture share it.
+Per-example gradients are computed by vmap over grad, in evaluation mode (BatchNorm's running statistics, no dropout),
+and by blocks of records that fit a memory budget. The variables are arguments of the compiled program: shadow models of
+one architecture share it.
 
 Source: Nasr, Shokri and Houmansadr, "Comprehensive privacy analysis of deep learning", S&P 2019.
 """
@@ -23,14 +23,14 @@ from gecko_jax.probes.records import check_classes, check_inputs
 from gecko_jax.trees import by_blocks, map_named, named_leaves
 from gecko_jax.types import Array, Batch, Loss, Model, Variables
 
-FLOATS = 2**25  # numbers of per-example gradients held at a time: 128 MiB
-MOST = 256  # records at a time, however small the model: their activations count too
+MAX_GRADIENT_FLOATS = 2**25  # of per-example gradients in memory at a time: 128 MiB
+MAX_RECORDS_PER_CALL = 256  # however small the model: their activations take memory too
 
 
 def gradient_norms(
     model: Model, variables: Variables, x: Array, y: Array, loss: Loss | None = None
 ) -> dict[str, np.ndarray]:
-    """L2 norm of each record's gradient, of every parameter leaf and of all together.
+    """Returns the L2 norm of each record's gradient, of every parameter leaf and of all together.
 
       n_i[leaf] = | d loss(f(x_i; w), y_i) / d w[leaf] |,   n_i["all"] = sqrt(sum over leaves of n_i[leaf]^2)
 
@@ -39,27 +39,27 @@ def gradient_norms(
       variables: a trained model's.
       x: inputs [n, ...], floats.
       y: labels [n].
-      loss: a loss of `gecko_jax.losses` without a teacher; cross-entropy if None.
+      loss: a loss of `gecko_jax.losses` that reads labels alone; cross-entropy if None.
 
     Returns:
-      {"all": float32 [n], "dense1/kernel": [n], ...}. A member's are the smaller ones: see `small_gradient`.
+      {"all": float32 [n], "dense1/kernel": [n], ...}. Members have smaller ones: see `small_gradient`.
 
     Raises:
-      ValueError: NaN inputs, labels out of range, a loss with a teacher, or gradients that are not finite.
+      ValueError: NaN inputs, labels out of range, a loss that reads extras, or gradients that are not finite.
     """
-    found = _each(model, variables, x, y, loss, "", _norms)
-    return {name: checks.finite(f"gradient norms of {name!r}", norms) for name, norms in found.items()}
+    norms = _each(model, variables, x, y, loss, "", _norms)
+    return {name: checks.finite(f"gradient norms of {name!r}", values) for name, values in norms.items()}
 
 
 def small_gradient(model: Model, variables: Variables, x: Array, y: Array, loss: Loss | None = None) -> np.ndarray:
-    """Minus the norm of each record's gradient [n]: larger = more likely a member. See `gradient_norms`."""
+    """Returns minus the norm of each record's gradient [n], larger for members; see `gradient_norms`."""
     return -gradient_norms(model, variables, x, y, loss)["all"]
 
 
 def last_layer_gradients(
     model: Model, variables: Variables, x: Array, y: Array, loss: Loss | None = None, *, layer: str | None = None
 ) -> np.ndarray:
-    """Each record's gradient with respect to one layer's parameters, flat: features for an attack network.
+    """Returns each record's gradient with respect to one layer's parameters, flat: features for an attack network.
 
     Args:
       model, variables, x, y, loss: see `gradient_norms`.
@@ -91,7 +91,7 @@ def _norms(gradient: dict[str, Array]) -> dict[str, Array]:
 
 
 def _norm(leaf: Array) -> Array:
-    """Of the leaf over its largest entry: squares of a confident record's gradient (1e-25) are 0 in float32."""
+    """Returns the L2 norm, scaled by the largest entry because squares of small gradients (1e-25) are 0 in float32."""
     top = jnp.max(jnp.abs(leaf))
     top = jnp.where(top > 0, top, 1)
     return top * jnp.sqrt(jnp.sum((leaf / top) ** 2))
@@ -110,13 +110,14 @@ def _each(
     prefix: str,
     read: Callable[[dict[str, Array]], Any],
 ) -> Any:
-    """read({name: one record's gradient}), of the parameters whose name has `prefix`, stacked over records [n, ...]."""
+    """Returns read({name: one record's gradient}) of the parameters named `prefix`..., stacked [n, ...]."""
     loss, x = losses.cross_entropy() if loss is None else loss, check_inputs(x)
-    if "teacher" in loss.reads:
-        raise ValueError(f"loss {loss.name!r} reads a teacher's logits; take one of labels alone: cross_entropy().")
+    if loss.reads:
+        extras = ", ".join(loss.reads)
+        raise ValueError(f"loss {loss.name!r} reads extras ({extras}); take one of labels alone: cross_entropy().")
     y = check_classes(y, len(x), logits_shape(model, variables, x[:1])[-1]).astype(np.int32)
     size = sum(leaf.size for name, leaf in named_leaves(variables["params"]) if name.startswith(prefix))
-    block = min(len(x), MOST, max(1, FLOATS // size))
+    block = min(len(x), MAX_RECORDS_PER_CALL, max(1, MAX_GRADIENT_FLOATS // size))
     variables = jax.device_put(variables)
     read_block = functools.partial(_gradients, model, loss, prefix, read, variables)
     return by_blocks(lambda rows: read_block(x[rows], y[rows]), len(x), block, full=True)

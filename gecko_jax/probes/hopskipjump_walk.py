@@ -1,7 +1,7 @@
 """The walk of HopSkipJump: the compiled part of `hopskipjump`, on a block of records side by side.
 
-Settings are arrays, so that two compiled programs, of the beginning and of a stretch of the way, serve all blocks, and
-all models of one architecture.
+Settings are arrays, so two compiled programs, for the beginning and for a stretch of the walk, serve all blocks and all
+models of one architecture.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from jax import lax
 from gecko_jax import checks, surroundings
 from gecko_jax.types import Array, Variables
 
-LEAST = 1e-30  # of a length that divides
+MIN_LENGTH = 1e-30  # of a vector whose length divides
 GROUP = 16  # inputs of one record in a call of classify: directions asked about, and inputs to begin from
-SIZES = 12  # step sizes asked about: distance / sqrt(t) / 2^0, 2^1, ...
-CONTENDERS = 4  # walks of one record through the first iterations, of which the nearest goes on
-TOGETHER = 3  # iterations that the contenders walk
+STEP_SIZES = 12  # asked about: distance / sqrt(t) / 2^0, 2^1, ...
+CONTENDERS = 4  # walks of one record through the first iterations, of which the nearest continues
+CONTENDER_ITERATIONS = 3
 
 
 class Plan(NamedTuple):
-    """What a walk is told, as arrays: other settings need no other program.
+    """The settings of a walk, as arrays: other settings do not need another program.
 
     Attributes:
       groups: int32 [iterations], of GROUP directions in each gradient estimate.
@@ -44,11 +44,11 @@ class Plan(NamedTuple):
 
 
 def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bounds: tuple[float, float]) -> Plan:
-    """`queries` of one record, shared out; `begins` inputs to begin from are already asked about."""
+    """Returns the settings that spend one record's queries; its `begins` inputs to begin from are asked about first."""
     search = max(1, math.ceil(math.log2(d**1.5 / checks.positive("gamma", gamma))))
     number = np.arange(1, checks.integer("iterations", iterations, 1) + 1)
-    walks = np.where(number <= TOGETHER, CONTENDERS, 1)
-    fixed = 1 + begins + min(begins, GROUP) * search + walks.sum() * (search + SIZES)
+    walks = np.where(number <= CONTENDER_ITERATIONS, CONTENDERS, 1)
+    fixed = 1 + begins + min(begins, GROUP) * search + walks.sum() * (search + STEP_SIZES)
 
     def shared(unit: float) -> np.ndarray:
         return np.maximum(1, np.floor(unit * np.sqrt(number) / walks)).astype(int)
@@ -70,7 +70,7 @@ def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bo
 
 @functools.partial(surroundings.jit, static_argnums=0)
 def ask_model(classify: Callable, variables: Variables | None, x: Array) -> Array:
-    """What classify says of x [b, ...]."""
+    """Returns the output of classify on x [b, ...], by a compiled program."""
     return classify(x) if variables is None else classify(variables, x)
 
 
@@ -85,7 +85,7 @@ def walk(
     labels: np.ndarray,
     drawn: Array,
 ) -> np.ndarray:
-    """Distances [r] of records x [r, d] of labels y.
+    """Returns distances [r] of records x [r, d] of labels y.
 
     Args:
       classify, variables: of `boundary_distance`.
@@ -94,7 +94,7 @@ def walk(
         themselves have the label y.
       drawn: unit vectors [GROUP * sum of groups or more, d].
     """
-    game, together = (classify, shape, variables, plan, x, y), min(TOGETHER, len(plan.groups))
+    game, together = (classify, shape, variables, plan, x, y), min(CONTENDER_ITERATIONS, len(plan.groups))
     early = [_stretch(*game, drawn, state, 0, together) for state in _contenders(game, begin, labels)]
     early = [np.stack(part) for part in zip(*jax.device_get(early), strict=True)]
     nearest = early[2][..., 0].argmin(0)
@@ -103,7 +103,7 @@ def walk(
 
 
 def by_label(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """An order [k]: the nearest of every label, by distance, then the second nearest of every label, and so on."""
+    """Returns an order [k]: the nearest of every label, by distance, then the second nearest of each, and so on."""
     order = np.argsort(distance, kind="stable")
     runs = order[np.argsort(labels[order], kind="stable")]  # label by label, each by distance
     _, first, count = np.unique(labels[runs], return_index=True, return_counts=True)
@@ -113,7 +113,7 @@ def by_label(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
 
 
 def _contenders(game: tuple, begin: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """States (point, reach, best) of CONTENDERS walks: the nearest at the boundary of every label.
+    """Returns states (point, reach, best) of CONTENDERS walks: the nearest at the boundary of every label.
 
     The boundary with the nearest other class is not found by a walk along the boundary with another one.
     """
@@ -127,22 +127,22 @@ def _contenders(game: tuple, begin: np.ndarray, labels: np.ndarray) -> list[tupl
 
 @functools.partial(surroundings.jit, static_argnums=(0, 1))
 def _at_boundary(classify, shape, variables, plan, x, y, points):
-    return _to_boundary(_asker(classify, shape, variables, y), plan, x, points)
+    return _to_boundary(_is_other_label(classify, shape, variables, y), plan, x, points)
 
 
 @functools.partial(surroundings.jit, static_argnums=(0, 1))
 def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
-    """The state (point, reach, best) after iterations first..last-1: x_t, |x'_t - x|, and the least distance so far."""
-    ask = _asker(classify, shape, variables, y)
+    """Returns the state after iterations first..last-1: (x_t, |x'_t - x|, the smallest distance so far)."""
+    ask = _is_other_label(classify, shape, variables, y)
     until = jnp.cumsum(plan.groups)
 
     def normal(point, radius, number):
-        """The unit normal [r, d] at `point`, towards the other label."""
+        """Returns the unit normal [r, d] at `point`, towards the other label."""
 
         def add(turn, sums):
             along = lax.dynamic_slice_in_dim(drawn, turn * GROUP, GROUP)
             asked = jnp.clip(point[:, None] + radius[:, None] * along[None], plan.low, plan.high)
-            moved = (asked - point[:, None]) / radius[:, None]  # what the bounds have left of the direction
+            moved = (asked - point[:, None]) / radius[:, None]  # what remains of the direction within the bounds
             sign = jnp.where(ask(asked)[..., None], 1.0, -1.0)
             signed, plain, total = sums
             return signed + jnp.sum(sign * moved, 1), plain + jnp.sum(moved, 1), total + jnp.sum(sign, 1)
@@ -151,16 +151,16 @@ def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
         groups = plan.groups[number]
         signed, plain, total = lax.fori_loop(until[number] - groups, until[number], add, nothing)
         mean = total / (GROUP * groups)
-        # The mean as a baseline takes out variance; where all answers agree it would take out everything.
+        # The mean as a baseline removes variance; if all labels agree it would remove everything.
         estimate = signed - jnp.where(jnp.abs(mean) < 1, mean, 0) * plain
         return estimate / _length(estimate)
 
     def step(number, state):
         point, reach, best = state
-        # Above 0 even where a model that answers a record in two ways let its walk begin at the record itself.
-        radius = jnp.maximum(plan.gamma * reach / x.shape[1], LEAST)
+        # Above 0 even if a model with random outputs let a walk begin at the record itself.
+        radius = jnp.maximum(plan.gamma * reach / x.shape[1], MIN_LENGTH)
         ahead = normal(point, radius, number)
-        sizes = _length(point - x) / jnp.sqrt(number + 1) * 0.5 ** jnp.arange(SIZES, dtype=x.dtype)[None]
+        sizes = _length(point - x) / jnp.sqrt(number + 1) * 0.5 ** jnp.arange(STEP_SIZES, dtype=x.dtype)[None]
         tried = jnp.clip(point[:, None] + sizes[..., None] * ahead[:, None], plan.low, plan.high)
         out = ask(tried)
         begin = jnp.where(out.any(1)[:, None], _pick(tried, jnp.argmax(out, 1)), point)
@@ -170,8 +170,8 @@ def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
     return lax.fori_loop(first, last, step, state)
 
 
-def _asker(classify, shape, variables, y):
-    """Points [r, k, d] -> [r, k], whether they have another label than their record's."""
+def _is_other_label(classify, shape, variables, y):
+    """Returns points [r, k, d] -> [r, k], whether they have another label than their record."""
 
     def ask(points):
         outputs = ask_model(classify, variables, points.reshape(-1, *shape))
@@ -182,7 +182,7 @@ def _asker(classify, shape, variables, y):
 
 
 def _to_boundary(ask, plan, x, points):
-    """From points of another label [r, k, d] towards x, as far as they keep one."""
+    """Returns points [r, k, d] of another label, moved towards x as far as they keep one."""
 
     def halve(_, ends):
         low, high = ends
@@ -195,10 +195,10 @@ def _to_boundary(ask, plan, x, points):
 
 
 def _pick(rows: Array, index: Array) -> Array:
-    """rows [r, k, d] at index [r], as [r, d]."""
+    """Returns rows [r, k, d] at index [r], as [r, d]."""
     return jnp.take_along_axis(rows, index[:, None, None], 1)[:, 0]
 
 
 def _length(vectors: Array) -> Array:
-    """L2 norms over the last axis, which stays; never 0, so that it can divide."""
-    return jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), LEAST)
+    """Returns L2 norms over the last axis, which stays; never 0, because they divide."""
+    return jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), MIN_LENGTH)

@@ -1,8 +1,8 @@
-"""Label-only robustness: how far a model still gives the true label when a record is moved a little.
+"""Label-only robustness: how often a model still predicts the true label if a record is moved a little.
 
-A model is surer around what it has seen, and labels alone show it: no masking of confidences hides it. The score is the
-share of queries (see `queries`) that are given the true label, in 0..1; the original is one of them, so that a
-misclassified record is not always 0.
+A model is surer around what it has seen, and labels alone show it, so masking confidences does not hide it. The score
+is the share of queries (see `augmentations`) that get the true label, in 0..1; the original is one of them, so a
+misclassified record does not always score 0.
 
 Source: Choquette-Choo et al., "Label-only membership inference attacks", 2021, sections 4.1 and 4.2.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from gecko_jax.probes import queries
+from gecko_jax.probes import augmentations
 from gecko_jax.probes.records import BATCH, check_classes, check_images, check_inputs, labels_of
 from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array
@@ -32,25 +32,30 @@ def translation_robustness(
     layout: str | None = None,
     batch_size: int = BATCH,
 ) -> np.ndarray:
-    """Share of 4 d + 1 translations given the true label: larger = more likely a member.
+    """Returns the share of 4 d + 1 translations that get the true label, [n], larger for members.
 
     Args:
       predict: x [b, ...] -> outputs [b, classes], of which the largest is read, or integer labels [b].
       x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       y: labels [n].
       d: distance in pixels, |i| + |j| = d.
-      padding: what enters at the border, of `queries.PADDINGS`.
-      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
+      padding: one of `augmentations.PADDINGS`.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape suggests.
       batch_size: records in one call of predict.
 
     Returns:
       float64 [n].
 
     Raises:
-      ValueError: no images, NaN, labels or outputs that do not fit.
+      ValueError: x that does not hold images, NaN, labels or outputs that do not fit.
+
+    >>> x = np.array([[1.0, 0.0, 0.0]] * 3)[None, ..., None]
+    >>> bright = lambda x: (x.mean((1, 2, 3)) > 0.1).astype(int)
+    >>> translation_robustness(bright, x, np.array([1])).tolist()
+    [0.8]
     """
     x, layout = check_images(x, layout)
-    return _share(predict, x, y, lambda rows: queries.translations(rows, d, padding, layout), batch_size)
+    return _share(predict, x, y, lambda rows: augmentations.translations(rows, d, padding, layout), batch_size)
 
 
 def rotation_robustness(
@@ -63,12 +68,20 @@ def rotation_robustness(
     layout: str | None = None,
     batch_size: int = BATCH,
 ) -> np.ndarray:
-    """Share of the original and its rotations by +r and -r, for each r of `degrees`, given the true label.
+    """Returns the share of the original and its rotations that get the true label, [n], larger for members.
 
-    Arguments, result and errors as of `translation_robustness`.
+    Args:
+      predict, x, y, padding, layout, batch_size: see `translation_robustness`.
+      degrees: r, one or several; a record is rotated by +r and -r for each.
+
+    Returns:
+      float64 [n].
+
+    Raises:
+      ValueError: see `translation_robustness`.
     """
     x, layout = check_images(x, layout)
-    return _share(predict, x, y, lambda rows: queries.rotations(rows, degrees, padding, layout), batch_size)
+    return _share(predict, x, y, lambda rows: augmentations.rotations(rows, degrees, padding, layout), batch_size)
 
 
 def noise_robustness(
@@ -81,10 +94,10 @@ def noise_robustness(
     *,
     batch_size: int = BATCH,
 ) -> np.ndarray:
-    """Share of the original and its noisy copies given the true label, for records that are no images.
+    """Returns the share of the original and its noisy copies that get the true label, for records other than images.
 
     Args:
-      predict, y, batch_size: as of `translation_robustness`.
+      predict, y, batch_size: see `translation_robustness`.
       x: [n, ...] floats.
       scale: standard deviation of the Gaussian noise, in x's own unit; or one for each feature [...].
       copies: noisy copies of each record; the draws are the same for all records and models.
@@ -96,13 +109,13 @@ def noise_robustness(
     Raises:
       ValueError: NaN inputs, a scale out of bounds, labels or outputs that do not fit.
     """
-    return _share(predict, check_inputs(x), y, lambda rows: queries.noise(rows, scale, copies, key), batch_size)
+    return _share(predict, check_inputs(x), y, lambda rows: augmentations.noise(rows, scale, copies, key), batch_size)
 
 
 def _share(
     predict: Predict, x: np.ndarray, y: Array, copies: Callable[[np.ndarray], list[np.ndarray]], batch_size: int
 ) -> np.ndarray:
-    """Block by block of records, so that no more than one block's copies are in memory."""
+    """Returns the share by blocks of records, because all copies of all records may not fit in memory."""
     y, done = check_classes(y, len(x), None), []
     for rows in row_blocks(len(x), batch_size):
         answers = [labels_of(predict, copy, batch_size) for copy in copies(x[rows])]

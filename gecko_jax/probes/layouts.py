@@ -1,7 +1,7 @@
-"""Where an image's channels stand: read off the shape where it says so, told by the caller where it does not.
+"""Layouts of images: which axis holds the channels, inferred from the shape or given by the caller.
 
-A shift along the channels, or a flip of the rows, moves nothing that a training set was augmented by, and an attack by
-it finds nothing. So images are moved only in a layout that is known.
+A shift along the channels, or a flip of the rows, is not an augmentation that a model was trained with, and an attack
+by it finds nothing. So images are moved only in a layout that is known.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 from gecko_jax import checks
 
 LAYOUTS = ("channels_last", "channels_first", "features")
-CHANNELS = range(1, 5)  # of an image, unless its sides are told apart by being equal
+CHANNEL_COUNTS = range(1, 5)  # of an image, unless its sides are known because they are equal
 
 
 def layout_of(shape: tuple[int, ...]) -> str | None:
-    """Returns the layout that a shape [n, ., ., .] speaks for, or None if it speaks for none.
+    """Returns the layout that a shape [n, ., ., .] suggests, or None if it is ambiguous.
 
-    The convention is [n, height, width, channels]. A second axis of 2..4 before two longer ones is of channels; one of
-    length 1 is so if the other two are equal, for otherwise it may be a series [n, 1, time, features].
+    The convention is [n, height, width, channels]. A second axis of 2..4 before two longer ones holds channels; one of
+    length 1 does if the other two are equal, because otherwise it may be a series [n, 1, time, features].
 
     >>> layout_of((5, 28, 28, 1)), layout_of((5, 3, 32, 32)), layout_of((5, 1, 100, 7))
     ('channels_last', 'channels_first', None)
@@ -29,13 +29,13 @@ def layout_of(shape: tuple[int, ...]) -> str | None:
         return "features"
     _, first, middle, last = shape
     square = middle == last
-    if last in CHANNELS and first not in CHANNELS:
+    if last in CHANNEL_COUNTS and first not in CHANNEL_COUNTS:
         return "channels_last"
     if first == 1:
         return "channels_first" if square and middle > 1 else None
-    if last in CHANNELS:
+    if last in CHANNEL_COUNTS:
         return "channels_first" if square and first != middle else "channels_last"
-    if first in CHANNELS:
+    if first in CHANNEL_COUNTS:
         return "channels_first"
     if first == middle:
         return "channels_last"
@@ -43,10 +43,13 @@ def layout_of(shape: tuple[int, ...]) -> str | None:
 
 
 def image_layout(shape: tuple[int, ...], layout: str | None = None) -> str:
-    """Returns `layout`, or the one that the shape speaks for; for images [n, ., ., .] alone.
+    """Returns `layout`, or the one that the shape of images [n, ., ., .] suggests.
 
     Raises:
-      ValueError: a shape that says neither, and no layout; sides of less than two pixels.
+      ValueError: an ambiguous shape without a layout.
+
+    >>> image_layout((5, 3, 32, 32))
+    'channels_first'
     """
     layout = checks.one_of("layout", layout, LAYOUTS[:2]) if layout else layout_of(shape)
     if layout is None:
@@ -61,7 +64,11 @@ def image_layout(shape: tuple[int, ...], layout: str | None = None) -> str:
 def in_layout(
     move: Callable[[np.ndarray], list[np.ndarray]], x: np.ndarray, layout: str
 ) -> list[np.ndarray]:
-    """Returns move(x), a function of images with the channels last, for images in `layout`."""
+    """Returns move(x) for images x in `layout`; `move` is a function of images with the channels last.
+
+    >>> in_layout(lambda x: [x + 1], np.zeros((5, 3, 8, 8)), "channels_first")[0].shape
+    (5, 3, 8, 8)
+    """
     if layout == "channels_last":
         return move(x)
     return [np.ascontiguousarray(np.moveaxis(one, -1, 1)) for one in move(np.moveaxis(x, 1, -1))]

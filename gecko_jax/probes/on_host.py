@@ -1,4 +1,8 @@
-"""A predict function of NumPy, or of another framework, inside a compiled program."""
+"""Predict functions of NumPy, or of another framework, inside a compiled program.
+
+A compiled program belongs to one function. Functions of all models are therefore asked by their number, through one
+function that is the same for all (`by_number`): 64 shadow models share one program.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,11 @@ from gecko_jax.probes.records import as_labels
 from gecko_jax.types import Array
 
 _NUMBERS = itertools.count()
-_NUMBERED: dict[int, Callable[[np.ndarray], Array]] = {}  # those that are being asked
+_NUMBERED: dict[int, Callable[[np.ndarray], Array]] = {}  # those that are being asked now
 
 
 def on_host(predict: Callable[[np.ndarray], Array]) -> Callable[[Array], Array]:
-    """A predict function that JAX cannot trace, as a `classify` of `boundary_distance`.
+    """Returns a predict function that JAX cannot trace as one that it can, a `classify` for `boundary_distance`.
 
     Args:
       predict: NumPy x [b, ...] -> logits [b, classes] or integer labels [b]. It must not use JAX itself: its own
@@ -36,7 +40,12 @@ def on_host(predict: Callable[[np.ndarray], Array]) -> Callable[[Array], Array]:
 
 @contextlib.contextmanager
 def numbered(predict: Callable[[np.ndarray], Array]) -> Iterator[np.int32]:
-    """A number for a predict function of `on_host`, by which `by_number` asks it until the end of the block."""
+    """Gives a predict function a number, by which `by_number` asks it until the end of the block.
+
+    >>> with numbered(lambda x: np.stack([x.sum(1), 1 - x.sum(1)], 1)) as number:
+    ...     by_number(number, jnp.array([[0.2, 0.1]])).tolist()
+    [1]
+    """
     number = next(_NUMBERS)
     _NUMBERED[number] = predict
     try:
@@ -46,9 +55,9 @@ def numbered(predict: Callable[[np.ndarray], Array]) -> Iterator[np.int32]:
 
 
 def by_number(number: Array, x: Array) -> Array:
-    """int32 labels [b] of x [b, ...] by the predict function of a number: a `classify` with the number as `variables`.
+    """Returns int32 labels [b] of x [b, ...] by the predict function of a number: see `numbered`.
 
-    A compiled program is one for each classify. This one is the same for all predict functions, and so is the program.
+    It is a `classify` for `boundary_distance`, with the number as `variables`.
     """
     return _call(lambda one, rows: _labels(_NUMBERED[int(one)], rows), x, number)
 
@@ -58,5 +67,5 @@ def _call(answer: Callable[..., np.ndarray], x: Array, *before: Array) -> Array:
 
 
 def _labels(predict: Callable[[np.ndarray], Array], x: Array) -> np.ndarray:
-    # A copy: what JAX hands over is read-only, which other frameworks warn of, and write to nevertheless.
+    # A copy, because JAX passes a read-only array, which other frameworks warn about, and write to nevertheless.
     return as_labels(predict(np.array(x)), len(x))[0].astype(np.int32)

@@ -1,8 +1,8 @@
-"""What a model gave, as logits: probabilities in any encoding, one output of a binary model, labels alone.
+"""Outputs of classifiers as logits: probabilities in any encoding, one output of a binary model, predicted labels.
 
 Every signal is a function of log probabilities, so all of these become log probabilities, up to a constant in each row.
-Probabilities that are taken for logits would be squeezed by a second soft-max towards 1 / classes, and no figure would
-show why. So outputs that may be probabilities are never taken for logits: it is asked what they are.
+Probabilities that are taken for logits would be squeezed by a second softmax towards 1 / classes, and no figure would
+show why. So outputs that may be probabilities are never taken for logits: an error asks what they are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from gecko_jax.types import Array
 
 OUTPUTS = ("logits", "probabilities", "labels")  # of a classifier
 OTHER_OUTPUTS = ("tokens", "numbers")  # of a language model, of a regression
-SCALES = (100, 127, 128, 255, 256, 1000, 10_000, 32_767, 65_535)  # what rounded probabilities are multiplied by
-LOGARITHM = 0.01  # by which sums may miss 1 where logarithms are rounded, as by bfloat16
-ALIKE = 1e-5  # of sums of rows: what adding up in float32 may lose
-NEVER_NEGATIVE = 20  # of one output: a logit that reaches so far, and is below 0 for no record, is none
+PROBABILITY_SCALES = (100, 127, 128, 255, 256, 1000, 10_000, 32_767, 65_535)  # of rounded probabilities
+MAX_LOGARITHM_MISS = 0.01  # by which sums may miss 1 if logarithms are rounded, as by bfloat16
+MAX_SUM_DIFFERENCE = 1e-5  # relative, of sums of rows: what adding up in float32 may lose
+MAX_NONNEGATIVE_LOGIT = 20  # one output that is larger somewhere, and below 0 for no record, is not a logit
 LABEL_KINDS = "biuUSO"  # of dtype: one of these for each record is a predicted label, not a score
 
 
@@ -86,7 +86,11 @@ def as_labels(name: str, labels: Array, classes: int) -> np.ndarray:
 
 
 def are_labels(array: Array) -> bool:
-    """Whether predicted labels stand in one row or one column: integers, bool or text, and not scores."""
+    """Returns whether an array [..., n] or [..., n, 1] holds predicted labels: integers, bool or text, and not scores.
+
+    >>> are_labels(np.array([0, 2])), are_labels(np.array([0.5, 0.1]))
+    (True, False)
+    """
     array = np.asarray(array)
     return (array.ndim == 1 or array.shape[-1] == 1) and array.dtype.kind in LABEL_KINDS
 
@@ -124,7 +128,7 @@ def _numbers(name: str, array: Array) -> np.ndarray:
 def _refuse_probabilities(name: str, array: np.ndarray) -> None:
     """Raises ValueError for outputs [..., n, k] that look like probabilities, scaled, shifted or rounded however.
 
-    All of them 0 pass: that is no distribution, and as logits all classes are equally likely.
+    If all are 0 they pass: that is not a distribution, and as logits all classes are equally likely.
     """
     wide, classes = array.astype(np.float64), array.shape[-1]
     low, high = wide.min(), wide.max()
@@ -140,9 +144,9 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
             f"{name} are probabilities, because every entry lies in 0..1: say outputs='probabilities' (in a file of "
             f"predictions, name them 'probs').{beyond}"
         )
-    if classes == 1 and low >= 0 and high > NEVER_NEGATIVE:
+    if classes == 1 and low >= 0 and high > MAX_NONNEGATIVE_LOGIT:
         raise ValueError(
-            f"{name} are no logits of a binary model, because none is below 0 and they run to {high:.4g}: divide them "
+            f"{name} are not logits of a binary model, because none is below 0 and they run to {high:.4g}: divide them "
             "by 100 (percent) or 255 (bytes) and say outputs='probabilities'; if they are logits all the same, give "
             "two columns, 0 and the logit."
         )
@@ -157,14 +161,14 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
     # Log probabilities are logits; so are logits less the largest of their row, whose largest is 0 in every row.
     of_logarithms = high <= 0 and not sum_to(np.exp(wide).sum(-1)) and wide.max(-1).any()
     for base in (2, 10):
-        if of_logarithms and sum_to(np.power(float(base), wide).sum(-1), miss=LOGARITHM):
+        if of_logarithms and sum_to(np.power(float(base), wide).sum(-1), miss=MAX_LOGARITHM_MISS):
             raise ValueError(
                 f"{name} are log probabilities to the base {base}, because {base}**{name} sums to 1: multiply them by "
                 f"np.log({base})."
             )
     shift = 128 if array.dtype == np.int8 else 0
-    of_scale = [scale for scale in SCALES if low + shift >= 0 and sum_to(sums + shift * classes, scale)]
-    alike = np.ptp(sums) <= ALIKE * np.abs(sums).max() and (wide != wide[..., :1, :]).any()
+    of_scale = [scale for scale in PROBABILITY_SCALES if low + shift >= 0 and sum_to(sums + shift * classes, scale)]
+    alike = np.ptp(sums) <= MAX_SUM_DIFFERENCE * np.abs(sums).max() and (wide != wide[..., :1, :]).any()
     if of_scale or (low >= 0 and alike):  # votes of a forest
         scale = of_scale[0] if of_scale else sums.flat[0]
         how = f"add {shift} and divide by {scale:g}" if shift else f"divide them by {scale:g}"
@@ -172,7 +176,7 @@ def _refuse_probabilities(name: str, array: np.ndarray) -> None:
             f"{name} are probabilities times {scale:g}, because no entry is below {-shift} and every row sums alike: "
             f"{how}, and say outputs='probabilities'."
         )
-    if alike and low >= -1 and high <= 1 and np.abs(sums).min() > ALIKE:
+    if alike and low >= -1 and high <= 1 and np.abs(sums).min() > MAX_SUM_DIFFERENCE:
         raise ValueError(
             f"{name} are probabilities that were shifted, because they lie in -1..1 and every row sums to "
             f"{sums.flat[0]:.4g}: undo that, so that rows sum to 1, and say outputs='probabilities'."

@@ -1,4 +1,4 @@
-"""What probes take and what they read, checked once: records, labels, keys, and the answers of a predict function."""
+"""Checks of what probes take and read: records, labels, keys, and the outputs of a predict function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 1024  # records in one call of a predict function
 
 
 def check_inputs(x: Array) -> np.ndarray:
-    """x [n, ...] as a NumPy array of its own float type, n >= 1 and finite, or a ValueError."""
+    """Returns x [n, ...] as a NumPy array of its own float type; raises ValueError unless n >= 1 and all are finite."""
     x = np.asarray(x)
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ValueError(
@@ -27,7 +27,7 @@ def check_inputs(x: Array) -> np.ndarray:
 
 
 def check_images(x: Array, layout: str | None = None) -> tuple[np.ndarray, str]:
-    """Images [n, ., ., .] as `check_inputs` gives them, and their layout as `layouts.image_layout` tells it."""
+    """Returns images [n, ., ., .] as `check_inputs` does, and their layout as `layouts.image_layout` does."""
     if np.ndim(x) != 4:
         raise ValueError(f"x has shape {np.shape(x)}; expected images (records, height, width, channels).")
     x = check_inputs(x)
@@ -35,7 +35,7 @@ def check_images(x: Array, layout: str | None = None) -> tuple[np.ndarray, str]:
 
 
 def check_scale(scale: float | Array, x: np.ndarray) -> np.ndarray:
-    """A noise's scale as float64, one for all features or one for each, or a ValueError."""
+    """Returns a noise's scale as float64, one or one per feature; raises ValueError unless some is above 0."""
     scale = np.asarray(scale, np.float64)
     if scale.ndim == 0:
         return np.asarray(checks.positive("scale", float(scale)))
@@ -46,7 +46,14 @@ def check_scale(scale: float | Array, x: np.ndarray) -> np.ndarray:
 
 
 def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
-    """y as int64 [records] in 0..classes-1, or a ValueError."""
+    """Returns y as int64 [records] in 0..classes-1.
+
+    Raises:
+      ValueError: another shape or type, or labels out of range.
+
+    >>> check_labels([0, 2], 2, 3).tolist()
+    [0, 2]
+    """
     y = checks.shape("y", np.asarray(checks.unmasked("y", y)), (records,))
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
@@ -63,37 +70,40 @@ def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
 
 
 def check_classes(y: Array, records: int, classes: int | None) -> np.ndarray:
-    """y as int64 [records] in 0..classes-1, of at least 0 where `classes` is not known, or a ValueError."""
+    """Returns y as int64 [records] in 0..classes-1, of at least 0 if `classes` is None; see `check_labels`."""
     limit = np.iinfo(np.int32).max if classes is None else classes
     return check_labels(y, records, limit)
 
 
 def generator(key: int | jax.Array, *words: str) -> np.random.Generator:
-    """A NumPy generator from a seed or a JAX key; see `keys.generator`."""
+    """Returns a NumPy generator from a seed or a JAX key; see `keys.generator`."""
     if not isinstance(key, (int, np.integer)):
         key = int(jax.random.bits(keys.stream(key, "audit", "probe"), (), "uint32"))
     return keys.generator(key, "audit", "probe", *words)
 
 
 def one_array(outputs: Array) -> np.ndarray:
-    """What a predict function gave, on the host; a ValueError for the (logits, updates) of a model's own apply."""
+    """Returns a predict function's output on the host; raises ValueError for a model's own (logits, updates)."""
     if isinstance(outputs, (tuple, list, dict)):
         raise ValueError(f"predict returned a {type(outputs).__name__}; expected one array, lambda x: apply(...)[0].")
     return np.asarray(outputs)
 
 
 def as_labels(outputs: Array, records: int) -> tuple[np.ndarray, int | None]:
-    """Labels read off what a predict function gave.
+    """Returns labels read off a predict function's output.
 
     Args:
       outputs: logits or probabilities [records, classes], or labels, integers [records].
       records: how many it was asked about.
 
     Returns:
-      (labels int64 [records], the first of the largest; number of classes, None where labels alone are given).
+      (labels int64 [records], the first of the largest; number of classes, None if `outputs` are labels).
 
     Raises:
       ValueError: NaN, another shape, or floats [records].
+
+    >>> as_labels(np.array([[0.2, 0.8]]), 1)[0].tolist()
+    [1]
     """
     outputs = one_array(outputs)
     if outputs.shape == (records,) and outputs.dtype.kind in "iu":
@@ -109,6 +119,6 @@ def as_labels(outputs: Array, records: int) -> tuple[np.ndarray, int | None]:
 
 
 def labels_of(predict: Callable[[Array], Array], x: np.ndarray, batch_size: int) -> tuple[np.ndarray, int | None]:
-    """`as_labels` of all records x [n, ...], by calls of at most `batch_size`."""
+    """Returns `as_labels` of all records x [n, ...], by calls of at most `batch_size`."""
     parts = [as_labels(predict(x[rows]), len(x[rows])) for rows in row_blocks(len(x), batch_size)]
     return np.concatenate([labels for labels, _ in parts]), parts[0][1]

@@ -39,10 +39,10 @@ def min_k_probability(share: float = 0.2) -> Signal:
 def _lowest(share: float) -> Callable[[Array, Array], np.ndarray]:
     def read(logits: Array, y: Array) -> np.ndarray:
         losses, counts = losses_of_tokens(logits, y)
-        kept = np.ceil(share * counts.sum(-1) - 1e-9)
+        tokens = np.ceil(share * counts.sum(-1) - 1e-9)
         falling = -np.sort(-np.where(counts, losses, -1.0), axis=-1)  # tokens that do not count come last
-        chosen = np.arange(losses.shape[-1]) < kept[:, None]
-        return -np.where(chosen, falling, 0.0).sum(-1) / kept
+        chosen = np.arange(losses.shape[-1]) < tokens[:, None]
+        return -np.where(chosen, falling, 0.0).sum(-1) / tokens
 
     return read
 

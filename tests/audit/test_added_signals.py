@@ -74,8 +74,8 @@ def test_a_signal_of_the_model_is_a_declaration_and_a_reader(monkeypatch):
     with pytest.raises(ValueError, match="'lira_stillness' reads 'stillness', which is not there; it comes from"):
         audit.audit_models(LOGITS, Y, MEMBER, [attacks.lira(signal=mine)])
     values = RNG.normal(size=(MODELS, N))
-    given = audit.audit_models(LOGITS, Y, MEMBER, [attacks.lira(signal=mine)], probed={"stillness": values})
-    assert set(given.rows) == {"lira_stillness"}
+    from_values = audit.audit_models(LOGITS, Y, MEMBER, [attacks.lira(signal=mine)], probed={"stillness": values})
+    assert set(from_values.rows) == {"lira_stillness"}
 
 
 @pytest.mark.parametrize("slow", [False, True])

@@ -101,7 +101,7 @@ def test_an_attack_that_nobody_asked_for_never_ends_an_audit(name):
     assert set(attacks.OF_THE_TARGET) <= set(report.rows) and "label_only" not in report.rows
     assert any("label_only" in note and "images" in note for note in report.notes)
     asked.clear()
-    with pytest.raises(ValueError, match="attack 'label_only' moves images"):
+    with pytest.raises(ValueError, match="attack 'label_only' reads 'label_robustness', which moves images"):
         audit.audit(predict, *parts(x), attacks=[attacks.label_only()])
     assert not asked
     noisy = audit.audit(predict, *parts(x), attacks=[attacks.label_only()], layout="features")

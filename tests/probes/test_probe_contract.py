@@ -68,7 +68,7 @@ CASES = {
     "translations": lambda x, y: probes.translations(x, 2),
 }
 OF_IMAGES = ("rotation_robustness", "translation_robustness", "flips_and_shifts", "rotations", "translations")
-OF_LABELS = sorted(set(CASES) - {"sensitivity", *probes.QUERIES})
+OF_LABELS = sorted(set(CASES) - {"sensitivity", *probes.AUGMENTATIONS})
 
 EVERY = pytest.mark.parametrize("name", sorted(CASES))
 SCORES = pytest.mark.parametrize("name", sorted(probes.PROBES))
@@ -81,9 +81,9 @@ def close(found, expected, rows):
 
 
 def test_every_listed_probe_has_a_case():
-    assert set(CASES) == {*probes.PROBES, *probes.FEATURES, *probes.QUERIES}
-    assert set(probes.PROBES) | set(probes.FEATURES) | set(probes.QUERIES) <= set(probes.__all__)
-    for table in (probes.PROBES, probes.FEATURES, probes.QUERIES):
+    assert set(CASES) == {*probes.PROBES, *probes.FEATURES, *probes.AUGMENTATIONS}
+    assert set(probes.PROBES) | set(probes.FEATURES) | set(probes.AUGMENTATIONS) <= set(probes.__all__)
+    for table in (probes.PROBES, probes.FEATURES, probes.AUGMENTATIONS):
         assert all(function.__name__ == name and getattr(probes, name) is function for name, function in table.items())
 
 
@@ -98,7 +98,7 @@ def test_larger_means_member(name):
 @EVERY
 def test_a_result_for_each_record(name):
     result = CASES[name](*data())
-    assert isinstance(result, list) == (name in probes.QUERIES)
+    assert isinstance(result, list) == (name in probes.AUGMENTATIONS)
     for leaf in jax.tree.leaves(result):
         assert isinstance(leaf, np.ndarray) and len(leaf) == N and np.isfinite(leaf).all()
 

@@ -78,12 +78,12 @@ def test_no_signal_reads_a_shift_of_the_logits():
 def test_impossible_and_certain_labels_have_limits_and_no_nan():
     inf = np.inf
     logits = np.array([[0.0, -inf, -inf], [-inf, 0.0, -inf], [0.0, 0.0, -inf], [1e5, 0.0, 0.0]])
-    found = {name: function(logits, np.zeros(4, int)).tolist() for name, function in OF_CLASSES.items()}
-    assert found["loss"] == [0.0, inf, pytest.approx(math.log(2)), 0.0]
-    assert found["phi"] == [inf, -inf, 0.0, pytest.approx(1e5, abs=1)]
-    assert found["entropy"] == [0.0, 0.0, pytest.approx(math.log(2)), 0.0]
-    assert found["modified_entropy"] == [0.0, inf, pytest.approx(math.log(2)), 0.0]
-    assert found["true_confidence"] == [1.0, 0.0, 0.5, 1.0]
+    limits = {name: function(logits, np.zeros(4, int)).tolist() for name, function in OF_CLASSES.items()}
+    assert limits["loss"] == [0.0, inf, pytest.approx(math.log(2)), 0.0]
+    assert limits["phi"] == [inf, -inf, 0.0, pytest.approx(1e5, abs=1)]
+    assert limits["entropy"] == [0.0, 0.0, pytest.approx(math.log(2)), 0.0]
+    assert limits["modified_entropy"] == [0.0, inf, pytest.approx(math.log(2)), 0.0]
+    assert limits["true_confidence"] == [1.0, 0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,9 @@ def test_signals_of_tokens_by_loops(share):
     np.testing.assert_allclose([row[:3] for row in padded], [one[:3] for one in losses])
     assert (padded[y < 0] == 0).all()
     least = [np.sort(one)[::-1][: int(np.ceil(share * len(one)))] for one in losses]
-    found = signals.min_k_probability(share)
-    np.testing.assert_allclose(found(given, y)[1], [-one.mean() for one in least])
-    assert found.name == f"min_{100 * share:g}_probability" and found.larger == "members"
+    signal = signals.min_k_probability(share)
+    np.testing.assert_allclose(signal(given, y)[1], [-one.mean() for one in least])
+    assert signal.name == f"min_{100 * share:g}_probability" and signal.larger == "members"
 
 
 def test_perplexity_is_that_of_the_whole_sequence():

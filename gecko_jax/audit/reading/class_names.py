@@ -1,4 +1,4 @@
-"""Which class a column of the outputs is: names of classes -> class numbers, and a doubt where columns look shifted."""
+"""Classes of the outputs' columns: names of classes -> class numbers, and a warning if columns look permuted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scipy import optimize, stats
 from gecko_jax import checks, keys
 from gecko_jax.types import Array
 
-GAIN = 0.35  # of the accuracy, by another order of the columns: more than a model's own confusions give
-MATCHED = 300  # classes whose columns are matched one to one, which takes the cube of their number
-CHANCE = 1e-6  # of an accuracy as far below chance as that which is doubted
+MIN_ACCURACY_GAIN = 0.35  # by another order of the columns: more than a model's own confusions explain
+MAX_MATCHED_CLASSES = 300  # whose columns are matched one to one, which takes the cube of their number
+MAX_CHANCE = 1e-6  # of an accuracy that far below chance
 
 
 def as_classes(classes: Sequence | None, columns: int | None = None) -> list | None:
@@ -34,7 +34,7 @@ def as_classes(classes: Sequence | None, columns: int | None = None) -> list | N
 
 
 def class_numbers(name: str, y: Array, classes: Sequence | None) -> np.ndarray:
-    """Returns labels [n] as columns of the outputs: where each stands among `classes`; as they are, without classes.
+    """Returns labels [n] as columns of the outputs: the place of each among `classes`; as they are, if None.
 
     >>> class_numbers("y", ["dog", "cat", "dog"], ["cat", "dog"]).tolist()
     [1, 0, 1]
@@ -72,11 +72,11 @@ def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list
     say = "column j of the outputs may not be class j: say which it is, classes= (scikit-learn's model.classes_)"
     judged = member & ~fitted
     total, right, could = (int(part[judged].sum()) for part in (member, guesses == rows, order[guesses] == rows))
-    gained = total and stats.binom.sf(could - 1, total, max(right, 1) / total) < CHANCE
-    if gained and could - right > GAIN * total:
+    gained = total and stats.binom.sf(could - 1, total, max(right, 1) / total) < MAX_CHANCE
+    if gained and could - right > MIN_ACCURACY_GAIN * total:
         return [f"{who} right on {right} of {total} members, and with the columns in another order on {could}; {say}."]
     total, right = int(member.sum()), int((guesses == rows)[member].sum())
-    if stats.binom.cdf(right, total, 1 / classes) < CHANCE:
+    if stats.binom.cdf(right, total, 1 / classes) < MAX_CHANCE:
         return [
             f"{who} right on {right} of {total} members, fewer than by chance; {say}, or the labels are not those that "
             "it was trained on."
@@ -85,9 +85,9 @@ def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list
 
 
 def _best_order(guesses: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """[c]: the class that each column would best be. Of very many classes, several columns may be one."""
+    """Returns the class [c] that each column fits best. If there are very many, several columns may share a class."""
     order = np.arange(classes)
-    if classes <= MATCHED:
+    if classes <= MAX_MATCHED_CLASSES:
         table = np.zeros((classes, classes))
         np.add.at(table, (guesses, labels), 1)
         guessed, label = optimize.linear_sum_assignment(-table)

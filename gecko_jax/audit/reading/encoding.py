@@ -1,4 +1,4 @@
-"""What a caller of an audit gives, settled: outputs as logits, labels as columns, attacks that the outputs allow."""
+"""Encodes what a caller of an audit gives: a classifier's outputs as logits, labels as columns of them."""
 
 from __future__ import annotations
 
@@ -104,14 +104,14 @@ def check_all_labels(columns: int | None, *parts: Examples | None) -> np.ndarray
 
 
 def first_answer(
-    reader: ModelReader, made: Any, audited: Examples, others: Sequence[Examples | None], notes: list[str]
+    reader: ModelReader, model: Any, audited: Examples, others: Sequence[Examples | None], notes: list[str]
 ) -> tuple[ModelReader, int | None]:
     """Returns the reader that knows what predict gives, by its answer to one record, and the columns of its logits.
 
     The columns are None if these are not a classifier's outputs.
     """
     try:
-        first = reader.raw(made, take(audited.x, slice(0, 1)))
+        first = reader.raw(model, take(audited.x, slice(0, 1)))
     except Exception as error:
         error.add_note("predict was asked about one record alone. If it takes a fixed number, say batch_size=.")
         raise
@@ -119,12 +119,12 @@ def first_answer(
         if reader.outputs == "logits":
             notes.append("The model gives one integer or word for each record, which is taken for a predicted label.")
         parts = [np.asarray(checks.unmasked("y", part.y)) for part in (audited, *others) if part is not None]
-        every = np.concatenate(parts)
-        if reader.classes is None and every.dtype.kind not in "iu":
+        labels = np.concatenate(parts)
+        if reader.classes is None and labels.dtype.kind not in "iu":
             raise ValueError(
-                f"y has dtype {every.dtype}; expected class numbers, or classes= with the names of all classes."
+                f"y has dtype {labels.dtype}; expected class numbers, or classes= with the names of all classes."
             )
-        classes = max(2, int(every.max()) + 1) if reader.classes is None else reader.classes
+        classes = max(2, int(labels.max()) + 1) if reader.classes is None else reader.classes
         return reader._replace(outputs="labels", classes=classes), classes if isinstance(classes, int) else len(classes)
     if reader.kind != "classes":
         LOSS_OF_KIND[reader.kind](first, audited.y[:1])  # refuses outputs that do not fit the labels, before more work

@@ -24,7 +24,7 @@ FINGERPRINT_RECORDS = 4  # by whose copies a fingerprint knows queries
 class ModelReader(NamedTuple):
     """Evaluates signals on a target and on its shadow models, all in the same way.
 
-    What is read is called a model below: its variables, or its predict function if there are no variables.
+    A model, below, is its variables; or its predict function, if `variables` is False.
 
     Attributes:
       predict: what `audit` was given: (x) or (variables, x) -> outputs, or a Model.
@@ -160,7 +160,7 @@ class ModelReader(NamedTuple):
         return Readings(result, copies, values, kind=self.kind)
 
     def copies(self, x: Any) -> list[Any]:
-        """Returns what `queries` makes of x, without x itself; [] if there are none.
+        """Returns what `queries` makes of x, without x itself; [] without queries.
 
         Raises:
           ValueError: copies of another shape, or a first one that is not x.

@@ -1,4 +1,4 @@
-"""How a recipe is called, and what it is made of: the same function with other contents is another recipe."""
+"""Calls of recipes, and fingerprints of what they do: the same function with other contents is another recipe."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from gecko_jax.digests import value_digest
 from gecko_jax.types import Examples
 
 SEEDS = ("seed", "random_state")  # names of a last parameter that gets an int
-MAX_DEPTH = 6  # of functions in functions that a fingerprint follows
-PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic)
+MAX_DEPTH = 6  # of nested functions that a fingerprint follows
+PLAIN_TYPES = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
 def caller(recipe: Callable[..., Any], pool: Examples) -> Callable[[np.ndarray, jax.Array], Any]:
-    """Returns (rows of the pool, key) -> what the recipe makes, however it wants to be called.
+    """Returns (rows of the pool, key) -> what the recipe returns, whichever arguments it takes.
 
     A recipe takes (rows, key) or (x, y, key), the rows themselves and their labels. A last parameter that is named
-    `seed` or `random_state` gets an int in 0..2^31-1 in place of a JAX key.
+    `seed` or `random_state` gets an int in 0..2^31-1 instead of a JAX key.
 
     Raises:
-      ValueError: a recipe of another number of arguments.
+      ValueError: a recipe with another number of arguments.
+
+    >>> caller(lambda rows, seed: type(seed).__name__, None)([0], jax.random.key(0))
+    'int'
     """
     if not callable(recipe):
         raise ValueError(f"recipe is a {type(recipe).__name__}; expected a function of (rows, key) or (x, y, key).")
@@ -51,7 +54,7 @@ def caller(recipe: Callable[..., Any], pool: Examples) -> Callable[[np.ndarray, 
 
 
 def _needed(function: Callable[..., Any]) -> list[str] | None:
-    """Names of the positional parameters without a default; None if they cannot be told."""
+    """Returns the names of the positional parameters without a default; None if they are unknown."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -60,24 +63,27 @@ def _needed(function: Callable[..., Any]) -> list[str] | None:
         return None
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     needed = [one.name for one in positional if one.default is one.empty]
-    # (rows, seed=0) is called with both: a default is for the recipe's other uses.
+    # (rows, seed=0) is called with both, because a default is for the recipe's other uses.
     return needed if len(needed) >= 2 else [one.name for one in positional[:2]]
 
 
 def fingerprint(*parts: Any) -> str:
     """Returns a name for what functions do: their code, and the values that they hold, as far as these are values.
 
-    Code is bytecode, so that the name is of one Python version; comments and places have no part in it. Values are
-    numbers, text, arrays, dicts and tuples of them, in closures, defaults, globals that the code names, and attributes.
-    Lists and sets are left out: a recipe may keep a log in one.
+    Code is bytecode, so the name depends on the Python version; comments and line numbers have no part in it. Values
+    are numbers, text, arrays, dicts and tuples of them, in closures, defaults, globals that the code names, and
+    attributes. Lists and sets are left out, because a recipe may keep a log in one.
+
+    >>> fingerprint(lambda x: x + 1) == fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
+    True
     """
     homes = frozenset(getattr(part, "__module__", None) for part in parts)
     return value_digest(repr(sys.version_info[:2]), repr(_content(parts, 0, (), homes)))
 
 
 def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[str]) -> Any:
-    """Of a function the globals are followed in the modules `homes` alone: a library's are the library's."""
-    if isinstance(value, PLAIN):
+    """Returns what decides a value's behavior; globals are followed in the modules `homes` alone, not in libraries."""
+    if isinstance(value, PLAIN_TYPES):
         return repr(value)
     if depth > MAX_DEPTH or id(value) in inside:
         return type(value).__qualname__
@@ -99,8 +105,8 @@ def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[s
         cells = [_of_cell(cell) for cell in value.__closure__ or ()]
         known = value.__globals__ if value.__module__ in homes else {}
         names = {name: known[name] for name in _names(value.__code__) if name in known}
-        held = (tuple(cells), value.__defaults__ or (), value.__kwdefaults__ or {}, names)
-        return "function", _code(value.__code__), *map(deeper, held)
+        parts = (tuple(cells), value.__defaults__ or (), value.__kwdefaults__ or {}, names)
+        return "function", _code(value.__code__), *map(deeper, parts)
     if callable(getattr(value, "__wrapped__", None)):  # jax.jit, functools.cache
         return type(value).__qualname__, deeper(value.__wrapped__)
     if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, type, list, set)):
@@ -108,8 +114,9 @@ def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[s
     if dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
         call = vars(type(value)).get("__call__")
         code = deeper(call) if isinstance(call, types.FunctionType) else ""
-        held = vars(value) if hasattr(value, "__dict__") else {}
-        return type(value).__qualname__, code, deeper({k: v for k, v in held.items() if not k.startswith("_")})
+        attributes = vars(value) if hasattr(value, "__dict__") else {}
+        public = {name: item for name, item in attributes.items() if not name.startswith("_")}
+        return type(value).__qualname__, code, deeper(public)
     return type(value).__qualname__
 
 
@@ -121,7 +128,7 @@ def _of_cell(cell: types.CellType) -> Any:
 
 
 def _code(code: types.CodeType) -> Any:
-    """Instructions with what they are about: no docstring, no names of files, no numbers of lines."""
+    """Returns instructions with their arguments: no docstring, no names of files, no numbers of lines."""
     return tuple((one.opname, _constant(one.argval)) for one in dis.get_instructions(code)), code.co_varnames
 
 
@@ -132,6 +139,6 @@ def _constant(value: Any) -> Any:
 
 
 def _names(code: types.CodeType) -> list[str]:
-    """Names of globals (and of attributes) in a function and in those inside it, sorted."""
+    """Returns the names of globals (and of attributes) in a function and in those inside it, sorted."""
     inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
     return sorted(set(code.co_names).union(*map(_names, inner)))

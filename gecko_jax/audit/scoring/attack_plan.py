@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from gecko_jax import checks
+from gecko_jax.attacks import ATTACKS
 from gecko_jax.audit.reading.readings import Available
 from gecko_jax.audit.scoring.selection import Choice, as_list, by_name, choose, not_run
 from gecko_jax.signals import Signal
@@ -45,7 +47,21 @@ def plan_attacks(
     attacks = as_list(attacks)
     choices = choose(attacks, shadows, available, population)
     names = [choice.name for choice in choices]
-    return AttackPlan(choices, by_name(attacks), not_run(attacks, shadows, available, population, names))
+    why = not_run(attacks, shadows, available, population, names)
+    return AttackPlan(choices, by_name(attacks), why, _replaced_signals(choices))
+
+
+def _replaced_signals(choices: Sequence[Choice]) -> list[str]:
+    """Returns notes about listed attacks whose usual signal is not there, and which one they read instead."""
+    replaced: dict[str, list[str]] = {}
+    for choice in choices:
+        (attack, *_) = choice.attacks
+        if choice.name in ATTACKS and attack.signal != (usual := ATTACKS[choice.name]().signal):
+            replaced.setdefault(attack.signal.name, []).append(f"{choice.name} (usually {usual.name})")
+    return [
+        f"Usual signals are not there, so {signal} is read by {checks.listed(names, len(ATTACKS))}."
+        for signal, names in replaced.items()
+    ]
 
 
 def left_out(name: str, why: str) -> str:

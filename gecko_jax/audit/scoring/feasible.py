@@ -16,7 +16,7 @@ def of_outputs(plan: AttackPlan, kind: str) -> AttackPlan:
     """Returns the plan with the attacks that outputs of a kind allow, and notes about the others.
 
     Raises:
-      ValueError: an attack that was asked for by name and reads more than labels, where labels are all there is.
+      ValueError: an attack that was asked for by name and reads more than labels, if there are only labels.
     """
     if kind != "labels":
         return plan
@@ -34,7 +34,7 @@ def of_outputs(plan: AttackPlan, kind: str) -> AttackPlan:
 
 
 def _check_reads_labels(attack: Attack, name: str) -> None:
-    """Raises ValueError for an attack that reads more than labels."""
+    """Raises ValueError for an attack that reads more than predicted labels."""
     if attack.signal.outputs != "labels":
         raise ValueError(
             f"attack {name!r} reads {attack.signal.name!r}, and the model gives labels alone: leave it out, or give "

@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
 
 
 class AttackResults(NamedTuple):
-    """What the attacks said of m targets.
+    """The results of attacks on m targets.
 
     Attributes:
       scores: attack -> m times [n].
@@ -55,7 +55,7 @@ def run_attacks(
       plan: what to run.
       comparisons: m targets.
       y: [n] labels that thresholds may be chosen apart for.
-      member: [m, n] bool. It is read where there are no shadows, by halves of the records.
+      member: [m, n] bool. Read only without shadows, by halves of the records.
 
     Raises:
       ValueError, ArithmeticError: of an attack that was asked for by name, or of the last one if no other ran.

@@ -190,8 +190,8 @@ def _way_out(attack: Attack, available: Available) -> str:
 
 
 def _choice(attack: Any, population: bool) -> Choice:
-    given = attack if isinstance(attack, Choice) else Choice(_attack(attack).name, (attack,))
-    return given._replace(attacks=tuple(one.with_population() for one in given.attacks)) if population else given
+    choice = attack if isinstance(attack, Choice) else Choice(_attack(attack).name, (attack,))
+    return choice._replace(attacks=tuple(one.with_population() for one in choice.attacks)) if population else choice
 
 
 def _attack(given: Any) -> Attack:

@@ -62,9 +62,9 @@ def unsteady_numbers(ask: Callable[[np.ndarray], np.ndarray], predictions: np.nd
         i = int(apart.argmax())
         if apart[i] > limit:
             return (
-                f"predict is not in evaluation mode: {how}, record {rows[i]} gets predictions that differ by "
+                f"The model is not in evaluation mode: {how}, record {rows[i]} gets predictions that differ by "
                 f"{apart[i]:.3g}, and attacks are weaker than on the model that is deployed. Call it in evaluation "
-                "mode (model.eval(), training=False, train=False)"
+                "mode (model.eval(), training=False, train=False)."
             )
     return ""
 

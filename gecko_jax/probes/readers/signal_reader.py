@@ -19,7 +19,7 @@ class ProbedModel(NamedTuple):
     Attributes:
       ask: inputs [b, ...] -> outputs [b, c] of two classes or more, or labels int64 [b]; None before there is a model.
       reference_inputs: records [k, ...] that set the scale of what is done to a record, the same for every model and
-        whichever records are read; None if there are none.
+        whichever records are read; None if absent.
       model, variables: the Model and its variables, whose gradients can be read; None for a predict function.
       outputs: what `ask` gives: "logits", "probabilities" or "labels".
       layout: of `layouts.LAYOUTS`; None for the one that the records' shape suggests.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from gecko_jax.probes import queries
+from gecko_jax.probes import augmentations
 
 
 def images(n=3, height=7, width=6, channels=2, dtype=np.float64):
@@ -36,34 +36,34 @@ def same_sets(found, expected):
         left.pop(next(i for i, other in enumerate(left) if np.array_equal(one, other)))
 
 
-@pytest.mark.parametrize("padding", queries.PADDINGS)
+@pytest.mark.parametrize("padding", augmentations.PADDINGS)
 @pytest.mark.parametrize("d", [1, 3])
 def test_translations_are_the_diamond(d, padding):
     x = images()
     diamond = [(i, j) for i in range(-d, d + 1) for j in range(-d, d + 1) if abs(i) + abs(j) == d]
     assert len(diamond) == 4 * d
-    found = queries.translations(x, d, padding)
+    found = augmentations.translations(x, d, padding)
     np.testing.assert_array_equal(found[0], x)
     same_sets(found, [x, *(moved(x, i, j, padding) for i, j in diamond)])
 
 
-@pytest.mark.parametrize("padding", queries.PADDINGS)
+@pytest.mark.parametrize("padding", augmentations.PADDINGS)
 def test_flips_and_shifts_are_both_sides_of_all_neighbours(padding):
     x, shifts = images(), (1, 4)
     moves = [(0, 0), *((d * i, d * j) for d in shifts for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j)]
-    found = queries.flips_and_shifts(x, shifts, padding)
+    found = augmentations.flips_and_shifts(x, shifts, padding)
     np.testing.assert_array_equal(found[0], x)
     same_sets(found, [moved(side, i, j, padding) for side in (x, np.flip(x, 2)) for i, j in moves])
-    assert [len(queries.flips_and_shifts(x, some)) for some in ((), (1,), (1, 2))] == [2, 18, 34]
-    np.testing.assert_array_equal(queries.flips_and_shifts(x, ())[1], np.flip(x, 2))
+    assert [len(augmentations.flips_and_shifts(x, some)) for some in ((), (1,), (1, 2))] == [2, 18, 34]
+    np.testing.assert_array_equal(augmentations.flips_and_shifts(x, ())[1], np.flip(x, 2))
 
 
-@given(st.floats(0, 180), st.sampled_from(queries.PADDINGS))
+@given(st.floats(0, 180), st.sampled_from(augmentations.PADDINGS))
 @settings(derandomize=True, deadline=None, max_examples=30)
 def test_rotations_are_scipys(degrees, padding):
     x = images()
     mode = {"edge": "nearest", "zero": "grid-constant"}[padding]
-    original, *turned = queries.rotations(x, degrees, padding)
+    original, *turned = augmentations.rotations(x, degrees, padding)
     np.testing.assert_array_equal(original, x)
     for one, angle in zip(turned, (degrees, -degrees), strict=True):
         expected = ndimage.rotate(x, angle, axes=(2, 1), reshape=False, order=1, mode=mode)
@@ -72,7 +72,7 @@ def test_rotations_are_scipys(degrees, padding):
 
 def test_a_quarter_turn_is_numpys_and_no_turn_is_none():
     x = images(height=6)
-    found = queries.rotations(x, [90, 0])
+    found = augmentations.rotations(x, [90, 0])
     np.testing.assert_allclose(found[1], np.rot90(x, 1, axes=(1, 2)), atol=1e-12)
     np.testing.assert_allclose(found[2], np.rot90(x, -1, axes=(1, 2)), atol=1e-12)
     np.testing.assert_array_equal(found[3], x)
@@ -81,23 +81,23 @@ def test_a_quarter_turn_is_numpys_and_no_turn_is_none():
 
 def test_noise_is_gaussian_of_its_scale_and_the_same_for_all_records():
     x = np.random.default_rng(1).random((4, 3000)).astype(np.float32)
-    original, *noisy = queries.noise(x, 0.5, 3, key=7)
+    original, *noisy = augmentations.noise(x, 0.5, 3, key=7)
     np.testing.assert_array_equal(original, x)
     added = np.array([copy - x for copy in noisy])
     for one in added.reshape(-1, 3000):
         assert abs(one.mean()) < 4 * 0.5 / np.sqrt(3000) and abs(one.std() / 0.5 - 1) < 4 / np.sqrt(6000)
     np.testing.assert_allclose(added, np.broadcast_to(added[:, :1], added.shape), atol=1e-6)
     assert abs(np.corrcoef(added[:, 0])[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(3000)
-    assert np.abs(queries.noise(x, 0.5, 3, key=8)[1] - noisy[0]).max() > 0.1
+    assert np.abs(augmentations.noise(x, 0.5, 3, key=8)[1] - noisy[0]).max() > 0.1
 
 
 def test_a_jax_key_serves_as_well_as_a_seed():
     import jax
 
     x = images()
-    for one, same in zip(*(queries.noise(x, 1.0, 2, jax.random.key(3)) for _ in range(2)), strict=True):
+    for one, same in zip(*(augmentations.noise(x, 1.0, 2, jax.random.key(3)) for _ in range(2)), strict=True):
         np.testing.assert_array_equal(one, same)
-    assert np.abs(queries.noise(x, 1.0, 1, jax.random.key(4))[1] - one).max() > 0.1
+    assert np.abs(augmentations.noise(x, 1.0, 1, jax.random.key(4))[1] - one).max() > 0.1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -105,10 +105,10 @@ def test_float_types_stay_and_nothing_is_a_view(dtype):
     x = images(dtype=dtype)
     before = x.copy()
     every = [
-        *queries.flips_and_shifts(x),
-        *queries.translations(x),
-        *queries.rotations(x, 5),
-        *queries.noise(x, 1.0, 1, 0),
+        *augmentations.flips_and_shifts(x),
+        *augmentations.translations(x),
+        *augmentations.rotations(x, 5),
+        *augmentations.noise(x, 1.0, 1, 0),
     ]
     for copy in every:
         assert copy.dtype == dtype and copy.shape == x.shape
@@ -119,21 +119,21 @@ def test_float_types_stay_and_nothing_is_a_view(dtype):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda x: queries.translations(x[0]), "expected images"),
-        (lambda x: queries.rotations(x.reshape(3, -1), 1.0), "expected images"),
-        (lambda x: queries.flips_and_shifts(x[..., 0]), "expected images"),
-        (lambda x: queries.translations((255 * x).astype(np.uint8)), "expected floats"),
-        (lambda x: queries.translations(x[:0]), "x is empty"),
-        (lambda x: queries.noise(x * np.nan, 1.0, 1, 0), "x holds 252 entries that are NaN"),
-        (lambda x: queries.translations(x, 0), "d=0"),
-        (lambda x: queries.translations(x, 6), "shift=6 must lie between 1 and 5"),
-        (lambda x: queries.translations(x, 1.0), "integer"),
-        (lambda x: queries.flips_and_shifts(x, (0,)), "shift=0"),
-        (lambda x: queries.flips_and_shifts(x, (1,), "edges"), "Did you mean 'edge'"),
-        (lambda x: queries.rotations(x, 1.0, "wrap"), "padding='wrap'"),
-        (lambda x: queries.rotations(x, [10, 200]), "degrees=200.0"),
-        (lambda x: queries.noise(x, 0.0, 1, 0), "scale=0.0"),
-        (lambda x: queries.noise(x, 1.0, 0, 0), "copies=0"),
+        (lambda x: augmentations.translations(x[0]), "expected images"),
+        (lambda x: augmentations.rotations(x.reshape(3, -1), 1.0), "expected images"),
+        (lambda x: augmentations.flips_and_shifts(x[..., 0]), "expected images"),
+        (lambda x: augmentations.translations((255 * x).astype(np.uint8)), "expected floats"),
+        (lambda x: augmentations.translations(x[:0]), "x is empty"),
+        (lambda x: augmentations.noise(x * np.nan, 1.0, 1, 0), "x holds 252 entries that are NaN"),
+        (lambda x: augmentations.translations(x, 0), "d=0"),
+        (lambda x: augmentations.translations(x, 6), "shift=6 must lie between 1 and 5"),
+        (lambda x: augmentations.translations(x, 1.0), "must be an integer"),
+        (lambda x: augmentations.flips_and_shifts(x, (0,)), "shift=0"),
+        (lambda x: augmentations.flips_and_shifts(x, (1,), "edges"), "Did you mean 'edge'"),
+        (lambda x: augmentations.rotations(x, 1.0, "wrap"), "padding='wrap'"),
+        (lambda x: augmentations.rotations(x, [10, 200]), "degrees=200.0"),
+        (lambda x: augmentations.noise(x, 0.0, 1, 0), "scale=0.0"),
+        (lambda x: augmentations.noise(x, 1.0, 0, 0), "copies=0"),
     ],
 )
 def test_bad_input_is_named(call, words):

@@ -1,10 +1,11 @@
-"""Augmented inputs: the same records, slightly moved, each a query of its own. Pure NumPy.
+"""Augmented inputs: the same records, slightly moved, each of them a query of its own. Pure NumPy.
 
-A model that was trained on a record, or on its augmented copies, knows the neighbourhood too. An attack that reads a
-signal on several queries takes one `Signals` for each; `label_only` reads the share of queries that are still right.
+A model that was trained on a record, or on its augmented copies, has also learned the record's neighborhood. An attack
+that reads a signal on several queries takes one `Signals` for each; `label_only` reads the share of queries that are
+still right.
 
-Each gives a list of arrays of x's shape and float type, the original first. What is drawn is drawn once for all
-records: a record's copies do not depend on which others stand beside it, or on their order.
+Each function returns a list of arrays of x's shape and float type, the original first. Random draws are made once for
+all records: a record's copies do not depend on the other records or on their order.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from gecko_jax.probes.layouts import in_layout
 from gecko_jax.probes.records import check_images, check_inputs, check_scale, generator
 from gecko_jax.types import Array
 
-PADDINGS = ("edge", "zero")  # what enters at the border: the nearest pixel again, or 0
+PADDINGS = ("edge", "zero")  # at the border, repeat the nearest pixel, or fill with 0
 
 
 def flips_and_shifts(
     x: Array, shifts: Sequence[int] = (1,), padding: str = "edge", layout: str | None = None
 ) -> list[np.ndarray]:
-    """The image and its eight neighbours at each distance, then the same turned left to right.
+    """Returns the image, its eight translations at each distance, and the same horizontally flipped.
 
     The queries of LiRA on images (Carlini et al. 2022, section V-B): 2 * (1 + 8 * len(shifts)), 18 by default.
 
     Args:
       x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       shifts: distances in pixels, each below height and width; () for the flip alone.
-      padding: what enters at the border, of PADDINGS.
-      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
+      padding: one of PADDINGS.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape suggests.
 
     Raises:
-      ValueError: no images, a shape that speaks for no layout, NaN, a shift that is not in 1..side-1.
+      ValueError: x that does not hold images, an ambiguous layout, NaN, a shift that is not in 1..side-1.
 
     >>> len(flips_and_shifts(np.zeros((5, 8, 8, 1))))
     18
@@ -52,18 +53,21 @@ def flips_and_shifts(
 
 
 def translations(x: Array, d: int = 1, padding: str = "edge", layout: str | None = None) -> list[np.ndarray]:
-    """The image, and its translations by i and j pixels with |i| + |j| = d: 4 d + 1 queries.
+    """Returns the image and its translations by i and j pixels with |i| + |j| = d: 4 d + 1 queries.
 
     Args:
       x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       d: distance in pixels, below height and width.
-      padding: what enters at the border, of PADDINGS.
-      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
+      padding: one of PADDINGS.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape suggests.
 
     Raises:
-      ValueError: no images, a shape that speaks for no layout, NaN, a distance that is not in 1..side-1.
+      ValueError: x that does not hold images, an ambiguous layout, NaN, a distance that is not in 1..side-1.
 
     Source: Choquette-Choo et al., "Label-only membership inference attacks", 2021, section 4.1.
+
+    >>> len(translations(np.zeros((5, 8, 8, 1)), d=2))
+    9
     """
     x, layout = check_images(x, layout)
     d = checks.integer("d", d, 1)
@@ -74,40 +78,46 @@ def translations(x: Array, d: int = 1, padding: str = "edge", layout: str | None
 def rotations(
     x: Array, degrees: float | Sequence[float], padding: str = "edge", layout: str | None = None
 ) -> list[np.ndarray]:
-    """The image, and its rotations about its centre by +r and -r degrees for each r: bilinear, of the same size.
+    """Returns the image and its rotations about its center by +r and -r degrees for each r: bilinear, of the same size.
 
     Args:
       x: images, floats, [n, height, width, channels] or, channels first, [n, channels, height, width].
       degrees: one r or several, each in 0..180.
-      padding: what enters at the border, of PADDINGS.
-      layout: "channels_last" or "channels_first"; if None, the one that x's shape speaks for.
+      padding: one of PADDINGS.
+      layout: "channels_last" or "channels_first"; if None, the one that x's shape suggests.
 
     Raises:
-      ValueError: no images, a shape that speaks for no layout, NaN, an angle out of bounds.
+      ValueError: x that does not hold images, an ambiguous layout, NaN, an angle out of bounds.
 
     Source: Choquette-Choo et al. 2021, section 4.1, which takes one r: 3 queries.
+
+    >>> len(rotations(np.zeros((5, 8, 8, 1)), [5.0, 10.0]))
+    5
     """
     x, layout = check_images(x, layout)
     checks.one_of("padding", padding, PADDINGS)
     angles = [checks.in_range("degrees", float(r), 0, 180) for r in np.atleast_1d(degrees)]
-    turns = [turn for r in angles for turn in (r, -r)]
-    return in_layout(lambda x: [x.copy(), *(_rotated(x, turn, padding) for turn in turns)], x, layout)
+    signed = [angle for r in angles for angle in (r, -r)]
+    return in_layout(lambda x: [x.copy(), *(_rotated(x, angle, padding) for angle in signed)], x, layout)
 
 
 def noise(x: Array, scale: float | Array, copies: int, key: int | jax.Array) -> list[np.ndarray]:
-    """The record, and `copies` of x + scale * u, u standard Gaussian: for features of any shape.
+    """Returns the record and `copies` of x + scale * u, u standard Gaussian: for features of any shape.
 
-    The k-th copy adds the same u to every record, so that records and models are compared under one noise.
+    The k-th copy adds the same u to every record, because records and models must be compared under one noise.
 
     Args:
       x: [n, ...] floats.
-      scale: standard deviation of the noise, in x's own unit; or one for each feature [...], 0 where it stays, for
-        features in units of their own.
-      copies: how many besides the original.
+      scale: standard deviation of the noise, in x's own unit; or one for each feature [...], 0 if it stays as it is,
+        for features in units of their own.
+      copies: how many, besides the original.
       key: seed or JAX key of the draws.
 
     Raises:
       ValueError: NaN inputs, a scale or number of copies out of bounds.
+
+    >>> len(noise(np.zeros((5, 3)), scale=0.1, copies=2, key=0))
+    3
     """
     x = check_inputs(x)
     scale = check_scale(scale, x)
@@ -116,7 +126,7 @@ def noise(x: Array, scale: float | Array, copies: int, key: int | jax.Array) -> 
 
 
 def _shifted(x: np.ndarray, move: tuple[int, int], padding: str) -> np.ndarray:
-    """x moved down and to the right by `move` pixels (up and to the left where negative)."""
+    """Returns x translated down and to the right by `move` pixels (up and to the left if negative)."""
     checks.one_of("padding", padding, PADDINGS)
     side = min(x.shape[1:3])
     for pixels in move:
@@ -129,11 +139,11 @@ def _shifted(x: np.ndarray, move: tuple[int, int], padding: str) -> np.ndarray:
 
 
 def _rotated(x: np.ndarray, degrees: float, padding: str) -> np.ndarray:
-    """x turned counter-clockwise, as seen with the first row on top."""
+    """Returns x rotated counterclockwise, as seen with the first row on top."""
     height, width = x.shape[1:3]
     angle = np.deg2rad(degrees)
     rows, columns = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
-    # Where each pixel comes from: the inverse rotation, about the centre.
+    # Where each pixel comes from: the inverse rotation, about the center.
     above = np.cos(angle) * rows + np.sin(angle) * columns + (height - 1) / 2
     left = np.cos(angle) * columns - np.sin(angle) * rows + (width - 1) / 2
     result = np.zeros_like(x)
