@@ -71,7 +71,7 @@ def test_other_delimiters_and_byte_order_marks(table):
         (TABLE, dict(label="sick", drop="key"), r"drop='key' must be a list of columns: \['key'\]"),
         (TABLE, dict(label="sick", drop=["age", "city", "pay, gross", "key"]), "has no feature"),
         (TABLE, dict(label="age"), r"row 2, column 'sick' holds 'no'; expected a number.*drop=\['sick'\]"),
-        (TABLE, dict(label="pay, gross", drop=["sick"]), "numbers with fractions, which are no classes.*classes=False"),
+        (TABLE, dict(label="pay, gross", drop=["sick"]), "numbers with fractions, not classes.*classes=False"),
         (TABLE, dict(label="city", id="sick"), "ids must be integers"),
         (TABLE.replace("45", ""), dict(label="sick"), "row 3, column 'age' holds an empty cell"),
         (TABLE.replace("45", "nan"), dict(label="sick"), "train_x holds 1 entries that are NaN"),
