@@ -1,4 +1,4 @@
-"""Argument checks, in one place: a message names the argument, its value, the bound, and what to do.
+"""Argument checks in one place: a message names the argument, its value, what is expected, and what to do.
 
 An unhelpful error message is a bug. Each check returns the value, so that it can be used in an assignment.
 """
@@ -12,43 +12,81 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
-MAX_KNOWN_NAMES = 50  # in a message about an unknown one: the library's own tables are shown whole
+MAX_KNOWN_NAMES = 50  # in a message about an unknown one: the library's own tables are shown in full
 
 
-def _is_no_number(value: Any) -> bool:
-    """Whether a value cannot be compared with a number, where Python would raise a TypeError that names no argument."""
-    return value is None or isinstance(value, (str, bytes))
+def _is_comparable(value: Any) -> bool:
+    """Whether Python compares a value with a number; otherwise its TypeError would not name the argument."""
+    return value is not None and not isinstance(value, (str, bytes))
 
 
-def positive(name: str, value: float) -> float:
-    """Raises ValueError unless value > 0 (and finite)."""
-    if _is_no_number(value) or not (np.isfinite(value) and value > 0):
+def positive(name: str, value: T) -> T:
+    """Checks that a number is finite and above 0.
+
+    Args:
+      name: of the argument, for the message.
+      value: the number.
+
+    Returns:
+      The value.
+
+    Raises:
+      ValueError: if it is not.
+
+    >>> positive("learning_rate", 0.1)
+    0.1
+    >>> positive("learning_rate", 0)
+    Traceback (most recent call last):
+    ...
+    ValueError: learning_rate=0 must be a finite number above 0.
+    """
+    number: Any = value
+    if not _is_comparable(value) or not (np.isfinite(number) and number > 0):
         raise ValueError(f"{name}={value!r} must be a finite number above 0.")
     return value
 
 
-def at_least(name: str, value: float, low: float) -> float:
-    """Raises ValueError unless value >= low."""
-    if _is_no_number(value) or not value >= low:
+def at_least(name: str, value: T, low: float) -> T:
+    """Checks that a number is not below `low`; NaN is rejected.
+
+    >>> at_least("noise_multiplier", 0.0, 0)
+    0.0
+    """
+    number: Any = value
+    if not _is_comparable(value) or not number >= low:
         raise ValueError(f"{name}={value!r} must be at least {low}.")
     return value
 
 
-def integer(name: str, value: int, low: int) -> int:
-    """value as a Python int; ValueError unless it is an integer (2.0 and True are none) of at least `low`."""
+def integer(name: str, value: Any, low: int) -> int:
+    """Checks that a value is an integer of at least `low` (2.0 and True are rejected), and returns it as a Python int.
+
+    >>> integer("epochs", np.int64(3), 1)
+    3
+    >>> integer("epochs", 2.0, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: epochs=2.0 must be an integer of at least 1.
+    """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ValueError(f"{name}={value!r} must be an integer of at least {low}.")
     return int(at_least(name, value, low))
 
 
-def sizes(name: str, values: Iterable[int], meaning: str, count: int | None = None) -> tuple[int, ...]:
-    """values as Python ints; ValueError unless they are `count` (or any number of) integers of at least 1.
+def sizes(name: str, values: Iterable[Any], meaning: str, count: int | None = None) -> tuple[int, ...]:
+    """Checks that values are integers of at least 1, and returns them as Python ints.
 
     Args:
       name: of the argument.
       values: such as the widths of a network's layers.
       meaning: what they are, for the message.
       count: how many there must be; any number if None.
+
+    Raises:
+      ValueError: another number of values, or one that is not such an integer.
+
+    >>> sizes("hidden", [64, 32], "the widths of the hidden layers")
+    (64, 32)
     """
     values = tuple(values)
     if count is not None and len(values) != count:
@@ -59,15 +97,26 @@ def sizes(name: str, values: Iterable[int], meaning: str, count: int | None = No
     return tuple(map(int, values))
 
 
-def in_range(name: str, value: float, low: float, high: float) -> float:
-    """Raises ValueError unless low <= value <= high."""
-    if _is_no_number(value) or not low <= value <= high:
+def in_range(name: str, value: T, low: float, high: float) -> T:
+    """Checks that low <= value <= high; NaN is rejected.
+
+    >>> in_range("momentum", 0.9, 0, 1)
+    0.9
+    """
+    number: Any = value
+    if not _is_comparable(value) or not low <= number <= high:
         raise ValueError(f"{name}={value!r} must lie between {low} and {high}.")
     return value
 
 
 def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
-    """Raises ValueError, with a suggestion for a typo, unless value is among `allowed`."""
+    """Checks that a value is among those allowed, and suggests the nearest one for a typo.
+
+    >>> one_of("outputs", "logit", ["logits", "labels"])
+    Traceback (most recent call last):
+    ...
+    ValueError: outputs='logit' is not known. Did you mean 'logits'? Known: logits, labels.
+    """
     allowed = list(allowed)
     if value in allowed:
         return value
@@ -77,7 +126,7 @@ def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
 
 
 def listed(items: Iterable[Any], limit: int = 5) -> str:
-    """The first `limit` items for a message, and how many more there are: a user's data may hold ten thousand.
+    """Returns the first `limit` items for a message, and how many more there are: data may hold ten thousand.
 
     >>> listed(f"class {i}" for i in range(10_000))
     'class 0, class 1, class 2, class 3, class 4 and 9,995 more'
@@ -90,28 +139,52 @@ def listed(items: Iterable[Any], limit: int = 5) -> str:
 
 
 def lookup(name: str, value: str, table: Mapping[str, T]) -> T:
-    """table[value], or a ValueError that lists the table and suggests the nearest name."""
+    """Returns table[value]; the ValueError for an unknown name lists the table and suggests the nearest one.
+
+    >>> lookup("loss", "mse", {"mse": 1})
+    1
+    """
     return table[one_of(name, value, table)]
 
 
-def shape(name: str, array: Any, expected: tuple[int | None, ...]) -> Any:
-    """Raises ValueError unless array.shape matches `expected`, in which None stands for any length."""
-    actual = tuple(np.shape(array))
+def shape(name: str, array: T, expected: tuple[int | None, ...]) -> T:
+    """Checks an array's shape.
+
+    Args:
+      name: of the argument.
+      array: an array, or anything with `.shape`.
+      expected: its shape; None stands for any length.
+
+    Raises:
+      ValueError: naming both shapes.
+
+    >>> shape("x", np.zeros((3, 2)), (None, 4))
+    Traceback (most recent call last):
+    ...
+    ValueError: x has shape (3, 2); expected (any, 4).
+    """
+    actual = tuple(np.shape(array))  # type: ignore[arg-type]
     if len(actual) != len(expected) or any(e is not None and a != e for a, e in zip(actual, expected, strict=True)):
         wanted = ", ".join("any" if e is None else str(e) for e in expected)
         raise ValueError(f"{name} has shape {actual}; expected ({wanted}).")
     return array
 
 
-def not_empty(name: str, array: Any) -> Any:
-    """Raises ValueError if the array's first axis has length 0."""
-    if len(array) == 0:
+def not_empty(name: str, array: T) -> T:
+    """Checks that an array's first axis, or a sequence, has at least one entry.
+
+    >>> not_empty("x", [])
+    Traceback (most recent call last):
+    ...
+    ValueError: x is empty; at least one row is needed.
+    """
+    if len(array) == 0:  # type: ignore[arg-type]
         raise ValueError(f"{name} is empty; at least one row is needed.")
     return array
 
 
-def unmasked(name: str, array: Any) -> Any:
-    """Raises ValueError if entries of a masked array are hidden: as a plain array they would count.
+def unmasked(name: str, array: T) -> T:
+    """Checks that no entry of a masked array is hidden, because as a plain array it would count.
 
     >>> unmasked("x", np.ma.array([1, 2], mask=[False, True]))
     Traceback (most recent call last):
@@ -127,10 +200,17 @@ def unmasked(name: str, array: Any) -> Any:
     return array
 
 
-def finite(name: str, array: Any) -> Any:
-    """Raises ValueError with the first bad position unless every entry is finite."""
+def finite(name: str, array: T) -> T:
+    """Checks that every entry is finite; the ValueError names the first position that is not.
+
+    >>> finite("x", [1.0, float("nan")])
+    Traceback (most recent call last):
+    ...
+    ValueError: x holds 1 entry that is NaN or infinite, the first at index (1,).
+    """
     bad = np.argwhere(~np.isfinite(np.asarray(array)))
     if len(bad):
         where = tuple(int(i) for i in bad[0])
-        raise ValueError(f"{name} holds {len(bad)} entries that are NaN or infinite, the first at index {where}.")
+        entries = "1 entry that is" if len(bad) == 1 else f"{len(bad)} entries that are"
+        raise ValueError(f"{name} holds {entries} NaN or infinite, the first at index {where}.")
     return array

@@ -1,12 +1,12 @@
-"""Digests of contents: of bytes, of arrays as they lie in memory, and of values whatever memory they lie in.
+"""Digests of contents: of bytes, of arrays as they are stored, and of values however they are stored.
 
   sha256         bytes and text: files, and what a seed is derived from
-  array_digest   arrays with their shapes, types and bytes: two runs are one run only if all of it is equal
+  array_digest   arrays with their shapes, types and bytes: two runs are the same run only if all of it is equal
   value_digest   values: equal records have equal digests
-  row_digests    the same of each row of a data set
+  row_digests    the same for each row of a data set
 
-The last two ignore byte order, strides, width, the pointers that an array of objects holds, the sign of a zero and a
-NaN's payload. Numbers are hashed as the narrowest of float32, float64 and 64-bit integers that holds them all exactly.
+The last two ignore byte order, strides, width, the pointers in an array of objects, the sign of a zero and a NaN's
+payload. Numbers are hashed in the narrowest of float32, float64 and 64-bit integers that represents all of them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-ROW_BYTES = 16  # of a row's digest: no two of 10^9 different rows share one, but for a chance of 10^-20
-NAME_BYTES = 8  # of a name that is printed or names a file
+ROW_BYTES = 16  # of a row's digest: two of 10^9 different rows share one with probability 10^-20
+NAME_BYTES = 8  # of a digest that is printed or names a file
 
 
 def sha256(*contents: bytes | str) -> str:
@@ -37,7 +37,7 @@ def sha256(*contents: bytes | str) -> str:
 
 
 def running_sha256() -> Any:
-    """Returns a SHA-256 that grows by `update(block)` and is read by `hexdigest()`: for a file larger than memory."""
+    """Returns a SHA-256 with `update(block)` and `hexdigest()`, for a file larger than memory."""
     return hashlib.sha256()
 
 
@@ -62,13 +62,13 @@ def array_digest(*arrays: Any) -> str:
 
 
 def value_digest(*values: Any) -> str:
-    """Returns a name for some values, the same in every process: 16 hexadecimal digits.
+    """Returns 16 hexadecimal digits for some values, the same in every process.
 
     Args:
       *values: arrays of numbers, text or objects, sparse matrices, mappings of them, words, lists.
 
     Raises:
-      ValueError: an object whose value cannot be told.
+      ValueError: an object that cannot be encoded.
 
     >>> value_digest(np.array(["a", "b"], "U3")) == value_digest(np.array(["a", "b"], object))
     True
@@ -95,16 +95,23 @@ def short(content: bytes, size: int) -> bytes:
 
 
 def row_digests(*parts: Any) -> list[list[bytes]]:
-    """Returns a digest of each row of each part: equal rows of any two parts have equal ones.
+    """Returns a digest of each row of each part: equal rows of any two parts have equal digests.
 
-    Floats of two widths are compared in the narrower one: what was loaded in float32 here, in float64 or in bytes
-    there, is one record. Text is compared as text, objects by their values, a sparse row with its dense form.
+    Floats of two widths are compared in the narrower one, because one record may be loaded in float32 here and in
+    float64 or bytes there. Text is compared as text, objects by their values, a sparse row with its dense form.
 
     Args:
       *parts: records [n, ...] each: arrays, sparse matrices, or mappings of them, of one kind of record.
 
+    Returns:
+      For each part a list [n] of digests.
+
     Raises:
-      ValueError: an object whose value cannot be told; mappings with other keys.
+      ValueError: an object that cannot be encoded; mappings with different keys.
+
+    >>> a, b = row_digests(np.float32([[0, 1], [2, 3]]), np.array([[2.0, 3.0]]))
+    >>> b[0] == a[1], b[0] == a[0]
+    (True, False)
     """
     if any(isinstance(part, Mapping) for part in parts):
         keys = sorted(parts[0])
@@ -207,9 +214,9 @@ def _encoded(value: Any) -> bytes:
     if isinstance(value, bytes):
         return b"b" + value
     if value is None or isinstance(value, (numbers.Number, np.bool_)):
-        number = value if value is None or isinstance(value, numbers.Complex) else float(value)
-        whole = number is not None and isinstance(number, numbers.Real) and number == number // 1
-        return b"n" + (str(int(number)) if whole else str(number)).encode()
+        number: Any = value if value is None or isinstance(value, numbers.Complex) else float(value)  # type: ignore
+        integral = isinstance(number, numbers.Real) and number == number // 1
+        return b"n" + (str(int(number)) if integral else str(number)).encode()
     if isinstance(value, Mapping):
         pairs = sorted((_framed(key), _framed(item)) for key, item in value.items())
         return b"m" + b"".join(key + item for key, item in pairs)

@@ -1,8 +1,8 @@
-"""Writes files that are there whole or not at all: one by itself, or several that belong together.
+"""Writes files atomically: a file is complete or absent, alone or together with the others of its artifact.
 
-Several files are one artefact (a model and its settings, figures and their page) only if all of them are of the same
-run. One of them, the marker, is therefore written last and names the SHA-256 of every other; it is removed before the
-first is replaced, so that a folder that a killed run left has no marker and is read by nobody.
+Several files are one artifact (a model and its settings, figures and their page) only if all of them are of the same
+run. One of them is therefore the commit marker: it is written last and names the SHA-256 of every other. It is removed
+before the first of the others is replaced. A folder that a killed run left has no marker, and is refused by readers.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ from gecko_jax.digests import sha256
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[bytes]) -> pathlib.Path:
-    """Writes a file whole: to a temporary file beside it, synced to the disk, then renamed over the old one.
+    """Writes a file atomically: to a temporary file beside it, synced to the disk, then renamed over the old one.
 
-    A reader sees the old content or the new, never half; after any error the old file is as it was and the temporary
-    one is gone. The file's permissions are those that the umask leaves, as of any other file.
+    A reader sees the old content or the new one, never a part. After an error the old file is unchanged and the
+    temporary one is removed. The file gets the permissions that the umask leaves, like any other file.
 
     Args:
-      path: where; its folder is made if need be.
+      path: the file; its folder is created if absent.
       content: bytes, a str that is written as UTF-8 with its line ends as they are, or blocks of bytes one after
-        another (a download); an error while these are made leaves the old file as it was, too.
+        another (a download); an error of their generator leaves the old file unchanged, too.
 
     Returns:
       The path.
 
     Raises:
       OSError: naming the file, the number of bytes (unless there were blocks) and the cause: a full disk, a folder
-        that may not be written.
+        without permission to write.
+
+    >>> path = write_atomic(pathlib.Path(tempfile.mkdtemp()) / "a.txt", "figures")
+    >>> path.read_text()
+    'figures'
     """
     path = pathlib.Path(path)
     temporary = _stage(path, content)
@@ -49,12 +53,12 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
 
 
 def write_secret(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Writes a file that its owner alone may read (mode 600), unless it exists.
+    """Writes a file that only its owner may read (mode 600), unless it exists.
 
-    If two processes write at once, the content of the first one stays whole and the other is dropped.
+    If two processes write at once, the file holds what the first one wrote, and the other content is dropped.
 
     Args:
-      path: where; its folder is made if need be.
+      path: the file; its folder is created if absent.
       content: see `write_atomic`.
 
     Raises:
@@ -76,17 +80,17 @@ def write_together(
     marker: str,
     describe: Callable[[dict[str, str]], bytes | str],
 ) -> pathlib.Path:
-    """Writes files that belong together, and last the marker, which names the digests of the others.
+    """Writes the files of one artifact, and last its commit marker, which names the digests of the others.
 
-    All of them are first written under temporary names, so that a full disk leaves the old ones as they were. Then the
-    old marker is removed, the files are renamed, and the new marker comes last: whenever the process dies, the folder
-    holds the old files with the old marker, the new ones with the new marker, or no marker.
+    All of them are first written under temporary names, because a full disk must leave the old ones unchanged. Then the
+    old marker is removed, the files are renamed, and the new marker is renamed last. Whenever the process dies, the
+    folder holds the old files with the old marker, the new ones with the new marker, or no marker.
 
     Args:
-      folder: where; made if need be.
-      contents: file name -> what it holds.
+      folder: where the files go; created if absent.
+      contents: file name -> its content.
       marker: the marker's file name.
-      describe: {file name: SHA-256 in hexadecimal} -> what the marker holds; it must contain these digests.
+      describe: {file name: SHA-256 in hexadecimal} -> the marker's content, which must contain these digests.
 
     Returns:
       The marker's path.
@@ -95,7 +99,7 @@ def write_together(
       OSError: see `write_atomic`.
 
     Example:
-      >>> import json, tempfile
+      >>> import json
       >>> folder = pathlib.Path(tempfile.mkdtemp())
       >>> path = write_together(folder, {"a.txt": "figures"}, "all.json", json.dumps)
       >>> read_checked(folder / "a.txt", json.loads(path.read_text())["a.txt"])
@@ -122,14 +126,17 @@ def write_together(
 
 
 def read_checked(path: str | os.PathLike[str], expected: str | None) -> bytes:
-    """Reads a file that a marker names.
+    """Reads a file and compares its digest with the one that a marker names.
 
     Args:
       path: the file.
-      expected: its SHA-256 in hexadecimal; None takes the file as it is.
+      expected: its SHA-256 in hexadecimal; None: it is not compared.
+
+    Returns:
+      The file's bytes.
 
     Raises:
-      FileNotFoundError: if the file is not there.
+      FileNotFoundError: if the file is absent.
       ValueError: if its SHA-256 is another.
     """
     content = pathlib.Path(path).read_bytes()
@@ -142,10 +149,14 @@ def read_checked(path: str | os.PathLike[str], expected: str | None) -> bytes:
 
 
 def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
-    """Checks every file of a folder that a marker names and that is there; a file that was taken away is no error.
+    """Compares the files of a folder with the digests that a marker names; an absent file is not an error.
+
+    Args:
+      folder: of the files.
+      digests: {file name: SHA-256 in hexadecimal}.
 
     Raises:
-      ValueError: if one is not the file that was written, or if `digests` is not {file name: SHA-256}.
+      ValueError: if a file has another digest, or if `digests` is anything else.
     """
     if not isinstance(digests, Mapping) or not all(isinstance(value, str) for value in digests.values()):
         raise ValueError(f"files={digests!r} must name the SHA-256 of each file")
@@ -155,21 +166,24 @@ def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
 
 
 def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Reads arrays from an .npz file; objects stay unread, because unpickling a stranger's file would run its code.
+    """Reads arrays from an .npz file; objects are refused, because unpickling a stranger's file would run its code.
 
     Args:
       path: the file.
-      names: of the arrays to read, those that are there; all if None.
+      names: of the arrays to read, as far as they are present; None: all.
+
+    Returns:
+      {name: array}.
 
     Raises:
       OSError: if the file cannot be opened.
-      ValueError: if it is not a whole .npz of plain arrays, whatever its parsers make of it.
+      ValueError: if it is not a complete .npz of plain arrays, whatever error its parsers raise.
     """
     with open(path, "rb") as raw:
         begin = raw.read(6)
         raw.seek(0)
         if not begin.startswith(b"PK"):
-            kind = "a single .npy array" if begin == b"\x93NUMPY" else f"no zip archive, it begins with {begin!r}"
+            kind = "a single .npy array" if begin == b"\x93NUMPY" else f"not a zip archive; it begins with {begin!r}"
             raise ValueError(f"{path}: {kind}")
         try:
             with np.load(raw, allow_pickle=False) as archive:
@@ -221,7 +235,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
-    """Makes the rename itself survive a power cut, where the system can sync a folder."""
+    """Makes the rename survive a power cut, if the system can sync a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -45,7 +45,7 @@ def plain(value: Any, name: str = "value") -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(part, f"{name}[{i}]") for i, part in enumerate(value)]
     if hasattr(value, "tolist"):  # NumPy's and JAX's arrays and scalars
-        return plain(value.tolist(), name)
+        return plain(value.tolist(), name)  # type: ignore[union-attr]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"{name} is a {type(value).__name__}; JSON holds numbers, strings, lists and dicts only.")
@@ -55,8 +55,12 @@ def dumps(value: Any, name: str = "value", **options: Any) -> str:
     """Returns `plain(value)` as strict JSON text.
 
     Args:
-      value, name: see `plain`.
+      value: see `plain`.
+      name: of the value, for messages.
       **options: of `json.dumps`, such as indent=1.
+
+    Raises:
+      TypeError: a value that JSON cannot hold.
 
     >>> dumps([float("inf"), 2])
     '["inf", 2]'

@@ -1,12 +1,12 @@
-"""Named random streams: one seed, and a stream for each purpose that no other purpose can disturb.
+"""Named random streams: one seed, and an independent stream for each purpose.
 
-`stream(seed, "init")` and `stream(seed, "batches", epoch)` are unrelated, and adding a purpose changes no other one.
+`stream(seed, "init")` and `stream(seed, "batches", epoch)` are unrelated, and a new purpose changes none of the others.
 JAX draws come from `stream`, host (NumPy) draws from `generator`; both are functions of the same words. Words are
-hashed to 32 bits, so two purposes meet by chance alone.
+hashed to 32 bits, so two purposes share a stream only by chance.
 
-A seed that a person types (0..2^32-1) makes a study repeatable. It protects nothing: whoever knows or guesses it draws
-the same noise and subtracts it. `secret_seed` draws one that nobody can guess, and `derived_seed` makes one seed for
-each different use of a seed, so that no two uses share their draws.
+A seed that a person types (0..2^32-1) makes a study repeatable. It protects nothing, because anyone who knows or
+guesses it draws the same noise and subtracts it. `secret_seed` draws one that nobody can guess, and `derived_seed`
+makes one seed for each different use of a seed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import secrets
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.checks import in_range, integer
 from gecko_jax.digests import sha256
 
-LARGEST = 2**32 - 1  # of a typed seed and of a counter: JAX drops the higher bits of a seed without a word
+MAX_SEED = 2**32 - 1  # of a typed seed and of a counter, because JAX drops the higher bits without a word
 SECRET_BITS = 128
 
 
 def _word(part: str | int) -> int:
-    return zlib.crc32(part.encode()) if isinstance(part, str) else int(in_range("word", part, 0, LARGEST))
+    return zlib.crc32(part.encode()) if isinstance(part, str) else int(in_range("word", part, 0, MAX_SEED))
 
 
 def _sha256(content: bytes) -> bytes:
@@ -34,9 +35,9 @@ def _sha256(content: bytes) -> bytes:
 
 
 def secret_seed() -> int:
-    """A seed of 128 bits from the operating system's cryptographic generator, which nobody can guess.
+    """Draws a seed of 128 bits from the operating system's cryptographic generator.
 
-    Keep it secret: it is what privacy rests on. It goes wherever a seed goes: `stream`, `generator`, `privacy.draw`.
+    Keep it secret: privacy depends on it. It can be used wherever a seed can: `stream`, `generator`, `privacy.draw`.
 
     >>> secret_seed() == secret_seed()
     False
@@ -45,17 +46,17 @@ def secret_seed() -> int:
 
 
 def derived_seed(seed: int, **use: object) -> int:
-    """A seed of 128 bits for one use of a seed: SHA-256 of the seed and of what the use is.
+    """Returns a seed of 128 bits for one use of a seed: the SHA-256 of the seed and of the use.
 
     Args:
       seed: in 0..2^32-1, or a `secret_seed()`.
-      **use: whatever tells this use from all others, in JSON's types. The order does not matter.
+      **use: what distinguishes this use from all others, in JSON's types. The order does not matter.
 
     Returns:
-      A pure function of the arguments; two different uses have unrelated seeds.
+      An int, a pure function of the arguments; two different uses have unrelated seeds.
 
     Raises:
-      ValueError: for a seed out of range.
+      ValueError: a seed out of range.
 
     >>> derived_seed(0, data="3f2a", steps=10) == derived_seed(0, data="3f2b", steps=10)
     False
@@ -65,38 +66,59 @@ def derived_seed(seed: int, **use: object) -> int:
 
 
 def checked_seed(seed: int) -> int:
-    """seed as a Python int; ValueError unless it is one that can be typed, or one of `secret_seed`'s size."""
+    """Checks that a seed is an integer in 0..2^32-1 or of `secret_seed`'s size, and returns it as a Python int.
+
+    Args:
+      seed: the seed.
+
+    Raises:
+      ValueError: another number.
+
+    >>> checked_seed(7)
+    7
+    """
     if isinstance(seed, int) and seed >> SECRET_BITS - 1 == 1:
         return seed
-    return integer("seed", in_range("seed", seed, 0, LARGEST), 0)
+    return integer("seed", in_range("seed", seed, 0, MAX_SEED), 0)
 
 
 def checked_key(name: str, key: int | jax.Array) -> int | jax.Array:
-    """key itself; ValueError unless it is a seed, or one JAX key, typed or as its words."""
+    """Checks that a key is a seed, or one JAX key, typed or as its words, and returns it.
+
+    Args:
+      name: of the argument, for the message.
+      key: the seed or the key.
+
+    Raises:
+      ValueError: anything else, such as several keys.
+
+    >>> checked_key("key", 7)
+    7
+    """
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         if isinstance(key, int) and key >> SECRET_BITS - 1 == 1:
             return key
-        return integer(name, in_range(name, key, 0, LARGEST), 0)
+        return integer(name, in_range(name, key, 0, MAX_SEED), 0)
     try:
         jax.random.fold_in(key, 0)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name}={key!r} is neither a seed nor one JAX key; expected an integer in 0..{LARGEST}, or "
+            f"{name}={key!r} is neither a seed nor one JAX key; expected an integer in 0..{MAX_SEED}, or "
             "jax.random.key(0)."
         ) from None
     return key
 
 
 def _root(seed: int) -> jax.Array:
-    if seed <= LARGEST:
+    if seed <= MAX_SEED:
         return jax.random.key(seed)
     shape = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
     words = _sha256(seed.to_bytes(SECRET_BITS // 8, "big"))
-    return jax.random.wrap_key_data(np.frombuffer(words, np.uint32)[: shape[0]])
+    return jax.random.wrap_key_data(jnp.asarray(np.frombuffer(words, np.uint32)[: shape[0]]))
 
 
 def stream(seed: int | jax.Array, *words: str | int) -> jax.Array:
-    """A JAX key for a purpose.
+    """Returns a JAX key for a purpose.
 
     Args:
       seed: an integer in 0..2^32-1, a `secret_seed()`, or a key to branch from.
@@ -106,7 +128,7 @@ def stream(seed: int | jax.Array, *words: str | int) -> jax.Array:
       A typed key (`jax.random.key`), a pure function of the arguments.
 
     Raises:
-      ValueError: a seed or a counter that is negative or needs more than 32 bits.
+      ValueError: a seed or a counter below 0 or above 2^32-1.
 
     >>> bool(stream(0, "init") == stream(0, "init", 0))
     False
@@ -118,16 +140,19 @@ def stream(seed: int | jax.Array, *words: str | int) -> jax.Array:
 
 
 def generator(seed: int, *words: str | int) -> np.random.Generator:
-    """A NumPy generator for a purpose.
+    """Returns a NumPy generator for a purpose.
 
     Args:
       seed: an integer in 0..2^32-1, or a `secret_seed()`.
       *words: see `stream`.
 
     Raises:
-      ValueError: a seed or a counter that is negative or needs more than 32 bits.
+      ValueError: a seed or a counter below 0 or above 2^32-1.
+
+    >>> float(generator(0, "noise").uniform()) == float(generator(0, "noise", 0).uniform())
+    False
     """
-    # The words as a spawn key: in a plain list of entropy a trailing 0 is lost, and epoch 0 would be no epoch at all.
+    # The words are the spawn key: a plain list of entropy would ignore a trailing 0, and epoch 0 would get no word.
     return np.random.default_rng(
         np.random.SeedSequence(checked_seed(seed), spawn_key=tuple(_word(word) for word in words))
     )

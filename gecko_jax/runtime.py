@@ -1,6 +1,6 @@
-"""What a run needs around it: which process speaks, a mesh of devices, progress on stderr, metrics as JSON lines.
+"""Services of a run: the main process, a mesh of devices, progress on stderr, metrics as JSON lines.
 
-Nothing here touches a device on import, and only `mesh` does when called.
+Nothing here touches a device on import, and only `mesh` does when it is called.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from gecko_jax import checks, json_values
 
 
 def is_main_process() -> bool:
-    """Whether this process writes files and speaks: process 0, or the only one.
+    """Returns whether this process writes files and shows progress: process 0, or the only one.
 
-    A run of several processes has called `jax.distributed.initialize`; without it there is one, and no device is asked.
+    A run of several processes has called `jax.distributed.initialize`; without it there is only one, and no device is
+    touched.
+
+    >>> is_main_process()
+    True
     """
     import jax
 
@@ -27,14 +31,14 @@ def is_main_process() -> bool:
 
 
 def mesh(axis: str = "data", devices: Sequence[Any] | None = None) -> Any:
-    """A one-dimensional mesh over all devices of all processes.
+    """Builds a one-dimensional mesh over all devices of all processes.
 
     Its axis is of type Auto: the compiler places the sums over a sharded batch. (JAX's own default, Explicit, refuses
     them.)
 
     Args:
       axis: the mesh axis's name.
-      devices: the devices, in order; all of them where None.
+      devices: the devices, in order; all of them if None.
 
     Returns:
       A `jax.sharding.Mesh`.
@@ -44,12 +48,12 @@ def mesh(axis: str = "data", devices: Sequence[Any] | None = None) -> Any:
     """
     import jax
 
-    devices = jax.devices() if devices is None else checks.not_empty("devices", list(devices))
-    return jax.make_mesh((len(devices),), (axis,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
+    chosen = jax.devices() if devices is None else checks.not_empty("devices", list(devices))
+    return jax.make_mesh((len(chosen),), (axis,), axis_types=(jax.sharding.AxisType.Auto,), devices=chosen)
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader.
+    """Returns a number of seconds as text for a reader.
 
     >>> duration(4.25), duration(200), duration(7500)
     ('4.2 s', '3 min 20 s', '2 h 5 min')
@@ -78,7 +82,7 @@ class Progress:
         self._show(self._line(now, message), now, force=self.done == 1)
 
     def _remaining(self, now: float) -> float | None:
-        # The first step compiles, so that the pace is taken from what came after it.
+        # The first step compiles; the pace is that of the steps after it.
         if not 1 < self.done < self.total:
             return None
         return (now - self._first) / (self.done - 1) * (self.total - self.done)
@@ -119,16 +123,16 @@ def progress(
     every: float = 15.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
-    """Shows how far a loop is: one updating line on a terminal; elsewhere a line at most every so many seconds.
+    """Shows how far a loop is: one updating line on a terminal, elsewhere at most one line every `every` seconds.
 
-    Only process 0 speaks.
+    Only process 0 shows anything.
 
     Args:
       total: how many steps there will be.
-      label: what is being done ("training"); nothing is shown where None.
-      stream: where to; standard error where None.
-      every: seconds between two lines where `stream` is no terminal.
-      clock: seconds that never go back.
+      label: what is being done ("training"); None: nothing is shown.
+      stream: where it is shown; standard error if None.
+      every: seconds between two lines if `stream` is not a terminal.
+      clock: returns seconds that never go back.
 
     Yields:
       A Progress, whose `step(message)` counts one step.
@@ -162,11 +166,11 @@ def json_line(record: Mapping[str, Any]) -> str:
 class JsonLines:
     """An append-only log: one JSON object a line, on disk as soon as it is written.
 
-    Opening a log again goes on after its last whole line; a line that a crash left half-written is cut off. Only
-    process 0 writes; elsewhere `write` does nothing.
+    A log that is opened again continues after its last complete line; a line that a crash left incomplete is cut off.
+    Only process 0 writes; elsewhere `write` does nothing.
 
     Args:
-      path: the file; its folder is made where there is none.
+      path: the file; its folder is created if absent.
     """
 
     def __init__(self, path: str | os.PathLike[str]):

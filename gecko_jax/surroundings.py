@@ -1,8 +1,8 @@
-"""What surrounds a call of a Linen module and changes what it computes: interceptors, and layers that were replaced.
+"""The context of a call of a Linen module that changes what it computes: interceptors, and layers that were replaced.
 
-A traced program or a list of layers that is kept must not outlive them. Tools that convert a network replace
+A cached program or list of layers must not outlive its context. Tools that convert a network replace
 `nn.Dense.__call__` or `nn.Dense` itself while they work; `nn.intercept_methods` changes what any layer does. JAX's own
-settings (precision, 64 bits, the device) are part of its cache's key; these two are not, so that they are added here.
+settings (precision, 64 bits, the device) are part of its cache's key. These two are not, so they are added here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CLASSES = {name: value for name, value in vars(nn).items() if isinstance(value,
 
 
 def _linen() -> dict[tuple[str, str], Any]:
-    """{(name, ""): the class of that name in Linen, (name, method): what computes in the class as imported}."""
+    """Returns {(name, ""): the class of that name in Linen, (name, method): the method of the class as imported}."""
     modules = [(name, value) for name, value in _CLASSES.items() if issubclass(value, nn.Module)]
     methods = {(name, method): vars(value).get(method) for name, value in modules for method in ("__call__", "attend")}
     return {(name, ""): vars(nn).get(name) for name in _CLASSES} | methods
@@ -33,7 +33,11 @@ _ORIGINAL = _linen()
 
 
 def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
-    """((name, method), what stands there now) of Linen's classes and methods that another tool has replaced."""
+    """Returns ((name, method), replacement) of each class and method of Linen that another tool has replaced.
+
+    >>> replaced()
+    ()
+    """
     now = _linen()
     if now == _ORIGINAL:
         return ()
@@ -42,15 +46,15 @@ def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """Within the block Linen is as it was imported, and no interceptor is active: what a module does of itself."""
+    """Restores Linen as it was imported, without interceptors, for the duration of a block."""
     tools = replaced()
     for key, _ in tools:
         _put(key, _ORIGINAL[key])
-    held = [_STACK.pop() for _ in range(len(_STACK))]
+    removed = [_STACK.pop() for _ in range(len(_STACK))]
     try:
         yield
     finally:
-        for interceptor in reversed(held):
+        for interceptor in reversed(removed):
             _STACK.push(interceptor)
         for key, value in tools:
             _put(key, value)
@@ -66,26 +70,41 @@ def _put(key: tuple[str, str], value: Any) -> None:
 
 
 def interceptors() -> tuple[Any, ...]:
-    """The interceptors that are active, the outermost last."""
+    """Returns the active interceptors, the outermost last.
+
+    >>> interceptors()
+    ()
+    """
     return tuple(_STACK)
 
 
 def surroundings() -> Hashable:
-    """A key that differs wherever the same module may compute something else; None in plain surroundings."""
+    """Returns a key that differs if the same module may compute something else; None in plain surroundings.
+
+    >>> surroundings() is None
+    True
+    """
     return (interceptors(), replaced()) if len(_STACK) or replaced() else None
 
 
 def traced_under(key: Hashable):
-    """A context in which `jax.jit` uses no program that was traced under another key; None stands for no key."""
+    """Returns a context in which `jax.jit` uses no program that was traced under another key.
+
+    Args:
+      key: of `surroundings`, or any other hashable value; None for no key.
+    """
     return contextlib.nullcontext() if key is None else _CONTEXT(key)
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`jax.jit`, whose programs are kept apart by what surrounds the call.
+    """Compiles a function as `jax.jit` does, with a program for each of the surroundings that it is called in.
 
     Args:
       function: what `jax.jit` takes.
       **options: of `jax.jit`.
+
+    Returns:
+      The function, with the methods of a jitted one.
 
     >>> import jax.numpy as jnp
     >>> float(jit(lambda x: x + 1)(jnp.float32(2)))
@@ -98,6 +117,12 @@ def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         with traced_under(surroundings()):
             return program(*args, **kwargs)
 
-    for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):  # what else a jitted function offers
+    for name in (
+        "lower",
+        "trace",
+        "eval_shape",
+        "clear_cache",
+        "_cache_size",
+    ):  # what a jitted function offers
         setattr(call, name, getattr(program, name))
     return call

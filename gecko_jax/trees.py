@@ -15,22 +15,34 @@ from gecko_jax.checks import integer
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """A key path as "Dense_0/kernel"."""
+    """Returns a key path as text: "Dense_0/kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:
-    """[(name, leaf)] in the tree's own order."""
+    """Returns [(name, leaf)] in the tree's own order.
+
+    >>> named_leaves({"Dense_0": {"kernel": 1, "bias": 2}})
+    [('Dense_0/bias', 2), ('Dense_0/kernel', 1)]
+    """
     return [(path_name(path), leaf) for path, leaf in tree_leaves_with_path(tree)]
 
 
 def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
-    """Maps (name, leaf) -> leaf over the tree."""
+    """Maps (name, leaf) -> leaf over the tree.
+
+    >>> map_named(lambda name, leaf: f"{name}={leaf}", {"a": {"b": 1}})
+    {'a': {'b': 'a/b=1'}}
+    """
     return jax.tree_util.tree_map_with_path(lambda path, leaf: function(path_name(path), leaf), tree)
 
 
 def first_not_finite(tree: Any) -> str | None:
-    """The name of the first floating leaf that holds a NaN or an infinity, or None."""
+    """Returns the name of the first floating leaf that holds a NaN or an infinity; None if all are finite.
+
+    >>> first_not_finite({"a": np.ones(2), "b": np.array([np.nan])})
+    'b'
+    """
     import jax.numpy as jnp
 
     for name, leaf in named_leaves(tree):
@@ -40,7 +52,11 @@ def first_not_finite(tree: Any) -> str | None:
 
 
 def take(tree: Any, index: Any) -> Any:
-    """The rows `index` of every leaf's leading axis."""
+    """Returns the rows `index` of every leaf's leading axis.
+
+    >>> take({"x": np.arange(4)}, np.array([2, 0]))
+    {'x': array([2, 0])}
+    """
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
@@ -91,35 +107,51 @@ def by_blocks(function: Callable[[Any], Any], rows: int, size: int, full: bool =
 
 
 def select_leaves(tree: Any, keep: Sequence[bool]) -> Any:
-    """The tree with the leaves that `keep` (one bool a leaf, in the tree's order) names, and without the others.
+    """Returns the tree without some of its leaves.
 
-    Mappings lose the branches that would be empty; in other containers None stands in a leaf's place. If all are kept,
-    the tree is returned as it is.
+    Mappings lose the branches that would be empty; in other containers None replaces a leaf. If all leaves are
+    selected, the tree itself is returned.
+
+    Args:
+      tree: the tree.
+      keep: whether each leaf is selected, in the tree's order.
+
+    >>> select_leaves({"a": 1, "b": {"c": 2}}, [True, False])
+    {'a': 1}
     """
     if all(keep):
         return tree
-    return _part(tree, iter(keep))
+    return _without_leaves(tree, iter(keep))
 
 
-def _part(tree: Any, keep: Any) -> Any:
+def _without_leaves(tree: Any, keep: Any) -> Any:
     if not isinstance(tree, Mapping) or isinstance(tree, OrderedDict):
         leaves, structure = jax.tree.flatten(tree)
         return jax.tree.unflatten(structure, [leaf if next(keep) else None for leaf in leaves])
-    branches = {key: _part(tree[key], keep) for key in sorted(tree)}  # JAX's own order of a mapping's leaves
+    branches = {key: _without_leaves(tree[key], keep) for key in sorted(tree)}  # JAX's own order of a mapping's leaves
     return {key: branch for key, branch in branches.items() if jax.tree.leaves(branch)}
 
 
-def with_leaves(kept: Any, tree: Any, keep: Sequence[bool]) -> Any:
-    """The tree with its kept leaves replaced by those of `kept`, a tree of `select_leaves`."""
+def with_leaves(selected: Any, tree: Any, keep: Sequence[bool]) -> Any:
+    """Returns the tree with its selected leaves replaced: the inverse of `select_leaves`.
+
+    Args:
+      selected: the new leaves, in a tree as `select_leaves` returns it.
+      tree: the whole tree.
+      keep: whether each leaf is replaced, in the tree's order.
+
+    >>> with_leaves({"a": 5}, {"a": 1, "b": {"c": 2}}, [True, False])
+    {'a': 5, 'b': {'c': 2}}
+    """
     if all(keep):
-        return kept
+        return selected
     leaves, structure = jax.tree.flatten(tree)
-    new = iter(jax.tree.leaves(kept))
+    new = iter(jax.tree.leaves(selected))
     return jax.tree.unflatten(structure, [next(new) if k else leaf for k, leaf in zip(keep, leaves, strict=True)])
 
 
 def trainable_leaves(params: Any, trainable: Sequence[str] | None) -> tuple[bool, ...]:
-    """Whether each leaf is trained, in the tree's order: whether one of the expressions is found in its path.
+    """Returns whether each leaf is trained: whether one of the expressions is found in its path.
 
     Args:
       params: the tree of parameters, or of their shapes.
@@ -132,23 +164,26 @@ def trainable_leaves(params: Any, trainable: Sequence[str] | None) -> tuple[bool
     (True, False, True)
     """
     names = [name for name, _ in named_leaves(params)]
-    if trainable is None:
-        return (True,) * len(names)
     patterns = trainable_patterns(trainable)
+    if patterns is None:
+        return (True,) * len(names)
     for pattern in patterns:
         if not any(re.search(pattern, name) for name in names):
             raise ValueError(
-                f"trainable: {pattern!r} is found in no parameter's path, so that it would train nothing. The paths "
+                f"trainable: {pattern!r} is found in no parameter's path and would train nothing. The paths "
                 f"are: {', '.join(names)}."
             )
     return tuple(any(re.search(pattern, name) for pattern in patterns) for name in names)
 
 
 def trainable_patterns(trainable: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """The expressions of `trainable=` as a tuple, which can be hashed and compared; None stays None.
+    """Returns the expressions of `trainable=` as a tuple, which can be hashed and compared; None stays None.
 
     Raises:
-      ValueError: no expression at all, something that is no expression, or one that does not compile.
+      ValueError: no expression at all, something else than text, or an expression that does not compile.
+
+    >>> trainable_patterns("Dense_1")
+    ('Dense_1',)
     """
     if trainable is None:
         return None
@@ -169,7 +204,7 @@ def trainable_patterns(trainable: Sequence[str] | str | None) -> tuple[str, ...]
 
 
 def row_count(name: str, tree: Any) -> int:
-    """Length of the leading axis that all leaves of a batch share.
+    """Returns the length of the leading axis that all leaves of a batch share.
 
     Args:
       name: of the argument, for messages.

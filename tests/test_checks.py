@@ -60,7 +60,7 @@ def test_a_good_value_comes_back(check, value, bounds):
         (checks.shape, np.zeros((2, 3)), ((None,),), ["limit has shape (2, 3)"]),
         (checks.not_empty, np.zeros((0, 3)), (), ["limit is empty", "at least one row"]),
         (checks.finite, [[0, NAN], [INF, 0]], (), ["limit holds 2 entries", "index (0, 1)"]),
-        (checks.finite, NAN, (), ["limit holds 1 entries", "index ()"]),
+        (checks.finite, NAN, (), ["limit holds 1 entry that is NaN", "index ()"]),
     ],
 )
 def test_a_bad_value_is_named(check, value, bounds, said):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gecko_jax.keys import LARGEST, checked_key, generator, stream
+from gecko_jax.keys import MAX_SEED, checked_key, generator, stream
 
-WORDS = st.lists(st.one_of(st.integers(0, LARGEST), st.sampled_from(["init", "batches", ""])), max_size=4).map(tuple)
-ADDRESS = st.tuples(st.integers(0, LARGEST), WORDS)
+WORDS = st.lists(st.one_of(st.integers(0, MAX_SEED), st.sampled_from(["init", "batches", ""])), max_size=4).map(tuple)
+ADDRESS = st.tuples(st.integers(0, MAX_SEED), WORDS)
 
 
 def jax_bits(seed, words):
@@ -62,7 +62,7 @@ def test_what_is_no_key_is_named(key):
         checked_key("key", key)
 
 
-@pytest.mark.parametrize("key", [0, np.int64(3), LARGEST, 2**127 + 5, jax.random.key(1), jax.random.PRNGKey(1)])
+@pytest.mark.parametrize("key", [0, np.int64(3), MAX_SEED, 2**127 + 5, jax.random.key(1), jax.random.PRNGKey(1)])
 def test_what_is_a_key_passes(key):
     assert (stream(checked_key("key", key)) == stream(key)).all()
 
@@ -70,7 +70,7 @@ def test_what_is_a_key_passes(key):
 @pytest.mark.parametrize("make", [stream, generator])
 @pytest.mark.parametrize("bad", [-1, 2**32])
 def test_numbers_past_32_bits_are_refused(make, bad):
-    with pytest.raises(ValueError, match=rf"seed={bad} must lie between 0 and {LARGEST}"):
+    with pytest.raises(ValueError, match=rf"seed={bad} must lie between 0 and {MAX_SEED}"):
         make(bad)
-    with pytest.raises(ValueError, match=rf"word={bad} must lie between 0 and {LARGEST}"):
+    with pytest.raises(ValueError, match=rf"word={bad} must lie between 0 and {MAX_SEED}"):
         make(0, "epoch", bad)

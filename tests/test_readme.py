@@ -18,7 +18,7 @@ def test_the_example_runs(capsys):
 
 def test_the_map_names_every_room_and_no_other():
     (table,) = re.findall(r"\| room \|.*?\n\n", README, re.S)
-    named = {name for row in table.strip().splitlines()[2:] for name in re.findall(r"`([a-z]+)`", row.split("|")[1])}
+    named = {name for row in table.strip().splitlines()[2:] for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
     package = ROOT / "gecko_jax"
     there = {path.parent.name for path in package.glob("*/__init__.py")}
     there |= {path.stem for path in package.glob("*.py") if path.stem != "__init__"}

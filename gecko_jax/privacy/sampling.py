@@ -79,7 +79,7 @@ def _slots(n: int, rate: float, steps: int) -> int:
 def _independent(kind: str, n: int, batch_size: float, steps: int, cap: int) -> Sampling:
     n, steps = checks.integer("n", n, 1), checks.integer("steps", steps, 1)
     checks.in_range("n", n, 1, np.iinfo(np.int32).max)  # indices are int32
-    checks.in_range("steps", steps, 1, keys.LARGEST)
+    checks.in_range("steps", steps, 1, keys.MAX_SEED)
     checks.positive("batch_size", batch_size)
     if batch_size > n:
         raise ValueError(f"batch_size={batch_size!r} must be at most n={n}: it is the expected size of a batch.")
@@ -109,7 +109,7 @@ def _checked(sampling: Sampling) -> Sampling:
     kind, n, batch_size, steps, cap = sampling
     checks.one_of("sampling.kind", kind, KINDS)
     checks.in_range("sampling.n", checks.integer("sampling.n", n, 1), 1, np.iinfo(np.int32).max)
-    checks.in_range("sampling.steps", checks.integer("sampling.steps", steps, 1), 1, keys.LARGEST)
+    checks.in_range("sampling.steps", checks.integer("sampling.steps", steps, 1), 1, keys.MAX_SEED)
     checks.integer("sampling.cap", cap, 1)
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, float, np.integer, np.floating)):
         raise ValueError(f"sampling.batch_size={batch_size!r} must be a number: the expected rows of a batch.")

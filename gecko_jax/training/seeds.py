@@ -81,7 +81,7 @@ def described(seed: int | None, private: bool) -> int | str:
     """The seed for run.json, which may be shown to anyone: of a secret one, a digest that nobody can turn back."""
     if seed is None:
         return "secret" if private else 0
-    return int(seed) if seed <= keys.LARGEST else f"secret {keys.derived_seed(seed, shown='run.json'):032x}"
+    return int(seed) if seed <= keys.MAX_SEED else f"secret {keys.derived_seed(seed, shown='run.json'):032x}"
 
 
 def _kept(folder: Path) -> int:
@@ -108,6 +108,6 @@ def _shared(secret: int) -> int:
     """The main process's secret, in every process."""
     from jax.experimental import multihost_utils
 
-    words = np.array([secret >> 32 * i & keys.LARGEST for i in range(_WORDS)], np.uint32)
+    words = np.array([secret >> 32 * i & keys.MAX_SEED for i in range(_WORDS)], np.uint32)
     words = multihost_utils.broadcast_one_to_all(words)
     return sum(int(word) << 32 * i for i, word in enumerate(words))

@@ -74,7 +74,7 @@ def test_other_delimiters_and_byte_order_marks(table):
         (TABLE, dict(label="pay, gross", drop=["sick"]), "numbers with fractions, not classes.*classes=False"),
         (TABLE, dict(label="city", id="sick"), "ids must be integers"),
         (TABLE.replace("45", ""), dict(label="sick"), "row 3, column 'age' holds an empty cell"),
-        (TABLE.replace("45", "nan"), dict(label="sick"), "train_x holds 1 entries that are NaN"),
+        (TABLE.replace("45", "nan"), dict(label="sick"), "train_x holds 1 entry that is NaN"),
         (TABLE.replace("yes", "", 1), dict(label="sick"), "row 3 has no label in column 'sick'"),
         (TABLE.replace("45,1", "45"), dict(label="sick"), "row 3 has 4 cells; expected 5"),
         (TABLE.replace("11,yes", "10,yes"), dict(label="sick", id="key"), "ids must be unique, yet 10"),

@@ -121,7 +121,7 @@ def test_outputs_that_do_not_fit_the_labels_are_refused(loss, outputs, y, says):
 
 VALUES = {
     "labels of -1": (losses.binary_cross_entropy(), (1,), np.array([1, -1, 1]), "1 labels that are not 0 or 1.*-1 at"),
-    "NaN": (losses.squared_error(), (1,), np.array([0, np.nan]), "data.y holds 1 entries that are NaN"),
+    "NaN": (losses.squared_error(), (1,), np.array([0, np.nan]), "data.y holds 1 entry that is NaN"),
     "a token too many": (SEQUENCE, (2, 5), np.array([[0, 5]]), "tokens 0 to 5; .* 0 to 4"),
     "unnamed padding": (SEQUENCE, (2, 5), np.array([[0, -1]]), "tokens -1 to 0.*padding=-1"),
     "padding alone": (losses.sequence_cross_entropy(0), (2, 5), np.array([[1, 0], [0, 0]]), r"data.y\[1\] holds"),

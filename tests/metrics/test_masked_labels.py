@@ -66,7 +66,7 @@ def test_a_row_without_a_class_is_refused(fit):
     with pytest.raises(ValueError, match=r"logits\[1\] is -inf throughout"):
         fit([[0.0, 1.0], [-np.inf, -np.inf]], [0, 1])
     for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="logits holds 1 entries that are NaN or infinite"):
+        with pytest.raises(ValueError, match="logits holds 1 entry that is NaN or infinite"):
             fit([[0.0, bad], [-np.inf, 0.0]], [0, 1])
 
 

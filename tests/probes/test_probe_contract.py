@@ -134,7 +134,7 @@ def test_bad_inputs_are_named(name):
     spoilt = x.copy()
     spoilt[2, 1, 0, 0] = np.nan
     for bad, words in (
-        (spoilt, r"x holds 1 entries that are NaN or infinite, the first at index \(2, 1, 0, 0\)"),
+        (spoilt, r"x holds 1 entry that is NaN or infinite, the first at index \(2, 1, 0, 0\)"),
         ((255 * x).astype(np.uint8), "expected floats"),
         (x[:0], "x is empty"),
     ):

@@ -53,5 +53,5 @@ def test_real_targets_need_a_model_with_as_many_outputs():
     model = models.create("mlp", 3, hidden=())
     with pytest.raises(ValueError, match=r"squared_error compares each output with a target; the model returns \(3,\)"):
         training.fit(model, POOL, loss=losses.squared_error())
-    with pytest.raises(ValueError, match="data.y holds 1 entries that are NaN"):
+    with pytest.raises(ValueError, match="data.y holds 1 entry that is NaN"):
         training.fit(LINE, POOL._replace(y=np.where(np.arange(50) == 3, np.nan, Y)), loss=losses.squared_error())

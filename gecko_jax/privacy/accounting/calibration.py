@@ -167,7 +167,7 @@ def affordable_steps(
     def phases(units: int) -> list[Phase]:
         return [phase._replace(sampling=sampling._replace(steps=units * unit))]
 
-    most = keys.LARGEST // unit
+    most = keys.MAX_SEED // unit
     safe = _last(lambda units: rough_epsilon(phases(units), delta, adjacency), target_epsilon, 0, most, 1)
     if safe == most:
         return most * unit

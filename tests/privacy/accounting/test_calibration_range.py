@@ -72,7 +72,7 @@ def test_steps_that_cost_nothing_are_counted_too():
 def test_more_steps_than_a_run_may_have_are_not_promised():
     from gecko_jax import keys
 
-    assert calibration.affordable_steps(poisson(60_000, 1, 1), 1e6, 1.0, 1e-5) == keys.LARGEST
+    assert calibration.affordable_steps(poisson(60_000, 1, 1), 1e6, 1.0, 1e-5) == keys.MAX_SEED
 
 
 def test_steps_are_asked_of_one_phase():
