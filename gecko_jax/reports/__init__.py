@@ -25,7 +25,7 @@ from gecko_jax.reports.exhibits import (
     TrainingCurves,
     is_image_batch,
 )
-from gecko_jax.reports.expected import Difference, compare_expected
+from gecko_jax.reports.expected import Difference, compare_expected, expected_csv
 from gecko_jax.reports.page import html, write_html
 from gecko_jax.reports.pareto import pareto
 from gecko_jax.reports.record import check_record, read_record, write_record
@@ -53,6 +53,7 @@ __all__ = [
     "check_record",
     "compare_expected",
     "environment",
+    "expected_csv",
     "front",
     "html",
     "is_image_batch",

@@ -1,8 +1,12 @@
-"""A table of expected figures beside an experiment: row, metric, value, tolerance."""
+"""A table of expected figures beside an experiment: row, metric, value, tolerance; made from a run, and compared.
+
+docs/expected_tables.md says how tolerances come about.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import pathlib
@@ -10,13 +14,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gecko_jax import checks
-from gecko_jax.reports.rows import Row
+from gecko_jax.reports.rows import Row, half_width
+from gecko_jax.types import Estimate
 
 HEADER = ["row", "metric", "value", "tolerance"]
 
 
+HALF_WIDTHS = 2.0  # of a figure's 95 % interval
+MODELLED_SHARE, UNCERTAIN_SHARE, ROUNDING_SHARE = 0.005, 0.1, 1e-9  # of the figure's value
+
+
 class Difference(NamedTuple):
-    """A figure that is not as expected: `actual` is None where the study has no such figure."""
+    """A figure that is not as expected: `actual` is None if the study has no such figure."""
 
     row: str
     metric: str
@@ -30,9 +39,9 @@ class Difference(NamedTuple):
 
 
 def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> list[Difference]:
-    """Figures that are not there or not as expected: |actual - expected| > tolerance.
+    """Returns the figures that are missing or differ by more than the tolerance: |actual - expected| > tolerance.
 
-    Figures that the file does not list are not compared. A NaN is as expected only where nothing is: never.
+    Figures that the file does not list are not compared. A NaN is never as expected.
 
     Args:
       rows: of a study.
@@ -69,6 +78,51 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
     figures = {(row.name, metric): figure.value for row in rows for metric, figure in row.figures.items()}
     compared = [Difference(*key, *pair, figures.get(key)) for key, pair in expected.items()]
     return [difference for difference in compared if not _as_expected(difference)]
+
+
+def expected_csv(rows: Sequence[Row]) -> str:
+    """Returns the table that holds a run's figures as the expected ones, for `compare_expected`.
+
+    Args:
+      rows: of a study that was run to its end. Figures that are NaN are left out.
+
+    Returns:
+      CSV text. A counted figure has no tolerance but rounding, a modelled one 0.5 % of its value. A measured one has
+      twice the half-width of its 95 % interval (10 % of its value without one), and at least `floor`.
+
+    >>> print(expected_csv([Row("a", {"auc": Estimate(0.75, 0.5, 1.0), "bytes": Estimate(8, kind="counted")})]), end="")
+    row,metric,value,tolerance
+    a,auc,0.75,0.5
+    a,bytes,8,8e-09
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for row in rows:
+        for metric, figure in row.figures.items():
+            if not math.isnan(figure.value):
+                writer.writerow([row.name, metric, f"{figure.value:.12g}", f"{tolerance(figure):.3g}"])
+    return text.getvalue()
+
+
+def tolerance(figure: Estimate) -> float:
+    """Returns how far a figure of another run of the same program may lie from this one, in its unit.
+
+    >>> tolerance(Estimate(90.0, 89.8, 90.2, unit="%")), tolerance(Estimate(float("inf"), kind="modelled"))
+    (1.0, 0.0)
+    """
+    if not math.isfinite(figure.value):
+        return 0.0
+    size = abs(figure.value)
+    if figure.kind != "measured":
+        return size * (ROUNDING_SHARE if figure.kind == "counted" else MODELLED_SHARE)
+    half = half_width(figure)
+    return max(UNCERTAIN_SHARE * size if half is None else HALF_WIDTHS * half, floor(figure))
+
+
+def floor(figure: Estimate) -> float:
+    """Returns the least tolerance of a measured figure: one of 100 %, or 0.01 of a pure number."""
+    return {"%": 1.0, "": 0.01}.get(figure.unit, ROUNDING_SHARE * abs(figure.value))
 
 
 def _as_expected(difference: Difference) -> bool:

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from gecko_jax.reports import Difference, Row, compare_expected
+from gecko_jax.reports import Difference, Row, compare_expected, expected_csv
+from gecko_jax.reports.expected import tolerance
 from gecko_jax.types import Estimate
 
 ROWS = (
@@ -58,3 +59,27 @@ def test_the_header_is_read(tmp_path):
         compare(tmp_path, header="name,metric,value,tolerance")
     with pytest.raises(FileNotFoundError):
         compare_expected(ROWS, tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "wanted"),
+    [
+        (Estimate(50.0, 45.0, 55.0, unit="%"), 10.0),
+        (Estimate(50.0, 49.9, 50.1, unit="%"), 1.0),  # a floor
+        (Estimate(0.7, 0.699, 0.701), 0.01),
+        (Estimate(0.7), 0.07),
+        (Estimate(3.0, 2.0, 4.0, unit="s"), 2.0),
+        (Estimate(8.0, kind="modelled"), 0.04),
+        (Estimate(4000, kind="counted"), 4e-6),
+        (Estimate(float("inf"), kind="modelled"), 0.0),
+    ],
+)
+def test_tolerances_follow_the_kind_of_figure(estimate, wanted, tmp_path):
+    assert tolerance(estimate) == pytest.approx(wanted)
+    rows = [Row("a, b", {"x": estimate, "nan": Estimate(float("nan"))})]
+    path = tmp_path / "made.csv"
+    path.write_text(expected_csv(rows))
+    assert compare_expected(rows, path) == []
+    if wanted:
+        moved = [Row("a, b", {"x": estimate._replace(value=estimate.value + 1.01 * wanted)})]
+        assert len(compare_expected(moved, path)) == 1
