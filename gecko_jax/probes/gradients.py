@@ -46,6 +46,11 @@ def gradient_norms(
 
     Raises:
       ValueError: NaN inputs, labels out of range, a loss that reads extras, or gradients that are not finite.
+
+    >>> linear = Model(None, lambda variables, x, **_: (x @ variables["params"]["w"], {}))
+    >>> norms = gradient_norms(linear, {"params": {"w": jnp.zeros((2, 2))}}, np.array([[1.0, 0.0], [3.0, 4.0]]), [0, 1])
+    >>> [f"{norm:.3f}" for norm in norms["all"]]
+    ['0.707', '3.536']
     """
     norms = _each(model, variables, x, y, loss, "", _norms)
     return {name: checks.finite(f"gradient norms of {name!r}", values) for name, values in norms.items()}

@@ -22,7 +22,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.probes.hopskipjump_draws import beginnings, directions
-from gecko_jax.probes.hopskipjump_walk import GROUP, ask_model, plan_of, walk
+from gecko_jax.probes.hopskipjump_walk import GROUP, Walks, ask_model, plan_of, walk
 from gecko_jax.probes.records import as_labels, check_classes, check_inputs, generator, one_array
 from gecko_jax.trees import row_blocks
 from gecko_jax.types import Array, Variables
@@ -116,8 +116,8 @@ def boundary_distance(
     for block in row_blocks(len(walking), records, full=True):
         rows = walking[block]
         which = beginnings(flat[rows], y[rows], begin, there)
-        where = flat[rows], y[rows], begin[which], there[which]
-        distances[rows] = walk(classify, plan, x.shape[1:], variables, *where, drawn)
+        walks = Walks(variables, plan, flat[rows], y[rows])
+        distances[rows] = walk(classify, x.shape[1:], walks, begin[which], there[which], drawn)
     if lost.any():
         warnings.warn(
             f"{int(lost.sum())} of {len(x)} records, the first {int(lost.argmax())}, have the label of all "

@@ -43,6 +43,22 @@ class Plan(NamedTuple):
     high: np.ndarray
 
 
+class Walks(NamedTuple):
+    """The walks of r records, side by side.
+
+    Attributes:
+      variables: of `boundary_distance`.
+      plan: the settings.
+      x: the records [r, d].
+      y: their labels [r].
+    """
+
+    variables: Variables | None
+    plan: Plan
+    x: Array
+    y: Array
+
+
 def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bounds: tuple[float, float]) -> Plan:
     """Returns the settings that spend one record's queries; its `begins` inputs to begin from are asked about first."""
     search = max(1, math.ceil(math.log2(d**1.5 / checks.positive("gamma", gamma))))
@@ -75,31 +91,25 @@ def ask_model(classify: Callable, variables: Variables | None, x: Array) -> Arra
 
 
 def walk(
-    classify: Callable,
-    plan: Plan,
-    shape: tuple[int, ...],
-    variables: Variables | None,
-    x: np.ndarray,
-    y: np.ndarray,
-    begin: np.ndarray,
-    labels: np.ndarray,
-    drawn: Array,
+    classify: Callable, shape: tuple[int, ...], walks: Walks, begin: np.ndarray, labels: np.ndarray, drawn: Array
 ) -> np.ndarray:
-    """Returns distances [r] of records x [r, d] of labels y.
+    """Returns the distances [r] that walks of r records end at.
 
     Args:
-      classify, variables: of `boundary_distance`.
-      plan, shape: the settings; of one input.
-      begin, labels: inputs [r, k, d] to begin from, k <= GROUP, and their labels [r, k], none of them y. The records
-        themselves have the label y.
+      classify: of `boundary_distance`.
+      shape: of one input.
+      walks: the records, whose labels classify gives too.
+      begin, labels: inputs [r, k, d] to begin from, k <= GROUP, and their labels [r, k], none of them the record's.
       drawn: unit vectors [GROUP * sum of groups or more, d].
     """
-    game, together = (classify, shape, variables, plan, x, y), min(CONTENDER_ITERATIONS, len(plan.groups))
-    early = [_stretch(*game, drawn, state, 0, together) for state in _contenders(game, begin, labels)]
+    iterations = len(walks.plan.groups)
+    together = min(CONTENDER_ITERATIONS, iterations)
+    contenders = _contenders(classify, shape, walks, begin, labels)
+    early = [_stretch(classify, shape, walks, drawn, state, 0, together) for state in contenders]
     early = [np.stack(part) for part in zip(*jax.device_get(early), strict=True)]
     nearest = early[2][..., 0].argmin(0)
-    state = tuple(part[nearest, np.arange(len(x))] for part in early)
-    return np.asarray(_stretch(*game, drawn, state, together, len(plan.groups))[2])[:, 0]
+    state = tuple(part[nearest, np.arange(len(walks.x))] for part in early)
+    return np.asarray(_stretch(classify, shape, walks, drawn, state, together, iterations)[2])[:, 0]
 
 
 def by_label(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
@@ -112,12 +122,14 @@ def by_label(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return order[np.argsort(rank[order], kind="stable")]
 
 
-def _contenders(game: tuple, begin: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+def _contenders(
+    classify: Callable, shape: tuple[int, ...], walks: Walks, begin: np.ndarray, labels: np.ndarray
+) -> list[tuple[np.ndarray, ...]]:
     """Returns states (point, reach, best) of CONTENDERS walks: the nearest at the boundary of every label.
 
     The boundary with the nearest other class is not found by a walk along the boundary with another one.
     """
-    x, points = game[4][:, None], np.asarray(_at_boundary(*game, begin))
+    x, points = walks.x[:, None], np.asarray(_at_boundary(classify, shape, walks, begin))
     reach, far = (np.linalg.norm(ends - x, axis=-1, keepdims=True) for ends in (begin, points))
     order = np.array([by_label(*one) for one in zip(labels, far[..., 0], strict=True)])
     order = order[:, np.arange(CONTENDERS) % order.shape[1]]
@@ -126,14 +138,14 @@ def _contenders(game: tuple, begin: np.ndarray, labels: np.ndarray) -> list[tupl
 
 
 @functools.partial(surroundings.jit, static_argnums=(0, 1))
-def _at_boundary(classify, shape, variables, plan, x, y, points):
-    return _to_boundary(_is_other_label(classify, shape, variables, y), plan, x, points)
+def _at_boundary(classify, shape, walks, points):
+    return _to_boundary(_is_other_label(classify, shape, walks), walks.plan, walks.x, points)
 
 
 @functools.partial(surroundings.jit, static_argnums=(0, 1))
-def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
+def _stretch(classify, shape, walks, drawn, state, first, last):
     """Returns the state after iterations first..last-1: (x_t, |x'_t - x|, the smallest distance so far)."""
-    ask = _is_other_label(classify, shape, variables, y)
+    ask, plan, x = _is_other_label(classify, shape, walks), walks.plan, walks.x
     until = jnp.cumsum(plan.groups)
 
     def normal(point, radius, number):
@@ -170,13 +182,13 @@ def _stretch(classify, shape, variables, plan, x, y, drawn, state, first, last):
     return lax.fori_loop(first, last, step, state)
 
 
-def _is_other_label(classify, shape, variables, y):
+def _is_other_label(classify, shape, walks):
     """Returns points [r, k, d] -> [r, k], whether they have another label than their record."""
 
     def ask(points):
-        outputs = ask_model(classify, variables, points.reshape(-1, *shape))
+        outputs = ask_model(classify, walks.variables, points.reshape(-1, *shape))
         answers = outputs if outputs.ndim == 1 else jnp.argmax(outputs, -1)
-        return answers.reshape(points.shape[:2]) != y[:, None]
+        return answers.reshape(points.shape[:2]) != walks.y[:, None]
 
     return ask
 

@@ -79,6 +79,9 @@ def rotation_robustness(
 
     Raises:
       ValueError: see `translation_robustness`.
+
+    >>> rotation_robustness(lambda x: np.zeros(len(x), int), np.zeros((2, 8, 8, 1)), np.array([0, 1])).tolist()
+    [1.0, 0.0]
     """
     x, layout = check_images(x, layout)
     return _share(predict, x, y, lambda rows: augmentations.rotations(rows, degrees, padding, layout), batch_size)
@@ -108,6 +111,10 @@ def noise_robustness(
 
     Raises:
       ValueError: NaN inputs, a scale out of bounds, labels or outputs that do not fit.
+
+    >>> sign = lambda x: (x[:, 0] > 0).astype(int)
+    >>> noise_robustness(sign, np.array([[9.0], [-9.0]]), np.array([1, 1]), scale=0.1, copies=4, key=0).tolist()
+    [1.0, 0.0]
     """
     return _share(predict, check_inputs(x), y, lambda rows: augmentations.noise(rows, scale, copies, key), batch_size)
 

@@ -75,10 +75,9 @@ def test_a_model_that_answers_a_record_in_two_ways_is_asked_of_finite_rows():
     plan = hopskipjump_walk.plan_of(D, 4, 700, 1, 1.0, (0.0, 1.0))
     drawn = jnp.asarray(np.tile(np.eye(D, dtype=np.float32), (200, 1)))
     begin, labels = np.repeat(x[:, None], 2, 1), np.ones((2, 2), int)
-    found = hopskipjump_walk.walk(
-        probes.on_host(watched), plan, (D,), None, x, np.zeros(2, np.int32), begin, labels, drawn
-    )
-    assert all(asked) and np.isfinite(found).all()
+    walks = hopskipjump_walk.Walks(None, plan, x, np.zeros(2, np.int32))
+    distances = hopskipjump_walk.walk(probes.on_host(watched), (D,), walks, begin, labels, drawn)
+    assert all(asked) and np.isfinite(distances).all()
 
 
 def programs():
