@@ -17,7 +17,7 @@ class Side(NamedTuple):
 
     Attributes:
       count: [n] models on this side.
-      mean: [n] of their values; of all records' values if there is no model.
+      mean: [n] of their values; of all records' values if the side is empty.
       within: [n] sum of squared deviations from the record's own mean.
       pooled: variance within a record, over all records: sum of `within` over the degrees of freedom.
       total: variance of all values of this side, of whatever record.
