@@ -287,7 +287,7 @@ class Estimate(NamedTuple):
     Attributes:
       value: the figure (a mean over seeds, or a proportion).
       low, high: a 95 % interval, or None where the figure has none (a count).
-      kind: "measured", "counted" or "modelled".
+      kind: "measured", "counted" or "modeled".
       unit: "" for a pure number, else "%", "B", "J", "s", ...
       n: how many seeds, runs or records the interval comes from, or None.
     """

@@ -13,7 +13,7 @@ def test_the_example_runs(capsys):
         exec(compile(block, "README.md", "exec"), names)
     said = capsys.readouterr().out
     assert said.count("95 % intervals over") == 3  # three audits
-    assert "modified_entropy" in said and "at delta 0.0001, modelled: one example added or removed" in said
+    assert "modified_entropy" in said and "at delta 0.0001, modeled: one example added or removed" in said
 
 
 def test_the_map_names_every_room_and_no_other():

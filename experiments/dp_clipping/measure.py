@@ -60,7 +60,7 @@ def row_of(config: Config, task: Task, row: Trained, group: str = "") -> reports
     figures |= {
         "loss": metrics.mean_interval(row.history[-1]),
         "unequal": Estimate(100 * unequal(config, task, row), unit="%"),
-        "epsilon": Estimate(float("inf"), kind="modelled") if row.epsilon is None else row.epsilon.estimate(),
+        "epsilon": Estimate(float("inf"), kind="modeled") if row.epsilon is None else row.epsilon.estimate(),
         "noise": Estimate(row.noise_multiplier, kind="counted"),
         "rate": Estimate(row.rate, kind="counted"),
     }

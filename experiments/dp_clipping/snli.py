@@ -23,5 +23,5 @@ def note() -> str:
     return (
         f"SNLI in the paper (noise multiplier {NOISE}, batches of 32, 54,000 steps, n = 550,152): printed ε {PRINTED}, "
         f"which is the central limit theorem's, no bound ({found['clt']:.2f}); PLD {found['pld']:.2f}, RDP "
-        f"{found['rdp']:.2f} (modelled, add-or-remove, δ = 1/n)."
+        f"{found['rdp']:.2f} (modeled, add-or-remove, δ = 1/n)."
     )

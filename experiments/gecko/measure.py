@@ -136,5 +136,5 @@ def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
         "macs": counted(macs[False]),
         "binary_macs": counted(macs[True]),
         "peak": counted(cost.peak_activation_bytes.value / 1000, "kB"),
-        "energy": Estimate(cost.energy.value * 1e6, kind="modelled", unit="µJ"),
+        "energy": Estimate(cost.energy.value * 1e6, kind="modeled", unit="µJ"),
     }

@@ -57,9 +57,9 @@ def shown(outcome: Outcome) -> float:
 
 def _figures(outcome: Outcome) -> dict[str, Estimate]:
     figures = {
-        "accounted": Estimate(outcome.accounted, kind="modelled"),
+        "accounted": Estimate(outcome.accounted, kind="modeled"),
         "guesses": Estimate(outcome.guesses),
         "share": Estimate(100 * shown(outcome) / outcome.accounted, unit="%"),
         "canaries": Estimate(outcome.canaries, kind="counted"),
     }
-    return figures | ({"signals": Estimate(outcome.signals, kind="modelled")} if outcome.signals is not None else {})
+    return figures | ({"signals": Estimate(outcome.signals, kind="modeled")} if outcome.signals is not None else {})

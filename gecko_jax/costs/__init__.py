@@ -1,4 +1,4 @@
-"""What a model costs on a device: bytes, operations, activation memory and modelled energy of one inference.
+"""What a model costs on a device: bytes, operations, activation memory and modeled energy of one inference.
 
   cost(model, variables, x)     all of it, for a float or a quantized model
 """

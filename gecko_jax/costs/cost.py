@@ -1,7 +1,7 @@
 """What a model costs on a device: bytes, operations, activation memory and energy, each figure with its kind.
 
 Bytes come from the packed file, operations and activation memory from the traced program, and energy from a published
-table. The first three are "counted" (memory under the assumptions of `costs.memory`), energy is "modelled".
+table. The first three are "counted" (memory under the assumptions of `costs.memory`), energy is "modeled".
 
 There are two sizes. The packed file holds all that the model's `apply` reads, a batch normalization as four arrays. A
 device holds the normalization folded (`costs.deployed`); activation memory and energy assume the same.
@@ -65,7 +65,7 @@ class Cost(NamedTuple):
 
     def table(self) -> str:
         """Returns the layers and the totals as a short text table."""
-        rows = [("layer", "kind", "MACs", "weight x input", "BOPs", "modelled pJ")]
+        rows = [("layer", "kind", "MACs", "weight x input", "BOPs", "modeled pJ")]
         for layer in self.layers:
             picojoules = 1e12 * layer.macs * mac_energy(layer.weight_bits, layer.input_bits)
             precision = f"{layer.weight_bits} x {layer.input_bits}"
@@ -86,7 +86,7 @@ class Cost(NamedTuple):
             f"MACs (counted): {macs}",
             f"BOPs (counted): {int(self.bops.value):,}",
             f"peak activations (counted, lower bound): {int(self.peak_activation_bytes.value):,} B",
-            f"energy (modelled): {microjoules[0]:,.3f} uJ = MACs {microjoules[1]:,.3f} + weights from {self.memory} "
+            f"energy (modeled): {microjoules[0]:,.3f} uJ = MACs {microjoules[1]:,.3f} + weights from {self.memory} "
             f"{microjoules[2]:,.3f}",
         ]
         return "\n".join(lines)
@@ -102,7 +102,7 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
       memory: the memory that weights are read from: "sram_8kB", "sram_32kB", "sram_1MB" or "dram".
 
     Returns:
-      A `Cost`. Its totals are `Estimate`s of kind "counted" or "modelled".
+      A `Cost`. Its totals are `Estimate`s of kind "counted" or "modeled".
 
     Raises:
       ValueError: no input row, an unknown memory, weights that cannot be packed (see `integer.pack`), or
@@ -169,4 +169,4 @@ def _counted(number: int, unit: str = "") -> Estimate:
 
 
 def _joules(value: float) -> Estimate:
-    return Estimate(value, kind="modelled", unit="J")
+    return Estimate(value, kind="modeled", unit="J")

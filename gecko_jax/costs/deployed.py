@@ -5,7 +5,7 @@ In evaluation a BatchNorm is an affine map of each channel. A device therefore s
   - before a sign (the input of a binary layer) one threshold a channel and the direction of the comparison: 16 bits
     for both if the compared value is the integer sum of a binary layer with binary inputs, else one number of that type
     and one bit. The sum must have fewer than 2^14 terms, and what lies between (an activation, a pool) be monotone.
-`costs.memory` and the modelled energy follow the same convention. Biases, scales and normalization over an example
+`costs.memory` and the modeled energy follow the same convention. Biases, scales and normalization over an example
 (LayerNorm, GroupNorm) count as they are stored. So does a BatchNorm inside a loop (`nn.scan`) and one that does more
 than shift and scale.
 """

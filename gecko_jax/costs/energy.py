@@ -1,4 +1,4 @@
-"""Modelled energy of one inference: Horowitz, "Computing's energy problem", ISSCC 2014, 45 nm at 0.9 V.
+"""Modeled energy of one inference: Horowitz, "Computing's energy problem", ISSCC 2014, 45 nm at 0.9 V.
 
 Figures of the paper, in picojoules: integer addition .03 (8 bits) .1 (32); integer multiplication .2 (8) 3.1 (32);
 float16 addition .4, multiplication 1.1; float32 addition .9, multiplication 3.7; 64-bit access to an SRAM of 8 kB 10,
@@ -12,7 +12,7 @@ The rest is our assumption, because energies between the paper's widths are scal
   float64         two float32 additions, four float32 multiplications
   1 or 2 bits x float (either way)     an addition in the float's type: the sign is free, zero is not skipped
   any other pair with a float          a multiplication and an addition in the wider type
-  weights         all deployed bytes are read once an inference; the traffic of activations is not modelled
+  weights         all deployed bytes are read once an inference; the traffic of activations is not modeled
 The model ranks designs. It does not predict what a power meter shows.
 """
 

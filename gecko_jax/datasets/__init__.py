@@ -47,7 +47,12 @@ __all__ = [
 
 
 class Loader(NamedTuple):
-    """load: (data_dir) -> Dataset. prepare: (data_dir) -> the files that it reads; None if it reads none."""
+    """How a data set is read.
+
+    Attributes:
+      load: (data_dir) -> Dataset.
+      prepare: (data_dir) -> the files that `load` reads, fetched or converted; None if it reads no file.
+    """
 
     load: Callable[..., Dataset]
     prepare: Callable[..., list[Path]] | None = None
@@ -75,20 +80,21 @@ def _loader(name: str | os.PathLike[str]) -> Loader:
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """A data set by its name.
+    """Loads a data set by its name.
 
     Args:
-      name: one of `LOADERS`, or "tfds:" and a name of TensorFlow Datasets.
-      data_dir: folder to look in first, for those that are not part of the package; else TFDS's folder
-        ($TFDS_DATA_DIR, or ~/tensorflow_datasets) with the name under it. fashion_mnist and mnist are downloaded where
-        they are nowhere.
+      name: one of `LOADERS`, or "tfds:" and a name of TensorFlow Datasets. Your own files are read by `from_csv` and
+        `from_npz`.
+      data_dir: folder to search first, if the data are not part of the package. The default folder is TFDS's
+        ($TFDS_DATA_DIR, or ~/tensorflow_datasets), with a folder of the name in it. fashion_mnist and mnist are
+        downloaded if they are in neither.
 
     Returns:
       A Dataset of host arrays: x float32 (images in 0..1), y int32, id int64.
 
     Raises:
-      ValueError: for an unknown name, or a damaged file.
-      FileNotFoundError: where the files are nowhere; it says what gets them.
+      ValueError: an unknown name, the name of a file (the message says which function reads it), or a damaged file.
+      FileNotFoundError: the files are absent; the message says how to get them.
 
     Example:
       >>> data = load("digits")
@@ -99,17 +105,21 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
 
 
 def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
-    """Fetches or converts a data set, so that later runs find it.
+    """Fetches or converts a data set for later calls of `load`.
 
     Args:
       name: as in `load`.
-      data_dir: folder to look in, and to write to.
+      data_dir: folder to search, and to write to.
 
     Returns:
-      The files or folders that `load` reads; [] for one that needs none.
+      The files or folders that `load` reads; [] if it reads none.
 
     Raises:
-      As `load`; RuntimeError if TFDS cannot prepare it.
+      ValueError, FileNotFoundError: as `load`.
+      RuntimeError: TFDS cannot prepare the data set.
+
+    >>> prepare("digits")
+    []
     """
     loader = _loader(name)
     return [] if loader.prepare is None else loader.prepare(data_dir)

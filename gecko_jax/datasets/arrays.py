@@ -1,4 +1,4 @@
-"""Arrays -> `Dataset`: the one place where rows, labels and ids are checked; every loader ends here."""
+"""Arrays -> `Dataset`: rows, labels and ids are checked here, and every loader ends here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Examples
 
 MAX_CLASSES = int(np.iinfo(np.int32).max)  # labels are stored as int32
-SCALES_APART = 6  # times: one split's largest entry below another's typical one
+MAX_SCALE_RATIO = 6  # of one split's median to the largest entry of the other
 
 
 def _inputs(name: str, x: np.ndarray) -> np.ndarray:
@@ -35,13 +35,13 @@ def class_labels(name: str, y: np.ndarray, rows: int) -> np.ndarray:
     if y.ndim != 1:
         raise ValueError(f"{name} has shape {y.shape}; expected [n] class numbers: use .argmax(-1) on one-hot rows.")
     if y.dtype.kind not in "biu":
-        whole = y.dtype.kind == "f" and bool(np.all(np.isfinite(y))) and bool(np.all(y == np.round(y)))
-        remedy = f"use {name}.astype(np.int32)" if whole else (
+        are_integers = y.dtype.kind == "f" and bool(np.all(np.isfinite(y))) and bool(np.all(y == np.round(y)))
+        remedy = f"use {name}.astype(np.int32)" if are_integers else (
             "number the classes of both splits together, classes, y = np.unique(all_labels, return_inverse=True)"
         )  # fmt: skip
         raise ValueError(
-            f"{name} has dtype {y.dtype}; expected integers, the class numbers from 0: {remedy}. Numbers that are no "
-            "classes go into datasets.from_examples."
+            f"{name} has dtype {y.dtype}; expected integers, the class numbers from 0: {remedy}. Pass labels "
+            "of any other kind to datasets.from_examples."
         )
     if len(y) != rows:
         raise ValueError(f"{name} has {len(y)} labels for {rows} rows of x; each row needs exactly one.")
@@ -80,21 +80,21 @@ def check_classes(labels: Mapping[str, np.ndarray], num_classes: int | None) -> 
 
 
 def _check_same_scale(train_x: np.ndarray, test_x: np.ndarray) -> None:
-    """Raises ValueError if all of one split lies far below what is usual in the other (0..1 beside 0..255).
+    """Raises ValueError if one split lies far below the typical entries of the other (0..1 beside 0..255).
 
-    Rows of one distribution do not: each entry would have to be below a sixth of the median.
+    Two samples of one distribution pass, because each entry would have to be below a sixth of the median.
     """
     tops = {"train_x": float(np.abs(train_x).max()), "test_x": float(np.abs(test_x).max())}
     small, large = sorted(tops, key=tops.get)
-    if not 0 < SCALES_APART * tops[small] <= tops[large]:
+    if not 0 < MAX_SCALE_RATIO * tops[small] <= tops[large]:
         return
     x = train_x if large == "train_x" else test_x
     typical = float(np.median(np.abs(x[x != 0])))
-    if SCALES_APART * tops[small] <= typical:
+    if MAX_SCALE_RATIO * tops[small] <= typical:
         raise ValueError(
             f"{small} reaches no further than {tops[small]:g}, and {large} has a median of {typical:g} (zeros left "
-            "out): one of them is not scaled as the other is. Scale both alike (images / 255), or pass "
-            "same_scale=False if they are meant to differ."
+            "out): the two are scaled differently. Scale both alike (images / 255), or pass same_scale=False if they "
+            "are meant to differ."
         )
 
 
@@ -109,30 +109,30 @@ def dataset(
     same_scale: bool = True,
     test_rows: int | None = None,
 ) -> Dataset:
-    """Checks arrays of one's own and returns them as a `Dataset` of classes.
+    """Checks your own arrays and returns them as a `Dataset` of classes.
 
-    Inputs of several arrays, tokens, and labels that are not class numbers go into `from_examples`, files into
-    `from_csv` and `from_npz`.
+    For several input arrays, tokens, or labels that are not class numbers use `from_examples`, for files `from_csv` and
+    `from_npz`.
 
     Args:
       name: what reports call it.
       train_x: inputs [n, ...], real and finite; stored as float32 and not rescaled (images are best in 0..1).
       train_y: labels [n], integers (or bools) in 0..num_classes-1.
-      test_x: inputs [t, ...] of the same trailing shape. None: `test_rows` of the rows given become the test set.
+      test_x: inputs [t, ...] of the same trailing shape. None: `test_rows` of the n rows become the test set.
       test_y: labels [t]; None together with test_x.
       num_classes: number of classes, at least 2. None: as many as there are labels, which must then be 0, 1, 2, ...
         without a gap in the two splits together.
       ids: integers [n + t] of int64's range, unique, first those of the training rows; 0..n+t-1 if None. Membership is
         keyed by them.
       same_scale: whether to refuse splits of which one lies far below the other (0..1 beside 0..255).
-      test_rows: size of the test set if test_x is None, a fifth if None. It is a function of the name and the ids
-        alone: no seed moves it, and it is the same everywhere.
+      test_rows: size of the test set if test_x is None; a fifth of the rows if None. The split is a function of the
+        name and the ids alone, so it is the same in every run and on every machine.
 
     Returns:
       A Dataset of host arrays: x float32, y int32, id int64.
 
     Raises:
-      ValueError: an empty split, shapes that do not fit, entries that are masked or not finite, splits of unlike
+      ValueError: an empty split, shapes that do not agree, entries that are masked or not finite, splits of different
         scale, labels out of range or with a gap, and ids that are duplicated or too large.
 
     Example:
@@ -143,7 +143,7 @@ def dataset(
       2
     """
     if (test_x is None) != (test_y is None):
-        raise ValueError("test_x and test_y belong together: pass both, or neither to split the rows given.")
+        raise ValueError("test_x and test_y belong together: pass both, or neither to split off a test set.")
     if test_rows is not None and test_x is not None:
         raise ValueError(f"test_rows={test_rows} splits rows without a test set; leave it out, or test_x and test_y.")
     x = {"train_x": _inputs("train_x", train_x)} | ({} if test_x is None else {"test_x": _inputs("test_x", test_x)})
@@ -168,7 +168,7 @@ def dataset(
 
 
 def split(name: str, rows: Examples, test_rows: int | None) -> tuple[Examples, Examples]:
-    """(train, test): the ids of the lowest hashes are the test set."""
+    """Splits rows into (train, test); the ids with the lowest hashes are the test set."""
     n = len(rows.id)
     tests = max(1, n // 5) if test_rows is None else test_rows
     if not 1 <= tests < n:

@@ -1,8 +1,8 @@
 """Batches of row indices, of one static shape for all models: who is trained on in which step.
 
-The data stay where they are; a step gathers its rows by index. The shape is [models, steps, batch size], so that one
-compiled program serves an ensemble whose models have differently many members: what is missing is padding, rows of
-weight 0. Padding repeats members of the same model, so that a statistic over a batch never meets a non-member.
+The data are not copied; a step gathers its rows by index. The shape is [models, steps, batch size]. One compiled
+program therefore serves an ensemble whose models have different numbers of members, because the rest is padding, rows
+of weight 0. Padding repeats members of the same model, so a statistic over a batch never includes a non-member.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Batches(NamedTuple):
 
 
 def check_members(member: np.ndarray, model_ids: Sequence[int] | None = None) -> tuple[np.ndarray, Sequence[int]]:
-    """(bool [m, n], [m] model IDs): who trains which model.
+    """Checks who trains which model, and returns (member: bool [m, n], model_ids: [m] integers).
 
     Args:
       member, model_ids: see `batches`.
@@ -65,26 +65,26 @@ def batches(
     steps: int | None = None,
     model_ids: Sequence[int] | None = None,
 ) -> Batches:
-    """One epoch of m models: each one's own members, shuffled, cut into batches.
+    """Shuffles each model's members and cuts them into the batches of one epoch.
 
-    Row i is a function of (seed, epoch, model_ids[i]) and of that model's own members alone. A model that is trained
-    alone therefore sees the same rows in the same order as in an ensemble. Every member appears exactly once with
-    weight 1. A model with fewer members than another ends in steps of weight 0 only, which a trainer has to skip.
+    Row i is a function of (seed, epoch, model_ids[i]) and of that model's members alone. A model that is trained alone
+    therefore sees the same rows in the same order as in an ensemble. Every member appears exactly once with weight 1.
+    A model with fewer members than another ends in steps of weight 0, which a trainer has to skip.
 
     Args:
       member: bool [m, n], whether example j trains model i.
       batch_size: rows b of a batch.
       seed: seed of the shuffling, at least 0.
-      epoch: which epoch, from 0.
-      steps: batches of the epoch; ceil(largest number of members / b) if None. Fewer leave out the tail of each
-        shuffle (another one each epoch), more are padding.
+      epoch: number of the epoch, from 0.
+      steps: batches of the epoch; ceil(largest number of members / b) if None. With fewer steps the tail of each
+        shuffle is left out (a different one each epoch), more steps are padding.
       model_ids: IDs that select each row's random stream, [m] different integers from 0; range(m) if None.
 
     Returns:
       Batches of [m, steps, b].
 
     Raises:
-      ValueError: for a model without members, or an argument of a wrong shape or range.
+      ValueError: a model without members, or an argument of a wrong shape or range.
 
     Example:
       >>> import numpy as np

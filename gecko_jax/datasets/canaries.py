@@ -2,12 +2,12 @@
 
 Put them into the pool, draw who is in by fair coins, train, and audit them alone:
 
-    tested = canaries.mislabelled(data.test, 300, data.num_classes, seed=0)
+    tested = canaries.mislabeled(data.test, 300, data.num_classes, seed=0)
     pool = canaries.added(data.train, tested)
     member = np.concatenate([np.ones(len(data.train.y), bool), datasets.coins(tested.id, 1, seed=0)[0]])
 
-Without a seed the draws come from the operating system. With one they depend on the records and on the number asked
-for, too, so that two audits which differ in these do not test the same canaries.
+Without a seed the draws come from the operating system. With a seed they also depend on the records and on the count,
+so two audits that differ in these test different canaries.
 
 Source: Nasr et al., "Adversary Instantiation" (2021) and Steinke et al. (2023), sec. 6: canaries in the input space.
 """
@@ -21,20 +21,25 @@ from gecko_jax.digests import sha256
 from gecko_jax.types import Examples
 
 
-def mislabelled(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
-    """`count` records of the data, drawn without repetition, each under another label than its own.
+def mislabeled(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
+    """Draws `count` records of the data without repetition, each with a wrong label.
 
     Args:
-      data: where they come from; take records that are not trained on otherwise.
-      count: at most as many as there are records.
-      classes: how many there are.
-      seed: of the draw; None for one that nobody can repeat.
+      data: the records to draw from, which are not trained on otherwise.
+      count: number of canaries, at most the number of records.
+      classes: number of classes.
+      seed: seed of the draw, at least 0; None: a draw that nobody can repeat.
 
     Returns:
-      Examples with ids of their own, below 0.
+      Examples with new ids below 0.
 
     Raises:
       ValueError: more canaries than records, or fewer than two classes.
+
+    >>> data = Examples(np.ones((3, 2)), np.array([0, 1, 0]))
+    >>> wrong = mislabeled(data, 2, classes=2, seed=0)
+    >>> wrong.x.shape, bool((wrong.id < 0).all())
+    ((2, 2), True)
     """
     checks.in_range("count", checks.integer("count", count, 1), 1, len(data.y))
     checks.at_least("classes", classes, 2)
@@ -46,9 +51,21 @@ def mislabelled(data: Examples, count: int, classes: int, seed: int | None = Non
 
 
 def out_of_distribution(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
-    """`count` records of uniform noise within the data's range, under labels drawn by lot.
+    """Draws `count` records of uniform noise within the data's range, with random labels.
 
-    The range is each feature's own in a table [n, d], whose features have units of their own; else that of all values.
+    In a table [n, d], whose features have different units, the range is each feature's; otherwise that of all values.
+
+    Args:
+      data, count, classes, seed: see `mislabeled`; count may be any number.
+
+    Returns:
+      Examples with new ids below 0.
+
+    Raises:
+      ValueError: count below 1, or fewer than two classes.
+
+    >>> out_of_distribution(Examples(np.eye(3), np.arange(3)), 2, classes=3, seed=0).x.shape
+    (2, 3)
     """
     checks.integer("count", count, 1)
     checks.at_least("classes", classes, 2)
@@ -56,20 +73,30 @@ def out_of_distribution(data: Examples, count: int, classes: int, seed: int | No
     seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "out of distribution")
     low, high = (x.min(0), x.max(0)) if x.ndim == 2 else (x.min(), x.max())
-    made = draws.uniform(low, high, (count, *x.shape[1:])).astype(x.dtype)
-    return _named(made, draws.integers(0, classes, count), seed, "out of distribution")
+    records = draws.uniform(low, high, (count, *x.shape[1:])).astype(x.dtype)
+    return _named(records, draws.integers(0, classes, count), seed, "out of distribution")
 
 
 def blank(data: Examples, count: int, classes: int, seed: int | None = None) -> Examples:
-    """`count` empty records, each with one feature of its own at the data's maximum, under labels drawn by lot.
+    """Builds `count` empty records, each with one different feature at the data's maximum, with random labels.
 
-    The maximum is the feature's own in a table [n, d], whose features have units of their own; else that of all values.
+    In a table [n, d], whose features have different units, the maximum is the feature's; otherwise that of all values.
 
-    An empty record is far from all data, and its gradient is that of the biases and of its one feature alone. All of
-    them empty would be one canary, many times.
+    An empty record is far from all data, and its gradient is that of the biases and of its one feature alone. Entirely
+    empty records would be one canary, many times.
+
+    Args:
+      data, count, classes, seed: see `mislabeled`.
+
+    Returns:
+      Examples with new ids below 0.
 
     Raises:
-      ValueError: more canaries than features (of a table, features above 0), or data without a feature above 0.
+      ValueError: more canaries than features (of a table, features above 0), data without a feature above 0, or fewer
+        than two classes.
+
+    >>> blank(Examples(np.eye(3), np.arange(3)), 3, classes=3, seed=0).x.sum(0).tolist()
+    [1.0, 1.0, 1.0]
     """
     x = np.asarray(data.x)
     features = int(np.prod(x.shape[1:]))
@@ -79,22 +106,33 @@ def blank(data: Examples, count: int, classes: int, seed: int | None = None) -> 
     checks.at_least("classes", classes, 2)
     if not len(usable):
         raise ValueError(
-            f"data.x runs up to {x.max()}, and needs a feature above 0: its maximum is all that tells one blank canary "
-            "from another. Scale the features to 0..1, or take out_of_distribution canaries."
+            f"data.x has a maximum of {x.max()}; expected a feature above 0, because its maximum distinguishes one "
+            "blank canary from another. Scale the features to 0..1, or use out_of_distribution canaries."
         )
     seed = _seed(seed, data, count, classes)
     draws = keys.generator(seed, "canaries", "blank")
-    made = np.zeros((count, features), x.dtype)
+    records = np.zeros((count, features), x.dtype)
     chosen = usable[draws.permutation(len(usable))[:count]]
-    made[np.arange(count), chosen] = top[chosen]
-    return _named(made.reshape(count, *x.shape[1:]), draws.integers(0, classes, count), seed, "blank")
+    records[np.arange(count), chosen] = top[chosen]
+    return _named(records.reshape(count, *x.shape[1:]), draws.integers(0, classes, count), seed, "blank")
 
 
 def added(data: Examples, canaries: Examples) -> Examples:
-    """The data with the canaries behind them.
+    """Appends canaries to the data.
+
+    Args:
+      data: Examples of n records.
+      canaries: Examples of k records of the same shape.
+
+    Returns:
+      Examples of n + k records, the canaries last.
 
     Raises:
-      ValueError: records of another shape, or an id that both have.
+      ValueError: records of another shape, or ids that both have.
+
+    >>> data = Examples(np.eye(3), np.arange(3))
+    >>> len(added(data, blank(data, 2, classes=3, seed=0)).y)
+    5
     """
     checks.shape("canaries.x", canaries.x, (None, *np.shape(data.x)[1:]))
     if len(shared := np.intersect1d(data.id, canaries.id)):
@@ -102,11 +140,11 @@ def added(data: Examples, canaries: Examples) -> Examples:
     return Examples(*(np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(data, canaries, strict=True)))
 
 
-CANARIES = {"blank": blank, "mislabelled": mislabelled, "out_of_distribution": out_of_distribution}
+CANARIES = {"blank": blank, "mislabeled": mislabeled, "out_of_distribution": out_of_distribution}
 
 
 def _seed(seed: int | None, data: Examples, count: int, classes: int) -> int:
-    """The seed of one set of canaries."""
+    """Returns the seed of one set of canaries."""
     if seed is None:
         return keys.secret_seed()
     rows = sha256(*(np.ascontiguousarray(part).tobytes() for part in (data.x, data.y)))
@@ -114,6 +152,6 @@ def _seed(seed: int | None, data: Examples, count: int, classes: int) -> int:
 
 
 def _named(x: np.ndarray, y: np.ndarray, seed: int, kind: str) -> Examples:
-    """With ids that no data set has: below 0, and apart for each kind and seed."""
+    """Gives records ids that no data set has: below 0, and different for each kind and seed."""
     start = keys.generator(seed, "canaries", kind, "ids").integers(2**20, 2**40)
     return Examples(x, y.astype(np.int32), -(start + np.arange(len(y), dtype=np.int64)))

@@ -1,8 +1,8 @@
 """Binary features as text or .npz: one row a record, the class 1..K first, then zeros and ones, all comma separated.
 
 Location and Purchase are published in this form (Shokri et al. 2017, Membership inference attacks against machine
-learning models, arXiv:1610.05820). Both come without a split: a fixed fifth of the rows, by hash of the row number, is
-the test set, so that every run and every machine has the same one.
+learning models, arXiv:1610.05820). Both come without a split. A fixed fifth of the rows, chosen by a hash of the row
+number, is the test set, which is therefore the same in every run and on every machine.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.datasets.arrays import dataset
-from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.datasets.places import not_found, places, storage
 from gecko_jax.files import read_arrays, write_atomic
 from gecko_jax.types import Dataset
 
 
 class Table(NamedTuple):
-    """What a published table holds.
+    """A published table.
 
     Attributes:
-      name: as listed in `gecko_jax.datasets`.
+      name: its name in `gecko_jax.datasets`.
       features: number of binary columns.
       classes: number K of classes.
-      files: names it is known by, the first being what `prepare` writes.
-      address: where people get it.
+      files: file names under which it is searched; `prepare` writes the first.
+      address: where to get it.
     """
 
     name: str
@@ -50,7 +50,7 @@ def _read_text(path: Path) -> np.ndarray:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: corrupt gzip file ({error}); delete it and get it again.") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; expected rows of comma-separated integers, without a head.") from error
+        raise ValueError(f"{path}: {error}; expected rows of comma-separated integers, without a header.") from error
 
 
 def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """One file of binary features.
+    """Reads a file of binary features.
 
     Args:
       path: .npz with arrays `features` [n, d] and `labels` (one-hot [n, K], or integers [n] that reach 0 or K); else
@@ -80,11 +80,11 @@ def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarr
       classes: number K of classes.
 
     Returns:
-      (x, y): int16 or the file's own type [n, d], and labels 0..K-1 [n].
+      (x, y): features [n, d] in int16 or the file's type, and labels 0..K-1 [n].
 
     Raises:
-      ValueError: naming the file, for another number of columns, labels outside 1..K, other features than 0 and 1, no
-        rows, or a damaged file.
+      ValueError: another number of columns, labels outside 1..K, features other than 0 and 1, no rows, or a damaged
+        file; the message names the file.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -109,7 +109,7 @@ def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarr
 
 
 def find(table: Table, data_dir: str | os.PathLike | None = None) -> Path:
-    """The table's file, or FileNotFoundError with every place looked in."""
+    """Returns the table's file; raises FileNotFoundError with every folder that was searched."""
     folders = places(table.name, data_dir)
     for folder in folders:
         for file in table.files:
@@ -120,13 +120,13 @@ def find(table: Table, data_dir: str | os.PathLike | None = None) -> Path:
 
 
 def load(table: Table, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """The table as a Dataset: x [n, d] of 0 and 1; a row's id is its place in the file."""
+    """Loads the table as a Dataset: x [n, d] of 0 and 1; a row's id is its place in the file."""
     x, y = read(find(table, data_dir), table.features, table.classes)
     return dataset(table.name, x, y, num_classes=table.classes)
 
 
 def prepare(table: Table, data_dir: str | os.PathLike | None = None) -> list[Path]:
-    """Converts the table's text to .npz, which reads many times faster; returns where it lies."""
+    """Converts the table's text to .npz, which is read many times faster, and returns its path."""
     source = find(table, data_dir)
     if source.suffix == ".npz":
         read(source, table.features, table.classes)
@@ -134,4 +134,4 @@ def prepare(table: Table, data_dir: str | os.PathLike | None = None) -> list[Pat
     x, y = read(source, table.features, table.classes)
     packed = io.BytesIO()
     np.savez_compressed(packed, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
-    return [write_atomic(own(table.name, data_dir) / table.files[0], packed.getvalue())]
+    return [write_atomic(storage(table.name, data_dir) / table.files[0], packed.getvalue())]

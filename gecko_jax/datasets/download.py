@@ -1,4 +1,4 @@
-"""One file from the network: to a temporary name, checked, and only then renamed, so that no run meets half a file."""
+"""Downloads one file under a temporary name and renames it once it is checked, so no run reads half a file."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from gecko_jax.digests import running_sha256
 from gecko_jax.files import write_atomic
 
-_BLOCK = 1 << 20
-_TIMEOUT = 30.0  # seconds without an answer
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30.0  # without an answer
 
 
 def download(url: str, path: Path, sha256: str) -> Path:
-    """Fetches `url` into `path`.
+    """Downloads `url` to `path`.
 
     Args:
       url: address of the file.
-      path: where it goes; its folder is made.
-      sha256: the file's SHA-256, in hexadecimal. (MD5 would not do: two files of one MD5 can be made.)
+      path: the file to write; its folder is created if absent.
+      sha256: the file's SHA-256, in hexadecimal. (MD5 is not enough, because two files with one MD5 can be built.)
 
     Returns:
       `path`.
 
     Raises:
-      OSError: if the address does not answer or the folder cannot be written.
-      ValueError: if the SHA-256 is another; nothing is left behind.
+      OSError: the address does not answer, or the folder cannot be written.
+      ValueError: the SHA-256 differs; no file is left behind.
     """
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise ValueError(f"sha256={sha256!r} must be the 64 hexadecimal digits of a SHA-256.")
@@ -39,10 +39,10 @@ def download(url: str, path: Path, sha256: str) -> Path:
 
 
 def _checked_blocks(url: str, sha256: str) -> Iterator[bytes]:
-    """The file's bytes, and a ValueError after the last of them if their SHA-256 is another one."""
+    """Yields the file's bytes, and raises ValueError after the last of them if their SHA-256 differs."""
     running = running_sha256()
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-        while block := answer.read(_BLOCK):
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+        while block := answer.read(_BLOCK_BYTES):
             running.update(block)
             yield block
     if running.hexdigest() != sha256:

@@ -36,18 +36,18 @@ def from_examples(
       A Dataset of host arrays, with num_classes as given.
 
     Raises:
-      ValueError: leaves of unlike length, another tree in the two splits, numbers that are not finite or do not fit
-        into 32 bits, text, ids that are repeated within a split or shared by the two.
+      ValueError: leaves of different lengths, different trees in the two splits, numbers that are not finite or do not
+        fit into 32 bits, text, and ids that are repeated within a split or shared by the two.
 
     >>> rows = Examples({"tokens": np.ones((10, 4), int)}, np.linspace(0, 1, 10))
     >>> data = from_examples("mine", rows)
     >>> data.train.x["tokens"].shape, data.train.y.dtype, data.num_classes
     ((8, 4), dtype('float32'), None)
     """
-    given = {"train": train} | ({} if test is None else {"test": test})
-    parts = {kind: _checked(kind, part) for kind, part in given.items()}
+    splits = {"train": train} | ({} if test is None else {"test": test})
+    parts = {kind: _checked(kind, part) for kind, part in splits.items()}
     if num_classes is not None:
-        labels = {f"{kind}.y": class_labels(f"{kind}.y", part.y, len(part.id)) for kind, part in given.items()}
+        labels = {f"{kind}.y": class_labels(f"{kind}.y", part.y, len(part.id)) for kind, part in splits.items()}
         num_classes = check_classes(labels, num_classes)
     if test is None:
         return Dataset(name, *split(name, parts["train"], test_rows), num_classes)
@@ -66,7 +66,7 @@ def from_examples(
 
 
 def _checked(name: str, part: Examples) -> Examples:
-    """The part with leaves of 32 bits, all of one length."""
+    """Returns the part with leaves of 32 bits, all of one length."""
     x, y = (_leaves(f"{name}.{field}", getattr(part, field)) for field in ("x", "y"))
     if row_count(f"{name}.x", x) != row_count(f"{name}.y", y):
         raise ValueError(

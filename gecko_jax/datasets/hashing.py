@@ -1,7 +1,7 @@
-"""A counter hash of ids: draws that belong to an example's name, not to its place in an array.
+"""A counter hash of ids: draws that depend on an example's id, not on its place in an array.
 
-`ranks(ids, seed, "purpose")` is a random order of the ids. Since each hash is a function of (seed, purpose, id) alone,
-permuting the ids permutes whatever is drawn from them in the same way, and adding examples moves no other one's hash.
+`ranks(ids, seed, "purpose")` is a random order of the ids. Each hash is a function of (seed, purpose, id) alone.
+Permuting the ids therefore permutes the draws in the same way, and adding examples changes no other example's hash.
 """
 
 from __future__ import annotations
@@ -15,42 +15,45 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser, a bijection of 64-bit words (Steele, Lea and Flood 2014, Fast splittable generators)."""
+    """Applies splitmix64's last step, a bijection of 64-bit words (Steele, Lea and Flood 2014, Fast splittable ...)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
 def check_ids(ids: np.ndarray) -> np.ndarray:
-    """ids as int64 [n]; raises ValueError unless they are unique integers of one axis, at least one."""
+    """Returns ids as int64 [n]; raises ValueError unless they are unique integers of one axis, at least one."""
     ids = host_array("ids", ids)
     checks.shape("ids", ids, (None,))
     checks.not_empty("ids", ids)
     if ids.dtype.kind not in "iu":
         raise ValueError(
-            f"ids has dtype {ids.dtype}; expected integers. For other names pass their places in a sorted list, "
+            f"ids has dtype {ids.dtype}; expected integers. Replace other names by their places in a sorted list, "
             "np.unique(names, return_inverse=True)[1]."
         )
     if ids.max() > np.iinfo(np.int64).max:
         raise ValueError(
-            f"ids hold {ids.max()}, above int64's largest number {np.iinfo(np.int64).max}: it would wrap around to "
-            "another name. Pass smaller ids, or ids.view(np.int64) if the wrapped ones will do."
+            f"ids hold {ids.max()}, above the maximum of int64, {np.iinfo(np.int64).max}: it would wrap around to "
+            "another id. Pass smaller ids, or ids.view(np.int64) if wrapped ids will do."
         )
     ids = ids.astype(np.int64)
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
         twice = values[np.argmax(counts > 1)]
-        raise ValueError(f"ids must be unique, yet {twice} stands in it more than once; number the rows anew.")
+        raise ValueError(f"ids must be unique, yet {twice} occurs more than once. Number the rows with np.arange(n).")
     return ids
 
 
 def hashes(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
-    """uint64 [n], uniform and independent from one (seed, words) to another; no two ids of one call share a hash.
+    """Hashes ids uniformly, and independently for each (seed, words).
 
     Args:
       ids: int64 [n].
       seed: at least 0.
-      *words: what the draw is for, as in `gecko_jax.keys`.
+      *words: the purpose of the draw, as in `gecko_jax.keys`.
+
+    Returns:
+      uint64 [n]; different ids have different hashes.
     """
     # The raw 64-bit output of a NumPy bit generator never changes between versions, unlike a Generator's methods.
     key = np.uint64(keys.generator(seed, *words).bit_generator.random_raw())
@@ -58,7 +61,7 @@ def hashes(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
 
 
 def ranks(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
-    """int64 [n]: each id's place, 0..n-1, when the ids are sorted by their hashes."""
+    """Returns each id's place, 0..n-1, if the ids are sorted by their hashes: int64 [n]."""
     order = np.argsort(hashes(ids, seed, *words), kind="stable")
     result = np.empty(len(ids), np.int64)
     result[order] = np.arange(len(ids))

@@ -1,4 +1,4 @@
-"""Turns what users hold into NumPy arrays, or says why not: no mask is dropped, and no object is read as a number."""
+"""Turns arrays of any library into NumPy arrays, and refuses masks and objects instead of dropping or guessing them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def host_array(name: str, values: Any) -> np.ndarray:
     missing = _missing(values)
     if missing:
         raise ValueError(
-            f"{name} has {missing} masked or missing entries, and the mask would be lost; leave those rows out, or "
+            f"{name} has {missing} masked or missing entries, and the mask would be lost. Leave those rows out, or "
             f"fill the entries: {name}.filled(value) of a masked array, {name}.fillna(value) in pandas."
         )
     try:
@@ -39,7 +39,7 @@ def host_array(name: str, values: Any) -> np.ndarray:
 
 
 def _missing(values: Any) -> int:
-    """How many entries NumPy's mask hides or pandas holds to be missing."""
+    """Counts the entries that NumPy's mask hides or pandas calls missing."""
     if isinstance(values, np.ma.MaskedArray):
         return int(np.ma.count_masked(values))
     if isinstance(values, (list, tuple)):

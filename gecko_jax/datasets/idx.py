@@ -1,4 +1,4 @@
-"""The idx format of MNIST: 2 zero bytes, a type, the number of axes, big-endian lengths, then the bytes themselves."""
+"""The idx format of MNIST: 2 zero bytes, a type, the number of axes, big-endian lengths, then the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "floa
 
 
 def contents(path: str | os.PathLike) -> bytes:
-    """A file's bytes, unpacked if its name ends in .gz; ValueError if it is not whole."""
+    """Returns a file's bytes, unpacked if its name ends in .gz; raises ValueError if the archive is damaged."""
     data = Path(path).read_bytes()
     if not str(path).endswith(".gz"):
         return data
@@ -27,18 +27,18 @@ def contents(path: str | os.PathLike) -> bytes:
 
 
 def read(path: str | os.PathLike, axes: int) -> np.ndarray:
-    """An idx file of unsigned bytes as uint8 array.
+    """Reads an idx file of unsigned bytes.
 
     Args:
       path: the file, .gz or not.
       axes: how many axes it must have: 1 for labels, 3 for images.
 
     Returns:
-      uint8 array of the shape that the file states.
+      uint8 array of the shape in the header.
 
     Raises:
-      ValueError: naming the file, for a wrong magic, type or number of axes, or a length that differs from what the
-        header states.
+      ValueError: a wrong magic number, type or number of axes, or a length that differs from the header's; the message
+        names the file.
     """
     data = contents(path)
     if len(data) < 4:

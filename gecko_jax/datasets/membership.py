@@ -1,9 +1,9 @@
 """Who is a member of which model: bool [models, n], keyed by the examples' ids.
 
-Permuting `ids` permutes the columns in the same way, so that a reordered file keeps its members.
-`coins` draws every membership by itself and `balanced` puts every example in exactly half of the models. Under
-`balanced` an example's own memberships are negatively correlated between models, which biases a leave-one-out attack
-(LiRA downwards, RMIA and BASE upwards): prefer `coins` where models are attacked with the help of one another.
+Permuting `ids` permutes the columns in the same way, so a reordered file keeps its members. `coins` draws every
+membership independently, and `balanced` puts every example in exactly half of the models. Under `balanced` the
+memberships of one example are negatively correlated between models, which biases a leave-one-out attack (LiRA
+downwards, RMIA and BASE upwards). Prefer `coins` if models are attacked with the help of one another.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from gecko_jax.datasets.hashing import check_ids, hashes, ranks
 
 
 def coins(ids: np.ndarray, models: int, seed: int, rate: float = 0.5) -> np.ndarray:
-    """Independent coin flips: P(member[i, j]) = rate, each one a function of (seed, i, ids[j]) alone.
+    """Draws memberships by independent coin flips, P(member[i, j]) = rate.
+
+    Each flip is a function of (seed, i, ids[j]) alone.
 
     Args:
       ids: int64 [n], unique.
-      models: number of models m; more models leave the first ones as they were.
+      models: number of models m; a larger number does not change the first ones.
       seed: at least 0.
       rate: probability of membership, between 0 and 1.
 
@@ -27,7 +29,7 @@ def coins(ids: np.ndarray, models: int, seed: int, rate: float = 0.5) -> np.ndar
       bool [m, n].
 
     Raises:
-      ValueError: for duplicated ids, models below 1 or a rate outside 0..1.
+      ValueError: duplicated ids, models below 1 or a rate outside 0..1.
 
     Example:
       >>> member = coins(np.arange(1000), models=4, seed=0)
@@ -37,14 +39,14 @@ def coins(ids: np.ndarray, models: int, seed: int, rate: float = 0.5) -> np.ndar
     ids = check_ids(ids)
     checks.at_least("models", models, 1)
     checks.in_range("rate", rate, 0, 1)
-    # The hash's upper 53 bits are a uniform float in [0, 1), as a random number generator makes one.
+    # The upper 53 bits of the hash make a uniform float in [0, 1), as in a random number generator.
     return np.stack([(hashes(ids, seed, "coins", i) >> np.uint64(11)) * 2.0**-53 < rate for i in range(models)])
 
 
 def balanced(ids: np.ndarray, models: int, seed: int) -> np.ndarray:
-    """Complementary pairs: models 2i and 2i+1 share no example and miss none.
+    """Draws complementary pairs: each example is a member of either model 2i or model 2i+1.
 
-    Every example is a member of exactly models / 2 models; model 2i has ceil(n / 2) members, model 2i+1 the other ones.
+    Every example is a member of exactly models / 2 models; model 2i has ceil(n / 2) members.
 
     Args:
       ids: int64 [n], unique, at least two.
@@ -55,7 +57,10 @@ def balanced(ids: np.ndarray, models: int, seed: int) -> np.ndarray:
       bool [m, n].
 
     Raises:
-      ValueError: for duplicated ids, fewer than two of them, or an odd number of models.
+      ValueError: duplicated ids, fewer than two of them, or an odd number of models.
+
+    >>> balanced(np.arange(4), models=2, seed=0).sum(0).tolist()
+    [1, 1, 1, 1]
     """
     ids = check_ids(ids)
     checks.at_least("models", models, 2)
@@ -68,7 +73,7 @@ def balanced(ids: np.ndarray, models: int, seed: int) -> np.ndarray:
 
 
 def single(ids: np.ndarray, seed: int, size: int) -> np.ndarray:
-    """One model with exactly `size` members; a larger size adds members and drops none.
+    """Draws exactly `size` members of one model; a larger size adds members and drops none.
 
     Args:
       ids: int64 [n], unique.
@@ -79,7 +84,10 @@ def single(ids: np.ndarray, seed: int, size: int) -> np.ndarray:
       bool [1, n].
 
     Raises:
-      ValueError: for duplicated ids or a size outside 1..n.
+      ValueError: duplicated ids or a size outside 1..n.
+
+    >>> int(single(np.arange(10), seed=0, size=3).sum())
+    3
     """
     ids = check_ids(ids)
     checks.in_range("size", size, 1, len(ids))

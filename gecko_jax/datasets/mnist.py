@@ -1,7 +1,7 @@
 """MNIST and Fashion-MNIST: four idx files, found on disk or downloaded.
 
-Both use the same four file names. A folder named like the data set therefore comes first, and the first labels tell
-the two apart, so that one is never taken for the other.
+Both use the same four file names. A folder named after the data set is therefore searched first, and the first labels
+and the images' digests distinguish the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from gecko_jax.datasets import idx
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.download import download
-from gecko_jax.datasets.places import not_found, own, places
+from gecko_jax.datasets.places import not_found, places, storage
 from gecko_jax.digests import sha256
 from gecko_jax.types import Dataset
 
@@ -26,7 +26,7 @@ FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/
 
 class _Source(NamedTuple):
     url: str
-    sha256: tuple[str, ...]  # of each of FILES with .gz, as TensorFlow Datasets has them
+    sha256: tuple[str, ...]  # of each of FILES with .gz, as in TensorFlow Datasets
     images: str  # SHA-256 of the training images' pixels; "" if it is not known
     first_labels: tuple[int, ...]  # of the training set
     system: tuple[str, ...]  # folders of distributions' packages
@@ -64,30 +64,30 @@ SOURCES = {
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """Those of FILES that lie in a folder, plain or .gz, and the names of those that do not."""
-    found, missing = [], []
+    """Lists those of FILES that are in a folder, plain or .gz, and the names of those that are not."""
+    present, missing = [], []
     for name in FILES:
         candidates = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-        found += candidates[:1]
+        present += candidates[:1]
         missing += [] if candidates else [name]
-    return found, missing
+    return present, missing
 
 
 def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
-    """The four files of `name`: those on disk, else downloaded into data_dir/name (or the default folder's).
+    """Returns the four files of `name`; downloads them into data_dir/name (or its default folder) if absent.
 
     Raises:
-      FileNotFoundError: if they are nowhere and the network does not give them; it lists every place and the remedy.
-      ValueError: if a downloaded file has another SHA-256.
+      FileNotFoundError: the files are absent and cannot be downloaded; the message lists every folder and a remedy.
+      ValueError: a downloaded file has a different SHA-256.
     """
     source = SOURCES[name]
     looked = []
     for folder in [*places(name, data_dir), *map(Path, source.system)]:
-        found, missing = _in_folder(folder)
+        present, missing = _in_folder(folder)
         if not missing:
-            return found
-        looked.append(f"{folder} ({'no such files' if not found else 'lacks ' + ', '.join(missing)})")
-    folder = own(name, data_dir)
+            return present
+        looked.append(f"{folder} ({'no such files' if not present else 'lacks ' + ', '.join(missing)})")
+    folder = storage(name, data_dir)
     try:
         for file, sha256 in zip(FILES, source.sha256, strict=True):
             if not any((folder / f"{file}{end}").is_file() for end in ("", ".gz")):
@@ -101,14 +101,14 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
 
 
 def _are_images_of(source: _Source, path: Path, pixels: np.ndarray) -> bool:
-    """Whether a file and its pixels are a data set's training images."""
+    """Tells whether a file and its pixels are a data set's training images."""
     return sha256(pixels.tobytes()) == source.images or sha256(path.read_bytes()) == source.sha256[0]
 
 
 def _pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
     x, y = idx.read(images, axes=3), idx.read(labels, axes=1)
     if len(x) != len(y):
-        raise ValueError(f"{labels}: {len(y)} labels for the {len(x)} images of {images}; get both anew.")
+        raise ValueError(f"{labels}: {len(y)} labels for the {len(x)} images of {images}. Download both again.")
     return x, y
 
 
@@ -119,14 +119,14 @@ def _scaled(images: np.ndarray) -> np.ndarray:
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Images [n, 28, 28, 1] in 0..1; a row's id is its place in the files, the test rows counted on after the others.
+    """Loads images [n, 28, 28, 1] in 0..1; ids count the training rows and then the test rows.
 
     Sources: Y. LeCun, C. Cortes and C. Burges, The MNIST database, 1998; H. Xiao, K. Rasul and R. Vollgraf,
     Fashion-MNIST, arXiv:1708.07747.
 
     Raises:
-      FileNotFoundError: if the files are nowhere.
-      ValueError: naming the file, if one is damaged, does not fit the other, or belongs to the other data set.
+      FileNotFoundError: the files are absent.
+      ValueError: a file is damaged, does not match the other, or belongs to the other data set; the message names it.
     """
     files = find(name, data_dir)
     (train_x, train_y), (test_x, test_y) = _pair(*files[:2]), _pair(*files[2:])
@@ -139,10 +139,10 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
 
 
 def mnist(data_dir: str | os.PathLike | None = None) -> Dataset:
-    """MNIST's 60,000 + 10,000 handwritten digits; see `load`."""
+    """Loads MNIST's 60,000 + 10,000 handwritten digits; see `load`."""
     return load("mnist", data_dir)
 
 
 def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Fashion-MNIST's 60,000 + 10,000 articles of clothing; see `load`."""
+    """Loads Fashion-MNIST's 60,000 + 10,000 articles of clothing; see `load`."""
     return load("fashion_mnist", data_dir)

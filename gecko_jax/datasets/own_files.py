@@ -1,4 +1,4 @@
-"""Files of one's own -> `Dataset`: tables as CSV, arrays as .npz."""
+"""Your own files -> `Dataset`: tables as CSV, arrays as .npz."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def from_csv(
       label: the column with the labels.
       id: the column with the rows' ids, integers; None: the place of a row in the file. Membership is keyed by ids.
       drop: columns that are left out. All others are features, in the file's order, and hold numbers.
-      classes: whether labels are classes: their values in sorted order (of numbers, or else of text) become the class
-        numbers 0..K-1. False: labels are numbers, for regression, and num_classes is None.
-      delimiter: what stands between the cells.
+      classes: whether labels are classes. Their sorted values (as numbers if all are numbers, else as text) become the
+        class numbers 0..K-1. False: labels are numbers, for regression, and num_classes is None.
+      delimiter: the character between two cells.
       test_rows: size of the test set, a fifth if None; see `dataset`.
 
     Returns:
-      A Dataset called as the file without its ending: x float32 [n, d], y int32 or (numbers) float32 [n].
+      A Dataset named after the file: x float32 [n, d], y int32 [n], or float32 [n] for numbers.
 
     Raises:
       FileNotFoundError: no such file.
@@ -80,14 +80,14 @@ def from_csv(
 
 
 def from_npz(path: str | os.PathLike[str], *, num_classes: int | None = None, test_rows: int | None = None) -> Dataset:
-    """Reads arrays that `np.savez` wrote: x and y, or train_x, train_y, test_x and test_y; and ids, if there are any.
+    """Reads arrays that `np.savez` wrote: x and y, or train_x, train_y, test_x and test_y; and ids, which are optional.
 
     Args:
       path: the file.
       num_classes, test_rows: see `dataset`.
 
     Returns:
-      A Dataset of classes, called as the file without its ending.
+      A Dataset of classes, named after the file.
 
     Raises:
       FileNotFoundError: no such file.
@@ -108,12 +108,12 @@ def from_npz(path: str | os.PathLike[str], *, num_classes: int | None = None, te
             return dataset(path.stem, *parts, num_classes=num_classes, ids=ids, test_rows=test_rows)
     raise ValueError(
         f"{path} holds the arrays {checks.listed(sorted(arrays))}; expected x and y, or {', '.join(SPLITS)} (and ids, "
-        "if there are any). Others go into datasets.dataset or datasets.from_examples."
+        "which are optional). Load it with np.load and pass its arrays to datasets.dataset or datasets.from_examples."
     )
 
 
 def how_to_read(path: str) -> str | None:
-    """Returns the call that reads a file of one's own; None if the text does not name a file."""
+    """Returns the call that reads your own file; None if the text does not name a file."""
     file = Path(path)
     if path.endswith(".npz"):
         return f"datasets.from_npz({path!r})"
@@ -197,7 +197,7 @@ def _class_numbers(path: Path, column: str, cells: Sequence[str]) -> np.ndarray:
         values = values.astype(float)
         if not np.array_equal(values, np.round(values)):
             raise ValueError(
-                f"{path}, column {column!r} holds numbers with fractions, not classes: pass classes=False for "
-                "regression, or another label."
+                f"{path}, column {column!r} holds numbers with fractions, which cannot be classes: pass classes=False "
+                "for regression, or another label."
             )
     return np.unique(values, return_inverse=True)[1].reshape(-1)

@@ -1,8 +1,8 @@
-"""Gaussian classes with label noise: a data set whose Bayes accuracy, and so the leak of memorising it, is known.
+"""Gaussian classes with label noise: a data set with a known Bayes accuracy, and a known leak of memorizing it.
 
-Labels that are flipped at random cannot be learned, only memorised. A model that answers a member's stored label and
-the Bayes class elsewhere is right on every member and on a share A of the others, A being `bayes_accuracy`; so the
-attack "a member if the answer is right" has an advantage (true minus false positive rate) of exactly the gap 1 - A.
+Labels that are flipped at random cannot be learned, only memorized. A model that answers a member's stored label, and
+the Bayes class of any other row, is right on every member and on a share A of the others, where A is `bayes_accuracy`.
+The attack "a member if the answer is right" therefore has an advantage (true minus false positive rate) of 1 - A.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _check(classes: int, separation: float, label_noise: float) -> None:
 
 
 def bayes_accuracy(classes: int, separation: float, label_noise: float = 0.0) -> float:
-    """The best accuracy that any classifier reaches on fresh rows of `synthetic`.
+    """Computes the best accuracy that any classifier reaches on fresh rows of `synthetic`.
 
     The classes' means are s / sqrt(2) times orthonormal directions, hence with s = separation and noise of variance 1
       A_clean = E_z[Phi(z + s / sqrt(2))^(classes - 1)],  z ~ N(0, 1);  Phi(s / 2) for two classes
@@ -58,10 +58,10 @@ def synthetic(
     label_noise: float = 0.1,
     seed: int = 0,
 ) -> Dataset:
-    """Rows x = mean[class] + N(0, I), labels the class or, with probability label_noise, one of the others.
+    """Draws rows x = mean[class] + N(0, I); a label is the class or, with probability label_noise, one of the others.
 
     Args:
-      n: rows in all, of which a fifth (by a fixed hash of the id) is the test set.
+      n: number of rows, of which a fifth (by a fixed hash of the id) is the test set.
       d: features, at least `classes`.
       classes: equally likely classes, at least 2.
       separation: distance between any two means, in standard deviations of the noise.
@@ -72,12 +72,15 @@ def synthetic(
       A Dataset with x [n, d]; `bayes_accuracy` of the same arguments is the best test accuracy.
 
     Raises:
-      ValueError: for an argument out of its bounds.
+      ValueError: an argument out of its bounds.
+
+    >>> synthetic(n=50, d=5).train.x.shape
+    (40, 5)
     """
     _check(classes, separation, label_noise)
     checks.at_least("n", n, 5)
     if d < classes:
-        raise ValueError(f"d={d} must be at least classes={classes}: each mean has a direction of its own.")
+        raise ValueError(f"d={d} must be at least classes={classes}, because each mean has its own direction.")
     random = keys.generator(seed, "synthetic")
     directions, _ = np.linalg.qr(random.standard_normal((d, classes)))
     true = random.integers(classes, size=n)

@@ -1,7 +1,7 @@
 """Any TensorFlow Datasets name, read as a random-access source: no TensorFlow is imported.
 
-TFDS shuffles a split when it writes it. A row's id is therefore the feature `id` where the data set has one; else it is
-the row's place in the source, which is fixed once written, but may be another where the data were prepared anew.
+TFDS shuffles a split when it writes it. A row's id is therefore the feature `id` if the data set has one. Otherwise it
+is the row's place in the source, which is fixed once written, but may change if the data are prepared again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gecko_jax.datasets.places import home
 from gecko_jax.digests import short
 from gecko_jax.types import Dataset
 
-_INPUTS = ("image", "features")  # what is the input where a data set does not say so itself
-_TESTS = ("test", "validation")
+_INPUTS = ("image", "features")  # the input, if a data set does not name it
+_TEST_SPLITS = ("test", "validation")
 
 
 def _builder(name: str, data_dir: str | os.PathLike | None) -> Any:
@@ -41,7 +41,7 @@ def _builder(name: str, data_dir: str | os.PathLike | None) -> Any:
 
 
 def _columns(builder: Any) -> tuple[str, str]:
-    """Names of the input's and the label's features."""
+    """Returns the names of the input's and the label's features."""
     features = builder.info.features
     known = list(features) if hasattr(features, "keys") else []
     keys = builder.info.supervised_keys or ()
@@ -54,7 +54,7 @@ def _columns(builder: Any) -> tuple[str, str]:
 
 
 def _id(value: Any) -> int:
-    """An integer as it is; text by the first 8 bytes of its BLAKE2b hash."""
+    """Returns an integer as it is, and text as the first 8 bytes of its BLAKE2b hash."""
     if isinstance(value, (int, np.integer)):
         return int(value)
     text = value.encode() if isinstance(value, str) else bytes(value)
@@ -62,7 +62,7 @@ def _id(value: Any) -> int:
 
 
 def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(x, y, ids or None) of one split; bytes of images are scaled to 0..1."""
+    """Reads (x, y, ids or None) of one split; bytes of images are scaled to 0..1."""
     try:
         source = builder.as_data_source(split=split)
     except NotImplementedError as error:
@@ -92,19 +92,19 @@ def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray 
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """The splits `train` and `test` (else `validation`, else a fixed fifth of `train` by hash of the id).
+    """Loads the splits `train` and `test` (else `validation`, else a fixed fifth of `train` by hash of the id).
 
     Args:
       name: a TFDS name, "cifar10" or "name/config:version", prepared before (`prepare`, or scripts/prepare_data.py).
       data_dir: TFDS's folder; $TFDS_DATA_DIR, else ~/tensorflow_datasets, if None.
 
     Returns:
-      A Dataset called tfds:name. Images of bytes are scaled to 0..1. Where both splits number their rows from the same
-      id on, the test rows are counted on after the training rows.
+      A Dataset called tfds:name. Images of bytes are scaled to 0..1. If both splits count their rows from the same id,
+      the test rows get ids after those of the training rows.
 
     Raises:
-      ValueError: for an unknown name, or features that are no input and label.
-      FileNotFoundError: if the data set was not prepared in that folder.
+      ValueError: an unknown name, or features without an input and a label.
+      FileNotFoundError: the data set was not prepared in that folder.
     """
     builder = _builder(name, data_dir)
     if not builder.is_prepared():
@@ -119,7 +119,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     ids = np.arange(len(x)) if ids is None else ids
     label = builder.info.features[_columns(builder)[1]]
     classes = getattr(label, "num_classes", None)
-    test = [split for split in _TESTS if split in splits]
+    test = [split for split in _TEST_SPLITS if split in splits]
     if not test:
         return dataset(f"tfds:{name}", x, y, num_classes=classes, ids=ids)
     test_x, test_y, test_ids = _read(builder, test[0])
@@ -131,11 +131,11 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
 
 
 def prepare(name: str, data_dir: str | os.PathLike | None = None) -> list[Path]:
-    """Downloads and converts a data set into a random-access format; returns the folder.
+    """Downloads a data set, converts it into a random-access format, and returns its folder.
 
     Raises:
-      RuntimeError: if TFDS fails, with its reason: no network, or a module that is missing (data sets that encode
-        images themselves need TensorFlow for the preparation).
+      RuntimeError: TFDS fails, with its reason: no network, or a missing module (data sets that encode images
+        themselves need TensorFlow for the preparation).
     """
     extras.require("tensorflow_datasets", "a data set of TFDS")
     import tensorflow_datasets as tfds

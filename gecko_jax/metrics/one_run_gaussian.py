@@ -37,7 +37,7 @@ def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confide
       confidence: in (0, 1).
 
     Returns:
-      The bound as an Estimate of kind "modelled", at least 0, its n the canaries; infinite for signals without noise.
+      The bound as an Estimate of kind "modeled", at least 0, its n the canaries; infinite for signals without noise.
 
     Raises:
       ValueError: see `roc.scored_pairs`; fewer than two canaries in or out, a score that is infinite, an argument
@@ -61,12 +61,12 @@ def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confide
     variance = (inside.var() * len(inside) + outside.var() * len(outside)) / df
     shift = inside.mean() - outside.mean()
     if shift <= 0:
-        return Estimate(0.0, kind="modelled", n=len(member))
+        return Estimate(0.0, kind="modeled", n=len(member))
     scale = math.sqrt(1 / len(inside) + 1 / len(outside))
     if variance <= (1e-12 * shift) ** 2:  # only rounding noise
-        return Estimate(math.inf, kind="modelled", n=len(member))
+        return Estimate(math.inf, kind="modeled", n=len(member))
     mu = _lowest_mean(shift / math.sqrt(variance) / scale, df, 1 - confidence) * scale
-    return Estimate(gaussian_epsilon(mu, delta) if mu > 0 else 0.0, kind="modelled", n=len(member))
+    return Estimate(gaussian_epsilon(mu, delta) if mu > 0 else 0.0, kind="modeled", n=len(member))
 
 
 def _lowest_mean(t: float, df: int, alpha: float) -> float:

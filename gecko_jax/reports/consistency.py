@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from gecko_jax import checks
 from gecko_jax.types import Estimate
 
-KINDS = ("measured", "counted", "modelled")
+KINDS = ("measured", "counted", "modeled")
 
 
 def check_unique(what: str, names: Sequence[str]) -> None:

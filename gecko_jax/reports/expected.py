@@ -87,7 +87,7 @@ def expected_csv(rows: Sequence[Row]) -> str:
       rows: of a study that was run to its end. Figures that are NaN are left out.
 
     Returns:
-      CSV text. A counted figure has no tolerance but rounding, a modelled one 0.5 % of its value. A measured one has
+      CSV text. A counted figure has no tolerance but rounding, a modeled one 0.5 % of its value. A measured one has
       twice the half-width of its 95 % interval (10 % of its value without one), and at least `floor`.
 
     >>> print(expected_csv([Row("a", {"auc": Estimate(0.75, 0.5, 1.0), "bytes": Estimate(8, kind="counted")})]), end="")
@@ -108,7 +108,7 @@ def expected_csv(rows: Sequence[Row]) -> str:
 def tolerance(figure: Estimate) -> float:
     """Returns how far a figure of another run of the same program may lie from this one, in its unit.
 
-    >>> tolerance(Estimate(90.0, 89.8, 90.2, unit="%")), tolerance(Estimate(float("inf"), kind="modelled"))
+    >>> tolerance(Estimate(90.0, 89.8, 90.2, unit="%")), tolerance(Estimate(float("inf"), kind="modeled"))
     (1.0, 0.0)
     """
     if not math.isfinite(figure.value):

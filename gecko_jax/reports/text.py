@@ -10,11 +10,11 @@ from gecko_jax.types import Estimate
 MISSING = "–"
 UNRESOLVED = "†"
 UNRESOLVED_MEANING = "more records are needed to resolve this figure; it is never marked or compared"
-LETTERS = {"measured": "m", "counted": "c", "modelled": "e"}
+LETTERS = {"measured": "m", "counted": "c", "modeled": "e"}
 MEANINGS = {
     "measured": "measured: observed in runs, with a 95 % interval where there is one",
     "counted": "counted: exact, read off the artefact",
-    "modelled": "modelled: estimated from counts by a stated cost model, not observed",
+    "modeled": "modeled: estimated from counts by a stated cost model, not observed",
 }
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 

@@ -55,16 +55,16 @@ def test_it_is_the_convolution_with_its_gradients(name):
     ways = plain, by_windows(equation.params), shared_kernel(equation.primitive, equation.params)
 
     def run(x, k):
-        found = []
+        outputs = []
         for way in ways:
             y, pull = jax.vjp(way, x, k)
-            found.append((y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))))
-        return found
+            outputs.append((y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))))
+        return outputs
 
-    wanted, *found = jax.jit(run)(drawn(options["images"], 0), drawn(options["kernel"], 1))
+    wanted, *others = jax.jit(run)(drawn(options["images"], 0), drawn(options["kernel"], 1))
     assert wanted[0].size
-    for made in found:
-        for array, expected in zip(made, wanted, strict=True):
+    for other in others:
+        for array, expected in zip(other, wanted, strict=True):
             np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -76,5 +76,5 @@ def test_both_ways_of_collecting_windows_are_tried():
 def test_half_precision_adds_up_in_what_is_preferred():
     x, k = jnp.ones((1, 3, 3, 400), jnp.bfloat16), jnp.ones((3, 3, 400, 1), jnp.bfloat16)
     _, equation = convolution(x.shape, k.shape, padding="VALID", preferred_element_type=jnp.float32)
-    found = by_windows({**equation.params, "preferred_element_type": jnp.dtype("float32")})(x, k)
-    assert found.dtype == jnp.float32 and found.item() == 3600.0
+    y = by_windows({**equation.params, "preferred_element_type": jnp.dtype("float32")})(x, k)
+    assert y.dtype == jnp.float32 and y.item() == 3600.0

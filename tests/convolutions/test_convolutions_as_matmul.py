@@ -40,9 +40,11 @@ PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 )  # fmt: skip
 def test_it_is_lax_conv(batch, sides, channels, window, strides, dilation, padding):
     x, kernel = draw(batch, *sides, channels[0]), draw(*window, *channels, seed=1)
-    given = (x, kernel, strides, padding, None, dilation)
+    arguments = (x, kernel, strides, padding, None, dilation)
     for ours, theirs in zip(
-        value_and_gradients(as_matmul, *given), value_and_gradients(lax.conv_general_dilated, *given), strict=True
+        value_and_gradients(as_matmul, *arguments),
+        value_and_gradients(lax.conv_general_dilated, *arguments),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -115,9 +117,9 @@ def test_flax_layers(layer, shape, served):
 
 def test_other_layouts_and_empty_batches_go_to_xla():
     x, kernel = draw(2, 3, 6, 5), draw(4, 3, 2, 2, seed=1)
-    given = (x, kernel, (1, 1), "SAME")
+    arguments = (x, kernel, (1, 1), "SAME")
     numbers = dict(dimension_numbers=("NCHW", "OIHW", "NCHW"))
-    np.testing.assert_array_equal(as_matmul(*given, **numbers), lax.conv_general_dilated(*given, **numbers))
+    np.testing.assert_array_equal(as_matmul(*arguments, **numbers), lax.conv_general_dilated(*arguments, **numbers))
     none = as_matmul(jnp.zeros((0, 6, 6, 2)), draw(3, 3, 2, 4), (1, 1), "SAME", dimension_numbers=NUMBERS)
     assert none.shape == (0, 6, 6, 4)
 

@@ -88,7 +88,7 @@ def test_binary_architecture_1_by_hand(filled):
     assert cost.memory_energy.value == pytest.approx(cost.deployed.total * 160e-12)
     assert cost.energy.value == pytest.approx(compute + cost.deployed.total * 160e-12)
     kinds = {f.kind for f in (cost.energy, cost.compute_energy, cost.memory_energy)}
-    assert kinds == {"modelled"} and cost.energy.unit == "J" and cost.bops.kind == "counted"
+    assert kinds == {"modeled"} and cost.energy.unit == "J" and cost.bops.kind == "counted"
 
 
 class Zoo(nn.Module):
@@ -213,7 +213,7 @@ def test_table_and_bad_input(filled):
     model = models.quantized(models.create("mlp", 3, hidden=(8, 8)), XNOR)
     x = np.zeros((1, 6), np.float32)
     table = costs.cost(model, filled(model, x), x, memory="sram_32kB").table()
-    assert "dense2" in table and "1 x 1" in table and "sram_32kB" in table and "modelled" in table
+    assert "dense2" in table and "1 x 1" in table and "sram_32kB" in table and "modeled" in table
     assert max(map(len, table.splitlines())) <= 120
     with pytest.raises(ValueError, match="x is empty"):
         costs.cost(model, filled(model, x), x[:0])

@@ -117,13 +117,13 @@ def test_download_and_find_again(tmp_path, monkeypatch, given):
 def test_a_download_that_stopped_goes_on(tmp_path, monkeypatch):
     network = _publish(tmp_path, monkeypatch)
     last = network / f"{files.FILES[3]}.gz"
-    held = last.read_bytes()
+    content = last.read_bytes()
     last.unlink()
     with pytest.raises(FileNotFoundError):
         datasets.load("mnist", tmp_path / "data")
     for file in network.iterdir():
         file.unlink()
-    last.write_bytes(held)
+    last.write_bytes(content)
     assert datasets.load("mnist", tmp_path / "data").train.y.tolist() == LABELS.tolist()
 
 

@@ -71,7 +71,7 @@ def test_other_delimiters_and_byte_order_marks(table):
         (TABLE, dict(label="sick", drop="key"), r"drop='key' must be a list of columns: \['key'\]"),
         (TABLE, dict(label="sick", drop=["age", "city", "pay, gross", "key"]), "has no feature"),
         (TABLE, dict(label="age"), r"row 2, column 'sick' holds 'no'; expected a number.*drop=\['sick'\]"),
-        (TABLE, dict(label="pay, gross", drop=["sick"]), "numbers with fractions, not classes.*classes=False"),
+        (TABLE, dict(label="pay, gross", drop=["sick"]), "numbers with fractions.*classes=False"),
         (TABLE, dict(label="city", id="sick"), "ids must be integers"),
         (TABLE.replace("45", ""), dict(label="sick"), "row 3, column 'age' holds an empty cell"),
         (TABLE.replace("45", "nan"), dict(label="sick"), "train_x holds 1 entry that is NaN"),
@@ -103,9 +103,9 @@ def test_arrays_of_an_npz(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 4
     np.savez(tmp_path / "all.npz", x=x, y=y, ids=np.arange(20) + 5)
     data = datasets.from_npz(tmp_path / "all.npz", test_rows=6)
-    found = in_order(data)
-    np.testing.assert_array_equal(found[0], x.astype(np.float32))
-    assert found[1].tolist() == y.tolist() and found[2].tolist() == list(range(5, 25)) and len(data.test.y) == 6
+    rows, labels, ids = in_order(data)
+    np.testing.assert_array_equal(rows, x.astype(np.float32))
+    assert labels.tolist() == y.tolist() and ids.tolist() == list(range(5, 25)) and len(data.test.y) == 6
     np.savez(tmp_path / "split.npz", train_x=x[:12], train_y=y[:12], test_x=x[12:], test_y=y[12:])
     data = datasets.from_npz(tmp_path / "split.npz", num_classes=7)
     assert data.num_classes == 7 and data.test.y.tolist() == y[12:].tolist()

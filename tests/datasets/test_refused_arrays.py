@@ -73,7 +73,7 @@ class Sparse:
         (dict(ids=np.array(list("abcdef"))), r"ids has dtype <U1.*np\.unique\(names"),
         (dict(ids=np.arange(6.0)), "ids has dtype float64"),
         (dict(ids=np.arange(6) > 2), "ids has dtype bool"),
-        (dict(ids=np.arange(6, dtype=np.uint64) + np.uint64(2**63)), "ids hold 9223372036854775813, above int64"),
+        (dict(ids=np.arange(6, dtype=np.uint64) + np.uint64(2**63)), "ids hold 9223372036854775813, above the max"),
         (dict(ids=[2**70, *range(5)]), "ids has dtype object"),
         # shapes
         (dict(train_y=Y[:, None]), r"train_y has shape \(4, 1\); expected \[n\] class numbers: use train_y\[:, 0\]"),

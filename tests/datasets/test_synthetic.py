@@ -40,7 +40,7 @@ def test_a_nearest_mean_classifier_reaches_it(classes, separation, noise):
     assert abs(accuracy - expected) < 4 * np.sqrt(expected * (1 - expected) / len(data.test.y)) + 0.005
 
 
-def test_memorising_leaks_exactly_the_gap():
+def test_memorizing_leaks_exactly_the_gap():
     """Stored answers for members, the Bayes class for the rest: the gap attack's advantage is 1 - A."""
     data = synthetic(40000, 6, 4, 3.0, 0.2, seed=1)
     right_on_members = np.ones(len(data.train.y), bool)

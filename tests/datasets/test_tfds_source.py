@@ -57,8 +57,8 @@ def _prepare(folder, kind, rows=ROWS):
         "_generate_examples": examples,
     }
     # Not registered: what is read back is the folder alone.
-    made = type(f"Gecko{kind.title()}", (tfds.core.GeneratorBasedBuilder,), body, skip_registration=True)
-    builder = made(data_dir=folder, file_format="array_record")
+    builder_class = type(f"Gecko{kind.title()}", (tfds.core.GeneratorBasedBuilder,), body, skip_registration=True)
+    builder = builder_class(data_dir=folder, file_format="array_record")
     builder.download_and_prepare()
     return f"tfds:gecko_{kind}"
 

@@ -52,7 +52,7 @@ def test_every_row_has_its_figures_and_its_epsilon(finished, config):
     for row in study.rows:
         for key in ("test", "ece", "mce", "nll", "brier", "ece_scaled", "loss"):
             assert row.figures[key].kind == "measured" and row.figures[key].n == 2
-        assert row.figures["epsilon"].kind == "modelled"
+        assert row.figures["epsilon"].kind == "modeled"
         private = row.name != LABELS[0]
         assert (3.99 < row.figures["epsilon"].value <= 4) if private else math.isinf(row.figures["epsilon"].value)
     assert set(study.record["epsilon"]) == set(LABELS[1:])

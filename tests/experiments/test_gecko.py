@@ -38,7 +38,7 @@ def test_every_row_has_its_figures_with_intervals(finished):
         for key in ("train", "test", "attack", "auc", "ece"):
             estimate = row.figures[key]
             assert estimate.low <= estimate.value <= estimate.high and estimate.n == 3 and estimate.kind == "measured"
-        assert row.figures["bytes"].kind == "counted" and row.figures["energy"].kind == "modelled"
+        assert row.figures["bytes"].kind == "counted" and row.figures["energy"].kind == "modeled"
 
 
 def test_a_private_row_has_its_epsilon_and_the_others_have_none(finished):
@@ -49,7 +49,7 @@ def test_a_private_row_has_its_epsilon_and_the_others_have_none(finished):
     study = reports.read_record(finished)
     assert [row.name for row in study.rows if "epsilon" in row.figures] == ["DP-Adam, ε = 8"]
     row, (column,) = study.rows[-1], (column for column in study.columns if column.key == "epsilon")
-    assert column.heading == "ε at δ=10⁻⁴" and row.figures["epsilon"].kind == "modelled"
+    assert column.heading == "ε at δ=10⁻⁴" and row.figures["epsilon"].kind == "modeled"
     assert row.note.rpartition("; ")[2] in study.record["privacy"]["mlp/dp_eps8"]
     (noise,) = re.findall(r"rate 64/718, 22 steps, noise multiplier ([0-9.]+)", row.note)
     event = dp_event.PoissonSampledDpEvent(64 / 718, dp_event.GaussianDpEvent(float(noise)))

@@ -45,7 +45,7 @@ def test_bits_round_trip_at_any_length(data, bits, word):
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_grids_hold_what_quantisers_give(bits):
+def test_grids_hold_what_quantizers_return(bits):
     top = 2**bits
     grids = [np.array([-1, 1]), np.arange(top), np.arange(1 - top, top, 2), np.arange(-(top // 2), top // 2)]
     for values in grids[: 3 if bits == 1 else 4]:
@@ -66,16 +66,16 @@ def test_file_holds_exactly_what_the_model_computes_with(filled, scheme, tmp_pat
     back = dict(named_leaves(integer.read(tmp_path / "model.bin")))
     assert set(back) == {name for name, _ in named_leaves(variables)}
     for name, leaf in named_leaves(variables):
-        quantised = scheme != "float" and name in ("params/conv2/kernel", "params/dense/kernel")
+        quantized = scheme != "float" and name in ("params/conv2/kernel", "params/dense/kernel")
         assert back[name].dtype == np.float32
-        if quantised:
+        if quantized:
             assert len(np.unique(back[name][..., 0])) <= 2 ** SCHEMES[scheme].bits
             leaf = SCHEMES[scheme].apply((), leaf)
         np.testing.assert_array_equal(back[name], leaf)
 
 
 def test_unpacked_weights_give_the_same_logits(filled, tmp_path):
-    """The float network on the file's arrays is the quantised network, up to how XLA orders its sums."""
+    """The float network on the file's arrays is the quantized network, up to how XLA orders its sums."""
     model, variables = example(filled, "xnor", float_layers=())
     integer.write(tmp_path / "m", integer.pack(model, variables, X))
     x = np.random.default_rng(3).standard_normal(X.shape).astype(np.float32)
@@ -158,7 +158,7 @@ def test_failed_write_keeps_the_old_file(filled, tmp_path, monkeypatch):
     assert (tmp_path / "m").read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
-def test_codes_that_disagree_with_the_quantiser_are_refused(filled):
+def test_codes_that_disagree_with_the_quantizer_are_refused(filled):
     wrong = quantizers.xnor()._replace(apply=lambda state, w, key=None: 2 * w)
     model = models.quantized(models.create("mlp", 2, hidden=(4, 4)), [(".*", wrong, None)])
     variables = filled(model, X)

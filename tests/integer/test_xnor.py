@@ -84,8 +84,8 @@ def test_conv_equals_the_integer_convolution_with_a_border_of_ones(channels, out
     np.testing.assert_array_equal(conv(words, kernel), expected)
 
 
-def test_binary_layers_equal_the_fake_quantised_model(filled):
-    """Every quantised layer of a model, fed with what it saw, gives what it gave, but for the rounding of the scale."""
+def test_binary_layers_equal_the_fake_quantized_model(filled):
+    """Every quantized layer of a model, fed with what it saw, gives what it gave, but for the rounding of the scale."""
     import flax.linen as nn
 
     rules = [(".*", quantizers.xnor(), quantizers.xnor_input())]

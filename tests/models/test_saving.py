@@ -43,13 +43,13 @@ CASES = {
     "float": lambda: (mlp(), X, None),
     "quantized": lambda: (models.quantized(mlp(order="xnor", normalize=True, activation="identity"), ONE), X, None),
     "polynomial": lambda: (mlp(activation="quadratic_channel"), X, None),
-    "averaged": lambda: (training.with_average(mlp(), 0.9), X, "whole"),
-    "averaged and quantized": lambda: (training.with_average(models.quantized(mlp(), ONE), 0.9), X, "whole"),
+    "averaged": lambda: (training.with_average(mlp(), 0.9), X, "the model"),
+    "averaged and quantized": lambda: (training.with_average(models.quantized(mlp(), ONE), 0.9), X, "the model"),
     "lenet": lambda: (models.create("lenet", 2, channels=(2, 2), hidden=3), np.ones((1, 8, 8, 1), np.float32), None),
     "own module": lambda: (models.from_linen(Own()), OWN_X, Own()),
     "own module, quantized": lambda: (models.quantized(models.from_linen(Own()), RULES, ()), OWN_X, Own()),
     "by hand": lambda: (Model(lambda key, x: {"params": {"w": jnp.ones(())}}, lambda v, x, **_: (x * v["params"]["w"],
-                        {})), X, "whole"),
+                        {})), X, "the model"),
 }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path, name):
     model, x, given = CASES[name]()
     variables = drawn(model, x)
     models.save(tmp_path, model, variables, x, settings={"a": [1, None]}, arrays={"member": np.eye(2, dtype=bool)})
-    saved = models.load(tmp_path, model if given == "whole" else given)
+    saved = models.load(tmp_path, model if given == "the model" else given)
     assert_same(saved.variables, variables)
     run = jax.jit(lambda model, v: model.apply(v, x)[0], static_argnums=0)
     assert_same(run(saved.model, saved.variables), run(model, variables))
@@ -218,8 +218,8 @@ def test_a_hook_that_was_added_by_hand_is_missed(tmp_path):
 
 
 def test_an_unlisted_quantizer_needs_the_model(tmp_path):
-    own = quantizers.binary()._replace(name="mine", blueprint=None)
-    model = models.quantized(mlp(), [("", own, None)])
+    unlisted = quantizers.binary()._replace(name="mine", blueprint=None)
+    model = models.quantized(mlp(), [("", unlisted, None)])
     models.save(tmp_path, model, drawn(model, X), X)
     with pytest.raises(ValueError, match="hold the quantizer 'mine', which is not one of gecko_jax.quantizers"):
         models.load(tmp_path)

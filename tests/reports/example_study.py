@@ -78,7 +78,7 @@ def example() -> Study:
             "macs": count(225_792 if binary else 12_012_544),
             "binary_macs": count(11_786_752 if binary else 0),
             "peak": count(13_824 if binary else 86_528, "B"),
-            "energy": count(4.31 if binary else 55.26, "µJ", "modelled"),
+            "energy": count(4.31 if binary else 55.26, "µJ", "modeled"),
         }
         if name.startswith("DP"):
             del figures["energy"]

@@ -69,9 +69,9 @@ def test_the_header_is_read(tmp_path):
         (Estimate(0.7, 0.699, 0.701), 0.01),
         (Estimate(0.7), 0.07),
         (Estimate(3.0, 2.0, 4.0, unit="s"), 2.0),
-        (Estimate(8.0, kind="modelled"), 0.04),
+        (Estimate(8.0, kind="modeled"), 0.04),
         (Estimate(4000, kind="counted"), 4e-6),
-        (Estimate(float("inf"), kind="modelled"), 0.0),
+        (Estimate(float("inf"), kind="modeled"), 0.0),
     ],
 )
 def test_tolerances_follow_the_kind_of_figure(estimate, wanted, tmp_path):

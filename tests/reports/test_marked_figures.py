@@ -61,7 +61,7 @@ def test_the_strongest_attack_is_a_warning_and_no_prize():
 
 
 @pytest.mark.parametrize(
-    "figure", [Estimate(0.9, 0.45, 0.99), Estimate(0.9, kind="modelled"), Estimate(0.4, 0.3, 0.5), Estimate(0.5)]
+    "figure", [Estimate(0.9, 0.45, 0.99), Estimate(0.9, kind="modeled"), Estimate(0.4, 0.3, 0.5), Estimate(0.5)]
 )
 def test_chance_and_bounds_are_no_alarm(figure):
     page = reports.html(alarm_study(figure))

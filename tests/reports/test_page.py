@@ -146,10 +146,10 @@ def test_a_study_of_one_figure_makes_a_page_without_plots():
 
 
 def test_mixed_kinds_are_marked_in_their_cells():
-    rows = (Row("a", {"x": Estimate(1.0)}), Row("b", {"x": Estimate(2.0, kind="modelled")}))
+    rows = (Row("a", {"x": Estimate(1.0)}), Row("b", {"x": Estimate(2.0, kind="modeled")}))
     text = reports.html(Study("t", "", rows, (Column("x", "X", better="high"),)))
     assert '<b>1.00</b> <abbr title="measured">m</abbr>' in text
-    assert '<td class="best" title="modelled: 2"><b>2.00</b> <abbr title="modelled">e</abbr>' in text
+    assert '<td class="best" title="modeled: 2"><b>2.00</b> <abbr title="modeled">e</abbr>' in text
 
 
 def test_a_page_can_be_made_from_the_record_alone(tmp_path, study):

@@ -42,7 +42,7 @@ def test_front_kinds_and_notes_are_marked(study):
     text = table(study, 120)
     for row in study.rows:
         assert (f"\n* {row.name}" in text) == (row.name in front(study))
-    assert re.search(r"^\(m\) measured.*\n\(c\) counted.*\n\(e\) modelled", text, re.M)
+    assert re.search(r"^\(m\) measured.*\n\(c\) counted.*\n\(e\) modeled", text, re.M)
     assert "% (m)" in text and "B (c)" in text and "µJ (e)" in text
     assert "\n* DP, ε = 8 (1)" in text and "\n(1) DP, ε = 8: accounted at δ = 1e-5" in text
     assert text.count("\nGecko\n") == text.count("\n---")  # the group's heading in every block

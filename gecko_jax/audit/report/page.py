@@ -91,7 +91,7 @@ def table_file(report: AuditResults) -> str:
     for name, auc in report.baselines.items():
         writer.writerow(["all", f"without the model: {name}", "auc", *("" if part is None else part for part in auc)])
     for metric, ceiling in report.ceilings.items():
-        writer.writerow(["all", "ceiling by the claimed epsilon", metric, ceiling, "", "", "modelled", "", ""])
+        writer.writerow(["all", "ceiling by the claimed epsilon", metric, ceiling, "", "", "modeled", "", ""])
     lines("all", {f"{report.sliced_by} on slice: {name}": row for name, row in report.slices.items()})
     return file.getvalue()
 
@@ -113,7 +113,7 @@ def _ceiling(report: AuditResults) -> str:
 def _ceilings(report: AuditResults) -> dict[str, Estimate]:
     """Returns the ceilings as figures of the table's columns."""
     units = {column.key: column.unit for column in COLUMNS if column.key in report.ceilings}
-    figures = {key: Estimate(report.ceilings[key], kind="modelled") for key in units}
+    figures = {key: Estimate(report.ceilings[key], kind="modeled") for key in units}
     return {key: reports.percent(each) if units[key] else each for key, each in figures.items()}
 
 

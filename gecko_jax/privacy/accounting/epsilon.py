@@ -66,8 +66,8 @@ class Epsilon(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """"modelled": computed from the mechanism, not measured on a model."""
-        return "modelled"
+        """"modeled": computed from the mechanism, not measured on a model."""
+        return "modeled"
 
     def estimate(self) -> Estimate:
         """The figure as reports take it."""
@@ -108,7 +108,7 @@ class Epsilon(NamedTuple):
             adjacency = f"{self.records} examples of one person at once, each: {adjacency}"
         phases = "; then ".join(str(phase) for phase in self.phases)
         how = f"{adjacency}; {ACCOUNTANTS[self.accountant]}"
-        return f"epsilon {_rounded_up(self.value)} at delta {self.delta:g}, modelled: {how}; {phases}"
+        return f"epsilon {_rounded_up(self.value)} at delta {self.delta:g}, modeled: {how}; {phases}"
 
 
 def _rounded_up(value: float) -> str:

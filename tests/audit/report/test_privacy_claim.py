@@ -30,7 +30,7 @@ def test_an_honest_claim_holds_and_the_bound_is_that_of_the_metrics():
         found = check_claim(claimed(true), "loss", [scores], member[None])
         wanted = metrics.one_run_epsilon_from_scores(scores, member, [40, 200, 1000], 1e-5, 0.95)
         assert isinstance(found, ClaimCheck) and found.empirical_lower_bound.value == wanted.value <= true
-        assert (found.empirical_lower_bound.kind, found.claimed_epsilon.kind) == ("measured", "modelled")
+        assert (found.empirical_lower_bound.kind, found.claimed_epsilon.kind) == ("measured", "modeled")
 
 
 def test_too_little_noise_is_found_out():
@@ -64,7 +64,7 @@ def test_an_audit_prints_the_claim_above_the_bound_and_raises():
     logits, y, member = outputs(leak=3.0)
     report = audit.audit_models(logits, y, member, [attacks.loss()], claimed_epsilon=claimed(8.0))
     lines = report.table().splitlines()
-    above = next(i for i, line in enumerate(lines) if line.startswith("Accounted: epsilon 8 at delta 1e-05, modelled"))
+    above = next(i for i, line in enumerate(lines) if line.startswith("Accounted: epsilon 8 at delta 1e-05, modeled"))
     bound = report.claim.empirical_lower_bound.value
     assert lines[above + 1].startswith(f"Empirical lower bound: epsilon >= {bound:.3f} at the same delta, measured")
     assert "the largest of 3 targets" in lines[above + 1] and 0.5 < bound < 8

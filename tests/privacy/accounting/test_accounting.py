@@ -154,11 +154,11 @@ def test_phases_compose_as_dp_accounting_composes_them():
 def test_the_answer_carries_its_assumptions():
     result = accounting.epsilon(poisson(1000, 1000, 1), 4.0, 1e-5, "rdp", count_noise_multiplier=50.0)
     text = str(result)
-    assert "modelled: one example added or removed; Renyi" in text
+    assert "modeled: one example added or removed; Renyi" in text
     assert text.endswith("rate 1000/1,000, 1 steps, noise multiplier 4, count noise 50")
     shown = float(text.split()[1])
     assert result.value <= shown < result.value + 0.001  # rounded up: it is a bound
-    assert result.estimate() == Estimate(result.value, kind="modelled")
+    assert result.estimate() == Estimate(result.value, kind="modeled")
     assert result.phases[0].effective_noise_multiplier == phases.with_count(4.0, 50.0) < 4.0
 
 
