@@ -33,7 +33,7 @@ def test_types_and_defaults():
         ({"train_x": np.zeros(4)}, r"train_x has shape \(4,\).*x\[:, None\]"),
         ({"train_x": np.full((4, 3), "a")}, "train_x has dtype"),
         ({"train_x": np.full((4, 3), np.nan)}, r"train_x holds 12 entries.*index \(0, 0\)"),
-        ({"test_x": np.array([[0, 0, 0], [0, 1e300, 0]])}, r"test_x holds 1 entries.*index \(1, 1\)"),
+        ({"test_x": np.array([[0, 0, 0], [0, 1e300, 0]])}, r"test_x holds 1 entr.*index \(1, 1\)"),
         ({"test_x": np.zeros((2, 4))}, r"rows of shape \(3,\), test_x of \(4,\)"),
         ({"train_y": np.zeros(3, int)}, "train_y has 3 labels for 4 rows"),
         ({"train_y": np.eye(3)[[0, 1, 2, 1]]}, r"train_y has shape \(4, 3\).*argmax"),

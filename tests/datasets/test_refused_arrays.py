@@ -69,7 +69,7 @@ class Sparse:
         (dict(train_x=X.astype("datetime64[s]")), "train_x has dtype datetime64"),
         (dict(train_x=Sparse()), r"train_x is a sparse Sparse; pass train_x\.toarray\(\)"),
         (dict(train_x=[[1, 2, 3], [1, 2]] * 2), "train_x does not form an array.*every row must have the same shape"),
-        (dict(test_x=[[0, 0.5, np.inf], [0, 0, 0]]), r"test_x holds 1 entries.*\(0, 2\)"),
+        (dict(test_x=[[0, 0.5, np.inf], [0, 0, 0]]), r"test_x holds 1 entr.*\(0, 2\)"),
         (dict(ids=np.array(list("abcdef"))), r"ids has dtype <U1.*np\.unique\(names"),
         (dict(ids=np.arange(6.0)), "ids has dtype float64"),
         (dict(ids=np.arange(6) > 2), "ids has dtype bool"),
