@@ -3,6 +3,7 @@
     python scripts/audit.py --model=runs/xnor
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
     python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, if y is text
+    python scripts/audit.py --predictions=losses.npz       # loss (or another signal) [n] or [m, n], member of its shape
     python scripts/audit.py --model=runs/private --beside=runs/plain         # two audits on one page
     python scripts/audit.py --model=runs/xnor --attacks=lira,rmia --max_tpr_at_1pct=.05 --title="1-bit network"
 
@@ -100,23 +101,25 @@ def _gate(report: Any, bounds: dict[str, float]) -> None:
 
 
 def _audited(source: str, chosen: Any) -> tuple[Any, Any]:
-    """The audit of a folder or of a file, and what the training of the former promises."""
+    """Returns the audit of a folder or of a file, and what the training of the former promises."""
     if Path(source).is_dir() or source == MODEL.value:
         return _saved(source, chosen)
     return _predictions(source, chosen), None
 
 
 def _attacks(names: list[str]) -> Any:
-    """What `audit` takes: None for those that run unasked, "all", or the named attacks."""
+    """Returns what `audit` takes: None for those that run unasked, "all", or names, checked before minutes of work."""
     if names in ([], ["all"]):
         return names[0] if names else None
     from gecko_jax import attacks, checks
 
-    return [checks.lookup("attacks", name, attacks.ATTACKS)() for name in names]
+    for name in names:
+        checks.lookup("attacks", name, attacks.ATTACKS)
+    return names
 
 
 def _predictions(path: str, chosen: Any) -> Any:
-    """The audit of a file of outputs; classes that are all integers are taken as integers, as y then is."""
+    """Returns the audit of a file of outputs or of signals; classes that are all integers are taken as integers, as y then is."""
     from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
 
     classes = CLASSES.value
@@ -126,7 +129,7 @@ def _predictions(path: str, chosen: Any) -> Any:
 
 
 def _write(path: Path, report: Any, title: str, other: Any = None) -> Path:
-    """The page, and last the figures with its digest; the old figures are gone before the new page is there."""
+    """Writes the page, and last the figures with its digest; the old figures are gone before the new page is there."""
     from gecko_jax import audit, digests, files, json_values
 
     path.unlink(missing_ok=True)
@@ -144,7 +147,7 @@ def _write(path: Path, report: Any, title: str, other: Any = None) -> Path:
 
 
 def _names(first: str, second: str) -> tuple[str, str]:
-    """What the page calls two audits: the last parts of their paths, or the paths if these are the same."""
+    """Returns what the page calls two audits: the last parts of their paths, or the paths if these are the same."""
     short = (Path(first).name, Path(second).name)
     return short if len(set(short)) == 2 and all(short) else (first, second)
 

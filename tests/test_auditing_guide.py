@@ -36,6 +36,12 @@ def test_text_has_no_classifier_of_the_records_beside_it(names):
     assert names["texts"].rows["loss"]["auc"].value > 0.6
 
 
+def test_a_regression_and_its_saved_losses_leak_alike(names):
+    regression, by_losses = names["regression"], names["by_losses"]
+    assert by_losses.rows["lira"]["auc"].low > 0.6 and "mean squared error" in regression.performance
+    assert "'entropy'" in regression.not_run["entropy"]
+
+
 def test_the_shadows_shown_find_what_a_forest_remembers(names):
     assert names["shadowed"].rows["lira"]["auc"].value > names["shadowed"].rows["gap"]["auc"].value > 0.5
     predict = names["with_all_columns"](np.arange(50), 3)
