@@ -1,10 +1,23 @@
-"""Audits: predictors or their saved outputs -> Signals -> attacks -> Report.
+"""Audits: how much of its training set a model gives away, by membership inference.
 
-`audit` takes a predict function, `from_predictions` an .npz of outputs, `audit_models` the outputs of an ensemble in
-which every model is a target in turn, `audit_ensemble` those models themselves, `audit_model` the outputs of one model
-alone. A threshold is never chosen on the target and records it is judged on: it comes from shadow models, each playing
-a fake target, or, where there are none, from the other half of the records. NumPy throughout; JAX ends at the
-predictor, its shadows and the `probes`, which read more off a model than its logits.
+Ways in, each a file; all of them return a `Report`:
+
+- `audit`: a predict function or a Model, with shadow models by its recipe.
+- `audit_ensemble`: models that were trained together; each is a target in turn, the others are its shadows.
+- `audit_models`, `audit_model`: the outputs of several models, or of one.
+- `from_signals`: saved losses, or another signal, of any models.
+- `from_predictions`: an .npz file of outputs or of signals.
+
+Rooms, in the order in which an audit goes through them:
+
+- `validity/`: is the question well put? Overlapping records, designs that bias a figure, baselines without the model.
+- `reading/`: what is read off the models: Readings of the target and of its shadows.
+- `scoring/`: which attacks run, and the thresholds at which they say "member".
+- `report/`: figures with intervals, a claim beside its lower bound, tables, JSON, pages, a gate for test suites.
+
+A threshold is never chosen on the target and the records that it is judged on: it comes from shadow models, each of
+which stands in for the target, or without shadows from the other half of the records. NumPy throughout; JAX ends at
+the models and at `gecko_jax.probes`, which read more off a model than its outputs.
 """
 
 from __future__ import annotations

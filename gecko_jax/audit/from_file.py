@@ -1,4 +1,4 @@
-"""An audit from saved outputs alone: no model, no training code."""
+"""An audit of a file of outputs or of signals: no model, no training code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ def from_predictions(
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: a file that is not a whole .npz, an array that is missing, or one of a wrong shape, type or range.
+      ValueError: a file that is not a complete .npz, an array that is missing, or one of a wrong shape, type or range.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/losses.npz", loss=[0.1, 0.2, 0.9, 0.8], member=[True, True, False, False])
+    ...     from_predictions(f"{folder}/losses.npz", attacks=["loss"]).rows["loss"]["auc"].value
+    1.0
     """
     arrays = _read(path)
     outputs = [name for name in NAMES if name in arrays]
@@ -72,6 +78,6 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except ValueError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(
-            f"path={str(path)!r} is not a whole .npz of plain arrays ({reason}); it may be truncated. "
+            f"path={str(path)!r} is not a complete .npz of plain arrays ({reason}); it may be truncated. "
             "Save it again with np.savez(path, logits=..., y=..., member=...)."
         ) from error

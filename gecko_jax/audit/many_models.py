@@ -70,6 +70,13 @@ def audit_models(
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
       ValueError: one model alone, wrong shapes or values, two models with the same members, or fewer than two members
         or non-members of some model.
+
+    >>> rng = np.random.default_rng(0)
+    >>> y, member = rng.integers(0, 3, 200), rng.random((4, 200)) < 0.5
+    >>> logits = rng.normal(size=(4, 200, 3)) + 2 * np.eye(3)[y] * member[..., None]
+    >>> report = audit_models(logits, y, member, attacks=["lira"])
+    >>> len(report.targets), report.rows["lira"]["auc"].low > 0.7
+    (4, True)
     """
     claim = privacy_claim(claimed_epsilon, True)
     encoded = encode(logits, y, queries, probed, outputs, classes, np.shape(member)[:1])

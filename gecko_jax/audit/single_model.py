@@ -67,6 +67,13 @@ def audit_model(
     Raises:
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
       ValueError: wrong shapes or values, or fewer than two members or non-members.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y, member = rng.integers(0, 3, 200), rng.random(200) < 0.5
+    >>> logits = rng.normal(size=(200, 3)) + 2 * np.eye(3)[y] * member[:, None]
+    >>> 0.8 < audit_model(logits, y, member, attacks=["loss"]).rows["loss"]["auc"].value < 0.9
+    True
     """
     claim = privacy_claim(claimed_epsilon, coins)
     encoded = encode(logits, y, queries, probed, outputs, classes)

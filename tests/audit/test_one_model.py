@@ -139,7 +139,7 @@ def test_a_bad_file_is_named(tmp_path):
         ({"probs": logits, "y": y, "member": member}, "does not hold probabilities"),
         ({"logits": special.softmax(logits, -1), "y": y, "member": member}, "are probabilities"),
         ({"logits": logits[None], "y": y, "member": member[None]}, "audit_model"),
-        ({"logits": np.array([{}, {}], object), "y": y, "member": member}, "not a whole .npz"),
+        ({"logits": np.array([{}, {}], object), "y": y, "member": member}, "not a complete .npz"),
     ):
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match=words):
@@ -153,7 +153,7 @@ def test_a_cut_file_is_named(tmp_path, keep):
     np.savez_compressed(whole, logits=logits, y=y, member=member)
     data = whole.read_bytes()
     cut.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(ValueError, match=r"not a whole \.npz"):
+    with pytest.raises(ValueError, match=r"not a complete \.npz"):
         audit.from_predictions(cut)
 
 
@@ -164,8 +164,8 @@ def test_a_spoilt_byte_and_a_bare_array_are_named(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"not a whole \.npz"):
+    with pytest.raises(ValueError, match=r"not a complete \.npz"):
         audit.from_predictions(path)
     np.save(tmp_path / "bare.npy", logits)
-    with pytest.raises(ValueError, match=r"not a whole \.npz"):
+    with pytest.raises(ValueError, match=r"not a complete \.npz"):
         audit.from_predictions(tmp_path / "bare.npy")

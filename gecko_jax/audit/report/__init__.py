@@ -1,1 +1,1 @@
-"""What is said: figures with intervals, the claim held against them, slices, a table, JSON, a page, a gate."""
+"""Reports: figures with intervals, the check of a privacy claim, slices, a table, JSON, a page, a gate."""

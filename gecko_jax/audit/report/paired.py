@@ -12,7 +12,7 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
     """Returns the figures of one audit minus those of another, for example of 1-bit models minus their float twins.
 
     Args:
-      ours, theirs: of `audit_models`, target i with the same members in both.
+      ours, theirs: reports of several targets, target i with the same members in both.
 
     Returns:
       attack -> metric -> mean difference over targets, with the paired Student t interval; of the attacks that both
@@ -20,6 +20,13 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
 
     Raises:
       ValueError: one target alone, other targets, or no attack in common.
+
+    >>> import numpy as np
+    >>> from gecko_jax.audit import from_signals
+    >>> losses, member = np.random.default_rng(0).random((3, 40)), np.random.default_rng(1).random((3, 40)) < 0.5
+    >>> plain, private = (from_signals({"loss": loss}, member, ["loss"]) for loss in (losses + ~member, losses))
+    >>> differences(private, plain)["loss"]["auc"].value < -0.3
+    True
     """
     for name in ("members", "nonmembers"):
         mine, other = getattr(ours, name), getattr(theirs, name)

@@ -1,1 +1,1 @@
-"""Is the question well put? Containers, members and non-members, the pool, the design, blind baselines."""
+"""Validity: is the question well put? Containers, members and non-members, the pool, the design, blind baselines."""
