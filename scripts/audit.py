@@ -119,7 +119,7 @@ def _attacks(names: list[str]) -> Any:
 
 
 def _predictions(path: str, chosen: Any) -> Any:
-    """Returns the audit of a file of outputs or of signals; classes that are all integers are taken as integers, as y then is."""
+    """Returns the audit of a file of outputs or of signals; classes that are all integers are class numbers."""
     from gecko_jax import audit  # here, so that Ctrl-C while JAX is loaded ends as it does later
 
     classes = CLASSES.value
