@@ -1,7 +1,7 @@
 """Convolutions as matrix products over patches, for training, privacy and packed signs.
 
   patches            what a kernel sees of an image, and the image's border
-  windowed_product   a convolution of images by one kernel, a few images at a time: fast on a CPU, inside loops too
+  windowed_product   a convolution of images with one kernel, a few images at a time: fast on a CPU, inside loops too
   by_windows         a convolution in which each example may have its own kernel, or its own gradient of a shared one
 """
 

@@ -1,9 +1,9 @@
-"""Convolutions in a loss of one example, written so that many examples may each have a kernel, or a kernel's gradient.
+"""Convolutions of which each example may have its own kernel, or its own gradient of a shared kernel.
 
-`vmap` makes of these a convolution with a group of features for each example. Where the examples are shared out over
-devices, XLA's partitioner computes other numbers for such groups, without a word: for the kernel's gradient of any
-convolution of one image (jax 0.10.2 and 0.12.0.1, on 2 to 8 devices). Norms come out too small then, and clipping
-bounds nothing. Products over windows have no groups. On a CPU they are faster, too.
+`vmap` turns such convolutions into one with a group of features for each example. If the examples are sharded over
+devices, XLA's partitioner silently computes other numbers for these groups: for the kernel's gradient of any
+convolution of one image (jax 0.10.2 and 0.12.0.1, on 2 to 8 devices). The norms are then too small, and clipping bounds
+nothing. Products over patches have no groups, and are faster on a CPU.
 """
 
 from __future__ import annotations
@@ -22,12 +22,20 @@ from gecko_jax.types import Array
 
 
 def channels_last(spec: tuple[int, ...]) -> tuple[int, ...]:
-    """A permutation (batch, spatial..., channels) of an operand whose spec is (batch, channels, spatial...)."""
+    """Returns the axes (batch, spatial..., channels) of an operand whose spec is (batch, channels, spatial...).
+
+    >>> channels_last((0, 3, 1, 2))
+    (0, 1, 2, 3)
+    """
     return (spec[0], *spec[2:], spec[1])
 
 
 def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
-    """(images, kernel) -> what `lax.conv_general_dilated` gives with these parameters of its primitive; any of them."""
+    """Returns (images, kernel) -> their convolution as a product over patches.
+
+    Args:
+      params: parameters of the primitive of `lax.conv_general_dilated`, with any values.
+    """
     numbers, pads = params["dimension_numbers"], params["padding"]
 
     def convolve(images, kernel):
@@ -36,7 +44,7 @@ def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
         edges = [(low, high, between) for (low, high), between in zip(pads, inside, strict=True)]
         x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
         groups = params["feature_group_count"]
-        if (several := params["batch_group_count"]) > 1:  # groups of images are groups of features, one beside another
+        if (several := params["batch_group_count"]) > 1:  # groups of images become groups of features
             groups = several
             x = jnp.moveaxis(x.reshape(several, -1, *x.shape[1:]), 0, -2)
             x = x.reshape(*x.shape[:-2], -1)
@@ -58,7 +66,12 @@ def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
 
 
 def shared_kernel(primitive: Any, params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
-    """The same by XLA's convolution, but for the kernel's gradient: for a kernel that all examples share."""
+    """Returns (images, kernel) -> XLA's convolution, with the kernel's gradient as a product over patches.
+
+    Args:
+      primitive: that of `lax.conv_general_dilated`.
+      params: its parameters.
+    """
 
     def plain(images, kernel):
         return primitive.bind(images, kernel, **params)
@@ -66,7 +79,7 @@ def shared_kernel(primitive: Any, params: Mapping[str, Any]) -> Callable[[Array,
     def backward(saved, cotangent):
         images, kernel = saved
         (to_images,) = jax.vjp(lambda x: plain(x, kernel), images)[1](cotangent)
-        # Linear in the kernel: its value is not looked at, and XLA drops it.
+        # The convolution is linear in the kernel, so its value is not used and XLA removes it.
         (to_kernel,) = jax.vjp(lambda k: by_windows(params)(images, k), kernel)[1](cotangent)
         return to_images, to_kernel
 

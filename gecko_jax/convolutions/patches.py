@@ -1,7 +1,7 @@
 """The patches of an image that a convolution's kernel sees, and the border around the image.
 
-Images are [leading..., spatial..., channels]. A kernel of `size` (one number a spatial axis, as strides and dilation)
-has prod(size) places, in row-major order; it moves inside the image alone.
+Images are [leading..., spatial..., channels]. A kernel of `size` (one number a spatial axis, like strides and dilation)
+has prod(size) places in row-major order. It moves inside the image only; `bordered` adds a border first.
 """
 
 from __future__ import annotations
@@ -43,14 +43,30 @@ def explicit_padding(
 
 
 def bordered(x: Array, pads: Sequence[tuple[int, int]], value: float) -> Array:
-    """Returns x [b, spatial..., c] with a border of `value` around its spatial axes, pads of [(low, high)]."""
+    """Adds a border to images.
+
+    Args:
+      x: images [b, spatial..., c].
+      pads: (low, high) of each spatial axis, from `explicit_padding`.
+      value: of the border's pixels.
+
+    Returns:
+      [b, low + spatial + high..., c].
+
+    >>> bordered(jnp.zeros((1, 2, 1, 1)), [(1, 0), (0, 0)], 1).reshape(-1).tolist()
+    [1.0, 0.0, 0.0]
+    """
     if not any(low or high for low, high in pads):
         return x
     return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
 
 
 def output_size(spatial: Sequence[int], size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]):
-    """Returns how many positions a kernel has along each spatial axis.
+    """Counts the positions of a kernel along each spatial axis, without a border.
+
+    Args:
+      spatial: lengths of the image's spatial axes, its border included.
+      size, strides, dilation: of the kernel.
 
     >>> output_size((6, 5), (3, 2), (2, 1), (1, 2))
     (2, 3)
@@ -84,14 +100,29 @@ def taps(x: Array, size: Sequence[int], strides: Sequence[int], dilation: Sequen
 
 
 def patches(x: Array, size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> Array:
-    """Returns the patches of x [b, spatial..., c] as [b, positions..., prod(size) * c]."""
+    """Returns the patches of x [b, spatial..., c] as [b, positions..., prod(size) * c].
+
+    Args:
+      x: images with their border.
+      size, strides, dilation: of the kernel.
+
+    >>> patches(jnp.arange(3).reshape(1, 3, 1), (2,), (1,), (1,)).tolist()
+    [[[0, 1], [1, 2]]]
+    """
     return jnp.concatenate(taps(x, size, strides, dilation), axis=-1)
 
 
 def stacked_patches(x: Array, size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> Array:
-    """Returns the patches of x [b, n, spatial..., c] as [b, n, positions, prod(size), c], positions in one axis.
+    """Returns the patches of x [b, n, spatial..., c] as [b, n, positions, prod(size), c], with positions in one axis.
 
-    Slices copy runs of numbers where a gather moves single ones, but a large kernel has too many of them.
+    Slices copy runs of numbers and a gather moves single ones, but a large kernel has too many slices.
+
+    Args:
+      x: images with their border.
+      size, strides, dilation: of the kernel.
+
+    >>> stacked_patches(jnp.arange(3).reshape(1, 1, 3, 1), (2,), (1,), (1,)).tolist()
+    [[[[[0], [1]], [[1], [2]]]]]
     """
     spatial, channels = x.shape[2:-1], x.shape[-1]
     positions = output_size(spatial, size, strides, dilation)
@@ -106,12 +137,12 @@ def stacked_patches(x: Array, size: Sequence[int], strides: Sequence[int], dilat
     flat = [tap.reshape(*x.shape[:2], math.prod(positions), channels) for tap in taps(x, size, strides, dilation)]
     if channels > 1:
         return jnp.stack(flat, axis=3)
-    # Of one channel the runs are along the positions; the product that follows takes the two axes in either order.
+    # With one channel the runs are along the positions; the product that follows takes the axes in either order.
     return jnp.swapaxes(jnp.stack([tap[..., 0] for tap in flat], axis=2), 2, 3)[..., None]
 
 
 def _flat_index(spatial, size, positions, strides, dilation) -> np.ndarray:
-    """Where each place of a kernel at each of its positions lies among the pixels, in one row."""
+    """Returns the number of the pixel under each place of a kernel at each of its positions, in one row."""
     rank = len(spatial)
     index = np.zeros((1,) * (2 * rank), np.int32)
     for axis, (k, n, s, d) in enumerate(zip(size, positions, strides, dilation, strict=True)):

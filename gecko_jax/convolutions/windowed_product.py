@@ -1,11 +1,12 @@
-"""A convolution as a matrix product over the windows of a few images at a time: fast on CPU, also inside a loop.
+"""A convolution as a matrix product over the patches of a few images at a time: fast on a CPU, also inside a loop.
 
-XLA's CPU backend runs `lax.conv` inside a loop several times slower than outside (jax-ml/jax#12868); the same sum as
-one matrix product over patches has no such trap.
+XLA's CPU backend runs `lax.conv` inside a loop several times slower than outside (jax-ml/jax#12868). The same sum as a
+matrix product over patches is as fast inside as outside.
 
-All windows of a batch together fall out of the cache (42 MB for 64 images of Gecko's second convolution); those of one
-group stay in it, and are made again for the gradient. That is twice as fast. Two kinds have shorter ways forward: one
-channel is a sum of shifted images, and where every row is used (stride 1) windows over a row's columns are enough.
+The patches of a batch together do not fit into the cache (42 MB for 64 images of Gecko's second convolution). Those of
+a group of images do, and they are collected again for the gradient, which is twice as fast. Two cases have a shorter
+forward pass. An image of one channel is multiplied place by place and added up. If every row is used (stride 1),
+patches over the columns of a row are enough.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from jax import lax
 from gecko_jax.convolutions.patches import bordered, explicit_padding, patches, taps
 from gecko_jax.types import Array
 
-CACHED_FLOATS = 400_000  # of windows worked on at a time: about a core's second-level cache
-SCOPE = "windowed_product"  # the name of this product among the steps of a traced function
+MAX_FLOATS_PER_GROUP = 400_000  # of the patches of a group of images: about a core's second-level cache
+SCOPE = "windowed_product"  # the name scope of this product in a traced function
 
 Pair = tuple[int, int]
 
@@ -28,10 +29,24 @@ Pair = tuple[int, int]
 def as_matmul(
     lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, dimension_numbers=None, **options
 ) -> Array:
-    """`lax.conv_general_dilated` of NHWC inputs by matrix products; what is grouped, dilated inside or not 2-d: XLA.
+    """Computes `lax.conv_general_dilated` by matrix products.
+
+    Convolutions that are grouped, dilated inside the image, not of two spatial axes or not NHWC are left to XLA.
 
     Args:
-      lhs, rhs, ...: as `lax.conv_general_dilated` takes them; `options` may hold its feature_group_count and precision.
+      lhs: images [b, h, w, c].
+      rhs: kernel [kh, kw, c, o].
+      window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers: as of `lax.conv_general_dilated`, whose
+        default numbers are NCHW.
+      **options: its feature_group_count and precision.
+
+    Returns:
+      [b, h', w', o], the same numbers as XLA's up to rounding; gradients in reverse mode only.
+
+    >>> numbers = ("NHWC", "HWIO", "NHWC")
+    >>> y = as_matmul(jnp.ones((1, 3, 3, 2)), jnp.ones((2, 2, 2, 1)), (1, 1), "VALID", dimension_numbers=numbers)
+    >>> y.reshape(-1).tolist()
+    [8.0, 8.0, 8.0, 8.0]
     """
     if not _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options):
         return lax.conv_general_dilated(
@@ -47,9 +62,9 @@ def as_matmul(
 
 
 def _folded(x: Array, strides: Pair, size: Pair) -> Array:
-    """x with the places that a window steps over as channels, so that it steps by one: [b, h/sh, w/sw, sh*sw*c].
+    """Folds the pixels that a stride steps over into channels, after which the stride is 1: [b, h/sh, w/sw, sh*sw*c].
 
-    A quarter of the copies for strides of 2, and their gradient adds whole images up, not every second number.
+    For strides of 2 this takes a quarter of the copies, and the gradient adds up images instead of every second number.
     """
     (sh, sw), (kh, kw), (b, h, w, c) = strides, size, x.shape
     height, width = ((n - k) // s + k // s for n, k, s in zip((h, w), (kh, kw), (sh, sw), strict=True))
@@ -73,7 +88,17 @@ def _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options) -> bool:
 
 
 def windowed_product(strides: Pair, dilation: Pair, precision, x: Array, kernel: Array) -> Array:
-    """patches(x) @ kernel: x [b, h, w, c], kernel [kh, kw, c, o] -> [b, h', w', o]; reverse-mode gradients only."""
+    """Computes patches(x) @ kernel a few images at a time; gradients in reverse mode only.
+
+    Args:
+      strides, dilation: of the kernel, (vertical, horizontal).
+      precision: of `jnp.matmul`.
+      x: images [b, h, w, c], with their border.
+      kernel: [kh, kw, c, o].
+
+    Returns:
+      [b, h', w', o].
+    """
     with jax.named_scope(SCOPE):
         return _in_groups(strides, dilation, precision, x, kernel)
 
@@ -97,14 +122,14 @@ def _product(strides, dilation, precision, images, kernel):
 
 
 def _windowed(strides, dilation, precision, images, kernel):
-    """The product over whole windows, whose gradient with respect to the images is the fastest of the three."""
+    """Multiplies patches of the full kernel; its gradient with respect to the images is the fastest of the three."""
     return _times(patches(images, kernel.shape[:2], strides, dilation), kernel, precision)
 
 
 def _by_rows(stride: int, dilation: Pair, precision, images, kernel):
-    """The product for each row of the kernel with all rows of the images, added up one below the other.
+    """Multiplies each row of the kernel with all rows of the images, and adds the products up with an offset.
 
-    A third of the copies of `patches` for some more arithmetic: (kh - 1) * dilation rows of products are not used.
+    It takes a third of the copies of `patches` and some more arithmetic: (kh - 1) * dilation rows are not used.
     """
     kh, kw = kernel.shape[:2]
     columns = patches(images, (1, kw), (1, stride), (1, dilation[1]))
@@ -114,7 +139,7 @@ def _by_rows(stride: int, dilation: Pair, precision, images, kernel):
 
 
 def _times(windows, kernel, precision):
-    """windows [b, h, w, k] @ kernel [..., o], whose leading axes together have length k."""
+    """Computes windows [b, h, w, k] @ kernel [..., o], whose leading axes together have length k."""
     flat = kernel.reshape(-1, kernel.shape[-1])
     product = jnp.matmul(windows.reshape(-1, len(flat)), flat, precision=precision)
     return product.reshape(*windows.shape[:-1], -1)
@@ -135,7 +160,7 @@ def _backward(strides, dilation, precision, saved, cotangent):
         rows = back.reshape(-1, back.shape[-1])
         if images.shape[-1] == 1:
             part = jnp.matmul(jnp.stack([place.reshape(-1) for place in places]), rows, precision=precision).T
-        else:  # the kernel's gradient transposed: the small factor is turned around, not the windows
+        else:  # the kernel's gradient transposed, because transposing the small factor is cheaper
             windows = jnp.concatenate(places, axis=-1)
             part = jnp.matmul(rows.T, windows.reshape(-1, windows.shape[-1]), precision=precision)
         return total + part, to_images(back)[0]
@@ -149,9 +174,9 @@ _in_groups.defvjp(_forward, _backward)
 
 
 def _groups(x: Array, kernel: Array) -> Array:
-    """x [b, ...] as [groups, images, ...]."""
+    """Reshapes x [b, ...] to [groups, images, ...]."""
     floats = x.shape[1] * x.shape[2] * kernel[..., 0].size
-    group = _divisor(len(x), at_most=max(1, CACHED_FLOATS // floats))
+    group = _divisor(len(x), at_most=max(1, MAX_FLOATS_PER_GROUP // floats))
     return x.reshape(-1, group, *x.shape[1:])
 
 
