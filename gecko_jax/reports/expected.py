@@ -21,7 +21,7 @@ HEADER = ["row", "metric", "value", "tolerance"]
 
 
 HALF_WIDTHS = 2.0  # of a figure's 95 % interval
-MODELLED_SHARE, UNCERTAIN_SHARE, ROUNDING_SHARE = 0.005, 0.1, 1e-9  # of the figure's value
+MODELED_SHARE, UNCERTAIN_SHARE, ROUNDING_SHARE = 0.005, 0.1, 1e-9  # of the figure's value
 
 
 class Difference(NamedTuple):
@@ -115,7 +115,7 @@ def tolerance(figure: Estimate) -> float:
         return 0.0
     size = abs(figure.value)
     if figure.kind != "measured":
-        return size * (ROUNDING_SHARE if figure.kind == "counted" else MODELLED_SHARE)
+        return size * (ROUNDING_SHARE if figure.kind == "counted" else MODELED_SHARE)
     half = half_width(figure)
     return max(UNCERTAIN_SHARE * size if half is None else HALF_WIDTHS * half, floor(figure))
 
