@@ -74,7 +74,7 @@ class Attack:
         """
         if not isinstance(signals, Signals):
             return self._mean(checks.not_empty("signals", list(signals)))
-        signals = checked(signals, self.signal)
+        signals = check_signals(signals, self.signal)
         here = self if signals.population is None else self.with_population()
         if len(signals.values) < here.shadows:
             raise ValueError(
@@ -106,7 +106,7 @@ class Attack:
         return _no_nan(f"mean scores over queries of attack {self.name!r}", mean)
 
 
-def checked(signals: Signals, signal: Signal, name: str = "signals") -> Signals:
+def check_signals(signals: Signals, signal: Signal, name: str = "signals") -> Signals:
     """Returns `signals` as float64 and bool arrays, of the shapes that `signal` has.
 
     Raises:

@@ -12,6 +12,10 @@ from gecko_jax.types import Array
 def largest_probability(logits: Array, y: Array) -> np.ndarray:
     """Returns max_k p_k [..., n] of logits [..., n, c]; y [n] is checked and not read.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     Source: Salem et al., "ML-Leaks" (2019), adversary 3.
 
     >>> largest_probability([[0.0, 0.0]], [1]).tolist()

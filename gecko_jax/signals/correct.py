@@ -12,6 +12,10 @@ from gecko_jax.types import Array
 def is_right(logits: Array, y: Array) -> np.ndarray:
     """Returns 1 [..., n] if the largest of logits [..., n, c] (the first, on a tie) is the label's of y [n], else 0.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     >>> is_right([[2.0, 1.0], [2.0, 1.0]], [0, 1]).tolist()
     [1.0, 0.0]
     """

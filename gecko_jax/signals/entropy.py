@@ -14,6 +14,10 @@ from gecko_jax.types import Array
 def posterior_entropy(logits: Array, y: Array) -> np.ndarray:
     """Returns -sum_k p_k log p_k [..., n], nats, of logits [..., n, c]; y [n] is checked and not read.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     >>> posterior_entropy([[0.0, 0.0]], [1]).round(6).tolist()
     [0.693147]
     """

@@ -14,6 +14,10 @@ def margin(logits: Array, y: Array) -> np.ndarray:
 
     Above 0 if the prediction is right; inf if every other probability is 0.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     >>> margin([[3.0, 1.0, 2.5]], [0]).tolist()
     [0.5]
     """

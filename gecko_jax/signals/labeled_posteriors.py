@@ -12,6 +12,10 @@ from gecko_jax.types import Array
 def probabilities_and_label(logits: Array, y: Array) -> np.ndarray:
     """Returns the probabilities and behind them the label's one-hot row, [..., n, 2 c].
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     >>> probabilities_and_label([[0.0, 0.0]], [1]).round(6).tolist()
     [[0.5, 0.5, 0.0, 1.0]]
     """

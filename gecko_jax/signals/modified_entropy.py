@@ -17,6 +17,10 @@ def label_entropy(logits: Array, y: Array) -> np.ndarray:
 
     0 for certainty in the label, inf for certainty in another class.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     Source: Song and Mittal, "Systematic Evaluation of Privacy Risks of Machine Learning Models" (2021), eq. 8.
 
     >>> label_entropy([[0.0, -np.inf], [-np.inf, 0.0]], [0, 0]).tolist()

@@ -14,6 +14,10 @@ def scaled_confidence(logits: Array, y: Array) -> np.ndarray:
 
     +inf if every other probability is 0, -inf if p_y is.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), sec. VI-A.
 
     >>> scaled_confidence([[3.0, 1.0]], [0]).tolist()

@@ -14,6 +14,10 @@ from gecko_jax.types import Array
 def mean_cross_entropy(logits: Array, y: Array) -> np.ndarray:
     """Returns the mean of -log p over a record's tokens [..., n], nats, of logits [..., n, t, v] and tokens y [n, t].
 
+    Args:
+      logits: [..., n, t, v], of one model or of several.
+      y: [n, t] tokens; a negative one does not count.
+
     Source: Carlini et al., "Extracting Training Data from Large Language Models" (2021), whose perplexity is its exp.
 
     >>> mean_cross_entropy([[[0.0, 0.0], [0.0, -np.inf]]], [[1, 0]]).round(6).tolist()

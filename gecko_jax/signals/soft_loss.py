@@ -16,6 +16,10 @@ TEMPERATURE = 2.0
 def softened_cross_entropy(logits: Array, y: Array) -> np.ndarray:
     """Returns -log softmax(z / 2)_y [..., n], nats, of logits z [..., n, c] and labels y [n].
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     Source: Zarifzadeh, Liu and Shokri, "Low-Cost High-Power Membership Inference Attacks" (2024), released code.
 
     >>> softened_cross_entropy([[0.0, 0.0]], [1]).round(6).tolist()

@@ -15,6 +15,10 @@ def sum_of_squares(outputs: Array, y: Array) -> np.ndarray:
 
     Predictions [..., n, 1] of one number y [n] are taken as [..., n].
 
+    Args:
+      outputs: of one model or of several, in the unit of y.
+      y: what they predict.
+
     Raises:
       ValueError: other shapes, or NaN.
 

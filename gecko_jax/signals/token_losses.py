@@ -16,6 +16,10 @@ def cross_entropies(logits: Array, y: Array) -> np.ndarray:
 
     0 for a token that does not count (a negative one), under every model.
 
+    Args:
+      logits: [..., n, t, v], of one model or of several.
+      y: [n, t] tokens; a negative one does not count.
+
     >>> cross_entropies([[[0.0, 0.0], [0.0, 0.0]]], [[1, -1]]).round(6).tolist()
     [[0.693147, 0.0]]
     """

@@ -14,6 +14,10 @@ POSTERIORS = 3
 def largest_probabilities(logits: Array, y: Array) -> np.ndarray:
     """Returns the three largest probabilities, falling, [..., n, 3] (of two classes, both); y [n] is not read.
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     Source: Salem et al., "ML-Leaks" (2019), adversary 1.
 
     >>> largest_probabilities([[0.0, 0.0]], [1]).round(6).tolist()

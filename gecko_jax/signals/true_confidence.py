@@ -12,6 +12,10 @@ from gecko_jax.types import Array
 def label_probability(logits: Array, y: Array) -> np.ndarray:
     """Returns p_y [..., n] of logits [..., n, c] and labels y [n].
 
+    Args:
+      logits: [..., n, c], of one model or of several.
+      y: [n] class numbers.
+
     >>> label_probability([[0.0, 0.0]], [1]).round(6).tolist()
     [0.5]
     """

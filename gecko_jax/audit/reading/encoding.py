@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.audit.reading import class_names
 from gecko_jax.audit.reading.model_reader import ModelReader
-from gecko_jax.audit.reading.readings import LOSS_OF_KIND, Readings, checked, checked_others
+from gecko_jax.audit.reading.readings import LOSS_OF_KIND, Readings, class_readings, other_readings
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.audit.validity.records import check_rows
 from gecko_jax.probes import outputs
@@ -59,7 +59,7 @@ def encode(
             raise ValueError(f"classes= names the columns of a classifier, and outputs={kind!r}; leave it out.")
         y = np.asarray(checks.unmasked("y", y))
         y = y.astype(np.float64) if kind == "numbers" else y
-        readings = checked_others(given, y, queries, probed, kind=kind, model_axes=len(models))
+        readings = other_readings(given, y, queries, probed, kind=kind, model_axes=len(models))
         return Encoded(readings, y, kind, None)
     names, shape = class_names.as_classes(classes), (*models, len(y))
     if given.shape in (shape, (*shape, 1)) and len(y):  # one number a record
@@ -75,10 +75,10 @@ def encode(
             raise ValueError(f"y has dtype {y.dtype}; expected class numbers, or classes= with the names of all.")
         given, *queries = (_labels(one, names) for one in (given, *queries))
         count = len(names) if names else max(2, 1 + int(max(np.max(given), np.max(y))))
-        readings = checked(given, queries, probed, kind, count)
+        readings = class_readings(given, queries, probed, kind, count)
     else:
         outputs.check_binary(kind, given, y)
-        readings = checked(given, queries, probed, kind)
+        readings = class_readings(given, queries, probed, kind)
         class_names.as_classes(names, readings.outputs.shape[-1])
     checks.shape("logits", readings.outputs, (None,) * (len(models) + 2))
     return Encoded(readings, check_labels(y, *readings.outputs.shape[-2:]), kind, names)

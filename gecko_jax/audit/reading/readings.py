@@ -114,7 +114,7 @@ def stacked(readings: list[Readings]) -> Readings:
     )
 
 
-def checked(
+def class_readings(
     outputs: Array,
     queries: Any = (),
     probed: Mapping[str, Array] | None = None,
@@ -141,7 +141,7 @@ def checked(
     return Readings(logits, *_beside(logits, further, probed, logits.shape[:-1]))
 
 
-def checked_others(
+def other_readings(
     outputs: Array,
     y: Array,
     queries: Any = (),
@@ -154,7 +154,7 @@ def checked_others(
 
     Args:
       outputs: as `kind` says: "tokens" [..., n, t, v] with y [n, t], or "numbers" [..., n, *shape] with y [n, *shape].
-      y, queries, probed: as of `checked`.
+      y, queries, probed: as of `class_readings`.
       kind: "tokens" or "numbers".
       model_axes: axes before the records': 0 of one model, 1 of several.
 

@@ -14,7 +14,7 @@ from gecko_jax.audit.report.most_exposed import MostExposed
 from gecko_jax.audit.report.privacy_claim import PREFERRED
 from gecko_jax.audit.report.results import AuditResults
 from gecko_jax.audit.report.slices import resolved, worst_first
-from gecko_jax.audit.scoring.selection import because
+from gecko_jax.audit.scoring.selection import reasons_not_run
 from gecko_jax.types import Estimate
 
 # Of an attack no end is "better": the largest figure says how much leaks. The alarm is what guessing gives.
@@ -62,7 +62,7 @@ def study(report: AuditResults, title: str = "Membership audit", pictures: bool 
         notes=reports.Notes(
             report.headline,
             (*report.warnings, *(report.claim.lines() if report.claim else ())),
-            (*report.notes, *because(report.not_run)),
+            (*report.notes, *reasons_not_run(report.not_run)),
         ),
         record={
             "provenance": dict(report.provenance),

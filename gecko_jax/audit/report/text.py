@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gecko_jax.audit.report.results import AuditResults
 from gecko_jax.audit.report.slices import resolved, worst_first
-from gecko_jax.audit.scoring.selection import because
+from gecko_jax.audit.scoring.selection import reasons_not_run
 from gecko_jax.text_tables import aligned
 from gecko_jax.types import Estimate
 
@@ -75,7 +75,7 @@ def _notes(results: AuditResults) -> list[str]:
         ),
         f"Threshold of the attack accuracy: {results.threshold}.",
         *results.notes,
-        *because(results.not_run),
+        *reasons_not_run(results.not_run),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gecko_jax import checks
 from gecko_jax.attacks import ATTACKS
 from gecko_jax.audit.reading.readings import Available
-from gecko_jax.audit.scoring.selection import Choice, as_list, by_name, choose, not_run
+from gecko_jax.audit.scoring.selection import Choice, as_list, by_name, select_attacks, why_not_run
 from gecko_jax.signals import Signal
 
 
@@ -43,11 +43,18 @@ class AttackPlan(NamedTuple):
 def plan_attacks(
     attacks: Iterable | str | None, shadows: int, available: Available, population: bool = False
 ) -> AttackPlan:
-    """Returns the attacks asked for, or all that are listed and can run on what there is; see `choose`."""
+    """Returns the attacks asked for, or all that are listed and can run on what there is; see `select_attacks`.
+
+    Args:
+      attacks: Attacks, names of listed ones, or `best_of` several; None for the listed ones, "all" with the slow ones.
+      shadows: how many shadow models a target has.
+      available: the signals that are there, or can be read.
+      population: whether there is one.
+    """
     attacks = as_list(attacks)
-    choices = choose(attacks, shadows, available, population)
+    choices = select_attacks(attacks, shadows, available, population)
     names = [choice.name for choice in choices]
-    why = not_run(attacks, shadows, available, population, names)
+    why = why_not_run(attacks, shadows, available, population, names)
     return AttackPlan(choices, by_name(attacks), why, _replaced_signals(choices))
 
 

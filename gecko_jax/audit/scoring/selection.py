@@ -1,7 +1,7 @@
 """Which attacks an audit runs, and the best of several, chosen where that is honest: on shadow models.
 
 Unless a caller names some, an audit runs every attack of `attacks.ATTACKS` whose needs are met, and says of each other
-one why it did not run (`not_run`).
+one why it did not run (`why_not_run`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def best_of(attacks: Iterable[Attack], metric: str = "auc", name: str = "best_of
     return Choice(name, attacks, metric)
 
 
-def choose(
+def select_attacks(
     attacks: Iterable | str | None, shadows: int, available: Available, population: bool = False
 ) -> list[Choice]:
     """Returns the attacks asked for, or all listed ones that can run on what there is.
@@ -82,7 +82,7 @@ def choose(
       ValueError: what is not an attack, one that needs more than there is, or two of one name.
     """
     if attacks is None or (isinstance(attacks, str) and attacks == ALL):
-        why = not_run(attacks, shadows, available, population)
+        why = why_not_run(attacks, shadows, available, population)
         return [_listed(name, available, population) for name in ATTACKS if name not in why]
     if not isinstance(attacks, Iterable) or isinstance(attacks, str):
         raise ValueError(f'attacks={attacks!r} must be a list, also of one: attacks=[attacks.loss()]; or "all".')
@@ -124,16 +124,18 @@ def by_name(attacks: Any) -> bool:
     return attacks is not None and not isinstance(attacks, str)
 
 
-def not_run(
+def why_not_run(
     attacks: Iterable | str | None,
     shadows: int,
     available: Available,
     population: bool = False,
     ran: Iterable[str] = (),
 ) -> dict[str, str]:
-    """Returns the attacks of `attacks.ATTACKS` that `choose` with the same arguments leaves out: name -> why, in words.
+    """Returns why listed attacks do not run: those that `select_attacks` leaves out, name -> reason, in words.
 
-    `ran` are the names of those that a list in `attacks` asked for.
+    Args:
+      attacks, shadows, available, population: see `select_attacks`.
+      ran: names of those that a list in `attacks` asked for.
     """
     if by_name(attacks):
         return {name: "attacks= does not name it" for name in ATTACKS if name not in set(ran)}
@@ -151,10 +153,10 @@ def not_run(
     return why
 
 
-def because(why: Mapping[str, str]) -> list[str]:
-    """Returns `not_run` as sentences, one for each reason.
+def reasons_not_run(why: Mapping[str, str]) -> list[str]:
+    """Returns `why_not_run` as sentences, one for each reason.
 
-    >>> because({"lira": "it needs shadows", "rmia": "it needs shadows"})
+    >>> reasons_not_run({"lira": "it needs shadows", "rmia": "it needs shadows"})
     ['Not run: lira, rmia (it needs shadows).']
     """
     reasons = {reason: [name for name, each in why.items() if each == reason] for reason in why.values()}

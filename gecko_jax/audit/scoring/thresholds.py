@@ -42,6 +42,9 @@ def per_record(
     """Returns thresholds [t] of records with labels y_target [t], fitted on scores, member and y, each [n].
 
     One for all, or one for each class; a class that shows only members or only non-members takes the one for all.
+
+    >>> per_record(np.array([1.0, 0.0]), np.array([True, False]), np.array([0, 0]), np.array([0, 0]), False).tolist()
+    [1.0, 1.0]
     """
     thresholds = np.full(len(y_target), best_threshold(scores, member))
     for label in np.unique(y_target) if per_class else ():

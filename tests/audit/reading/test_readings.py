@@ -180,7 +180,7 @@ def test_saved_queries_and_probes_are_audited_alike():
         loss = np.mean([SIGNALS["loss"](one[i], y) for one in (logits, copy)], axis=0)
         assert report.targets[i]["loss"]["auc"].value == pytest.approx(metrics.roc_auc(-loss, member[i]))
         assert report.targets[i]["label_only"]["auc"].value == pytest.approx(metrics.roc_auc(robust[i], member[i]))
-    found = readings.checked(logits, [copy], {"label_robustness": robust})
+    found = readings.class_readings(logits, [copy], {"label_robustness": robust})
     few = found.rows(np.array([3, 5])).models(np.array([1]))
     np.testing.assert_array_equal(few.queries[0], copy[[1]][:, [3, 5]])
     np.testing.assert_array_equal(few.values["label_robustness"], robust[[1]][:, [3, 5]])

@@ -10,7 +10,7 @@ import pytest
 from gecko_jax import attacks, audit, models
 from gecko_jax.attacks import ATTACKS, Attack
 from gecko_jax.audit.reading.readings import OF_CLASSES, Available
-from gecko_jax.audit.scoring.selection import choose, not_run
+from gecko_jax.audit.scoring.selection import select_attacks, why_not_run
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Examples
 
@@ -100,8 +100,8 @@ CASES = [
 @pytest.mark.parametrize(("asked", "shadows", "readable", "population"), CASES)
 def test_every_listed_attack_runs_or_is_named_with_its_lack(asked, shadows, readable, population):
     available = Available(OF_CLASSES, readable)
-    ran = {choice.name for choice in choose(asked, shadows, available, population)}
-    why = not_run(asked, shadows, available, population)
+    ran = {choice.name for choice in select_attacks(asked, shadows, available, population)}
+    why = why_not_run(asked, shadows, available, population)
     assert ran | set(why) == set(ATTACKS) and not ran & set(why)
     left = max(shadows - 1, 0)  # one plays the target
     for name, make in ATTACKS.items():
