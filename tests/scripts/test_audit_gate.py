@@ -32,7 +32,7 @@ def test_a_leak_ends_with_one_and_leaves_its_figures(files):
     done = audit(files, "leaking", *flags)
     assert done.returncode == 1 and "loss: tpr_at_1pct" in done.stderr and "not below 0.05" in done.stderr
     page = (files / "leaking.html").read_text()
-    assert "Leaking &amp; quiet" in page and "lira: quiet.npz" in page and "Quiet.npz minus leaking.npz" in page
+    assert "Leaking &amp; quiet" in page and "lira: quiet.npz" in page and "AUC: quiet.npz minus leaking.npz" in page
     assert set(json.loads((files / "leaking.json").read_text())["rows"]) == {"lira", "loss"}
 
 

@@ -12,9 +12,12 @@ from gecko_jax.audit.report.exhibits import roc_curves
 from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.report.results import AuditResults
-from gecko_jax.audit.report.text import TITLES, cell
 
 MAX_CURVES = 8  # in the plot that holds the curves of all audits
+SHOWN_DIFFERENCES = (
+    ("auc", "AUC", lambda estimate: estimate, "", 3),
+    ("tpr_at_1pct", "TPR at 1 % FPR", reports.percent, "%", 1),
+)
 
 
 def page(
@@ -92,19 +95,24 @@ def _shared_curves(audits: Mapping[str, AuditResults]) -> reports.RocCurves:
     return roc_curves(dict(list(curves.items())[:MAX_CURVES]))._replace(name="ROC curves side by side")
 
 
-def _paired(audits: Mapping[str, AuditResults]) -> Iterator[reports.TextTable]:
+def _paired(audits: Mapping[str, AuditResults]) -> Iterator[reports.DotPlot]:
     """Yields each later audit minus the first, if they are of the same targets."""
     (first, ours), *others = audits.items()
     for name, theirs in others:
         same = (ours.design_hash, ours.members) == (theirs.design_hash, theirs.members)
         if not same or len(ours.targets) < 2 or not set(ours.rows) & set(theirs.rows):
             continue
-        lines = [
-            (single_page.label(attack), *(cell(figures[metric]) for metric in TITLES))
-            for attack, figures in differences(theirs, ours).items()
-        ]
-        note = "Means over targets with paired 95 % intervals; what two audits of one target share cancels."
-        yield reports.TextTable(f"{_capital(name)} minus {first}", ("attack", *TITLES.values()), lines, note)
+        change = differences(theirs, ours)
+        for metric, title, convert, unit, digits in SHOWN_DIFFERENCES:
+            yield reports.DotPlot(
+                f"{title}: {name} minus {first}",
+                tuple(map(single_page.label, change)),
+                tuple(convert(figures[metric]) for figures in change.values()),
+                unit,
+                digits,
+                0.0,
+                "Means over targets with paired 95 % intervals: what two audits of one target share cancels.",
+            )
 
 
 def _merged(sentences: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -69,14 +69,16 @@ def _notes(results: AuditResults) -> list[str]:
     over = "records" if len(results.targets) == 1 else f"{len(results.targets)} targets"
     return [
         f"95 % intervals over {over}; members {_range(results.members)}, non-members {_range(results.nonmembers)}.",
-        *(
-            f"Model {metric}: members {cell(parts['members'])}, non-members {cell(parts['nonmembers'])}."
-            for metric, parts in results.performance.items()
-        ),
+        *(f"{_metric(name)}: members {cell(parts['members'])}, non-members {cell(parts['nonmembers'])}."
+          for name, parts in results.performance.items()),
         f"Threshold of the attack accuracy: {results.threshold}.",
         *results.notes,
         *reasons_not_run(results.not_run),
     ]
+
+
+def _metric(name: str) -> str:
+    return f"Model {name}" if name == "accuracy" else name.capitalize()
 
 
 def _slices(results: AuditResults, width: int | None) -> list[str]:

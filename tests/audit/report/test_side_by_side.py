@@ -7,8 +7,7 @@ import pytest
 
 from gecko_jax import attacks, audit
 from gecko_jax.audit.report.side_by_side import study
-from gecko_jax.audit.report.text import cell
-from gecko_jax.reports import RocCurves, TextTable
+from gecko_jax.reports import DotPlot, RocCurves
 
 M, N = 4, 200
 RNG = np.random.default_rng(0)
@@ -39,12 +38,15 @@ def test_the_rows_of_an_attack_stand_next_to_each_other(audits):
 
 
 def test_paired_differences_are_shown_of_the_same_targets_alone(audits):
-    (table,) = [each for each in study(audits, "Two").exhibits if isinstance(each, TextTable) and "minus" in each.name]
+    def plots(audits):
+        return [each for each in study(audits, "Two").exhibits if isinstance(each, DotPlot) and "minus" in each.name]
+
+    auc, tpr = plots(audits)
     wanted = audit.differences(audits["with noise"], audits["before"])
-    assert table.name == "With noise minus before"
-    assert [line[1] for line in table.lines] == [cell(wanted[attack]["auc"]) for attack in ("lira", "loss")]
-    others = study(audits | {"with noise": audited(LOGITS, (Y + 1) % 3)}, "Two").exhibits
-    assert not [each for each in others if isinstance(each, TextTable) and "minus" in each.name]
+    assert auc.name == "AUC: with noise minus before" and auc.labels == ("lira", "loss") and auc.reference == 0
+    assert auc.figures == tuple(wanted[attack]["auc"] for attack in ("lira", "loss"))
+    assert tpr.figures[1].value == 100 * wanted["loss"]["tpr_at_1pct"].value and tpr.unit == "%"
+    assert not plots(audits | {"with noise": audited(LOGITS, (Y + 1) % 3)})
 
 
 def test_the_page_is_written(audits, tmp_path):
