@@ -19,7 +19,7 @@ from gecko_jax import checks, datasets, integer, losses, models, privacy, quanti
 from gecko_jax.clippings import CLIPPINGS, layer_budgets
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.trees import take
-from gecko_jax.types import AdaptiveClipping, Clipping, Dataset, Loss, Model, Variables
+from gecko_jax.types import AdaptiveClipping, Clipping, Dataset, Loss, Model, Rule, Variables
 
 NOT_COVERED = (
     "epsilon covers the student alone: its teacher was trained without privacy on the same members, and what it says "
@@ -65,8 +65,9 @@ def network(config: Config, num_classes: int) -> Model:
     normalize = config.norm if config.normalize or config.order == "xnor" else False
     options |= dict(order=config.order, activation=config.activation, normalize=normalize)
     model = models.create(config.architecture, num_classes, **options)
-    weight, inputs = (None if n == "full" else quantizers.QUANTIZERS[n]() for n in (config.weights, config.inputs))
-    return models.quantized(model, [("", weight, inputs)], config.float_layers) if weight or inputs else model
+    weight, inputs = (None if n == "identity" else quantizers.QUANTIZERS[n]() for n in (config.weights, config.inputs))
+    rule = Rule(path="", weight=weight, input=inputs)
+    return models.quantized(model, [rule], config.float_layers) if weight or inputs else model
 
 
 def train(config: Config, data: Dataset) -> Saved:

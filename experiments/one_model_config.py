@@ -39,8 +39,8 @@ class Config:
     activation: str = field("relu", "activation", activations.ACTIVATIONS)
     normalize: bool = field(False, "normalization in the order post; the order xnor always has it")
     norm: str = field("batch", "which: batch, or group or layer, which private training needs", NORMS)
-    weights: str = field("full", "quantizer of the weights", quantizers.QUANTIZERS)
-    inputs: str = field("full", "quantizer of the layers' inputs", quantizers.QUANTIZERS)
+    weights: str = field("identity", "quantizer of the weights", quantizers.QUANTIZERS)
+    inputs: str = field("identity", "quantizer of the layers' inputs", quantizers.QUANTIZERS)
     float_layers: tuple[str, ...] | None = field(
         ("first", "last"), "layers that are never quantized; none: all are", ("first", "last")
     )
@@ -113,7 +113,7 @@ EFFECTS = {
     "channels": Setting(lambda c: _uses(c, "lenet"), "a lenet, as --architecture or --teacher"),
     "norm": Setting(lambda c: c.normalize or c.order == "xnor", "--normalize or --order=xnor"),
     "float_layers": Setting(  # () exempts no layer, which is so of a float network, too
-        lambda c: c.weights != "full" or c.inputs != "full" or not c.float_layers, "--weights or --inputs"
+        lambda c: c.weights != "identity" or c.inputs != "identity" or not c.float_layers, "--weights or --inputs"
     ),
     "cross_fit": Setting(lambda c: c.teacher is not None, "a --teacher and a --loss that reads it"),
     "transition": Setting(lambda c: c.activation in POLYNOMIAL, f"--activation={' or '.join(POLYNOMIAL)}"),

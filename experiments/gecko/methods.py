@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gecko_jax import models, quantizers
-from gecko_jax.types import Model
+from gecko_jax.types import Model, Rule
 
 
 class Method(NamedTuple):
@@ -46,10 +46,10 @@ class Method(NamedTuple):
 
 
 def _integers(bits: int, largest: float) -> tuple:
-    """Weights and inputs of every layer on a grid; images lie in 0..1, normalised activations within `largest`."""
+    """Weights and inputs of every layer on a grid; images lie in 0..1, normalized activations within `largest`."""
     weights = quantizers.uniform(bits)
     return tuple(
-        (layers, weights, quantizers.uniform(bits, max_abs=top))
+        Rule(path=layers, weight=weights, input=quantizers.uniform(bits, max_abs=top))
         for layers, top in (("(dense|conv)1$", 1.0), ("", largest))
     )
 
@@ -57,11 +57,11 @@ def _integers(bits: int, largest: float) -> tuple:
 NORMALIZED = dict(normalize=True)
 BINARY_NET = dict(normalize=True, activation="identity")
 XNOR_ORDER = dict(order="xnor")
-BINARY_CONNECT_RULES = (("", quantizers.binary_connect(), None),)
-BINARY_NET_RULES = (("", quantizers.binary(), quantizers.binary()),)
-XNOR_RULES = (("", quantizers.xnor(), quantizers.xnor_input()),)
-XNOR_WEIGHTS = (("", quantizers.xnor(), None),)  # their scale keeps activations in bounds where BatchNorm cannot
-TERNARY_RULES = (("", quantizers.ternary(), None),)
+BINARY_CONNECT_RULES = (Rule(path="", weight=quantizers.binary_connect()),)
+BINARY_NET_RULES = (Rule(path="", weight=quantizers.binary(), input=quantizers.binary()),)
+XNOR_RULES = (Rule(path="", weight=quantizers.xnor(), input=quantizers.xnor_input()),)
+XNOR_WEIGHTS = (Rule(path="", weight=quantizers.xnor()),)  # their scale bounds activations where BatchNorm cannot
+TERNARY_RULES = (Rule(path="", weight=quantizers.ternary()),)
 FLOAT_NETWORK = "as Full precision"
 
 METHODS = {

@@ -19,7 +19,7 @@ from gecko_jax.models.pooling import max_pool
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
 from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.trace import Call, logits_shape, trace
-from gecko_jax.types import Model
+from gecko_jax.types import Model, Rule
 
 MODELS = {"lenet": LeNet, "mlp": MLP}
 
@@ -59,6 +59,7 @@ __all__ = [
     "Call",
     "LeNet",
     "MLP",
+    "Rule",
     "SavedModel",
     "convolutions_as_matmul",
     "create",

@@ -1,4 +1,4 @@
-"""Model -> Model: the same network computed with quantised weights and layer inputs, chosen by path.
+"""Model -> Model: the same network computed with quantized weights and layer inputs, chosen by path.
 
 Weights by a pure transform of the parameter tree, inputs by an interceptor, so that a user's own Flax module works
 unchanged. What a scheme learns (a step, a range) lives in params["quantizers"] and is trained with the rest.
@@ -26,13 +26,13 @@ STATES = "quantizers"
 
 
 def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequence[str] = ("first", "last")) -> Model:
-    """The model under quantisation rules.
+    """The model under quantization rules.
 
     Args:
       model: any float model made of Linen modules.
-      rules: [(path regex, weight quantiser | None, input quantiser | None)]; the first whose expression is found in a
+      rules: [(path regex, weight quantizer | None, input quantizer | None)]; the first whose expression is found in a
         layer's path ("block/Dense_0") holds. Weights are the layer's "kernel" (or "embedding"), inputs its first
-        argument; biases and normalisation stay float. Scales lie along each layer's own outputs (`models.axes`), and
+        argument; biases and normalization stay float. Scales lie along each layer's own outputs (`models.axes`), and
         layers that nn.scan or nn.vmap stacks are quantized one by one.
       float_layers: which layers the rules never touch: "first" and "last" (by call order), or (). A stack of layers is
         called by one path, and stays in float as a whole.
@@ -45,10 +45,10 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
       latent 0, a ternary one keeps the 0.
 
     Raises:
-      ValueError: an invalid expression, a quantiser that cannot serve inputs, an unknown entry of `float_layers`, a
-        model that is quantised already. In every call, and so in trace, pack and cost: a rule that holds
+      ValueError: an invalid expression, a quantizer that cannot serve inputs, an unknown entry of `float_layers`, a
+        model that is quantized already. In every call, and so in trace, pack and cost: a rule that holds
         for no layer, or for none that an earlier rule has left; layers that cannot be seen or whose inputs were not
-        quantized, because another tool replaced their calls; inputs that cannot be quantised (integers; a layer that
+        quantized, because another tool replaced their calls; inputs that cannot be quantized (integers; a layer that
         borders +-1 with zeros); an input quantizer that learns, inside nn.jit, nn.remat, nn.scan or nn.vmap.
 
     Warns:
@@ -56,7 +56,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         gates of nn.OptimizedLSTMCell, parameters of no layer); `float_weights` lists all that stay in float.
 
     >>> from gecko_jax import models, quantizers
-    >>> rules = [("dense", quantizers.binary(), quantizers.binary())]
+    >>> rules = [Rule(path="dense", weight=quantizers.binary(), input=quantizers.binary())]
     >>> model = quantized(models.create("mlp", 10, hidden=(32, 32), activation="identity", normalize=True), rules)
     """
     if isinstance(float_layers, str) or not isinstance(float_layers, Iterable):
@@ -68,7 +68,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     if unknown:
         raise ValueError(f'float_layers={float_layers!r} may hold "first" and "last"; not {sorted(unknown)}.')
     if model.rules:
-        raise ValueError("model is quantised already; pass all rules at once, the first match holds.")
+        raise ValueError("model is quantized already; pass all rules at once, the first match holds.")
 
     def plan_of(variables, x):
         """What the rules do, a function of shapes alone."""
@@ -83,7 +83,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     def init(key, x):
         variables = model.init(key, x)
         if STATES in variables["params"]:
-            raise ValueError(f"model has a layer {STATES!r}, the place of what quantisers learn; rename that layer.")
+            raise ValueError(f"model has a layer {STATES!r}, the place of what quantizers learn; rename that layer.")
         plan, states = plan_of(variables, x), {}
         warn_of_unreached(plan)
         for name, leaf in named_leaves(variables["params"]):
@@ -108,7 +108,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         plan = plan_of(variables, x)
         warn_of_unreached(plan)
 
-        def quantise_weight(name, leaf):
+        def quantize_weight(name, leaf):
             if (quantizer := plan.weights.get(name)) is None:
                 return leaf
             draw = stream(key, STATES, name) if train and key is not None else None
@@ -116,7 +116,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
         seen = set()
 
-        def quantise_input(next_fun, args, kwargs, context):
+        def quantize_input(next_fun, args, kwargs, context):
             path = _layer_of(context)
             if path not in plan.held or plan.held[path].input is None:
                 return next_fun(*args, **kwargs)
@@ -131,10 +131,10 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
             return with_quantized_input(plan.held[path].input, state, layer_input(args, kwargs), inner, context.module)
 
         def run(variables, x):
-            with nn.intercept_methods(quantise_input):
+            with nn.intercept_methods(quantize_input):
                 return model.apply(variables, x, key=key, train=train)
 
-        variables = {**variables, "params": map_named(quantise_weight, variables["params"])}
+        variables = {**variables, "params": map_named(quantize_weight, variables["params"])}
         with traced_under(_key(plan, rules, float_layers)):
             result = run(variables, x)
         inputs = {path for path, rule in plan.held.items() if rule.input}
@@ -145,7 +145,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         return result
 
     def per_weight(variables, x, default, of):
-        """of(quantiser)(leaf) for each parameter that a rule quantises; default(leaf) where there is none."""
+        """of(quantizer)(leaf) for each parameter that a rule quantizes; default(leaf) where there is none."""
         quantizers = plan_of(variables, x).weights
 
         def choose(name, leaf):
@@ -215,7 +215,7 @@ def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:
 
     >>> import jax.numpy as jnp
     >>> from gecko_jax import models, quantizers
-    >>> model = quantized(models.create("mlp", 3, hidden=(4, 4)), [("dense2", quantizers.xnor())])
+    >>> model = quantized(models.create("mlp", 3, hidden=(4, 4)), [Rule(path="dense2", weight=quantizers.xnor())])
     >>> x = jnp.ones((1, 5))
     >>> float_weights(model, model.init(jax.random.key(0), x), x)
     ['dense1/kernel', 'logits/kernel']

@@ -1,25 +1,29 @@
-"""Quantisers: one scheme a file, each a `types.Quantizer` of pure functions.
+"""Quantizers: one scheme a file, each a `types.Quantizer` of pure functions.
 
-How the known networks arise by composition (`models.quantized(model, rules)`; a rule is path, weight, input):
+Known networks arise by composition, `models.quantized(model, [models.Rule(path=".*", weight=..., input=...)])`:
 
-  BinaryConnect   [(".*", binary_connect(), None)]       float inputs
-  BinaryNet/BNN   [(".*", binary(), binary())]           on a BatchNorm -> sign network
-  XNOR-Net        [(".*", xnor(), xnor_input())]         on the order BatchNorm -> sign -> layer
-  TWN             [(".*", ternary(), None)]
-  k-bit           [(".*", uniform(k), uniform(k, max_abs=...))]
+  network         weight              input                      architecture
+  BinaryConnect   binary_connect()    None (float)               any
+  BinaryNet/BNN   binary()            binary()                   BatchNorm -> sign after each layer (order "post")
+  XNOR-Net        xnor()              xnor_input()               BatchNorm -> sign -> layer (order "xnor")
+  TWN             ternary()           None (float)               any
+  k-bit           uniform(k)          uniform(k, max_abs=...)    any
+
+Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
+straight-through gradient, which its docstring states.
 """
 
 from gecko_jax.quantizers.base import sign, straight_through
 from gecko_jax.quantizers.binary import binary
 from gecko_jax.quantizers.binary_connect import binary_connect
-from gecko_jax.quantizers.full import full
+from gecko_jax.quantizers.identity import identity
 from gecko_jax.quantizers.ternary import ternary
 from gecko_jax.quantizers.uniform import uniform
 from gecko_jax.quantizers.xnor import xnor, xnor_input
 
-# name -> a quantiser with its usual settings. A new scheme: one file and one line here; the contract test runs over it.
+# name -> a quantizer with its usual settings. A new scheme: one file and one line here; the contract test runs over it.
 QUANTIZERS = {
-    "full": full,
+    "identity": identity,
     "binary_connect": binary_connect,
     "binary_connect_stochastic": lambda: binary_connect(stochastic=True),
     "binary": binary,
@@ -36,7 +40,7 @@ __all__ = [
     "QUANTIZERS",
     "binary",
     "binary_connect",
-    "full",
+    "identity",
     "sign",
     "straight_through",
     "ternary",

@@ -1,4 +1,4 @@
-"""What every scheme is made of: the straight-through gradient, the sign, and who shares a scale."""
+"""Building blocks of the schemes: the straight-through gradient, the sign, and the axes that share a scale."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ def straight_through(value: Array, through: Array) -> Array:
     The usual `through + stop_gradient(value - through)` rounds, so that a filter of +-alpha takes more than two values.
 
     Args:
-      value: what is computed with, of any shape.
-      through: a differentiable array of the same shape, whose gradient stands in.
+      value: the result, of any shape.
+      through: a differentiable array of the same shape, whose gradient is passed on.
+
+    >>> float(jax.grad(lambda x: straight_through(jnp.round(x), 3 * x))(0.4))
+    3.0
     """
     del through
     return value
@@ -32,44 +35,62 @@ def _straight_through_jvp(primals, tangents):
 
 
 def sign(x: Array) -> Array:
-    """Returns the signs of x as +1 or -1. The sign of 0 is +1: no bit stands for the 0 of `jnp.sign`."""
+    """Returns +1 if x >= 0, else -1, in x's dtype. `jnp.sign(0)` is 0, which no bit can store.
+
+    >>> sign(jnp.array([-2.0, 0.0, 0.5])).tolist()
+    [-1.0, 1.0, 1.0]
+    """
     return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
 
 
 def wide(x: Array) -> Array:
-    """Casts x to float32, or keeps float64: the type in which scales are computed, whatever type the weights have.
+    """Casts x to float32, or keeps float64: scales are computed in this type, whatever type the weights have.
 
     In float16 the sum of a layer's magnitudes overflows, a small filter's scale is 0, and a count stops at 65,504.
+
+    >>> wide(jnp.ones(2, jnp.float16)).dtype
+    dtype('float32')
     """
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def clip_gradient(x: Array, limit: float = 1.0) -> Array:
-    """x with gradient 1{|x| <= limit}: at limit 1 the straight-through estimator of Hubara et al. 2016.
+    """Returns x, with gradient 1{|x| <= limit}: at limit 1 the straight-through estimator of Hubara et al. 2016.
 
-    `jnp.clip` would not do: its gradient at the very ends, where inputs in 0..1 often lie, is 1/2.
+    The gradient at the ends themselves is 1. That of `jnp.clip` is 1/2 there, where inputs in 0..1 often lie.
+
+    Args:
+      x: any shape.
+      limit: above 0.
+
+    >>> jax.vmap(jax.grad(clip_gradient))(jnp.array([-1.5, 0.0, 1.0])).tolist()
+    [0.0, 1.0, 1.0]
     """
     return jnp.where(jnp.abs(wide(x)) <= limit, x, jax.lax.stop_gradient(x))
 
 
 def filter_axes(w: Array) -> tuple[int, ...]:
-    """All axes but the last: a scheme is shown a layer's weight with its outputs (its filters) last (`models.axes`)."""
+    """Returns all axes but the last: a scheme is given a layer's weight with its outputs (filters) last."""
     return tuple(range(w.ndim - 1))
 
 
 def no_state(w: Array) -> tuple[()]:
-    """The state of a scheme that has none.
+    """Returns the empty state of a scheme that learns nothing.
 
     Raises:
-      ValueError: w is not of real floats, which no scheme here quantizes.
+      ValueError: w is not of real floats; no scheme here quantizes anything else.
     """
     if not jnp.issubdtype(w.dtype, jnp.floating):
-        raise ValueError(f"weights of type {w.dtype} cannot be quantized. Give their layer no rule, or real floats.")
+        raise ValueError(f"weights of type {w.dtype} cannot be quantized. Leave their layer out, or use real floats.")
     return ()
 
 
 def unit_clip(w: Array) -> Array:
-    """w clipped to [-1, 1], where the latent weights of a binary layer live."""
+    """Clips the latent weights of a binary layer to [-1, 1].
+
+    >>> unit_clip(jnp.array([-3.0, 0.5])).tolist()
+    [-1.0, 0.5]
+    """
     return jnp.clip(w, -1.0, 1.0)
 
 

@@ -10,7 +10,14 @@ from gecko_jax.types import Codes, Quantizer
 
 @with_blueprint
 def binary() -> Quantizer:
-    """x_hat = sign(x) with sign(0) = +1; dx = dx_hat * 1{|x| <= 1} (eq. 4). Latent weights are clipped to [-1, 1].
+    """Quantizes to one bit: x_hat = sign(x) with sign(0) = +1.
+
+    The gradient is dx = dx_hat * 1{|x| <= 1} (eq. 4). Latent weights are clipped to [-1, 1] after each update.
+
+    Returns:
+      A Quantizer for weights and inputs of any shape; 1 bit, scale 1, without state.
+
+    Source: Hubara et al., "Binarized Neural Networks", NeurIPS 2016 (arXiv 1602.02830).
 
     >>> import jax.numpy as jnp
     >>> binary().apply((), jnp.array([-0.5, 0.0, 2.0])).tolist()

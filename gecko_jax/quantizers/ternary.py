@@ -10,23 +10,30 @@ from gecko_jax.types import Codes, Quantizer
 
 @with_blueprint
 def ternary(threshold: float = 0.7) -> Quantizer:
-    """w_hat = alpha * sign(w) where |w| > Delta, else 0; Delta = 0.7 E|w|, alpha = E[|w| : |w| > Delta] (eq. 5-6).
+    """Quantizes weights to {-alpha, 0, +alpha}: alpha * sign(w) if |w| > Delta, else 0.
 
-    Delta and alpha are one a layer, as in the paper, so that a weight with one axis is quantized too, where `xnor` and
-    `uniform` leave it as it is. The gradient passes unchanged.
+      Delta = threshold * E|w|,    alpha = E[|w| : |w| > Delta]    (eq. 5-6)
+
+    Delta and alpha are one for each layer, as in the paper. A weight with one axis is therefore quantized too, while
+    `xnor` and `uniform` leave it unchanged. The gradient passes unchanged.
 
     Args:
       threshold: Delta in units of the layer's mean magnitude; 0 <= threshold < 1 keeps at least one weight.
 
+    Returns:
+      A Quantizer for weights of any shape; 2 bits, without state. It does not serve inputs.
+
     Raises:
       ValueError: a threshold outside [0, 1).
+
+    Source: Li and Liu, "Ternary Weight Networks", 2016 (arXiv 1605.04711).
 
     >>> import jax.numpy as jnp
     >>> ternary().apply((), jnp.array([-3.0, 0.5, 1.0])).tolist()
     [-3.0, 0.0, 0.0]
     """
     if not 0 <= threshold < 1:
-        raise ValueError(f"threshold={threshold!r} must lie in [0, 1): from 1 on a layer may lose all its weights.")
+        raise ValueError(f"threshold={threshold!r} must lie in [0, 1): from 1 on a layer may lose all of its weights.")
 
     def split(w):
         magnitude = jnp.abs(wide(w))

@@ -25,17 +25,23 @@ from gecko_jax.types import Array, Codes, Quantizer
 
 @with_blueprint
 def xnor(gradient: str = "exact") -> Quantizer:
-    """W_hat = alpha * sign(W) with alpha = ||W_f||_1 / n for each output filter f (eq. 6).
+    """Quantizes weights to one bit times a scale: W_hat = alpha * sign(W), alpha = ||W_f||_1 / n for filter f (eq. 6).
 
-    A weight with one axis (a bias, a normalization's scale) has one entry a filter and comes out unchanged.
+    A weight with one axis (a bias, a normalization's scale) has one entry for each filter and is unchanged. Latent
+    weights are clipped to [-1, 1] after each update.
 
     Args:
       gradient: "exact": dW_i = g_i alpha 1{|W_i| <= 1} + sign(W_i)/n sum_j g_j sign(W_j), the gradient through alpha
         included (the paper's section 3.1 prints g_i (alpha 1{|W_i| <= 1} + 1/n), which leaves out all terms j != i);
         "stopped": g_i alpha 1{|W_i| <= 1}, alpha a constant, as in many published codes.
 
+    Returns:
+      A Quantizer for weights [window..., inputs, outputs]; 1 bit and one scale for each output, without state.
+
     Raises:
       ValueError: another gradient.
+
+    Source: Rastegari et al., "XNOR-Net", ECCV 2016 (arXiv 1603.05279).
 
     >>> import jax.numpy as jnp
     >>> xnor().apply((), jnp.array([[-0.5], [0.25]])).tolist()
@@ -44,7 +50,7 @@ def xnor(gradient: str = "exact") -> Quantizer:
     one_of("gradient", gradient, ("exact", "stopped"))
 
     def alpha(w):
-        # |w|, with the gradient sign(w) at 0 too: a filter of zeros, whose alpha is 0, has no other way to leave it.
+        # |w|, with the gradient sign(w) at 0 too: otherwise a filter of zeros, whose alpha is 0, could never leave it.
         return jnp.mean(wide(w * lax.stop_gradient(sign(w))), axis=filter_axes(w), keepdims=True)
 
     def apply(state, w, key=None):
@@ -59,15 +65,20 @@ def xnor(gradient: str = "exact") -> Quantizer:
 
 @with_blueprint
 def xnor_input(scaling: bool = False) -> Quantizer:
-    """x_hat = sign(x), and with `scaling` the layer's output times K (eq. 8-11).
+    """Quantizes a layer's inputs to one bit, x_hat = sign(x); `scaling` multiplies the layer's output by K (eq. 8-11).
 
-    K is the mean of |x| over each window that the filter sees (of its own group's channels), zeros where the window
-    leaves the image: over the features of a dense layer, and for a convolution the box-filtered channel mean. The
-    gradient is 1{|x| <= 1} through the sign, and exact through K. The paper finds that K matters little; it costs a
-    float multiplication an output.
+    K is the mean of |x| over each window that the filter sees, in its own group's channels: over the features of a
+    dense layer, and for a convolution the box-filtered channel mean, with zeros outside of the image. The gradient is
+    1{|x| <= 1} through the sign, and exact through K. The paper finds that K matters little; it costs one float
+    multiplication for each output.
 
     Args:
       scaling: whether to multiply by K; for `nn.Dense` and `nn.Conv` alone.
+
+    Returns:
+      A Quantizer for inputs of any shape; 1 bit, scale 1, without state.
+
+    Source: Rastegari et al., "XNOR-Net", ECCV 2016 (arXiv 1603.05279).
 
     >>> import jax.numpy as jnp
     >>> xnor_input().apply((), jnp.array([-0.2, 0.0, 3.0])).tolist()
@@ -85,7 +96,7 @@ def xnor_input(scaling: bool = False) -> Quantizer:
 
 
 def window_mean(x: Array, layer: nn.Module) -> Array:
-    """K of eq. 11: the mean of |x| over what each output of a dense or convolution layer sees.
+    """Computes K of eq. 11: the mean of |x| over what each output of a dense or convolution layer sees.
 
     Args:
       x: the layer's input [..., features] or [..., height, width, channels].
@@ -102,8 +113,8 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
     if type(layer) is not nn.Conv or layer.padding in ("CIRCULAR", "REFLECT", "CAUSAL"):
         kind = f"{type(layer).__name__}(padding={layer.padding!r})" if type(layer) is nn.Conv else type(layer).__name__
         raise ValueError(
-            f"xnor_input(scaling=True): K is defined for nn.Dense and for nn.Conv bordered by zeros; layer {kind} is "
-            "neither. Take xnor_input() there."
+            f"xnor_input(scaling=True): K is defined for nn.Dense and for nn.Conv padded with zeros; layer {kind} is "
+            "neither. Give that layer a rule with xnor_input() instead."
         )
     size = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
     strides, dilation = _each(layer.strides, len(size)), _each(layer.kernel_dilation, len(size))

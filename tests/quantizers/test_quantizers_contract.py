@@ -1,4 +1,4 @@
-"""What every listed quantiser promises; a new one is tested by being listed. Some of other levels promise it, too."""
+"""What every listed quantizer promises; a new one is tested by being listed. Some of other levels promise it, too."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SHAPES = [(7, 3), (1, 1), (3, 2, 2, 4)]  # (1, 1): nothing to reduce over, where
 
 @functools.cache
 def made(name):
-    """The quantiser, and its functions as compiled programs."""
+    """The quantizer, and its functions as compiled programs."""
     quantizer = SCHEMES[name]()
     state = quantizer.init(draw((7, 3)))
     value = jax.jit(lambda w: quantizer.apply(state, w))

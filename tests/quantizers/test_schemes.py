@@ -167,7 +167,7 @@ def test_uniform_inputs_and_their_gradient_up_to_the_very_ends(bits, top):
 
 
 def test_full_changes_nothing():
-    value, gradient = value_and_gradient(quantizers.full())
+    value, gradient = value_and_gradient(quantizers.identity())
     assert (value == W).all() and (gradient == G).all()
 
 
