@@ -1,4 +1,4 @@
-"""Automatic clipping: every gradient is normalised, so that the clip norm and the learning rate are one setting."""
+"""Automatic clipping: every gradient is normalized, so that clip norm and learning rate are one setting."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import functools
 import jax.numpy as jnp
 
 from gecko_jax.checks import one_of
-from gecko_jax.clippings.base import SMALLEST, of_finite, threshold_of
-from gecko_jax.clippings.trial import built
+from gecko_jax.clippings.base import MIN_THRESHOLD, of_finite, threshold_of
+from gecko_jax.clippings.trial import register
 from gecko_jax.types import Clipping
 
 
 def automatic(clip_norm: float, gamma: float = 0.01, variant: str = "stable") -> Clipping:
-    """C = R / (t + gamma) (AUTO-S, "stable") or C = R / t (AUTO-V, "vanilla") for a gradient of norm t.
+    """Normalizes every gradient: C = R / (t + gamma) ("stable", AUTO-S) or C = R / t ("vanilla", AUTO-V).
 
-    AUTO-V contributes R for every example however small its gradient, and so does not see when an example has been
-    learnt; AUTO-S contributes less for a norm below gamma. Here AUTO-V is R / max(t, 1e-12): no factor is infinite, and
-    a gradient of zeros contributes nothing.
+    t is the gradient's norm. AUTO-V contributes R for every example, however small its gradient, and so does not notice
+    that an example has been learned; AUTO-S contributes less for a norm below gamma. Here AUTO-V is R / max(t, 1e-12):
+    no factor is infinite, and a gradient of zeros contributes nothing.
 
     Args:
       clip_norm: R, in the unit of the gradient's norm, 1e-12 to 1e12.
-      gamma: in the same unit, 1e-12 to 1e12; "vanilla" has none and ignores it.
+      gamma: in the same unit, 1e-12 to 1e12; "vanilla" ignores it.
       variant: "stable" or "vanilla".
 
     Returns:
@@ -45,10 +45,10 @@ def automatic(clip_norm: float, gamma: float = 0.01, variant: str = "stable") ->
 
 @functools.cache
 def _stable(clip_norm: float, gamma: float) -> Clipping:
-    return built(Clipping("automatic", of_finite(lambda norms: clip_norm / (norms + gamma)), clip_norm))
+    return register(Clipping("automatic", of_finite(lambda norms: clip_norm / (norms + gamma)), clip_norm))
 
 
 @functools.cache
 def _vanilla(clip_norm: float) -> Clipping:
-    scale = of_finite(lambda norms: clip_norm / jnp.maximum(norms, SMALLEST))
-    return built(Clipping("automatic_vanilla", scale, clip_norm))
+    scale = of_finite(lambda norms: clip_norm / jnp.maximum(norms, MIN_THRESHOLD))
+    return register(Clipping("automatic_vanilla", scale, clip_norm))

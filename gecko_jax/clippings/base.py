@@ -1,4 +1,4 @@
-"""What every rule is made of: the range that thresholds live in, and factor 0 for a gradient that is not finite."""
+"""Building blocks of the rules: the range of thresholds, and factor 0 for a gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import jax.numpy as jnp
 from gecko_jax.checks import in_range
 from gecko_jax.types import Array
 
-# Norms are square roots of float32 sums of squares. Components below 1e-19 have squares that underflow, so that the
-# norm of a gradient may be told as 0 where it is 1e-19 times the root of the number of parameters: a factor far above
-# sensitivity / SMALLEST could lift such a gradient over the bound. With thresholds in this range none does, and the
-# ratio of any two of them is a float32.
-SMALLEST = 1e-12
-LARGEST = 1e12
+# Norms are square roots of float32 sums of squares. Components below 1e-19 have squares that underflow, so that a norm
+# may be computed as 0 although it is 1e-19 times the root of the number of parameters. A factor far above sensitivity /
+# MIN_THRESHOLD could lift such a gradient over the bound. With thresholds in this range no factor does, and the ratio
+# of any two thresholds is a float32.
+MIN_THRESHOLD = 1e-12
+MAX_THRESHOLD = 1e12
 
 
 def threshold_of(name: str, value: float) -> float:
-    """The value as a float; raises ValueError unless it lies between SMALLEST and LARGEST."""
-    return float(in_range(name, value, SMALLEST, LARGEST))
+    """Returns the value as a float; raises ValueError unless it lies between MIN_THRESHOLD and MAX_THRESHOLD."""
+    return float(in_range(name, value, MIN_THRESHOLD, MAX_THRESHOLD))
 
 
 def of_finite(factors: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The rule with a factor of 0 wherever the norm is infinite or NaN: 0 * inf would be NaN, and NaN spreads."""
+    """Wraps a rule so that an infinite or NaN norm gets factor 0.
+
+    A clipped sum leaves such an example out: 0 * inf would be NaN, and a NaN would spread to the whole sum.
+    """
 
     def scale(norms):
         norms = jnp.asarray(norms)
@@ -32,13 +35,13 @@ def of_finite(factors: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return scale
 
 
-def held(threshold: Array, low: float, previous: Array) -> Array:
-    """An updated threshold kept between `low` and LARGEST; where it is NaN, the previous one."""
-    return jnp.clip(jnp.where(jnp.isnan(threshold), previous, threshold), low, LARGEST)
+def clip_threshold(threshold: Array, low: float, previous: Array) -> Array:
+    """Clips an updated threshold to `low`..MAX_THRESHOLD; a NaN is replaced by the previous threshold."""
+    return jnp.clip(jnp.where(jnp.isnan(threshold), previous, threshold), low, MAX_THRESHOLD)
 
 
 def only_norm(norms: Array) -> Array:
-    """norms [..., 1] of a rule of one group -> [...]; raises ValueError where there are more groups."""
+    """Returns norms [..., 1] of a rule of one group as [...]; raises ValueError if there are more groups."""
     norms = jnp.asarray(norms)
     if norms.ndim == 0 or norms.shape[-1] != 1:
         raise ValueError(f"norms has shape {norms.shape}; its last axis must have length 1: one group.")

@@ -1,9 +1,8 @@
-"""The guarantee of every rule, tried when it is built: no norm lets factor * norm exceed the sensitivity.
+"""Checks the guarantee of a rule numerically: no norm lets factor * norm exceed the sensitivity.
 
-The worst norm often is one float of two billion: the last one before a rule drops an example. So the contributions are
-climbed: the positive floats, in order, are cut into octaves, and in each the peak is sought down to the last bit.
-What the search cannot see is a spike within one octave that shows at none of its nine first points (of a rule of
-anyone's own: at none of 256).
+The worst norm is often a single float out of two billion: the last one before a rule drops an example. We therefore
+hill-climb within each octave of the positive floats to find the maximum of factor * norm to the last bit. The search
+misses a spike within an octave that shows at none of its first nine points (for a rule of the user's own: of 256).
 """
 
 from __future__ import annotations
@@ -18,21 +17,22 @@ from gecko_jax.checks import positive
 from gecko_jax.types import Clipping
 
 TOLERANCE = 1 + 8 * float(np.finfo(np.float32).eps)  # the rounding of a quotient, a product and a root
-LARGEST_BITS = int(np.finfo(np.float32).max.view(np.int32))
+MAX_FLOAT_BITS = int(np.finfo(np.float32).max.view(np.int32))
 INTERVALS, PARTS = 255, 8  # an interval an octave, and nine points in each
 ROWS = INTERVALS * (PARTS + 1)  # evaluated at a time, always as many: JAX compiles each operation once for a shape
 
 
-def bounded(clipping: Clipping, norms: tuple[float, ...] = (), dense: bool = False) -> Clipping:
-    """The bound of `trial.checked`, on the norms that it lists; `dense` adds 256 norms in every octave.
+def check_bound(clipping: Clipping, norms: tuple[float, ...] = (), dense: bool = False) -> Clipping:
+    """Checks the bound of a rule on the norms that `trial.check_rule` lists; `dense` adds 256 norms in every octave.
 
-    What is built here needs no more: its factors are written row by row. `trial.checked` is for a rule of anyone's own.
+    The rules of this package need no more, because each factor is computed from its own row. `trial.check_rule` is for
+    a rule of the user's own.
 
     Returns:
-      The same object, which then counts as tried.
+      The same object.
 
     Raises:
-      ValueError: see `trial.checked`.
+      ValueError: see `trial.check_rule`.
     """
     groups = _check_fields(clipping)
     _check_shapes(clipping, groups)
@@ -47,11 +47,11 @@ def bounded(clipping: Clipping, norms: tuple[float, ...] = (), dense: bool = Fal
 
 
 def _check_fields(clipping: Clipping) -> int:
-    """The number of groups; raises ValueError for a sensitivity or groups that are none."""
+    """Returns the number of groups; raises ValueError for an invalid sensitivity, scale or group."""
     name, sensitivity = f"sensitivity of clipping {clipping.name!r}", clipping.sensitivity
     if isinstance(sensitivity, jax.core.Tracer):
         raise ValueError(
-            f"{name} is traced and has no value yet, so that its bound cannot be tried. Build the rule outside jit; "
+            f"{name} is traced and has no value yet, so its bound cannot be checked. Build the rule outside jit; "
             "for a threshold that changes take an AdaptiveClipping, such as clippings.quantile."
         )
     if np.ndim(sensitivity) or np.asarray(sensitivity).dtype.kind not in "iuf":
@@ -65,7 +65,7 @@ def _check_fields(clipping: Clipping) -> int:
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:
-            raise ValueError(f"groups holds {pattern!r}, which is no regular expression: {error}.") from None
+            raise ValueError(f"groups holds {pattern!r}, which is not a regular expression: {error}.") from None
     return max(1, len(clipping.groups))
 
 
@@ -75,7 +75,7 @@ def _check_shapes(clipping: Clipping, groups: int) -> None:
         try:
             out = jax.eval_shape(clipping.scale, jax.ShapeDtypeStruct(shape, jnp.float32))
         except Exception:
-            if len(shape) == 1:  # not what training calls it with: a rule may well insist on rows
+            if len(shape) == 1:  # training calls it with rows, which a rule may insist on
                 continue
             raise
         if getattr(out, "shape", None) != shape:
@@ -86,8 +86,8 @@ def _check_shapes(clipping: Clipping, groups: int) -> None:
 
 
 def _dense(groups: int) -> np.ndarray:
-    """Norms [rows, groups], 256 in each octave, of all groups alike."""
-    line = np.linspace(0, LARGEST_BITS, 255 * 256, dtype=np.int64).astype(np.int32).view(np.float32)
+    """Returns norms [rows, groups], 256 in each octave, the same for all groups."""
+    line = np.linspace(0, MAX_FLOAT_BITS, 255 * 256, dtype=np.int64).astype(np.int32).view(np.float32)
     return np.repeat(line[:, None], groups, 1)
 
 
@@ -105,7 +105,7 @@ def _try_not_finite(clipping: Clipping, groups: int) -> None:
 
 
 def _rows(clipping: Clipping, groups: int, norms: tuple[float, ...]) -> np.ndarray:
-    """Norms [rows, groups] to begin with: all groups alike, each alone, and at random."""
+    """Returns the first norms [rows, groups]: all groups alike, each group alone, and at random."""
     info = np.finfo(np.float32)
     marks = np.asarray([float(clipping.sensitivity), *norms], np.float32)
     line = np.concatenate(
@@ -129,7 +129,7 @@ def _factors(clipping: Clipping, rows: np.ndarray) -> np.ndarray:
 
 
 def _contributions(clipping: Clipping, rows: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """factor * norm [rows, groups] in float64; raises ValueError where a factor is none."""
+    """Returns factor * norm [rows, groups] in float64; raises ValueError for a negative or infinite factor."""
     if not (factors >= 0).all() or np.isinf(factors).any():  # NaN is not >= 0
         row, group = np.argwhere(~(factors >= 0) | np.isinf(factors))[0]
         raise ValueError(
@@ -140,7 +140,7 @@ def _contributions(clipping: Clipping, rows: np.ndarray, factors: np.ndarray) ->
 
 
 def _keeps(clipping: Clipping, rows: np.ndarray, factors: np.ndarray | None = None) -> None:
-    """Raises ValueError, with the worst row, where one breaks the bound."""
+    """Raises ValueError, with the worst row, if one breaks the bound."""
     factors = _factors(clipping, rows) if factors is None else factors
     total = np.sqrt(np.sum(_contributions(clipping, rows, factors) ** 2, axis=1))
     if (total > clipping.sensitivity * TOLERANCE).any():
@@ -153,8 +153,8 @@ def _keeps(clipping: Clipping, rows: np.ndarray, factors: np.ndarray | None = No
 
 
 def _climb(clipping: Clipping, groups: int) -> np.ndarray:
-    """Norms [rows, groups]: the worst of each group together, round for round, and the last round's points."""
-    edges = np.linspace(0, LARGEST_BITS, INTERVALS + 1).astype(np.int64)
+    """Returns norms [rows, groups]: the worst of each group together, round by round, and the last round's points."""
+    edges = np.linspace(0, MAX_FLOAT_BITS, INTERVALS + 1).astype(np.int64)
     low, high = (np.repeat(side[:, None], groups, 1) for side in (edges[:-1], edges[1:]))
     parts = np.arange(PARTS + 1)[None, :, None]
     worst = []

@@ -1,4 +1,4 @@
-"""Flat clipping: every example's whole gradient is shortened to the clip norm (Abadi et al. 2016)."""
+"""Flat clipping: each example's whole gradient is shortened to the clip norm (Abadi et al. 2016)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from gecko_jax.clippings.base import of_finite, threshold_of
-from gecko_jax.clippings.trial import built
+from gecko_jax.clippings.trial import register
 from gecko_jax.types import Array, Clipping
 
 
 def flat(clip_norm: float) -> Clipping:
-    """C = min(1, R / t) for a gradient of norm t: shortened to R where it is longer, else unchanged.
+    """Clips each example's gradient to norm R: C = min(1, R / t) for a gradient of norm t.
 
     Args:
       clip_norm: R, in the unit of the gradient's norm, 1e-12 to 1e12.
@@ -35,9 +35,9 @@ def flat(clip_norm: float) -> Clipping:
 
 @functools.cache
 def _flat(clip_norm: float) -> Clipping:
-    return built(Clipping("flat", shorten(clip_norm), clip_norm))
+    return register(Clipping("flat", shorten(clip_norm), clip_norm))
 
 
 def shorten(bound: float | Array) -> Callable[[Array], Array]:
-    """norms -> min(1, bound / norm), written without a division by 0; `bound` broadcasts to the norms."""
+    """Builds norms -> min(1, bound / norm), without a division by 0; `bound` broadcasts to the norms."""
     return of_finite(lambda norms: bound / jnp.maximum(norms, bound))

@@ -1,4 +1,4 @@
-"""Adaptive global clipping: nobody is dropped, and the threshold follows the long gradients (Esipova et al. 2023)."""
+"""Adaptive global clipping: no example is dropped, and the threshold follows long gradients (Esipova et al. 2023)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ import functools
 import jax.numpy as jnp
 
 from gecko_jax.checks import positive
-from gecko_jax.clippings.base import LARGEST, held, of_finite, only_norm, threshold_of
-from gecko_jax.clippings.trial import built_adaptive
+from gecko_jax.clippings.base import MAX_THRESHOLD, clip_threshold, of_finite, only_norm, threshold_of
+from gecko_jax.clippings.trial import register_adaptive
 from gecko_jax.types import AdaptiveClipping, Clipping
 
 
 def global_adapt(
     clip_norm: float, threshold: float | None = None, learning_rate: float = 0.1, tolerance: float = 1.0
 ) -> AdaptiveClipping:
-    """C = R / Z where t <= Z, else R / t; Z <- Z exp(-eta + b), where b is the noised share with t > tau Z.
+    """Scales each gradient by R / max(t, Z), and adapts Z to the share of long gradients by a noised count.
 
-    That is R / max(t, Z): flat clipping at Z, times R / Z. `exceeds` counts 1 for an example whose norm is finite and
-    ABOVE tau Z, 0 for any other; one whose norm is not finite has factor 0 and is no reason to raise Z. One example
-    changes the count by at most 1. Z stays within R..1e12, whatever the noise does: for Z = R the rule is flat
-    clipping, which is what the authors' code computes for every Z below R as well.
+      C = R / Z if t <= Z, else R / t,    Z <- Z exp(-eta + b),    b: the noised share of examples with t > tau Z
+
+    It is flat clipping at Z, times R / Z. `exceeds` counts 1 for an example whose norm is finite and above tau Z, else
+    0. An example whose norm is not finite has factor 0 and does not raise Z. One example changes the count by at most
+    1. Z stays within R..1e12, whatever the noise does. At Z = R the rule is flat clipping, which the authors' code
+    computes for every Z below R as well.
 
     Args:
       clip_norm: R, in the unit of the gradient's norm, 1e-12 to 1e12.
       threshold: Z of the first step, R to 1e12. None takes 50 R, the authors' setting for MNIST.
-      learning_rate: eta > 0: Z comes to rest where a share eta of the examples is above tau Z.
+      learning_rate: eta > 0: Z settles when a share eta of the examples is above tau Z.
       tolerance: tau > 0.
 
     Returns:
@@ -42,7 +44,7 @@ def global_adapt(
     [0.25, 0.25, 0.125]
     """
     r = threshold_of("clip_norm", clip_norm)
-    start = threshold_of("threshold", min(50 * r, LARGEST) if threshold is None else threshold)
+    start = threshold_of("threshold", min(50 * r, MAX_THRESHOLD) if threshold is None else threshold)
     if start < r:
         raise ValueError(f"threshold={start!r} must be at least clip_norm={r!r}; flat(clip_norm) is what lies below.")
     return _global_adapt(
@@ -62,6 +64,6 @@ def _global_adapt(clip_norm: float, start: float, learning_rate: float, toleranc
         return jnp.where(jnp.isfinite(norm) & (norm > tolerance * threshold), 1.0, 0.0)
 
     def update(threshold, counted):
-        return held(threshold * jnp.exp(counted - learning_rate), clip_norm, threshold)
+        return clip_threshold(threshold * jnp.exp(counted - learning_rate), clip_norm, threshold)
 
-    return built_adaptive(AdaptiveClipping("global_adapt", start, at, exceeds, update))
+    return register_adaptive(AdaptiveClipping("global_adapt", start, at, exceeds, update))

@@ -1,4 +1,4 @@
-"""Global clipping: one and the same factor for all examples, and none of those that are too long (Bu et al. 2021)."""
+"""Global clipping: one factor for all examples, and examples with too long a gradient are dropped (Bu et al. 2021)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import functools
 import jax.numpy as jnp
 
 from gecko_jax.clippings.base import of_finite, threshold_of
-from gecko_jax.clippings.trial import built
+from gecko_jax.clippings.trial import register
 from gecko_jax.types import Clipping
 
 
 def global_norm(clip_norm: float, threshold: float | None = None) -> Clipping:
-    """C = (R / Z) * 1(t <= Z) for a gradient of norm t: scaled by a constant, or dropped.
+    """Scales each gradient by a constant or drops it: C = (R / Z) * 1(t <= Z) for a gradient of norm t.
 
-    It is flat clipping at Z with the examples over Z dropped, times R / Z. While Z is over every norm the factor is one
+    It is flat clipping at Z with the examples over Z dropped, times R / Z. While Z is above every norm the factor is a
     constant, the sum points where the true gradient does, and the paper's theorem holds: the loss decreases along the
-    flow, for the kernel times the factors stays symmetric and positive semi-definite. As soon as Z drops anyone the
-    theorem is silent, and the loss may increase.
+    flow, because the kernel times the factors stays symmetric and positive semi-definite. Once an example is dropped
+    the theorem does not apply, and the loss may increase.
 
     Args:
       clip_norm: R, in the unit of the gradient's norm, 1e-12 to 1e12.
@@ -44,4 +44,4 @@ def global_norm(clip_norm: float, threshold: float | None = None) -> Clipping:
 @functools.cache
 def _global_norm(clip_norm: float, threshold: float) -> Clipping:
     scale = of_finite(lambda norms: jnp.where(norms <= threshold, clip_norm / threshold, 0.0).astype(norms.dtype))
-    return built(Clipping("global_norm", scale, clip_norm), norms=(threshold,))
+    return register(Clipping("global_norm", scale, clip_norm), norms=(threshold,))

@@ -13,18 +13,20 @@ import jax.numpy as jnp
 from gecko_jax.checks import not_empty
 from gecko_jax.clippings.base import threshold_of
 from gecko_jax.clippings.flat import shorten
-from gecko_jax.clippings.trial import built
+from gecko_jax.clippings.trial import register
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Clipping
 
 
 def per_layer(clip_norms: Mapping[str, float]) -> Clipping:
-    """C_r = min(1, R_r / t_r) for the norm t_r of group r; sensitivity sqrt(sum_r R_r^2).
+    """Clips each group of parameters to a norm of its own: C_r = min(1, R_r / t_r) for the norm t_r of group r.
+
+    The sensitivity is sqrt(sum_r R_r^2). A group whose norm is infinite or NaN has factor 0; the others keep theirs.
 
     Args:
-      clip_norms: {regular expression: R_r}, searched in a parameter's path ("Dense_0/kernel"); of several that are
-        found the first holds, so the order counts. R_r in the unit of the gradient's norm, 1e-12 to 1e12.
-        `layer_budgets` makes one for a tree of parameters.
+      clip_norms: {regular expression: R_r}, searched in a parameter's path ("Dense_0/kernel"). The first expression
+        that matches a parameter decides, so the order counts. R_r is in the unit of the gradient's norm, 1e-12 to 1e12.
+        `layer_budgets` builds such a mapping for a tree of parameters.
 
     Returns:
       A Clipping of one group for each expression.
@@ -55,23 +57,23 @@ def _per_layer(clip_norms: tuple[tuple[str, float], ...]) -> Clipping:
             raise ValueError(f"norms has shape {norms.shape}; its last axis must have length {len(bounds)}: {groups}.")
         return shorten(jnp.broadcast_to(jnp.asarray(bounds, norms.dtype), norms.shape))(norms)
 
-    return built(Clipping("per_layer", scale, math.hypot(*bounds), groups), norms=bounds)
+    return register(Clipping("per_layer", scale, math.hypot(*bounds), groups), norms=bounds)
 
 
 def layer_budgets(params: Any, clip_norm: float) -> dict[str, float]:
-    """{expression for each layer: R / sqrt(L)}: one total R shared equally by L layers, for `per_layer`.
+    """Shares one total clip norm R equally among L layers: {expression for each layer: R / sqrt(L)}, for `per_layer`.
 
-    A layer is all parameters with the same parent ("Dense_0/kernel" and "Dense_0/bias"), or one that has no parent.
+    A layer is all parameters with the same parent ("Dense_0/kernel" and "Dense_0/bias"), or one without a parent.
 
     Args:
       params: the tree of parameters (`variables["params"]`).
       clip_norm: R, the sensitivity of the rule, in the unit of the gradient's norm.
 
     Returns:
-      A mapping in the tree's order. No parameter is found by two of its expressions.
+      A mapping in the tree's order. No parameter is matched by two of its expressions.
 
     Raises:
-      ValueError: a tree without parameters, a whole `variables`, or shares outside 1e-12..1e12.
+      ValueError: a tree without parameters, all `variables` instead of their params, or shares outside 1e-12..1e12.
 
     >>> layer_budgets({"Dense_0": {"bias": 0, "kernel": 0}, "Dense_1": {"kernel": 0}}, 2**0.5)
     {'^Dense_0/[^/]+$': 1.0, '^Dense_1/[^/]+$': 1.0}

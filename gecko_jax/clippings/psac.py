@@ -1,23 +1,23 @@
-"""Per-sample adaptive clipping: normalised gradients without the great weight of the small ones (Xia et al. 2023)."""
+"""Per-sample adaptive clipping: normalized gradients, with less weight for small ones (Xia et al. 2023)."""
 
 from __future__ import annotations
 
 import functools
 
 from gecko_jax.clippings.base import of_finite, threshold_of
-from gecko_jax.clippings.trial import built
+from gecko_jax.clippings.trial import register
 from gecko_jax.types import Clipping
 
 
 def psac(clip_norm: float, r: float = 0.1) -> Clipping:
-    """C = R / (t + r / (t + r)) for a gradient of norm t: near R / t for a large one, R for one of zeros.
+    """Normalizes gradients but does not amplify small ones: C = R / (t + r / (t + r)) for a gradient of norm t.
 
-    For r < 1 the largest factor is R / (2 sqrt(r) - r), at t = sqrt(r) - r, where AUTO-S with gamma = r has R / r at
-    t = 0: a gradient that has almost vanished is not blown up.
+    The factor is near R / t for a large gradient, and R for one of zeros. For r < 1 it is largest at t = sqrt(r) - r,
+    R / (2 sqrt(r) - r); that of AUTO-S with gamma = r is R / r, at t = 0.
 
     Args:
       clip_norm: R, in the unit of the gradient's norm, 1e-12 to 1e12.
-      r: 1e-12 to 1e12. The formula adds a norm and a pure number, so r has a meaning in the gradient's own unit alone.
+      r: 1e-12 to 1e12. The formula adds a norm and a pure number, so r depends on the gradient's unit.
 
     Returns:
       A Clipping of one group and sensitivity R.
@@ -37,4 +37,4 @@ def psac(clip_norm: float, r: float = 0.1) -> Clipping:
 
 @functools.cache
 def _psac(clip_norm: float, r: float) -> Clipping:
-    return built(Clipping("psac", of_finite(lambda norms: clip_norm / (norms + r / (norms + r))), clip_norm))
+    return register(Clipping("psac", of_finite(lambda norms: clip_norm / (norms + r / (norms + r))), clip_norm))

@@ -7,23 +7,25 @@ import functools
 import jax.numpy as jnp
 
 from gecko_jax.checks import in_range, positive
-from gecko_jax.clippings.base import SMALLEST, held, only_norm, threshold_of
+from gecko_jax.clippings.base import MIN_THRESHOLD, clip_threshold, only_norm, threshold_of
 from gecko_jax.clippings.flat import shorten
-from gecko_jax.clippings.trial import built_adaptive
+from gecko_jax.clippings.trial import register_adaptive
 from gecko_jax.types import AdaptiveClipping, Clipping
 
 
 def quantile(clip_norm: float, quantile: float = 0.5, learning_rate: float = 0.2) -> AdaptiveClipping:
-    """C = min(1, R / t); R <- R exp(-eta (b - gamma)), where b is the noised share of examples with t <= R.
+    """Clips to a norm R that follows a quantile of the gradient norms by a noised count.
 
-    `exceeds` counts 1 for an example whose norm is AT MOST R, 0 for any other, one that is not finite among them. One
-    example changes the count by at most 1; the paper adds noise of standard deviation (batch size) / 20 to it. R is the
+      C = min(1, R / t),    R <- R exp(-eta (b - gamma)),    b: the noised share of examples with t <= R
+
+    `exceeds` counts 1 for an example whose norm is at most R, else 0; a norm that is not finite counts 0. One example
+    changes the count by at most 1; the paper adds noise of standard deviation (batch size) / 20 to it. R is the
     threshold and the sensitivity of each step. It stays within 1e-12..1e12, whatever the noise does.
 
     Args:
       clip_norm: R of the first step, in the unit of the gradient's norm, 1e-12 to 1e12.
-      quantile: gamma, the share of examples that R is to leave unclipped, 0 to 1.
-      learning_rate: eta > 0; R changes by at most exp(eta) a step, but for the noise.
+      quantile: gamma, the target share of examples that R leaves unclipped, 0 to 1.
+      learning_rate: eta > 0; R changes by at most exp(eta) in a step, apart from the noise.
 
     Returns:
       An AdaptiveClipping of one group.
@@ -53,6 +55,6 @@ def _quantile(start: float, share: float, learning_rate: float) -> AdaptiveClipp
         return jnp.where(only_norm(norms) <= threshold, 1.0, 0.0)
 
     def update(threshold, counted):
-        return held(threshold * jnp.exp(-learning_rate * (counted - share)), SMALLEST, threshold)
+        return clip_threshold(threshold * jnp.exp(-learning_rate * (counted - share)), MIN_THRESHOLD, threshold)
 
-    return built_adaptive(AdaptiveClipping("quantile", start, at, exceeds, update))
+    return register_adaptive(AdaptiveClipping("quantile", start, at, exceeds, update))

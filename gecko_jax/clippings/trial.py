@@ -1,7 +1,7 @@
-"""Every rule that enters private gradients is tried once, whoever made it: a guarantee is not taken on trust.
+"""Checks every rule once before it enters private gradients, whoever wrote it.
 
-Tried are the bound (`bound.bounded`) and that an example's factor depends on its own norms alone: a rule that looks at
-the other rows of a batch lets one example move the shares of all others, and no sensitivity bounds that.
+Two properties are checked: the bound (`bound.check_bound`), and that an example's factor depends on its own norms
+alone. If a rule reads the other rows of a batch, one example moves all others' shares, which no sensitivity bounds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.checks import positive
-from gecko_jax.clippings.bound import TOLERANCE, _rows, bounded
+from gecko_jax.clippings.bound import TOLERANCE, _rows, check_bound
 from gecko_jax.types import AdaptiveClipping, Clipping
 
 MAX_TRIED = 1024
@@ -23,10 +23,10 @@ _TRIED: dict[Any, None] = {}  # rules that passed, by their fields: functions co
 
 
 def mark(rule: Any) -> Any:
-    """Notes that a rule need not be tried again, and returns it."""
+    """Records that a rule has passed, and returns it."""
     try:
         _TRIED[rule] = None
-    except TypeError:  # a field that has no hash: tried every time
+    except TypeError:  # a field that cannot be hashed: checked every time
         return rule
     if len(_TRIED) > MAX_TRIED:
         del _TRIED[next(iter(_TRIED))]
@@ -34,23 +34,23 @@ def mark(rule: Any) -> Any:
 
 
 def try_rule(rule: Clipping | AdaptiveClipping) -> None:
-    """Tries a rule, unless the same has passed before.
+    """Checks a rule, unless it has passed before.
 
     Raises:
-      ValueError: see `checked` and `checked_adaptive`.
+      ValueError: see `check_rule` and `check_adaptive_rule`.
     """
     try:
         if rule in _TRIED:
             return
     except TypeError:
         pass
-    (checked_adaptive if isinstance(rule, AdaptiveClipping) else checked)(rule)
+    (check_adaptive_rule if isinstance(rule, AdaptiveClipping) else check_rule)(rule)
 
 
 def try_outside_traces(clipping: Clipping) -> None:
-    """`try_rule` for a clipped sum alone, whose rule may be one step's of an adaptive rule that was tried as a whole.
+    """Checks the rule of a clipped sum, unless its threshold is traced.
 
-    Such a rule's threshold is traced, and has no value that could be tried.
+    A traced threshold belongs to one step of an adaptive rule, which has been checked as a whole.
     """
     if isinstance(clipping.sensitivity, jax.core.Tracer):
         return
@@ -60,29 +60,29 @@ def try_outside_traces(clipping: Clipping) -> None:
         return  # the factors' function holds a traced threshold
 
 
-def built(clipping: Clipping, norms: tuple[float, ...] = ()) -> Clipping:
-    """`bound.bounded` for a rule of this package, whose factors are written row by row (the tests try that as well)."""
-    return mark(bounded(clipping, norms))
+def register(clipping: Clipping, norms: tuple[float, ...] = ()) -> Clipping:
+    """Checks the bound of a rule of this package and records it; each factor is computed from its own row alone."""
+    return mark(check_bound(clipping, norms))
 
 
-def built_adaptive(rule: AdaptiveClipping) -> AdaptiveClipping:
-    """`built` for an adaptive rule of this package."""
-    bounded_adaptive(rule)
+def register_adaptive(rule: AdaptiveClipping) -> AdaptiveClipping:
+    """Checks the bounds of an adaptive rule of this package and records it."""
+    check_adaptive_bound(rule)
     return mark(rule)
 
 
-def checked(clipping: Clipping, norms: tuple[float, ...] = ()) -> Clipping:
-    """Returns the rule if sqrt(sum_r (scale(t)_r * t_r)^2) <= sensitivity for all norms t that are tried.
+def check_rule(clipping: Clipping, norms: tuple[float, ...] = ()) -> Clipping:
+    """Returns the rule if sqrt(sum_r (scale(t)_r * t_r)^2) <= sensitivity for all norms t that are checked.
 
-    Tried are 0, the smallest and the largest floats, powers between them, the sensitivity, `norms` and the neighbours
-    of both, 256 norms in every octave, then the peak of the contribution in each octave, to the last bit; with several
-    groups, the worst norms of all groups together, each group alone, and random rows. A norm that is infinite or NaN
-    must have factor 0, since its gradient cannot be scaled to any length. The factors of an example must be the same
+    These are 0, the smallest and the largest floats, powers between them, the sensitivity, `norms`, the floats next to
+    both, 256 norms in every octave, and the peak of the contribution in each octave, to the last bit. With several
+    groups, the worst norms of all groups together, each group alone, and random rows are added. An infinite or NaN norm
+    must have factor 0, because its gradient cannot be scaled to any length. The factors of an example must be the same
     alone, in another place of the batch, and beside any other rows.
 
     Args:
       clipping: a rule with a sensitivity that is a float, its `scale` written with jax.numpy.
-      norms: thresholds of the rule, where it has any, to be tried with their neighbours.
+      norms: thresholds of the rule, if it has any, which are checked together with the floats next to them.
 
     Returns:
       The same object.
@@ -94,24 +94,24 @@ def checked(clipping: Clipping, norms: tuple[float, ...] = ()) -> Clipping:
 
     >>> import jax.numpy as jnp
     >>> from gecko_jax.types import Clipping
-    >>> checked(Clipping("mine", lambda t: jnp.where(t <= 1, 1.0, 0.0), 0.5))  # doctest: +ELLIPSIS
+    >>> check_rule(Clipping("mine", lambda t: jnp.where(t <= 1, 1.0, 0.0), 0.5))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     ValueError: clipping 'mine' has sensitivity=0.5, but a gradient of norms [1] contributes 1: lower the factors...
     """
-    bounded(clipping, norms, dense=True)
+    check_bound(clipping, norms, dense=True)
     groups = max(1, len(clipping.groups))
     with jax.ensure_compile_time_eval():
         _check_own_row("factor", clipping, clipping.scale, groups, float(clipping.sensitivity))
     return mark(clipping)
 
 
-def checked_adaptive(rule: AdaptiveClipping) -> AdaptiveClipping:
+def check_adaptive_rule(rule: AdaptiveClipping) -> AdaptiveClipping:
     """Returns the rule if each step's Clipping keeps its bound, shares lie in 0..1, and thresholds stay in bounds.
 
-    Tried is what wild noise can make of the first threshold: after 64 updates, each with one count from -1e6 to 1e6, it
-    must be finite and above 0. The Clippings at the first, the least and the greatest threshold, and at five between,
-    are `checked`. An example's share in the count, like its factor, must depend on its own norms alone.
+    Extreme noise must leave a usable threshold: after 64 updates, each with one count from -1e6 to 1e6, it must be
+    finite and above 0. The Clippings at the first, the least and the greatest threshold, and at five between, are
+    checked as by `check_rule`. An example's share in the count, like its factor, must depend on its own norms alone.
 
     Args:
       rule: an adaptive rule, its functions written with jax.numpy.
@@ -120,10 +120,10 @@ def checked_adaptive(rule: AdaptiveClipping) -> AdaptiveClipping:
       The same object.
 
     Raises:
-      ValueError: what `checked` raises, a threshold that is 0, infinite or NaN, a share outside 0..1 or NaN, or one
+      ValueError: what `check_rule` raises, a threshold that is 0, infinite or NaN, a share outside 0..1 or NaN, or one
         that depends on other rows.
     """
-    thresholds = bounded_adaptive(rule)
+    thresholds = check_adaptive_bound(rule)
     low, high = min(thresholds), max(thresholds)
     between = np.exp(np.linspace(np.log(low), np.log(high), 7)[1:-1]) if low < high else []
     near = [t for t in (rule.start / 2, rule.start * 2) if low < t < high]
@@ -139,8 +139,8 @@ def checked_adaptive(rule: AdaptiveClipping) -> AdaptiveClipping:
     return mark(rule)
 
 
-def bounded_adaptive(rule: AdaptiveClipping) -> list[float]:
-    """The bounds of `checked_adaptive` at the first, the least and the greatest threshold, which are returned."""
+def check_adaptive_bound(rule: AdaptiveClipping) -> list[float]:
+    """Checks the bounds at the first, the least and the greatest threshold, and returns these thresholds."""
     start = rule.start
     if isinstance(start, (bool, str)) or np.ndim(start):
         raise ValueError(f"start of clipping {rule.name!r}={start!r} must be a finite number above 0.")
@@ -152,7 +152,7 @@ def bounded_adaptive(rule: AdaptiveClipping) -> list[float]:
     with jax.ensure_compile_time_eval():
         counts = jnp.asarray([-1e6, -10.0, 0.0, 1.0, 10.0, 1e6], jnp.float32)
         start = jnp.full(counts.shape, rule.start, jnp.float32)
-        reached = jax.lax.fori_loop(0, 64, lambda _, held: jax.vmap(rule.update)(held, counts), start)
+        reached = jax.lax.fori_loop(0, 64, lambda _, thresholds: jax.vmap(rule.update)(thresholds, counts), start)
         for count, threshold in zip(np.asarray(counts), np.asarray(reached), strict=True):
             positive(f"threshold of clipping {rule.name!r} after 64 counts of {count:g}", float(threshold))
         thresholds = sorted({float(np.float32(rule.start)), float(reached.min()), float(reached.max())})
@@ -163,11 +163,11 @@ def bounded_adaptive(rule: AdaptiveClipping) -> list[float]:
 
 
 def _at(rule: AdaptiveClipping, threshold: float, dense: bool) -> Clipping:
-    """The step's Clipping at a threshold, its bound tried."""
+    """Returns the step's Clipping at a threshold, after a check of its bound."""
     clipping = rule.at(jnp.float32(threshold))
     if not isinstance(clipping, Clipping):
         raise ValueError(f"at of clipping {rule.name!r} gives a {type(clipping).__name__}; expected a Clipping.")
-    return bounded(clipping._replace(sensitivity=float(clipping.sensitivity)), norms=(threshold,), dense=dense)
+    return check_bound(clipping._replace(sensitivity=float(clipping.sensitivity)), norms=(threshold,), dense=dense)
 
 
 def _shares(rule: AdaptiveClipping, threshold: float, rows: Any) -> Any:
@@ -188,7 +188,7 @@ def _check_shares(rule: AdaptiveClipping, clipping: Clipping, threshold: float) 
 def _check_own_row(
     what: str, rule: Clipping | AdaptiveClipping, function: Callable[[Any], Any], groups: int, unit: float
 ) -> None:
-    """Raises ValueError if an example's factor (share) changes with the other rows, with its place or the batch's size.
+    """Raises ValueError if an example's factor or share changes with the other rows, its place or the batch's size.
 
     Args:
       what: "factor" or "share".
@@ -210,13 +210,13 @@ def _check_own_row(
         others = np.full_like(rows, norm)
         seen += [(values(np.concatenate([rows, others]))[:count], f"beside others of norm {norm:g}")]
         seen += [(values(np.concatenate([others, rows]))[count:], f"beside others of norm {norm:g}")]
-    for found, where in seen:
-        near = np.abs(found - expected) <= (TOLERANCE - 1) * np.maximum(np.abs(found), np.abs(expected))
+    for actual, where in seen:
+        near = np.abs(actual - expected) <= (TOLERANCE - 1) * np.maximum(np.abs(actual), np.abs(expected))
         if not near.all():
             row, column = np.argwhere(~near)[0]
             raise ValueError(
                 f"clipping {rule.name!r} gives an example of norm {rows[row].max():.6g} the {what} "
-                f"{expected[row, column]:.6g} among others, and {found[row, column]:.6g} {where}. It must depend on "
+                f"{expected[row, column]:.6g} among others, and {actual[row, column]:.6g} {where}. It must depend on "
                 "the example's own norms alone: otherwise one example moves the shares of all others, and no "
                 "sensitivity bounds that."
             )

@@ -118,8 +118,8 @@ def private_gradients(
       `settings` is a PrivateSettings.
 
     Raises:
-      ValueError: arguments out of their bounds, no clipping rule, or one that breaks its bound (`clippings.checked`),
-        whoever made it; a noise function that is not what the accountant prices; when called, a parameter of
+      ValueError: arguments out of their bounds, no clipping rule, or one that breaks its bound, whoever made it
+        (`clippings.check_rule`); a noise function that is not what the accountant prices; when called, a parameter of
         `trainable` that is not there, or no parameter that is trained.
     """
     checks.at_least("noise_multiplier", noise_multiplier, 0)

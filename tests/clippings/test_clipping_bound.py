@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax.clippings import checked, checked_adaptive, flat, quantile
+from gecko_jax.clippings import check_adaptive_rule, check_rule, flat, quantile
 from gecko_jax.types import Clipping
 
 
@@ -43,7 +43,7 @@ WRONG = {
 @pytest.mark.parametrize("rule, says", WRONG.values(), ids=WRONG)
 def test_a_rule_that_breaks_its_bound_is_refused(rule, says):
     with pytest.raises(ValueError, match=says) as error:
-        checked(mine(rule))
+        check_rule(mine(rule))
     assert "'mine'" in str(error.value)
 
 
@@ -62,39 +62,39 @@ def total(t):
 def test_groups_are_bounded_together():
     groups = ("a", "b", "c")
     right = mine(over_groups(0.1, 2.0, 30.0), math.hypot(0.1, 2.0, 30.0), groups)
-    assert checked(right) is right
+    assert check_rule(right) is right
     for sensitivity in (30.0, 30.0665):  # the largest alone; a hair under the root of the squares
         with pytest.raises(ValueError, match="but a gradient of norms"):
-            checked(right._replace(sensitivity=sensitivity))
+            check_rule(right._replace(sensitivity=sensitivity))
 
 
 def test_groups_that_lean_on_each_other_are_bounded_too():
     groups = ("a", "b")
     coupled = finite(lambda t: jnp.broadcast_to(1 / jnp.maximum(total(t), 1.0), t.shape))
     # squares of norms beyond 1e19 overflow, and their factor is 0
-    assert checked(mine(coupled, groups=groups))
+    assert check_rule(mine(coupled, groups=groups))
     alone = finite(lambda t: jnp.where(jnp.min(t, axis=-1, keepdims=True) > 0, 0.5, 1.0) * over_groups(1.0, 1.0)(t))
     with pytest.raises(ValueError, match="contributes 1"):
-        checked(mine(alone, 0.9, groups))
+        check_rule(mine(alone, 0.9, groups))
 
 
 def test_a_right_rule_comes_back_itself():
     rule = mine(finite(lambda t: 1 / (1 + t)))
-    assert checked(rule) is rule
+    assert check_rule(rule) is rule
 
 
 def test_a_bound_met_exactly_passes():
-    assert checked(mine(lambda t: jnp.where(t <= 1, 1.0, 0.0)))
-    assert checked(mine(lambda t: jnp.where(t <= 0.1, 10.0, 0.0)))  # 0.1 rounds up
+    assert check_rule(mine(lambda t: jnp.where(t <= 1, 1.0, 0.0)))
+    assert check_rule(mine(lambda t: jnp.where(t <= 0.1, 10.0, 0.0)))  # 0.1 rounds up
 
 
 def test_shapes_and_arguments_are_checked():
     with pytest.raises(ValueError, match=r"maps norms \(1,\) to factors \(\)"):
-        checked(mine(lambda t: jnp.float32(0)))
+        check_rule(mine(lambda t: jnp.float32(0)))
     with pytest.raises(ValueError, match="sensitivity of clipping 'mine'=0 must be"):
-        checked(flat(1.0)._replace(name="mine", sensitivity=0))
+        check_rule(flat(1.0)._replace(name="mine", sensitivity=0))
     with pytest.raises(ValueError, match=r"groups holds '\[', which is no regular expression"):
-        checked(flat(1.0)._replace(groups=("[",)))
+        check_rule(flat(1.0)._replace(groups=("[",)))
 
 
 GOOD = quantile(1.0)
@@ -115,9 +115,9 @@ WRONG_ADAPTIVE = {
 @pytest.mark.parametrize("rule, says", WRONG_ADAPTIVE.values(), ids=WRONG_ADAPTIVE)
 def test_an_adaptive_rule_that_goes_astray_is_refused(rule, says):
     with pytest.raises(ValueError, match=says):
-        checked_adaptive(rule)
+        check_adaptive_rule(rule)
 
 
 def test_a_right_adaptive_rule_comes_back_itself():
-    assert checked_adaptive(GOOD) is GOOD
+    assert check_adaptive_rule(GOOD) is GOOD
     assert np.float32(GOOD.start) == 1

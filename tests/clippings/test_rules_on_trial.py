@@ -65,7 +65,7 @@ BAD = {
     ),
     "the size of the batch": (mine(lambda t: flat(t) / t.shape[0]), "own norms alone"),
     "the place in the batch": (mine(lambda t: flat(t) * (jnp.arange(len(t)) < 5)[:, None]), "own norms alone"),
-    "the neighbour": (mine(lambda t: flat(t) * jnp.where(jnp.roll(t, 1, axis=0) > 100, 0.5, 1)), "own norms alone"),
+    "the neighbor": (mine(lambda t: flat(t) * jnp.where(jnp.roll(t, 1, axis=0) > 100, 0.5, 1)), "own norms alone"),
     "a NaN elsewhere": (mine(lambda t: flat(t) * jnp.where(jnp.any(jnp.isnan(t)), 0.5, 1.0)), "own norms alone"),
     "a huge norm elsewhere": (mine(lambda t: flat(t) * jnp.where(jnp.any(t > 1e30), 0.5, 1.0)), "own norms alone"),
 }  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_bad_rule_enters_no_private_gradients(rule, says):
         with pytest.raises(ValueError, match=says):
             privacy.clipped(loss)(rule, {}, None)
         with pytest.raises(ValueError, match=says):
-            clippings.checked(rule)
+            clippings.check_rule(rule)
 
 
 def test_a_rule_without_noise_is_tried_too():
@@ -138,7 +138,7 @@ def test_a_traced_sensitivity_cannot_be_tried_and_is_refused():
 def test_the_rules_of_the_package_pass_the_full_trial(name):
     """They are built with the bound alone, which is quicker; that their factors look at no other row is tried here."""
     rule = clippings.CLIPPINGS[name]({"a": 1.0, "b": 4.0} if name == "per_layer" else 1.5)
-    full = clippings.checked_adaptive if isinstance(rule, AdaptiveClipping) else clippings.checked
+    full = clippings.check_adaptive_rule if isinstance(rule, AdaptiveClipping) else clippings.check_rule
     assert full(rule) is rule
 
 
@@ -181,9 +181,9 @@ def test_groups_of_ones_own_pass_with_their_joint_bound_alone(bounds):
         return each / jnp.maximum(t, each)
 
     rule = mine(scale, joint * (1 + 1e-6), ("a", "b"))
-    assert clippings.checked(rule) is rule
+    assert clippings.check_rule(rule) is rule
     with pytest.raises(ValueError, match="but a gradient of norms"):
-        clippings.checked(rule._replace(sensitivity=joint * 0.999))
+        clippings.check_rule(rule._replace(sensitivity=joint * 0.999))
 
 
 def test_groups_that_lean_on_each_other_within_an_example_pass():
@@ -191,4 +191,4 @@ def test_groups_that_lean_on_each_other_within_an_example_pass():
         total = jnp.sqrt(jnp.sum(jnp.where(t < 1e18, t, 0) ** 2, axis=1, keepdims=True))
         return jnp.where(jnp.any(t >= 1e18, axis=1, keepdims=True), 0.0, 1 / jnp.maximum(total, 1.0)) + 0 * t
 
-    assert clippings.checked(mine(scale, 1.0, ("a", "b")))
+    assert clippings.check_rule(mine(scale, 1.0, ("a", "b")))
