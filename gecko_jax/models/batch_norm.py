@@ -15,6 +15,7 @@ from flax.linen.dtypes import canonicalize_dtype
 from jax import lax
 
 from gecko_jax.checks import one_of
+from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.normalization import groups_of
 from gecko_jax.models.trace import layer_input, layer_path
 from gecko_jax.surroundings import surroundings, traced_under
@@ -95,7 +96,8 @@ def without_batch_norm(model: Model, kind: str = "group") -> Model:
         with nn.intercept_methods(normalize), traced_under(surroundings()):
             return model.apply(variables, x, **options)
 
-    return model._replace(init=init, apply=apply)
+    transformed = model._replace(init=init, apply=apply)
+    return with_step(transformed, "without_batch_norm", {"kind": kind}, before=model.blueprint)
 
 
 def _is_batch_norm(context: nn.module.InterceptorContext) -> bool:

@@ -1,7 +1,7 @@
 """The two orders of a block, shared by every architecture.
 
   "post":  layer -> [norm] -> activation         (float nets, BinaryConnect; BinaryNet with the identity)
-  "xnor":  norm -> [sign] -> layer -> activation  (XNOR-Net; the sign is a quantisation rule on the layer's input)
+  "xnor":  norm -> [sign] -> layer -> activation  (XNOR-Net; the sign is a quantization rule on the layer's input)
 
 The norm is BatchNorm in these papers; for private training GroupNorm or LayerNorm (`normalization`).
 """
@@ -12,7 +12,7 @@ import flax.linen as nn
 
 from gecko_jax.activations import ACTIVATIONS
 from gecko_jax.checks import lookup, one_of
-from gecko_jax.models.normalization import kind_of, normalise
+from gecko_jax.models.normalization import apply_norm, kind_of
 from gecko_jax.models.pooling import max_pool
 from gecko_jax.types import Array
 
@@ -26,11 +26,11 @@ class Block(nn.Module):
       layer: a Dense or Conv to call.
       order: "post" or "xnor".
       activation: a name of `gecko_jax.activations.ACTIVATIONS`.
-      normalize: "batch" (or True), "group", "layer" or False: what normalises the layer's output in the order "post".
-        The order "xnor" always normalises, before the layer: by BatchNorm where False.
-      pool: side of a max-pool at the block's end, or 1. In the order "post" with normalisation it stands before the
+      normalize: "batch" (or True), "group", "layer" or False: what normalizes the layer's output in the order "post".
+        The order "xnor" always normalizes, before the layer: by BatchNorm where False.
+      pool: side of a max-pool at the block's end, or 1. In the order "post" with normalization it stands before the
         norm, as in BinaryNet, so that what is pooled is never +-1.
-      first: the first block of an "xnor" network, whose input is not normalised.
+      first: the first block of an "xnor" network, whose input is not normalized.
     """
 
     layer: nn.Module
@@ -46,11 +46,11 @@ class Block(nn.Module):
         activation, kind = lookup("activation", self.activation, ACTIVATIONS)(), kind_of(self.normalize)
         if self.order == "xnor":
             if not self.first:
-                x = normalise(x, train, kind or "batch")
+                x = apply_norm(x, train, kind or "batch")
             return _activate_and_pool(activation, self.layer(x), self.pool)
         x = self.layer(x)
         if kind:
-            return activation(normalise(max_pool(x, self.pool), train, kind))
+            return activation(apply_norm(max_pool(x, self.pool), train, kind))
         return _activate_and_pool(activation, x, self.pool)
 
 

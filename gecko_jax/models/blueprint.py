@@ -83,7 +83,7 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
 
 
 def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
-    from gecko_jax.models import create, quantized  # here, because both record their step through this file
+    from gecko_jax.models import create, quantized, without_batch_norm  # here: all record their step through this file
 
     if builder == "create":
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
@@ -91,6 +91,8 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
     if builder == "quantized":
         rules = [(path, _quantizer(weight), _quantizer(inputs)) for path, weight, inputs in settings["rules"]]
         return quantized(model, rules, settings["float_layers"])
+    if builder == "without_batch_norm":
+        return without_batch_norm(model, settings["kind"])
     raise ValueError(
         f"the saved model was built by {_listed(steps)}, and {builder} needs code that no file holds. Pass it: "
         "models.load(folder, model), with the Flax module or the whole model."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 
 from gecko_jax.models.blocks import Block
-from gecko_jax.models.normalization import kind_of, normalise
+from gecko_jax.models.normalization import apply_norm, kind_of
 from gecko_jax.types import Array
 
 
@@ -37,5 +37,5 @@ class LeNet(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = Block(nn.Dense(self.hidden, name="dense"), name="block3", **settings)(x, train)
         if self.order == "xnor":
-            x = normalise(x, train, kind_of(self.normalize) or "batch")
+            x = apply_norm(x, train, kind_of(self.normalize) or "batch")
         return nn.Dense(self.num_classes, name="logits")(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 
 from gecko_jax.models.blocks import Block
-from gecko_jax.models.normalization import kind_of, normalise
+from gecko_jax.models.normalization import apply_norm, kind_of
 from gecko_jax.types import Array
 
 
@@ -32,5 +32,5 @@ class MLP(nn.Module):
             settings = dict(order=self.order, activation=self.activation, normalize=self.normalize)
             x = Block(dense, first=i == 0, name=f"block{i + 1}", **settings)(x, train)
         if self.order == "xnor":
-            x = normalise(x, train, kind_of(self.normalize) or "batch")
+            x = apply_norm(x, train, kind_of(self.normalize) or "batch")
         return nn.Dense(self.num_classes, name="logits")(x)

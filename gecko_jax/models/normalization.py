@@ -1,4 +1,4 @@
-"""Normalisation by name, for every architecture alike.
+"""Normalization by name, for every architecture alike.
 
   "batch"  over the examples of a batch and all positions, for each channel     what binary networks are trained with
   "group"  over a group of channels and all positions, for each example         what private training takes in its place
@@ -33,14 +33,14 @@ def kind_of(normalize: bool | str) -> str | None:
 def groups_of(channels: int) -> int:
     """The most groups, up to 8, that divide the channels and leave 4 or more of them to each; else 1.
 
-    Two numbers that are normalised together are always -1 and +1, and one is always 0: a dense layer has no positions
+    Two numbers that are normalized together are always -1 and +1, and one is always 0: a dense layer has no positions
     beside its channels, so that small groups would keep next to nothing of it.
     """
     fitting = [g for g in range(1, MOST_GROUPS + 1) if channels % g == 0 and channels // g >= FEWEST_CHANNELS]
     return max(fitting, default=1)
 
 
-def normalise(x: Array, train: bool, kind: str) -> Array:
+def apply_norm(x: Array, train: bool, kind: str) -> Array:
     """x [b, ..., channels] at mean 0 and variance 1, times a scale plus a bias, both trained, for each channel.
 
     The layer is a child of the module that calls. Over an image, "layer" takes all positions together, as Ba et al.

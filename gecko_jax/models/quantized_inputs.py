@@ -30,7 +30,7 @@ def check_input(quantizer: Quantizer, x: Array, layer: nn.Module) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
             f"rules: input {quantizer.name!r} at {path!r} ({kind}), whose inputs are {x.dtype}: indices cannot be "
-            "quantised. Give that layer a rule of its own, with input None, before this one."
+            "quantized. Give that layer a rule of its own, with input None, before this one."
         )
     if quantizer.bits > 1:
         return

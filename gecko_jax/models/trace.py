@@ -1,4 +1,4 @@
-"""What a model's forward pass calls, in order: the layers that own a kernel, with the quantisers in force on them."""
+"""What a model's forward pass calls, in order: the layers that own a kernel, with the quantizers in force on them."""
 
 from __future__ import annotations
 

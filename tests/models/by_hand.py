@@ -1,4 +1,4 @@
-"""NumPy's own quantisers and layers, by loops, for the tests of quantised models: no line of the library."""
+"""NumPy's own quantizers and layers, by loops, for the tests of quantized models: no line of the library."""
 
 from __future__ import annotations
 

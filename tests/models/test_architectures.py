@@ -40,9 +40,9 @@ def test_every_composition_gives_logits_and_updates(name, order, activation, nor
     plain, trained = (jax.eval_shape(lambda v, t=t: model.apply(v, X, train=t), variables) for t in (False, True))
     assert plain[0].shape == trained[0].shape == (3, 3) and plain[0].dtype == jnp.float32
     assert plain[1] == {}
-    normalised = normalize or order == "xnor"
-    assert set(trained[1]) == ({"batch_stats"} if normalised else set())
-    if normalised:
+    normalized = normalize or order == "xnor"
+    assert set(trained[1]) == ({"batch_stats"} if normalized else set())
+    if normalized:
         assert jax.tree.map(jnp.shape, trained[1]) == {"batch_stats": jax.tree.map(jnp.shape, variables["batch_stats"])}
 
 

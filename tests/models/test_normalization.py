@@ -1,4 +1,4 @@
-"""Every kind of normalisation against NumPy, and what the kinds without batch statistics are for."""
+"""Every kind of normalization against NumPy, and what the kinds without batch statistics are for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def drawn(model, x=X):
 
 
 def normal(x, kind, layer, stats=None):
-    """NumPy's normalisation of x [b, ..., channels], one example and one group after the other."""
+    """NumPy's normalization of x [b, ..., channels], one example and one group after the other."""
     x = np.asarray(x, np.float64)
     if kind in ("batch", True):
         found = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-4)
@@ -99,7 +99,7 @@ def test_networks_against_numpy(name, order, kind):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_true_is_batch_and_the_order_xnor_normalises_in_any_case(order):
+def test_true_is_batch_and_the_order_xnor_normalizes_in_any_case(order):
     texts = []
     for kind in (True, "batch", False):
         model = models.create("mlp", 3, order=order, normalize=kind, hidden=(4, 4))

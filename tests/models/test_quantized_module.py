@@ -1,4 +1,4 @@
-"""A user's own Flax module under rules: it computes with exactly the quantised weights and inputs, and no others."""
+"""A user's own Flax module under rules: it computes with exactly the quantized weights and inputs, and no others."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_weights_alone_keep_inputs_and_the_border_of_zeros():
 
 
 def test_it_is_the_float_model_with_weights_replaced_to_the_last_bit():
-    """Weights alone, an embedding too: the same program on parameters that NumPy has quantised."""
+    """Weights alone, an embedding too: the same program on parameters that NumPy has quantized."""
     model = models.quantized(FLOAT, [(".*", quantizers.binary(), None)], float_layers=("last",))
     replaced = jax.tree_util.tree_map_with_path(
         lambda path, w: w if w.ndim < 2 or "head" in str(path) else signs(w).astype(np.float32), PARAMS

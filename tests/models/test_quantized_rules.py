@@ -150,7 +150,7 @@ def started(module, rules, x=X, **options):
         (lambda: models.quantized(MLP, [("x", None, TERNARY)]), "couple the examples"),
         (lambda: models.quantized(MLP, [("x", None, quantizers.uniform(4))]), "max_abs"),
         (lambda: models.quantized(MLP, [], float_layers=("middle",)), "not .'middle'."),
-        (lambda: models.quantized(models.quantized(MLP, [("d", BINARY)]), [("d", BINARY)]), "quantised already"),
+        (lambda: models.quantized(models.quantized(MLP, [("d", BINARY)]), [("d", BINARY)]), "quantized already"),
         (
             lambda: models.quantized(MLP, [("dense7", BINARY)]).init(KEY, X),
             "'dense7' holds for no layer .*dense1: float; dense2: float; dense3: float; logits: float",

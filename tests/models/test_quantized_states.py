@@ -1,4 +1,4 @@
-"""Quantisers that learn: their state is made at init, trained with the rest, and unseen by the model itself."""
+"""Quantizers that learn: their state is made at init, trained with the rest, and unseen by the model itself."""
 
 from __future__ import annotations
 

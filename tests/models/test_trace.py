@@ -1,4 +1,4 @@
-"""The trace: every call of a layer that owns a kernel, in order, with shapes and with the quantisers in force."""
+"""The trace: every call of a layer that owns a kernel, in order, with shapes and with the quantizers in force."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
 
 @pytest.mark.parametrize("cell, layers", [(nn.OptimizedLSTMCell, 1), (nn.SimpleCell, 3)])
 def test_recurrent_cells(cell, layers):
-    """Cells of dense layers are listed, and quantised; gates that give away their kernels are neither."""
+    """Cells of dense layers are listed, and quantized; gates that give away their kernels are neither."""
     x = jnp.ones((2, 5, 3))
     plain = models.from_linen(Recurrent(cell))
     variables = plain.init(jax.random.key(0), x)

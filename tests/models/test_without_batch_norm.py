@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from gecko_jax import clippings, losses, models, privacy, quantizers, training
+from gecko_jax.models.blueprint import build
 from gecko_jax.types import Examples
 
 KEY = jax.random.key(0)
@@ -64,6 +65,7 @@ def test_an_architecture_of_the_zoo_becomes_its_own_group_form():
     }
     outputs = model.apply(variables, x)[0]
     np.testing.assert_allclose(outputs, group.apply({"params": params}, x)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(build(model.blueprint).apply(variables, x)[0], outputs)  # as a saved model is built
 
 
 def test_no_example_sees_another_and_private_training_takes_it():
