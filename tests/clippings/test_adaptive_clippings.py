@@ -28,16 +28,16 @@ def settle(rule, norms=NORMS, steps=1000):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("start", [1e-3, 1e3])
 def test_the_clip_norm_finds_the_quantile_of_the_norms(share, start):
-    found = settle(quantile(start, share))
-    assert abs(np.mean(found >= NORMS) - share) < 0.01
-    assert found == pytest.approx(np.quantile(NORMS, share), rel=0.02)
+    actual = settle(quantile(start, share))
+    assert abs(np.mean(actual >= NORMS) - share) < 0.01
+    assert actual == pytest.approx(np.quantile(NORMS, share), rel=0.02)
 
 
 @pytest.mark.parametrize("tolerance", [0.7, 1.0])
 @pytest.mark.parametrize("start", [1.0, 1e3])
 def test_the_upper_threshold_rests_where_a_share_eta_is_above_it(tolerance, start):
-    found = settle(global_adapt(0.1, start, 0.1, tolerance))
-    assert tolerance * found == pytest.approx(np.quantile(NORMS, 0.9), rel=0.02)
+    actual = settle(global_adapt(0.1, start, 0.1, tolerance))
+    assert tolerance * actual == pytest.approx(np.quantile(NORMS, 0.9), rel=0.02)
 
 
 def test_the_clip_norm_goes_the_way_of_the_papers_loop():

@@ -123,12 +123,12 @@ def test_layer_budgets_share_one_total_and_find_each_parameter_once():
     }
     budgets = clippings.layer_budgets(tree, 2.0)
     layers = ("Conv_0/kernel Conv_0/bias", "Conv_01/kernel", "block/scale", "block/Dense.0/kernel block/Dense.0/bias")
-    found = {pattern: [] for pattern in budgets}
+    actual = {pattern: [] for pattern in budgets}
     for name in " ".join((*layers, "temperature", "block/Dense_0/kernel")).split():
         for pattern in budgets:
             if re.search(pattern, name):
-                found[pattern].append(name)
-    assert sorted(" ".join(names) for names in found.values()) == sorted((*layers, "temperature"))
+                actual[pattern].append(name)
+    assert sorted(" ".join(names) for names in actual.values()) == sorted((*layers, "temperature"))
     assert set(budgets.values()) == {2.0 / math.sqrt(5)}
     assert clippings.per_layer(budgets).sensitivity == pytest.approx(2.0, rel=1e-12)
 

@@ -23,8 +23,8 @@ def make(name, clip_norm=0.7):
 
 def rule_of(name, threshold=None):
     """The rule, an adaptive one at its first threshold or at the given one."""
-    made = make(name)
-    return made.at(jnp.float32(made.start if threshold is None else threshold)) if hasattr(made, "at") else made
+    result = make(name)
+    return result.at(jnp.float32(result.start if threshold is None else threshold)) if hasattr(result, "at") else result
 
 
 def spread(name, shape, seed=0):
@@ -38,11 +38,11 @@ def contribution(norms, factors):
 
 @EVERY
 def test_it_carries_its_name_and_is_made_once(name):
-    made = make(name)
-    assert isinstance(made, Clipping | AdaptiveClipping) and made.name == name == rule_of(name).name
-    assert make(name) is made  # equal rules share a compiled program
+    result = make(name)
+    assert isinstance(result, Clipping | AdaptiveClipping) and result.name == name == rule_of(name).name
+    assert make(name) is result  # equal rules share a compiled program
     if name != "per_layer":
-        assert CLIPPINGS[name](np.float64(0.7)) is made and CLIPPINGS[name](1) is CLIPPINGS[name](1.0) is not made
+        assert CLIPPINGS[name](np.float64(0.7)) is result and CLIPPINGS[name](1) is CLIPPINGS[name](1.0) is not result
 
 
 @EVERY
@@ -86,7 +86,7 @@ COMPILED = {}
 @settings(derandomize=True, deadline=None, max_examples=25)
 @given(data=st.data())
 def test_no_norm_breaks_the_bound(name, data):
-    made = make(name)
+    result = make(name)
     groups = len(LAYERS) if name == "per_layer" else 1
     exponents = st.floats(-30, 30)
     norms = 10.0 ** np.asarray(data.draw(st.lists(st.lists(exponents, min_size=groups, max_size=groups), min_size=8,
@@ -94,7 +94,7 @@ def test_no_norm_breaks_the_bound(name, data):
     threshold = np.float32(10.0 ** data.draw(st.floats(-12, 12)))
 
     def apply(norms, threshold):
-        rule = made.at(threshold) if isinstance(made, AdaptiveClipping) else made
+        rule = result.at(threshold) if isinstance(result, AdaptiveClipping) else result
         return rule.scale(norms), jnp.asarray(rule.sensitivity, jnp.float32)
 
     norms[0] = threshold  # and an adaptive rule's own edge

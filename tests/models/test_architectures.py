@@ -132,8 +132,8 @@ def test_lenet_against_numpy(order, activation, function):
     h = function(layer(normal(h, "block2", "BatchNorm_0"), "conv2"))
     h = h.reshape(3, 2, 2, 2, 2, 3).max((2, 4)).reshape(3, -1)
     h = normal(function(layer(normal(h, "block3", "BatchNorm_0"), "dense")), "BatchNorm_0")
-    found = jax.jit(model.apply)({**rest, "params": params}, X)[0]
-    np.testing.assert_allclose(found, layer(h, "logits"), rtol=1e-3, atol=1e-3)
+    actual = jax.jit(model.apply)({**rest, "params": params}, X)[0]
+    np.testing.assert_allclose(actual, layer(h, "logits"), rtol=1e-3, atol=1e-3)
 
 
 def test_max_pool_is_linen_max_pool():

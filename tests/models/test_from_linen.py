@@ -98,8 +98,8 @@ def test_a_module_without_a_switch(module):
 
 def test_variables_are_the_module_s_own():
     module = Train()
-    found, own = models.from_linen(module).init(jax.random.key(3), X), module.init(jax.random.key(3), X, False)
-    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), found, own))
+    actual, own = models.from_linen(module).init(jax.random.key(3), X), module.init(jax.random.key(3), X, False)
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), actual, own))
 
 
 def test_the_transition_is_set_by_a_schedule_and_not_by_the_forward_pass():

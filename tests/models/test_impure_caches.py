@@ -158,8 +158,8 @@ def test_compiled_predictions_are_apart_from_those_under_an_interceptor(first):
 
     for under in (first, not first, first):
         with nn.intercept_methods(halved) if under else contextlib.nullcontext():
-            found = training.predict(model, variables(), X)
-        np.testing.assert_allclose(found, expected(under), rtol=1e-5, atol=1e-6)
+            actual = training.predict(model, variables(), X)
+        np.testing.assert_allclose(actual, expected(under), rtol=1e-5, atol=1e-6)
 
 
 def test_compiled_predictions_are_apart_from_those_of_a_replaced_layer():
@@ -209,16 +209,16 @@ class Twice(nn.Module):
 @pytest.mark.parametrize("module, name", [(Kept(), ()), (Twice(), ("kept",))])
 def test_programs_that_layers_keep_are_not_shared_with_the_float_model(module, name):
     plain = models.from_linen(module)
-    made = plain.init(KEY, X)
-    layer = functools.reduce(lambda tree, part: tree[part], (*name, "dense"), made["params"])
+    result = plain.init(KEY, X)
+    layer = functools.reduce(lambda tree, part: tree[part], (*name, "dense"), result["params"])
     kernel, floats = np.asarray(layer["kernel"]), np.asarray(X)
     once = models.quantized(plain, [("", None, quantizers.binary())], ())
     grid = models.quantized(plain, [("", None, quantizers.uniform(2, max_abs=0.5))], ())
     for _ in range(2):
-        np.testing.assert_allclose(plain.apply(made, X)[0], floats @ kernel, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(once.apply(made, X)[0], signs(floats) @ kernel, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(plain.apply(result, X)[0], floats @ kernel, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(once.apply(result, X)[0], signs(floats) @ kernel, rtol=1e-4, atol=1e-5)
         steps = np.round(np.clip(floats / 0.5, -1, 1)) * 0.5
-        np.testing.assert_allclose(grid.apply(made, X)[0], steps @ kernel, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(grid.apply(result, X)[0], steps @ kernel, rtol=1e-4, atol=1e-5)
 
 
 class Helped(nn.Module):

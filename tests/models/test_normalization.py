@@ -44,14 +44,14 @@ def normal(x, kind, layer, stats=None):
     """NumPy's normalization of x [b, ..., channels], one example and one group after the other."""
     x = np.asarray(x, np.float64)
     if kind in ("batch", True):
-        found = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-4)
+        actual = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-4)
     else:
-        found = np.empty_like(x)
+        actual = np.empty_like(x)
         groups = 1 if kind == "layer" else GROUPS[x.shape[-1]]
         for i, one in enumerate(x):
             for part in np.split(np.arange(x.shape[-1]), groups):
-                found[i][..., part] = (one[..., part] - one[..., part].mean()) / np.sqrt(one[..., part].var() + 1e-4)
-    return found * layer["scale"] + layer["bias"]
+                actual[i][..., part] = (one[..., part] - one[..., part].mean()) / np.sqrt(one[..., part].var() + 1e-4)
+    return actual * layer["scale"] + layer["bias"]
 
 
 def by_hand(name, kind, order, variables):
@@ -66,8 +66,8 @@ def by_hand(name, kind, order, variables):
 
     def product(h, layer):
         kernel = params[layer]["kernel"]
-        made = convolve(h, kernel, (1, 1), [(0, 0)] * 2, 0) if kernel.ndim == 4 else h.reshape(len(h), -1) @ kernel
-        return made + params[layer]["bias"]
+        result = convolve(h, kernel, (1, 1), [(0, 0)] * 2, 0) if kernel.ndim == 4 else h.reshape(len(h), -1) @ kernel
+        return result + params[layer]["bias"]
 
     def pooled(h, layer):
         if layer != "conv2":
@@ -94,8 +94,8 @@ def by_hand(name, kind, order, variables):
 def test_networks_against_numpy(name, order, kind):
     model = models.create(name, 3, order=order, normalize=kind, **SMALL[name])
     variables = drawn(model)
-    found = jax.jit(model.apply)(variables, jnp.asarray(X))[0]
-    np.testing.assert_allclose(found, by_hand(name, kind, order, variables), rtol=1e-3, atol=1e-4)
+    actual = jax.jit(model.apply)(variables, jnp.asarray(X))[0]
+    np.testing.assert_allclose(actual, by_hand(name, kind, order, variables), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -148,8 +148,8 @@ def test_private_gradients_take_what_has_no_batch_statistics(name, order):
         loss = privacy.example_loss(model, losses.cross_entropy())
         private = privacy.private_gradients(loss, clippings.flat(1.0), 1.0, 3)
         if kind in ("group", "layer"):
-            found, _ = jax.eval_shape(private, variables, batch, jax.random.key(0))
-            assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, variables["params"])
+            actual, _ = jax.eval_shape(private, variables, batch, jax.random.key(0))
+            assert jax.tree.map(jnp.shape, actual) == jax.tree.map(jnp.shape, variables["params"])
         else:
             with pytest.raises(ValueError, match=r'over the batch.*normalize="group"\), or models.without_batch_norm'):
                 jax.eval_shape(private, variables, batch, jax.random.key(0))

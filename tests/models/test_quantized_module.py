@@ -204,6 +204,6 @@ def test_the_gain_of_a_dense_layer():
     model = models.quantized(models.from_linen(nn.Dense(4)), [(".*", XNOR, quantizers.xnor_input(scaling=True))], ())
     rng = np.random.default_rng(4)
     x, w, b = (rng.normal(size=s).astype(np.float32) for s in ((3, 6), (6, 4), (4,)))
-    found = model.apply({"params": {"kernel": w, "bias": b}}, jnp.asarray(x))[0]
+    actual = model.apply({"params": {"kernel": w, "bias": b}}, jnp.asarray(x))[0]
     expected = signs(x) @ xnor_filters(w) * np.abs(x).mean(-1, keepdims=True) + b
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)

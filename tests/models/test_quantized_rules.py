@@ -52,14 +52,14 @@ BOTH = ("first", "last"), {"dense1", "logits"}
 
 @pytest.mark.parametrize("float_layers, left", [((), set()), (("first",), {"dense1"}), (["last"], {"logits"}), BOTH])
 def test_float_layers(float_layers, left):
-    found = in_force([("", BINARY, None)], float_layers=float_layers)
-    assert {path for path, rule in found.items() if rule == FLOAT} == left
-    assert len(found) == 4
+    actual = in_force([("", BINARY, None)], float_layers=float_layers)
+    assert {path for path, rule in actual.items() if rule == FLOAT} == left
+    assert len(actual) == 4
 
 
 def test_a_rule_of_nothing_keeps_a_layer_float():
-    found = in_force([("dense2", None, None), (".*", BINARY, BITS)])
-    assert found["dense2"] == FLOAT and found["dense3"] == ("binary", "xnor_input")
+    actual = in_force([("dense2", None, None), (".*", BINARY, BITS)])
+    assert actual["dense2"] == FLOAT and actual["dense3"] == ("binary", "xnor_input")
 
 
 def test_the_parameters_are_those_of_the_float_model():
@@ -195,9 +195,9 @@ def test_a_rule_of_weights_serves_an_embedding():
     np.testing.assert_array_equal(model.apply({"params": params}, x)[0], Words().apply({"params": by_hand}, x))
 
 
-def test_quantisers_of_one_s_own():
+def test_quantizers_of_one_s_own():
     halves = Quantizer("halves", 8, lambda w: (), lambda state, w, key=None: jnp.round(w * 2) / 2)
     model = models.quantized(models.from_linen(nn.Dense(2)), [(".*", halves, halves)], ())
     w, x = jnp.array([[0.3, -0.8], [1.1, 0.2]]), jnp.array([[0.9, 0.4]])
-    found = model.apply({"params": {"kernel": w, "bias": jnp.zeros(2)}}, x)[0]
-    np.testing.assert_allclose(found, np.array([[1.0, 0.5]]) @ np.array([[0.5, -1.0], [1.0, 0.0]]))
+    actual = model.apply({"params": {"kernel": w, "bias": jnp.zeros(2)}}, x)[0]
+    np.testing.assert_allclose(actual, np.array([[1.0, 0.5]]) @ np.array([[0.5, -1.0], [1.0, 0.0]]))

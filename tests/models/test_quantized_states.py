@@ -98,17 +98,17 @@ def test_the_model_itself_never_sees_them():
 def test_the_gradient_of_a_step_is_lsq():
     """dL/ds = sum of g (round(v) - v) inside the range and of g * +-7 outside it, v = w / s."""
     model = models.quantized(models.from_linen(nn.Dense(3, use_bias=False)), [(".*", LEARNED, LEARNED)], ())
-    made = model.init(jax.random.key(0), X)
+    result = model.init(jax.random.key(0), X)
     rng = np.random.default_rng(1)
     w, s, t, g = rng.normal(size=(4, 3)), 0.11, 0.13, rng.normal(size=(6, 3))
     params = {"kernel": jnp.asarray(w, jnp.float32), STATES: {"weight:kernel": {"step": s}, "input:": {"step": t}}}
     params = jax.tree.map(jnp.float32, params)
-    assert jax.tree.structure(made) == jax.tree.structure({"params": params})
+    assert jax.tree.structure(result) == jax.tree.structure({"params": params})
 
     def loss(params):
         return (model.apply({"params": params}, X)[0] * jnp.asarray(g, jnp.float32)).sum()
 
-    found = jax.grad(loss)(params)
+    actual = jax.grad(loss)(params)
     x = np.asarray(X, np.float64)
 
     def slope(value, step, back):
@@ -118,9 +118,9 @@ def test_the_gradient_of_a_step_is_lsq():
         return (back * np.where(inside, np.round(v) - v, np.sign(v) * TOP)).sum()
 
     to_weight, to_input = grid(x, t).T @ g, g @ grid(w, s).T
-    assert float(found[STATES]["weight:kernel"]["step"]) == pytest.approx(slope(w, s, to_weight), rel=1e-3)
-    assert float(found[STATES]["input:"]["step"]) == pytest.approx(slope(x, t, to_input), rel=1e-3)
-    np.testing.assert_allclose(found["kernel"], to_weight * (np.abs(w / s) <= TOP), rtol=1e-3, atol=1e-4)
+    assert float(actual[STATES]["weight:kernel"]["step"]) == pytest.approx(slope(w, s, to_weight), rel=1e-3)
+    assert float(actual[STATES]["input:"]["step"]) == pytest.approx(slope(x, t, to_input), rel=1e-3)
+    np.testing.assert_allclose(actual["kernel"], to_weight * (np.abs(w / s) <= TOP), rtol=1e-3, atol=1e-4)
 
 
 def test_training_moves_them_and_lowers_the_loss():

@@ -37,13 +37,13 @@ def test_calls_in_order_with_shapes_and_kernels():
 
 
 @pytest.mark.parametrize("rules", [[], [("shared", quantizers.xnor(), quantizers.xnor_input())]])
-def test_quantisers_in_force_and_shapes_alone(rules):
+def test_quantizers_in_force_and_shapes_alone(rules):
     """Nothing is computed: the variables and the inputs may be shapes."""
     model = models.quantized(models.from_linen(Twice()), rules) if rules else models.from_linen(Twice())
     shapes = jax.eval_shape(model.init, jax.random.key(0), X)
-    found = [(c.weight and c.weight.name, c.inputs and c.inputs.name) for c in models.trace(model, shapes, X)]
+    actual = [(c.weight and c.weight.name, c.inputs and c.inputs.name) for c in models.trace(model, shapes, X)]
     middle = ("xnor", "xnor_input") if rules else (None, None)
-    assert found == [(None, None), middle, middle, (None, None)]
+    assert actual == [(None, None), middle, middle, (None, None)]
     alone = jax.ShapeDtypeStruct(X.shape, X.dtype)
     assert models.trace(model, shapes, alone) == models.trace(model, shapes, X)
 

@@ -109,8 +109,8 @@ def check(pieces, scheme):
     names = {name for name, _ in named_leaves(variables["params"]) if axes_of(module, name)}
     assert names == set(models.weight_quantizers(quantized, variables, x))
     program = jax.jit(lambda v: (quantized.apply(v, x)[0], model.apply({"params": expected}, x)[0]))
-    found, naive = program(variables)
-    np.testing.assert_allclose(found, naive, rtol=1e-3, atol=1e-4)
+    actual, naive = program(variables)
+    np.testing.assert_allclose(actual, naive, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("piece", sorted(PIECES))
@@ -138,9 +138,9 @@ def test_no_head_becomes_zero_beside_a_large_one():
     heads = {name: variables["params"][name]["kernel"] * sizes[None, :, None] for name in ("query", "key", "value")}
     params = {**variables["params"], **{n: {**variables["params"][n], "kernel": w} for n, w in heads.items()}}
     quantized = models.quantized(model, [("query|key|value", quantizers.uniform(4), None)], ())
-    found = models.weight_quantizers(quantized, {"params": params}, x)
-    assert set(found) == {"query/kernel", "key/kernel", "value/kernel"}
-    for name, quantizer in found.items():
+    actual = models.weight_quantizers(quantized, {"params": params}, x)
+    assert set(actual) == {"query/kernel", "key/kernel", "value/kernel"}
+    for name, quantizer in actual.items():
         w = heads[name.split("/")[0]]
         codes = quantizer.codes((), w)
         assert codes.scale.shape == (1, 3, 4)
@@ -173,8 +173,8 @@ def test_a_scan_over_four_layers_is_four_layers(axis, piece, inputs):
     rules = [("", quantizers.xnor(), inputs)]
     together = models.quantized(scanned, rules, ())
     apart = models.quantized(models.from_linen(Unrolled()), rules, ())
-    found = jax.jit(lambda v: together.apply(v, x)[0])({"params": params})
-    np.testing.assert_allclose(found, apart.apply({"params": layers}, x)[0], rtol=1e-3, atol=1e-4)
+    actual = jax.jit(lambda v: together.apply(v, x)[0])({"params": params})
+    np.testing.assert_allclose(actual, apart.apply({"params": layers}, x)[0], rtol=1e-3, atol=1e-4)
 
 
 def learned_scale():
@@ -195,18 +195,18 @@ def learned_scale():
 def test_learned_states_rates_and_projections_are_one_a_layer():
     _, model, variables, x = case(("scan_axis_1",))
     quantized = models.quantized(model, [("piece", learned_scale(), None)], ())
-    made = quantized.init(KEY, x)
+    result = quantized.init(KEY, x)
     name, w = "piece0_scan_axis_1/Dense_0/kernel", None
-    w = np.asarray(made["params"]["piece0_scan_axis_1"]["Dense_0"]["kernel"])
-    state = made["params"][STATES]["weight:" + name]["s"]
+    w = np.asarray(result["params"]["piece0_scan_axis_1"]["Dense_0"]["kernel"])
+    state = result["params"][STATES]["weight:" + name]["s"]
     np.testing.assert_allclose(state, np.abs(w).mean((0, 2)), rtol=1e-5)
-    quantizer = models.weight_quantizers(quantized, made, x)[name]
+    quantizer = models.weight_quantizers(quantized, result, x)[name]
     expected = np.asarray(state)[None, :, None] * np.where(w >= 0, 1, -1)
     np.testing.assert_allclose(quantizer.apply({"s": state}, w), expected, rtol=1e-6)
 
-    projected = quantized.after_update[0](made, x)["params"]["piece0_scan_axis_1"]["Dense_0"]["kernel"]
+    projected = quantized.after_update[0](result, x)["params"]["piece0_scan_axis_1"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(projected, w / np.abs(w).max((0, 2), keepdims=True), rtol=1e-6)
-    rates = quantized.rates[0](made, x)["piece0_scan_axis_1"]["Dense_0"]["kernel"]
+    rates = quantized.rates[0](result, x)["piece0_scan_axis_1"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(np.broadcast_to(rates, w.shape), D + 10 * D)
 
 
@@ -236,8 +236,8 @@ def test_a_packed_model_is_the_model(piece):
     quantized = models.quantized(model, [("", quantizers.xnor(), None)], ())
     unpacked = integer.unpack(integer.pack(quantized, variables, x))
     expected = by_hand(module, variables["params"], "xnor")
-    for (name, found), (_, wanted) in zip(named_leaves(unpacked["params"]), named_leaves(expected), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7, err_msg=name)
+    for (name, actual), (_, wanted) in zip(named_leaves(unpacked["params"]), named_leaves(expected), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 class Own(nn.Module):
@@ -272,8 +272,8 @@ def test_a_layer_of_one_s_own_is_read_from_its_product(shape, use, outputs, lift
     x = jnp.ones((2, 2, 5) if lift else (2, 5))
     w = spread(model.init(KEY, x)["params"]["kernel"])
     quantized = models.quantized(model, [("", FOUR, None)], ())
-    found = models.weight_quantizers(quantized, {"params": {"kernel": w}}, x)["kernel"].apply((), jnp.asarray(w))
-    np.testing.assert_allclose(found, each_by_hand(w, outputs, grid_by_hand), rtol=1e-5)
+    actual = models.weight_quantizers(quantized, {"params": {"kernel": w}}, x)["kernel"].apply((), jnp.asarray(w))
+    np.testing.assert_allclose(actual, each_by_hand(w, outputs, grid_by_hand), rtol=1e-5)
 
 
 class Said(Own):
@@ -284,8 +284,8 @@ def test_a_layer_of_one_s_own_may_say_its_outputs():
     x, model = jnp.ones((2, 5)), models.from_linen(Said((4, 5), "turned"))
     w = spread(jnp.zeros((4, 5)))
     quantized = models.quantized(model, [("", FOUR, None)], ())
-    found = models.weight_quantizers(quantized, {"params": {"kernel": w}}, x)["kernel"].apply((), jnp.asarray(w))
-    np.testing.assert_allclose(found, each_by_hand(w, (1,), grid_by_hand), rtol=1e-5)
+    actual = models.weight_quantizers(quantized, {"params": {"kernel": w}}, x)["kernel"].apply((), jnp.asarray(w))
+    np.testing.assert_allclose(actual, each_by_hand(w, (1,), grid_by_hand), rtol=1e-5)
 
     class Wrong(Own):
         output_axes = (2,)

@@ -52,7 +52,7 @@ SHAPES = [(7, 3), (1, 1), (3, 2, 2, 4)]  # (1, 1): nothing to reduce over, where
 
 
 @functools.cache
-def made(name):
+def result(name):
     """The quantizer, and its functions as compiled programs."""
     quantizer = SCHEMES[name]()
     state = quantizer.init(draw((7, 3)))
@@ -78,7 +78,7 @@ def stored(codes):
 
 @EVERY
 def test_it_carries_its_own_name_and_bits(name):
-    quantizer = made(name)[0]
+    quantizer = result(name)[0]
     assert isinstance(quantizer, Quantizer)
     assert quantizer.name == name.removesuffix("_inputs")
     assert 1 <= quantizer.bits <= 32
@@ -86,7 +86,7 @@ def test_it_carries_its_own_name_and_bits(name):
 
 @EVERY
 def test_shapes_and_dtypes_stay(name):
-    quantizer, state, _, _ = made(name)
+    quantizer, state, _, _ = result(name)
     for shape, dtype in itertools.product([(5,), *SHAPES], [jnp.float32, jnp.bfloat16]):
         out = jax.eval_shape(lambda w: quantizer.apply(state, w), jax.ShapeDtypeStruct(shape, dtype))
         assert (out.shape, out.dtype) == (shape, dtype)
@@ -95,7 +95,7 @@ def test_shapes_and_dtypes_stay(name):
 @EVERY
 @pytest.mark.parametrize("shape", SHAPES)
 def test_codes_times_scale_is_what_is_computed_with_to_the_last_bit(name, shape):
-    quantizer, state, value, _ = made(name)
+    quantizer, state, value, _ = result(name)
     if quantizer.codes is None:
         assert quantizer.bits == 32  # only floats have no codes
         return
@@ -109,7 +109,7 @@ def test_codes_times_scale_is_what_is_computed_with_to_the_last_bit(name, shape)
 
 @EVERY
 def test_codes_fit_in_their_bits(name):
-    quantizer, state, value, _ = made(name)
+    quantizer, state, value, _ = result(name)
     if quantizer.codes is None:
         return
     w = jnp.linspace(-0.9, 0.9, 2001)[:, None]  # one filter, each of its codes taken
@@ -134,7 +134,7 @@ class Net(nn.Module):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_what_is_trained_can_be_packed_read_and_priced(name, dtype, tmp_path):
     """Producer and consumer agree: pack -> write -> read -> unpack -> cost, whatever the levels and the type."""
-    quantizer, x = made(name)[0], jnp.zeros((1, 7), dtype)
+    quantizer, x = result(name)[0], jnp.zeros((1, 7), dtype)
     model = models.quantized(models.from_linen(Net(dtype)), [("", quantizer, None)], float_layers=())
     weights = draw((7, 3), dtype).at[:, 1].set(0)  # a filter of zeros
     variables = {"params": {"dense": {"kernel": weights, "bias": jnp.zeros(3, dtype)}}}
@@ -156,14 +156,14 @@ def test_what_is_trained_can_be_packed_read_and_priced(name, dtype, tmp_path):
 
 @EVERY
 def test_the_gradient_is_finite_and_straight_through(name):
-    *_, gradient = made(name)
-    found = np.asarray(gradient(draw((7, 3)), jnp.ones((7, 3))))
-    assert np.isfinite(found).all() and (found != 0).mean() > 0.5
+    *_, gradient = result(name)
+    actual = np.asarray(gradient(draw((7, 3)), jnp.ones((7, 3))))
+    assert np.isfinite(actual).all() and (actual != 0).mean() > 0.5
 
 
 @EVERY
 def test_gradients_are_linear_in_what_comes_back(name):
-    *_, gradient = made(name)
+    *_, gradient = result(name)
     w, g, h = draw((7, 3)), draw((7, 3), seed=3), draw((7, 3), seed=4)
     both = 2 * np.asarray(gradient(w, g)) - np.asarray(gradient(w, h))
     np.testing.assert_allclose(gradient(w, 2 * g - h), both, rtol=1e-5, atol=1e-6)
@@ -172,7 +172,7 @@ def test_gradients_are_linear_in_what_comes_back(name):
 @EVERY
 def test_many_models_at_once(name):
     """vmap and vmap of grad, as an ensemble trains: each model gets what it would get alone."""
-    quantizer, state, value, gradient = made(name)
+    quantizer, state, value, gradient = result(name)
     many, g = draw((3, 7, 3), seed=5), draw((3, 7, 3), seed=6)
     apply = jax.vmap(lambda w: quantizer.apply(state, w))
     slope = jax.vmap(jax.grad(lambda w, g: (quantizer.apply(state, w) * g).sum()))
@@ -183,7 +183,7 @@ def test_many_models_at_once(name):
 @EVERY
 def test_keys_draw_one_sign_a_model(name):
     """vmap of grad over keys alone: the weights are shared, the draws are not."""
-    quantizer, state, _, _ = made(name)
+    quantizer, state, _, _ = result(name)
     w, keys = draw((7, 3)), jax.random.split(jax.random.key(0), 4)
 
     def loss(w, key):
@@ -197,7 +197,7 @@ def test_keys_draw_one_sign_a_model(name):
 
 @EVERY
 def test_a_filter_of_zeros_gives_no_nan(name):
-    quantizer, state, value, gradient = made(name)
+    quantizer, state, value, gradient = result(name)
     for w in (jnp.zeros((7, 3)), jnp.full((7, 3), 1e-38), jnp.full((7, 3), 1e-44)):
         assert np.isfinite(value(w)).all() and np.isfinite(gradient(w, jnp.ones_like(w))).all()
         if quantizer.codes:
@@ -212,7 +212,7 @@ def test_a_filter_of_zeros_gives_no_nan(name):
 @pytest.mark.parametrize("dtype", TYPES[1:])
 def test_half_precision_is_float32_rounded_once(name, dtype):
     """Also where sums and counts leave float16: 70,000 weights whose magnitudes add up to more than 65,504."""
-    quantizer, state, value, _ = made(name)
+    quantizer, state, value, _ = result(name)
     for w in (draw((7, 3), dtype), jnp.full((70_000, 1), 1.5, dtype).at[::2].multiply(-2)):
         wide = np.asarray(quantizer.apply(state, w.astype(jnp.float32)))
         np.testing.assert_array_equal(quantizer.apply(state, w), wide.astype(dtype))
@@ -221,7 +221,7 @@ def test_half_precision_is_float32_rounded_once(name, dtype):
 
 @EVERY
 def test_the_sign_of_zero_is_plus(name):
-    quantizer, state, _, _ = made(name)
+    quantizer, state, _, _ = result(name)
     if quantizer.bits > 1:
         return
     zeros = quantizer.apply(state, jnp.array([[0.0, -0.0, 1.0], [2.0, 2.0, 1.0]]))
@@ -232,7 +232,7 @@ def test_the_sign_of_zero_is_plus(name):
 @EVERY
 def test_inputs_couple_no_two_examples(name):
     """Rows apart, or the batch: what serves a layer's inputs does the same to both; what does not, does not."""
-    quantizer, state, value, gradient = made(name)
+    quantizer, state, value, gradient = result(name)
     rows = draw((4, 6), seed=8) * jnp.array([[0.5], [1.0], [2.0], [4.0]])
     g = draw((4, 6), seed=9)
     apart, slopes = each(lambda w: value(w[None])[0], rows), each(lambda w, g: gradient(w[None], g[None])[0], rows, g)
@@ -243,15 +243,15 @@ def test_inputs_couple_no_two_examples(name):
 
 
 @EVERY
-def test_quantising_twice_changes_nothing(name):
-    _, _, value, _ = made(name)
+def test_quantizing_twice_changes_nothing(name):
+    _, _, value, _ = result(name)
     once = value(draw((7, 3)))
     np.testing.assert_allclose(value(once), once, rtol=1e-6)
 
 
 @EVERY
 def test_projection_and_rate(name):
-    quantizer = made(name)[0]
+    quantizer = result(name)[0]
     w = jnp.array([[-3.0, -1.0, 0.2, 1.0, 1.5]])
     if quantizer.project:
         projected = quantizer.project(w)

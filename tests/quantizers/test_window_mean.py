@@ -51,8 +51,8 @@ def naive(x, size, strides, padding, dilation, groups, features):
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
 def test_convolutions(padding, strides):
     layer = nn.Conv(3, (3, 2), strides=strides, padding=padding)
-    found = np.broadcast_to(K(jnp.asarray(X), layer), naive(X, (3, 2), strides, padding, (1, 1), 1, 3).shape)
-    np.testing.assert_allclose(found, naive(X, (3, 2), strides, padding, (1, 1), 1, 3), rtol=1e-5)
+    actual = np.broadcast_to(K(jnp.asarray(X), layer), naive(X, (3, 2), strides, padding, (1, 1), 1, 3).shape)
+    np.testing.assert_allclose(actual, naive(X, (3, 2), strides, padding, (1, 1), 1, 3), rtol=1e-5)
 
 
 def test_dilated_windows_and_groups():
