@@ -1,5 +1,12 @@
-"""Architectures as `types.Model`s, and the transforms from model to model.
+"""Architectures as `types.Model`s, and transforms from model to model.
 
+    model = create("lenet", 10)                  or from_linen(your_module)
+    model = without_batch_norm(model)            a normalization of each example by itself, for private training
+    model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
+    save(folder, model, variables, x); load(folder)
+
+A transform keeps the hooks of the model that it is put on (`Model.after_update`, `Model.rates`) and adds its own, so
+that transforms compose; `with_collection` is the building block for one that keeps state of its own.
 A new architecture: one file with a Linen module, and one line in MODELS; the contract test runs over it.
 """
 
@@ -25,18 +32,24 @@ MODELS = {"lenet": LeNet, "mlp": MLP}
 
 
 def create(name: str, num_classes: int, **options) -> Model:
-    """A float model by name.
+    """Creates a float model by name.
 
     Args:
       name: "mlp" (Gecko's Architecture 2) or "lenet" (Architecture 1).
-      num_classes: logits; 1 for regression.
+      num_classes: number of outputs; 1 for regression.
       **options: fields of the architecture: order, activation, normalize (False, True or "batch", "group", "layer");
         hidden (mlp, lenet), channels (lenet).
+
+    Returns:
+      A Model that maps inputs [b, ...] to logits [b, num_classes].
 
     Raises:
       ValueError: an unknown name or option, with the known ones.
 
+    >>> import jax, jax.numpy as jnp
     >>> model = create("mlp", 10, hidden=(32,))
+    >>> model.apply(model.init(jax.random.key(0), jnp.ones((1, 8))), jnp.ones((2, 8)))[0].shape
+    (2, 10)
     """
     architecture = lookup("name", name, MODELS)
     at_least("num_classes", num_classes, 1)

@@ -1,7 +1,7 @@
-"""Which axes of a weight are its outputs: the layer knows, and a quantizer is shown each weight with them last.
+"""Finds which axes of a weight are its outputs; a quantizer is given each weight with them last.
 
-A scheme sees one layer's weight as [window..., inputs, outputs], the layout of `nn.Dense` and `nn.Conv`, so that "one
-scale for each output" and "one for each layer" mean the same for every layer:
+A scheme is given one layer's weight as [window..., inputs, outputs], the layout of `nn.Dense` and `nn.Conv`. "One scale
+for each output" and "one for each layer" therefore mean the same for every layer:
 
   Dense, Conv (grouped and depthwise, too)   outputs last: as stored
   ConvTranspose(transpose_kernel=True)       outputs last but one
@@ -12,7 +12,7 @@ scale for each output" and "one for each layer" mean the same for every layer:
   Embed                                      the features: a look-up is the product of a one-hot row by the table
   nn.scan, nn.vmap over "params"             each index of the lifted axis is a layer, wherever that axis lies
   nn.map_variables (a tied transpose)        as the layer sees it
-  a layer of one's own                       what its attribute `output_axes` says, a tuple of axes; else the axes that
+  a module of the user's own                 what its attribute `output_axes` says, a tuple of axes; else the axes that
                                              the first product or convolution by the weight does not sum over, or
                                              the last one if no such is found
 """
@@ -43,7 +43,7 @@ class WeightAxes(NamedTuple):
 
 
 def weight_axes(layer: nn.Module, rank: int, args: tuple = (), kwargs: dict | None = None) -> WeightAxes:
-    """The axes of a layer's weight, as its call sees it.
+    """Returns the axes of a layer's weight, as its call sees it.
 
     Args:
       layer: the layer.
@@ -85,24 +85,24 @@ def _equation(args: tuple, kwargs: dict) -> str:
 
 
 def _of_equation(equation: str) -> WeightAxes:
-    """Of "inputs,kernel->result": an ellipsis stands for axes of the input alone."""
+    """Returns the axes of the kernel in "inputs,kernel->result"; an ellipsis stands for axes of the input alone."""
     operands, result = equation.replace(" ", "").replace("...", "").split("->")
-    given, kernel = operands.split(",")
+    input_letters, kernel = operands.split(",")
     place = dict(enumerate(kernel))
-    layers = tuple(i for i, letter in place.items() if letter in given and letter in result)
+    layers = tuple(i for i, letter in place.items() if letter in input_letters and letter in result)
     outputs = tuple(i for i, letter in place.items() if letter in result and i not in layers)
     return WeightAxes(layers, (), tuple(i for i, letter in place.items() if letter not in result), outputs)
 
 
 def lifted(axes: WeightAxes, places: tuple[int, ...], rank: int) -> WeightAxes:
-    """The axes of a stored weight of `rank` axes, of which the call sees its i-th axis at places[i]."""
+    """Returns the axes of a stored weight of `rank` axes, of which the call sees its i-th axis at places[i]."""
     further = tuple(axis for axis in range(rank) if axis not in places)
     layers, *own = (tuple(places[axis] for axis in group) for group in axes)
     return WeightAxes(further + layers, *own)
 
 
 def told_by_product(axes: WeightAxes, places: tuple[int, ...], kept: tuple[int, ...]) -> WeightAxes:
-    """The axes of the weight of a layer of one's own, whose outputs are what its first product does not sum over.
+    """Returns the axes of a user's own layer's weight: its outputs are what its first product does not sum over.
 
     Args:
       axes: those of a layer that has its outputs last.
@@ -116,7 +116,7 @@ def told_by_product(axes: WeightAxes, places: tuple[int, ...], kept: tuple[int, 
 
 
 def bound(quantizer: Quantizer, axes: WeightAxes, shape: tuple[int, ...]) -> Quantizer:
-    """The quantizer for a weight as it is stored: each layer by itself, and its outputs last.
+    """Returns the quantizer for a weight as it is stored: it sees each layer by itself, with the outputs last.
 
     Args:
       quantizer: a scheme for weights [window..., inputs, outputs].
@@ -142,7 +142,7 @@ def bound(quantizer: Quantizer, axes: WeightAxes, shape: tuple[int, ...]) -> Qua
         return w.reshape(*(length for group in axes._fields for length in lengths[group])).transpose(inverse)
 
     def join_scale(scale: Array) -> Array:
-        """As `join`, of what broadcasts against one layer's weight."""
+        """Does the same for an array that broadcasts against one layer's weight."""
         per_layer = scale.shape[len(stack) :]
         per_layer = (1,) * (len(one) - len(per_layer)) + per_layer
         window = per_layer[:-2]

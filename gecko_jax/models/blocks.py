@@ -1,6 +1,6 @@
 """The two orders of a block, shared by every architecture.
 
-  "post":  layer -> [norm] -> activation         (float nets, BinaryConnect; BinaryNet with the identity)
+  "post":  layer -> [norm] -> activation         (float networks, BinaryConnect; BinaryNet with the identity)
   "xnor":  norm -> [sign] -> layer -> activation  (XNOR-Net; the sign is a quantization rule on the layer's input)
 
 The norm is BatchNorm in these papers; for private training GroupNorm or LayerNorm (`normalization`).
@@ -20,16 +20,16 @@ ORDERS = ("post", "xnor")
 
 
 class Block(nn.Module):
-    """One layer with what stands around it.
+    """One layer with its normalization, activation and pool.
 
     Attributes:
       layer: a Dense or Conv to call.
       order: "post" or "xnor".
       activation: a name of `gecko_jax.activations.ACTIVATIONS`.
       normalize: "batch" (or True), "group", "layer" or False: what normalizes the layer's output in the order "post".
-        The order "xnor" always normalizes, before the layer: by BatchNorm where False.
-      pool: side of a max-pool at the block's end, or 1. In the order "post" with normalization it stands before the
-        norm, as in BinaryNet, so that what is pooled is never +-1.
+        The order "xnor" always normalizes before the layer, by BatchNorm if False.
+      pool: side of a max-pool at the block's end, or 1. In the order "post" it comes before the norm, as in
+        BinaryNet: a pool of +-1 would almost always be +1.
       first: the first block of an "xnor" network, whose input is not normalized.
     """
 
@@ -55,7 +55,7 @@ class Block(nn.Module):
 
 
 def _activate_and_pool(activation: nn.Module, x: Array, side: int) -> Array:
-    """max_pool(activation(x)); what never falls goes behind the pool: the same, on fewer numbers."""
+    """Returns max_pool(activation(x)); a monotone activation is applied after the pool, to fewer numbers."""
     if getattr(activation, "monotone", False):
         return activation(max_pool(x, side))
     return max_pool(activation(x), side)

@@ -1,7 +1,7 @@
-"""Convolutions where XLA is slow, and where zeros do not exist: both through the hook that Flax's layers offer.
+"""Other ways to compute a convolution, through the hook that Flax's layers offer.
 
-On a CPU a product over windows is faster inside a loop (`gecko_jax.convolutions`).
-A network of +-1 has no zero to pad with: it is padded with +1.
+A product over windows, because XLA's convolutions are slow inside a loop on a CPU (`gecko_jax.convolutions`).
+Padding with +1, because a network of +-1 has no zero to pad with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Convolution = Callable[..., Array]
 
 
 def padded_with_ones(inner: Convolution) -> Convolution:
-    """The same convolution, its border filled with +1, the input a binary layer can represent."""
+    """Wraps a convolution so that its border is filled with +1, which a binary layer can represent."""
 
     def convolve(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, *rest, **options):
         dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
@@ -31,7 +31,7 @@ def padded_with_ones(inner: Convolution) -> Convolution:
 
 @contextlib.contextmanager
 def hooked(layer: nn.Module, wrap: Callable[[Convolution], Convolution]):
-    """Within the block, the bound convolution layer calls wrap(what it called before)."""
+    """Lets the bound convolution layer call wrap(its convolution) within the block."""
     before = layer.conv_general_dilated
     # Linen modules are frozen; this field is the documented hook, and it is put back before the layer returns.
     object.__setattr__(layer, "conv_general_dilated", wrap(before or lax.conv_general_dilated))
@@ -42,9 +42,9 @@ def hooked(layer: nn.Module, wrap: Callable[[Convolution], Convolution]):
 
 
 def convolutions_as_matmul():
-    """A context in which every `nn.Conv` is computed by a matrix product over patches, with the same parameters.
+    """Returns a context in which every `nn.Conv` is computed by a matrix product over patches.
 
-    A layer that brings a convolution of its own keeps it.
+    Its parameters stay the same. A layer with a convolution of its own keeps it.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> x = jnp.ones((1, 4, 4, 1))

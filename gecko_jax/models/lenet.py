@@ -10,10 +10,10 @@ from gecko_jax.types import Array
 
 
 class LeNet(nn.Module):
-    """Two convolutions without padding, one pool, two dense layers (1,199,882 parameters on 28x28x1 and 10 classes).
+    """Applies two convolutions without padding, one pool, two dense layers: 1,199,882 parameters for MNIST.
 
     Attributes:
-      num_classes: logits.
+      num_classes: number of outputs.
       channels: filters of the two convolutions.
       hidden: width of the dense layer.
       order, activation, normalize: see `blocks.Block`.

@@ -1,7 +1,8 @@
-"""Which axes of a stored weight a layer sees inside `nn.scan`, `nn.vmap` and `nn.map_variables`, read off the program.
+"""Finds which axes of a stored weight a layer sees inside `nn.scan`, `nn.vmap` and `nn.map_variables`.
 
-A lifted layer is handed a slice of its weight, or its transpose, and does not say of which axes. Lengths do not tell
-(four layers of 4 x 4), so that it is marked where it is seen and followed back through the program to what is stored.
+They are read off the traced program. A lifted layer receives a slice of its weight, or its transpose, and does not say
+of which axes. Lengths do not tell (four layers of 4 x 4). The weight is therefore marked where a layer sees it, and
+followed back through the program to what is stored.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Origin = tuple[int, tuple[int, ...]]  # number of a stored leaf, and the leaf's 
 
 
 class Seen(NamedTuple):
-    """What a traced program tells of its weights.
+    """What a traced program shows of its weights.
 
     Attributes:
       axes: {name: the stored axis of each axis that the layer sees} of the weights that were marked and found.
@@ -34,16 +35,16 @@ class Seen(NamedTuple):
 
 
 def mark(weight: Array, name: str) -> None:
-    """Leaves a trace of `weight` [two or more axes], as a layer sees it, in the program that is being traced.
+    """Marks `weight` [two or more axes], as a layer sees it, in the program that is being traced.
 
-    Its axes are turned around before it is named: inside a vmap the turn names the axes that the layer sees, because
-    all mapped axes are moved to the front.
+    Its axes are reversed before it is named: inside a vmap the transpose shows which axes the layer sees, because all
+    mapped axes are moved to the front.
     """
     checkpoint_name(lax.transpose(weight, tuple(reversed(range(weight.ndim)))), _MARK + name)
 
 
 def seen_axes(program: Program, stored: list[tuple[str, int]], ranks: dict[str, int]) -> Seen:
-    """What a traced program tells of its weights.
+    """Reads off a traced program which axes of its weights each layer sees.
 
     Args:
       program: the traced program, whose first inputs are the stored leaves.
@@ -77,9 +78,9 @@ def _follow(program: Program, inputs: list[Origin | None], note) -> list[Origin 
         return None if isinstance(atom, Constant) else known.get(atom)
 
     for step in program.steps:
-        given = [origin(atom) for atom in step.inputs]
-        if any(given):
-            known.update(zip(step.outputs, _passed_on(step, given, program, note), strict=True))
+        origins = [origin(atom) for atom in step.inputs]
+        if any(origins):
+            known.update(zip(step.outputs, _passed_on(step, origins, program, note), strict=True))
     for call in program.calls:
         if call.name in ("jit", "pjit"):
             for at in filter(None, map(origin, call.inputs)):
@@ -87,27 +88,27 @@ def _follow(program: Program, inputs: list[Origin | None], note) -> list[Origin 
     return [origin(atom) for atom in program.outputs]
 
 
-def _passed_on(step: Step, given: list[Origin | None], program: Program, note) -> list[Origin | None]:
+def _passed_on(step: Step, origins: list[Origin | None], program: Program, note) -> list[Origin | None]:
     """Origins of a step's outputs."""
     nothing = [None] * len(step.outputs)
     if step.name == "name" and step.params["name"].startswith(_MARK):
-        note(step.params["name"], given[0])
+        note(step.params["name"], origins[0])
     elif step.name in _PRODUCTS:
-        for side, at in enumerate(given):
+        for side, at in enumerate(origins):
             if at:
                 note("product", (at[0], tuple(at[1][axis] for axis in _PRODUCTS[step.name](step, side, len(at[1])))))
     elif step.name == "transpose":
-        leaf, axes = given[0]
+        leaf, axes = origins[0]
         return [(leaf, tuple(axes[axis] for axis in step.params["permutation"]))]
     elif step.name in ("reduce_sum", "squeeze"):
-        leaf, axes = given[0]
+        leaf, axes = origins[0]
         gone = step.params["axes" if step.name == "reduce_sum" else "dimensions"]
         return [(leaf, tuple(axis for i, axis in enumerate(axes) if i not in gone))]
     elif step.bodies:
-        ends = [_follow(body, inputs, note) for body, inputs in _inner(step, given)]
+        ends = [_follow(body, inputs, note) for body, inputs in _inner(step, origins)]
         return ends[-1] if step.name == "cond" else nothing
     elif len(step.outputs) == 1:  # elementwise work, such as a change of type or a normalization of the weight
-        pairs = zip(given, step.inputs, strict=True)
+        pairs = zip(origins, step.inputs, strict=True)
         alike = [at for at, atom in pairs if at and program.avals[atom].shape == step.avals[0].shape]
         return alike[:1] or nothing
     return nothing
@@ -126,14 +127,14 @@ def _kept_by_convolution(step: Step, side: int, rank: int) -> tuple[int, ...]:
 _PRODUCTS = {"dot_general": _kept_by_dot, "conv_general_dilated": _kept_by_convolution}
 
 
-def _inner(step: Step, given: list[Origin | None]) -> list[tuple[Program, list[Origin | None]]]:
+def _inner(step: Step, origins: list[Origin | None]) -> list[tuple[Program, list[Origin | None]]]:
     """[(body, origins of its inputs)] of a loop or branches."""
     if step.name == "scan":
         constants, carried = scan_counts(step.params)
-        rows = [at and (at[0], at[1][1:]) for at in given[constants + carried :]]  # a step sees a row of each
-        return [(step.bodies[0], [*given[:constants], *[None] * carried, *rows])]
+        rows = [at and (at[0], at[1][1:]) for at in origins[constants + carried :]]  # a step sees a row of each
+        return [(step.bodies[0], [*origins[:constants], *[None] * carried, *rows])]
     if step.name == "while":
         start, count = step.params["cond_nconsts"], step.params["body_nconsts"]
         body = step.bodies[1]
-        return [(body, given[start : start + count] + [None] * (len(body.inputs) - count))]
-    return [(body, given[1:]) for body in step.bodies]
+        return [(body, origins[start : start + count] + [None] * (len(body.inputs) - count))]
+    return [(body, origins[1:]) for body in step.bodies]

@@ -1,4 +1,4 @@
-"""From a Flax module to a `Model`: two pure functions, whatever the module calls its training switch."""
+"""Turns a Flax module into a `Model`: two pure functions, whatever the module calls its training switch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def from_linen(
     train_argument: str | Mapping[str, Any] | None = None,
     rngs: Sequence[str] = ("dropout",),
 ) -> Model:
-    """A model from any Linen module that maps a batch x [b, ...] to logits [b, classes].
+    """Builds a model from any Linen module whose call takes a batch of inputs with one leading axis.
 
     Training switches named train, training, is_training, deterministic, use_running_average or eval_mode are passed on,
     all that the module has. A switch of another name is never guessed: `train_argument` names it.
@@ -30,11 +30,14 @@ def from_linen(
       module: an unbound module instance.
       train_argument: the module's switch, "is_train", which is True in training; or {name: value in training}, whose
         negation is passed in evaluation, {"is_train": True} or {"inference": False}; or {name: (value in training,
-        value in evaluation)} for values that are no switches, {"causal": (True, True)}. A name is an argument of
+        value in evaluation)} for values that are not switches, {"causal": (True, True)}. A name is an argument of
         `__call__`, or a field of the module. A name alone that says evaluation ("inference", "is_eval") is False in
         training; {} says that no argument is a switch.
-      rngs: the random streams that the module asks for by `has_rng`. One that it draws from by `make_rng` needs no
-        mention. "dropout" draws from `key`, each other stream from a key of its own that is folded out of it.
+      rngs: the random streams that the module asks for by `has_rng`. A stream that it draws from by `make_rng` need not
+        be named. "dropout" draws from `key`, each other stream from a key of its own that is folded out of it.
+
+    Returns:
+      A Model whose outputs are the module's, and whose variables are the module's own.
 
     Raises:
       TypeError: for anything but a Linen module.
@@ -74,7 +77,7 @@ def from_linen(
                 name = re.search(r'needs PRNG for "(.+?)"', str(error))
                 if key is None or name is None or name[1] in streams:
                     raise
-                streams.add(name[1])  # a stream more changes nothing of what the others draw
+                streams.add(name[1])  # another stream does not change what the others draw
 
     return with_step(Model(init, apply), "from_linen", {"module": type(module).__qualname__})
 
@@ -90,7 +93,7 @@ def _stream_of(key: Array, name: str) -> Array:
 
 
 def _called(switches: Switches, train: bool, run) -> Any:
-    """run(module, options), with an answer where a layer waits for a switch that nobody has given."""
+    """Returns run(module, options), with a helpful error for a layer whose switch was not passed on."""
     module, options = switches.at(train)
     try:
         return run(module, options)

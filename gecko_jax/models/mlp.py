@@ -10,10 +10,10 @@ from gecko_jax.types import Array
 
 
 class MLP(nn.Module):
-    """Dense blocks and a last Dense.
+    """Applies dense blocks and a last Dense.
 
     Attributes:
-      num_classes: logits.
+      num_classes: number of outputs.
       hidden: widths of the hidden layers.
       order, activation, normalize: see `blocks.Block`.
     """

@@ -13,19 +13,22 @@ from gecko_jax.types import Array
 
 
 def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
-    """Max over side x side windows of x [b, h, w, c]: `flax.linen.max_pool`, whose gradient is several times slower.
+    """Computes the maximum over side x side windows, as `flax.linen.max_pool`, with a several times faster gradient.
 
     Args:
-      x: images.
-      side: of a window.
-      stride: from one window to the next; `side` if None.
+      x: images [b, h, w, c].
+      side: of a window, in pixels.
+      stride: from one window to the next, in pixels; `side` if None.
 
     Returns:
       [b, (h - side) // stride + 1, (w - side) // stride + 1, c]. Equal maxima of a window share its gradient equally;
-      where windows overlap, first a row's share it by halves and then the rows.
+      if windows overlap, by halves within a row first and then between rows.
 
     Raises:
-      ValueError: a window of no side or larger than x, or a stride below 1.
+      ValueError: a side below 1 or larger than x, or a stride below 1.
+
+    >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel().tolist()
+    [5.0, 7.0, 13.0, 15.0]
     """
     checks.in_range("side", checks.integer("side", side, 1), 1, min(x.shape[1:3]))
     checks.integer("stride", side if stride is None else stride, 1)

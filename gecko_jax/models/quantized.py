@@ -1,7 +1,7 @@
 """Model -> Model: the same network computed with quantized weights and layer inputs, chosen by path.
 
-Weights by a pure transform of the parameter tree, inputs by an interceptor, so that a user's own Flax module works
-unchanged. What a scheme learns (a step, a range) lives in params["quantizers"] and is trained with the rest.
+A pure transform of the parameter tree quantizes the weights, and an interceptor the inputs: a user's own Flax module
+works unchanged. What a scheme learns (a step, a range) lives in params["quantizers"] and is trained with the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import rules_as_json, with_step
 from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
-from gecko_jax.models.rules import checked, planned, warn_of_unreached, weight_names
+from gecko_jax.models.rules import check_rule, planned, warn_of_unreached, weight_names
 from gecko_jax.models.trace import kernel_of, layer_input, traced
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import surroundings, traced_under
@@ -26,14 +26,14 @@ STATES = "quantizers"
 
 
 def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequence[str] = ("first", "last")) -> Model:
-    """The model under quantization rules.
+    """Quantizes the weights and inputs of the layers that rules name.
 
     Args:
       model: any float model made of Linen modules.
-      rules: [(path regex, weight quantizer | None, input quantizer | None)]; the first whose expression is found in a
-        layer's path ("block/Dense_0") holds. Weights are the layer's "kernel" (or "embedding"), inputs its first
-        argument; biases and normalization stay float. Scales lie along each layer's own outputs (`models.axes`), and
-        layers that nn.scan or nn.vmap stacks are quantized one by one.
+      rules: [Rule(path=regular expression, weight=quantizer or None, input=quantizer or None)], or such tuples; the
+        first rule whose expression matches a layer's path ("block/Dense_0") applies. Weights are the layer's "kernel"
+        (or "embedding"), inputs its first argument; biases and normalization stay float. Scales lie along each layer's
+        own outputs (`models.axes`), and layers that nn.scan or nn.vmap stacks are quantized one by one.
       float_layers: which layers the rules never touch: "first" and "last" (by call order), or (). A stack of layers is
         called by one path, and stays in float as a whole.
 
@@ -63,7 +63,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         raise ValueError(f'float_layers={float_layers!r} must be a list, such as ("first", "last"), ("first",) or ().')
     if not isinstance(rules, Iterable):
         raise ValueError(f"rules={rules!r} must be a list, also of one: [(path, weight quantizer, input quantizer)].")
-    rules, float_layers = tuple(checked(rule) for rule in rules), tuple(float_layers)
+    rules, float_layers = tuple(check_rule(rule) for rule in rules), tuple(float_layers)
     unknown = set(float_layers) - {"first", "last"}
     if unknown:
         raise ValueError(f'float_layers={float_layers!r} may hold "first" and "last"; not {sorted(unknown)}.')
@@ -71,7 +71,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         raise ValueError("model is quantized already; pass all rules at once, the first match holds.")
 
     def plan_of(variables, x):
-        """What the rules do, a function of shapes alone."""
+        """Returns what the rules do, a function of shapes alone."""
         variables = _without_states(variables)
         return planned(rules, float_layers, traced(model, variables, x), variables["params"])
 
@@ -91,10 +91,10 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
                 states[f"weight:{name}"] = quantizer.init(leaf)
 
         def observe(next_fun, args, kwargs, context):
-            if (path := _layer_of(context)) in plan.held and (quantizer := plan.held[path].input):
-                given = layer_input(args, kwargs)
-                check_input(quantizer, given, context.module)
-                states.setdefault(f"input:{path}", quantizer.init(given))  # a layer called twice: from its first call
+            if (path := _layer_of(context)) in plan.rules and (quantizer := plan.rules[path].input):
+                seen = layer_input(args, kwargs)
+                check_input(quantizer, seen, context.module)
+                states.setdefault(f"input:{path}", quantizer.init(seen))  # a layer called twice: from its first call
             return next_fun(*args, **kwargs)
 
         with nn.intercept_methods(observe), traced_under(_key(plan, "observe")):
@@ -118,7 +118,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
         def quantize_input(next_fun, args, kwargs, context):
             path = _layer_of(context)
-            if path not in plan.held or plan.held[path].input is None:
+            if path not in plan.rules or plan.rules[path].input is None:
                 return next_fun(*args, **kwargs)
 
             def inner(x_hat):
@@ -128,7 +128,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
             seen.add(path)
             state = states.get(f"input:{path}", ())
-            return with_quantized_input(plan.held[path].input, state, layer_input(args, kwargs), inner, context.module)
+            return with_quantized_input(plan.rules[path].input, state, layer_input(args, kwargs), inner, context.module)
 
         def run(variables, x):
             with nn.intercept_methods(quantize_input):
@@ -137,7 +137,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         variables = {**variables, "params": map_named(quantize_weight, variables["params"])}
         with traced_under(_key(plan, rules, float_layers)):
             result = run(variables, x)
-        inputs = {path for path, rule in plan.held.items() if rule.input}
+        inputs = {path for path, rule in plan.rules.items() if rule.input}
         if inputs - seen:  # nn.jit may have kept its program from an equal call; what is hidden does not show again
             with traced_under(_key(plan, object())):
                 jax.eval_shape(lambda variables, x: run(variables, x)[0], variables, x)
@@ -145,7 +145,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         return result
 
     def per_weight(variables, x, default, of):
-        """of(quantizer)(leaf) for each parameter that a rule quantizes; default(leaf) where there is none."""
+        """Maps of(quantizer) over the parameters that a rule quantizes, and `default` over the others."""
         quantizers = plan_of(variables, x).weights
 
         def choose(name, leaf):
@@ -191,7 +191,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
 
 def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:
-    """{name of a parameter ("Dense_0/kernel"): its quantizer} of the weights that the model's rules quantize.
+    """Returns the quantizer of each weight that the model's rules quantize, {"Dense_0/kernel": quantizer}.
 
     Each takes the weight as it is stored, whichever its axes are: `codes` and `apply` with the state
     params["quantizers"]["weight:" + name], or ().
@@ -208,7 +208,7 @@ def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str,
 
 
 def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:
-    """The names of the weights that stay in float: of two axes or more, no bias and no normalization's.
+    """Returns the names of the weights that stay in float: of two axes or more, biases and normalizations left out.
 
     Args:
       model, variables, x: as of `weight_quantizers`.
@@ -226,7 +226,7 @@ def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:
 
 
 def _key(plan, *parts) -> Any:
-    """A key for programs that layers keep themselves (nn.jit): None if the rules quantize no input inside of one."""
+    """Returns a key for programs that layers keep themselves (nn.jit); None if no input inside of one is quantized."""
     return (*parts, surroundings()) if plan.nested else None
 
 
@@ -240,6 +240,6 @@ def _states(params: Variables) -> dict[str, Any]:
 
 
 def _layer_of(context: nn.module.InterceptorContext) -> str | None:
-    """The path of the layer whose call is intercepted; None if it is no call of a layer that owns a kernel."""
+    """Returns the path of the layer whose call is intercepted; None if the layer does not own a kernel."""
     layer = context.method_name == "__call__" and kernel_of(context.module) is not None
     return layer_path(context.module) if layer else None

@@ -1,6 +1,6 @@
-"""What a Linen module calls its training switch: known names, a user's answer, and an error for all else.
+"""Finds a Linen module's training switches: known names, a user's answer, and an error for anything else.
 
-A switch that is left at its default is a silent fault: BatchNorm never updates, dropout never acts.
+A switch that is left at its default is a silent error: BatchNorm never updates, dropout never acts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _EVALUATING = ("deterministic", "use_running_average", "eval_mode")
 _EVALUATION = {"deterministic", "determ", "eval", "evaluate", "evaluating", "evaluation", "infer", "inference"}
 _EVALUATION |= {"test", "testing", "running", "frozen", "freeze", "disable"}
 _WORDS = _EVALUATION | {"train", "training", "dropout", "stochastic"}
-_OF_SETTINGS = {"dropout", "stochastic", "frozen", "freeze", "disable", "running", "test"}  # of fields that are none
+# Words of fields that are settings and not switches.
+_OF_SETTINGS = {"dropout", "stochastic", "frozen", "freeze", "disable", "running", "test"}
 _QUANTITIES = {"rate", "rng", "rngs", "key", "prob", "probability", "mask", "size", "steps"}
 _TESTS = {"test", "testing"}  # of a field by another name, such as kind="test", more than a phase
 _OF_PHASE = {"mode", "phase", "stage", "state"}
@@ -55,7 +56,7 @@ class Switches(NamedTuple):
 
 
 def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | None) -> Switches:
-    """The module's switches, known or given; see `models.from_linen`.
+    """Returns the module's switches, by known names or the user's answer; see `models.from_linen`.
 
     Raises:
       ValueError: as of `from_linen`.
@@ -84,10 +85,10 @@ def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | N
     known |= {name: (False, True) for name in _EVALUATING if name in rest}
     # A layer that was built with its switch set takes none in its call.
     known = {name: values for name, values in known.items() if fields.get(name) is None}
-    given = {name for name in answers if name in rest and fields.get(name) is None} | ({*answers} - {*fields})
+    in_call = {name for name in answers if name in rest and fields.get(name) is None} | ({*answers} - {*fields})
     _check_kinds(answers, {name: rest[name].default for name in rest} | fields)
-    arguments = known | {name: answers[name] for name in given}
-    own = {name: pair for name, pair in answers.items() if name not in arguments}
+    arguments = known | {name: answers[name] for name in in_call}
+    in_fields = {name: pair for name, pair in answers.items() if name not in arguments}
 
     if free and train_argument is None and not _is_linen_s_own(module):
         raise ValueError(
@@ -96,13 +97,13 @@ def find_switches(module: nn.Module, train_argument: str | Mapping[str, Any] | N
         )
     open_ = [p for name, p in rest.items() if name not in arguments and fields.get(name) is None]
     _check_arguments(module, [p for p in open_ if not _is_linen_s_own(module) or p.default is p.empty])
-    still = {name: value for name, value in fields.items() if name not in own}
+    still = {name: value for name, value in fields.items() if name not in in_fields}
     _check_fields(module, {name: value for name, value in still.items() if name not in rest or value is not None})
-    return Switches(module, arguments, own)
+    return Switches(module, arguments, in_fields)
 
 
 def _check_kinds(answers: Mapping[str, tuple[Any, Any]], values: Mapping[str, Any]) -> None:
-    """Refuses True and False for a mode that is told by a word: to the module both would be another word."""
+    """Refuses True and False for a mode that is a word: to the module both would be another word."""
     for name, (training, _) in answers.items():
         if isinstance(values.get(name), str) and isinstance(training, bool):
             raise ValueError(
@@ -112,7 +113,7 @@ def _check_kinds(answers: Mapping[str, tuple[Any, Any]], values: Mapping[str, An
 
 
 def _check_passed_on(module: nn.Sequential) -> None:
-    """Refuses layers that wait for a switch where none is passed on: behind the first layer of an nn.Sequential."""
+    """Refuses layers behind the first of an nn.Sequential that wait for a switch: none is passed on to them."""
     for number, layer in enumerate(module.layers[1:], start=1):
         if isinstance(layer, nn.Module) and not _is_linen_s_own(layer):
             parameters = list(inspect.signature(type(layer).__call__).parameters.values())[2:]
@@ -152,20 +153,20 @@ def _check_arguments(module: nn.Module, unknown: list[inspect.Parameter]) -> Non
     needed = [p.name for p in unknown if p.default is p.empty and p.name not in switches]
     if not switches and not needed:
         return
-    said = []
+    reasons = []
     if switches:
-        said.append(f"may be training switches, and from_linen does not guess: {', '.join(switches)}")
+        reasons.append(f"may be training switches, and from_linen does not guess: {', '.join(switches)}")
     if needed:
-        said.append(f"have no default: {', '.join(needed)}")
+        reasons.append(f"have no default: {', '.join(needed)}")
     first = (switches or needed)[0]
     example = f"{{{first!r}: (value, value)}}"
     if switches:
         default = next(p.default for p in unknown if p.name == first)
         example = _example(first) if not isinstance(default, str) else f"{{{first!r}: ('train', 'eval')}}"
     raise ValueError(
-        f"{type(module).__name__}.__call__ has arguments that {'; that '.join(said)}. Say what they are in training: "
-        f"from_linen(module, train_argument={example}); evaluation gets the negation. A pair (value in training, value "
-        f"in evaluation) stands for what is no switch. Known names: {', '.join(_TRAINING + _EVALUATING)}."
+        f"{type(module).__name__}.__call__ has arguments that {'; that '.join(reasons)}. Say what they are in "
+        f"training: from_linen(module, train_argument={example}); evaluation gets the negation. A pair (value in training, value "
+        f"in evaluation) stands for what is not a switch. Known names: {', '.join(_TRAINING + _EVALUATING)}."
     )
 
 
@@ -190,12 +191,12 @@ def _check_fields(module: nn.Module, fields: dict[str, Any]) -> None:
 
 
 def _is_linen_s_own(module: nn.Module) -> bool:
-    """Whether its fields are Linen's, whose calls take the switch or wait for it with an error of their own."""
+    """Whether the module is one of Linen's, which take the switch or raise an error of their own without it."""
     return type(module).__module__.startswith("flax.")
 
 
 def _words(name: str) -> set[str]:
-    """The words of "is_train", "isTrain" or "IS_TRAIN", in small letters."""
+    """Returns the words of "is_train", "isTrain" or "IS_TRAIN", in lower case."""
     return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
 
 

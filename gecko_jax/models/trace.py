@@ -1,4 +1,4 @@
-"""What a model's forward pass calls, in order: the layers that own a kernel, with the quantizers in force on them."""
+"""Lists the layers of a forward pass that own a kernel, in call order, with the quantizers in force on them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Traced(NamedTuple):
 
 
 def kernel_of(module: nn.Module) -> Array | None:
-    """The kernel (or embedding) a bound layer owns, or None."""
+    """Returns the kernel (or embedding) that a bound layer owns, or None."""
     return _weight_of(module)[1]
 
 
@@ -66,17 +66,17 @@ def _weight_of(module: nn.Module) -> tuple[str, Array | None]:
 
 
 def layer_input(args: tuple, kwargs: dict) -> Array | None:
-    """The first argument of a call, by position or by name."""
+    """Returns the first argument of a call, by position or by name."""
     return args[0] if args else next(iter(kwargs.values()), None)
 
 
 def find_rule(rules: tuple[Rule, ...], path: str) -> Rule | None:
-    """The first rule whose expression is found in the path."""
+    """Returns the first rule whose expression matches the path."""
     return next((rule for rule in rules if re.search(rule.path, path)), None)
 
 
 def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
-    """The layers of one forward pass in call order; nothing is computed.
+    """Lists the layers of one forward pass in call order; nothing is computed.
 
     Args:
       model: any model made of Linen modules.
@@ -85,7 +85,7 @@ def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
 
     Returns:
       One `Call` for each call of a layer that owns a kernel; a layer that is called twice stands there twice. What
-      gives away its kernel instead of an array (the gates of `nn.OptimizedLSTMCell`) is no layer, and in a loop of
+      gives away its kernel instead of an array (the gates of `nn.OptimizedLSTMCell`) is not a layer, and in a loop of
       Flax's own (`nn.scan`, `nn.RNN`) a layer stands once for each time that Flax traces the body, not once a step.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -98,14 +98,14 @@ def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
 
 
 def logits_shape(model: Model, variables: Variables, x: Array) -> tuple[int, ...]:
-    """The shape of the model's output on x; arguments as of `trace`, nothing is computed."""
+    """Returns the shape of the model's output on x; arguments as of `trace`, nothing is computed."""
     return traced(model, variables, x).logits
 
 
 def traced(model: Model, variables: Variables, x: Array) -> Traced:
-    """`trace`, with all else that the forward pass tells.
+    """Returns what `trace` returns, and all else that one forward pass shows.
 
-    It is what the model does of itself: interceptors that are active around the call take no part, nor what another
+    It is what the model does by itself: interceptors that are active around the call take no part, nor what another
     tool has put in the place of Linen's layers. It is kept for a model and shapes, because a trace costs more than a
     short training of a small model, unless the owner of a parameter of two
     axes or more was not seen, which something may have hidden.

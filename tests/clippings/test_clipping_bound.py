@@ -93,7 +93,7 @@ def test_shapes_and_arguments_are_checked():
         check_rule(mine(lambda t: jnp.float32(0)))
     with pytest.raises(ValueError, match="sensitivity of clipping 'mine'=0 must be"):
         check_rule(flat(1.0)._replace(name="mine", sensitivity=0))
-    with pytest.raises(ValueError, match=r"groups holds '\[', which is no regular expression"):
+    with pytest.raises(ValueError, match=r"groups holds '\[', which is not a regular expression"):
         check_rule(flat(1.0)._replace(groups=("[",)))
 
 

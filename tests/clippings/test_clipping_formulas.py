@@ -108,7 +108,7 @@ def test_per_layer_refuses_what_is_no_mapping_of_expressions():
         clippings.per_layer({})
     with pytest.raises(ValueError, match=r"clip_norms=1.0 must map expressions .* layer_budgets"):
         clippings.per_layer(1.0)
-    with pytest.raises(ValueError, match=r"'Dense\(', which is no regular expression"):
+    with pytest.raises(ValueError, match=r"'Dense\(', which is not a regular expression"):
         clippings.per_layer({"Dense(": 1.0})
     with pytest.raises(ValueError, match=r"clip_norms\['bias'\]=-1"):
         clippings.per_layer({"kernel": 1.0, "bias": -1})
