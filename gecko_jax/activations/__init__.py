@@ -1,6 +1,13 @@
-"""Activations, each a small Linen module, so that a trained one brings its parameters along.
+"""Activations, each a small Linen module: one that is trained brings its own parameters.
 
-One that never falls says `monotone = True`: pools may then stand before it.
+  name                 function                                      trained      where it serves
+  identity             x                                             -            binary networks, whose sign comes next
+  relu                 max(x, 0)                                     -            float networks
+  square               x^2                                           -            two or three layers under encryption
+  quadratic            a x^2 + b x, one (a, b) for each layer        a, b         deep networks under encryption
+  quadratic_channel    a x^2 + b x, one (a, b) for each channel      a, b         the same
+
+A monotone activation sets `monotone = True`: a max-pool may then be computed before it.
 A new activation: one file and one line in ACTIVATIONS; the contract test runs over it.
 """
 

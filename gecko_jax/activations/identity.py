@@ -1,4 +1,4 @@
-"""No activation: for networks whose non-linearity is the sign of the next layer's input."""
+"""No activation, for networks whose nonlinearity is the sign of the next layer's input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from gecko_jax.types import Array
 
 
 class Identity(nn.Module):
-    """x."""
+    """Returns its input.
+
+    >>> Identity().apply({}, 3.0)
+    3.0
+    """
 
     monotone: ClassVar[bool] = True
 

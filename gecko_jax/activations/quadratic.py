@@ -1,4 +1,4 @@
-"""A trainable quadratic that grows out of a ReLU (Baruch et al., arXiv 2111.03362)."""
+"""A trained quadratic that starts as a ReLU (Baruch et al., arXiv 2111.03362)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from gecko_jax.types import Array
 
 
 class Quadratic(nn.Module):
-    """a x^2 + b x, with a = 0 and b = 1 at the start; during the transition r (a x^2 + b x) + (1 - r) max(x, 0).
+    """Computes a x^2 + b x; during a transition, r (a x^2 + b x) + (1 - r) max(x, 0).
 
-    r is the variable of the collection "transition", 1 unless a schedule sets it: the deployed network is the pure
+    a and b are trained, from a = 0 and b = 1. r is the variable of the collection "transition", 1 unless a schedule sets it: the deployed network is the pure
     polynomial. `training.fit(..., schedules={"transition": training.linear(0.2, 0.6)})` moves it during training.
 
     Attributes:
-      granularity: "layer", one pair (a, b), or "channel", one a channel: under encryption they cost the same.
+      granularity: "layer", one pair (a, b), or "channel", one for each channel. Under encryption both cost the same.
+
+    Source: Baruch et al., "Fighting COVID-19 in the Dark: Methodology for Improved Inference Using Homomorphically
+    Encrypted DNN", 2021 (arXiv 2111.03362).
+
+    >>> x = jnp.array([[-1.0, 2.0]])
+    >>> variables = {"params": {"a": jnp.ones(1), "b": jnp.zeros(1)}, "transition": {"r": jnp.ones(())}}
+    >>> Quadratic().apply(variables, x).tolist()
+    [[1.0, 4.0]]
     """
 
     granularity: str = "layer"

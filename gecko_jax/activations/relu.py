@@ -1,4 +1,4 @@
-"""The rectifier."""
+"""The rectified linear unit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from gecko_jax.types import Array
 
 
 class Relu(nn.Module):
-    """max(x, 0)."""
+    """Computes max(x, 0).
+
+    >>> import jax.numpy as jnp
+    >>> Relu().apply({}, jnp.array([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
 
     monotone: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""x squared, the activation of CryptoNets (Gilad-Bachrach et al. 2016)."""
+"""The square, the activation of CryptoNets (Gilad-Bachrach et al. 2016)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from gecko_jax.types import Array
 
 
 class Square(nn.Module):
-    """x^2. It explodes with depth: keep to two or three layers, or take `Quadratic`."""
+    """Computes x^2. Its values explode with depth: use it in two or three layers, or take `Quadratic`.
+
+    >>> Square().apply({}, 3.0)
+    9.0
+    """
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

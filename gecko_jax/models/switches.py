@@ -165,8 +165,8 @@ def _check_arguments(module: nn.Module, unknown: list[inspect.Parameter]) -> Non
         example = _example(first) if not isinstance(default, str) else f"{{{first!r}: ('train', 'eval')}}"
     raise ValueError(
         f"{type(module).__name__}.__call__ has arguments that {'; that '.join(reasons)}. Say what they are in "
-        f"training: from_linen(module, train_argument={example}); evaluation gets the negation. A pair (value in training, value "
-        f"in evaluation) stands for what is not a switch. Known names: {', '.join(_TRAINING + _EVALUATING)}."
+        f"training: from_linen(module, train_argument={example}); evaluation gets the negation. A pair (value in "
+        f"training, value in evaluation) stands for what is not a switch. Known names: {', '.join(_TRAINING + _EVALUATING)}."
     )
 
 
