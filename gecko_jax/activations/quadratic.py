@@ -12,14 +12,15 @@ from gecko_jax.types import Array
 class Quadratic(nn.Module):
     """Computes a x^2 + b x; during a transition, r (a x^2 + b x) + (1 - r) max(x, 0).
 
-    a and b are trained, from a = 0 and b = 1. r is the variable of the collection "transition", 1 unless a schedule sets it: the deployed network is the pure
-    polynomial. `training.fit(..., schedules={"transition": training.linear(0.2, 0.6)})` moves it during training.
+    a and b are trained, from a = 0 and b = 1. r is the variable of the collection "transition", 1 unless a schedule
+    sets it: the deployed network is the pure polynomial. A transition during training is a schedule,
+    `training.fit(..., schedules={"transition": training.linear(0.2, 0.6)})`.
 
     Attributes:
       granularity: "layer", one pair (a, b), or "channel", one for each channel. Under encryption both cost the same.
 
-    Source: Baruch et al., "Fighting COVID-19 in the Dark: Methodology for Improved Inference Using Homomorphically
-    Encrypted DNN", 2021 (arXiv 2111.03362).
+    Source: Baruch et al., "A methodology for training homomorphic encryption friendly neural networks", 2021
+    (arXiv 2111.03362).
 
     >>> x = jnp.array([[-1.0, 2.0]])
     >>> variables = {"params": {"a": jnp.ones(1), "b": jnp.zeros(1)}, "transition": {"r": jnp.ones(())}}

@@ -166,7 +166,8 @@ def _check_arguments(module: nn.Module, unknown: list[inspect.Parameter]) -> Non
     raise ValueError(
         f"{type(module).__name__}.__call__ has arguments that {'; that '.join(reasons)}. Say what they are in "
         f"training: from_linen(module, train_argument={example}); evaluation gets the negation. A pair (value in "
-        f"training, value in evaluation) stands for what is not a switch. Known names: {', '.join(_TRAINING + _EVALUATING)}."
+        "training, value in evaluation) stands for what is not a switch. Known names: "
+        f"{', '.join(_TRAINING + _EVALUATING)}."
     )
 
 
