@@ -87,10 +87,10 @@ class Batch(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """Weights as a device stores them: `values * scale` is exactly what the quantiser computes with.
+    """Weights as a device stores them: `values * scale` is exactly what the quantizer computes with.
 
     Attributes:
-      values: small integers (int8; floats for levels that are no integers), of the weight's own shape.
+      values: small integers (int8; floats for levels that are not integers), of the weight's own shape.
       scale: float32 (float64 for float64 weights), broadcastable to `values`; the product is rounded to the weights'
         type.
       bits: bits one value is packed in: 1 for {-1, +1}, 2 for {-1, 0, +1}, k for any 2^k values at most, on a grid or
@@ -156,14 +156,14 @@ class StepMetrics(NamedTuple):
 
 
 class Quantizer(NamedTuple):
-    """A quantisation scheme: pure functions, its settings in their closures, its gradient straight-through inside.
+    """A quantization scheme: pure functions, its settings in their closures, its gradient straight-through inside.
 
     A weight w is shown to it as one layer's [window..., inputs, outputs], whichever way the layer stores it, and the
     layers of a stack one by one (`models.axes`).
 
     Attributes:
       name: as listed in `gecko_jax.quantizers`.
-      bits: bits a quantised value is stored in.
+      bits: bits a quantized value is stored in.
       init: w -> state: () or a tree of trained arrays.
       apply: (state, w, key=None) -> w_hat of w's shape. `key` is for stochastic schemes and for training alone; without
         it the result is the one that is deployed.
@@ -189,7 +189,7 @@ class Quantizer(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Which layers are quantised, and how: `path` is a regular expression searched in a layer's path ("Dense_0")."""
+    """Which layers are quantized, and how: `path` is a regular expression searched in a layer's path ("Dense_0")."""
 
     path: str
     weight: Quantizer | None = None
@@ -240,7 +240,7 @@ class Model(NamedTuple):
       init: (key, x) -> variables, for one batch of inputs x [b, ...].
       apply: (variables, x, *, key=None, train=False) -> (logits [b, classes], updates). `updates` are the collections
         that training changes without a gradient (BatchNorm's statistics): {} unless train.
-      rules: the quantisation in force, first match first; () for a float model.
+      rules: the quantization in force, first match first; () for a float model.
       skipped: (variables, x) -> paths of the layers that are left in float (the first and the last); None for none.
       weights: (variables, x) -> {name of a parameter: the quantizer of that weight as it is stored}; None if no rule is
         in force.
