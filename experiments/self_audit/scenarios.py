@@ -199,7 +199,7 @@ def input_canaries(settings: Settings, target: float) -> Outcome:
         model, loss, clippings.flat(1.0), n=int(member.sum()), batch_size=256, epochs=20, delta=settings.delta,
         target_epsilon=target,
     )  # fmt: skip
-    pool = canaries.added(data.train, tested)
+    pool = canaries.append(data.train, tested)
     adam = training.optimizer("adam", 0.01)
     fitted = training.fit(private.model, pool, member, optimizer=adam, seed=settings.seed, **private.options)
     logits = training.predict(model, fitted.variables, tested.x)

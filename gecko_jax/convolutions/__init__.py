@@ -6,13 +6,13 @@
 """
 
 from gecko_jax.convolutions.by_windows import by_windows, channels_last, shared_kernel
-from gecko_jax.convolutions.patches import bordered, explicit_padding, output_size, patches, stacked_patches, taps
+from gecko_jax.convolutions.patches import add_border, explicit_padding, output_size, patches, stacked_patches, taps
 from gecko_jax.convolutions.windowed_product import SCOPE, as_matmul
 
 __all__ = [
     "SCOPE",
     "as_matmul",
-    "bordered",
+    "add_border",
     "by_windows",
     "channels_last",
     "explicit_padding",

@@ -1,7 +1,7 @@
 """The patches of an image that a convolution's kernel sees, and the border around the image.
 
 Images are [leading..., spatial..., channels]. A kernel of `size` (one number a spatial axis, like strides and dilation)
-has prod(size) places in row-major order. It moves inside the image only; `bordered` adds a border first.
+has prod(size) places in row-major order. It moves inside the image only; `add_border` adds a border first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def explicit_padding(
     return [(side, side) if isinstance(side, int) else tuple(side) for side in sides]
 
 
-def bordered(x: Array, pads: Sequence[tuple[int, int]], value: float) -> Array:
+def add_border(x: Array, pads: Sequence[tuple[int, int]], value: float) -> Array:
     """Adds a border to images.
 
     Args:
@@ -53,7 +53,7 @@ def bordered(x: Array, pads: Sequence[tuple[int, int]], value: float) -> Array:
     Returns:
       [b, low + spatial + high..., c].
 
-    >>> bordered(jnp.zeros((1, 2, 1, 1)), [(1, 0), (0, 0)], 1).reshape(-1).tolist()
+    >>> add_border(jnp.zeros((1, 2, 1, 1)), [(1, 0), (0, 0)], 1).reshape(-1).tolist()
     [1.0, 0.0, 0.0]
     """
     if not any(low or high for low, high in pads):

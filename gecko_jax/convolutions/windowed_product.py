@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gecko_jax.convolutions.patches import bordered, explicit_padding, patches, taps
+from gecko_jax.convolutions.patches import add_border, explicit_padding, patches, taps
 from gecko_jax.types import Array
 
 MAX_FLOATS_PER_GROUP = 400_000  # of the patches of a group of images: about a core's second-level cache
@@ -53,7 +53,7 @@ def as_matmul(
             lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **options
         )
     dilation = tuple(rhs_dilation or (1, 1))
-    lhs = bordered(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
+    lhs = add_border(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
     strides = tuple(window_strides)
     if strides != (1, 1) and dilation == (1, 1) and all(k % s == 0 for k, s in zip(rhs.shape, strides, strict=False)):
         lhs, rhs = _folded(lhs, strides, rhs.shape[:2]), _folded_kernel(rhs, strides)

@@ -3,7 +3,7 @@
 Put them into the pool, draw who is in by fair coins, train, and audit them alone:
 
     tested = canaries.mislabeled(data.test, 300, data.num_classes, seed=0)
-    pool = canaries.added(data.train, tested)
+    pool = canaries.append(data.train, tested)
     member = np.concatenate([np.ones(len(data.train.y), bool), datasets.coins(tested.id, 1, seed=0)[0]])
 
 Without a seed the draws come from the operating system. With a seed they also depend on the records and on the count,
@@ -117,7 +117,7 @@ def blank(data: Examples, count: int, classes: int, seed: int | None = None) -> 
     return _named(records.reshape(count, *x.shape[1:]), draws.integers(0, classes, count), seed, "blank")
 
 
-def added(data: Examples, canaries: Examples) -> Examples:
+def append(data: Examples, canaries: Examples) -> Examples:
     """Appends canaries to the data.
 
     Args:
@@ -131,7 +131,7 @@ def added(data: Examples, canaries: Examples) -> Examples:
       ValueError: records of another shape, or ids that both have.
 
     >>> data = Examples(np.eye(3), np.arange(3))
-    >>> len(added(data, blank(data, 2, classes=3, seed=0)).y)
+    >>> len(append(data, blank(data, 2, classes=3, seed=0)).y)
     5
     """
     checks.shape("canaries.x", canaries.x, (None, *np.shape(data.x)[1:]))

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from gecko_jax.checks import shape as check_shape
-from gecko_jax.convolutions import bordered, explicit_padding, patches, taps
+from gecko_jax.convolutions import add_border, explicit_padding, patches, taps
 from gecko_jax.integer.signs import WORD_BITS, WORDS_PER_ADDER, count_ones, differing_bits, element_mask
 from gecko_jax.types import Array
 
@@ -102,7 +102,7 @@ def xnor_conv(
     check_shape("kernel_words", kernel_words, (None, None, words, None))
     size = kernel_words.shape[:2]
     pads = explicit_padding(padding, x_words.shape[1:3], size, tuple(strides), tuple(dilation))
-    x_words = bordered(x_words, pads, np.uint32(0xFFFFFFFF))
+    x_words = add_border(x_words, pads, np.uint32(0xFFFFFFFF))
     spans = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
     if any(length < span for length, span in zip(x_words.shape[1:3], spans, strict=True)):
         raise ValueError(f"x_words has padded shape {x_words.shape}, smaller than the dilated kernel {tuple(spans)}.")

@@ -1,9 +1,8 @@
-"""How a model is built, in JSON's types: one (builder, settings) for each step, from the network outwards.
+"""Describes how a model is built in JSON's types: one (builder, settings) for each step, the network first.
 
     [["create", {"name": "mlp", "num_classes": 10}], ["quantized", {"rules": [...], "float_layers": ["first", "last"]}]]
 
-A saved model is built again from its blueprint by the builders of this file alone; no name of a file is looked up in
-code.
+Only the builders of this file build a saved model again. No name from a file is looked up in code.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ def with_step(model: Model, builder: str, settings: Mapping[str, Any], before: B
     """Returns the model with a blueprint: the steps before, and this one.
 
     Args:
-      model: what the builder returned.
+      model: the model that the builder returned.
       builder: its name.
-      settings: its arguments; NumPy's numbers become Python's.
-      before: the blueprint that the builder started from.
+      settings: its arguments, which JSON can hold; NumPy's numbers become Python's.
+      before: the blueprint of the model that the builder was applied to.
     """
     return model._replace(blueprint=(*before, (builder, dumps(settings, builder))))
 
@@ -42,7 +41,7 @@ def _quantizer_as_json(quantizer: Quantizer | None) -> dict[str, Any] | None:
         return None
     factory, settings = quantizer.blueprint or (None, ())
     if factory is None or not all(type(value) in JSON_TYPES for _, value in settings):
-        return {"name": quantizer.name}  # one of the user's own: whoever loads the model has to give it
+        return {"name": quantizer.name}  # the user's own, which has to be passed when the model is loaded
     return {"factory": factory.__name__, "settings": dict(settings)}
 
 
@@ -60,14 +59,14 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
     """Builds a model from its blueprint.
 
     Args:
-      steps: the blueprint as it was saved.
-      model: a model that has gone through the first of these steps, or all; None: all are done here.
+      steps: the saved blueprint.
+      model: a model that was built by the first of these steps, or by all; None: all steps are applied.
 
     Returns:
       The model after all steps.
 
     Raises:
-      ValueError: a step that needs the caller's own code, or a model that has gone through other steps.
+      ValueError: a step that needs the caller's code, or a model that was built by other steps.
     """
     done = model.blueprint if model is not None else ()
     if done != steps[: len(done)] or (model is not None and not done and steps):
@@ -78,7 +77,7 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
     for builder, text in steps[len(done) :]:
         model = _apply(builder, json.loads(text), model, steps)
     if model is None:
-        raise ValueError("the saved model was put together by hand: pass it as models.load(folder, model).")
+        raise ValueError("the saved model was built by hand: pass it as models.load(folder, model).")
     return model
 
 
@@ -94,7 +93,7 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
     if builder == "without_batch_norm":
         return without_batch_norm(model, settings["kind"])
     raise ValueError(
-        f"the saved model was built by {_listed(steps)}, and {builder} needs code that no file holds. Pass it: "
+        f"the saved model was built by {_listed(steps)}, and {builder} needs code that is not saved. Pass it: "
         "models.load(folder, model), with the Flax module or the whole model."
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax import lax
 
-from gecko_jax.convolutions import as_matmul, bordered, explicit_padding
+from gecko_jax.convolutions import add_border, as_matmul, explicit_padding
 from gecko_jax.types import Array
 
 Convolution = Callable[..., Array]
@@ -23,7 +23,7 @@ def padded_with_ones(inner: Convolution) -> Convolution:
 
     def convolve(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, *rest, **options):
         dilation = tuple(rhs_dilation or (1,) * (lhs.ndim - 2))
-        lhs = bordered(lhs, explicit_padding(padding, lhs.shape[1:-1], rhs.shape[:-2], window_strides, dilation), 1)
+        lhs = add_border(lhs, explicit_padding(padding, lhs.shape[1:-1], rhs.shape[:-2], window_strides, dilation), 1)
         return inner(lhs, rhs, window_strides, "VALID", lhs_dilation, rhs_dilation, *rest, **options)
 
     return convolve

@@ -1,4 +1,4 @@
-"""Random inputs of given shapes and types: what a saved model is checked on."""
+"""Random inputs of given shapes and types, on which a saved model is checked."""
 
 from __future__ import annotations
 

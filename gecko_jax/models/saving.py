@@ -1,16 +1,16 @@
-"""A trained model in a folder: `save` writes it whole or not at all, `load` gives back the same model or refuses.
+"""Saves a trained model to a folder, completely or not at all, and loads the same model or refuses.
 
     models.save("runs/net", model, fitted.variables, data.test.x)
     saved = models.load("runs/net")
     logits, _ = saved.model.apply(saved.variables, x)
 
-The folder holds model.msgpack (variables, and arrays beside them) and model.json (how the model is built, the caller's
+The folder holds model.msgpack (variables and the caller's arrays) and model.json (how the model is built, the caller's
 settings, and the SHA-256 of every file). model.json is written last and serves as the commit marker: a folder that a
 killed process left has none, and files of two runs do not match it.
 
-How a model is built is recorded by `create` and `quantized`. A Flax module of one's own is code, which no file holds:
-`load` takes it as an argument. Because code changes, the outputs on some random rows are stored as well; a model that
-computes others is refused. The rows are drawn, so that no training record is in the folder.
+`create`, `quantized` and `without_batch_norm` record how a model is built. Your own Flax module is code, which is not
+saved, so `load` takes it as an argument. Because code changes, the outputs on some random rows are saved as well, and a
+model that computes other outputs is refused. No training record is in the folder.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class SavedModel(NamedTuple):
 
     Attributes:
       model: the network.
-      variables: its variables as NumPy arrays; of an ensemble, with a leading axis.
-      settings: what the caller stored beside it.
-      arrays: {name: array} that the caller stored beside it.
+      variables: its variables as NumPy arrays, with a leading axis if they are of several models.
+      settings: the caller's settings, in JSON's types.
+      arrays: {name: array}, the caller's arrays.
     """
 
     model: Model
@@ -66,24 +66,24 @@ def save(
     arrays: Mapping[str, Array] | None = None,
     extra_files: Mapping[str, bytes | str] | None = None,
 ) -> Path:
-    """Writes a trained model to a folder, in the place of one that was there.
+    """Saves a trained model to a folder, and replaces one that is there.
 
     Args:
-      folder: where; it is made if need be.
+      folder: the folder, created if absent.
       model: any model: float, quantized, averaged, private.
       variables: its variables, or those of m models with a leading axis (`training.fit_ensemble`).
       x: inputs [b, ...], any pytree of dicts, tuples and lists. Only shapes and types are read; nothing of x is stored.
-      settings: what comes back as JSON holds it (see `json_values.plain`), such as the flags of the run.
-      arrays: further arrays, such as the membership bool[m, n].
-      extra_files: {file name: content} of what belongs to the model, such as a packed file:
-        {"model.packed": integer.encode(integer.pack(model, variables, x))}. `load` checks them if they are there.
+      settings: values that JSON can hold (see `json_values.plain`), such as the flags of the run.
+      arrays: further arrays by name, such as the membership bool[m, n].
+      extra_files: {file name: content} of files that belong to the model, such as its packed weights:
+        {"model.packed": integer.encode(integer.pack(model, variables, x))}. `load` checks those that are present.
 
     Returns:
       The path of model.json.
 
     Raises:
-      ValueError: variables of other names or shapes than the model's, a leaf that no file holds (a random key), or a
-        file name that is taken.
+      ValueError: variables whose names or shapes differ from the model's, a random key among them, or a file name that
+        is taken.
       TypeError: settings that JSON cannot hold.
       OSError: see `files.write_atomic`.
 
@@ -119,20 +119,27 @@ def save(
 
 
 def load(folder: str | os.PathLike[str], model: Model | nn.Module | None = None) -> SavedModel:
-    """Reads a model that `save` wrote.
+    """Loads a model that `save` wrote.
 
     Args:
-      folder: as given to `save`.
-      model: None for a model of `models.create`, quantized or not. For a Flax module of one's own the module, or the
-        model as it was saved or as it was before `models.quantized`: the saved rules are then put on again. A model
-        with a collection of its own (`training.with_average`, `privacy.with_threshold`) is given as it was saved.
+      folder: the folder.
+      model: None for a model of `models.create`, quantized or not. If you saved your own Flax module, pass the module,
+        or the model as it was saved or as it was before `models.quantized`; the saved rules are then applied again.
+        Pass a model with a further collection (`training.with_average`, `privacy.with_threshold`) as it was saved.
 
     Returns:
       A SavedModel.
 
     Raises:
-      ValueError: a folder without a saved model, a damaged one, one whose files are of two runs; a model that is
-        needed and absent, or that is not the one that was saved: other parameters, or other outputs.
+      ValueError: a folder without a saved model, a damaged file, files of two runs, a model that is needed and absent,
+        or one that is not the saved model because its parameters or its outputs differ.
+
+    >>> import tempfile
+    >>> from gecko_jax import models
+    >>> own, x, folder = nn.Dense(2), np.ones((1, 3), np.float32), tempfile.mkdtemp()
+    >>> _ = models.save(folder, models.from_linen(own), own.init(jax.random.key(0), x), x)
+    >>> models.load(folder, nn.Dense(2)).variables["params"]["kernel"].shape
+    (3, 2)
     """
     folder = Path(folder)
     try:
@@ -160,7 +167,7 @@ def load(folder: str | os.PathLike[str], model: Model | nn.Module | None = None)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The marker and the arrays of a folder whose files are of one run."""
+    """Reads the marker and the arrays of a folder, and checks that all files are of one run."""
     head = json.loads((folder / MARKER_FILE).read_text(encoding="utf-8"))
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ValueError(f"{MARKER_FILE} is not of a model that models.save wrote")
@@ -173,13 +180,13 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _hooks(model: Model) -> dict[str, int]:
-    """How many functions training calls for the model: those that were added by hand are in no blueprint."""
+    """Counts the functions that training calls for the model, because those added by hand are in no blueprint."""
     return {"after_update": len(model.after_update), "rates": len(model.rates)}
 
 
 def _host(leaf: Array) -> np.ndarray:
     if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.extended):
-        raise ValueError(f"variables hold a leaf of type {leaf.dtype}; save jax.random.key_data of it instead.")
+        raise ValueError(f"variables hold an array of type {leaf.dtype}. Save jax.random.key_data of it.")
     return np.asarray(leaf)
 
 
@@ -188,7 +195,7 @@ def _shapes(model: Model, spec: Any) -> Variables:
 
 
 def _count(model: Model, spec: Any, variables: Variables, who: str) -> int | None:
-    """How many models the variables are of, by their leading axis; None for those of one model without that axis."""
+    """Returns the length of the leading axis of several models' variables; None for the variables of one model."""
     expected = {name: leaf.shape for name, leaf in named_leaves(flax.serialization.to_state_dict(_shapes(model, spec)))}
     actual = {name: np.shape(leaf) for name, leaf in named_leaves(flax.serialization.to_state_dict(variables))}
     if expected == actual:
@@ -211,7 +218,7 @@ def _outputs(model: Model, spec: Any, variables: Variables) -> list[np.ndarray]:
 
 
 def _agree(saved: list[np.ndarray], now: list[np.ndarray]) -> bool:
-    """Whether most rows have the outputs that they had: a sign on a threshold may fall otherwise elsewhere."""
+    """Tells whether most rows have the saved outputs; a value at a threshold may round to the other side elsewhere."""
     if [leaf.shape for leaf in saved] != [leaf.shape for leaf in now]:
         return False
     agreeing = np.ones(CHECKED_ROWS, bool)

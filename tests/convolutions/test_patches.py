@@ -58,6 +58,6 @@ def test_padding_is_written_out(padding, pairs):
 
 def test_a_border_has_its_value():
     words = np.zeros((1, 2, 1, 1), np.uint32)
-    bordered = np.asarray(convolutions.bordered(words, [(1, 0), (0, 2)], np.uint32(0xFFFFFFFF)))
-    assert bordered.dtype == np.uint32 and bordered.shape == (1, 3, 3, 1)
-    assert (bordered[0, 0] == 0xFFFFFFFF).all() and (bordered[0, 1:, 0] == 0).all()
+    words = np.asarray(convolutions.add_border(words, [(1, 0), (0, 2)], np.uint32(0xFFFFFFFF)))
+    assert words.dtype == np.uint32 and words.shape == (1, 3, 3, 1)
+    assert (words[0, 0] == 0xFFFFFFFF).all() and (words[0, 1:, 0] == 0).all()

@@ -26,7 +26,7 @@ def test_they_are_records_of_the_datas_kind_with_ids_of_their_own(name):
     for again, first in zip(make(DATA, 50, CLASSES, seed=3), drawn, strict=True):
         np.testing.assert_array_equal(again, first)
     assert not np.intersect1d(make(DATA, 50, CLASSES, seed=4).id, drawn.id).size
-    pool = canaries.added(DATA, drawn)
+    pool = canaries.append(DATA, drawn)
     assert len(pool.y) == 350 and (pool.y[300:] == drawn.y).all() and (pool.id[:300] == DATA.id).all()
 
 
@@ -89,8 +89,8 @@ def test_bad_counts_are_named():
         (lambda: canaries.blank(DATA, 65, CLASSES, 0), "count=65 must lie between 1 and 64"),
         (lambda: canaries.out_of_distribution(DATA, 0, CLASSES, 0), "count=0"),
         (lambda: canaries.mislabeled(DATA, 5, 1, 0), "classes=1 must be at least 2"),
-        (lambda: canaries.added(DATA, DATA), "share 300 ids"),
-        (lambda: canaries.added(DATA, DATA._replace(x=DATA.x[..., 0])), "canaries.x has shape"),
+        (lambda: canaries.append(DATA, DATA), "share 300 ids"),
+        (lambda: canaries.append(DATA, DATA._replace(x=DATA.x[..., 0])), "canaries.x has shape"),
     ):
         with pytest.raises(ValueError, match=words):
             call()

@@ -46,6 +46,7 @@ CASES = {
     "averaged": lambda: (training.with_average(mlp(), 0.9), X, "the model"),
     "averaged and quantized": lambda: (training.with_average(models.quantized(mlp(), ONE), 0.9), X, "the model"),
     "lenet": lambda: (models.create("lenet", 2, channels=(2, 2), hidden=3), np.ones((1, 8, 8, 1), np.float32), None),
+    "without BatchNorm": lambda: (models.without_batch_norm(mlp(normalize=True), "layer"), X, None),
     "own module": lambda: (models.from_linen(Own()), OWN_X, Own()),
     "own module, quantized": lambda: (models.quantized(models.from_linen(Own()), RULES, ()), OWN_X, Own()),
     "by hand": lambda: (Model(lambda key, x: {"params": {"w": jnp.ones(())}}, lambda v, x, **_: (x * v["params"]["w"],
@@ -186,7 +187,7 @@ def saved_own(folder, module=None):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: None, r"from_linen needs code that no file holds. Pass it: models.load\(folder, model\)"),
+        (lambda: None, r"from_linen needs code that is not saved. Pass it: models.load\(folder, model\)"),
         (lambda: Own(width=4), r"do not fit the model: .* has shape .*3.*, the model's has .*4"),
         (lambda: Own(activation="tanh"), "computes other outputs than the one saved"),
         (lambda: nn.Dense(3), "model was built by from_linen.*Dense.*saved one was built by from_linen.*Own"),
