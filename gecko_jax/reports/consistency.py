@@ -1,4 +1,4 @@
-"""What the parts of a study are checked for when it is built, so that what is made from it needs no checks."""
+"""Checks of the parts of a study when it is built; what is made from it needs none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = ("measured", "counted", "modeled")
 
 
 def check_unique(what: str, names: Sequence[str]) -> None:
-    """Raises ValueError where a name stands twice."""
+    """Raises ValueError if a name occurs twice."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{what} hold {twice[0]!r} more than once; each needs a name of its own.")
@@ -26,7 +26,7 @@ def check_same_length(name: str, parts: Mapping[str, Sequence]) -> None:
 
 
 def check_estimate(where: str, estimate: Estimate, unit: str, whose: str) -> None:
-    """Raises ValueError unless an Estimate is of Python numbers, a known kind, a whole interval and the unit wanted.
+    """Raises ValueError unless an Estimate has Python numbers, a known kind, both ends or none, and the expected unit.
 
     Args:
       where: what it is of, for the message.

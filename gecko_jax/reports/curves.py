@@ -13,7 +13,7 @@ from gecko_jax.reports.rows import Table
 from gecko_jax.reports.text import place_of
 
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-MAX_CURVES_PER_PANEL = 8  # colors repeat after so many
+MAX_CURVES_PER_PANEL = 8  # colors repeat after eight
 
 
 class Curve(NamedTuple):
@@ -69,7 +69,7 @@ class Panels(NamedTuple):
 
 
 def owner(table: Table, name: str) -> str:
-    """Returns the row that a curve belongs to: "XNOR" of "XNOR, test"; its own name if it is no row's."""
+    """Returns the row that a curve belongs to: "XNOR" of "XNOR, test"; its own name if it is not a row's."""
     owned = [row.name for row in table.rows if name == row.name or name.startswith(f"{row.name}, ")]
     return max(owned, key=len, default=name)
 

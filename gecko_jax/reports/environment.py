@@ -1,4 +1,4 @@
-"""Where a run took place: versions, device, processor, revision, date."""
+"""Records where a run takes place: versions, device, processor, revision, date."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """What is needed to understand a figure later, as plain JSON.
+    """Returns what is needed to understand a figure later, in JSON's own types.
 
-    The devices are JAX's own if the process has loaded JAX, else None: a table read from disk needs no accelerator.
+    The devices are JAX's own if the process has loaded JAX, otherwise None: reading a table needs no accelerator.
 
     Returns:
       versions {package: version or None}, device {platform, kind, count} or None, cpu {model, cores}, system,
@@ -38,11 +38,11 @@ def environment() -> dict[str, Any]:
 
 
 def revision(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The git commit that a folder's files come from, and whether tracked files differ from it.
+    """Returns the git commit that a folder's files come from, and whether tracked files differ from it.
 
     Returns:
-      {"commit": 40 hex digits, "dirty": bool}, or None without git, outside of a checkout, or where the folder's files
-      are not the checkout's own (an installed copy inside somebody's project).
+      {"commit": 40 hex digits, "dirty": bool}, or None without git, outside of a checkout, or if the folder's files
+      are not the checkout's (an installed copy inside somebody's project).
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit or not _git(folder, "ls-files", "--", "."):

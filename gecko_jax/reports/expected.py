@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
     def __str__(self):
         wanted = f"{self.row} / {self.metric}: expected {self.expected:g} ± {self.tolerance:g}"
-        return f"{wanted}, and there is no such figure" if self.actual is None else f"{wanted}, got {self.actual:g}"
+        return f"{wanted}, and the figure is missing" if self.actual is None else f"{wanted}, got {self.actual:g}"
 
 
 def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> list[Difference]:
@@ -51,9 +51,9 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
       The differences, in the file's order: [] if all is as expected.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: naming file and line, for a wrong header, a field that is no number, a figure listed twice, a negative
-        tolerance, or a file without figures (which would find everything as expected).
+      FileNotFoundError: if the file does not exist.
+      ValueError: naming file and line, for a wrong header, a field that is not a number, a figure listed twice, a
+        negative tolerance, or a file without figures (with which every run would agree).
     """
     path = pathlib.Path(csv_path)
     with path.open(newline="", encoding="utf-8") as file:

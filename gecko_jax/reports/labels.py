@@ -1,15 +1,15 @@
-"""Where to write the labels of points so that they cover neither each other nor the points."""
+"""Places the labels of points where they cover neither each other nor the points."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-CLEAR = 6.0  # units between a label and the markers of others
+CLEARANCE = 6.0  # units between a label and other points' markers
 
 
 class Box(NamedTuple):
-    """A rectangle; y grows downwards or upwards, it does not matter."""
+    """A rectangle, whichever way y grows."""
 
     left: float
     low: float
@@ -18,7 +18,7 @@ class Box(NamedTuple):
 
 
 def overlap(a: Box, b: Box) -> float:
-    """The area that two boxes share, 0 where they only touch."""
+    """Returns the area that two boxes share; 0 if they only touch."""
     width = min(a.right, b.right) - max(a.left, b.left)
     height = min(a.high, b.high) - max(a.low, b.low)
     return max(width, 0.0) * max(height, 0.0)
@@ -30,23 +30,23 @@ def place_labels(
     room: Box,
     obstacles: Sequence[Box] = (),
 ) -> list[Box]:
-    """A box for each label, near its point.
+    """Places a box for each label near its point.
 
-    Every label tries places around its point, from near to far; labels then move in turn, each to the place with the
-    least overlap (and, of those, the nearest), until none moves.
+    Every label tries places around its point, from near to far. The labels then move one after another, each to the
+    nearest place with the least overlap, until none moves.
 
     Args:
       points: (x, y, radius) of each marker.
       sizes: (width, height) of each label.
       room: what the labels must stay inside.
-      obstacles: boxes to stay clear of, the markers aside.
+      obstacles: further boxes to stay clear of, beside the markers.
 
     Returns:
-      A Box for each label. They are free of overlap wherever the places tried allow it.
+      A Box for each label, free of overlap if the places tried allow it.
     """
-    own = [_around(*point, 0) for point in points]
-    wide = [_around(*point, CLEAR) for point in points]  # a label beside another's marker would seem to be its own
-    fixed = [[*obstacles, own[i], *wide[:i], *wide[i + 1 :]] for i in range(len(points))]
+    markers = [_around(*point, 0) for point in points]
+    wide = [_around(*point, CLEARANCE) for point in points]  # a label close to another marker would seem to be its
+    fixed = [[*obstacles, markers[i], *wide[:i], *wide[i + 1 :]] for i in range(len(points))]
     tried = [_candidates(*point, *size, room) for point, size in zip(points, sizes, strict=True)]
     costs = [
         [1e-3 * rank + _shared(box, around) for rank, box in enumerate(boxes)]
@@ -75,7 +75,7 @@ def _shared(box: Box, others: Sequence[Box]) -> float:
 
 
 def _candidates(x: float, y: float, radius: float, width: float, height: float, room: Box) -> list[Box]:
-    """Places right, left, above and below, then further out; those that leave the room are pushed back inside."""
+    """Returns places right, left, above and below, then further out; those outside the room are pushed back inside."""
     boxes = []
     for step in range(14):
         gap = radius + 3 + 0.6 * height * step

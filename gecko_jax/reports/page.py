@@ -1,4 +1,4 @@
-"""A study as one HTML page: its style and plots are inside, and it is forbidden to ask the network for anything."""
+"""A study as one HTML page: style and plots are inside, and its policy forbids every request to the network."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from gecko_jax.reports.text import (
     UNRESOLVED_MEANING,
     common_kind,
     explained,
+    format_value,
     heading,
     in_sentence,
     interval,
     interval_meanings,
     number,
-    spelt,
 )
 
 MAX_USUAL_COLUMNS = 10  # more are set closer, so that they fit a desk
@@ -47,6 +47,11 @@ def html(study: Study) -> str:
 
     Returns:
       HTML text, the same for the same study.
+
+    >>> from gecko_jax.types import Estimate
+    >>> page = html(Study("Two networks", "", (Row("a", {"auc": Estimate(0.5)}),), (Column("auc", "AUC"),)))
+    >>> page.startswith("<!DOCTYPE html>"), "default-src 'none'" in page
+    (True, True)
     """
     plots = "\n".join(_sections(study))
     body = [
@@ -81,7 +86,18 @@ def html(study: Study) -> str:
 
 
 def write_html(path: str | os.PathLike[str], study: Study) -> pathlib.Path:
-    """Writes `html(study)` to a file, whole or not at all. Raises OSError as `write_atomic` does."""
+    """Writes `html(study)` to a file, completely or not at all.
+
+    Args:
+      path: of the page; its folder is made if need be.
+      study: what to show.
+
+    Returns:
+      The path.
+
+    Raises:
+      OSError: see `files.write_atomic`.
+    """
     return write_atomic(path, html(study))
 
 
@@ -91,9 +107,9 @@ def _warnings(study: Study) -> str:
 
 
 def _tiles(study: Study) -> str:
-    """The best figure of each column of the trade-off, or of the first three columns that have a better end.
+    """Returns the best figure of each column of the trade-off, or of the first three columns with a better end.
 
-    Of a column with an alarm it is the largest, in red if it is above it.
+    For a column with an alarm it is the largest figure, in red if it lies above the alarm.
     """
     keys = study.tradeoff.keys if study.tradeoff else ()
     keys = keys or [column.key for column in study.columns if column.better or column.alarm is not None][:3]
@@ -110,7 +126,7 @@ def _tiles(study: Study) -> str:
         tiles.append(
             f"<div{alarm}><dt>{word} {escape(in_sentence(column.heading))}</dt>"
             f'<dd class="figure" title="{escape(explained(row, column))}">'
-            f"{spelt(figure, column.digits)} {escape(column.unit)}"
+            f"{format_value(figure, column.digits)} {escape(column.unit)}"
             f"{f' <small>{ends}</small>' if ends else ''}</dd>"
             f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}</dd></div>'
         )
@@ -144,21 +160,22 @@ def _table(study: Study) -> str:
 
 
 def _head(column: Column, kind: str | None) -> str:
-    said = {
+    arrows = {
         "high": '<abbr title="higher is better">↑</abbr>',
         "low": '<abbr title="lower is better">↓</abbr>',
         None: "",
     }
-    parts = [escape(column.unit), f'<abbr title="{kind}">({LETTERS[kind]})</abbr>' if kind else "", said[column.better]]
+    letter = f'<abbr title="{kind}">({LETTERS[kind]})</abbr>' if kind else ""
+    parts = [escape(column.unit), letter, arrows[column.better]]
     return f'<th scope="col">{escape(column.heading)}<small>{" ".join(filter(None, parts))}</small></th>'
 
 
 def _cell(row: Row, column: Column, show_kind: bool, mark: str | None) -> str:
-    """A figure. Its column's name stands in the cell, too: on a phone the table is a list of cells."""
+    """Returns a figure's cell. It holds its column's name, too: on a phone the table is a list of cells."""
     figure = row.figures.get(column.key)
     text, ends = MISSING, ""
     if figure is not None:
-        text, ends = spelt(figure, column.digits), interval(figure, column.digits)
+        text, ends = format_value(figure, column.digits), interval(figure, column.digits)
     letter = f' <abbr title="{figure.kind}">{LETTERS[figure.kind]}</abbr>' if show_kind and figure is not None else ""
     if column.key in row.unresolved:
         letter += f' <abbr title="{UNRESOLVED_MEANING}">{UNRESOLVED}</abbr>'
@@ -214,7 +231,7 @@ def _section(prefix: str, drawing: Drawing) -> str:
 
 
 def _record(study: Study) -> str:
-    """How the run was made: each part of the record under its own fold."""
+    """Returns the record of the run, each part under a fold."""
     if not study.record:
         return ""
     folds = []

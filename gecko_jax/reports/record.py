@@ -34,7 +34,7 @@ def write_record(
     """Writes results.csv, the pages and, last, record.json, which names the SHA-256 of all files of the study.
 
     Args:
-      folder: where; made if need be.
+      folder: where to write; made if need be.
       study: its `record` must hold "config", "seeds" and "timings"; "environment" is added unless it is there. "files"
         may list paths below the folder of what else the study wrote.
       pages: file name -> function of the study as it will be read that returns the file's text; None for no page.
@@ -43,9 +43,18 @@ def write_record(
       The study as `read_record` would give it: with the environment, and with plain Python values throughout.
 
     Raises:
-      ValueError: if the record lacks one of the three.
+      ValueError: if the record lacks one of the three keys.
       TypeError: naming the entry that JSON cannot hold.
       OSError: see `files.write_together`, or if a file that the record lists is not there.
+
+    >>> import tempfile
+    >>> from gecko_jax.reports.rows import Column, Row
+    >>> from gecko_jax.types import Estimate
+    >>> record = {"config": {"epochs": 3}, "seeds": [0], "timings": {}}
+    >>> study = Study("t", "", (Row("a", {"auc": Estimate(0.5)}),), (Column("auc", "AUC"),), record=record)
+    >>> folder = tempfile.mkdtemp()
+    >>> write_record(folder, study) == read_record(folder)
+    True
     """
     check_record(study.record)
     folder, record = pathlib.Path(folder), dict(study.record)
@@ -75,11 +84,14 @@ def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study
     """Reads the study that `write_record` wrote.
 
     Args:
-      folder: where.
-      complete: whether a page or another named file that was taken away is an error, too.
+      folder: that it was written to.
+      complete: whether a missing page or other named file is an error, too.
+
+    Returns:
+      The study, with plain Python values throughout.
 
     Raises:
-      FileNotFoundError: if one of the two files is not there.
+      FileNotFoundError: if record.json or results.csv is missing.
       ValueError: naming the file and the fault, if record.json is cut short or is not a record, if results.csv holds
         other figures, or if a file of the study is not the one that was written with it.
     """
@@ -97,7 +109,7 @@ def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study
         study = _loads(texts["record.json"])
         digests = json.loads(texts["record.json"]).get("files")
     except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'record.json'} is not whole JSON ({error}); run the study again.") from error
+        raise ValueError(f"{folder / 'record.json'} is not complete JSON ({error}); run the study again.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{folder / 'record.json'} is not a record of a study: {error}") from error
     if texts["results.csv"].splitlines() != results_csv(study).splitlines():
@@ -110,7 +122,7 @@ def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study
 
 
 def _check_files(folder: pathlib.Path, digests: Any, complete: bool) -> None:
-    """Holds the page and the other files of a study against what its record says of them."""
+    """Compares the page and the other files of a study with the digests in its record."""
     try:
         files.check_present(folder, {name: each for name, each in digests.items() if name != "results.csv"})
     except (ValueError, AttributeError) as error:
@@ -121,7 +133,7 @@ def _check_files(folder: pathlib.Path, digests: Any, complete: bool) -> None:
 
 
 def results_csv(study: Study) -> str:
-    """All figures in long form, one a line, under row,metric,value,low,high,kind,unit,n; an absent part is empty."""
+    """Returns all figures as CSV, one a line, under row,metric,value,low,high,kind,unit,n; an absent part is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
@@ -134,7 +146,7 @@ def results_csv(study: Study) -> str:
 
 
 def _dumps(study: Study, digests: Mapping[str, str] | None = None) -> str:
-    """JSON with one row, column or exhibit a line, so that a reader and a diff can follow it."""
+    """Returns JSON with one row, column or exhibit a line, so that a reader and a diff can follow it."""
     body = {"format": FORMAT, **{field.name: getattr(study, field.name) for field in dataclasses.fields(study)}}
     body["exhibits"] = [{"kind": kind_of(exhibit), **exhibit._asdict()} for exhibit in study.exhibits]
     body["notes"], body["files"] = study.notes._asdict(), digests or {}

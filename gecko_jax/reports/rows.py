@@ -17,7 +17,7 @@ class Row(NamedTuple):
     Attributes:
       name: unique in its study.
       figures: column key -> Estimate. A key that is absent is shown as a dash.
-      group: a heading shared by neighbouring rows, or "".
+      group: a heading shared by neighboring rows, or "".
       note: one sentence about this row, or "".
       published: column key -> the figure that somebody else printed, or None.
       unresolved: keys of the figures that need more records than there were: marked as such, and never as the best.

@@ -1,8 +1,8 @@
-"""From a matplotlib Figure to an SVG that takes the page's colors.
+"""Turns a Matplotlib figure into an SVG that takes the page's colors.
 
-Matplotlib knows only fixed colors. Figures are drawn in stand-ins (INK, GRID, series(0), ...) which become
-`currentColor` and CSS variables in the text of the SVG, so that one drawing serves light and dark pages; a viewer
-without the variables sees the light palette.
+Matplotlib knows only fixed colors. Figures are therefore drawn in placeholder colors (INK, GRID, series(0), ...), which
+become `currentColor` and CSS variables in the SVG's text: one drawing serves light and dark pages, and a viewer without
+the variables shows the light palette.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LIGHT_GRID, DARK_GRID = "#d9dde1", "#3a4148"
 
 
 def series(index: int) -> str:
-    """The stand-in for the color of the index-th series; colors repeat after eight."""
+    """Returns the placeholder for the color of the index-th series; colors repeat after eight."""
     return f"#0202{index % len(LIGHT):02x}"
 
 
 def figure(height: float, width: float = WIDTH) -> Any:
-    """A matplotlib Figure of width x height viewBox units, drawn without pyplot: no window, no global state."""
+    """Returns a Matplotlib figure of width x height viewBox units, made without pyplot: no window, no global state."""
     extras.require("matplotlib", "a chart")
     from matplotlib.figure import Figure
 
@@ -40,11 +40,11 @@ def figure(height: float, width: float = WIDTH) -> Any:
 
 
 def finish(fig: Any, name: str, title: str) -> str:
-    """The figure as SVG text, the same for the same figure on every run.
+    """Returns the figure as SVG text, the same on every run.
 
     Args:
-      fig: a Figure drawn in stand-in colors.
-      name: goes in front of every id, so that several plots may stand on one page.
+      fig: drawn in the placeholder colors.
+      name: begins every id; plots with different names may stand on one page.
       title: says what is drawn, for those who hear the page.
 
     Returns:
@@ -74,7 +74,7 @@ def finish(fig: Any, name: str, title: str) -> str:
 
 
 def style(axes: Any) -> None:
-    """Ink for text and axes, a faint grid, no box."""
+    """Styles axes: ink for text and lines, a faint grid, no box."""
     axes.set_facecolor("none")
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -90,7 +90,7 @@ def style(axes: Any) -> None:
 
 
 def place(fig: Any, left: float, top: float, width: float, height: float, **kwargs: Any) -> Any:
-    """Axes at a place in viewBox units from the top left corner, styled."""
+    """Returns styled axes at a place in viewBox units from the top left corner."""
     full_width, full_height = fig.get_size_inches() * 72
     box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
     axes = fig.add_axes(box, **kwargs)
@@ -99,14 +99,14 @@ def place(fig: Any, left: float, top: float, width: float, height: float, **kwar
 
 
 def write(fig: Any, left: float, top: float, text: str, **kwargs: Any) -> Any:
-    """Text at a place in viewBox units from the top left corner (its baseline)."""
+    """Writes text with its baseline at a place in viewBox units from the top left corner."""
     full_width, full_height = fig.get_size_inches() * 72
     kwargs = {"color": INK, "fontsize": TEXT, "va": "baseline", "parse_math": False, **kwargs}
     return fig.text(left / full_width, 1 - top / full_height, text, **kwargs)
 
 
 def text_width(text: str, size: float = TEXT) -> float:
-    """Units that a text takes in a wide typeface: an upper bound for what a browser is likely to choose."""
+    """Returns the units that a text takes in a wide typeface: an upper bound for a browser's own."""
     extras.require("matplotlib", "a chart")
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
@@ -119,14 +119,14 @@ def text_width(text: str, size: float = TEXT) -> float:
 
 @contextlib.contextmanager
 def _any_script() -> Iterator[None]:
-    """Matplotlib measures text in a typeface of its own and warns of each letter it lacks; the browser has them."""
+    """Silences Matplotlib's warnings about letters that its typeface lacks; the browser has them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
 
 
 def key(fig: Any, left: float, low: float, text: str, color: str, dash: Any) -> None:
-    """A sample of a line and its name."""
+    """Draws a sample of a line and writes its name."""
     from matplotlib.lines import Line2D
 
     width, height = fig.get_size_inches() * 72
@@ -136,7 +136,7 @@ def key(fig: Any, left: float, low: float, text: str, color: str, dash: Any) -> 
 
 
 def plain_ticks(axes: Any) -> None:
-    """Tick labels as plain numbers ("0.001"), for which no typesetting is needed."""
+    """Writes tick labels as plain numbers ("0.001"), which need no typesetting."""
     from matplotlib.ticker import FuncFormatter, NullLocator
 
     for axis in (axes.xaxis, axes.yaxis):
@@ -145,7 +145,7 @@ def plain_ticks(axes: Any) -> None:
 
 
 def cut(text: str, width: float) -> str:
-    """The text, shortened with an ellipsis if it is wider than `width` units."""
+    """Returns the text, shortened with an ellipsis if it is wider than `width` units."""
     while text_width(text) > width and len(text) > 4:
         text = text[:-2] + "…"
     return text

@@ -14,33 +14,51 @@ from gecko_jax.reports.text import (
     MISSING,
     UNRESOLVED,
     common_kind,
+    format_value,
     interval,
     interval_meanings,
     number,
-    spelt,
 )
 
-NARROWEST = 40
+MIN_WIDTH = 40
 GAP = "  "
 
 
 def table(study: Study, width: int | None = None) -> str:
-    """Title, headline, notes, the table and its legend.
+    """Returns a study as text: title, headline, warnings, the table and its legend.
 
     A figure is `value ± half the width of its 95 % interval`, or `value [low, high]` if the interval is not even about
-    it, then the published one in brackets where there is one.
-    The letter of its kind stands under the heading if the whole column shares it, else behind each figure. Columns
-    that do not fit beside each other go on in a further block under the same row names: nothing is left out.
+    it; a published figure follows in brackets.
+    The letter of its kind is under the heading if the column shares it, otherwise behind each figure. Columns
+    that do not fit beside each other follow in a further block under the same row names; nothing is left out.
 
     Args:
       study: what to show.
-      width: characters a line may have, at least 40; the terminal's own by default, 120 where there is none.
+      width: characters a line may have, at least 40; None: the terminal's own, 120 without a terminal.
 
     Returns:
       The text, without trailing spaces, ending in a line end.
+
+    Raises:
+      ValueError: for a width below 40.
+
+    >>> from gecko_jax.types import Estimate
+    >>> rows = (Row("float", {"acc": Estimate(91.04, unit="%")}), Row("binary", {"acc": Estimate(88.5, unit="%")}))
+    >>> print(table(Study("Two networks", "", rows, (Column("acc", "Accuracy", "%", 1, "high"),)), 60))
+    Two networks
+    <BLANKLINE>
+              Accuracy
+                 % (m)
+    ------------------
+      float       91.0
+      binary      88.5
+    <BLANKLINE>
+    (m) measured: observed in runs, with a 95 % interval if
+      there is one
+    <BLANKLINE>
     """
-    width = shutil.get_terminal_size((120, 24)).columns if width is None else checks.at_least("width", width, NARROWEST)
-    width = max(width, NARROWEST)
+    width = shutil.get_terminal_size((120, 24)).columns if width is None else checks.at_least("width", width, MIN_WIDTH)
+    width = max(width, MIN_WIDTH)
     on_front = front(study)
     noted = [row for row in study.rows if row.note]
     marks = {row.name: f" ({i + 1})" for i, row in enumerate(noted)}
@@ -57,7 +75,7 @@ def table(study: Study, width: int | None = None) -> str:
 
 
 def _column(study: Study, column: Column) -> list[str]:
-    """Heading lines, then a line for each row, all of one width, figures aligned at the ± sign."""
+    """Returns heading lines, then a line for each row, all of one width, figures aligned at the ± sign."""
     shared = common_kind(study, column)
     cells = [_cell(row, column, mark=shared is None) for row in study.rows]
     widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
@@ -73,7 +91,7 @@ def _cell(row: Row, column: Column, mark: bool) -> tuple[str, str, str]:
     figure = row.figures.get(column.key)
     value, ends = MISSING, ""
     if figure is not None:
-        value, ends = spelt(figure, column.digits), interval(figure, column.digits)
+        value, ends = format_value(figure, column.digits), interval(figure, column.digits)
     published = (row.published or {}).get(column.key)
     return (
         value,
@@ -85,7 +103,7 @@ def _cell(row: Row, column: Column, mark: bool) -> tuple[str, str, str]:
 
 
 def _blocks(columns: list[list[str]], room: int) -> list[list[list[str]]]:
-    """Columns in order, as many side by side as fit; one that is wider than the room stands alone."""
+    """Returns the columns in blocks of as many as fit side by side; one that is wider than the room stands alone."""
     blocks, used = [[]], 0
     for column in columns:
         need = len(GAP) + len(column[1])

@@ -1,4 +1,4 @@
-"""How a figure is spelt, in one place: the terminal's table, the page and the plots all ask here."""
+"""How a figure is written: the terminal's table, the page and the plots share these functions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ UNRESOLVED = "†"
 UNRESOLVED_MEANING = "more records are needed to resolve this figure; it is never marked or compared"
 LETTERS = {"measured": "m", "counted": "c", "modeled": "e"}
 MEANINGS = {
-    "measured": "measured: observed in runs, with a 95 % interval where there is one",
-    "counted": "counted: exact, read off the artefact",
+    "measured": "measured: observed in runs, with a 95 % interval if there is one",
+    "counted": "counted: exact, read off the artifact",
     "modeled": "modeled: estimated from counts by a stated cost model, not observed",
 }
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 def number(value: float, digits: int) -> str:
-    """A number with thousands separated; one that would round to nothing keeps a significant digit.
+    """Formats a number with thousands separated; one that would round to zero keeps a significant digit.
 
     >>> number(1199882, 0), number(0.00042, 2), number(-0.5, 1), number(float("inf"), 2)
     ('1,199,882', '4e-04', '-0.5', 'inf')
@@ -33,10 +33,10 @@ def number(value: float, digits: int) -> str:
     return text
 
 
-def spelt(estimate: Estimate, digits: int) -> str:
-    """An Estimate's value: one whose interval holds 0 may round to nothing, for it may be nothing.
+def format_value(estimate: Estimate, digits: int) -> str:
+    """Formats an Estimate's value. If its interval holds 0 it may round to zero, because it may be zero.
 
-    >>> spelt(Estimate(0.0003, -0.002, 0.0026), 3), spelt(Estimate(0.0003), 3)
+    >>> format_value(Estimate(0.0003, -0.002, 0.0026), 3), format_value(Estimate(0.0003), 3)
     ('0.000', '3e-04')
     """
     nothing = round(estimate.value, digits) == 0 and estimate.low is not None and estimate.low <= 0 <= estimate.high
@@ -44,7 +44,7 @@ def spelt(estimate: Estimate, digits: int) -> str:
 
 
 def short(value: float, unit: str) -> str:
-    """Three significant digits and a prefix: for a label, not for a table.
+    """Formats a value with three significant digits and a prefix of its unit, for a label.
 
     >>> short(4799528, "B"), short(0.00002, "J"), short(57.46, "%"), short(0, "B")
     ('4.8 MB', '20 µJ', '57.5 %', '0 B')
@@ -62,7 +62,7 @@ def short(value: float, unit: str) -> str:
 
 
 def interval(estimate: Estimate, digits: int) -> str:
-    """A figure's 95 % interval: half its width if it is even about the figure, else both ends, or "" without one.
+    """Formats a 95 % interval: half its width if it is even about the figure, otherwise both ends; "" without one.
 
     An interval counts as even if its two sides differ by less than half of the last digit shown and by a tenth of
     their length. A one-sided interval never does: 0.00 ± 15.40 would claim rates below 0.
@@ -80,7 +80,7 @@ def interval(estimate: Estimate, digits: int) -> str:
 
 
 def interval_meanings(table: Table) -> list[str]:
-    """What the signs around a figure mean, of those that the study's table shows."""
+    """Returns what the signs around figures mean, for those signs that the table shows."""
     digits = {column.key: column.digits for column in table.columns}
     shown = {interval(figure, digits[key])[:1] for row in table.rows for key, figure in row.figures.items()}
     lines = ["± half the width of the 95 % interval"] if "±" in shown else []
@@ -90,13 +90,13 @@ def interval_meanings(table: Table) -> list[str]:
 
 
 def common_kind(table: Table, column: Column) -> str | None:
-    """The kind that all figures of a column share, or None: then each figure is marked by itself."""
+    """Returns the kind that all figures of a column share, or None: each figure is then marked by itself."""
     kinds = {row.figures[column.key].kind for row in table.rows if column.key in row.figures}
     return kinds.pop() if len(kinds) == 1 else None
 
 
 def explained(row: Row, column: Column) -> str:
-    """All that is known of one figure, as a sentence: for a tooltip."""
+    """Returns all that is known of one figure, for a tooltip."""
     parts = []
     estimate = row.figures.get(column.key)
     if estimate is not None:
@@ -117,13 +117,13 @@ def heading(column: Column) -> str:
 
 
 def place_of(table: Table, name: str) -> int:
-    """The row's place, which gives its colour everywhere; a name that is no row's counts on from the last."""
+    """Returns a row's position, which decides its color everywhere; other names follow the last row."""
     names = [row.name for row in table.rows]
     return names.index(name) if name in names else len(names)
 
 
 def in_sentence(text: str) -> str:
-    """A heading inside a sentence: its capital goes, unless its first word has others.
+    """Returns a heading as it stands inside a sentence: without its capital, unless its first word has others.
 
     >>> [in_sentence(heading) for heading in ("Test accuracy", "ECE", "LiRA AUC", "Attack AUC")]
     ['test accuracy', 'ECE', 'LiRA AUC', 'attack AUC']

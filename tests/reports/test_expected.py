@@ -35,7 +35,7 @@ def test_each_difference_is_listed_in_order(tmp_path):
     ]
     assert found[1] == Difference("a, b", "acc", 90.5, 0.25, 90.0)
     assert str(found[1]) == "a, b / acc: expected 90.5 ± 0.25, got 90"
-    assert str(found[3]) == "d / acc: expected 1 ± 1, and there is no such figure"
+    assert str(found[3]) == "d / acc: expected 1 ± 1, and the figure is missing"
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ def test_a_record_says_how_to_repeat_it(tmp_path, study):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda text: text[: len(text) // 2], "record.json is not whole JSON"),
-        (lambda text: "", "record.json is not whole JSON"),
+        (lambda text: text[: len(text) // 2], "record.json is not complete JSON"),
+        (lambda text: "", "record.json is not complete JSON"),
         (lambda text: "[]", "record.json is not a record of a study: its format is 'list'"),
         (lambda text: text.replace("gecko_jax study 2", "gecko_jax study 9"), "its format is 'gecko_jax study 9'"),
         (lambda text: text.replace("gecko_jax study 2", "gecko_jax study 1"), "older version.*Run the study again"),

@@ -42,7 +42,7 @@ LEFT = {
     "keys": 7,
     "privacy": 52,
     "programs": 5,
-    "reports": 22,
+    "reports": 0,
     "runtime": 5,
     "scripts": 20,
     "surroundings": 1,

@@ -91,7 +91,7 @@ def reliability_diagram(models: Mapping[str, ReliabilityBins], name: str = "plot
       SVG text (see `svg` for its colors); each model's expected calibration error stands beside its name.
 
     Raises:
-      ValueError: if there is no model, or one whose bins hold no record.
+      ValueError: without a model, or for one whose bins hold no record.
 
     Source: DeGroot and Fienberg (1983); Niculescu-Mizil and Caruana, "Predicting Good Probabilities" (2005).
     """

@@ -50,7 +50,7 @@ class Tradeoff(NamedTuple):
                 raise ValueError(f"tradeoff={key!r}: its column must say whether 'high' or 'low' is better.")
 
     def draw(self, table: Table, prefix: str) -> Drawing | None:
-        """Returns the plot of the rows that have a finite figure in each column, or None if there is no such row."""
+        """Returns the plot of the rows that have a finite figure in each column, or None without such rows."""
         rows = drawn_rows(table, self)
         if not rows:
             return None
@@ -130,7 +130,7 @@ def _size_key(fig: Any, column: Column, largest: float) -> None:
 
 
 def _label(axes: Any, table: Table, rows: Sequence[Row], points, radii, numbered: bool) -> None:
-    """Names (or numbers) beside the points, with a line to the point where the name had to move away."""
+    """Writes names (or numbers) beside the points, with a line to the point if the name had to move away."""
     to_units = axes.transData.transform
     middle = [to_units((x[1], y[1])) for x, y in points]
     texts = [str(i + 1) if numbered else row.name for i, row in enumerate(rows)]
@@ -152,7 +152,7 @@ def _label(axes: Any, table: Table, rows: Sequence[Row], points, radii, numbered
 
 
 def _point(row: Row, x: Column, y: Column) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """(low, value, high) on each axis; the bar of a figure without an interval has no length."""
+    """Returns (low, value, high) on each axis; the bar of a figure without an interval has no length."""
     ends = []
     for value, low, high, *_ in (row.figures[column.key] for column in (x, y)):
         ends.append((value, value, value) if low is None else (min(low, value), value, max(high, value)))
