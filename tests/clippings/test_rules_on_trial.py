@@ -144,8 +144,8 @@ def test_the_rules_of_the_package_pass_the_full_trial(name):
 
 def test_a_rule_is_tried_once(monkeypatch):
     rule, calls = mine(lambda t: 0.5 * flat(t)), []
-    real = trial.checked
-    monkeypatch.setattr(trial, "checked", lambda rule: calls.append(rule) or real(rule))
+    real = trial.check_rule
+    monkeypatch.setattr(trial, "check_rule", lambda rule: calls.append(rule) or real(rule))
     for built_in in (clippings.flat(1.0), clippings.per_layer({"a": 1.0, "b": 4.0}), GOOD):
         trial.try_rule(built_in)
     for _ in range(3):
