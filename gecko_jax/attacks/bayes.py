@@ -8,7 +8,7 @@ import numpy as np
 
 from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
-from gecko_jax.attacks.direction import check_likelihood, name_on
+from gecko_jax.attacks.direction import check_likelihood, in_nats, name_on
 from gecko_jax.attacks.moments import bounded
 from gecko_jax.attacks.references import log_mean_chance
 from gecko_jax.signals import Signal
@@ -20,7 +20,8 @@ def base(online: bool = True, signal: Signal = signals.loss) -> Attack:
 
     Args:
       online: whether references that had the record are among the k.
-      signal: a negative log-likelihood, one number a record.
+      signal: a negative log-likelihood, one number a record; or a squared error, which becomes that of a normal
+        distribution.
 
     Raises:
       ValueError: another signal.
@@ -33,7 +34,7 @@ def base(online: bool = True, signal: Signal = signals.loss) -> Attack:
     name = name_on("base" if online else "base_offline", check_likelihood(signal), signals.loss)
 
     def score(read: Signals) -> np.ndarray:
-        values, target = bounded(read)
+        values, target = bounded(in_nats(read, signal))
         chosen = np.ones_like(read.member) if online else ~read.member
         return -target - log_mean_chance(values, chosen)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gecko_jax.signals import Signal, check_signal
 from gecko_jax.types import Signals
 
@@ -40,6 +42,26 @@ def check_likelihood(signal: Signal) -> Signal:
             "gecko_jax.signals.loss, soft_loss or sequence_loss."
         )
     return signal
+
+
+def in_nats(read: Signals, signal: Signal) -> Signals:
+    """Returns the signals as negative log-likelihoods, up to a constant: squared errors over twice their variance.
+
+    The variance is the mean squared error of the shadows on records that each had not seen, the maximum-likelihood one
+    of a normal distribution, so attacks do not depend on the unit of what a regression predicts.
+
+    >>> read = Signals(np.array([[8.0, 2.0]]), np.array([[False, True]]), np.array([4.0, 8.0]))
+    >>> in_nats(read, Signal("error", larger="nonmembers", outputs="numbers")).target.tolist()
+    [0.25, 0.5]
+    """
+    if signal.outputs != "numbers":
+        return read
+    unseen = read.values[~read.member] if not read.member.all() else read.values
+    unseen = unseen[np.isfinite(unseen)]
+    variance = max(float(unseen.mean()), np.finfo(np.float64).tiny) if unseen.size else 1.0
+    parts = (read.values, read.target, *(read.population or ()))
+    values, target, *population = (part / (2 * variance) for part in parts)
+    return Signals(values, read.member, target, tuple(population) or None)
 
 
 def name_on(name: str, signal: Signal, usual: Signal) -> str:

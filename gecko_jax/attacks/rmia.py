@@ -10,7 +10,7 @@ from scipy import stats
 from gecko_jax import checks, signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.combinators import stand_in
-from gecko_jax.attacks.direction import check_likelihood, name_on
+from gecko_jax.attacks.direction import check_likelihood, in_nats, name_on
 from gecko_jax.attacks.moments import bounded
 from gecko_jax.attacks.references import log_mean_chance
 from gecko_jax.signals import Signal
@@ -43,7 +43,8 @@ def rmia(
         the target in turn, has the best AUC.
       ties: "broken" by r_x, or "counted" as the published form has them, which needs a population.
       signal: p is exp(-signal): `signals.soft_loss` (the softmax at temperature 2, as the authors have it),
-        `signals.loss`, or another negative log-likelihood of one number a record.
+        `signals.loss`, or another negative log-likelihood of one number a record; `signals.squared_error` becomes that
+        of a normal distribution.
 
     Returns:
       An Attack. Without a population the score is log r_x.
@@ -65,6 +66,7 @@ def rmia(
         checks.in_range("a", a, 0.0, 1.0)
 
     def score(read: Signals) -> np.ndarray:
+        read = in_nats(read, signal)
         chosen = (a if a is not None else best_a(read)) if not online else None
         ratios = _log_ratio(read, chosen)
         if read.population is None:

@@ -239,6 +239,23 @@ def test_counted_ties_need_a_population_and_say_so():
     assert attacks.rmia(ties="counted").needs == ("shadows", "population")
 
 
+@pytest.mark.parametrize("name", ["rmia", "rmia_offline", "base", "base_offline"])
+def test_the_unit_of_a_regression_does_not_matter(name):
+    """Squared errors in dollars or in cents: p is a normal density with the variance of unseen records."""
+    signals, _ = drawn("loss")
+    signals = beside(signals, unseen("loss", records=7))
+    cents = Signals(1e4 * signals.values, signals.member, 1e4 * signals.target,
+                    tuple(1e4 * one for one in signals.population))  # fmt: skip
+    error = SIGNALS["squared_error"]
+    attack = attacks.ATTACKS[name]().on(error)
+    np.testing.assert_allclose(attack(cents), attack(signals), rtol=1e-9, atol=1e-12)
+    variance = signals.values[~signals.member].mean()
+    normal = signals._replace(population=None)
+    scaled = [array / (2 * variance) for array in (normal.values, normal.target)]
+    plain = attacks.ATTACKS[name]().on(SIGNALS["loss"])(Signals(scaled[0], normal.member, scaled[1]))
+    np.testing.assert_allclose(attack(normal), plain, rtol=1e-9, atol=1e-12)
+
+
 def test_a_sign_is_the_signals_own():
     """Attacks that read any number give one score for a signal and for its negative, told to point the other way."""
     signals, _ = drawn("loss")
