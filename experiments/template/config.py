@@ -19,7 +19,7 @@ class Config:
     """One small network, its weights in several quantizers. Each field is a flag: --models=8."""
 
     output: str = field("runs/template", "folder for the report and the checkpoints")
-    weights: tuple[str, ...] = field(("full", "ternary", "xnor"), "rows of the table", quantizers.QUANTIZERS)
+    weights: tuple[str, ...] = field(("identity", "ternary", "xnor"), "rows of the table", quantizers.QUANTIZERS)
     models: int = field(4, "models of each row: seeds, all trained on the same examples; 2 at least")
     seed: int = field(0, "of initial values and order")
     hidden: tuple[int, ...] = field((32,), "widths of the MLP")

@@ -43,7 +43,7 @@ def study(config: Config) -> reports.Study:
 def network(config: Config, weights: str, data: Dataset) -> Model:
     """Returns the network of a row."""
     model = models.create("mlp", data.num_classes, hidden=config.hidden, normalize=True)
-    if weights == "full":
+    if weights == "identity":
         return model
     return models.quantized(model, [("", quantizers.QUANTIZERS[weights](), None)], float_layers=())
 

@@ -18,13 +18,13 @@ HOME = pathlib.Path(run.__file__).parent
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("template")
-    run.main(["run", f"--output={folder}", "--weights=full,xnor", "--models=2", "--epochs=1", "--hidden=8"])
+    run.main(["run", f"--output={folder}", "--weights=identity,xnor", "--models=2", "--epochs=1", "--hidden=8"])
     return folder
 
 
 def test_it_runs_from_flags_to_page(folder):
     study = reports.read_record(folder, complete=True)
-    assert [row.name for row in study.rows] == ["full", "xnor"] and study.record["seeds"] == [0, 1]
+    assert [row.name for row in study.rows] == ["identity", "xnor"] and study.record["seeds"] == [0, 1]
     assert study.rows[0].figures["bytes"].value > study.rows[1].figures["bytes"].value
     assert 'id="training-curves-0"' in (folder / "report.html").read_text()
 
