@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
 import csv
 import gzip
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -60,23 +62,29 @@ def from_csv(
     ('flowers', 2, (2, 2), True)
     """
     path = Path(path)
-    names, rows = _read_table(path, delimiter)
     if isinstance(drop, str):
         raise ValueError(f"drop={drop!r} must be a list of columns: [{drop!r}].")
-    for argument, column in (("label", label), ("id", id), *(("drop", each) for each in drop)):
-        if column is not None:
-            checks.one_of(argument, column, names)
-    features = [name for name in names if name not in (label, id, *drop)]
-    if not features:
-        raise ValueError(f"{path} has no feature: of its columns {', '.join(names)} all are label, id or dropped.")
-    cells = dict(zip(names, zip(*rows, strict=True), strict=True))
-    x = np.stack([_numbers(path, name, cells[name]) for name in features], axis=1)
-    ids = None if id is None else _integers(path, id, cells[id])
+    with _opened(path) as lines:
+        rows = csv.reader(lines, delimiter=delimiter)
+        names = _column_names(path, rows)
+        for argument, column in (("label", label), ("id", id), *(("drop", each) for each in drop)):
+            if column is not None:
+                checks.one_of(argument, column, names)
+        features = [i for i, name in enumerate(names) if name not in (label, id, *drop)]
+        if not features:
+            raise ValueError(f"{path} has no feature: of its columns {', '.join(names)} all are label, id or dropped.")
+        numbers, labels, ids = array.array("d"), [], []
+        for number, cells in _numbered(path, rows, names):
+            numbers.extend(_numbers(path, number, names, cells, features))
+            labels.append(cells[names.index(label)])
+            ids.append(None if id is None else cells[names.index(id)])
+    x = np.frombuffer(numbers).reshape(-1, len(features))
+    keys = None if id is None else _integers(path, id, ids)
     name = path.name.split(".")[0]
     if classes:
-        y = _class_numbers(path, label, cells[label])
-        return dataset(name, x, y, ids=ids, test_rows=test_rows)
-    return from_examples(name, Examples(x, _numbers(path, label, cells[label]), ids), test_rows=test_rows)
+        return dataset(name, x, _class_numbers(path, label, labels), ids=keys, test_rows=test_rows)
+    y = [_numbers(path, number, [label], [cell], [0])[0] for number, cell in enumerate(labels, 2)]
+    return from_examples(name, Examples(x, np.array(y), keys), test_rows=test_rows)
 
 
 def from_npz(path: str | os.PathLike[str], *, num_classes: int | None = None, test_rows: int | None = None) -> Dataset:
@@ -121,29 +129,28 @@ def how_to_read(path: str) -> str | None:
         return None
     columns = ""
     if file.is_file():
-        try:
-            columns = f"; its columns are {checks.listed(_read_table(file, _guess(path))[0], 20)}"
-        except (OSError, ValueError):
-            columns = ""
+        with contextlib.suppress(OSError, ValueError), _opened(file) as lines:
+            rows = csv.reader(lines, delimiter="\t" if ".tsv" in path else ",")
+            columns = f"; its columns are {checks.listed(_column_names(file, rows), 20)}"
     return f"datasets.from_csv({path!r}, label=...), with the column of the labels{columns}"
 
 
-def _guess(path: str) -> str:
-    return "\t" if ".tsv" in path else ","
-
-
-def _read_table(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
-    """The columns' names and the rows' cells."""
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Opens a text file, .gz or not; what is not text is a ValueError."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as lines:
-            names, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if row]
+            yield lines
     except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table as text: {error}.") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is empty; expected a line of column names, and a row a line.") from error
-    if not rows:
-        raise ValueError(f"{path} holds no rows after its first line, {delimiter.join(names)!r}.")
+
+
+def _column_names(path: Path, rows: Iterator[list[str]]) -> list[str]:
+    """Reads the first row, which must name columns."""
+    names = [cell.strip() for cell in next(rows, [])]
+    if not names:
+        raise ValueError(f"{path} is empty; expected a line of column names, and a row a line.")
     if all(map(_is_number, names)):
         raise ValueError(
             f"{path} begins with numbers, {checks.listed(names)}; expected a line of column names. Write one on top, "
@@ -153,10 +160,18 @@ def _read_table(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]
         raise ValueError(f"{path} has one column, {names[0]!r}; pass delimiter={';' if ';' in names[0] else 'TAB'!r}.")
     if len(set(names)) < len(names):
         raise ValueError(f"{path} names a column twice: {', '.join(names)}.")
-    for number, row in enumerate(rows, 2):
+    return names
+
+
+def _numbered(path: Path, rows: Iterator[list[str]], names: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yields (row number in the file, cells) of each row of data."""
+    number = 1
+    for number, row in enumerate(filter(None, rows), 2):
         if len(row) != len(names):
             raise ValueError(f"{path}, row {number} has {len(row)} cells; expected {len(names)}, one for each column.")
-    return names, rows
+        yield number, [cell.strip() for cell in row]
+    if number == 1:
+        raise ValueError(f"{path} holds no rows after its first line, {','.join(names)!r}.")
 
 
 def _is_number(cell: str) -> bool:
@@ -167,15 +182,16 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _numbers(path: Path, column: str, cells: Sequence[str]) -> np.ndarray:
+def _numbers(path: Path, number: int, names: list[str], cells: list[str], columns: Sequence[int]) -> list[float]:
+    """Reads the numbers in some columns of a row."""
     try:
-        return np.array(cells, dtype=float)
+        return [float(cells[i]) for i in columns]
     except ValueError:
-        place, cell = next((i, cell) for i, cell in enumerate(cells) if not _is_number(cell))
-        what = f"{cell!r}" if cell else "an empty cell"
+        bad = next(i for i in columns if not _is_number(cells[i]))
+        what = f"{cells[bad]!r}" if cells[bad] else "an empty cell"
         raise ValueError(
-            f"{path}, row {place + 2}, column {column!r} holds {what}; expected a number. Fill it or leave the row "
-            f"out, turn text into columns of 0 and 1, or pass drop=[{column!r}]."
+            f"{path}, row {number}, column {names[bad]!r} holds {what}; expected a number. Fill it or leave the row "
+            f"out, turn text into columns of 0 and 1, or pass drop=[{names[bad]!r}]."
         ) from None
 
 
