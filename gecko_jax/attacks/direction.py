@@ -9,7 +9,12 @@ from gecko_jax.types import Signals
 
 
 def pointing(signals: Signals, signal: Signal, larger: str) -> Signals:
-    """Returns the signals, negated if that is what makes them larger for `larger`, "members" or "nonmembers"."""
+    """Returns the signals, negated if that is what makes them larger for `larger`, "members" or "nonmembers".
+
+    >>> read = Signals(np.zeros((0, 1)), np.zeros((0, 1), bool), np.array([4.0]))
+    >>> pointing(read, Signal("mine", larger="nonmembers"), "members").target.tolist()
+    [-4.0]
+    """
     if signal.larger == larger:
         return signals
     population = signals.population and tuple(-part for part in signals.population)
@@ -65,5 +70,9 @@ def in_nats(read: Signals, signal: Signal) -> Signals:
 
 
 def name_on(name: str, signal: Signal, usual: Signal) -> str:
-    """Returns an attack's name, with the signal's behind it unless that is the usual one."""
+    """Returns an attack's name, with the signal's behind it unless that is the usual one.
+
+    >>> name_on("rmia", Signal("loss"), Signal("soft_loss"))
+    'rmia_loss'
+    """
     return name if signal == usual else f"{name}_{signal.name}"

@@ -35,6 +35,11 @@ def as_logits(name: str, array: Array, outputs: str = "logits", known: bool = Fa
 
     Raises:
       ValueError: rows that are not what `outputs` says they are, NaN, or another shape.
+
+    >>> as_logits("outputs", np.array([[-1.0, 2.0]])).tolist()
+    [[-1.0, 2.0]]
+    >>> as_logits("outputs", np.array([0.5]), "probabilities").round(3).tolist()
+    [[-0.693, -0.693]]
     """
     checks.one_of("outputs", outputs, OUTPUTS[:2])
     array = _numbers(name, array)
@@ -56,13 +61,21 @@ def as_logits(name: str, array: Array, outputs: str = "logits", known: bool = Fa
 
 
 def pair(array: np.ndarray, outputs: str) -> np.ndarray:
-    """Returns one output of a binary model, [n] or [n, 1], as two, [n, 2]: (0, z), or (1 - p, p)."""
+    """Returns one output of a binary model, [n] or [n, 1], as two, [n, 2]: (0, z), or (1 - p, p).
+
+    >>> pair(np.array([0.25]), "probabilities").tolist()
+    [[0.75, 0.25]]
+    """
     array = _numbers("output of predict", array).reshape(-1, 1)
     return np.concatenate([np.zeros_like(array) if outputs == "logits" else 1 - array, array], 1)
 
 
 def labels_as_logits(name: str, labels: Array, classes: int) -> np.ndarray:
-    """Returns predicted labels [..., n] as log probabilities [..., n, c]: 0 for the label, -inf for the others."""
+    """Returns predicted labels [..., n] as log probabilities [..., n, c]: 0 for the label, -inf for the others.
+
+    >>> labels_as_logits("labels", [1], 2).tolist()
+    [[-inf, 0.0]]
+    """
     with np.errstate(divide="ignore"):
         return np.log(np.arange(classes) == as_labels(name, labels, classes)[..., None])
 
@@ -72,6 +85,9 @@ def as_labels(name: str, labels: Array, classes: int) -> np.ndarray:
 
     Raises:
       ValueError: labels that are not class numbers in 0..classes-1.
+
+    >>> as_labels("labels", [0.0, 2.0], 3).tolist()
+    [0, 2]
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "biu" and not (labels.dtype.kind == "f" and (labels == np.rint(labels)).all()):

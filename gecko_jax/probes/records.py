@@ -16,7 +16,11 @@ BATCH = 1024  # records in one call of a predict function
 
 
 def check_inputs(x: Array) -> np.ndarray:
-    """Returns x [n, ...] as a NumPy array of its own float type; raises ValueError unless n >= 1 and all are finite."""
+    """Returns x [n, ...] as a NumPy array of its own float type; raises ValueError unless n >= 1 and all are finite.
+
+    >>> check_inputs([[1.0, 2.0]]).shape
+    (1, 2)
+    """
     x = np.asarray(x)
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ValueError(
@@ -27,7 +31,11 @@ def check_inputs(x: Array) -> np.ndarray:
 
 
 def check_images(x: Array, layout: str | None = None) -> tuple[np.ndarray, str]:
-    """Returns images [n, ., ., .] as `check_inputs` does, and their layout as `layouts.image_layout` does."""
+    """Returns images [n, ., ., .] as `check_inputs` does, and their layout as `layouts.image_layout` does.
+
+    >>> check_images(np.zeros((2, 8, 8, 1)))[1]
+    'channels_last'
+    """
     if np.ndim(x) != 4:
         raise ValueError(f"x has shape {np.shape(x)}; expected images (records, height, width, channels).")
     x = check_inputs(x)
@@ -35,7 +43,11 @@ def check_images(x: Array, layout: str | None = None) -> tuple[np.ndarray, str]:
 
 
 def check_scale(scale: float | Array, x: np.ndarray) -> np.ndarray:
-    """Returns a noise's scale as float64, one or one per feature; raises ValueError unless some is above 0."""
+    """Returns a noise's scale as float64, one or one per feature; raises ValueError unless some is above 0.
+
+    >>> check_scale([0.0, 0.5], np.zeros((9, 2))).tolist()
+    [0.0, 0.5]
+    """
     scale = np.asarray(scale, np.float64)
     if scale.ndim == 0:
         return np.asarray(checks.positive("scale", float(scale)))
@@ -70,7 +82,11 @@ def check_labels(y: Array, records: int, classes: int) -> np.ndarray:
 
 
 def check_classes(y: Array, records: int, classes: int | None) -> np.ndarray:
-    """Returns y as int64 [records] in 0..classes-1, of at least 0 if `classes` is None; see `check_labels`."""
+    """Returns y as int64 [records] in 0..classes-1, of at least 0 if `classes` is None; see `check_labels`.
+
+    >>> check_classes([7], 1, None).tolist()
+    [7]
+    """
     limit = np.iinfo(np.int32).max if classes is None else classes
     return check_labels(y, records, limit)
 

@@ -20,6 +20,9 @@ def as_classes(classes: Sequence | None, columns: int | None = None) -> list | N
 
     Raises:
       ValueError: classes that are not that.
+
+    >>> as_classes(("cat", "dog"), columns=2)
+    ['cat', 'dog']
     """
     if classes is None:
         return None

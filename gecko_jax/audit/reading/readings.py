@@ -66,8 +66,15 @@ class Readings(NamedTuple):
     def signal(self, signal: Signal, y: np.ndarray) -> list[np.ndarray]:
         """Returns values [..., n, *axes] of a signal: one array for each query, the records themselves first.
 
+        Args:
+          signal: what an attack reads.
+          y: labels [n, ...], which signals of outputs read.
+
         Raises:
           ValueError: a signal that was not read.
+
+        >>> Readings(np.array([[3.0, 1.0]])).signal(SIGNALS["phi"], np.array([0]))[0].tolist()
+        [2.0]
         """
         if signal.name in self.values:
             return [self.values[signal.name]]
