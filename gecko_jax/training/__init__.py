@@ -5,9 +5,13 @@
   distilled   distill(student, data, member, teacher=logits)
   private     fit(model, data, gradients=a private GradFn)
   fine-tuned  fit(model, data, init=pretrained, trainable=["logits"])     the rest stays as it is, to the bit
-  repeated    Recipe(model, pool, **options)(rows, key): how a target is made, for its shadows to be made alike
+  repeated    Recipe(model, pool, **options)(rows, key): how a target is made, so that its shadows are made alike
   scheduled   fit(model, data, schedules={"learning_rate": cosine, "transition": linear(0.2, 0.6)})
   averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
+  evaluated   evaluate(model, variables, data, loss): each example's loss, and the metric
+
+Inputs, labels and outputs are pytrees with one leading axis: classes, numbers, several labels or sequences [n, t]. The
+loss says what it reads (`gecko_jax.losses`).
 """
 
 from gecko_jax.training.averaging import averaged, with_average

@@ -1,4 +1,4 @@
-"""Whether what `fit` is told agrees with itself: private gradients with their batches, outputs with labels."""
+"""Checks that the arguments of `fit` agree: private gradients with their batches, outputs with labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gecko_jax.surroundings import surroundings
 from gecko_jax.types import Array, Batch, Loss, Model, StepMetrics, Variables
 
 
-def agreed(
+def resolve_trainable(
     gradients: Any, trainable: tuple[str, ...] | None, sampling: Sampling | None, full_batches: int | None = None
 ) -> tuple[str, ...] | None:
-    """What is trained, by `fit`'s argument or by the gradients' own.
+    """Returns the expressions of the parameters that are trained, after checking private gradients against `fit`.
 
     Args:
       gradients: a GradFn, or None for the plain one; a private one carries its `settings`.
@@ -28,8 +28,8 @@ def agreed(
       full_batches: steps of a run without a sampling, each on all members; None if there are smaller batches.
 
     Raises:
-      ValueError: a Sampling that `draw` could not keep to; private gradients that were made for other parameters, or
-        priced for other batches, than `fit` is told.
+      ValueError: a Sampling that cannot be drawn; private gradients that were made for other parameters, or priced for
+        other batches, than the arguments of `fit`.
     """
     if sampling is not None:
         check_sampling(sampling)
@@ -38,14 +38,14 @@ def agreed(
         return trainable
     if trainable is not None and settings.trainable != trainable:
         raise ValueError(
-            f"trainable={trainable!r}, but the private gradients were made with trainable={settings.trainable!r}: the "
-            "norm that is clipped and the noise are those of the parameters that they train. Pass the same to both, or "
+            f"trainable={trainable!r}, but the private gradients were made with trainable={settings.trainable!r}: they "
+            "clip the norm of the parameters that they train, and add noise to these alone. Pass the same to both, or "
             "to private_gradients (private_training) alone."
         )
     if settings.noise_multiplier > 0 and settings.sampling is not None:
         priced = settings.sampling
         if sampling is None and full_batches is not None and priced.rate == 1 and priced.cap >= priced.n:
-            sampling = priced._replace(steps=full_batches)  # all take part in every step, however batches are drawn
+            sampling = priced._replace(steps=full_batches)  # every example takes part in every step either way
         _check_priced(priced, sampling)
     if sampling is not None:
         _check_divisor(settings.expected_batch_size, sampling)
@@ -53,7 +53,7 @@ def agreed(
 
 
 def _check_priced(priced: Sampling, sampling: Sampling | None) -> None:
-    """Raises ValueError unless the batches are those that epsilon was computed for, or fewer of them."""
+    """Raises ValueError unless the batches are those that epsilon was computed for, or a part of them."""
     if sampling is None:
         raise ValueError(
             f"sampling=None, but these private gradients were priced for {priced}: shuffled epochs of batch_size rows "
@@ -63,11 +63,12 @@ def _check_priced(priced: Sampling, sampling: Sampling | None) -> None:
     if not same or sampling.steps > priced.steps or (sampling.kind != "poisson" and sampling.cap != priced.cap):
         raise ValueError(
             f"sampling is {sampling}, but these private gradients were priced for {priced}: epsilon covers these "
-            "batches, or fewer of them. Pass sampling=run.sampling, or make a run of these with private_training."
+            "batches, or fewer of them. Pass sampling=run.sampling, or price your batches with private_training."
         )
 
 
 def _check_divisor(expected: float, sampling: Sampling) -> None:
+    """Raises ValueError unless private gradients divide by the expected size of a sampled batch."""
     mean = sampling.n / math.ceil(sampling.n / sampling.cap) if sampling.kind == "shuffled" else sampling.batch_size
     if not mean * (1 - 1e-6) <= expected <= sampling.batch_size * (1 + 1e-6):
         raise ValueError(
@@ -78,7 +79,7 @@ def _check_divisor(expected: float, sampling: Sampling) -> None:
 
 
 def check_batch_size(gradients: Any, batch_size: int, member: np.ndarray) -> None:
-    """Raises ValueError unless a run without a sampling has the rows a step that private gradients divide by.
+    """Raises ValueError unless the steps of a run without a sampling have the rows that private gradients divide by.
 
     Args:
       gradients: a GradFn, or None; only one with `settings`, a private one, is checked.
@@ -99,14 +100,14 @@ def check_batch_size(gradients: Any, batch_size: int, member: np.ndarray) -> Non
 
 
 def loss_of(gradients: Any, loss: Loss | None) -> Loss | None:
-    """Returns the loss that the gradients descend, or None if they do not say.
+    """Returns the loss of the gradients, or None if it is not known.
 
     Args:
       gradients: a GradFn, or None.
       loss: of `fit`, or None.
 
     Raises:
-      ValueError: `loss` is not the loss of the gradients, which would be descended instead.
+      ValueError: `loss` is not the loss of the gradients, and would be ignored.
     """
     known = getattr(gradients, "loss", None)
     if known is not None and loss is not None and loss != known:
@@ -125,10 +126,10 @@ def check_fits(
     batch: Batch,
     data: Batch,
 ) -> None:
-    """Raises ValueError unless outputs, labels and extras are ones that model and gradients have.
+    """Raises ValueError unless inputs, outputs, labels and extras fit the model and the gradients.
 
-    The gradients of `batch_gradients` and `private_gradients` are traced, once for given shapes, so that what they
-    refuse is refused before anything is trained. Another GradFn may read outputs and labels of any shape.
+    The gradients of `batch_gradients` and `private_gradients` are traced once for each set of shapes. What they refuse
+    is therefore refused before anything is trained. A GradFn of your own may read outputs and labels of any shape.
 
     Args:
       model, gradients: see `fit_ensemble`.
@@ -162,7 +163,7 @@ def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...], around: Any)
 
 
 def _check_labels(y: Array, classes: int) -> None:
-    """Checks labels whose loss is not known: real numbers, or classes if there is one integer for each row."""
+    """Raises ValueError for labels that logits [rows, classes] cannot express, if the loss is not known."""
     if jnp.issubdtype(np.asarray(y).dtype, jnp.floating):  # NumPy does not take bfloat16 for a float
         checks.finite("data.y", y)
         if np.ndim(y) == 1 and classes != 1:

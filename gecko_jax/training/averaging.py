@@ -4,8 +4,8 @@
     trained = training.fit(training.with_average(model, 0.999), data)
     logits = training.predict(model, training.averaged(trained.variables), x)
 
-The last step of a noisy descent is one draw; the average of the last steps has less of its noise. In private training
-it is post-processing of the noised steps, and costs no privacy.
+The last iterate of a noisy descent is one draw, and the average of the last iterates has less noise. In private
+training the average is post-processing of the noised steps and costs no privacy.
 
 Source: Polyak and Juditsky 1992; for private training De et al. 2022 (arXiv 2204.13650).
 """
@@ -25,28 +25,33 @@ AVERAGE = "average"  # the collection that holds the average and the count of up
 
 
 def with_average(model: Model, decay: float) -> Model:
-    """The model with an exponential moving average of its parameters among its variables.
+    """Adds an exponential moving average of the parameters to the model's variables.
 
       avg <- d_t avg + (1 - d_t) params,    d_t = min(decay, (1 + t) / (10 + t)),    t = 0, 1, ...
 
-    after each update, from avg = the initial parameters; the warm-up lets go of these within some updates. Training
-    itself is the same as without. The average is of what is trained: latent weights, as projected, and what quantisers
-    learn; BatchNorm's statistics are averages already and stay those of the last step.
+    after each update, from avg = the initial parameters, which the warm-up forgets after a few updates. Training itself
+    does not change. The average covers what is trained: latent weights after their projection, and what quantizers
+    learn. BatchNorm's statistics are averages already and stay those of the last step.
 
     Args:
-      model: any model. Put it on last: over `models.quantized`, and over or under `privacy.with_threshold`.
-      decay: in 0..1. Of about 1 / (1 - decay) updates it is the average: 0.999 of a thousand.
+      model: any model. Apply it last: over `models.quantized`, and over or under `privacy.with_threshold`.
+      decay: in 0..1. It averages about 1 / (1 - decay) updates: 0.999 a thousand.
 
     Returns:
-      A model whose variables hold a further collection, "average", of the parameters' size. `averaged` takes it out.
+      A model whose variables hold one more collection, "average", of the parameters' size. `averaged` takes it out.
 
     Raises:
       ValueError: decay out of its bounds; at init, a model that has such a collection already.
+
+    >>> from gecko_jax import models
+    >>> model = with_average(models.create("mlp", 2, hidden=()), 0.999)
+    >>> sorted(model.init(jax.random.key(0), jnp.ones((1, 3))))
+    ['average', 'params']
     """
     checks.in_range("decay", decay, 0, 1)
 
     def start(variables):
-        # In single precision at least: in half, the share that a step has in a long average would be rounded away.
+        # In single precision at least: half precision would round away the share of one step in a long average.
         params = jax.tree.map(lambda p: jnp.astype(p, jnp.promote_types(p.dtype, jnp.float32)), variables["params"])
         return {"params": params, "count": jnp.zeros((), jnp.int32)}
 
@@ -54,7 +59,7 @@ def with_average(model: Model, decay: float) -> Model:
         t = average["count"]
         d = jnp.minimum(decay, (1 + t) / (10 + t))
 
-        def moved(old, new):  # what has not moved, a frozen parameter above all, is not rounded either
+        def moved(old, new):  # a parameter that has not moved, such as a frozen one, is not rounded either
             return jnp.where(new == old, old, d * old + (1 - d) * new)
 
         mean = jax.tree.map(moved, average["params"], variables["params"])
@@ -65,10 +70,10 @@ def with_average(model: Model, decay: float) -> Model:
 
 
 def averaged(variables: Variables) -> Variables:
-    """The variables with the average in the parameters' place, for the plain model that `with_average` was put on.
+    """Returns the variables with the average in place of the parameters, for the model without `with_average`.
 
     Args:
-      variables: trained ones of a model with an average; with a leading axis for several models, too.
+      variables: trained variables of a model with an average; those of several models have a leading axis.
 
     Returns:
       Variables without the collection "average", the parameters in the dtype that they were trained in.
@@ -78,17 +83,17 @@ def averaged(variables: Variables) -> Variables:
     """
     if AVERAGE not in variables:
         raise ValueError(
-            f"variables hold no {AVERAGE!r}, but only {sorted(variables)}: train training.with_average(model, decay) "
-            "in the model's place."
+            f"variables hold {sorted(variables)} and not {AVERAGE!r}: train training.with_average(model, decay) "
+            "instead of the model."
         )
     average, variables = variables[AVERAGE], {name: tree for name, tree in variables.items() if name != AVERAGE}
     if not isinstance(average["count"], jax.core.Tracer) and not np.all(average["count"]):
         raise ValueError(
-            "the average holds no update: in a loop of your own call models.finish_update(model, variables, x) after "
-            "each update."
+            "the average has seen no update: in a loop of your own call models.finish_update(model, variables, x) "
+            "after each update."
         )
     names = [name for name, _ in named_leaves(variables["params"])]
     if names != [name for name, _ in named_leaves(average["params"])]:
-        raise ValueError("the average is of other parameters than the variables hold: put with_average on last.")
+        raise ValueError("the average has other parameters than the variables: apply with_average last.")
     params = jax.tree.map(lambda mean, p: mean.astype(p.dtype), average["params"], variables["params"])
     return {**variables, "params": params}

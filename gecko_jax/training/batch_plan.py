@@ -1,4 +1,4 @@
-"""What one epoch does for every model: rows, keys and schedules, made on the host before the epoch starts."""
+"""The plan of a run's epochs: rows, keys and scheduled values of every model, computed on the host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gecko_jax.training.schedules import Schedules
 from gecko_jax.training.step import Epoch
 from gecko_jax.types import Array
 
-COIN_DEVIATIONS = 6  # standard deviations by which a number of members that coins drew may differ from the expected
+MAX_COIN_DEVIATIONS = 6  # standard deviations between the number of members that coins drew and the expected number
 
 
 class BatchPlan(NamedTuple):
@@ -25,9 +25,9 @@ class BatchPlan(NamedTuple):
     Attributes:
       member: bool [m, n], who is trained on.
       model_ids: [m] IDs that select each model's random stream.
-      seeds: [m] of each model's order and draws.
-      epochs: of the run.
-      batch_size: rows of a batch, where each epoch passes over all members.
+      seeds: [m] seeds of each model's order and draws.
+      epochs: number of epochs.
+      batch_size: rows of a batch, if each epoch passes over all members.
       sampling: how batches are drawn instead, or None.
       schedules: what changes with time.
     """
@@ -42,36 +42,36 @@ class BatchPlan(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """Rows of a batch, padding included."""
+        """Returns the rows of a batch, padding included."""
         return self.batch_size if self.sampling is None else self.sampling.cap
 
     @property
     def steps(self) -> np.ndarray:
-        """Steps of one epoch for each model, [m]."""
+        """Returns the steps of one epoch for each model, [m]."""
         if self.sampling is not None:
             return np.full(len(self.member), self.sampling.steps // self.epochs)
         return -(-self.member.sum(1) // self.batch_size)
 
     @property
     def skips(self) -> bool:
-        """Whether some model has fewer steps an epoch than another, filled with steps that do nothing.
+        """Returns whether some model has fewer steps an epoch than another, filled up with steps that do nothing.
 
-        Never so where batches are sampled: there an empty batch is a step like any other, with its noise.
+        Sampled runs never have such steps: an empty batch is a step like any other, with its noise.
         """
         return bool((self.steps < self.steps.max()).any())
 
 
 def check(plan: BatchPlan) -> None:
-    """Whether the batches can be made at all; raises ValueError."""
+    """Raises ValueError if the batches cannot be drawn."""
     member, sampling = plan.member, plan.sampling
     if sampling is None:
         batches(member, plan.batch_size, 0, 0, model_ids=plan.model_ids)
         return
     if sampling.steps % plan.epochs:
-        whole = sampling.steps // plan.epochs * plan.epochs
+        below = sampling.steps // plan.epochs * plan.epochs
         raise ValueError(
             f"sampling.steps={sampling.steps} must be a multiple of epochs={plan.epochs}, which cut the run into "
-            f"equal parts: sample {whole or plan.epochs} or {whole + plan.epochs} steps, or take other epochs."
+            f"equal parts: sample {below or plan.epochs} or {below + plan.epochs} steps, or take other epochs."
         )
     counts = np.count_nonzero(check_members(member, plan.model_ids)[0], axis=1)
     if sampling.kind == "poisson":
@@ -80,17 +80,23 @@ def check(plan: BatchPlan) -> None:
         numbers = checks.listed(sorted(set(counts.tolist())))
         raise ValueError(
             f"sampling.n={sampling.n} must be the number of members of every model ([{numbers}]) "
-            f"for {sampling.kind!r} batches. Draw balanced members, or use Poisson sampling: its price depends on no n."
+            f"for {sampling.kind!r} batches. Draw balanced members, or use Poisson sampling: its price does not depend "
+            "on n."
         )
 
 
 def _check_expected(n: int, counts: np.ndarray, pool: int) -> None:
-    """Whether models have as many members as were told, or as coins give each of the pool with that expectation.
+    """Raises ValueError unless each model has n members, or a number that fair coins with this expectation would draw.
 
-    A sampling of another n still draws at its own rate, so that its price holds; but its batches, and with them the
-    steps, are then shorter or longer than they were told, by any factor, without a word.
+    A sampling with another n still draws at its own rate, and its price holds. But its batches, and with them its
+    steps, are larger or smaller than the user asked for, by any factor.
+
+    Args:
+      n: examples of the sampling.
+      counts: [m] members of each model.
+      pool: number of examples that members were drawn from.
     """
-    allowed = COIN_DEVIATIONS * np.sqrt(n * max(1 - n / pool, 0))  # n of a pool of n: no deviation at all
+    allowed = MAX_COIN_DEVIATIONS * np.sqrt(n * max(1 - n / pool, 0))  # n of a pool of n: no deviation at all
     far = int(np.argmax(np.abs(counts - n)))
     if n <= pool and abs(counts[far] - n) <= allowed:
         return
@@ -108,7 +114,7 @@ def _check_expected(n: int, counts: np.ndarray, pool: int) -> None:
 
 
 def plan_epoch(plan: BatchPlan, epoch: int) -> Epoch:
-    """One epoch's rows, keys and schedules for all models."""
+    """Returns one epoch's rows, keys and scheduled values for all models."""
     order = _order(plan, epoch)
     ids = np.array(plan.model_ids, np.uint32)
     model_keys = _model_keys(_roots(plan.seeds), np.uint32(epoch), ids)
@@ -121,28 +127,28 @@ def _order(plan: BatchPlan, epoch: int) -> Batches:
 
 
 def _drawn(plan: BatchPlan, row: int, epoch: int) -> Batches:
-    """A model's batches of an epoch, of its own members; if sampled, at the sampling's rate, whatever their number."""
+    """Returns one model's batches of an epoch, from its members alone; a sampling draws them at its own rate."""
     member, seed, model_id = plan.member[row], plan.seeds[row], plan.model_ids[row]
     if plan.sampling is None:
         steps = int(plan.steps.max())
         order = batches(member[None], plan.batch_size, seed, epoch, steps=steps, model_ids=[model_id])
         return Batches(order.indices[0], order.weight[0])
     rows, steps = np.flatnonzero(member).astype(np.int32), int(plan.steps[row])
-    own = plan.sampling._replace(n=len(rows), batch_size=plan.sampling.rate * len(rows))
-    order = draw_unchecked(own, seed, epoch * steps, steps, model_id)
+    of_members = plan.sampling._replace(n=len(rows), batch_size=plan.sampling.rate * len(rows))
+    order = draw_unchecked(of_members, seed, epoch * steps, steps, model_id)
     return Batches(rows[order.indices], order.weight)
 
 
 @functools.lru_cache(maxsize=64)
 def _roots(seeds: tuple[int, ...]) -> np.ndarray:
-    """The key that each model's steps branch from, as its data, uint32 [m, words]."""
+    """Returns the data of the key that each model's steps branch from, uint32 [m, words]."""
     known = {seed: np.asarray(jax.random.key_data(keys.stream(seed, "steps"))) for seed in set(seeds)}
     return np.stack([known[seed] for seed in seeds])
 
 
 @jax.jit
 def _model_keys(roots: Array, epoch: Array, ids: Array) -> Array:
-    """One key a model for an epoch, as its data, uint32 [m, words]: host arrays are cheap to cut up."""
+    """Returns the data of one key a model for an epoch, uint32 [m, words], because host arrays are cheap to slice."""
 
     def one(root: Array, model_id: Array) -> Array:
         key = jax.random.fold_in(jax.random.wrap_key_data(root), epoch)

@@ -1,8 +1,8 @@
-"""Checkpoints of a run in a folder of its own: whole or absent, and never of another run.
+"""Checkpoints of a run in a folder of its own: complete or absent, and never of another run.
 
-Orbax writes to a temporary folder and renames it, so that a half-written checkpoint is never taken for one. It does
-not notice a flipped bit: a checksum of the state is stored with it and compared. Beside it stands run.json, what the
-run was asked to do; a folder that holds another run is refused, not continued.
+Orbax writes to a temporary folder and renames it. A half-written checkpoint is therefore never read. Orbax does not
+notice a flipped bit, because of which a checksum of the state is stored with it and compared. The file run.json beside
+it says what the run was asked to do. A folder that holds another run is refused, not continued.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-      folder: where; made if absent.
+      folder: where they are kept; created if absent.
       run: what identifies the run, in JSON's types.
 
     Raises:
@@ -59,27 +59,27 @@ class Checkpoints:
             if self._steps.exists():
                 raise ValueError(
                     f"folder={str(self.folder)!r} holds checkpoints without the run.json that says of which run: "
-                    "name a new one or delete it."
+                    "name a new folder or delete this one."
                 )
             write_atomic(path, json_values.dumps(run, indent=1, sort_keys=True))
             return
         try:
-            found = dict(json.loads(path.read_text()))
+            stored = dict(json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{str(path)!r} is damaged ({error}): delete its folder or name a new one.") from error
-        differing = sorted(name for name in {*found, *run} if found.get(name) != run.get(name))
+        differing = sorted(name for name in {*stored, *run} if stored.get(name) != run.get(name))
         if differing:
-            pairs = [(name, _short(found.get(name)), _short(run.get(name))) for name in differing]
+            pairs = [(name, _short(stored.get(name)), _short(run.get(name))) for name in differing]
             listed = "; ".join(f"{name} was {before}, is {now}" for name, before, now in pairs)
             raise ValueError(f"folder={str(self.folder)!r} holds another run ({listed}): name a new one or delete it.")
 
     def _remove_half_written(self) -> None:
-        """What a killed run or a full disk left: no use to anyone, and it takes room."""
+        """Removes what a killed run or a full disk left."""
         for path in self._steps.glob("*.orbax-checkpoint-tmp*"):
             shutil.rmtree(path)
 
     def restore(self, like: Any) -> tuple[int, Any] | None:
-        """(epochs done, tree) of the last whole checkpoint, as host arrays; None if there is none.
+        """Returns (epochs done, tree) of the last complete checkpoint, as host arrays; None if there is none.
 
         Args:
           like: a tree of the same structure, shapes and types.
@@ -94,7 +94,7 @@ class Checkpoints:
         try:
             stored = self._manager.restore(done, args=self._orbax.args.StandardRestore(target))
             if _sum(stored["tree"]) != int(stored["sum"]):
-                raise ValueError("its checksum does not fit")
+                raise ValueError("its checksum differs")
         except Exception as error:  # Orbax raises whatever its parsers raise
             raise ValueError(
                 f"the checkpoint {str(self._steps / str(done))!r} is damaged ({_first_line(error)}): delete "
@@ -103,10 +103,10 @@ class Checkpoints:
         return done, stored["tree"]
 
     def save(self, done: int, tree: Any) -> None:
-        """Writes the tree as the state after `done` epochs and removes the one before.
+        """Writes the tree as the state after `done` epochs and removes the checkpoint before it.
 
         Raises:
-          OSError: if it cannot be written (a full disk); the checkpoint before is kept.
+          OSError: if it cannot be written (a full disk); the checkpoint before it is kept.
         """
         try:
             self._manager.save(done, args=self._orbax.args.StandardSave(_with_sum(jax.tree.map(np.asarray, tree))))
@@ -115,19 +115,19 @@ class Checkpoints:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Closes the folder."""
         self._manager.close()
 
     @contextlib.contextmanager
     def clear_errors(self) -> Iterator[None]:
-        """For whatever else is written in the folder: an OSError that says where, and what to do."""
+        """Turns an OSError of whatever else is written in the folder into one that says where, and what to do."""
         try:
             yield
         except OSError as error:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: Exception) -> OSError:
-        """Which folder could not be written, and that nothing earlier was lost."""
+        """Returns an error that names the folder, and says that no earlier checkpoint was lost."""
         code = re.search(r"os_error_code='(\d+)'", str(error))
         number = getattr(error, "errno", None) or (int(code[1]) if code else errno.EIO)
         reason = os.strerror(number) if code or isinstance(error, OSError) else _first_line(error)

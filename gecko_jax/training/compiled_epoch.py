@@ -21,11 +21,11 @@ from gecko_jax.trees import take
 def compiled_epoch(
     rule: UpdateRule, layout: Layout, skips: bool
 ) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-    """A function of `layout.width` models' states and epochs (leading axis) and of the shared data.
+    """Builds (states, data, epochs) -> (states, (losses, metrics, counts) [width, steps]) of a group of models.
 
     Args:
       rule, skips: see `step.make_step`.
-      layout: the layout.
+      layout: how the group is laid out; states and epochs have a leading axis of `layout.width` models.
     """
     step = make_step(rule, skips)
     run = scanned_epoch(step)
@@ -48,7 +48,7 @@ def compiled_epoch(
 
 
 def _step_loop(step):
-    """One model at a time, one program a step: for convolutions that are slow inside a loop."""
+    """Runs one model, one program a step, because convolutions are slow inside a loop on a CPU."""
 
     def run(states: State, data: Data, epochs: Epoch):
         state, epoch = take(states, 0), epochs.row(0)
@@ -65,13 +65,13 @@ def _step_loop(step):
 
 
 def program_text(step: Step, states: State, data: Data, epochs: Epoch) -> str:
-    """One model's step as XLA's input: what a run computes, to the last constant, and a name for it.
+    """Returns one model's step as XLA's input, which identifies what a run computes, to the last constant.
 
-    It differs wherever model, loss, gradients or optimiser do, and for another JAX; it does not depend on the layout.
+    It differs if model, loss, gradients, optimizer or JAX's version differ. It does not depend on the layout.
 
     Args:
       step: the step.
-      states, data, epochs: of all models.
+      states, data, epochs: those of all models.
     """
     shapes = jax.tree.map(jax.typeof, (take(states, 0), data.of(0), epochs.row(0), np.int32(0)))
     return jax.jit(step).lower(*shapes).as_text()

@@ -1,4 +1,4 @@
-"""m models in groups of the width that one program trains side by side, placed on the devices."""
+"""Groups of models that one program trains side by side, placed on the devices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AXIS = "model"
 
 
 class DeviceGroups:
-    """How m models are cut up. The last group repeats the last model until it is full.
+    """Divides m models into groups. The last group repeats the last model until it is full.
 
     Attributes:
       rows: for each group the models in it, int [width].
@@ -32,11 +32,11 @@ class DeviceGroups:
             self._mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
 
     def place(self, tree: Any) -> Any:
-        """A group's tree (leading axis: width), its models spread over the devices; a scalar goes to each of them."""
+        """Spreads a group's tree over the devices by its leading axis of models; a scalar goes to each device."""
         return self._put(tree, lambda leaf: PartitionSpec(AXIS) if np.ndim(leaf) else PartitionSpec())
 
     def share(self, tree: Any) -> Any:
-        """A tree that all models read, whole on each device."""
+        """Copies a tree that all models read to each device."""
         return jax.device_put(tree) if self._mesh is None else self._put(tree, lambda leaf: PartitionSpec())
 
     def _put(self, tree: Any, spec) -> Any:
@@ -45,9 +45,9 @@ class DeviceGroups:
         return jax.device_put(tree, jax.tree.map(lambda leaf: NamedSharding(self._mesh, spec(leaf)), tree))
 
     def split(self, tree: Any) -> list[Any]:
-        """A tree with leading axis m as one placed tree a group."""
+        """Splits a tree with leading axis m into one placed tree a group."""
         return [self.place(take(tree, rows)) for rows in self.rows]
 
     def join(self, groups: Sequence[Any]) -> Any:
-        """Groups' trees as one tree of host arrays with leading axis m."""
+        """Joins the groups' trees into one tree of host arrays with leading axis m."""
         return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves])[: self.models], *groups)

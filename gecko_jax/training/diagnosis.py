@@ -1,8 +1,9 @@
-"""Where a NaN came from: the failed epoch is replayed step by step, and the first bad layer is named."""
+"""Finds where a NaN came from: replays the failed epoch step by step and names the first bad layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,7 +19,13 @@ from gecko_jax.types import Array, Model, Variables
 
 
 class NotFinite(FloatingPointError):
-    """A loss or a trained value became NaN or infinite. `step` counts from 0 within `epoch`; `layer` the first bad."""
+    """A loss or a trained value became NaN or infinite.
+
+    Attributes:
+      model: ID of the model.
+      epoch, step: when; `step` counts from 0 within the epoch.
+      layer: what was not finite first.
+    """
 
     def __init__(self, model: int, epoch: int, step: int, layer: str, loss: float):
         self.model, self.epoch, self.step, self.layer = model, epoch, step, layer
@@ -48,7 +55,7 @@ def check_losses(
 
 
 def _first_bad_layer(model: Model, step: Step, inputs: tuple[State, Data, Epoch], row: int, until: int) -> str:
-    """What is not finite first in the step `until` of a model, the `row`-th of its group."""
+    """Returns what is not finite first in the step `until` of a model, the `row`-th of its group."""
     states, data, work = inputs
     state, rows = take(states, row), work.row(row)
     data = data.of(row)
@@ -75,7 +82,8 @@ def check_trained(variables: Variables, ids: Sequence[int], epochs: int, steps: 
             raise NotFinite(ids[row], epochs - 1, int(steps[row]) - 1, f"{name!r}, after the step", float(loss[row]))
 
 
-def _first_bad(model: Model, state: State, x: Array, rows: np.ndarray, key: Array) -> str:
+def _first_bad(model: Model, state: State, x: Any, rows: np.ndarray, key: Array) -> str:
+    """Returns what is not finite first in a step on these rows: an input, a variable, a layer's output, or the loss."""
     batch = take(x, rows)
     for leaf in jax.tree.leaves(batch):
         if (bad := ~np.isfinite(np.asarray(leaf)).reshape(len(rows), -1).all(1)).any():
@@ -87,7 +95,7 @@ def _first_bad(model: Model, state: State, x: Array, rows: np.ndarray, key: Arra
     return "the loss itself; the outputs of all layers are finite"
 
 
-def _first_bad_output(model: Model, state: State, x: Array, key: Array) -> str | None:
+def _first_bad_output(model: Model, state: State, x: Any, key: Array) -> str | None:
     bad: list[str] = []
 
     def watch(next_fun, args, kwargs, context):

@@ -1,7 +1,8 @@
-"""Distillation: a student learns from a teacher's logits, with teachers that need not have seen what they label.
+"""Distillation: a student learns from a teacher's logits, if need be of teachers that never saw what they label.
 
-Distilling on the private data can itself leak (Jagielski et al. 2023): a teacher answers differently on what it was
-trained on, and the student learns the difference. A cross-fitted teacher labels only rows that it never saw.
+Distillation on the teacher's training data can itself leak membership (Jagielski et al. 2023): a teacher answers
+differently on records that it was trained on, and the student learns the difference. A cross-fitted teacher labels only
+rows that it never saw.
 """
 
 from __future__ import annotations
@@ -30,17 +31,16 @@ def distill(
 ) -> Fit:
     """Trains m students on their members with a teacher's logits: Gecko's Phase II.
 
-    It is `fit_ensemble` with another loss and nothing else changed, so that a control with the same epochs, schedule,
-    mode and start differs in the loss alone.
+    It is `fit_ensemble` with another loss and nothing else. A control with the same epochs, schedules and start
+    therefore differs in the loss alone.
 
-    A private student's epsilon covers the student alone. A teacher that saw the same records tells of them through its
-    logits, at a price of its own: train it privately too and add the two up (`privacy.epsilon` of both), or take a
-    teacher of other data.
+    A private student's epsilon covers the student alone. A teacher that saw the same records leaks them through its
+    logits: train it privately too and account for both (`privacy.epsilon`), or take a teacher of other data.
 
     Args:
       student: the model to train.
       data: the pool of examples, n rows.
-      member: bool [m, n].
+      member: bool [m, n], who trains on what.
       teacher: logits [n, classes] of one teacher for all (`predict`); or of each student's own, [m, n, classes]
         (`predict_ensemble`, `cross_fitted_logits`), with teacher_per_model=True.
       loss: one that reads a teacher; None: that of `gradients`, or symmetric cross-entropy (the paper's).
@@ -48,11 +48,13 @@ def distill(
       **options: of `fit_ensemble`.
 
     Raises:
-      ValueError: for a loss that reads no teacher, or a teacher of another shape than declared.
+      ValueError: a loss that does not read a teacher, or a teacher of another shape than declared.
+
+    Source: Duddu et al., arXiv 2010.00912, section 4.2.
     """
     loss = loss_of(options.get("gradients"), loss) or loss or symmetric_cross_entropy()
     if "teacher" not in loss.reads:
-        raise ValueError(f"loss {loss.name!r} reads no teacher, so nothing would be distilled: take fit_ensemble.")
+        raise ValueError(f"loss {loss.name!r} does not read a teacher and would distill nothing: call fit_ensemble.")
     extra = {"teacher": teacher}
     return fit_ensemble(student, data, member, loss=loss, extra=extra, extra_per_model=teacher_per_model, **options)
 
@@ -60,10 +62,10 @@ def distill(
 def cross_fitted_logits(
     teacher: Model, data: Examples, member: Array, folds: int = 2, seed: int | None = None, **options
 ) -> np.ndarray:
-    """Logits of teachers on rows they never saw.
+    """Returns logits of teachers on rows that they never saw.
 
-    Each student's members are cut into folds; teacher k of that student trains on all of its members but fold k, and
-    labels fold k. A row that is nobody's member for a student gets the mean of that student's teachers.
+    Each student's members are divided into folds. Teacher k of that student trains on all of its members but fold k,
+    and labels fold k. A row that is not a member of that student gets the mean of its teachers.
 
     Args:
       teacher: the teachers' architecture.
@@ -74,10 +76,10 @@ def cross_fitted_logits(
       **options: of `fit_ensemble`; `model_ids` and `init` are those of m * folds teachers, student by student.
 
     Returns:
-      float32 [m, n, classes].
+      float32 [m, n, classes]: `distill` takes them with teacher_per_model=True.
 
     Raises:
-      ValueError: for folds out of bounds.
+      ValueError: folds out of bounds.
     """
     member = np.atleast_2d(np.asarray(member))
     checks.in_range("folds", folds, 2, int(member.sum(1).min()))
@@ -86,16 +88,16 @@ def cross_fitted_logits(
     fitted = fit_ensemble(teacher, data, trained_on, seed=seed, **options)
     logits = predict_ensemble(teacher, fitted.variables, data.x)
     logits = logits.reshape(len(member), folds, *logits.shape[1:])
-    chosen = logits.mean(1)
+    answers = logits.mean(1)
     for i, row in enumerate(member):
         for k in range(folds):
-            own = row & (fold[i] == k)
-            chosen[i, own] = logits[i, k, own]
-    return chosen
+            unseen = row & (fold[i] == k)
+            answers[i, unseen] = logits[i, k, unseen]
+    return answers
 
 
 def _folds(row: np.ndarray, folds: int, seed: int, student: int) -> np.ndarray:
-    """The fold of each member, in equal shares; -1 for non-members."""
+    """Returns the fold of each member, in equal shares; -1 for non-members."""
     members = np.flatnonzero(row)
     keys.generator(seed, "folds", student).shuffle(members)
     fold = np.full(len(row), -1)

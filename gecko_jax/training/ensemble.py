@@ -1,4 +1,4 @@
-"""Training m models of one kind at once: target and shadows, or seeds, each on its own members."""
+"""Trains m models of one kind at once: target and shadow models, or seeds, each on its own members."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, run_identity, seeds
 from gecko_jax.training import layout as layouts
-from gecko_jax.training.agreement import agreed, check_batch_size, check_fits, loss_of
+from gecko_jax.training.agreement import check_batch_size, check_fits, loss_of, resolve_trainable
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
@@ -32,7 +32,7 @@ from gecko_jax.training.step import UpdateRule, make_step
 from gecko_jax.trees import named_leaves, row_count, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
-CHECKPOINT_INTERVAL_SECONDS = 20.0  # the last epoch's is always written
+CHECKPOINT_INTERVAL_SECONDS = 20.0  # a checkpoint of the last epoch is always written
 
 
 class Fit(NamedTuple):
@@ -71,58 +71,59 @@ def fit_ensemble(
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
 ) -> Fit:
-    """Trains m models in one compiled program; the code chooses loop, scan, vmap width and sharding.
+    """Trains m models in one compiled program; the library chooses loop, scan, vmap width and sharding.
 
-    Model i is a function of (seed, model_ids[i], its members) and of the settings alone. By itself or among others it
-    sees the same initial values, rows and random draws. Its results are the same bits if it shares a program with as
-    many others (`layout.Layout`); a product over one model and one over several may round differently in the last bit,
-    which training can amplify.
+    Model i is a function of (seed, model_ids[i], its members) and of the settings alone. Alone or among others it sees
+    the same initial values, rows and random draws. Its results are the same bits if it shares a program with as many
+    others (`layout.Layout`). A product over one model and one over several may round differently in the last bit, which
+    training can amplify.
 
     Args:
       model: the architecture that all share.
-      data: the pool of examples, n rows.
+      data: the pool of examples, n rows; x and y may be pytrees.
       member: bool [m, n], who trains on what.
-      loss: a per-example loss; None: that of `gradients`, or cross-entropy. What it `reads` has to be in `extra`.
-      gradients: a GradFn in place of the plain gradient of `loss`.
-      optimizer: an optax transformation; Adam at 1e-3 where None. Fits with the same object (as `training.optimizer`
-        gives) share a compiled program.
+      loss: a per-example loss of classes, numbers, sequences or outputs of your own; None: that of `gradients`, or
+        cross-entropy. What it `reads` must be in `extra`.
+      gradients: the gradient function, private or not, instead of the plain gradient of `loss`.
+      optimizer: an optax transformation; None: Adam at 1e-3. Fits with the same object (as `training.optimizer`
+        returns) share a compiled program.
       epochs, batch_size: at least 1 each.
-      sampling: how batches are drawn instead of passing over all members (`privacy.poisson`): its steps, which `epochs`
-        cut into equal parts, its slots in place of `batch_size`. What the accountant is told.
-      seed: of initial values, order and draws, in 0..2^32-1. None: 0 for a plain run. For a private one (with
+      sampling: how batches are drawn, if not in passes over all members (`privacy.poisson`). Its steps are divided into
+        `epochs` equal parts, and its slots replace `batch_size`. It is what the accountant was told.
+      seed: of initial values, order and draws, in 0..2^32-1. None: 0 for a plain run. For a private run (with
         `gradients`) None draws 128 secret bits from the operating system and keeps them in `folder`, in a file that
-        its owner alone can read. Give a private run a seed only to repeat a study: whoever knows the seed, the data
-        and the settings can compute the noise and take it away. The noise and the batches of a private run depend on
-        the seed and on all that the run is, so that two runs which differ in anything (phases, too) share no noise.
+        its owner alone can read. Give a private run a seed only to repeat a study, because anyone who knows the seed,
+        the data and the settings can compute the noise and subtract it. The noise and the batches of a private run
+        depend on the seed and on everything that the run is: two runs that differ in anything share no noise.
       model_ids: [m] IDs that select each model's random stream, different integers from 0; 0..m-1 if None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
       extra: what the loss reads beside x and y, {name: pytree with one row for each of the n examples}, such as
-        {"teacher": logits [n, classes]}. See `distill`.
+        {"teacher": logits [n, classes]} (see `distill`) or {"mask": [n, t]}.
       extra_per_model: whether every array of `extra` has a leading axis of the m models, [m, n, ...].
       schedules: what changes with time, {name: function from the share of the run that is done, 0 to below 1, to the
         value in the epoch that begins there}. "learning_rate" is a factor on the optimizer's own (`training.cosine`);
         any other name is a collection of the model's variables, such as "transition", which must be 1 in the last
         epoch (`training.linear(start, end)`): the polynomials alone are deployed. See `training.schedules`. Runs that
         differ in the functions alone share a compiled program.
-      trainable: fine-tuning: regular expressions searched in the parameters' paths ("Dense_1/kernel"). What none is
-        found in stays as it is, to the bit: no gradient, optimizer state, weight decay or projection. So do the
-        statistics (BatchNorm's) of a layer of which no parameter is trained; a quantizer's learned state is trained
-        with the layer that stands in its path. None: all parameters. One without a gradient path to the loss (unread,
-        or behind `stop_gradient`) never moves.
-      folder: where the run keeps its checkpoints and metrics.jsonl; a run that was killed goes on from there, to the
-        same bits. Nothing is kept where None.
-      label: shown with the progress; silent where None.
+      trainable: for fine-tuning, regular expressions searched in the parameters' paths ("Dense_1/kernel"). A parameter
+        that no expression matches stays as it is, to the bit: no gradient, optimizer state, weight decay or projection.
+        So do the statistics (BatchNorm's) of a layer without a trained parameter. A quantizer's learned state is
+        trained with the layer in its path. None: all parameters. A parameter without a gradient path to the loss
+        (unread, or behind `stop_gradient`) never moves.
+      folder: where the run writes its checkpoints and metrics.jsonl. A killed run continues from there, to the same
+        bits. None: nothing is written.
+      label: shown with the progress; None: no progress is shown.
 
     Returns:
       A Fit with a leading axis [m].
 
     Raises:
-      ValueError: arguments that do not fit each other.
-      NotFinite: a loss or a trained value that is NaN or infinite, with epoch, step and layer; the last whole
+      ValueError: incompatible arguments.
+      NotFinite: a loss or a trained value that is NaN or infinite, with epoch, step and layer; the last complete
         checkpoint stays.
       OSError: a checkpoint that cannot be written.
     """
-    # 1. Check what can be known before anything is made: a run that cannot begin claims no folder.
+    # 1. Check what is known before any work: a run that cannot begin claims no folder.
     loss = loss_of(gradients, loss) or loss or cross_entropy()
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
         for path, leaf in named_leaves(tree):
@@ -132,7 +133,7 @@ def fit_ensemble(
     check_reads(loss, extra)
     epochs = checks.integer("epochs", epochs, 1)
     full_batches = epochs if batch_size >= member.sum(1).max(initial=0) else None
-    trainable = agreed(gradients, trainable_patterns(trainable), sampling, full_batches)
+    trainable = resolve_trainable(gradients, trainable_patterns(trainable), sampling, full_batches)
     if sampling is None:
         check_batch_size(gradients, batch_size, member)
 
@@ -155,11 +156,11 @@ def fit_ensemble(
 
     # 4. Start: the seed, the variables, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)
-    used = seeds.resolve(seed, private, folder)
-    run = Run(rule, loss, plan, start_states(rule, first, used, ids, init), pool)
+    root = seeds.resolve(seed, private, folder)
+    run = Run(rule, loss, plan, start_states(rule, first, root, ids, init), pool)
     identity = run_identity.settings(run) if private or folder is not None else {}
-    drawn = run_identity.private_seeds(used, identity, run) if private else (used,) * len(ids)
-    plan = plan._replace(seeds=drawn)
+    model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)
+    plan = plan._replace(seeds=model_seeds)
 
     # 5. Lay the models out on the devices, and compile the epoch of a group of them.
     layout = layouts.choose(model, shapes, batch.x, len(ids))
@@ -191,7 +192,7 @@ def fit_ensemble(
                 log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
                 bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
 
-    # 8. Finish: the last update is seen by no loss.
+    # 8. Finish: check the last update, which no loss has seen.
     variables = groups.join(placed).variables
     check_trained(variables, ids, epochs, plan.steps, history[0, -1])
     return Fit(variables, history[0], {metric.name: history[1]})
@@ -203,7 +204,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     Args:
       model: the architecture.
       data: the pool of examples, n rows.
-      member: bool [n], who is trained on; all where None.
+      member: bool [n], who is trained on; None: all.
       **options: of `fit_ensemble`; `init` without the axis of models, `model_id` for `model_ids`.
 
     Returns:
@@ -221,12 +222,18 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
 
 @functools.lru_cache(maxsize=64)
 def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> GradFn:
-    """One GradFn for a model and a loss, so that repeated fits share a compiled program."""
+    """Returns one GradFn for a model and a loss, because repeated fits share the compiled program of the object."""
     return batch_gradients(model, loss, trainable)
 
 
 def _epoch_means(losses: np.ndarray, scores: np.ndarray, counts: np.ndarray, metric: Metric) -> np.ndarray:
-    """[2, m]: an epoch's mean loss and metric, from losses and counts [m, steps] and sums of scores [m, steps, ...]."""
+    """Returns an epoch's mean loss and metric, [2, m].
+
+    Args:
+      losses, counts: [m, steps], mean loss and real rows of each step.
+      scores: [m, steps, ...], sums of `Metric.apply` over the rows.
+      metric: whose `summary` combines the means.
+    """
     total = np.maximum(counts.sum(1), 1)
     means = (each.sum(0, dtype=np.float64) / n for each, n in zip(scores, total, strict=True))
     return np.stack([(losses * counts).sum(1) / total, [metric.summary(mean) for mean in means]])

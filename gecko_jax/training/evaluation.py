@@ -11,6 +11,7 @@ import numpy as np
 
 from gecko_jax import surroundings
 from gecko_jax.losses import cross_entropy, metric_of
+from gecko_jax.training.pool import check_reads
 from gecko_jax.training.predict import BATCH, count_rows
 from gecko_jax.trees import by_blocks, outputs_by_row, row_count, take
 from gecko_jax.types import Batch, Examples, Loss, Model, Variables
@@ -54,8 +55,7 @@ def evaluate(
         reads more than `extra` holds.
     """
     loss = loss or cross_entropy()
-    if absent := [name for name in loss.reads if name not in (extra or {})]:
-        raise ValueError(f"loss {loss.name!r} reads extra[{absent[0]!r}]: pass it as extra={{...}}, or another loss.")
+    check_reads(loss, extra)
     batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(count_rows("data", data), np.float32), extra))
     rows = count_rows("data", batch)
     if loss.check:

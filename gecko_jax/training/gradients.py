@@ -1,13 +1,11 @@
-"""From a model and a per-example loss to a `GradFn`: the only place where two trainings differ.
+"""The gradient of a model's loss as a `GradFn`, the only thing in which private and plain training differ.
 
 A `GradFn` is (variables, batch, key) -> (gradients, StepMetrics). A private one returns clipped and noised gradients of
-the same shape and is passed to `fit(gradients=...)` in this one's stead.
+the same shape and is passed to `fit(gradients=...)` instead of this one. Two attributes are optional:
 
-Its attribute `loss`, if it has one, is the `Loss` that it descends: `fit` takes the metric from it. A GradFn without
-one reports a scalar metric of its own.
-
-One that knows which parameters it moves says so by an attribute `live`: (variables, batch, key) -> a bool for each of
-their leaves, read off the program. A step leaves the others as they are, to the bit.
+  loss   the `Loss` that it descends; `fit` takes the metric from it. Without it the GradFn reports a scalar metric.
+  live   (variables, batch, key) -> a bool for each parameter, whether it is trained, read off the program. A step
+         leaves the others as they are, to the bit.
 """
 
 from __future__ import annotations
@@ -27,29 +25,41 @@ GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
 
 
 def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = None) -> GradFn:
-    """The gradient of the mean loss over a batch's real rows; a loss at a row of weight 0 adds nothing, not even a NaN.
+    """Builds the gradient of the mean loss over a batch's real rows; a row of weight 0 adds nothing, not even a NaN.
 
     Args:
       model: any model; it sees the whole batch at once, so BatchNorm is allowed (its statistics are over all rows,
-        padding included: see `datasets.batches` for what stands there).
+        padding included: see `datasets.batches` for what padding holds).
       loss: a per-example loss.
       trainable: regular expressions of the parameters that are trained, see `fit_ensemble`; the gradient of the others
         is 0 and is not computed.
+
+    Returns:
+      (variables, batch, key) -> (gradients in the tree of variables["params"], StepMetrics).
 
     Raises:
       ValueError: when called, for outputs without a row for each example, for outputs and labels that the loss does
         not read, for expressions of `trainable` that are found in no parameter's path, for a batch whose leaves have
         different lengths, and for weights other than 0 and 1. Weights that are traced, and so not known yet, give NaN.
+
+    >>> import numpy as np
+    >>> from gecko_jax import losses, models
+    >>> model, x = models.create("mlp", 2, hidden=()), np.ones((3, 4), np.float32)
+    >>> gradients = batch_gradients(model, losses.cross_entropy())
+    >>> batch = Batch(x, np.array([0, 1, 1]), np.array([1.0, 1.0, 0.0]))
+    >>> slopes, metrics = gradients(model.init(jax.random.key(0), x), batch, None)
+    >>> slopes["logits"]["kernel"].shape, float(metrics.count)
+    ((4, 2), 2.0)
     """
     metric = metric_of(loss)
 
     def mean_loss(variables, batch, key):
-        """(mean loss, StepMetrics)."""
+        """Returns (mean loss, StepMetrics)."""
         rows = row_count("batch", batch)
         real, valid = check_weights("batch.weight", batch.weight, rows)
         outputs, updates = model.apply(variables, batch.x, key=key, train=True)
         outputs = outputs_by_row(outputs, rows)
-        # where, not a product, and on both sides of the loss: a padding row's NaN reaches neither sum nor gradient.
+        # A selection on both sides of the loss, because a product would carry a padding row's NaN into the gradient.
         losses = jax.vmap(loss.apply)(jax.tree.map(lambda leaf: at_real_rows(real, leaf), outputs), batch)
         check_scalar(loss.name, losses.shape[1:])
         # In float32 at least: half precision cannot count beyond 256.
@@ -67,11 +77,11 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
         def objective(trained):
             return mean_loss({**variables, "params": with_leaves(trained, params, keep)}, batch, key)
 
-        found, metrics = jax.grad(objective, has_aux=True)(select_leaves(params, keep))
-        return (found if all(keep) else with_leaves(found, jax.tree.map(jnp.zeros_like, params), keep)), metrics
+        slopes, metrics = jax.grad(objective, has_aux=True)(select_leaves(params, keep))
+        return (slopes if all(keep) else with_leaves(slopes, jax.tree.map(jnp.zeros_like, params), keep)), metrics
 
     def live(variables, batch, key):
-        """Whether each parameter is trained: named by `trainable` and with a gradient path to the loss."""
+        """Returns whether each parameter is trained: named by `trainable` and with a gradient path to the loss."""
         params = variables["params"]
         named, reached = trainable_leaves(params, trainable), paths_of(mean_loss, variables, batch, key)
         keep = tuple(a and b for a, b in zip(named, reached, strict=True))
@@ -80,7 +90,7 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
 
     gradients.live = live
     gradients.loss = loss
-    gradients.plain = True  # without noise: a run of it may have a seed that anyone knows
+    gradients.plain = True  # without noise: the seed of such a run need not be secret
     return gradients
 
 

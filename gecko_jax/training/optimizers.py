@@ -18,10 +18,16 @@ OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
 
 @functools.cache
 def optimizer(name: str = "adam", learning_rate: float = 1e-3) -> optax.GradientTransformation:
-    """An optax transformation by name; the same arguments give the same object, so that compiled programs are shared.
+    """Returns an optax transformation by name; the same arguments give the same object, and so share compiled programs.
 
     Args:
       name: "adam", "sgd" or "momentum" (0.9).
-      learning_rate: above 0.
+      learning_rate: step size, above 0.
+
+    Raises:
+      ValueError: an unknown name, or a learning rate that is not above 0.
+
+    >>> optimizer("sgd", 0.1) is optimizer("sgd", 0.1)
+    True
     """
     return lookup("optimizer", name, OPTIMIZERS)(positive("learning_rate", learning_rate))

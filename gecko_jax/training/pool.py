@@ -1,4 +1,4 @@
-"""The rows that a run gathers its batches from, and what a loss reads beside them."""
+"""The rows that a run gathers its batches from, and the extras that a loss reads beside them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Data(NamedTuple):
     own_extra: Any = None
 
     def of(self, model: int) -> Data:
-        """The data of one of several models."""
+        """Returns the data of one of several models."""
         return self._replace(own_extra=take(self.own_extra, model))
 
     @property
     def extras(self) -> Any:
-        """What the loss of one model reads, shared or its own."""
+        """Returns what the loss of one model reads, shared or its own."""
         return self.extra if self.own_extra is None else self.own_extra
 
 
@@ -67,7 +67,7 @@ def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None,
 
 
 def check_reads(loss: Loss, extra: Mapping[str, Any] | None) -> None:
-    """Raises ValueError unless `extra` holds all that the loss reads."""
+    """Raises ValueError unless `extra` holds every key that the loss reads."""
     for name in loss.reads:
         if name not in (extra or {}):
             way = ", or call training.distill(..., teacher=logits)" if name == "teacher" else ""

@@ -1,4 +1,4 @@
-"""Evaluation: outputs of many rows, in batches of one static shape, always in evaluation mode."""
+"""Outputs of trained models on many rows, in batches of one static shape, always in evaluation mode."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predict_ensemble(model: Model, variables: Variables, x: Any, batch_size: int
 
 
 def count_rows(name: str, tree: Any) -> int:
-    """Returns the number of rows of a pytree; raises ValueError, with this name, if there are none."""
+    """Returns the number of rows of a pytree; raises ValueError, with this name, if it is 0."""
     if (rows := row_count(name, tree)) == 0:
         raise ValueError(f"{name} is empty; at least one row is needed.")
     return rows

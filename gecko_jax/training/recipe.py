@@ -1,4 +1,4 @@
-"""How a model is made, as one value: the target and its shadows are made by the same."""
+"""A training recipe as one value: the target and its shadow models are made by the same recipe."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ from gecko_jax.types import Array, Examples, Model, Variables
 
 
 class Recipe:
-    """(rows of the pool, key) -> variables, by `training.fit` with these options; many at once by `ensemble`.
+    """Trains a model on rows of a pool: (rows, key) -> variables, by `training.fit`; many at once by `ensemble`.
 
     Attributes:
       model: the architecture.
-      pool: what rows are rows of.
-      options: of `training.fit`, all but `seed` and `folder`.
+      pool: the examples that rows are drawn from.
+      options: of `training.fit`, all but `seed`, `folder` and the model's ID.
 
     >>> from gecko_jax import datasets, models
     >>> digits = datasets.load("digits").train
-    >>> made = Recipe(models.create("mlp", 10, hidden=(8,)), digits, epochs=1)(range(100), jax.random.key(0))
-    >>> sorted(made)
+    >>> variables = Recipe(models.create("mlp", 10, hidden=(8,)), digits, epochs=1)(range(100), jax.random.key(0))
+    >>> sorted(variables)
     ['params']
     """
 
     def __init__(self, model: Model, pool: Examples, **options: Any):
-        given = {"seed", "folder", "model_ids", "model_id"} & set(options)
-        if given:
-            raise ValueError(f"{sorted(given)} come with each call of a recipe: leave them out of its options.")
+        per_call = {"seed", "folder", "model_ids", "model_id"} & set(options)
+        if per_call:
+            raise ValueError(f"{sorted(per_call)} come with each call of a recipe: leave them out of its options.")
         self.model, self.pool, self.options = model, pool, options
 
     def __call__(self, rows: Array, key: jax.Array) -> Variables:
-        """One model, trained on these rows of the pool alone."""
+        """Returns the variables of one model, trained on these rows of the pool alone."""
         member = np.zeros(row_count("pool", self.pool), bool)
         member[np.asarray(rows)] = True
         return fit(self.model, self.pool, member, seed=_seed(key), **self.options).variables
 
     def ensemble(self, member: Array, key: jax.Array, folder: str | os.PathLike[str] | None = None) -> Variables:
-        """m models in one compiled program, with a leading axis [m]; member bool [m, n].
+        """Returns the variables of m models [m, ...], trained in one compiled program.
 
-        With a folder, a run that was killed goes on where it was, and one that is done is read.
+        Args:
+          member: bool [m, n], who trains on what.
+          key: a JAX key; the models' seed follows from it.
+          folder: where the run is kept; a killed run continues from it, and a finished one is read. None: nowhere.
         """
         options = {**self.options, "seed": _seed(key), "folder": folder}
         return fit_ensemble(self.model, self.pool, member, **options).variables

@@ -1,9 +1,9 @@
-"""What a run is: the record that its folder is held against, and the seeds of its models' draws.
+"""The identity of a run: the record that its folder is compared with, and the seeds of its models' draws.
 
-A private run's noise and batches must be its own. If two runs drew the same noise, whoever sees both results could
-subtract one from the other: on neighbouring data the noise would cancel, and no accountant's composition would hold. So
-the seeds of a private run's draws depend on everything that the run is: its program (model, loss, clipping, noise,
-optimizer), start values, members' rows, batches, schedules and model ID. The same run draws the same, to the bit.
+No two private runs may share noise or batches. If two runs drew the same noise, anyone who sees both results could
+subtract one from the other: on neighboring data the noise would cancel, and no accountant's composition would hold.
+Therefore the seeds of a private run depend on everything that the run is: its program (model, loss, clipping, noise,
+optimizer), start values, members' rows, batches, schedules and model ID. The same run draws the same bits again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Run(NamedTuple):
     """A run before its first epoch.
 
     Attributes:
-      rule: what an update is made of.
+      rule: the parts of an update.
       loss: for its name.
       plan: how the epochs are filled.
       start: states of all models.
@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """What all models of a run share, in JSON's types; nothing in it depends on which models are trained together."""
+    """Returns what all models of a run share, in JSON's types, whichever models are trained together."""
     plan, one = run.plan, plan_epoch(run.plan, 0)
     one = one._replace(indices=one.indices[:, :1], weight=one.weight[:, :1])
     program = program_text(make_step(run.rule, skips=False), run.start, run.pool, one).encode()
@@ -59,7 +59,7 @@ def settings(run: Run) -> dict[str, Any]:
 
 
 def record(shared: dict[str, Any], seed: int | str, run: Run) -> dict[str, Any]:
-    """What identifies a run of several models: a folder that holds another one is refused.
+    """Returns what identifies a run of several models: a folder with another record is refused.
 
     Args:
       shared: the run's `settings`.
@@ -77,7 +77,7 @@ def record(shared: dict[str, Any], seed: int | str, run: Run) -> dict[str, Any]:
 
 
 def private_seeds(seed: int, shared: dict[str, Any], run: Run) -> tuple[int, ...]:
-    """A seed for each model's batches and steps, that no other run shares.
+    """Returns a seed for each model's batches and steps that no other run shares.
 
     Args:
       seed: of the run.
@@ -85,7 +85,7 @@ def private_seeds(seed: int, shared: dict[str, Any], run: Run) -> tuple[int, ...
       run: the run.
 
     Returns:
-      [m] seeds of 128 bits. A model's depends on its own start values, members and ID, not on its company.
+      [m] seeds of 128 bits. Each depends on the model's own start values, members and ID, not on the others.
     """
     plan, pool = run.plan, run.pool
     rows = _row_digests(jax.tree.leaves(pool._replace(own_extra=None)))
@@ -100,7 +100,7 @@ def private_seeds(seed: int, shared: dict[str, Any], run: Run) -> tuple[int, ...
 
 
 def _row_digests(arrays: Sequence[Array]) -> np.ndarray:
-    """uint8 [n, 32]: SHA-256 of each row, so that each model's members are hashed without reading their rows again."""
+    """Returns SHA-256 of each row, uint8 [n, 32], because models share rows, which need not be hashed again."""
     parts = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
     joined = b"".join(bytes.fromhex(sha256(*(row.tobytes() for row in rows))) for rows in zip(*parts, strict=True))
     return np.frombuffer(joined, np.uint8).reshape(len(parts[0]), 32)

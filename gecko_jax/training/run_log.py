@@ -1,4 +1,4 @@
-"""What stays on disk of a run: checkpoints and metrics.jsonl in its folder, or nothing where there is none."""
+"""The files of a run: checkpoints and metrics.jsonl in its folder; nothing without a folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gecko_jax.training.step import State
 
 
 class RunLog:
-    """A context that restores, logs and saves.
+    """Restores, logs and saves a run; a context manager.
 
     Args:
-      folder: the run's own folder; nothing is kept where None.
-      run: () -> what identifies the run; called only where there is a folder.
-      save_every: seconds between two checkpoints; the last epoch's is always written.
+      folder: the run's own folder; None: nothing is written.
+      run: () -> what identifies the run; called only if there is a folder.
+      save_every: seconds between two checkpoints; that of the last epoch is always written.
       metric: name of the metric, a key of metrics.jsonl.
     """
 
@@ -42,7 +42,7 @@ class RunLog:
                 self._lines.close()
 
     def restore(self, states: State, history: np.ndarray) -> tuple[int, State, np.ndarray]:
-        """(epochs done, states, history), the log cut back to what is done."""
+        """Returns (epochs done, states, history), and cuts the log back to those epochs."""
         if not self.checkpoints:
             return 0, states, history
         done, (states, history) = self.checkpoints.restore((states, history)) or (0, (states, history))
@@ -51,7 +51,7 @@ class RunLog:
         return done, states, np.array(history)
 
     def epoch_done(self, epoch: int, epochs: int, history: np.ndarray, states: Callable[[], State]) -> None:
-        """Logs an epoch, and saves where it is the last or the last save is a while ago."""
+        """Logs an epoch, and writes a checkpoint if it is the last epoch or `save_every` seconds have passed."""
         if not self.checkpoints:
             return
         with self.checkpoints.clear_errors():
@@ -62,7 +62,7 @@ class RunLog:
 
 
 def _log_of(path: Path, history: np.ndarray, done: int, metric: str) -> runtime.JsonLines:
-    """The log with the epochs that are done, replaced in one step: a reader never finds fewer."""
+    """Returns the log of the epochs that are done, replaced in one step: a reader never sees fewer."""
     if runtime.is_main_process():
         write_atomic(path, "".join(runtime.json_line(_line(epoch, history, metric)) for epoch in range(done)))
     return runtime.JsonLines(path)

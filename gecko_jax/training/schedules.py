@@ -93,7 +93,7 @@ class Schedules(NamedTuple):
     values: dict[str, list[float]]
 
     def at(self, epoch: int) -> dict[str, np.float32]:
-        """The values in an epoch.
+        """Returns the values in an epoch.
 
         Raises:
           ValueError: a function that gives another value than when the run began.
@@ -173,11 +173,11 @@ def check_collections(schedules: Schedules, variables: Variables) -> None:
 
 
 def with_scheduled(variables: Variables, values: Mapping[str, Array]) -> Variables:
-    """The variables with every scheduled collection set to its value.
+    """Returns the variables with every scheduled collection set to its value.
 
     Args:
       variables: of one model.
-      values: {name: value}; "learning_rate" is no collection and is passed over.
+      values: {name: value}; "learning_rate" is not a collection and is passed over.
     """
 
     def filled(tree: Any, value: Array) -> Any:

@@ -1,4 +1,4 @@
-"""The seed of a run: the one that was given, or, for a private run without one, a secret that stays in its folder."""
+"""The seed of a run: the user's, or a secret that stays in the folder of a private run without one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _WORDS = keys.SECRET_BITS // 32
 
 
 def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
-    """Whether a run's gradients may be noised: if they draw on their key, and are not the plain ones.
+    """Returns whether a run's gradients may hold noise: if they depend on their key, and are not the plain ones.
 
-    A GradFn of one's own may add noise, or wrap one that does. It is taken for private unless nothing that it computes
-    depends on its key, so that no noise can be in it.
+    A GradFn of your own may add noise, or wrap one that does. It counts as private unless nothing that it computes
+    depends on its key.
 
     Args:
       gradients: of the run.
@@ -45,8 +45,8 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
             "and `live` (what is trained), so that nothing could be compared with the batches of this run. Decorate "
             "the function that wraps them: @functools.wraps(private.gradients)."
         )
-    own = program.inputs[-1]
-    if any(own in step.inputs for step in program.steps) or own in program.outputs:
+    key_input = program.inputs[-1]
+    if any(key_input in step.inputs for step in program.steps) or key_input in program.outputs:
         return True
     if any(step.name in ("random_bits", "threefry2x32") for step in steps):
         raise ValueError(
@@ -57,12 +57,12 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
 
 
 def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | None) -> int:
-    """The seed that a run uses.
+    """Returns the seed that a run uses.
 
     Args:
-      seed: as given; None for the default: 0 for a plain run, a secret for a private one.
+      seed: the user's. None: 0 for a plain run, a secret for a private one.
       private: see `is_private`.
-      folder: of the run. A secret seed is kept in its file `secret_seed` (mode 600) and read again to go on.
+      folder: of the run. A secret seed is stored in its file `secret_seed` (mode 600) and read again to continue.
 
     Raises:
       ValueError: a seed out of range, or a folder whose secret is damaged or gone.
@@ -73,26 +73,27 @@ def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | No
     if not private:
         return 0
     main = runtime.is_main_process()
-    secret = (_kept(Path(folder)) if folder is not None else keys.secret_seed()) if main else 0
+    secret = (_secret_of(Path(folder)) if folder is not None else keys.secret_seed()) if main else 0
     return _shared(secret) if jax.process_count() > 1 else secret
 
 
 def described(seed: int | None, private: bool) -> int | str:
-    """The seed for run.json, which may be shown to anyone: of a secret one, a digest that nobody can turn back."""
+    """Returns the seed as run.json may show it to anyone: of a secret seed, a digest that nobody can invert."""
     if seed is None:
         return "secret" if private else 0
     return int(seed) if seed <= keys.MAX_SEED else f"secret {keys.derived_seed(seed, shown='run.json'):032x}"
 
 
-def _kept(folder: Path) -> int:
+def _secret_of(folder: Path) -> int:
+    """Returns the secret in a run's folder, and draws it if the run is new."""
     path = folder / SECRET
     if not path.exists():
         if (folder / "run.json").exists() and '"seed": "secret"' in (folder / "run.json").read_text():
             raise ValueError(
-                f"folder={str(folder)!r} holds a private run whose {SECRET} is gone, so that it cannot go on with the "
-                "same noise. Name a new folder; what this one has released stays accounted for."
+                f"folder={str(folder)!r} holds a private run whose {SECRET} is gone, and cannot continue with the same "
+                "noise. Name a new folder; what this one has released stays accounted for."
             )
-        if (folder / "run.json").exists():  # of another run, which will be refused: leave no secret in its folder
+        if (folder / "run.json").exists():  # another run, which will be refused: leave no secret in its folder
             return keys.secret_seed()
         write_secret(path, f"{keys.secret_seed():032x}\n")
     try:
@@ -105,7 +106,7 @@ def _kept(folder: Path) -> int:
 
 
 def _shared(secret: int) -> int:
-    """The main process's secret, in every process."""
+    """Returns the main process's secret in every process."""
     from jax.experimental import multihost_utils
 
     words = np.array([secret >> 32 * i & keys.MAX_SEED for i in range(_WORDS)], np.uint32)

@@ -1,4 +1,4 @@
-"""The states that a run starts from: fresh variables of each model's own, or given ones."""
+"""The states that a run starts from: fresh variables of each model, or those of the caller."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def start_states(rule: UpdateRule, x: Any, seed: int, model_ids: Sequence[int], 
     """Returns the states [m] before the first epoch, as host arrays.
 
     Args:
-      rule: what an update is made of; the optimizer sees the trained parameters alone.
+      rule: the parts of an update; the optimizer sees the trained parameters alone.
       x: one input with its leading axis.
       seed: of fresh variables.
       model_ids: [m].
       init: variables [m, ...] to start from, or None for fresh ones.
     """
     if init is None:
-        # One at a time: a model's bits do not depend on its company, and one compiled program serves any number.
+        # One at a time, because a model's bits must not depend on the others; one compiled program serves any number.
         root, one = keys.stream(seed, "init"), _initializer(rule.model)
         each = [jax.tree.map(np.asarray, one(root, np.uint32(model_id), x)) for model_id in model_ids]
         init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
@@ -41,19 +41,25 @@ def check_init(init: Variables, shapes: Variables, models: int) -> None:
     """Raises ValueError unless `init` has the names and shapes of the model's variables, with an axis of the models.
 
     Others would be ignored here and fail obscurely later.
+
+    Args:
+      init: variables to start from.
+      shapes: shapes of one model's variables.
+      models: m.
     """
-    given, wanted = dict(named_leaves(init)), dict(named_leaves(shapes))
-    for name in [*given, *wanted]:
-        if name not in wanted:
-            raise ValueError(f"init has {name!r}, which the model has not. The model has: {checks.listed(wanted, 20)}.")
-        if name not in given:
-            raise ValueError(f"init lacks {name!r}, which the model has. It has: {checks.listed(given, 20)}.")
-        checks.shape(f"init[{name!r}]", given[name], (models, *wanted[name].shape))
+    passed, expected = dict(named_leaves(init)), dict(named_leaves(shapes))
+    for name in [*passed, *expected]:
+        if name not in expected:
+            known = checks.listed(expected, 20)
+            raise ValueError(f"init has {name!r}, which the model does not have. The model has: {known}.")
+        if name not in passed:
+            raise ValueError(f"init lacks {name!r}, which the model has. It has: {checks.listed(passed, 20)}.")
+        checks.shape(f"init[{name!r}]", passed[name], (models, *expected[name].shape))
 
 
 @functools.lru_cache(maxsize=64)
 def _initializer(model: Model):
-    """(root key, a model's ID, x) -> its variables."""
+    """Builds (root key, a model's ID, x) -> its variables."""
     return surroundings.jit(lambda root, model_id, x: model.init(jax.random.fold_in(root, model_id), x))
 
 

@@ -21,14 +21,14 @@ from gecko_jax.types import Array, Batch, Model, StepMetrics, Variables
 
 
 class State(NamedTuple):
-    """All that training changes: a run that restores it goes on bit by bit."""
+    """Everything that training changes: a run that restores it continues to the same bits."""
 
     variables: Variables
     optimizer: optax.OptState
 
 
 class Epoch(NamedTuple):
-    """One epoch's work for one model (a leading axis for several).
+    """One epoch's rows and draws for one model (with a leading axis for several).
 
     Attributes:
       indices: int32 [steps, b], rows of the data.
@@ -43,7 +43,7 @@ class Epoch(NamedTuple):
     scheduled: dict[str, Array]
 
     def row(self, model: Array | int) -> Epoch:
-        """The work of one of several models, or of some of them."""
+        """Returns the rows and draws of one of several models, or of some of them."""
         return self._replace(**{name: getattr(self, name)[model] for name in PER_MODEL})
 
 
@@ -54,7 +54,7 @@ Step = Callable[[State, Data, Epoch, Array], tuple[State, tuple[Array, Array, Ar
 
 
 class UpdateRule(NamedTuple):
-    """What one update is made of, the same for all models of a run.
+    """The parts of an update, the same for all models of a run.
 
     Attributes:
       model: for its hooks, `after_update` and `rates`.
@@ -73,8 +73,8 @@ def make_step(rule: UpdateRule, skips: bool) -> Step:
     """Builds (state, data, epoch, step number) -> (state, (loss, metric, count)).
 
     Args:
-      rule: what an update is made of.
-      skips: whether an epoch may hold steps of weight 0 only, which must leave the state (momentum, too) as it is.
+      rule: the parts of an update.
+      skips: whether an epoch may hold steps of padding alone, which must leave the state (and momentum) as it is.
     """
 
     def step(state: State, data: Data, epoch: Epoch, number: Array):
@@ -97,7 +97,7 @@ def _all_of(variables: Variables, batch: Batch, key: Array) -> tuple[bool, ...]:
 
 
 def _updated(rule: UpdateRule, state: State, grads, metrics: StepMetrics, reached: tuple[bool, ...], at) -> State:
-    """The state after an update.
+    """Returns the state after an update.
 
     Args:
       rule, state, grads, metrics: of the step.
@@ -122,26 +122,26 @@ def _updated(rule: UpdateRule, state: State, grads, metrics: StepMetrics, reache
 
 
 def _of_trained_layers(updates: Variables, before: Variables, trainable, params, keep) -> Variables:
-    """The updates, but for the statistics of frozen layers, which stay as they are."""
+    """Returns the new collections; the statistics of frozen layers stay as they are."""
     if trainable is None:
         return updates
-    names = [name for (name, _), kept in zip(named_leaves(params), keep, strict=True) if kept]
+    names = [name for (name, _), trained in zip(named_leaves(params), keep, strict=True) if trained]
     layers = {name.rpartition("/")[0] for name in names}
 
     def choose(name, new, old):
         return new if name.rpartition("/")[0] in layers or any(re.search(p, name) for p in trainable) else old
 
-    held = {}
+    collections = {}
     for collection, tree in updates.items():
         if collection in before and collection != THRESHOLD:  # an adaptive rule's threshold belongs to no layer
             names = (name for name, _ in named_leaves(tree))
             tree = jax.tree.map(lambda new, old: choose(next(names), new, old), tree, before[collection])  # noqa: B023
-        held[collection] = tree
-    return held
+        collections[collection] = tree
+    return collections
 
 
 def scanned_epoch(step: Step):
-    """(state, data, epoch) -> (state, (loss, metric, count) of each step [steps]): one XLA program."""
+    """Builds (state, data, epoch) -> (state, (loss, metric, count) of each step [steps]), one XLA program."""
 
     def run(state: State, data: Data, epoch: Epoch):
         state = state._replace(variables=with_scheduled(state.variables, epoch.scheduled))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import Sampling
-from gecko_jax.training.agreement import agreed
+from gecko_jax.training.agreement import resolve_trainable
 from gecko_jax.types import Examples
 
 POISSON = privacy.poisson(100, 10, steps=8)
@@ -82,7 +82,7 @@ def test_private_gradients_take_the_batches_that_they_were_priced_for(options, s
 
 
 def test_fewer_steps_of_a_priced_run_are_covered():
-    agreed(RUN.gradients, None, RUN.sampling._replace(steps=10))
+    resolve_trainable(RUN.gradients, None, RUN.sampling._replace(steps=10))
 
 
 @pytest.mark.parametrize("expected", [1.0, 9.0, 100.0])
@@ -96,7 +96,7 @@ def test_the_divisor_is_the_sampling_s_batch_size(expected):
 def test_a_shuffled_epoch_may_be_divided_by_its_mean_batch():
     loss, sampling = privacy.example_loss(MODEL, losses.cross_entropy()), privacy.shuffled(100, 30, 1)
     for expected in (25, 30):
-        agreed(privacy.private_gradients(loss, clippings.flat(1.0), 1.0, expected), None, sampling)
+        resolve_trainable(privacy.private_gradients(loss, clippings.flat(1.0), 1.0, expected), None, sampling)
 
 
 def test_full_batches_are_the_same_without_a_sampling():
@@ -105,9 +105,9 @@ def test_full_batches_are_the_same_without_a_sampling():
         MODEL, losses.cross_entropy(), clippings.flat(1.0), n=100, batch_size=100, epochs=2, delta=1e-3,
         noise_multiplier=1.0,
     )  # fmt: skip
-    agreed(full.gradients, None, None, full_batches=2)
+    resolve_trainable(full.gradients, None, None, full_batches=2)
     with pytest.raises(ValueError, match="epsilon covers these batches, or fewer of them"):
-        agreed(full.gradients, None, None, full_batches=3)
+        resolve_trainable(full.gradients, None, None, full_batches=3)
     for options in (dict(batch_size=50, epochs=2), dict(batch_size=100, epochs=3)):
         with pytest.raises(ValueError, match="priced for"):
             training.fit(full.model, DATA, gradients=full.gradients, **options)

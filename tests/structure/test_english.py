@@ -47,7 +47,7 @@ LEFT = {
     "scripts": 20,
     "surroundings": 1,
     "tests": 410,
-    "training": 26,
+    "training": 2,
     "trees": 1,
     "types": 7,
 }

@@ -81,7 +81,7 @@ def test_initial_values_of_another_number_of_models(mlp, pool):
 def test_initial_values_of_another_model(mlp, pool):
     start = start_of(mlp, pool.x)
     other = {"params": {**start["params"], "extra": start["params"]["logits"]}}
-    with pytest.raises(ValueError, match="init has 'params/extra/bias', which the model has not"):
+    with pytest.raises(ValueError, match="init has 'params/extra/bias', which the model does not have"):
         training.fit(mlp, pool, init=other)
     fewer = {"params": {"logits": start["params"]["logits"]}}
     with pytest.raises(ValueError, match="init lacks 'params/dense1/bias'"):

@@ -80,7 +80,7 @@ def test_the_control_differs_in_the_loss_alone(mlp, pool, member, teacher, start
 
 
 def test_a_loss_that_reads_no_teacher_is_refused(mlp, pool, member, teacher):
-    with pytest.raises(ValueError, match="'cross_entropy' reads no teacher, so nothing would be distilled"):
+    with pytest.raises(ValueError, match="'cross_entropy' does not read a teacher and would distill nothing"):
         training.distill(mlp, pool, member, teacher, loss=losses.cross_entropy())
 
 

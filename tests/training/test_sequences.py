@@ -103,7 +103,7 @@ def test_masks_and_teachers_of_sequences_are_extras():
     evaluation = training.evaluate(MODEL, VARIABLES, DATA, masked, extra={"mask": real})
     other = training.evaluate(MODEL, VARIABLES, DATA._replace(y=np.where(real, DATA.y, -1)), padded)
     np.testing.assert_allclose(evaluation.losses, other.losses, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"reads extra\['mask'\]: pass it as extra"):
+    with pytest.raises(ValueError, match=r"reads extra\['mask'\]: pass extra=\{'mask'"):
         training.evaluate(MODEL, VARIABLES, DATA, masked)
     teacher = 8 * training.predict(MODEL, VARIABLES, DATA.x)
     student = training.distill(MODEL, DATA, np.ones((1, 12), bool), teacher, optimizer=training.optimizer("adam", 0.05),
