@@ -159,12 +159,12 @@ def test_what_has_no_average_is_refused(pool, mlp):
         with pytest.raises(ValueError, match="decay=.* must lie between 0 and 1"):
             training.with_average(mlp, decay)
     model = training.with_average(DENSE, 0.9)
-    with pytest.raises(ValueError, match=r"no 'average', but only \['params'\]: train training.with_average\(model"):
+    with pytest.raises(ValueError, match=r"hold \['params'\] and not 'average': train training.with_average\(model"):
         training.averaged(start_of(DENSE, POOL.x))
     with pytest.raises(ValueError, match="has seen no update: in a loop of your own call models.finish_update"):
         training.averaged({"params": {}, "average": {"params": {}, "count": np.zeros(2, np.int32)}})
     with pytest.raises(ValueError, match="collection 'average' already: put the transform that adds it on once"):
         jax.eval_shape(training.with_average(model, 0.9).init, jax.random.key(0), POOL.x[:1])
     start = start_of(DENSE, POOL.x)
-    with pytest.raises(ValueError, match="of other parameters than the variables hold"):
+    with pytest.raises(ValueError, match="has other parameters than the variables"):
         training.averaged({**start, "average": {"params": {"bias": start["params"]["kernel"]}, "count": np.int32(3)}})

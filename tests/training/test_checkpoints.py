@@ -63,10 +63,10 @@ def test_every_damaged_file_is_harmless_or_noticed(saved):
     """Each file cut in half, emptied, with a bit flipped, and gone: the state as saved, or an error that says so."""
     noticed = {"cut": 0, "emptied": 0, "flipped": 0, "gone": 0}
     for path in sorted(path for path in (saved / "checkpoints" / "3").rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        half = len(content) // 2
-        damaged = {"cut": content[:half], "emptied": b"", "gone": None}
-        damaged["flipped"] = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+        saved_bytes = path.read_bytes()
+        half = len(saved_bytes) // 2
+        damaged = {"cut": saved_bytes[:half], "emptied": b"", "gone": None}
+        damaged["flipped"] = saved_bytes[:half] + bytes([saved_bytes[half] ^ 1]) + saved_bytes[half + 1 :]
         for how, content in damaged.items():
             path.unlink(missing_ok=True)
             if content is not None:
@@ -79,7 +79,7 @@ def test_every_damaged_file_is_harmless_or_noticed(saved):
                 assert f"{str(saved / 'checkpoints' / '3')!r} is damaged" in str(error), error
                 assert "to train again from the start" in str(error)
                 noticed[how] += 1
-        path.write_bytes(content)
+        path.write_bytes(saved_bytes)
     assert restored(saved)[0] == 3
     assert min(noticed.values()) > 0, "the weights' own file is among them"
 

@@ -211,7 +211,7 @@ def test_private_gradients_and_fit_agree_on_it(pool, mlp):
     with pytest.raises(ValueError, match=r"trainable=\('dense1',\), but the private gradients were made .*'logits'"):
         training.fit(mlp, pool, gradients=private, trainable=["dense1"], **SETTINGS)
     everything = privacy.private_gradients(loss, clippings.flat(1.0), 1.0, 20)
-    with pytest.raises(ValueError, match="trainable=None: the norm that is clipped"):
+    with pytest.raises(ValueError, match="trainable=None: they clip the norm"):
         training.fit(mlp, pool, gradients=everything, trainable=["logits"], **SETTINGS)
     start = start_of(mlp, pool.x)
     fitted = training.fit(mlp, pool, gradients=private, init=start, optimizer=DECAYING, **SETTINGS)
