@@ -1,4 +1,4 @@
-"""From a per-example loss and a clipping rule to a private `GradFn`, the only thing that `fit` has to be given."""
+"""Private gradients from a per-example loss and a clipping rule: the only thing that `fit` has to be given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.per_example.clipped import LossFn, clipped
 from gecko_jax.privacy.per_example.paths import trained_leaves
 from gecko_jax.privacy.per_example.rows import by_row
-from gecko_jax.privacy.per_example.sites import single
+from gecko_jax.privacy.per_example.sites import at_least_float32
 from gecko_jax.privacy.per_example.states import carried_states, check_states
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.privacy.sampling import Sampling
@@ -25,17 +25,18 @@ from gecko_jax.trees import outputs_by_row, row_count, select_leaves, take, trai
 from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, StepMetrics, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
+MAX_NOISE = float(jnp.finfo(jnp.float32).max)  # a standard deviation beyond it is infinite in float32
 PRIVATE_SCOPE = "privacy.private_gradients"  # around the noise, by which a function that wraps them is known
 
 
 class PrivateSettings(NamedTuple):
-    """What a private GradFn was built with, for `training.fit` to compare with what it is told.
+    """What a private GradFn was built with, so that `training.fit` can compare it with its own arguments.
 
     Attributes:
       noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
       expected_batch_size: what the noised sum is divided by.
-      trainable: expressions of the parameters that are trained, or None for all.
-      sampling: the Sampling that the run was priced for, or None if that is not known.
+      trainable: expressions of the parameters that are trained; None: all.
+      sampling: the Sampling that the run was priced for; None if unknown.
     """
 
     noise_multiplier: float
@@ -45,7 +46,7 @@ class PrivateSettings(NamedTuple):
 
 
 def example_loss(model: Model, loss: Loss) -> LossFn:
-    """(variables, example, key) -> (loss, metric), of one row of a `types.Batch`.
+    """Turns a model and a loss into (variables, example, key) -> (loss, metric), for one row of a `types.Batch`.
 
     Args:
       model: any model whose rows do not see each other.
@@ -56,9 +57,9 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
         share for each example, naming the layers; for outputs without a row for each example; for outputs and labels
         that the loss does not read.
 
-    What the forward pass changes without reading the example, such as the power iteration of nn.SpectralNorm, is
-    carried from step to step: `private_gradients` asks the returned function's attribute `updates` for it. Values that
-    layers only `sow` are each example's own, and are dropped.
+    State that the forward pass changes without reading the example, such as the power iteration of nn.SpectralNorm, is
+    carried from step to step: `private_gradients` gets it from the returned function's attribute `updates`. Values that
+    layers only `sow` belong to one example, and are dropped.
     """
     metric = metric_of(loss)
 
@@ -75,7 +76,7 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
 
 
 def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
-    """The model with an adaptive rule's threshold among its variables, where training keeps and checkpoints it."""
+    """Adds an adaptive rule's threshold to the model's variables, with which training carries and checkpoints it."""
     start = {"threshold": jnp.asarray(clipping.start, jnp.float32)}
     return with_collection(model, THRESHOLD, lambda variables: start)
 
@@ -92,45 +93,64 @@ def private_gradients(
     noise: Callable[[Array, Any, Any], Any] = gaussian,
     trainable: Sequence[str] | None = None,
 ) -> Callable[[Variables, Batch, Array], tuple[Any, StepMetrics]]:
-    """The GradFn (sum_i clip(g_i) + N(0, (noise_multiplier * sensitivity)^2)) / expected_batch_size.
+    """Builds the GradFn (sum_i clip(g_i) + N(0, (noise_multiplier * sensitivity)^2)) / expected_batch_size.
 
-    Abadi et al. 2016, Algorithm 1, with noise on the SUM and the EXPECTED batch size as divisor: a public constant,
-    where the size of the drawn batch would leak.
+    The noise is added to the SUM, and the EXPECTED batch size divides it: a public constant, because the size of the
+    drawn batch would leak who takes part.
+
+    Guarantee: one call is a Gaussian mechanism with this noise multiplier under add-or-remove (half of it under
+    replace-one); `privacy.epsilon` prices a run of such calls on batches of a Sampling. It covers the returned
+    gradients and an adaptive rule's threshold, not the StepMetrics, and real numbers, not their floating-point
+    rounding. A batch without real rows gets the same noise as any other.
+
+    | argument | 0 | NaN | infinite | tiny |
+    |---|---|---|---|---|
+    | noise_multiplier | no noise, not private | refused | refused | accepted: epsilon is huge |
+    | expected_batch_size | refused | refused | refused | accepted: every step is huge |
+    | count_noise | the count is released, epsilon is infinite | refused | refused | accepted: epsilon is huge |
+    | an example's gradient | adds 0 | adds 0 | adds 0 | see `clipped_sum` |
 
     Args:
       loss: (variables, example, key) -> scalar, or (scalar, a metric of the example): see `example_loss`.
       clipping: a rule of `gecko_jax.clippings`; an adaptive one needs the model of `with_threshold`.
-      noise_multiplier: standard deviation of the noise over the sum's sensitivity under add-or-remove (the accountant
-        knows what it is worth under replace-one); at 0 nothing is private.
-      expected_batch_size: rate * examples of the sampling.
+      noise_multiplier: standard deviation of the noise over the sum's sensitivity under add-or-remove.
+      expected_batch_size: rate * n of the sampling.
       method, microbatch: see `clipped_sum`.
       count_noise: standard deviation of the noise on an adaptive rule's count, of which each example moves at most 1/2
         (Andrew et al. 2021 take expected_batch_size / 20, the default); the accountant's `count_noise_multiplier`.
-      noise: (key, tree, std) -> noise; `privacy.secure_gaussian(...)` for a cryptographic source. `tree` holds the
-        trained parameters' sums alone. One of your own is tried here, once (`try_noise`).
+      noise: (key, tree, std) -> noise; `privacy.secure_gaussian(...)` has a cryptographic source. `tree` holds the sums
+        of the trained parameters only. A function of your own is tried here, once (`try_noise`).
       trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): only these are trained. None:
-        all. A frozen parameter has no part in the norm, gets no noise, and its gradient is exactly 0. The same holds,
-        by the program's structure, for one without a gradient path to the loss. (A rule with groups needs none for
-        the frozen ones: `per_layer` without them has a smaller sensitivity.)
+        all. A frozen parameter has no part in the norm, gets no noise, and its gradient is exactly 0. The same holds
+        for a parameter without a gradient path to the loss. (A rule with groups needs no group for frozen parameters:
+        `per_layer` without them has a smaller sensitivity.)
 
     Returns:
-      (variables, batch, key) -> (gradients, StepMetrics); losses, metric and count are not private. Its attribute
-      `settings` is a PrivateSettings.
+      (variables, batch, key) -> (gradients, StepMetrics). Losses, metric and count are not private. Its attribute
+      `settings` is a PrivateSettings; a function of yours around it must carry its attributes (`functools.wraps`).
 
     Raises:
-      ValueError: arguments out of their bounds, no clipping rule, or one that breaks its bound, whoever made it
-        (`clippings.check_rule`); a noise function that is not what the accountant prices; when called, a parameter of
-        `trainable` that is not there, or no parameter that is trained.
+      ValueError: an argument out of its bounds, something that is not a clipping rule, a rule that breaks its bound
+        (`clippings.check_rule`), a noise function that is not what the accountant prices; when called, an expression of
+        `trainable` that no path matches, or no parameter that is trained.
+
+    Source: Abadi et al., CCS 2016 (arXiv 1607.00133), Algorithm 1; adaptive rules: Andrew et al., NeurIPS 2021 (arXiv
+    1905.03871), Algorithm 1.
+
+    >>> from gecko_jax import clippings
+    >>> gradients = private_gradients(lambda w, x, key: w @ x, clippings.flat(1.0), 0.0, expected_batch_size=2.0)
+    >>> gradients(jnp.zeros(2), jnp.array([[3.0, 4.0], [0.0, 0.5]]), jax.random.key(0))[0].round(3).tolist()
+    [0.30000001192092896, 0.6499999761581421]
     """
-    checks.at_least("noise_multiplier", noise_multiplier, 0)
+    _check_deviation("noise_multiplier", noise_multiplier)
     checks.positive("expected_batch_size", expected_batch_size)
     try_parts(clipping, noise, noise_multiplier)
     trainable = trainable_patterns(trainable)
     adaptive = isinstance(clipping, AdaptiveClipping)
     if count_noise is not None and not adaptive:
         raise ValueError(f"count_noise={count_noise} needs an adaptive rule; {clipping.name!r} counts nothing.")
-    count_noise = expected_batch_size / 20 if count_noise is None else checks.at_least("count_noise", count_noise, 0)
-    summed = clipped(loss, method, microbatch, expected_batch_size)
+    count_noise = expected_batch_size / 20 if count_noise is None else _check_deviation("count_noise", count_noise)
+    clip = clipped(loss, method, microbatch, expected_batch_size)
     states = getattr(loss, "updates", None)  # of `example_loss`
 
     def gradients(variables, batch, key):
@@ -141,22 +161,22 @@ def private_gradients(
             threshold = _threshold(variables, clipping)
             rule = clipping.at(threshold)
         keep = live(variables, batch, of_loss)
-        found = summed(rule, variables, batch, of_loss, live=keep)
-        everything = found.sum
-        found = found._replace(sum=select_leaves(everything, keep))  # no noise is drawn for what is not trained
+        summed = clip(rule, variables, batch, of_loss, live=keep)
+        all_sums = summed.sum
+        summed = summed._replace(sum=select_leaves(all_sums, keep))  # no noise is drawn for what is not trained
         with jax.named_scope(PRIVATE_SCOPE):
-            drawn = noise(of_noise, found.sum, noise_multiplier * rule.sensitivity)
-        private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, found.sum, drawn)
-        private = with_leaves(private, everything, keep)
+            drawn = noise(of_noise, summed.sum, noise_multiplier * rule.sensitivity)
+        private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, summed.sum, drawn)
+        private = with_leaves(private, all_sums, keep)
         if adaptive:
-            norms = found.norms.reshape(len(real), -1)
+            norms = summed.norms.reshape(len(real), -1)
             share = by_row(lambda row: clipping.exceeds(row, threshold), norms)
             share = jnp.where(jnp.all(jnp.isfinite(norms), axis=1), share, 0)
             # Counted from the middle, as Andrew et al. do: one example moves the sum by 1/2, not by 1.
-            centred = jnp.sum(jnp.where(real, share - 0.5, 0)) + count_noise * jax.random.normal(of_count)
-            new = valid * clipping.update(threshold, centred / expected_batch_size + 0.5)
+            centered = jnp.sum(jnp.where(real, share - 0.5, 0)) + count_noise * jax.random.normal(of_count)
+            new = valid * clipping.update(threshold, centered / expected_batch_size + 0.5)
             updates = {**updates, THRESHOLD: {"threshold": new}}
-        return private, _metrics(found.results, real, valid, updates)
+        return private, _metrics(summed.results, real, valid, updates)
 
     def live(variables, batch, key):
         return trained_leaves(loss, variables, batch, key, trainable)
@@ -167,20 +187,26 @@ def private_gradients(
     return gradients
 
 
+def _check_deviation(name: str, value: float) -> float:
+    """Returns a standard deviation of noise; ValueError if it is below 0, NaN, or infinite in float32."""
+    return checks.in_range(name, checks.at_least(name, value, 0), 0, MAX_NOISE)
+
+
 def try_parts(clipping: Clipping | AdaptiveClipping, noise: Callable[..., Any], noise_multiplier: float | None) -> None:
-    """Tries a clipping rule and a noise function, unless they have been tried before.
+    """Tries a clipping rule and a noise function, unless they have passed before.
 
     Args:
       clipping, noise: see `private_gradients`.
-      noise_multiplier: at 0 nothing is private, and the noise is not tried; None where it is not known yet.
+      noise_multiplier: at 0 nothing is private, and the noise is not tried; None if it is not known yet.
 
     Raises:
-      ValueError: no rule, one that breaks its bound, or a noise function that is not what the accountant prices.
+      ValueError: something that is not a rule, a rule that breaks its bound, or a noise function that is not what the
+        accountant prices.
     """
     if not isinstance(clipping, (Clipping, AdaptiveClipping)):
         raise ValueError(
-            f"clipping={clipping!r} is no rule of gecko_jax.clippings. Noise protects only what is clipped: without a "
-            "bound on each example's gradient no amount of it is private. Without noise, leave out `gradients`."
+            f"clipping={clipping!r} is not a rule of gecko_jax.clippings. Noise protects only what is clipped: without "
+            "a bound on each example's gradient no amount of it is private. Without noise, leave out `gradients`."
         )
     try_rule(clipping)
     if not callable(noise):
@@ -194,13 +220,13 @@ def _threshold(variables: Variables, clipping: AdaptiveClipping) -> Array:
     if THRESHOLD not in variables:
         raise ValueError(
             f"variables hold no {THRESHOLD!r}, the threshold of the adaptive rule {clipping.name!r}, but only "
-            f"{sorted(variables)}: train privacy.with_threshold(model, clipping) in the model's place."
+            f"{sorted(variables)}: train privacy.with_threshold(model, clipping) instead of the model."
         )
     return variables[THRESHOLD]["threshold"]
 
 
 def _metrics(results, real: Array, valid: Array, updates: Variables) -> StepMetrics:
-    losses, *rest = (single(each) for each in results)  # half precision cannot count beyond 256
+    losses, *rest = (at_least_float32(each) for each in results)  # half precision cannot count beyond 256
     each = rest[0] if rest else losses
     count = jnp.sum(real.astype(jnp.float32))
     mean = jnp.sum(jnp.where(real, losses, 0)) / jnp.maximum(count, 1)

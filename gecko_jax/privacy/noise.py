@@ -5,8 +5,18 @@
     secure_gaussian(source)(key, sums, std)  inside a compiled step, a scan too: the host is asked at every execution
 
 An adversary who guesses the state of the generator subtracts the noise. Threefry keyed by 64 bits from a seed is good
-enough to study privacy; to promise it, use a source below: `os_words`, or the faster `aes_words`. None is hardened
-against the rounding of floating point (Mironov, CCS 2012): sums of float32 are not a discrete Gaussian mechanism.
+enough to study privacy; to promise it, use a source below: `os_words`, or the faster `aes_words`.
+
+Guarantee: every entry gets an independent draw from N(0, std^2), one for each leaf, model and key. No source is
+hardened against the rounding of floating point (Mironov, CCS 2012): float32 sums are not a discrete Gaussian mechanism.
+
+| std | noise |
+|---|---|
+| 0 | 0: nothing is private; `epsilon` says infinity |
+| below 1.2e-38 (subnormal in float32) | 0 on most devices |
+| NaN, infinite | NaN, infinite: `private_gradients` refuses such a multiplier |
+
+A tree without entries gets none; a leaf of half precision gets float32 noise, because float16 would round it away.
 """
 
 from __future__ import annotations
@@ -25,10 +35,10 @@ from jax.experimental import io_callback
 from gecko_jax import checks, extras
 from gecko_jax.types import Array
 
-Words = Callable[[int], np.ndarray]  # a number of words -> so many uint32 that nobody can predict, never the same again
+Words = Callable[[int], np.ndarray]  # count -> uint32 [count] that nobody can predict, never used before
 
 # Rational approximation of the normal quantile, single precision: Wichura's PPND7. Lowest power first.
-_CENTRE = (3.3871327179, 50.434271938, 159.29113202, 59.109374720), (1.0, 17.895169469, 78.757757664, 67.187563600)
+_CENTER = (3.3871327179, 50.434271938, 159.29113202, 59.109374720), (1.0, 17.895169469, 78.757757664, 67.187563600)
 _TAIL = (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103), (1.0, 0.73700164250, 0.12021132975)
 
 
@@ -38,19 +48,22 @@ def _ratio(r: jax.Array, coefficients: tuple[tuple[float, ...], tuple[float, ...
 
 
 def normals_from_bits(bits: Array) -> jax.Array:
-    """Standard normals by the inverse distribution function, one for each 32-bit word.
+    """Maps 32-bit words to standard normals, by the inverse distribution function.
 
       z = Phi^-1((word + 1/2) / 2^32)
 
     Both tails are taken from the word as an integer, before rounding to float32 can lose them: the probability is never
-    0 or 1, and |z| ends at 6.34, which exact normals pass once in 4e9 draws (JAX's own, from a uniform float32, end at
-    5.4). The relative error is below 1e-6.
+    0 or 1, and |z| is at most 6.34, which exact normals exceed once in 4e9 draws (JAX's own, from a uniform float32,
+    are at most 5.4). The relative error is below 1e-6.
 
     Args:
       bits: uint32, any shape, uniform.
 
     Returns:
       float32 of the same shape.
+
+    Raises:
+      ValueError: bits of another type.
 
     Source: Wichura, "Algorithm AS 241: the percentage points of the normal distribution" (Applied Statistics 37, 1988),
       PPND7.
@@ -66,26 +79,29 @@ def normals_from_bits(bits: Array) -> jax.Array:
     side = jnp.where(signed < 0, ~signed, signed)  # 0 at the median, 2^31 - 1 at the end, on either side
     q = (side.astype(jnp.float32) + 0.5) * 2.0**-32  # |probability - 1/2|
     tail = ((jnp.int32(2**31 - 1) - side).astype(jnp.float32) + 0.5) * 2.0**-32  # 1/2 - q, to full relative precision
-    centre = q * _ratio(0.180625 - q * q, _CENTRE)
-    z = jnp.where(q <= 0.425, centre, _ratio(jnp.sqrt(-jnp.log(tail)) - 1.6, _TAIL))
+    center = q * _ratio(0.180625 - q * q, _CENTER)
+    z = jnp.where(q <= 0.425, center, _ratio(jnp.sqrt(-jnp.log(tail)) - 1.6, _TAIL))
     return jnp.where(signed < 0, -z, z)
 
 
 def _dtype(leaf: Any) -> Any:
-    """The noise's: the leaf's own, but float32 at least, for half precision would round the noise away in the sum."""
+    """Returns the leaf's dtype, at least float32: half precision would round the noise away in the sum."""
     return jnp.promote_types(jnp.result_type(leaf), jnp.float32)
 
 
 def gaussian(key: Array, tree: Any, std: float | Array) -> Any:
-    """Independent Gaussian noise for each entry of a tree, by JAX's generator.
+    """Draws independent Gaussian noise for each entry of a tree, with JAX's generator.
 
     Args:
       key: a JAX key, a new one for each step. Each leaf gets a key of its own, split from it.
-      tree: arrays (or jax.ShapeDtypeStruct), whose shapes the noise takes.
+      tree: arrays (or jax.ShapeDtypeStruct), whose shapes the noise has.
       std: standard deviation of each entry: noise multiplier * sensitivity.
 
     Returns:
-      A tree like `tree`, of float32 or wider: the noise alone. A function of (key, shapes, std).
+      The noise alone, a tree like `tree` in float32 or wider. A function of (key, shapes, std).
+
+    >>> gaussian(jax.random.key(0), {"kernel": jnp.zeros((2, 3))}, std=0.5)["kernel"].shape
+    (2, 3)
     """
     leaves, treedef = jax.tree.flatten(tree)
     keys = jax.random.split(key, max(len(leaves), 1))
@@ -94,20 +110,20 @@ def gaussian(key: Array, tree: Any, std: float | Array) -> Any:
 
 
 def words_needed(tree: Any) -> int:
-    """How many words `gaussian_from_words` takes for a tree: one for each entry."""
+    """Counts the words that `gaussian_from_words` needs for a tree: one for each entry."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def gaussian_from_words(words: Array, tree: Any, std: float | Array) -> Any:
-    """Independent Gaussian noise for each entry of a tree, from random words.
+    """Draws independent Gaussian noise for each entry of a tree, from random words.
 
     Args:
       words: uint32 [words_needed(tree)], from a source of this module, never used before.
-      tree: arrays (or jax.ShapeDtypeStruct), whose shapes the noise takes.
+      tree: arrays (or jax.ShapeDtypeStruct), whose shapes the noise has.
       std: standard deviation of each entry: noise multiplier * sensitivity.
 
     Returns:
-      A tree like `tree`, of float32 or wider: the noise alone.
+      The noise alone, a tree like `tree` in float32 or wider.
 
     Raises:
       ValueError: for another number or type of words.
@@ -123,11 +139,11 @@ def gaussian_from_words(words: Array, tree: Any, std: float | Array) -> Any:
 
 
 def secure_gaussian(source: Words) -> Callable[[Array, Any, Any], Any]:
-    """`gaussian` by a cryptographic source: the same arguments, and new noise at every execution, whatever the key.
+    """Builds a noise function on a cryptographic source: `gaussian`, with new noise at every execution.
 
     Works under jit, scan and vmap by calling back to the host, in one process (several would each draw their own).
-    Under vmap, each model gets noise of its own, whether its keys, sums or std are mapped. A run cannot be repeated,
-    which is the point: one that is killed goes on with new noise.
+    Under vmap, each model gets noise of its own, whether its keys, sums or std are mapped. The key is not used. A run
+    cannot be repeated, which is the point: a run that is killed goes on with new noise.
 
     Args:
       source: `os_words` or `aes_words()`.
@@ -150,19 +166,22 @@ def secure_gaussian(source: Words) -> Callable[[Array, Any, Any], Any]:
 
 
 def os_words(count: int) -> np.ndarray:
-    """Words from the operating system's cryptographic generator: always there, slower than `aes_words`.
+    """Returns words of the operating system's cryptographic generator: always available, slower than `aes_words`.
 
     Args:
-      count: how many.
+      count: words, 0 or more.
 
     Returns:
       uint32 [count].
+
+    >>> os_words(4).shape
+    (4,)
     """
     return np.frombuffer(os.urandom(4 * int(checks.at_least("count", count, 0))), np.uint32)
 
 
 def _aes_stream(key: bytes, start: bytes) -> Callable[[int], np.ndarray]:
-    """count -> the next words of AES-256's key stream in counter mode: the encryption of zeros."""
+    """Returns count -> the next words of AES-256's key stream in counter mode: the encryption of zeros."""
     extras.require("cryptography", "aes_words (unlike os_words)")
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -182,9 +201,9 @@ def _aes_stream(key: bytes, start: bytes) -> Callable[[int], np.ndarray]:
 
 
 def aes_words() -> Words:
-    """A source of words: AES-256 in counter mode, its key from the operating system and never shown.
+    """Opens a source of words: AES-256 in counter mode, with a secret key from the operating system.
 
-    One stream for all calls, so that no word is given twice; a forked process starts a stream of its own.
+    All calls read one stream, and no word is returned twice; a forked process opens a stream of its own.
 
     Returns:
       A source: count -> uint32 [count]. Threads may share it.

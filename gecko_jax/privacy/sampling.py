@@ -1,12 +1,20 @@
-"""Who takes part in which step: one record that both the training loop and the accountant read.
+"""The sampling record: who takes part in which step. The training loop and the accountant read the same one.
 
-A `Sampling` says how batches are drawn; `draw` draws them and `privacy.epsilon` prices them, so
-that what is trained and what is reported cannot disagree. NumPy only: JAX begins where a step gathers its rows.
+A `Sampling` describes how batches are drawn; `draw` draws them, and `privacy.epsilon` prices them. So what is trained
+and what is reported cannot disagree. NumPy only: JAX begins where a step gathers its rows.
 
-The coins are NumPy's PCG64, seeded: a pseudo-random generator, not a cryptographic one. The accounting assumes coins
-that the adversary cannot predict: take `secret_seed()` for whatever is released, and a typed seed only to repeat a
-study. Two samplings that differ in anything draw unrelated coins from one seed; two runs of the same sampling do not,
-unless they have seeds or names of their own.
+Guarantee: in Poisson sampling each example takes part in each step with probability batch_size / n, independently of
+all others and of all other steps; a batch is never cut silently. The coins come from NumPy's PCG64, a pseudo-random
+generator that is not cryptographic. The accounting assumes coins that the adversary cannot predict: use `secret_seed()`
+for whatever is released, and a typed seed only to repeat a study. Two samplings that differ in any field draw unrelated
+coins from one seed. Two runs of one sampling draw the same coins, unless their seeds or names differ.
+
+| argument | 0 | NaN, infinite | tiny | largest |
+|---|---|---|---|---|
+| batch_size | refused | refused | accepted: most batches are empty, and get noise | n: every example in every step |
+| n, steps, cap, epochs | refused | refused | 1 is accepted | n to 2^31 - 1, steps to 2^32 - 1 |
+
+A batch that would overflow its slots (once in 1e12 runs) raises RuntimeError.
 """
 
 from __future__ import annotations
@@ -21,14 +29,14 @@ from gecko_jax import checks, keys
 from gecko_jax.datasets.batches import Batches
 
 KINDS = ("poisson", "truncated_poisson", "shuffled")
-OVERFLOW = 1e-12  # probability, over a whole run, with which a plain Poisson batch may not fit its slots
+MAX_OVERFLOW = 1e-12  # probability that some plain Poisson batch of a run does not fit its slots
 
 
 class Sampling(NamedTuple):
     """How the batches of a run are drawn. Every field is public: none is a function of the draws.
 
     Attributes:
-      kind: "poisson", "truncated_poisson" or "shuffled"; see the functions of these names, which make the record.
+      kind: "poisson", "truncated_poisson" or "shuffled"; see the functions of these names, which build the record.
       n: examples that the batches are drawn from.
       batch_size: expected rows of a batch before truncation, what the noised sum is divided by.
       steps: steps of the run.
@@ -43,12 +51,12 @@ class Sampling(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """The probability with which an example takes part in a step: batch_size / n."""
+        """Returns the probability that an example takes part in a step: batch_size / n."""
         return self.batch_size / self.n
 
     @property
     def epochs(self) -> int:
-        """How often a shuffled run shows each example: steps / ceil(n / batch_size), rounded up."""
+        """Returns how often a shuffled run shows each example: steps / ceil(n / batch_size), rounded up."""
         return -(-self.steps // _steps_per_epoch(self))
 
     def __str__(self) -> str:
@@ -63,16 +71,16 @@ def _steps_per_epoch(sampling: Sampling) -> int:
 
 
 def _above(n: int, rate: float, size: int) -> float:
-    """P(Binomial(n, rate) > size), by the incomplete beta function: exact far out in the tail too."""
+    """Returns P(Binomial(n, rate) > size) by the incomplete beta function, which is exact in the far tail, too."""
     return 0.0 if size >= n else float(special.betainc(size + 1, n - size, rate))
 
 
 def _slots(n: int, rate: float, steps: int) -> int:
-    """The fewest slots that a draw of `steps` batches overflows with a probability below OVERFLOW."""
+    """Returns the fewest slots that `steps` batches overflow with a probability below MAX_OVERFLOW."""
     low, high = -1, n  # low overflows too often, high does not
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if steps * _above(n, rate, middle) < OVERFLOW else (middle, high)
+        low, high = (low, middle) if steps * _above(n, rate, middle) < MAX_OVERFLOW else (middle, high)
     return max(high, 1)
 
 
@@ -87,9 +95,9 @@ def _independent(kind: str, n: int, batch_size: float, steps: int, cap: int) -> 
 
 
 def check_sampling(sampling: Sampling) -> Sampling:
-    """Returns the record if it is one that `poisson`, `truncated_poisson` or `shuffled` could have made.
+    """Returns the record if `poisson`, `truncated_poisson` or `shuffled` could have built it.
 
-    A record put together by hand, or changed by `_replace`, must not promise what the draws do not keep. It is checked
+    A record that is built by hand, or changed by `_replace`, must not promise what the draws do not keep. It is checked
     wherever it is drawn from, priced or trained with.
 
     Raises:
@@ -118,33 +126,36 @@ def _checked(sampling: Sampling) -> Sampling:
         raise ValueError(f"sampling.batch_size={batch_size!r} must be at most sampling.n={n}.")
     if kind == "shuffled" and batch_size != cap:
         raise ValueError(
-            f"sampling.batch_size={batch_size!r} must be sampling.cap={cap} where kind='shuffled': every batch but an "
-            "epoch's last is full. Make the record with privacy.shuffled(n, batch_size, epochs)."
+            f"sampling.batch_size={batch_size!r} must be sampling.cap={cap} if kind='shuffled': every batch but the "
+            "last of an epoch is full. Build the record with privacy.shuffled(n, batch_size, epochs)."
         )
-    # Of one batch, so that a record whose steps were replaced stays valid: the run's chance is at most steps times it.
+    # Of one batch: a record whose steps were replaced stays valid. The run's chance is at most steps times this.
     if kind == "poisson" and cap < (needed := _slots(n, batch_size / n, 1)):
         raise ValueError(
             f"sampling.cap={cap} must be at least {needed}: with fewer slots a Poisson batch fails to fit with a "
-            f"probability above {OVERFLOW:g}. Make the record with privacy.poisson(n, batch_size, steps), or with "
+            f"probability above {MAX_OVERFLOW:g}. Build the record with privacy.poisson(n, batch_size, steps), or with "
             "truncated_poisson, whose accounting includes the cut."
         )
     return sampling
 
 
 def poisson(n: int, batch_size: float, steps: int, cap: int | None = None) -> Sampling:
-    """Poisson sampling: in each step each example takes part by a coin of its own.
+    """Describes Poisson sampling: in each step each example takes part by a coin of its own.
 
       P(example in batch) = batch_size / n, independently over examples and steps
 
-    Batches differ in size, from 0 upwards, and all have the static shape [cap]. The slots are so many that some batch
-    of the run does not fit with a probability below 1e-12 (for 256 of 60,000 and 14,063 steps: 399 slots); then `draw`
-    raises, and never leaves rows out. That event adds at most 1e-12 to delta.
+    Batches differ in size, from 0 up, and all have the static shape [cap]. There are enough slots that all batches of
+    the run fit, except with a probability below 1e-12 (for 256 of 60,000 and 14,063 steps: 399 slots). If a batch does
+    not fit, `draw` raises; it never drops rows. That event adds at most 1e-12 to delta.
 
     Args:
       n: examples to draw from.
-      batch_size: expected rows of a batch; at most n, need not be whole.
+      batch_size: expected rows of a batch, above 0 and at most n; 0.5 is allowed.
       steps: steps of the run.
-      cap: slots of a batch, at least as many as are chosen if None (a multiple of a micro-batch, say).
+      cap: slots of a batch, at least as many as None chooses; for example a multiple of a microbatch.
+
+    Returns:
+      A Sampling.
 
     Raises:
       ValueError: for an argument out of range, or a cap that batches overflow more often than that.
@@ -159,19 +170,22 @@ def poisson(n: int, batch_size: float, steps: int, cap: int | None = None) -> Sa
     if cap < needed:
         raise ValueError(
             f"cap={cap} must be at least {needed}: with fewer slots some of {steps} Poisson batches fails "
-            f"to fit with a probability above {OVERFLOW:g}. Or use truncated_poisson: its accounting includes the cut."
+            f"to fit with a probability above {MAX_OVERFLOW:g}. Or use truncated_poisson, which is priced with the cut."
         )
     return sampling._replace(cap=cap)
 
 
 def truncated_poisson(n: int, batch_size: float, steps: int, cap: int) -> Sampling:
-    """Poisson sampling whose larger batches are cut to `cap` rows, a uniformly random subset.
+    """Describes Poisson sampling whose larger batches are cut to `cap` rows, a uniformly random subset.
 
     The cut makes an example's presence depend on the others', which costs privacy; the accountant includes it.
 
     Args:
       n, batch_size, steps: see `poisson`; batch_size is the expected size before truncation.
-      cap: rows of the largest batch and slots of all; mean + 4 standard deviations cost 1 % of epsilon or so.
+      cap: rows of the largest batch and slots of all; mean + 4 standard deviations cost about 1 % of epsilon.
+
+    Returns:
+      A Sampling.
 
     Raises:
       ValueError: for an argument out of range.
@@ -183,7 +197,7 @@ def truncated_poisson(n: int, batch_size: float, steps: int, cap: int) -> Sampli
 
 
 def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
-    """All examples in random order, epoch by epoch, cut into batches: what most training loops do.
+    """Describes shuffled epochs: all examples in random order, cut into batches, as most training loops do.
 
     This is not Poisson sampling and is not priced as if it were: no amplification by sampling is claimed. Each example
     takes part exactly once an epoch, and the accountant charges one full Gaussian release for it.
@@ -192,6 +206,9 @@ def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
       n: examples, all shown once an epoch.
       batch_size: rows of a batch, also its slots; the last of an epoch is padded.
       epochs: passes over the examples.
+
+    Returns:
+      A Sampling.
 
     Raises:
       ValueError: for an argument out of range.
@@ -206,14 +223,14 @@ def _source(sampling: Sampling, seed: int, *words: str | int) -> np.random.Gener
 
 
 def _coins(sampling: Sampling, seed: int, step: int, name: int | str) -> np.ndarray:
-    """The rows of one Poisson batch: a binomial count, then a uniform subset, which is as good as n coins."""
+    """Draws the rows of one Poisson batch: a binomial count, then a uniform subset, which is the same as n coins."""
     source = _source(sampling, seed, "sampling", name, step)
     count = int(source.binomial(sampling.n, sampling.rate))
     if count > sampling.cap:
         if sampling.kind == "poisson":
             raise RuntimeError(
                 f"step {step} drew {count} rows and has cap={sampling.cap} slots. A Poisson batch is never cut short: "
-                f"this has a probability below {OVERFLOW:g} a run for the cap that poisson() chooses; take another "
+                f"this has a probability below {MAX_OVERFLOW:g} a run for the cap that poisson() chooses; take another "
                 "seed for the whole run, or truncated_poisson."
             )
         count = sampling.cap  # a uniform subset of a uniform subset is a uniform subset
@@ -221,7 +238,7 @@ def _coins(sampling: Sampling, seed: int, step: int, name: int | str) -> np.ndar
 
 
 def _pieces(sampling: Sampling, seed: int, steps: range, name: int | str) -> dict[int, np.ndarray]:
-    """The rows of shuffled batches: one permutation for each epoch that the steps touch."""
+    """Draws the rows of shuffled batches: one permutation for each epoch that the steps touch."""
     length, rows = _steps_per_epoch(sampling), {}
     for epoch in range(steps.start // length, -(-steps.stop // length)):
         order = _source(sampling, seed, "shuffled", name, epoch).permutation(sampling.n)
@@ -232,21 +249,21 @@ def _pieces(sampling: Sampling, seed: int, steps: range, name: int | str) -> dic
 
 
 def draw(sampling: Sampling, seed: int, first_step: int, steps: int, name: int | str = 0) -> Batches:
-    """The batches of some steps of a run.
+    """Draws the batches of some steps of a run.
 
-    Step t is a function of (sampling, seed, t, name) alone: a run that is resumed, or that draws its steps in other
-    portions, sees the same batches.
+    Step t is a function of (sampling, seed, t, name) only: a run that is resumed, or that draws its steps in other
+    portions, gets the same batches.
 
     Args:
       sampling: see `poisson`, `truncated_poisson` and `shuffled`.
       seed: seed of the run's draws: a `secret_seed()`, or, to repeat a study, a number in 0..2^32-1.
       first_step: the first step to draw, from 0.
-      steps: how many; the run's last step is sampling.steps - 1, for more are not accounted for.
-      name: which of several models trained with one seed: each its own stream.
+      steps: how many; the last step of the run is sampling.steps - 1, because no more are accounted for.
+      name: of one of several models that are trained with one seed; each has its own stream.
 
     Returns:
       Batches of [steps, cap]: rows 0..n-1, real ones first and each at most once a batch; padding is row 0 of weight 0.
-      A batch may be empty, padding only: it is to be trained on as any other, with its noise.
+      A batch may be empty (padding only): train on it as on any other, with its noise.
 
     Raises:
       ValueError: for steps outside the run, or an argument out of range.
@@ -261,12 +278,12 @@ def draw(sampling: Sampling, seed: int, first_step: int, steps: int, name: int |
 
 
 def draw_unchecked(sampling: Sampling, seed: int, first_step: int, steps: int, name: int | str = 0) -> Batches:
-    """`draw` without `check_sampling`, for a record that was derived from a checked one (a model's own members)."""
+    """Draws without `check_sampling`, for a record that was derived from a checked one (a model's own members)."""
     first_step, steps = checks.integer("first_step", first_step, 0), checks.integer("steps", steps, 1)
     if first_step + steps > sampling.steps:
         raise ValueError(
             f"first_step + steps = {first_step + steps} is beyond the run's {sampling.steps} steps, which are what the "
-            "accountant counts. Make the Sampling with as many steps as the run is to have."
+            "accountant counts. Build the Sampling with as many steps as the run has."
         )
     run = range(first_step, first_step + steps)
     if sampling.kind == "shuffled":

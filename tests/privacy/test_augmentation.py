@@ -133,7 +133,7 @@ def test_the_microbatch_counts_the_copies():
         return (jnp.sum(lax.conv_general_dilated(images, params, (1, 1), "VALID", dimension_numbers=numbers)),)
 
     found = floats_of_one(loss, jnp.ones((3, 3, 2, 5)), jnp.ones((4, 3, 6, 6, 2)))
-    assert found.held == 3 * 16 * 5 + 1 + 3 * 16 * 5 + 3 * 16 * 18
+    assert found.count == 3 * 16 * 5 + 1 + 3 * 16 * 5 + 3 * 16 * 18
 
 
 def drawn(augment, image, count=4000):

@@ -91,27 +91,28 @@ BUGS = {
         steps.check_count_noise,
     ),
     "the count over the drawn batch": (
-        gradients, "private_gradients", "centred / expected_batch_size", "centred / jnp.sum(real)", steps.check_count,
+        gradients, "private_gradients", "centered / expected_batch_size", "centered / jnp.sum(real)", steps.check_count,
     ),
     "padding counted": (
         gradients, "private_gradients", "jnp.where(real, share - 0.5, 0)", "share - 0.5", steps.check_count,
     ),
     # Who adds what
     "padding clipped and summed": (
-        clipped, "_clip", "fine if real is None else fine & (real > 0)", "fine", shares.check_padding,
+        clipped, "_clip", "is_finite if real is None else is_finite & (real > 0)", "is_finite", shares.check_padding,
     ),
     "a padded microbatch summed": (
-        rows, "in_turns", "whole(real, jnp.zeros((), real.dtype))", "whole(real, jnp.ones((), real.dtype))",
+        rows, "by_microbatches", "filled(real, jnp.zeros((), real.dtype))", "filled(real, jnp.ones((), real.dtype))",
         lambda: sums.check_exact("plain", "auto", 2),
     ),
     "a NaN let through": (
         clipped, "_clip", "jnp.all(jnp.isfinite(norms), axis=1)", "jnp.ones(len(norms), bool)", shares.check_not_finite,
     ),
     "a NaN times 0": (
-        sites, "over_fine", "jnp.where(fine.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)", "x", shares.check_not_finite,
+        sites, "sum_over_finite", "jnp.where(is_finite.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)", "x",
+        shares.check_not_finite,
     ),
-    "rows that are not fine never left out": (
-        sites, "over_fine", "shared(jnp.sum(~fine)) == 0", "True", lambda: shares.check_not_finite("mlp"),
+    "rows that are not finite never left out": (
+        sites, "sum_over_finite", "shared(jnp.sum(~is_finite)) == 0", "True", lambda: shares.check_not_finite("mlp"),
     ),
     "one key for all examples": (
         clipped, "clipped", "jax.random.fold_in(key, i)", "jax.random.fold_in(key, 0 * i)",
@@ -141,7 +142,7 @@ BUGS = {
         clipped, "_clip", "if c == group)", "if c == group and i)", lambda: sums.check_exact("plain"),
     ),
     "norms of leaves added, not their squares": (
-        clipped, "_clip", "sum(books.squared[:, i]", "sum(jnp.sqrt(books.squared[:, i])",
+        clipped, "_clip", "sum(gradients.squared[:, i]", "sum(jnp.sqrt(gradients.squared[:, i])",
         lambda: sums.check_exact("plain"),
     ),
     "ghost norms without cross terms": (
@@ -149,19 +150,19 @@ BUGS = {
         lambda: sums.check_exact("ghosts"),
     ),
     "ghost norms of factors that underflow": (
-        sites, "largest", "jnp.max(jnp.abs(x), axis=axes, keepdims=True)", "jnp.ones_like(x[:, :1, :1])",
+        sites, "max_magnitude", "jnp.max(jnp.abs(x), axis=axes, keepdims=True)", "jnp.ones_like(x[:, :1, :1])",
         lambda: shares.check_sensitivity(shares.contributions("flat")),
     ),
     "ghost norms of terms that cancel": (
-        sites, "not_cancelled", "CANCELLED * jnp.sum(bounds, axis=(1, 2))", "0.0",
+        sites, "not_cancelled", "MIN_RELATIVE_SUM * jnp.sum(bounds, axis=(1, 2))", "0.0",
         lambda: shares.check_sensitivity(shares.contributions("flat")),
     ),
     "norms in half precision": (
-        sites, "squares", "jnp.square(single(x).reshape(len(x), -1))", "jnp.square(x.reshape(len(x), -1))",
+        sites, "squares", "jnp.square(at_least_float32(x).reshape(len(x), -1))", "jnp.square(x.reshape(len(x), -1))",
         lambda: sums.check_half_precision("bfloat16", "vmap"),
     ),
     "sums in half precision": (
-        bookkeeping, "keep_books", ".astype(sums[position].dtype)", ".astype(leaves[position].dtype)",
+        bookkeeping, "bookkeep", ".astype(sums[position].dtype)", ".astype(leaves[position].dtype)",
         lambda: sums.check_half_precision("bfloat16"),
     ),
     "an embedding without repeated indices": (
@@ -198,7 +199,7 @@ BUGS = {
         graph, "is_float", "jnp.inexact", "jnp.floating", lambda: sums.check_exact("odds"),
     ),
     "a loss without data without gradients": (
-        bookkeeping, "keep_books", "not graph.depends_on_data(graph.outputs[0])", "False",
+        bookkeeping, "bookkeep", "not graph.depends_on_data(graph.outputs[0])", "False",
         lambda: sums.check_exact("penalty"),
     ),
 }  # fmt: skip

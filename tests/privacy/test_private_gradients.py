@@ -283,7 +283,7 @@ def test_what_cannot_be_private_is_refused():
         return row.x @ variables["params"]["a"].T
 
     for none in (None, 1.0, "flat"):
-        with pytest.raises(ValueError, match="clipping=.* is no rule of gecko_jax.clippings. Noise protects only what"):
+        with pytest.raises(ValueError, match="clipping=.* is not a rule of gecko_jax.clippings. Noise protects"):
             gradients.private_gradients(loss, none, 1.0, 5)
     with pytest.raises(ValueError, match="noise_multiplier=-1.0 must be at least 0"):
         gradients.private_gradients(loss, RULES["flat"], -1.0, 5)
@@ -291,7 +291,7 @@ def test_what_cannot_be_private_is_refused():
         gradients.private_gradients(loss, RULES["flat"], 1.0, 0)
     with pytest.raises(ValueError, match="count_noise=1.0 needs an adaptive rule; 'flat' counts nothing"):
         gradients.private_gradients(loss, RULES["flat"], 1.0, 5, count_noise=1.0)
-    with pytest.raises(ValueError, match=r"loss gave an array of shape \(60,\) for one example; it must give a scalar"):
+    with pytest.raises(ValueError, match=r"loss gave an array of shape \(60,\) for one example; expected a scalar"):
         gradients.private_gradients(loss, RULES["flat"], 1.0, 5)(variables_at(), rows(), KEY)
     with pytest.raises(ValueError, match="no group for the parameter 'b': its groups are"):
         step(clippings.per_layer({"a": 1.0}))(variables_at(), rows(), KEY)

@@ -74,7 +74,7 @@ def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval:
     return loss_distributions.pld_epsilon(phases, delta, adjacency, interval)
 
 
-def least_epsilon(
+def tightest_epsilon(
     phases: Sequence[Phase], delta: float, adjacency: str, coarseness: float = 1.0
 ) -> tuple[float, str]:
     """The least of the valid bounds and the accountant that gave it. All noise is above 0.
@@ -98,7 +98,7 @@ def least_epsilon(
     return min((tight, "pld"), (renyi, "rdp"), (closed, "gaussian"), key=lambda one: one[0])
 
 
-def least_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str) -> np.ndarray:
+def tightest_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str) -> np.ndarray:
     """The logarithms [k] of the least valid deltas at epsilons [k]. All noise is above 0."""
     values = np.minimum(0.0, participation_log_deltas(phases, epsilons, adjacency))
     if is_exact(phases):

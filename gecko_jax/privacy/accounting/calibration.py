@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from gecko_jax import checks, keys
-from gecko_jax.privacy.accounting.accountants import least_epsilon, rough_epsilon
+from gecko_jax.privacy.accounting.accountants import rough_epsilon, tightest_epsilon
 from gecko_jax.privacy.accounting.epsilon import ADJACENCIES, check_delta
 from gecko_jax.privacy.accounting.phases import Phase, phases_of
 from gecko_jax.privacy.sampling import Sampling
@@ -65,11 +65,11 @@ def _smallest(phases_at: Callable[[float], tuple[Phase, ...]], target: float, de
 
     def coarse(noise: float) -> float:
         if noise not in known:
-            known[noise] = least_epsilon(phases_at(noise), delta, adjacency, COARSE)[0]
+            known[noise] = tightest_epsilon(phases_at(noise), delta, adjacency, COARSE)[0]
         return known[noise]
 
     def fine(noise: float) -> float:
-        return least_epsilon(phases_at(noise), delta, adjacency)[0]
+        return tightest_epsilon(phases_at(noise), delta, adjacency)[0]
 
     best, ratio, latest = math.inf, 1.0, start  # ratio: coarse epsilon over fine epsilon
     for _ in range(4):
@@ -171,9 +171,9 @@ def affordable_steps(
     safe = _last(lambda units: rough_epsilon(phases(units), delta, adjacency), target_epsilon, 0, most, 1)
     if safe == most:
         return most * unit
-    coarse = functools.cache(lambda units: least_epsilon(phases(units), delta, adjacency, COARSE)[0])
+    coarse = functools.cache(lambda units: tightest_epsilon(phases(units), delta, adjacency, COARSE)[0])
     guess = _last(coarse, target_epsilon, 0, most, max(1, safe), tolerance=WINDOW)
-    fine = functools.cache(lambda units: least_epsilon(phases(units), delta, adjacency)[0])
+    fine = functools.cache(lambda units: tightest_epsilon(phases(units), delta, adjacency)[0])
     return unit * _last(fine, target_epsilon, 0, most, max(1, guess))
 
 

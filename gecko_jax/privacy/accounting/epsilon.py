@@ -21,10 +21,10 @@ from gecko_jax import checks
 from gecko_jax.json_values import plain
 from gecko_jax.privacy.accounting.accountants import (
     clt_epsilon,
-    least_epsilon,
-    least_log_deltas,
     pld_epsilon,
     rdp_epsilon,
+    tightest_epsilon,
+    tightest_log_deltas,
 )
 from gecko_jax.privacy.accounting.participation import participation_epsilon
 from gecko_jax.privacy.accounting.phases import Phase, phases_of
@@ -185,7 +185,7 @@ def epsilon(
         value = math.inf if no_noise(phases) else BOUNDS[accountant](phases, delta, adjacency)
         if math.isfinite(value) or accountant == "clt" or no_noise(phases):
             return Epsilon(value, delta, adjacency, accountant, phases)
-    value, accountant = (math.inf, "gaussian") if no_noise(phases) else least_epsilon(phases, delta, adjacency)
+    value, accountant = (math.inf, "gaussian") if no_noise(phases) else tightest_epsilon(phases, delta, adjacency)
     return Epsilon(value, delta, adjacency, accountant, phases)
 
 
@@ -220,7 +220,7 @@ def delta(
     phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
     if no_noise(phases):
         return 1.0
-    log_delta = float(least_log_deltas(phases, np.array([epsilon], np.float64), adjacency)[0])
+    log_delta = float(tightest_log_deltas(phases, np.array([epsilon], np.float64), adjacency)[0])
     return 0.0 if log_delta == -math.inf else max(math.exp(log_delta), np.finfo(np.float64).tiny)
 
 

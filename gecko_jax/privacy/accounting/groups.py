@@ -16,7 +16,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.privacy.accounting import loss_distributions
-from gecko_jax.privacy.accounting.accountants import least_epsilon, least_log_deltas, rough_epsilon
+from gecko_jax.privacy.accounting.accountants import rough_epsilon, tightest_epsilon, tightest_log_deltas
 from gecko_jax.privacy.accounting.epsilon import ADJACENCIES, Epsilon, check_delta, no_noise
 from gecko_jax.privacy.accounting.participation import is_exact
 from gecko_jax.privacy.accounting.phases import Phase, is_cut, phases_of
@@ -63,10 +63,10 @@ def group_epsilon(
     if no_noise(phases):
         return Epsilon(math.inf, delta, adjacency, "gaussian", phases, records)
     if records == 1:
-        value, accountant = least_epsilon(phases, delta, adjacency)
+        value, accountant = tightest_epsilon(phases, delta, adjacency)
         return Epsilon(value, delta, adjacency, accountant, phases)
     joined = _as_one(phases, records)
-    value, accountant = least_epsilon(joined, delta, adjacency)
+    value, accountant = tightest_epsilon(joined, delta, adjacency)
     if not is_exact(joined):
         if _has_mixture(phases, records, adjacency):
             tight = loss_distributions.pld_epsilon(phases, delta, adjacency, _interval(joined, adjacency), records)
@@ -78,16 +78,16 @@ def group_epsilon(
 def group_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str, records: int) -> np.ndarray:
     """The logarithms [k] of the least valid deltas at epsilons [k] for so many records of one person."""
     if records == 1:
-        return least_log_deltas(phases, epsilons, adjacency)
+        return tightest_log_deltas(phases, epsilons, adjacency)
     joined = _as_one(phases, records)
-    values = least_log_deltas(joined, epsilons, adjacency)
+    values = tightest_log_deltas(joined, epsilons, adjacency)
     if is_exact(joined):
         return values
     if _has_mixture(phases, records, adjacency):
         interval = _interval(joined, adjacency)
         tight = loss_distributions.pld_deltas(phases, epsilons, adjacency, interval, records)
         values = np.minimum(values, np.log(tight))
-    single = least_log_deltas(phases, epsilons / records, adjacency)
+    single = tightest_log_deltas(phases, epsilons / records, adjacency)
     return np.minimum(values, single + _log_growth(epsilons / records, records))
 
 
@@ -125,7 +125,7 @@ def _general(phases: Sequence[Phase], delta: float, adjacency: str, records: int
     """k times the least epsilon of one record at which the general bound is at most delta, if below `enough`."""
     low, high = 0.0, enough / records / 16
     while records * high <= enough:  # what is larger than another bound is of no use
-        value = least_log_deltas(phases, np.array([high]), adjacency) + _log_growth(np.array([high]), records)
+        value = tightest_log_deltas(phases, np.array([high]), adjacency) + _log_growth(np.array([high]), records)
         if value[0] <= math.log(delta):
             break
         low, high = high, 2 * high
@@ -133,7 +133,7 @@ def _general(phases: Sequence[Phase], delta: float, adjacency: str, records: int
         return math.inf
     for _ in range(2):
         tried = np.linspace(low, high, CURVE_POINTS)
-        values = least_log_deltas(phases, tried, adjacency) + _log_growth(tried, records)
+        values = tightest_log_deltas(phases, tried, adjacency) + _log_growth(tried, records)
         first = int(np.argmax(values <= math.log(delta)))
         low, high = float(tried[max(first - 1, 0)]), float(tried[first])
     return records * high

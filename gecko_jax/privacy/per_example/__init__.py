@@ -17,7 +17,7 @@ else a forward pass may change; `rows.py` cuts padding off, and `microbatch.py` 
 A network of two layers, h = A x and loss = b . h - y, whose gradients are known: of A it is b x^T, of b it is h.
 
 >>> import jax.numpy as jnp
->>> from gecko_jax.privacy.per_example.bookkeeping import keep_books
+>>> from gecko_jax.privacy.per_example.bookkeeping import bookkeep
 >>> from gecko_jax.privacy.per_example.graph import trace
 >>> from gecko_jax.privacy.per_example.plan import plan
 >>> params = {"A": jnp.eye(2), "b": jnp.array([1.0, 2.0])}
@@ -37,7 +37,7 @@ Trace: three steps. The first mixes A with x, the second b with h; each is a sit
 
 Backward and norms: site 1 has a_i = x_i and c_i = b, site 2 has a_i = h_i and c_i = 1. No gradient is made.
 
->>> books = keep_books(loss, params, batch)
+>>> books = bookkeep(loss, params, batch)
 >>> books.squared.tolist()                                                     # |b|^2 |x_i|^2 and |h_i|^2
 [[125.0, 25.0], [5.0, 1.0]]
 

@@ -1,9 +1,9 @@
-"""Per-example clipping at about the cost of one gradient: book-keeping over the jaxpr of any single-example loss.
+"""Per-example clipping at about the cost of one gradient: book-keeping over the steps of any single-example loss.
 
-One forward and ONE backward pass over the whole batch leave at every site (`plan`) the examples' inputs and output
-cotangents. From these come each example's gradient norm, mostly without the gradient, and after clipping the weighted
-sum, one product a site: no second backward pass (Bu et al. 2022, "book-keeping"; here on the traced program instead of
-on layers, so that plain Flax and plain JAX need no rewriting and nothing is left out).
+One forward and ONE backward pass of the whole batch leave at every site (`plan`) the examples' inputs and output
+cotangents. They give each example's gradient norm, mostly without its gradient, and after clipping the weighted sum,
+one product a site: there is no second backward pass (Bu et al. 2022, "book-keeping"). It works on the traced program
+and not on layers: plain Flax and plain JAX need no rewriting, and nothing is left out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from gecko_jax.programs import execute, read, run_step
 from gecko_jax.types import Array
 
 
-class Books(NamedTuple):
-    """Attributes:
-    squared: [b, leaves] squared norm of each example's gradient of each parameter.
-    results: pytree of the loss function, [b, ...].
-    weighted: (factors [b, leaves], fine [b]) -> the sums of factor * gradient, in the parameters' tree.
+class PerExampleGradients(NamedTuple):
+    """The gradients of a batch, each example's by itself, as norms and a way to sum them.
+
+    Attributes:
+      squared: [b, leaves] squared norm of each example's gradient of each parameter.
+      results: pytree of the loss function, [b, ...].
+      weighted: (factors [b, leaves], is_finite [b]) -> the sums of factor * gradient, in the parameters' tree.
     """
 
     squared: Array
@@ -34,8 +36,8 @@ class Books(NamedTuple):
     weighted: Callable[[Array, Array], Any]
 
 
-def keep_books(function: Callable[..., Any], params: Any, examples: Any) -> Books:
-    """Books of a batch.
+def bookkeep(function: Callable[..., Any], params: Any, examples: Any) -> PerExampleGradients:
+    """Runs a batch forward and backward once, and keeps what norms and sums need.
 
     Args:
       function: (params, example) -> pytree whose first leaf is the loss, a scalar.
@@ -46,28 +48,27 @@ def keep_books(function: Callable[..., Any], params: Any, examples: Any) -> Book
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
     graph, result = graphs.trace(function, params, one)
     if not graph.depends_on_data(graph.outputs[0]):
-        return keep_books(_with_zero(function), params, (examples, jnp.zeros(len(jax.tree.leaves(examples)[0]))))
+        return bookkeep(_with_zero(function), params, (examples, jnp.zeros(len(jax.tree.leaves(examples)[0]))))
     planned = plan(graph)
     plain = execute(planned.outside, dict(zip(graph.params, leaves, strict=True)))
     saved, backs, results = _pass(graph, planned, plain, jax.tree.leaves(examples))
-    found = [_part(graph, planned, part, leaves, plain, saved, backs) for part in planned.parts]
-    squared = [jnp.zeros(len(results[0]), results[0].dtype)] * len(leaves)
-    for part, each in zip(planned.parts, found, strict=True):
-        for position, one_found in zip(part.params, each, strict=True):
-            squared[position] = one_found.squared
+    by_leaf: dict[int, rules.SiteGradients] = {}
+    for part in planned.parts:
+        by_leaf |= zip(part.params, _part(graph, planned, part, leaves, plain, saved, backs), strict=True)
+    nothing = jnp.zeros(len(results[0]), results[0].dtype)
+    squared = [by_leaf[i].squared if i in by_leaf else nothing for i in range(len(leaves))]
 
-    def weighted(factors, fine):
-        sums = [jnp.zeros_like(rules.single(leaf)) for leaf in leaves]
-        for part, each in zip(planned.parts, found, strict=True):
-            for position, one_found in zip(part.params, each, strict=True):
-                sums[position] = one_found.weighted(factors[:, position], fine).astype(sums[position].dtype)
+    def weighted(factors, is_finite):
+        sums = [jnp.zeros_like(rules.at_least_float32(leaf)) for leaf in leaves]
+        for position, gradients in by_leaf.items():
+            sums[position] = gradients.weighted(factors[:, position], is_finite).astype(sums[position].dtype)
         return structure.unflatten(sums)
 
-    return Books(jnp.stack(squared, axis=1), result.unflatten(results), weighted)
+    return PerExampleGradients(jnp.stack(squared, axis=1), result.unflatten(results), weighted)
 
 
 def _with_zero(function):
-    """The function with a zero of each example's own on its loss: one that sees no data is everyone's nevertheless."""
+    """Adds a zero of each example to its loss: a loss that reads no data counts once for every example, too."""
 
     def run(params, example):
         (loss, *rest), structure = jax.tree.flatten(function(params, example[0]))
@@ -77,18 +78,18 @@ def _with_zero(function):
 
 
 def _pass(graph: graphs.Graph, planned: Plan, plain: dict[int, Array], examples: list[Array]):
-    """What each site saved [b, ...], the cotangents of its float outputs, and the results' leaves [b, ...]."""
+    """Returns what each site saved [b, ...], the cotangents of its float outputs, and the results' leaves [b, ...]."""
 
     def forward(taps, example):
         values = {**plain, **dict(zip(graph.data, example, strict=True))}
         saved = []
         for step, number in zip(planned.inside, planned.numbers, strict=True):
-            made = run_step(step, [read(values, atom) for atom in step.inputs])
+            outs = run_step(step, [read(values, atom) for atom in step.inputs])
             if number is not None:
                 saved.append([values[step.inputs[i]] for i in planned.sites[number].saved])
                 tap = iter(taps[number])
-                made = [out + next(tap) if graphs.is_float(a) else out for out, a in zip(made, step.avals, strict=True)]
-            values.update(zip(step.outputs, made, strict=True))
+                outs = [out + next(tap) if graphs.is_float(a) else out for out, a in zip(outs, step.avals, strict=True)]
+            values.update(zip(step.outputs, outs, strict=True))
         results = [read(values, atom) for atom in graph.outputs]
         return results[0], (saved, results)
 
@@ -102,20 +103,21 @@ def _pass(graph: graphs.Graph, planned: Plan, plain: dict[int, Array], examples:
     return saved, pull(jnp.ones_like(losses))[0], results
 
 
-def _part(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[rules.Found]:
-    """A Found for each parameter of a part."""
-    if part.direct and (found := _direct(planned, part, plain, saved, backs)):
+def _part(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[rules.SiteGradients]:
+    """Returns the SiteGradients of each parameter of a part."""
+    gradients = _by_rule(planned, part, plain, saved, backs) if part.direct else None
+    if gradients:
         position, site = part.params[0], planned.sites[part.sites[0]]
         number = site.step.inputs[site.weights[0]]
         if number == graph.params[position]:
-            return [found]
+            return [gradients]
         own = _own_shape(graph, planned, position, number, leaves)
-        return [found._replace(weighted=lambda factors, fine: own(found.weighted(factors, fine)))]
-    return _any(graph, planned, part, leaves, plain, saved, backs)
+        return [gradients._replace(weighted=lambda factors, is_finite: own(gradients.weighted(factors, is_finite)))]
+    return _generic(graph, planned, part, leaves, plain, saved, backs)
 
 
-def _direct(planned: Plan, part: Part, plain, saved, backs) -> rules.Found | None:
-    """By the rule of the primitive, or None where the generic way is as good or the only one."""
+def _by_rule(planned: Plan, part: Part, plain, saved, backs) -> rules.SiteGradients | None:
+    """Applies the rule of the primitive; None if the generic way is as good or the only one."""
     sites = [planned.sites[number] for number in part.sites]
     weight = plain[sites[0].step.inputs[sites[0].weights[0]]]
     first, name = sites[0], sites[0].step.name
@@ -135,7 +137,7 @@ def _direct(planned: Plan, part: Part, plain, saved, backs) -> rules.Found | Non
 
 
 def _own_shape(graph, planned: Plan, position: int, number: int, leaves):
-    """From a sum in the shape of a reshaped parameter to the parameter's own."""
+    """Maps a sum in the shape of a reshaped parameter back to the parameter's own shape."""
 
     def forward(leaf):
         start = dict(zip(graph.params, leaves, strict=True)) | {graph.params[position]: leaf}
@@ -144,8 +146,8 @@ def _own_shape(graph, planned: Plan, position: int, number: int, leaves):
     return lambda total: jax.vjp(forward, leaves[position].astype(total.dtype))[1](total)[0]
 
 
-def _any(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[rules.Found]:
-    """The generic way: gradients of the sites' weights, then of the parameters behind them, made for each example."""
+def _generic(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[rules.SiteGradients]:
+    """Forms each example's gradients of the sites' weights, then of the parameters that the weights are made of."""
     numbers = [planned.sites[n].step.inputs[i] for n in part.sites for i in planned.sites[n].weights]
 
     def behind(chosen):
@@ -160,4 +162,4 @@ def _any(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[
         weights = [plain[site.step.inputs[i]] for i in site.weights]
         pulled += rules.instantiate(site, plain, weights, saved[n], backs[n])
     _, pull = jax.vjp(behind, [leaves[position] for position in part.params])
-    return [rules.kept(gradients) for gradients in jax.vmap(pull)(pulled)[0]]
+    return [rules.from_gradients(gradients) for gradients in jax.vmap(pull)(pulled)[0]]

@@ -1,4 +1,4 @@
-"""Sums of clipped per-example gradients, exact by every method: they differ in time and memory alone."""
+"""Sums of clipped per-example gradients: every method is exact; they differ in time and memory alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from gecko_jax import checks
 from gecko_jax.clippings.trial import try_outside_traces
 from gecko_jax.privacy.per_example import graph as graphs
-from gecko_jax.privacy.per_example.bookkeeping import Books, keep_books
+from gecko_jax.privacy.per_example.bookkeeping import PerExampleGradients, bookkeep
 from gecko_jax.privacy.per_example.looped import with_windows
 from gecko_jax.privacy.per_example.microbatch import microbatch_of
 from gecko_jax.privacy.per_example.paths import check_trains, gradient_paths
-from gecko_jax.privacy.per_example.rows import Clipped, by_row, in_sizes, in_turns, sizes
-from gecko_jax.privacy.per_example.sites import kept
+from gecko_jax.privacy.per_example.rows import ClippedSum, by_microbatches, by_row, sizes, with_static_sizes
+from gecko_jax.privacy.per_example.sites import from_gradients
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.trees import named_leaves, row_count, select_leaves, with_leaves
 from gecko_jax.types import Array, Clipping
@@ -30,26 +30,39 @@ LossFn = Callable[..., Any]  # (variables, example, key) -> scalar, or (scalar, 
 def clipped_sum(
     loss: LossFn, clipping: Clipping, method: str = "auto", microbatch: int | None = None
 ) -> Callable[..., tuple[Any, Array]]:
-    """The sum of clipped gradients: sum_i scale(|g_i|) g_i, with g_i the gradient of one example's loss.
+    """Sums clipped gradients: sum_i scale(|g_i|) g_i, with g_i the gradient of one example's loss.
+
+    Guarantee: adding or removing one example moves the sum by at most `clipping.sensitivity` in the L2 norm, replacing
+    one by at most twice that. The loss is traced for one example, so no example sees another. Norms are computed in
+    float32 at least, and overestimated where cancellation leaves only rounding. The sum has no noise yet.
+
+    | an example's gradient | its share of the sum |
+    |---|---|
+    | 0 | 0 |
+    | holds NaN or infinity, or the square of its norm overflows float32 | 0, in all parameters; its norm is returned |
+    | tiny (its square underflows float32) | scale * gradient; its norm may be computed as 0, its scale as scale(0) |
+    | of a frozen parameter, or one without a gradient path to the loss | 0 there, and no part in the norm |
+    | of a row of weight 0 (padding) | 0, whatever stands in the row, NaN included; its norm is returned as 0 |
+    | of a row of another weight | refused; if the weight is traced, the whole sum is NaN |
+    | no row is real | the sum is 0 |
 
     Args:
       loss: (variables, example, key) -> scalar, or (scalar, aux). One example: any pytree.
       clipping: a rule of `gecko_jax.clippings`.
-      method: "bookkeeping" (one backward pass for all examples), "vmap" (each example's gradient is made), or "auto".
-      microbatch: examples worked on at a time, which bounds the memory; None: all at once, or "auto"'s choice.
+      method: "bookkeeping" (one backward pass for all examples), "vmap" (each example's gradient is formed), or "auto".
+      microbatch: examples at a time, which bounds the memory; None: all at once, or what "auto" chooses.
 
     Returns:
-      (variables, batch, key=None, weight=None) -> (sum, norms): the sum in the tree of variables["params"] (of
-      `variables` where it has no such entry), the norms before clipping, [b] or [b, groups]. `batch` is the example's
-      pytree with a leading axis [b] on every leaf; `weight` [b] is 1 for real rows and 0 for padding (if it is None:
-      batch.weight of a `types.Batch`, and 1 for any other batch). An example whose gradient is NaN or infinite adds
-      nothing. A parameter without a gradient path to the loss (unread, or behind `stop_gradient`) has the sum 0 and no
-      part in the norm.
+      (variables, batch, key=None, weight=None) -> (sum, norms). The sum has the tree of variables["params"] (of
+      `variables` if they have no such entry), in float32 at least; the norms before clipping are [b] or [b, groups].
+      `batch` is the example's pytree with a leading axis [b] on every leaf. `weight` [b] is 1 for real rows and 0 for
+      padding; None: batch.weight of a `types.Batch`, and 1 for any other batch.
 
     Raises:
-      ValueError: an unknown method, a rule that breaks its bound, a loss that is no scalar, a parameter that no group
-        of the rule takes; when called, leaves of different lengths, or weights other than 0 and 1. Weights that are
-        traced, and so not known yet, give a sum of NaN instead.
+      ValueError: an unknown method, a rule that breaks its bound, a loss that is not a scalar, a parameter that no
+        group of the rule names; when called, leaves of different lengths, or weights other than 0 and 1.
+
+    Source: Abadi et al., CCS 2016 (arXiv 1607.00133), Algorithm 1; book-keeping: Bu et al. 2022 (arXiv 2210.00038).
 
     >>> import jax.numpy as jnp
     >>> from gecko_jax import clippings
@@ -64,27 +77,31 @@ def clipped_sum(
 
 def clipped(
     loss: LossFn, method: str = "auto", microbatch: int | None = None, expected: float | None = None
-) -> Callable[..., Clipped]:
-    """(clipping, variables, batch, key, weight, live) -> Clipped.
+) -> Callable[..., ClippedSum]:
+    """Builds a clipped sum whose rule is an argument, such as one step's rule of an adaptive clipping.
 
-    `live` says which parameters are trained, one bool for each leaf; None: those with a gradient path to the loss.
+    Guarantee and edge cases: see `clipped_sum`.
 
     Args:
       loss, method, microbatch: see `clipped_sum`.
-      expected: rows that are real in a batch on average, where batches are sampled: programs for a few sizes about it
-        are compiled, so that padding is not worked on.
+      expected: mean number of real rows of a sampled batch: programs for a few sizes about it are compiled, which skip
+        the padding. None: batches have no padding to skip.
+
+    Returns:
+      (clipping, variables, batch, key=None, weight=None, live=None) -> ClippedSum. `live` is one bool for each leaf of
+      the parameters, whether it is trained; None: those with a gradient path to the loss.
     """
     checks.one_of("method", method, METHODS)
     if microbatch is not None:
         microbatch = checks.integer("microbatch", microbatch, 1)
-    books = _made if method == "vmap" else keep_books
+    gradients_of = by_vmap if method == "vmap" else bookkeep
 
-    def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> Clipped:
+    def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> ClippedSum:
         try_outside_traces(clipping)
         params, function = _of_params(loss, variables)
         size = row_count("batch", batch)
         if size == 0:
-            raise ValueError("batch has no rows; where nobody was drawn, pass rows of weight 0, whose sum is 0.")
+            raise ValueError("batch has no rows; if nobody was drawn, pass rows of weight 0: their sum is 0.")
         name, weight = ("batch.weight", weight_of(batch)) if weight is None else ("weight", weight)
         real, valid = check_weights(name, weight, size)
         real = None if weight is None else real
@@ -93,31 +110,34 @@ def clipped(
         if live is None:
             live = gradient_paths(loss, variables, batch, key)
         _check_real(params)
-        everything = params
+        all_params = params
         params, function = _of_live(params, function, live)
         _check_scalar(function, params, examples)
         columns = _columns(clipping, params)
-        turn = microbatch or (microbatch_of(function, params, examples, size) if method == "auto" else size)
-        looped = turn < size and method != "vmap" and jax.default_backend() == "cpu"
-        inner = with_windows(function) if looped else function
+        chunk = microbatch or (microbatch_of(function, params, examples, size) if method == "auto" else size)
+        looped = chunk < size and method != "vmap" and jax.default_backend() == "cpu"
+        computed = with_windows(function) if looped else function
 
         def part(rows, chosen):
-            return _clip(clipping, columns, books(inner, params, rows), chosen)
+            return _clip(clipping, columns, gradients_of(computed, params, rows), chosen)
 
         choices = sizes(expected, size) if real is not None else (size,)
-        if turn < size:
-            found = in_turns(part, examples, real, size, turn)
+        if chunk < size:
+            clipped_rows = by_microbatches(part, examples, real, size, chunk)
+        elif len(choices) > 1:
+            clipped_rows = with_static_sizes(part, examples, real, choices)
         else:
-            found = in_sizes(part, examples, real, choices) if len(choices) > 1 else part(examples, real)
+            clipped_rows = part(examples, real)
         if real is not None:
-            found = found._replace(sum=jax.tree.map(lambda leaf: leaf * valid, found.sum), norms=found.norms * valid)
-        return found._replace(sum=_with_zeros(found.sum, everything, live))
+            total = jax.tree.map(lambda leaf: leaf * valid, clipped_rows.sum)
+            clipped_rows = clipped_rows._replace(sum=total, norms=clipped_rows.norms * valid)
+        return clipped_rows._replace(sum=_with_zeros(clipped_rows.sum, all_params, live))
 
     return run
 
 
 def _of_params(loss: LossFn, variables: Any):
-    """The trained parameters, and (params, (example, key)) -> pytree with the loss first."""
+    """Returns the parameters, and (params, (example, key)) -> pytree with the loss first."""
     nested = isinstance(variables, Mapping) and "params" in variables
 
     def function(params, example):
@@ -128,7 +148,7 @@ def _of_params(loss: LossFn, variables: Any):
 
 
 def _of_live(params: Any, function: Callable[..., Any], live: Sequence[bool]):
-    """The parameters that are trained, and the function of them alone: the frozen ones are constants like any other."""
+    """Returns the trained parameters, and the function of them alone: frozen ones are constants like any other."""
     check_trains(params, live, None)
     if all(live):
         return params, function
@@ -136,7 +156,7 @@ def _of_live(params: Any, function: Callable[..., Any], live: Sequence[bool]):
 
 
 def _with_zeros(total: Any, params: Any, live: Sequence[bool]) -> Any:
-    """The sum in the tree of all parameters: 0 for the frozen ones."""
+    """Puts the sum into the tree of all parameters: 0 for the frozen ones."""
     if all(live):
         return total
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
@@ -147,7 +167,7 @@ def _check_real(params) -> None:
     for name, leaf in named_leaves(params):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise ValueError(
-                f"parameter {name!r} has dtype {jnp.result_type(leaf)}; every trained parameter must be real: hold "
+                f"parameter {name!r} has dtype {jnp.result_type(leaf)}; every trained parameter must be real: store "
                 'complex ones as two real ones, and put what is not trained beside "params" in the variables.'
             )
 
@@ -157,44 +177,46 @@ def _check_scalar(function, params, examples) -> None:
     value = jax.tree.leaves(jax.eval_shape(function, params, one))[0]
     if value.shape != ():
         raise ValueError(
-            f"loss gave an array of shape {value.shape} for one example; it must give a scalar. It is called with one "
-            "row of the batch at a time: leave out the axis of examples and the mean over it."
+            f"loss gave an array of shape {value.shape} for one example; expected a scalar. It is "
+            "called with one row of the batch at a time: leave out the axis of examples and the mean over it."
         )
 
 
 def _columns(clipping: Clipping, params: Any) -> tuple[int, ...]:
-    """The group of each parameter."""
+    """Returns the number of each parameter's group."""
     names = [name for name, _ in named_leaves(params)]
     if not clipping.groups:
         return (0,) * len(names)
     columns = []
     for name in names:
-        found = [number for number, group in enumerate(clipping.groups) if re.search(group, name)]
-        if not found:
+        matching = [number for number, group in enumerate(clipping.groups) if re.search(group, name)]
+        if not matching:
             raise ValueError(
                 f"clipping {clipping.name!r} has no group for the parameter {name!r}: its groups are "
                 f"{list(clipping.groups)}. Add one whose expression is found in that name."
             )
-        columns.append(found[0])
+        columns.append(matching[0])
     return tuple(columns)
 
 
-def _clip(clipping: Clipping, columns: tuple[int, ...], books: Books, real: Array | None) -> Clipped:
-    """The weighted sum of a batch whose books are kept."""
+def _clip(
+    clipping: Clipping, columns: tuple[int, ...], gradients: PerExampleGradients, real: Array | None
+) -> ClippedSum:
+    """Sums the gradients of a batch, each times its rule's factor."""
     groups = max(len(clipping.groups), 1)
-    squared = [sum(books.squared[:, i] for i, c in enumerate(columns) if c == group) for group in range(groups)]
-    norms = jnp.sqrt(jnp.stack([jnp.broadcast_to(s, books.squared.shape[:1]) for s in squared], axis=1))
-    fine = jnp.all(jnp.isfinite(norms), axis=1)
-    use = fine if real is None else fine & (real > 0)
+    squared = [sum(gradients.squared[:, i] for i, c in enumerate(columns) if c == group) for group in range(groups)]
+    norms = jnp.sqrt(jnp.stack([jnp.broadcast_to(s, gradients.squared.shape[:1]) for s in squared], axis=1))
+    is_finite = jnp.all(jnp.isfinite(norms), axis=1)
+    use = is_finite if real is None else is_finite & (real > 0)
     factors = jnp.where(use[:, None], by_row(clipping.scale, norms), 0)
-    total = books.weighted(factors[:, jnp.array(columns, int)], fine)
+    total = gradients.weighted(factors[:, jnp.array(columns, int)], is_finite)
     if real is not None:
         norms = jnp.where((real > 0)[:, None], norms, 0)
-    return Clipped(total, norms if clipping.groups else norms[:, 0], books.results)
+    return ClippedSum(total, norms if clipping.groups else norms[:, 0], gradients.results)
 
 
-def _made(function, params, examples) -> Books:
-    """Books by making every example's gradient."""
+def by_vmap(function, params, examples) -> PerExampleGradients:
+    """Forms every example's gradient."""
     replayed = graphs.replayed(function)
 
     def value(params, example):
@@ -204,9 +226,9 @@ def _made(function, params, examples) -> Books:
 
     gradients, results = jax.vmap(jax.grad(value, has_aux=True), in_axes=(None, 0))(params, examples)
     leaves, structure = jax.tree.flatten(gradients)
-    found = [kept(leaf) for leaf in leaves]
+    each_leaf = [from_gradients(leaf) for leaf in leaves]
 
-    def weighted(factors, fine):
-        return structure.unflatten([each.weighted(factors[:, i], fine) for i, each in enumerate(found)])
+    def weighted(factors, is_finite):
+        return structure.unflatten([each.weighted(factors[:, i], is_finite) for i, each in enumerate(each_leaf)])
 
-    return Books(jnp.stack([each.squared for each in found], axis=1), results, weighted)
+    return PerExampleGradients(jnp.stack([each.squared for each in each_leaf], axis=1), results, weighted)

@@ -1,4 +1,4 @@
-"""The kernel's per-example gradients of a convolution: products over windows, which one gather collects.
+"""The rule for a convolution's kernel: its per-example gradients are products over windows.
 
 Any number of spatial axes, strides, dilated kernels, groups and axis orders. XLA's own per-example kernel gradient is a
 grouped convolution, which is several times slower on a CPU.
@@ -11,12 +11,12 @@ from jax import lax
 
 from gecko_jax.convolutions import channels_last, stacked_patches
 from gecko_jax.privacy.per_example.plan import Site
-from gecko_jax.privacy.per_example.sites import Found, outer
+from gecko_jax.privacy.per_example.sites import SiteGradients, outer
 from gecko_jax.types import Array
 
 
-def convolution(site: Site, weight: Array, saved: Array, back: Array) -> Found | None:
-    """Found for the kernel of a convolution whose input is the data; None for a transposed one.
+def convolution(site: Site, weight: Array, saved: Array, back: Array) -> SiteGradients | None:
+    """The gradients of a convolution's kernel whose input is the data; None for a transposed convolution.
 
     Args:
       site: the convolution.
@@ -43,23 +43,23 @@ def convolution(site: Site, weight: Array, saved: Array, back: Array) -> Found |
     return _grouped(outer(a, g), groups, (*kernel, inputs, outputs), numbers.rhs_spec)
 
 
-def _grouped(found: Found, groups: int, shape: tuple[int, ...], spec: tuple[int, ...]) -> Found:
-    """From rows [b * groups] to rows [b], and from sums over all rows to the kernel's own shape."""
+def _grouped(found: SiteGradients, groups: int, shape: tuple[int, ...], spec: tuple[int, ...]) -> SiteGradients:
+    """Joins rows [b * groups] to rows [b], and reshapes sums over all rows to the kernel's own shape."""
     order = (*spec[2:], spec[1], spec[0])  # where the kernel keeps (spatial..., inputs, outputs)
     back = [order.index(axis) for axis in range(len(order))]
     if groups == 1:
         return found._replace(
-            weighted=lambda factors, fine: jnp.transpose(found.weighted(factors, fine).reshape(shape), back)
+            weighted=lambda factors, is_finite: jnp.transpose(found.weighted(factors, is_finite).reshape(shape), back)
         )
     squared = found.squared.reshape(-1, groups)
 
-    def weighted(factors, fine):
+    def weighted(factors, is_finite):
         def of(group):
             chosen = jnp.tile(jnp.arange(groups) == group, len(factors))
-            total = found.weighted(jnp.where(chosen, jnp.repeat(factors, groups), 0), jnp.repeat(fine, groups))
+            total = found.weighted(jnp.where(chosen, jnp.repeat(factors, groups), 0), jnp.repeat(is_finite, groups))
             return total.reshape(shape)
 
         each = lax.map(of, jnp.arange(groups))
         return jnp.transpose(jnp.concatenate(list(each), axis=-1), back)
 
-    return Found(jnp.sum(squared, axis=1), weighted)
+    return SiteGradients(jnp.sum(squared, axis=1), weighted)

@@ -1,8 +1,8 @@
 """A single-example loss as a flat list of steps, and which of them depend on parameters, on data, or on both.
 
-What carries a derivative of its own (custom_vjp) or a loop (scan) stays one step. Convolutions are computed in a way
-that is right for many examples (`convolutions.by_windows`), in loops and branches, too; only those within a derivative
-of the user's own stay as they are.
+A function with a derivative of its own (custom_vjp) and a loop (scan) stay one step each. Convolutions are computed in
+a way that is right for many examples (`convolutions.by_windows`), in loops and branches, too; only those within a
+user's own derivative stay as they are.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class Graph(NamedTuple):
     trained: frozenset[int]
 
     def depends_on_data(self, value: int | Constant) -> bool:
-        """Whether a value differs between examples."""
+        """Tells whether a value differs between examples."""
         return not isinstance(value, Constant) and value in self.mixed
 
     def only_trained(self, value: int | Constant) -> bool:
-        """Whether a value depends on parameters and on no data."""
+        """Tells whether a value depends on parameters and on no data."""
         return not isinstance(value, Constant) and value in self.trained and value not in self.mixed
 
 
 def trace(function: Callable[..., Any], params: Any, data: Any) -> tuple[Graph, Any]:
-    """The graph of function(params, data) for shapes alone.
+    """Traces function(params, data) for shapes alone.
 
     Args:
       function: (params, data) -> pytree whose first leaf is the loss.
@@ -76,7 +76,7 @@ def trace(function: Callable[..., Any], params: Any, data: Any) -> tuple[Graph, 
 
 
 def _by_windows(step: Step, mixed: set[int] | None = None) -> Step:
-    """The step with its convolutions as products over windows; any other step as it is.
+    """Rewrites the convolutions of a step as products over windows; returns any other step as it is.
 
     Args:
       step: of a program.
@@ -94,7 +94,7 @@ def _by_windows(step: Step, mixed: set[int] | None = None) -> Step:
 
 
 def _with_windows(value: Any) -> Any:
-    """A loop's or branches' jaxpr with its convolutions by windows; anything else as it is."""
+    """Rewrites the convolutions of a loop's or a branch's jaxpr; returns anything else as it is."""
     if isinstance(value, tuple):
         return tuple(_with_windows(each) for each in value)
     if not isinstance(value, core.ClosedJaxpr):
@@ -111,12 +111,12 @@ def _with_windows(value: Any) -> Any:
 
 
 def _has_convolution(program: Program) -> bool:
-    """Whether a convolution is among the steps of a program, or in a loop of it."""
+    """Tells whether a convolution is among the steps of a program, or in a loop of it."""
     return any(step.name == CONVOLUTION or any(map(_has_convolution, step.bodies)) for step in program.steps)
 
 
 def replayed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """(params, data) -> what `function` gives for them, its convolutions computed as the steps of a graph are."""
+    """Returns the same function of (params, data) with its convolutions computed as products over windows."""
 
     def run(params, data):
         graph, structure = trace(function, params, data)
@@ -128,5 +128,5 @@ def replayed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_float(aval: Any) -> bool:
-    """Whether a value has a gradient; complex ones have, between a transform and its inverse."""
+    """Tells whether a value has a gradient; complex values have, between a transform and its inverse."""
     return jnp.issubdtype(aval.dtype, jnp.inexact)

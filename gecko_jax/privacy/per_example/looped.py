@@ -1,7 +1,7 @@
-"""A loss as it is best run inside a loop on a CPU: with its convolutions as products over windows.
+"""Rewrites a loss for a loop on a CPU: its convolutions become products over windows.
 
-The same numbers up to rounding. `gecko_jax.convolutions` says why; here it is done to the traced loss, whatever
-layers it was written with. What is grouped, dilated inside, or not two-dimensional stays XLA's.
+The same numbers up to rounding. `gecko_jax.convolutions` says why; here the traced loss is rewritten, whatever
+layers it was written with. Grouped, dilated or not two-dimensional convolutions stay as they are.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from gecko_jax.programs import Step, read, run_step
 
 
 def with_windows(function: Callable[..., Any]) -> Callable[..., Any]:
-    """(params, example) -> what `function` gives for them, its convolutions computed as products over windows."""
+    """Returns the same function with its convolutions computed as products over windows."""
 
     def run(params, example):
         graph, structure = graphs.trace(function, params, example)
         values = dict(zip((*graph.params, *graph.data), jax.tree.leaves((params, example)), strict=True))
         for step in graph.steps:
-            given = [read(values, atom) for atom in step.inputs]
+            inputs = [read(values, atom) for atom in step.inputs]
             with jax.named_scope(step.scope or "loss"):
-                made = [_convolution(step, *given)] if is_convolution(step) else run_step(step, given)
-            values.update(zip(step.outputs, made, strict=True))
+                outputs = [_convolution(step, *inputs)] if is_convolution(step) else run_step(step, inputs)
+            values.update(zip(step.outputs, outputs, strict=True))
         return structure.unflatten([read(values, atom) for atom in graph.outputs])
 
     return run
 
 
 def is_convolution(step: Step) -> bool:
-    """Whether a step is one of XLA's convolutions."""
+    """Tells whether a step is one of XLA's convolutions."""
     return step.name == graphs.CONVOLUTION
 
 

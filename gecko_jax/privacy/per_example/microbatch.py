@@ -1,4 +1,4 @@
-"""How many examples are worked on at a time, from the numbers that one of them leaves in memory."""
+"""Chooses how many examples are computed at a time, from the numbers that one of them leaves in memory."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example.looped import is_convolution, with_windows
 from gecko_jax.privacy.per_example.plan import plan
 
-BUDGET = 2**25  # floats held at a time: beyond it all is memory traffic, and a loop over smaller parts is faster
-WINDOWS = 2**21  # the same where windows of a convolution are products' factors on a CPU: they are to stay in its cache
-PER_PARAMETER = 8  # but work enough in each turn that adding up the parameters' sums, once a turn, does not show
-CONVOLUTIONS = 2**29  # where XLA's CPU convolutions are left, which a loop makes several times slower: 2 GiB
+MAX_FLOATS = 2**25  # at a time: beyond it all is memory traffic, and a loop over smaller parts is faster
+MAX_FLOATS_OF_WINDOWS = 2**21  # with a convolution's windows as factors on a CPU, whose cache they should fit
+MIN_FLOATS_PER_PARAMETER = 8  # work enough in each microbatch to hide the addition of its sums to the total
+MAX_FLOATS_OF_CONVOLUTIONS = 2**29  # with XLA's own CPU convolutions, which a loop makes several times slower: 2 GiB
 
 
 class Floats(NamedTuple):
-    """What one example's book-keeping holds.
+    """What one example's book-keeping has in memory.
 
     Attributes:
-      held: numbers: all values of the forward pass, and at sites the cotangents and a convolution's windows.
+      count: all values of the forward pass, and at sites the cotangents and a convolution's windows.
       convolutions: whether there are XLA's convolutions among its steps.
       windows: whether there are products over windows.
     """
 
-    held: int
+    count: int
     convolutions: bool
     windows: bool
 
 
 def floats_of_one(function: Callable[..., Any], params: Any, examples: Any) -> Floats:
-    """Counts them; function, params, examples as of `bookkeeping.keep_books`."""
+    """Counts the floats of one example; arguments as of `bookkeeping.bookkeep`."""
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
     graph, _ = graphs.trace(function, params, one)
     planned = plan(graph)
@@ -52,18 +52,18 @@ def floats_of_one(function: Callable[..., Any], params: Any, examples: Any) -> F
 
 
 def microbatch_of(function: Callable[..., Any], params: Any, examples: Any, size: int) -> int:
-    """Examples at a time: all of them if they fit the budget, else the largest power of two that does.
+    """Returns the examples at a time: all of them if they fit the budget, else the largest power of two that does.
 
     On a CPU it is that of the loss with its convolutions as products over windows, where they can be (`looped`).
     """
-    found, budget = floats_of_one(function, params, examples), BUDGET
+    floats, budget = floats_of_one(function, params, examples), MAX_FLOATS
     if jax.default_backend() == "cpu":
-        if found.convolutions:
-            found = floats_of_one(with_windows(function), params, examples)
-        if found.convolutions:
-            budget = CONVOLUTIONS
-        elif found.windows:
+        if floats.convolutions:
+            floats = floats_of_one(with_windows(function), params, examples)
+        if floats.convolutions:
+            budget = MAX_FLOATS_OF_CONVOLUTIONS
+        elif floats.windows:
             numbers = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(params))
-            budget = max(WINDOWS, PER_PARAMETER * numbers)
-    fitting = max(budget // max(found.held, 1), 1)
+            budget = max(MAX_FLOATS_OF_WINDOWS, MIN_FLOATS_PER_PARAMETER * numbers)
+    fitting = max(budget // max(floats.count, 1), 1)
     return size if fitting >= size else 2 ** (fitting.bit_length() - 1)

@@ -1,8 +1,8 @@
-"""Which parameters have a gradient path to the loss: read off the traced program, never off values.
+"""Finds the parameters with a gradient path to the loss, from the traced program and never from values.
 
-A parameter that the loss does not read, or reads behind `stop_gradient` alone, has a gradient that is 0 by the
-program's structure. That is public, as the program is: it needs no noise, and no optimizer has a reason to move it. A
-gradient that only happens to be 0 (a dead unit, a factor of 0.0) is a value, may depend on data, and is noised.
+A parameter that the loss does not read, or reads only behind `stop_gradient`, has a gradient that is 0 by the program's
+structure. The program is public, so this is: such a parameter needs no noise and never moves. A gradient that merely
+happens to be 0 (a dead unit, a factor of 0.0) is a value, may depend on data, and is noised.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from gecko_jax.programs import Step, flow, trace
 from gecko_jax.surroundings import surroundings
 from gecko_jax.trees import named_leaves, trainable_leaves
 
-# Primitives whose derivative is 0 everywhere. Integers and truth values have none either, by their type.
+# Primitives whose derivative is 0 everywhere. Integers and booleans have none either, by their type.
 NO_DERIVATIVE = {"stop_gradient", "sign", "floor", "ceil", "round", "nextafter"}
 
 
 def gradient_paths(loss: Callable[..., Any], variables: Any, batch: Any, key: Any = None) -> tuple[bool, ...]:
-    """Whether each trained parameter has a gradient path to the loss, in the order of the tree's leaves.
+    """Tells which parameters have a gradient path to the loss, in the order of the tree's leaves.
 
     Args:
       loss: (variables, example, key) -> scalar, or (scalar, aux): ONE example.
       variables: with "params", or the parameters themselves.
       batch: examples with a leading axis [b]; only shapes are read.
-      key: a key, or None where the loss takes none.
+      key: a key; None for a loss without one.
     """
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), batch)
     return paths_of(loss, variables, one, key)
 
 
 def paths_of(function: Callable[..., Any], variables: Any, *data: Any) -> tuple[bool, ...]:
-    """`gradient_paths` of any function (variables, *data) -> pytree whose first leaf is the loss."""
+    """Computes `gradient_paths` of any function (variables, *data) -> pytree whose first leaf is the loss."""
     leaves, structure = jax.tree.flatten((variables, data))
     shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     try:
@@ -50,10 +50,10 @@ def paths_of(function: Callable[..., Any], variables: Any, *data: Any) -> tuple[
 def trained_leaves(
     loss: Callable[..., Any], variables: Any, batch: Any, key: Any, trainable: Sequence[str] | None
 ) -> tuple[bool, ...]:
-    """Whether each parameter is trained: named by `trainable` and with a gradient path to the loss.
+    """Tells which parameters are trained: named by `trainable` and with a gradient path to the loss.
 
     Raises:
-      ValueError: expressions of `trainable` that are found nowhere, or no parameter that is trained.
+      ValueError: an expression of `trainable` that no path matches, or no parameter that is trained.
     """
     params = params_of(variables)
     live = gradient_paths(loss, variables, batch, key)
@@ -74,7 +74,7 @@ def check_trains(params: Any, keep: Sequence[bool], trainable: Sequence[str] | N
 
 
 def params_of(variables: Any) -> Any:
-    """variables["params"], or the variables themselves if they have no such entry."""
+    """Returns variables["params"], or the variables themselves if they have no such entry."""
     return variables["params"] if isinstance(variables, Mapping) and "params" in variables else variables
 
 
@@ -87,8 +87,8 @@ def _paths(
     params = params_of(variables)
 
     def loss(params_, variables_, data_):
-        inner = params_ if params is variables else {**variables_, "params": params_}
-        return jax.tree.leaves(function(inner, *data_))[0]
+        read = params_ if params is variables else {**variables_, "params": params_}
+        return jax.tree.leaves(function(read, *data_))[0]
 
     program, _ = trace(loss, params, variables, data, differentiable=True)
     count = len(jax.tree.leaves(params))
@@ -98,12 +98,12 @@ def _paths(
 
 
 def _join(*marks: int) -> int:
-    """Sets of parameters are bits: of several values, those that a gradient of any of them reaches."""
+    """Joins sets of parameters, written as bits: those that a gradient of any of the values reaches."""
     return functools.reduce(int.__or__, marks, 0)
 
 
 def _through(step: Step, marks: list[int]) -> list[int]:
-    """The sets of a step's outputs. Whatever is not opened lets everything through: rather noise too much."""
+    """Returns the sets of a step's outputs; a step that is not opened passes everything on: rather too much noise."""
     joined = 0 if step.name in NO_DERIVATIVE else _join(*marks)
     return [joined if _has_gradient(aval) else 0 for aval in step.avals]
 

@@ -1,8 +1,8 @@
-"""Where parameters meet data in a graph, and how each parameter's per-example gradients are found.
+"""Finds where parameters meet data in a graph, and which rule gives each parameter's per-example gradients.
 
-A site is a step that mixes values made of parameters alone (its weights) with data. Parameters and sites that hang
-together form a part. A part of one parameter that reaches one kind of site unchanged has a rule of its own; every
-other (quantised, standardised, tied, reused weights, norms, loops, whatever comes) takes the generic one.
+A site is a step that mixes values made of parameters alone (its weights) with data. Connected parameters and sites form
+a part. A part of one parameter that reaches one kind of site unchanged has a rule of its own; every other part takes
+the generic one: quantized, standardized, tied or reused weights, normalizations, loops.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gecko_jax.privacy.per_example.graph import Graph, is_float
 from gecko_jax.programs import Constant, Step, needed
 
-# A parameter that has only gone through these is the same numbers in another shape: norms are equal.
+# A parameter that has only passed through these has the same numbers in another shape, and the same norm.
 SAME_NUMBERS = {"reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p"}
 
 
@@ -31,12 +31,12 @@ class Site(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Parameters and the sites that they reach, which no other part shares.
+    """Connected parameters and sites, which no other part shares.
 
     Attributes:
       params: positions among the graph's parameters.
       sites: positions among the plan's sites.
-      direct: whether one parameter reaches all of them as the same value, unchanged up to its shape.
+      direct: whether one parameter reaches all sites as one value, unchanged up to its shape.
     """
 
     params: tuple[int, ...]
@@ -45,12 +45,14 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Attributes:
-    outside: steps on parameters and constants alone, done once for all examples.
-    inside: steps that depend on data, done for each example; None in `numbers` where a step is no site.
-    sites: in the order of the steps.
-    numbers: for each step of `inside` the position of its site, or None.
-    parts: every parameter that the loss depends on is in exactly one.
+    """How a graph is computed for many examples.
+
+    Attributes:
+      outside: steps on parameters and constants alone, computed once for all examples.
+      inside: steps that depend on data, computed for each example.
+      sites: in the order of the steps.
+      numbers: for each step of `inside` the position of its site; None if the step is not a site.
+      parts: every parameter that the loss depends on is in exactly one.
     """
 
     outside: tuple[Step, ...]
@@ -61,7 +63,7 @@ class Plan(NamedTuple):
 
 
 def plan(graph: Graph) -> Plan:
-    """The plan of a graph whose loss depends on data."""
+    """Plans a graph whose loss depends on data."""
     live = needed(graph.steps, graph.outputs)
     outside = tuple(s for s in graph.steps if live & set(s.outputs) and not graph.mixed & set(s.outputs))
     inside = tuple(s for s in graph.steps if live & set(s.outputs) and graph.mixed & set(s.outputs))
@@ -82,7 +84,7 @@ def _is_weight(graph: Graph, value: Any) -> bool:
 
 
 def _parts(graph: Graph, outside: tuple[Step, ...], sites: list[Site]) -> tuple[Part, ...]:
-    """The connected parts of parameters and sites."""
+    """Connects parameters and sites into parts."""
     roots, same = _origins(graph, outside)
     groups: list[tuple[set[int], list[int]]] = []
     for number, site in enumerate(sites):
@@ -103,14 +105,14 @@ def _parts(graph: Graph, outside: tuple[Step, ...], sites: list[Site]) -> tuple[
 
 
 def _origins(graph: Graph, outside: tuple[Step, ...]) -> tuple[dict[int, set[int]], set[int]]:
-    """{value: the parameters it is made of}, and the values that are one parameter's numbers unchanged."""
+    """Returns {value: the parameters that it is made of}, and the values that are one parameter's numbers unchanged."""
     roots = {number: {position} for position, number in enumerate(graph.params)}
     same = set(graph.params)
     for step in outside:
         inputs = [value for value in step.inputs if not isinstance(value, Constant)]
-        found = set().union(*(roots.get(value, set()) for value in inputs))
+        sources = set().union(*(roots.get(value, set()) for value in inputs))
         for output in step.outputs:
-            roots[output] = found
+            roots[output] = sources
             if step.name in SAME_NUMBERS and inputs and inputs[0] in same:
                 same.add(output)
     return roots, same

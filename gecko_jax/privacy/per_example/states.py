@@ -1,8 +1,8 @@
-"""What a model's forward pass changes beside its outputs, and what of it a private step may keep.
+"""Decides what a private step may keep of the state that a model's forward pass changes.
 
-Asked of the traced program, not of the layers' names: which of the new values depend on the example, and is the old
-value ever read? A power iteration on the weights (nn.SpectralNorm) depends on no example, and is carried from step to
-step. What depends on the example and is only written (`sow`) is each example's own, and is dropped. A statistic of the
+The traced program decides, not the layers' names: does a new value depend on the example, and is the old value ever
+read? A power iteration on the weights (nn.SpectralNorm) depends on no example: it is carried from step to step. A value
+that depends on the example and is only written (`sow`) belongs to that example: it is dropped. A statistic of the
 examples that the model reads, now or in evaluation (nn.BatchNorm), is refused.
 """
 
@@ -31,7 +31,7 @@ def check_states(model: Model, variables: Variables, x: Array, key: Array | None
       updates: of `model.apply` in training.
     """
     if _changed(variables, updates):
-        _kept(model, variables, x, key)
+        _independent(model, variables, x, key)
 
 
 class Statistics(ValueError):
@@ -76,12 +76,12 @@ def refuse_statistics(model: Model, x: Any = None) -> None:
 
 
 def carried_states(model: Model, variables: Variables, x: Array, key: Array | None) -> Variables:
-    """The collections whose next values depend on parameters and not on examples, each one whole; {} if there are none.
+    """Returns the collections whose next values depend on parameters and on no example; {} if there are none.
 
     Args:
       model: any model.
       variables: its variables.
-      x: one example with its leading axis, [1, ...]: which one makes no difference.
+      x: one example with its leading axis, [1, ...]; any one will do.
       key: of the step.
     """
     if set(variables) <= {PARAMS}:
@@ -89,22 +89,22 @@ def carried_states(model: Model, variables: Variables, x: Array, key: Array | No
     _, updates = model.apply(variables, x, key=key, train=True)
     if not _changed(variables, updates):
         return {}
-    names = _kept(model, variables, x, key)
-    given = dict(named_leaves(variables))
-    new = {name: leaf for name, leaf in named_leaves(updates) if name in names and leaf is not given[name]}
+    names = _independent(model, variables, x, key)
+    before = dict(named_leaves(variables))
+    new = {name: leaf for name, leaf in named_leaves(updates) if name in names and leaf is not before[name]}
     collections = {name.partition("/")[0] for name in new}
     old = {name: tree for name, tree in variables.items() if name in collections}
     return map_named(lambda name, leaf: new.get(name, leaf), old)
 
 
 def _changed(variables: Variables, updates: Variables) -> bool:
-    """Whether any leaf is another object: Flax returns what a layer only reads as the very same one, mostly."""
-    given = dict(named_leaves(variables))
-    return any(leaf is not given.get(name) for name, leaf in named_leaves(updates))
+    """Tells whether any leaf is another object: Flax mostly returns what a layer only reads as the same object."""
+    before = dict(named_leaves(variables))
+    return any(leaf is not before.get(name) for name, leaf in named_leaves(updates))
 
 
-def _kept(model: Model, variables: Variables, x: Array, key: Array | None) -> set[str]:
-    """Names of the leaves whose new values do not depend on the example."""
+def _independent(model: Model, variables: Variables, x: Array, key: Array | None) -> set[str]:
+    """Names the leaves whose new values do not depend on the example; refuses statistics."""
     of_logits, of_updates = _dependence(
         lambda variables, x, key: model.apply(variables, x, key=key, train=True), variables, x, key
     )
@@ -118,7 +118,7 @@ def _kept(model: Model, variables: Variables, x: Array, key: Array | None) -> se
 
 
 def _read_in_evaluation(model: Model, variables: Variables, x: Array, key: Array | None) -> frozenset:
-    """Names of the variables that the outputs depend on in evaluation; all of them if the model cannot be evaluated."""
+    """Names the variables that the outputs depend on in evaluation; all of them if the model cannot be evaluated."""
     try:
         return _dependence(lambda variables, x, key: (model.apply(variables, x)[0], {}), variables, x, key)[0]
     except FlaxError:  # it would change a collection, such as a statistic, in evaluation as well
@@ -126,15 +126,15 @@ def _read_in_evaluation(model: Model, variables: Variables, x: Array, key: Array
 
 
 def _dependence(function: Any, variables: Variables, x: Array, key: Array | None) -> tuple[frozenset, dict]:
-    """What the outputs depend on, taken together, and each update by its name: names of variables, and EXAMPLE."""
+    """Returns what the outputs together, and each named update, depend on: names of variables, and EXAMPLE."""
     shapes = jax.tree.map(jax.typeof, (variables, x, key))
     program, (logits, updates) = trace(function, *shapes)
     labels = [frozenset({name}) for name, _ in named_leaves(variables)]
     labels += [frozenset({EXAMPLE})] * len(jax.tree.leaves(x)) + [frozenset()] * len(jax.tree.leaves(key))
-    found = flow(program, labels, lambda *sets: frozenset().union(*sets)).outputs
+    marks = flow(program, labels, lambda *sets: frozenset().union(*sets)).outputs
     count = len(jax.tree.leaves(logits))
     names = [name for name, _ in named_leaves(updates)]
-    return frozenset().union(*found[:count]), dict(zip(names, found[count:], strict=True))
+    return frozenset().union(*marks[:count]), dict(zip(names, marks[count:], strict=True))
 
 
 def _refuse(changed: set[str]) -> None:

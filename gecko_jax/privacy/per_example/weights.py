@@ -1,8 +1,8 @@
-"""Which rows of a batch are real: weights are 1 for those and 0 for padding, and nothing between.
+"""Weights of a batch's rows: 1 for a real row, 0 for padding, and nothing else.
 
-A weight of 1/2 would have to scale what an example adds; whoever wants that scales the loss, before the clipping. So
-other values are refused where they are known. In a compiled program, where they are not, they turn the result into NaN,
-at which training stops: no row counts fully, or is dropped, by a weight that was meant otherwise.
+A weight of 1/2 would have to scale what an example adds; scale the loss instead, before the clipping. Other values are
+refused if they are known. In a compiled program they are not known: there they turn the result into NaN, at which
+training stops. So no row is counted fully, or dropped, against the meaning of its weight.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gecko_jax.types import Array, Batch
 
 
 def weight_of(batch: Any) -> Array | None:
-    """`batch.weight` of a `types.Batch`, else None: a field of that name in a user's own pytree is the user's."""
+    """Returns `batch.weight` of a `types.Batch`, else None: in another pytree that name is its user's."""
     return batch.weight if isinstance(batch, Batch) else None
 
 
 def check_weights(name: str, weight: Array | None, rows: int) -> tuple[Array, Array]:
-    """(bool [rows], whether each row is real; 1, or NaN where a traced weight is neither 0 nor 1).
+    """Returns which rows are real, bool [rows], and a factor: 1, or NaN if a traced weight is neither 0 nor 1.
 
     Args:
       name: of the argument, for messages.

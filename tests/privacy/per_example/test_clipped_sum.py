@@ -125,12 +125,12 @@ def test_auto_takes_as_many_examples_at_a_time_as_fit(monkeypatch):
     params, loss = case.variables["params"], lambda params, row: case.loss({"params": params}, row, None)
     floats = microbatch.floats_of_one(with_windows(loss), params, case.batch)
     assert floats.windows and not floats.convolutions
-    monkeypatch.setattr(microbatch, "PER_PARAMETER", 0)
-    monkeypatch.setattr(microbatch, "WINDOWS", 3 * floats.held)
+    monkeypatch.setattr(microbatch, "MIN_FLOATS_PER_PARAMETER", 0)
+    monkeypatch.setattr(microbatch, "MAX_FLOATS_OF_WINDOWS", 3 * floats.count)
     text = str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
     assert "while" in text and "f32[2,1,4,3,3]" in text and "conv_general_dilated" not in text  # two at a time
     check_exact("ghosts", "auto")
-    monkeypatch.setattr(microbatch, "WINDOWS", 5 * floats.held)
+    monkeypatch.setattr(microbatch, "MAX_FLOATS_OF_WINDOWS", 5 * floats.count)
     whole = str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
     assert "while" not in whole and "conv_general_dilated" in whole
 

@@ -53,7 +53,7 @@ def test_leaves_of_different_lengths_are_refused_by_name(lengths, way, traced):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ten_rows_with_seven_labels(way, monkeypatch):
-    monkeypatch.setattr(microbatch, "BUDGET", 1)  # "auto" takes a microbatch, in which slices of any leaf fit
+    monkeypatch.setattr(microbatch, "MAX_FLOATS", 1)  # "auto" takes a microbatch, in which slices of any leaf fit
     batch = Batch(np.ones((10, 2), np.float32), np.zeros(7, np.int32), np.ones(10, np.float32))
     model = models.from_linen(nn.Dense(3))
     of_one = gradients.example_loss(model, losses.cross_entropy())

@@ -31,24 +31,24 @@ def test_numbers_of_one_example():
 def test_all_at_once_where_they_fit_else_a_power_of_two(monkeypatch):
     rows = np.ones((100, 7), np.float32)
     assert microbatch_of(dense, jnp.ones((7, 5)), rows, 100) == 100
-    monkeypatch.setattr(microbatch, "BUDGET", 11 * 99)
+    monkeypatch.setattr(microbatch, "MAX_FLOATS", 11 * 99)
     assert microbatch_of(dense, jnp.ones((7, 5)), rows, 100) == 64
-    monkeypatch.setattr(microbatch, "BUDGET", 11)
+    monkeypatch.setattr(microbatch, "MAX_FLOATS", 11)
     assert microbatch_of(dense, jnp.ones((7, 5)), rows, 100) == 1
-    monkeypatch.setattr(microbatch, "BUDGET", 1)  # one does not fit: there is nothing smaller
+    monkeypatch.setattr(microbatch, "MAX_FLOATS", 1)  # one does not fit: there is nothing smaller
     assert microbatch_of(dense, jnp.ones((7, 5)), rows, 100) == 1
 
 
 def test_convolutions_on_a_cpu_are_looped_over_as_products_in_its_cache(monkeypatch):
     kernel, images = jnp.ones((3, 3, 2, 3)), np.ones((100, 6, 6, 2), np.float32)
     assert microbatch_of(convolution, kernel, images, 100) == 100
-    monkeypatch.setattr(microbatch, "WINDOWS", 7 * (72 + 48 + 1 + 48))  # the windows are made a few at a time
+    monkeypatch.setattr(microbatch, "MAX_FLOATS_OF_WINDOWS", 7 * (72 + 48 + 1 + 48))  # a few at a time
     assert microbatch_of(convolution, kernel, images, 100) == 4
-    monkeypatch.setattr(microbatch, "PER_PARAMETER", 169)  # 54 parameters: work for them is as much as for 54 examples
+    monkeypatch.setattr(microbatch, "MIN_FLOATS_PER_PARAMETER", 169)  # 54 parameters: as much work as 54 examples
     assert microbatch_of(convolution, kernel, images, 100) == 32
 
 
 def test_convolutions_that_are_no_such_products_are_not_looped_over(monkeypatch):
-    monkeypatch.setattr(microbatch, "BUDGET", 1)
+    monkeypatch.setattr(microbatch, "MAX_FLOATS", 1)
     images = np.ones((100, 6, 6, 2), np.float32)
     assert microbatch_of(grouped, jnp.ones((3, 3, 1, 2)), images, 100) == 100
