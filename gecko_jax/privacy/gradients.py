@@ -139,8 +139,9 @@ def private_gradients(
 
     >>> from gecko_jax import clippings
     >>> gradients = private_gradients(lambda w, x, key: w @ x, clippings.flat(1.0), 0.0, expected_batch_size=2.0)
-    >>> gradients(jnp.zeros(2), jnp.array([[3.0, 4.0], [0.0, 0.5]]), jax.random.key(0))[0].round(3).tolist()
-    [0.30000001192092896, 0.6499999761581421]
+    >>> mean, metrics = gradients(jnp.zeros(2), jnp.array([[3.0, 4.0], [0.0, 0.5]]), jax.random.key(0))
+    >>> [f"{each:.2f}" for each in mean.tolist()]
+    ['0.30', '0.65']
     """
     _check_deviation("noise_multiplier", noise_multiplier)
     checks.positive("expected_batch_size", expected_batch_size)

@@ -64,7 +64,7 @@ def private_training(
     x: Any = None,
     **options,
 ) -> PrivateTraining:
-    """DP-SGD, DP-Adam or any other optimiser on private gradients: Abadi et al. 2016, Algorithm 1.
+    """Prepares DP-SGD, DP-Adam or any other optimizer on private gradients (Abadi et al. 2016, Algorithm 1).
 
     Args:
       model: a model without statistics over the batch.

@@ -48,71 +48,71 @@ def flow(program: Program, marks: Sequence[Any], join: Join, through: Through | 
         return join() if isinstance(atom, Constant) else known[atom]
 
     for step in program.steps:
-        given = [read(atom) for atom in step.inputs]
+        inputs = [read(atom) for atom in step.inputs]
         if step.bodies:
-            results = bodies(step, given, join, through)[1]
+            results = bodies(step, inputs, join, through)[1]
         else:
-            results = through(step, given) if through else [join(*given)] * len(step.outputs)
+            results = through(step, inputs) if through else [join(*inputs)] * len(step.outputs)
         for number, mark in zip(step.outputs, results, strict=True):
             known[number] = mark
         for atom in step.inputs:  # what is written into a reference comes out of it later
             if not isinstance(atom, Constant) and _is_reference(program.avals[atom]):
-                known[atom] = join(*given)
+                known[atom] = join(*inputs)
     return Marks(known, [read(atom) for atom in program.outputs])
 
 
 def bodies(
-    step: Step, given: Sequence[Any], join: Join, through: Through | None = None
+    step: Step, inputs: Sequence[Any], join: Join, through: Through | None = None
 ) -> tuple[list[Marks], list[Any]]:
     """Finds the marks within a loop or branches.
 
     Args:
       step: one with bodies.
-      given: marks of its inputs.
+      inputs: marks of its inputs.
       join, through: as of `flow`.
 
     Returns:
       The marks of each body, which hold in every run of it, and those of the step's outputs.
     """
-    return {"cond": _branches, "while": _while, "scan": _scan}[step.name](step, list(given), join, through)
+    return {"cond": _branches, "while": _while, "scan": _scan}[step.name](step, list(inputs), join, through)
 
 
-def _branches(step: Step, given: list[Any], join: Join, through: Through | None):
-    index, *marks = given
+def _branches(step: Step, inputs: list[Any], join: Join, through: Through | None):
+    index, *marks = inputs
     inside = [flow(body, marks, join, through) for body in step.bodies]
     return inside, [join(index, *column) for column in zip(*(each.outputs for each in inside), strict=True)]
 
 
-def _while(step: Step, given: list[Any], join: Join, through: Through | None):
+def _while(step: Step, inputs: list[Any], join: Join, through: Through | None):
     test, body = step.bodies
     of_test, of_body = step.params["cond_nconsts"], step.params["body_nconsts"]
-    fixed, given = given[:of_test], given[of_test:]
+    fixed, inputs = inputs[:of_test], inputs[of_test:]
     while True:
-        inside = flow(body, given, join, through)
-        tested = flow(test, [*fixed, *given[of_body:]], join, through)
+        inside = flow(body, inputs, join, through)
+        tested = flow(test, [*fixed, *inputs[of_body:]], join, through)
         ends = [join(end, *tested.outputs) for end in inside.outputs]  # how often it runs decides what it ends with
-        grown = _grown(body, inside, given, of_body, ends, join)
-        if grown == given:
-            return [tested, inside], given[of_body:]
-        given = grown
+        grown = _grown(body, inside, inputs, of_body, ends, join)
+        if grown == inputs:
+            return [tested, inside], inputs[of_body:]
+        inputs = grown
 
 
-def _scan(step: Step, given: list[Any], join: Join, through: Through | None):
+def _scan(step: Step, inputs: list[Any], join: Join, through: Through | None):
     [body] = step.bodies
     constants, carried = scan_counts(step.params)
     while True:
-        inside = flow(body, given, join, through)
-        grown = _grown(body, inside, given, constants, inside.outputs[:carried], join)
-        if grown == given:
-            return [inside], [*given[constants : constants + carried], *inside.outputs[carried:]]
-        given = grown
+        inside = flow(body, inputs, join, through)
+        grown = _grown(body, inside, inputs, constants, inside.outputs[:carried], join)
+        if grown == inputs:
+            return [inside], [*inputs[constants : constants + carried], *inside.outputs[carried:]]
+        inputs = grown
 
 
-def _grown(body: Program, inside: Marks, given: list[Any], first: int, ends: list[Any], join: Join) -> list[Any]:
+def _grown(body: Program, inside: Marks, inputs: list[Any], first: int, ends: list[Any], join: Join) -> list[Any]:
     """The inputs' marks of a next run: what is carried, from `first` on, starts as it has ended."""
     written = [
         join(mark, inside.values[number]) if _is_reference(body.avals[number]) else mark
-        for number, mark in zip(body.inputs, given, strict=True)
+        for number, mark in zip(body.inputs, inputs, strict=True)
     ]
     carried = [join(mark, end) for mark, end in zip(written[first:], ends, strict=False)]
     return [*written[:first], *carried, *written[first + len(carried) :]]

@@ -18,11 +18,11 @@ class Lifetime(NamedTuple):
 
 def needed(steps: Sequence[Step], results: Iterable[int | Constant]) -> frozenset[int]:
     """Numbers of the values that some result depends on, the results among them."""
-    found = {value for value in results if not isinstance(value, Constant)}
+    live = {value for value in results if not isinstance(value, Constant)}
     for step in reversed(steps):
-        if not found.isdisjoint(step.outputs):
-            found.update(value for value in step.inputs if not isinstance(value, Constant))
-    return frozenset(found)
+        if not live.isdisjoint(step.outputs):
+            live.update(value for value in step.inputs if not isinstance(value, Constant))
+    return frozenset(live)
 
 
 def peak_bytes(lifetimes: Sequence[Lifetime]) -> int:

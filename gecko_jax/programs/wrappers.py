@@ -1,4 +1,4 @@
-"""Primitives that only run another program, by the names that JAX 0.10 to 0.12 give them. There is no other list."""
+"""Primitives that only run another program, by the names that JAX 0.10 to 0.12 give them: the only such list."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ import numpy as np
 from gecko_jax import checks, keys
 from gecko_jax.datasets import batches
 from gecko_jax.datasets.batches import Batches, check_members
-from gecko_jax.privacy.sampling import Sampling, draw_unchecked
+from gecko_jax.privacy.draws import draw_unchecked
+from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training.schedules import Schedules
 from gecko_jax.training.step import Epoch
 from gecko_jax.types import Array

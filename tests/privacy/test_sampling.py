@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from gecko_jax.privacy import draws
 from gecko_jax.privacy import sampling as s
 
 
@@ -22,7 +23,7 @@ def presence(sampling, batches):
 @pytest.fixture(scope="module")
 def coins():
     sampling = s.poisson(40, 8, steps=5000)
-    return sampling, presence(sampling, s.draw(sampling, 3, 0, 5000))
+    return sampling, presence(sampling, draws.draw(sampling, 3, 0, 5000))
 
 
 def test_each_example_takes_part_at_the_rate(coins):
@@ -54,7 +55,7 @@ def test_coins_are_independent_over_examples_and_steps(coins):
 
 def test_truncation_leaves_a_uniform_subset():
     sampling = s.truncated_poisson(30, 6, steps=6000, cap=6)
-    there = presence(sampling, s.draw(sampling, 0, 0, 6000))
+    there = presence(sampling, draws.draw(sampling, 0, 0, 6000))
     assert there.sum(axis=1).max() == 6
     law = stats.binom(30, 0.2)
     rate = (np.minimum(np.arange(31), 6) * law.pmf(np.arange(31))).sum() / 30
@@ -88,19 +89,19 @@ def test_a_step_is_a_function_of_seed_step_and_name(kind, data):
     seed, name = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.sampled_from([0, 7, "shadow"]))
     first = data.draw(st.integers(0, sampling.steps - 1))
     steps = data.draw(st.integers(1, sampling.steps - first))
-    whole, part = s.draw(sampling, seed, 0, sampling.steps, name), s.draw(sampling, seed, first, steps, name)
+    whole, part = draws.draw(sampling, seed, 0, sampling.steps, name), draws.draw(sampling, seed, first, steps, name)
     assert part.indices.shape == part.weight.shape == (steps, sampling.cap)
     assert (part.indices.dtype, part.weight.dtype) == (np.int32, np.float32)
     for ours, theirs in zip(part, whole, strict=True):
         np.testing.assert_array_equal(ours, theirs[first : first + steps])
     assert (np.diff(part.weight, axis=1) <= 0).all()  # real rows first
     assert not part.indices[part.weight == 0].any() and part.indices.max() < sampling.n
-    other = s.draw(sampling, seed, 0, sampling.steps, "another")
+    other = draws.draw(sampling, seed, 0, sampling.steps, "another")
     assert (other.indices != whole.indices).any()
 
 
 def test_an_empty_batch_is_padding():
-    batches = s.draw(s.poisson(1000, 0.01, steps=20), 0, 0, 20)
+    batches = draws.draw(s.poisson(1000, 0.01, steps=20), 0, 0, 20)
     assert batches.weight.shape == (20, s.poisson(1000, 0.01, 20).cap)
     assert (batches.weight.sum(axis=1) == 0).any()
 
@@ -108,7 +109,7 @@ def test_an_empty_batch_is_padding():
 def test_shuffled_shows_all_once_an_epoch_in_a_new_order():
     sampling = s.shuffled(23, 4, epochs=3)
     assert (sampling.steps, sampling.cap, sampling.epochs, sampling.rate) == (18, 4, 3, 4 / 23)
-    batches = s.draw(sampling, 0, 0, 18)
+    batches = draws.draw(sampling, 0, 0, 18)
     orders = [batches.indices[e : e + 6][batches.weight[e : e + 6] == 1].tolist() for e in (0, 6, 12)]
     assert all(sorted(order) == list(range(23)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
@@ -116,7 +117,7 @@ def test_shuffled_shows_all_once_an_epoch_in_a_new_order():
 
 def test_a_poisson_batch_is_never_cut_short():
     with pytest.raises(RuntimeError, match="never cut short"):
-        s.draw_unchecked(s.poisson(100, 50, steps=10)._replace(cap=40), 0, 0, 10)
+        draws.draw_unchecked(s.poisson(100, 50, steps=10)._replace(cap=40), 0, 0, 10)
 
 
 def test_a_cap_that_overflows_is_refused_with_the_one_that_does_not():
@@ -138,10 +139,10 @@ def test_a_cap_that_overflows_is_refused_with_the_one_that_does_not():
         (lambda: s.truncated_poisson(10, 5, 1, cap=0), "cap=0"),
         (lambda: s.shuffled(10, 2.5, 1), "batch_size=2.5 must be an integer"),
         (lambda: s.shuffled(10, 2, 0), "epochs=0"),
-        (lambda: s.draw(s.poisson(10, 5, 3), 0, 2, 2), "beyond the run's 3 steps"),
-        (lambda: s.draw(s.poisson(10, 5, 3), 0, -1, 2), "first_step=-1"),
-        (lambda: s.draw(s.poisson(10, 5, 3), -1, 0, 2), "seed=-1"),
-        (lambda: s.draw(s.poisson(10, 5, 3)._replace(kind="poison"), 0, 0, 1), "Did you mean 'poisson'"),
+        (lambda: draws.draw(s.poisson(10, 5, 3), 0, 2, 2), "beyond the run's 3 steps"),
+        (lambda: draws.draw(s.poisson(10, 5, 3), 0, -1, 2), "first_step=-1"),
+        (lambda: draws.draw(s.poisson(10, 5, 3), -1, 0, 2), "seed=-1"),
+        (lambda: draws.draw(s.poisson(10, 5, 3)._replace(kind="poison"), 0, 0, 1), "Did you mean 'poisson'"),
     ],
 )
 def test_bad_arguments_are_named(make, message):

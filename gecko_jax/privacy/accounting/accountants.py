@@ -1,6 +1,6 @@
-"""The accountants: phases of a run -> the epsilon at a delta, each by another theory, and the least of the bounds.
+"""The accountants: the epsilon of a run's phases by several theories, and the smallest of these bounds.
 
-Importing dp_accounting takes seconds, so that every function does it when called.
+Importing dp_accounting takes seconds: every function does it when called.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CURVE_COARSENESS = 4  # of the grid for many deltas at once, each of which reads
 
 
 def _event(phase: Phase, halved: bool) -> Any:
-    """dp_accounting's description of a phase. `halved` puts replace-one's doubled distance into the noise."""
+    """Describes a phase to dp_accounting. `halved` puts replace-one's doubled distance into the noise."""
     import dp_accounting as dp
 
     sampling, noise = phase.sampling, phase.effective_noise_multiplier * (0.5 if halved else 1.0)
@@ -35,7 +35,7 @@ def _event(phase: Phase, halved: bool) -> Any:
 
 
 def rdp_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
-    """Epsilon by Renyi differential privacy; ValueError where dp_accounting knows no Renyi bound."""
+    """Computes epsilon by Renyi differential privacy; ValueError if dp_accounting knows no Renyi bound."""
     replace = adjacency == "replace_one"
     for sampling, *_ in phases:
         cut = is_cut(sampling)
@@ -46,7 +46,7 @@ def rdp_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
 
 
 def _published_rdp(phases: Sequence[Phase], delta: float, replace: bool) -> float:
-    """dp_accounting's figure; infinite where its rounding leaves none to trust."""
+    """Returns dp_accounting's figure; infinite if its rounding leaves none to trust."""
     from dp_accounting import rdp
 
     if min(phase.effective_noise_multiplier for phase in phases) < 1e-100:  # whose square is 0
@@ -60,14 +60,14 @@ def _published_rdp(phases: Sequence[Phase], delta: float, replace: bool) -> floa
 
 
 def rough_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
-    """The bounds that take milliseconds: an upper bound of the right size, by which to choose grids and starts."""
+    """Bounds epsilon in milliseconds, to the right order of magnitude, to choose grids and starting points."""
     return min(renyi_epsilon(phases, delta, adjacency), participation_epsilon(phases, delta, adjacency))
 
 
 def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval: float | None = None) -> float:
-    """Epsilon by privacy loss distributions, on a grid of this interval or of one that suits the run.
+    """Computes epsilon by privacy loss distributions, on a grid of this interval or of one that suits the run.
 
-    Infinite where dp_accounting's arithmetic cannot tell: a tiny delta, next to no noise.
+    Infinite if dp_accounting's arithmetic cannot tell: at a tiny delta, or with almost no noise.
     """
     if interval is None:
         interval = loss_distributions.grid_interval(phases, adjacency, rough_epsilon(phases, delta, adjacency))
@@ -77,10 +77,10 @@ def pld_epsilon(phases: Sequence[Phase], delta: float, adjacency: str, interval:
 def tightest_epsilon(
     phases: Sequence[Phase], delta: float, adjacency: str, coarseness: float = 1.0
 ) -> tuple[float, str]:
-    """The least of the valid bounds and the accountant that gave it. All noise is above 0.
+    """Returns the smallest of the valid bounds, and its accountant. All noise is above 0.
 
     Args:
-      phases, delta, adjacency: see `accounting.epsilon`.
+      phases, delta, adjacency: see `privacy.epsilon`.
       coarseness: of the privacy loss distribution's grid, times the usual one: 1 gives the figure, 8 a quick guess.
     """
     closed = participation_epsilon(phases, delta, adjacency)
@@ -99,7 +99,7 @@ def tightest_epsilon(
 
 
 def tightest_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str) -> np.ndarray:
-    """The logarithms [k] of the least valid deltas at epsilons [k]. All noise is above 0."""
+    """Returns the logarithms [k] of the smallest valid deltas at epsilons [k]. All noise is above 0."""
     values = np.minimum(0.0, participation_log_deltas(phases, epsilons, adjacency))
     if is_exact(phases):
         return values
@@ -110,7 +110,7 @@ def tightest_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency
 
 
 def clt_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
-    """Epsilon of the Gaussian mechanism that many Poisson-sampled steps tend to; below the true one for any real run.
+    """Computes the epsilon of the Gaussian mechanism that many Poisson-sampled steps tend to: below the true one.
 
       mu^2 = sum over phases of rate^2 steps (exp(1 / z^2) - 1)
       delta = Phi(-epsilon / mu + mu / 2) - exp(epsilon) Phi(-epsilon / mu - mu / 2)

@@ -1,8 +1,8 @@
-"""The other way round: the noise, or the number of steps, that a privacy budget asks for.
+"""Calibration: the noise, or the number of steps, that a privacy budget allows.
 
-Each figure of the tight accountant takes about a second on its own grid and tenths on one eight times as coarse, and
-the two differ by a factor that hardly changes: so bracket with the bounds that take milliseconds, search on the coarse
-grid, and confirm on the fine one.
+A figure of the tight accountant takes about a second on its own grid, and a tenth of that on one eight times as coarse;
+the two differ by a nearly constant factor. So the search brackets with the bounds that take milliseconds, continues on
+the coarse grid, and confirms on the fine one.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from gecko_jax.privacy.accounting.epsilon import ADJACENCIES, check_delta
 from gecko_jax.privacy.accounting.phases import Phase, phases_of
 from gecko_jax.privacy.sampling import Sampling
 
-COARSE = 8.0  # the searching grid's interval, in those of the grid that decides
-NOISES = (1e-100, 1e100)  # between which noise is looked for
-WINDOW = 5e-4  # of epsilon below its target; as epsilon falls at least as fast as 1/noise, of the noise above the least
+COARSENESS = 8.0  # of the grid that is searched on, in intervals of the grid that decides
+NOISES = (1e-100, 1e100)  # of noise multipliers that are tried
+WINDOW = 5e-4  # relative, of epsilon below its target: so at most of the noise above the smallest, too
 
 
 def _meet(f: Callable[[float], float], target: float, start: float, window: float, jump: float = 1e-4) -> float:
-    """An x with target * (1 - window) <= f(x) <= target, for a falling f: secants in log f over log x, in a bracket.
+    """Solves target * (1 - window) <= f(x) <= target for a falling f: secants in log f over log x, in a bracket.
 
-    Where f jumps over the window, an x with f(x) <= target that is too large by a factor of 1 + jump at most.
+    If f jumps over the window, x has f(x) <= target and is too large by a factor of at most 1 + jump.
     """
     low = high = None  # (x, f(x)): f exceeds the target at low, and does not at high
     x = start
@@ -38,7 +38,7 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
             return high[0]
         if low and high:
             share = 0.5
-            if count % 4 != 3 and math.isfinite(low[1]) and high[1] > 0:  # now and then halve, come what may
+            if count % 4 != 3 and math.isfinite(low[1]) and high[1] > 0:  # halve at times, whatever happens
                 share = math.log(low[1] / (target * (1 - window / 2))) / math.log(low[1] / high[1])
             x = low[0] * (high[0] / low[0]) ** min(max(share, 0.02), 0.98)
         else:  # epsilon falls about as 1/noise if small, as its square if large
@@ -59,13 +59,13 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
 
 
 def _smallest(phases_at: Callable[[float], tuple[Phase, ...]], target: float, delta: float, adjacency: str) -> float:
-    """The smallest noise whose epsilon meets the target, confirmed by the accountant on its own grid."""
+    """Finds the smallest noise whose epsilon meets the target, confirmed by the accountant on its own grid."""
     start = _meet(lambda noise: rough_epsilon(phases_at(noise), delta, adjacency), target, 1.0, 0.05)
     known: dict[float, float] = {}
 
     def coarse(noise: float) -> float:
         if noise not in known:
-            known[noise] = tightest_epsilon(phases_at(noise), delta, adjacency, COARSE)[0]
+            known[noise] = tightest_epsilon(phases_at(noise), delta, adjacency, COARSENESS)[0]
         return known[noise]
 
     def fine(noise: float) -> float:
@@ -93,14 +93,14 @@ def calibrate_noise(
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
 ) -> float:
-    """The smallest noise multiplier that keeps a run within a privacy budget, by the least of the upper bounds.
+    """Finds the smallest noise multiplier that keeps a run within a privacy budget, by the smallest upper bound.
 
     Args:
-      sampling: how the run's batches are drawn; several for phases that differ in it and share the noise.
+      sampling: how the run's batches are drawn; a sequence for phases that differ in it and share the noise.
       target_epsilon: the budget, above 0.
       delta: see `privacy.epsilon`.
       adjacency: "add_or_remove" or "replace_one".
-      count_noise_multiplier: of adaptive clipping's noised count, whose cost is then left for it; None without one.
+      count_noise_multiplier: of adaptive clipping's noised count, whose cost is set aside; None without one.
 
     Returns:
       The noise multiplier: its `privacy.epsilon` is at most `target_epsilon`, and it is at most 0.1 % above the
@@ -129,7 +129,7 @@ def calibrate_noise(
             f"count_noise_multiplier={count_noise_multiplier!r} spends target_epsilon={target_epsilon!r} alone: it "
             f"must exceed {together / 2:.4g}, by a factor of 2 or more for the gradients to have most of the budget."
         )
-    return left**-0.5 * (1 + 1e-9)  # so that rounding cannot take the sum and the count over the budget together
+    return left**-0.5 * (1 + 1e-9)  # rounding must not take sum and count over the budget
 
 
 def affordable_steps(
@@ -140,15 +140,15 @@ def affordable_steps(
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
 ) -> int:
-    """The largest number of steps that a privacy budget allows, by the least of the upper bounds.
+    """Finds the largest number of steps that a privacy budget allows, by the smallest upper bound.
 
     Args:
-      sampling: how batches are drawn; its own number of steps is disregarded.
+      sampling: how batches are drawn; its number of steps is ignored.
       noise_multiplier, delta, adjacency, count_noise_multiplier: see `privacy.epsilon`.
       target_epsilon: the budget, above 0.
 
     Returns:
-      Steps, of whole epochs where shuffled; 0 if not even the first is within the budget.
+      The steps (full epochs if shuffled); 0 if not even the first is within the budget.
 
     Raises:
       ValueError: for a value out of range.
@@ -159,7 +159,7 @@ def affordable_steps(
         checks.positive("count_noise_multiplier", count_noise_multiplier)
     checks.one_of("adjacency", adjacency, ADJACENCIES)
     if not isinstance(sampling, Sampling):
-        raise ValueError(f"sampling={sampling!r} must be one Sampling: steps are counted of one phase at a time.")
+        raise ValueError(f"sampling={sampling!r} must be one Sampling: steps are counted for one phase at a time.")
     unit = sampling.steps // sampling.epochs if sampling.kind == "shuffled" else 1
     phase = phases_of(sampling, noise_multiplier, count_noise_multiplier)[0]
     delta = check_delta(delta, [phase])
@@ -171,7 +171,7 @@ def affordable_steps(
     safe = _last(lambda units: rough_epsilon(phases(units), delta, adjacency), target_epsilon, 0, most, 1)
     if safe == most:
         return most * unit
-    coarse = functools.cache(lambda units: tightest_epsilon(phases(units), delta, adjacency, COARSE)[0])
+    coarse = functools.cache(lambda units: tightest_epsilon(phases(units), delta, adjacency, COARSENESS)[0])
     guess = _last(coarse, target_epsilon, 0, most, max(1, safe), tolerance=WINDOW)
     fine = functools.cache(lambda units: tightest_epsilon(phases(units), delta, adjacency)[0])
     return unit * _last(fine, target_epsilon, 0, most, max(1, guess))
@@ -180,10 +180,10 @@ def affordable_steps(
 def _last(
     cost: Callable[[int], float], budget: float, low: int, most: int, start: int, tolerance: float = 0.0
 ) -> int:
-    """An x in low..most with cost(x) <= budget < cost(x + 1), or `most` if all of them are within the budget.
+    """Finds x in low..most with cost(x) <= budget < cost(x + 1); `most` if all of them are within the budget.
 
-    Secants in log cost over log x, in a bracket; now and then a half, come what may. With a tolerance, the lower end of
-    a bracket as narrow as that share of x.
+    Secants in log cost over log x, in a bracket, which is halved at times. With a tolerance, the lower end of a bracket
+    as narrow as that share of x.
     """
     points: dict[int, float] = {}  # costs above 0, for the secants
     high, x = most + 1, min(max(start, low + 1), most)

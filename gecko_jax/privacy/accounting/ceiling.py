@@ -1,4 +1,4 @@
-"""The most that a membership attack can reach under a guarantee: what stands beside every figure of an audit."""
+"""The most that a membership attack can reach under a guarantee, to compare with the figures of an audit."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def tpr_ceiling(epsilon: Epsilon | float, fpr: Array, delta: float | None = None
 
       min(1, e^epsilon FPR + delta, 1 - e^-epsilon (1 - delta - FPR))
 
-    An `Epsilon` knows its run, and a run is (epsilon, delta)-private at every epsilon with a delta of its own: the
-    ceiling is then the least over that curve, which lies well below the one of its single point. The ceiling is one of
-    the expected rates over training runs, for one record whose membership is a coin; figures of a finite sample may
-    exceed it by their error.
+    An `Epsilon` knows its run, and a run is (epsilon, delta)-private at every epsilon with a delta of its own: its
+    ceiling is the minimum over that curve, well below the ceiling of a single point. The ceiling bounds the expected
+    rates over training runs, for one record whose membership is a coin flip; figures of a finite sample may exceed it
+    by their sampling error.
 
     Args:
-      epsilon: an `Epsilon`, as `privacy.epsilon` gives it (for several records of one person, as `group_epsilon` does),
-        or a number of at least 0.
+      epsilon: an `Epsilon`, of `privacy.epsilon` (for several records of one person: of `group_epsilon`), or a
+        number of at least 0.
       fpr: in 0..1, a number or an array.
       delta: with a number, its delta in [0, 1), 0 if None; with an `Epsilon` it has its own.
 
@@ -63,7 +63,7 @@ def tpr_ceiling(epsilon: Epsilon | float, fpr: Array, delta: float | None = None
 
 
 def _of_points(epsilons: np.ndarray, deltas: np.ndarray, fpr: np.ndarray) -> np.ndarray:
-    """The least ceiling of (epsilons, deltas) [k] at each of fpr [...]."""
+    """Returns the lowest ceiling of (epsilons, deltas) [k] at each of fpr [...]."""
     epsilons, deltas, fpr = epsilons[:, None], deltas[:, None], fpr[None]
     flat = fpr.reshape(1, -1)
     with np.errstate(divide="ignore"):
@@ -76,17 +76,17 @@ def _of_points(epsilons: np.ndarray, deltas: np.ndarray, fpr: np.ndarray) -> np.
 def _of_run(epsilon: Epsilon, fpr: np.ndarray) -> np.ndarray:
     phases, adjacency = epsilon.phases, epsilon.adjacency
     if epsilon.accountant == "clt":
-        raise ValueError("epsilon by accountant='clt' is not a bound, so that no ceiling follows; take the default.")
+        raise ValueError("epsilon by accountant='clt' is not a bound: no ceiling follows from it. Use the default.")
     if no_noise(phases):
         return np.ones_like(fpr)
     if is_exact(phases):  # the Gaussian mechanism's own trade-off curve
         shift = epsilon.records * (2.0 if adjacency == "replace_one" else 1.0)
         mu = shift * math.hypot(*(math.sqrt(phase.releases) / phase.effective_noise_multiplier for phase in phases))
-        return special.ndtr(special.ndtri(fpr) + min(mu, 1e300))  # at FPR 0 of no use, however little noise there is
+        return special.ndtr(special.ndtri(fpr) + min(mu, 1e300))  # 0 at an FPR of 0, however little noise
     far = max(float(epsilon), epsilon.records * rough_epsilon(phases, 1e-9, adjacency))
     points = np.unique(np.append(np.linspace(0.0, 1.0, CURVE_POINTS) ** 2 * far, float(epsilon)))
     log_deltas = group_log_deltas(phases, points, adjacency, epsilon.records)
     deltas = np.exp(log_deltas)
-    own = points == float(epsilon)
-    deltas[own] = np.minimum(deltas[own], epsilon.delta)
+    at_epsilon = points == float(epsilon)
+    deltas[at_epsilon] = np.minimum(deltas[at_epsilon], epsilon.delta)
     return _of_points(points, deltas, fpr)

@@ -1,10 +1,18 @@
-"""What a run costs: the epsilon of the sampling that was drawn and the noise that was added.
+"""Prices a private run: the epsilon of the sampling that was drawn and the noise that was added.
 
-Figures come from dp_accounting; this module makes sure that they are asked for correctly: sampling and accounting read
-one record, phases compose, a noised count is charged, shuffling is not priced as sampling, and the answer carries its
-assumptions. What no accountant here includes: a teacher that saw the records which its student is trained on, metrics
-that are computed on training data, the choice of hyperparameters by several private runs, and the finite precision of
-floating-point noise.
+Guarantee: a run of `private_gradients` on the batches of this Sampling, with at least this noise, is (epsilon,
+delta)-differentially private under the adjacency that is named, for every accountant but "clt". Sampling and accounting
+read one record, phases compose, a noised count is charged, shuffling is not priced as sampling, and the answer carries
+its assumptions. No accountant here includes: a teacher that saw the records of its student, metrics computed on
+training data, hyperparameters chosen by several private runs, and the finite precision of floating-point noise.
+
+| argument | 0 | NaN | infinite | tiny or large |
+|---|---|---|---|---|
+| noise_multiplier | epsilon is infinite | refused | epsilon 0 | below 1e-100: infinite; .001: millions |
+| count_noise_multiplier | epsilon is infinite | refused | costs nothing | as noise_multiplier |
+| delta | refused | refused | refused | 1e-300 is answered; from 1/n on a warning; .5 may give epsilon 0 |
+| epsilon (of `delta`) | the total variation distance | refused | refused | delta below 2.2e-308 is given as 2.2e-308 |
+| target_epsilon | refused | refused | refused | refused if no noise from 1e-100 to 1e100 meets it |
 """
 
 from __future__ import annotations
@@ -37,7 +45,7 @@ ACCOUNTANTS = {
     "gaussian": "the Gaussian mechanism averaged over how often an example takes part, an upper bound",
     "clt": "the central limit theorem, an approximation and NOT a bound",
 }
-TIGHTEST = "tightest"  # not an accountant: the least of the upper bounds above
+TIGHTEST = "tightest"  # not an accountant: the smallest of the upper bounds above
 BOUNDS = {"pld": pld_epsilon, "rdp": rdp_epsilon, "gaussian": participation_epsilon, "clt": clt_epsilon}
 ADJACENCIES = {
     "add_or_remove": "one example added or removed",
@@ -46,15 +54,15 @@ ADJACENCIES = {
 
 
 class Epsilon(NamedTuple):
-    """A privacy guarantee with everything it rests on. `float(epsilon)` is its value, `str` tells all.
+    """A privacy guarantee with all its assumptions. `float(epsilon)` is its value; `str` states everything.
 
     Attributes:
       value: the epsilon.
       delta: at which it holds.
-      adjacency: "add_or_remove" or "replace_one", what two neighbouring data sets are.
-      accountant: "pld", "rdp", "gaussian" or "clt": the one that gave the value.
+      adjacency: "add_or_remove" or "replace_one", what makes two data sets neighbors.
+      accountant: "pld", "rdp", "gaussian" or "clt": whose value it is.
       phases: what was accounted for.
-      records: how many examples of one person it holds for together.
+      records: how many examples of one person it protects together.
     """
 
     value: float
@@ -70,7 +78,7 @@ class Epsilon(NamedTuple):
         return "modeled"
 
     def estimate(self) -> Estimate:
-        """The figure as reports take it."""
+        """Returns the figure as reports take it."""
         return Estimate(self.value, kind=self.kind)
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +111,7 @@ class Epsilon(NamedTuple):
     def __str__(self) -> str:
         adjacency = ADJACENCIES[self.adjacency]
         if self.adjacency == "add_or_remove" and any(p.sampling.kind == "shuffled" for p in self.phases):
-            adjacency += " (where shuffled: its slot left empty or filled, the other batches as they are)"
+            adjacency += " (if shuffled: its slot is left empty or filled, and the other batches stay as they are)"
         if self.records > 1:
             adjacency = f"{self.records} examples of one person at once, each: {adjacency}"
         phases = "; then ".join(str(phase) for phase in self.phases)
@@ -112,7 +120,7 @@ class Epsilon(NamedTuple):
 
 
 def _rounded_up(value: float) -> str:
-    """A bound in six digits (three decimals at most, or four digits if small), none of which makes it smaller."""
+    """Formats a bound in six digits (at most three decimals; four digits if small), rounded up."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = 6 if value >= 0.1 else 4
@@ -124,7 +132,7 @@ def _rounded_up(value: float) -> str:
 def check_delta(delta: float, phases: Sequence[Phase]) -> float:
     """Raises ValueError unless 0 < delta < 1, and warns from 1/n on, where publishing one random example would pass."""
     if not 0 < delta < 1:
-        raise ValueError(f"delta={delta!r} must lie above 0 and below 1: 1e-5 for 60,000 examples, say.")
+        raise ValueError(f"delta={delta!r} must lie above 0 and below 1, for example 1e-5 for 60,000 examples.")
     n = max(phase.sampling.n for phase in phases)
     if delta >= 1 / n:
         warnings.warn(
@@ -144,27 +152,27 @@ def epsilon(
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None | Sequence[float | None] = None,
 ) -> Epsilon:
-    """The epsilon of a private training run.
+    """Computes the epsilon of a private training run.
 
-    Shuffled batches get what can be said truthfully: no amplification, one Gaussian release an epoch. "Removed" then
-    means that the example's slot stays empty, as n and the order of the others are taken to be public.
+    Shuffled batches get no amplification by sampling: they are one Gaussian release an epoch. "Removed" then means that
+    the example's slot stays empty, because n and the order of the others count as public. Edge cases: see the head of
+    this file.
 
     Args:
-      sampling: how the run's batches are drawn; several in a row for phases that differ.
+      sampling: how the run's batches are drawn; a sequence for phases that differ.
       noise_multiplier: standard deviation of the noise on the gradient sum, over the clipping's sensitivity (under
-        add-or-remove; for replace_one the accountant itself doubles the sensitivity). 0 gives infinity. One number, or
-        one for each phase.
-      delta: in (0, 1), to be well below 1/n: a warning says where it is not.
-      accountant: "tightest", the least of all upper bounds below. Or one by name, for a comparison: "pld", privacy loss
-        distributions, as a rule the tightest, but not at a tiny delta or after billions of steps; "rdp", as many papers
-        report; "gaussian", see `participation`, exact for full and shuffled batches; "clt", which is not a bound.
-        Where the one that you name has no finite bound and another has, you get the other: `.accountant` says which.
-      adjacency: "add_or_remove" or "replace_one"; the latter is the stronger promise and the larger figure.
+        add-or-remove; for replace_one the accountant doubles the sensitivity). One number, or one for each phase.
+      delta: above 0, and well below 1/n: from 1/n on, a warning is given.
+      accountant: "tightest", the smallest of all upper bounds below. Or one by name, for a comparison: "pld", privacy
+        loss distributions, usually the tightest, but not at a tiny delta or after billions of steps; "rdp", as many
+        papers report; "gaussian", see `participation`, exact for full and shuffled batches; "clt", not a bound. If the
+        one that you name has no finite bound and another has, you get the other: `.accountant` says which.
+      adjacency: "add_or_remove" or "replace_one"; the latter is the stronger promise and has the larger epsilon.
       count_noise_multiplier: standard deviation of the noise on adaptive clipping's count of share - 1/2, released
-        with each sum (see `with_count`); None without adaptive clipping. One, or one for each phase.
+        with each sum (see `with_count`); None without adaptive clipping. One number, or one for each phase.
 
     Returns:
-      Epsilon: value, assumptions, and a `str` that prints both.
+      An Epsilon: the value with its assumptions, which `str` prints.
 
     Raises:
       ValueError: for an unknown name, a value out of range, or an accountant that has no bound for the sampling.
@@ -196,14 +204,14 @@ def delta(
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None | Sequence[float | None] = None,
 ) -> float:
-    """Returns the delta of a private training run at a given epsilon: the least of the upper bounds.
+    """Returns the delta of a private training run at a given epsilon: the smallest of the upper bounds.
 
     Args:
       sampling, noise_multiplier, adjacency, count_noise_multiplier: see `epsilon`.
-      epsilon: at least 0.
+      epsilon: at least 0 and finite.
 
     Returns:
-      delta in 0..1; 1 without noise. One below the normal floats' range is given as their smallest, 2.2e-308.
+      delta in 0..1; 1 without noise. A delta below 2.2e-308, the smallest normal float, is given as that.
 
     Raises:
       ValueError: for an unknown name or a value out of range.
@@ -217,6 +225,8 @@ def delta(
     """
     checks.one_of("adjacency", adjacency, ADJACENCIES)
     checks.at_least("epsilon", epsilon, 0)
+    if math.isinf(epsilon):
+        raise ValueError(f"epsilon={epsilon!r} must be finite: every run keeps it, whatever its delta.")
     phases = phases_of(sampling, noise_multiplier, count_noise_multiplier)
     if no_noise(phases):
         return 1.0
@@ -225,5 +235,5 @@ def delta(
 
 
 def no_noise(phases: Sequence[Phase]) -> bool:
-    """Whether some phase releases its sums as they are."""
+    """Tells whether some phase releases its sums without noise."""
     return any(phase.effective_noise_multiplier == 0 for phase in phases)

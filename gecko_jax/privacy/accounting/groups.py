@@ -1,8 +1,8 @@
-"""What a run guarantees to one person who gave several records: group privacy, by the least of three upper bounds.
+"""Group privacy: what a run guarantees to a person with several records, by the smallest of three upper bounds.
 
-A mixture of Gaussians: a step meets i of the k records with the binomial's chance, and so a shift of i at most. It is
-tight, and known for Poisson sampling with records added or removed (Ganesh, arXiv 2401.10294).
-One record in place of k: taken with probability 1 - (1 - rate)^k, and with k times the shift.
+Mixture of Gaussians: a step draws i of the k records with the binomial's probability, and then shifts by i at most. It
+is tight, and known for Poisson sampling with records added or removed (Ganesh, arXiv 2401.10294).
+One record for k: drawn with probability 1 - (1 - rate)^k, with k times the shift.
 In general: (epsilon, delta) for one is (k epsilon, delta (e^(k epsilon) - 1) / (e^epsilon - 1)) for k, at every point
 of the curve (Dwork and Roth 2014, theorem 2.2 and its proof with delta).
 """
@@ -24,7 +24,7 @@ from gecko_jax.privacy.sampling import Sampling
 
 CURVE_POINTS = 33  # of one record's curve that the general bound tries, twice
 MIXTURE_POINTS = 5e3  # grid points of a step's losses, each of which is a root to find
-MIXTURE_RECORDS = 64  # records that a mixture of Gaussians is made for: it takes time for each
+MAX_MIXTURE_RECORDS = 64  # records that a mixture of Gaussians is computed for: each takes time
 
 
 def group_epsilon(
@@ -38,11 +38,11 @@ def group_epsilon(
     """Returns the epsilon that a private training run guarantees to a person with several records.
 
     Args:
-      sampling, noise_multiplier, delta, adjacency, count_noise_multiplier: see `accounting.epsilon`.
+      sampling, noise_multiplier, delta, adjacency, count_noise_multiplier: see `privacy.epsilon`.
       records: how many of the n examples are the person's, at least 1; each is clipped on its own.
 
     Returns:
-      Epsilon: all of them added or removed (or replaced) at once. Where shuffled, all may fall into one batch.
+      An Epsilon for all of them added or removed (or replaced) at once. If shuffled, all may fall into one batch.
 
     Raises:
       ValueError: for an unknown name, a value out of range, or more records than examples.
@@ -76,7 +76,7 @@ def group_epsilon(
 
 
 def group_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str, records: int) -> np.ndarray:
-    """The logarithms [k] of the least valid deltas at epsilons [k] for so many records of one person."""
+    """Returns the logarithms [k] of the smallest valid deltas at epsilons [k] for a person with that many records."""
     if records == 1:
         return tightest_log_deltas(phases, epsilons, adjacency)
     joined = _as_one(phases, records)
@@ -92,7 +92,7 @@ def group_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: s
 
 
 def _as_one(phases: Sequence[Phase], records: int) -> tuple[Phase, ...]:
-    """Phases in which one record weighs as much as all of them do."""
+    """Builds phases in which one record has the weight of all of them."""
     joined = []
     for phase in phases:
         sampling, noise = phase.sampling, phase.effective_noise_multiplier / records
@@ -106,7 +106,8 @@ def _as_one(phases: Sequence[Phase], records: int) -> tuple[Phase, ...]:
 
 
 def _has_mixture(phases: Sequence[Phase], records: int, adjacency: str) -> bool:
-    return adjacency == "add_or_remove" and records <= MIXTURE_RECORDS and not any(is_cut(p.sampling) for p in phases)
+    cut = any(is_cut(phase.sampling) for phase in phases)
+    return adjacency == "add_or_remove" and records <= MAX_MIXTURE_RECORDS and not cut
 
 
 def _interval(joined: tuple[Phase, ...], adjacency: str) -> float:
@@ -115,16 +116,16 @@ def _interval(joined: tuple[Phase, ...], adjacency: str) -> float:
 
 
 def _log_growth(single: np.ndarray, records: int) -> np.ndarray:
-    """log((e^(k epsilon) - 1) / (e^epsilon - 1)), which is log k at 0."""
+    """Computes log((e^(k epsilon) - 1) / (e^epsilon - 1)), which is log k at 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.log(-np.expm1(-records * single)) - np.log(-np.expm1(-single))
     return (records - 1) * single + np.where(single > 0, ratio, math.log(records))
 
 
 def _general(phases: Sequence[Phase], delta: float, adjacency: str, records: int, enough: float) -> float:
-    """k times the least epsilon of one record at which the general bound is at most delta, if below `enough`."""
+    """Returns k times the smallest epsilon of one record with a general bound of at most delta; else infinity."""
     low, high = 0.0, enough / records / 16
-    while records * high <= enough:  # what is larger than another bound is of no use
+    while records * high <= enough:  # a value above another bound is useless
         value = tightest_log_deltas(phases, np.array([high]), adjacency) + _log_growth(np.array([high]), records)
         if value[0] <= math.log(delta):
             break

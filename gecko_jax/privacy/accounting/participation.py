@@ -1,12 +1,12 @@
 """A bound in closed form: the Gaussian mechanism, averaged over how often an example takes part.
 
-Given the coins, an example that takes part in T steps meets a Gaussian mechanism of mu^2 = T / z^2, and the output
-without it is the same whatever its coins say. The hockey-stick divergence is jointly convex, so that
+Given the coins, an example that takes part in T steps is in a Gaussian mechanism of mu^2 = T / z^2, and the output
+without it is the same whatever its coins say. The hockey-stick divergence is jointly convex, therefore
 
   delta(epsilon) <= E_T[delta_Gaussian(sqrt(T) / z; epsilon)],   T = Binomial(steps, rate)
 
-It is exact where every example takes part in every step (full batches, shuffled epochs), tends to the truth where
-noise is so small that T shows in the output, and can be computed at any noise, number of steps and delta.
+It is exact if every example takes part in every step (full batches, shuffled epochs), tends to the exact value if the
+noise is so small that the output shows T, and can be computed at any noise, number of steps and delta.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from gecko_jax.privacy.accounting.phases import Phase, full_batch_probability, i
 
 BINS = 1024  # of mu^2; rounding up to the next costs a thousandth at most
 MAX_MU = 1e152  # whose epsilon, mu^2 / 2 for each step, comes near the end of the floats
-LOG_MISSED = -690.0  # of the mass left out where no delta says how little is enough
+MAX_LOG_MISSED = -690.0  # of the mass left out, if no delta says how little is enough
 
 
 def participation_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
-    """Epsilon of phases at a delta in (0, 1), by the bound above.
+    """Computes the epsilon of phases at a delta in (0, 1), by the bound above.
 
     Source: joint convexity of the divergence: Balle, Barthe, Gaboardi, "Privacy amplification by subsampling" (NeurIPS
       2018); the Gaussian mechanism's delta: Balle and Wang, "Improving the Gaussian mechanism" (ICML 2018), theorem 8.
@@ -38,13 +38,13 @@ def participation_epsilon(phases: Sequence[Phase], delta: float, adjacency: str)
 
 
 def participation_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str) -> np.ndarray:
-    """The logarithms [k] of the deltas at epsilons [k], by the bound above."""
-    log_mass, squares, missed = _spread(phases, adjacency, LOG_MISSED)
+    """Returns the logarithms [k] of the deltas at epsilons [k], by the bound above."""
+    log_mass, squares, missed = _spread(phases, adjacency, MAX_LOG_MISSED)
     return np.array([_log_delta(log_mass, squares, missed, float(value)) for value in epsilons])
 
 
 def is_exact(phases: Sequence[Phase]) -> bool:
-    """Whether no coin decides who takes part, so that the bound is the Gaussian mechanism itself."""
+    """Tells whether no coin decides who takes part: then the bound is the Gaussian mechanism itself."""
     return all(phase.is_one_release for phase in phases)
 
 
@@ -54,7 +54,7 @@ def _log_delta(log_mass: np.ndarray, squares: np.ndarray, missed: float, epsilon
 
 
 def _spread(phases: Sequence[Phase], adjacency: str, log_missed: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """(log masses [k], values [k] of mu^2, log of the mass left out), each value rounded up."""
+    """Returns (log masses [k], values [k] of mu^2, log of the mass left out), each value rounded up."""
     shift = 2.0 if adjacency == "replace_one" else 1.0
     fixed, counts = 0.0, []  # mu^2 that is certain; binomial counts (steps, rate, mu^2 of each)
     for phase in phases:
@@ -89,7 +89,7 @@ def _spread(phases: Sequence[Phase], adjacency: str, log_missed: float) -> tuple
 
 
 def _binomial(steps: int, rate: float, log_missed: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """(log masses [k], counts [k], log of the mass above them): a binomial, lower counts rounded up."""
+    """Returns (log masses [k], counts [k], log of the mass above them) of a binomial, lower counts rounded up."""
     mean, nats = steps * rate, -log_missed
     # Bernstein: above `high` lies at most the mass to miss, below `low` one that does not matter.
     spread = math.sqrt(2 * mean * (1 - rate) * nats)
@@ -105,7 +105,7 @@ def _binomial(steps: int, rate: float, log_missed: float) -> tuple[np.ndarray, n
 
 
 def _rebinned(log_mass: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most BINS values, each the largest of its bin."""
+    """Merges values into at most BINS, each the largest of its bin."""
     if len(values) <= BINS:
         order = np.argsort(values)
         return log_mass[order], values[order]

@@ -1,4 +1,4 @@
-"""Stretches of a run: who is sampled, and how much noise the sum of their gradients gets."""
+"""Phases of a run: steps that share sampling and noise."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from gecko_jax.privacy.sampling import Sampling, check_sampling
 
 
 def with_count(noise_multiplier: float, count_noise_multiplier: float | None) -> float:
-    """The noise multiplier of one Gaussian mechanism that costs what a gradient sum and a noised count cost together.
+    """Returns the noise multiplier of one Gaussian mechanism that costs as much as a sum and a noised count.
 
       z = (noise_multiplier^-2 + (2 count_noise_multiplier)^-2)^-1/2
 
-    Both are sums over the same sample, so that they are one Gaussian mechanism on longer vectors. The count must be
-    taken of share - 1/2, each example's share in 0..1 less a half, which is at most 1/2 in size: that is where the 2
-    comes from.
+    Both are sums over the same sample: together they are one Gaussian mechanism on longer vectors. The count must add
+    up share - 1/2, with each example's share in 0..1: at most 1/2 in size, hence the factor 2.
 
     Args:
       noise_multiplier: of the gradient sum: noise's standard deviation over sensitivity.
-      count_noise_multiplier: standard deviation of the noise on the count (no sensitivity divided out); None for none.
+      count_noise_multiplier: standard deviation of the noise on the count, over no sensitivity; None: no count.
 
     Source: Andrew, Thakkar, McMahan, Ramaswamy, "Differentially private learning with adaptive clipping" (NeurIPS
       2021), Theorem 1.
@@ -44,7 +43,7 @@ class Phase(NamedTuple):
     Attributes:
       sampling: who takes part in which step.
       noise_multiplier: standard deviation of the gradient sum's noise, over the clipping's sensitivity.
-      count_noise_multiplier: standard deviation of the noise on adaptive clipping's count, or None without one.
+      count_noise_multiplier: standard deviation of the noise on adaptive clipping's count; None without one.
     """
 
     sampling: Sampling
@@ -53,17 +52,17 @@ class Phase(NamedTuple):
 
     @property
     def effective_noise_multiplier(self) -> float:
-        """Of the one Gaussian mechanism that the sum and the count make up together: `with_count`."""
+        """Returns the noise multiplier of sum and count together, see `with_count`."""
         return with_count(self.noise_multiplier, self.count_noise_multiplier)
 
     @property
     def releases(self) -> int:
-        """How often an example may take part: once an epoch where shuffled, else in every step."""
+        """Returns how often an example may take part: once an epoch if shuffled, else in every step."""
         return self.sampling.epochs if self.sampling.kind == "shuffled" else self.sampling.steps
 
     @property
     def is_one_release(self) -> bool:
-        """Whether all is one Gaussian mechanism, as no coin decides who takes part."""
+        """Tells whether the phase is one Gaussian mechanism, because no coin decides who takes part."""
         return self.sampling.kind == "shuffled" or (self.sampling.rate == 1 and not is_cut(self.sampling))
 
     def __str__(self) -> str:
@@ -73,19 +72,19 @@ class Phase(NamedTuple):
 
 
 def is_cut(sampling: Sampling) -> bool:
-    """Whether batches may be cut, so that an example's presence depends on the others'."""
+    """Tells whether batches may be cut, which makes an example's presence depend on the others'."""
     return sampling.kind == "truncated_poisson" and sampling.cap < sampling.n
 
 
 def full_batch_probability(sampling: Sampling) -> float:
-    """The probability that the n - 1 other examples alone fill all slots of a batch."""
+    """Returns the probability that the n - 1 other examples fill all slots of a batch."""
     if sampling.cap > sampling.n - 1:
         return 0.0
     return float(special.betainc(sampling.cap, sampling.n - sampling.cap, sampling.rate))
 
 
 def _spread(name: str, value: Any, length: int) -> list[Any]:
-    """One value for all phases, or one for each."""
+    """Returns one value for each phase, from one for all or a sequence."""
     if isinstance(value, (Sequence, np.ndarray)):
         if len(value) != length:
             raise ValueError(f"{name} has {len(value)} values for {length} phases; give one for each, or one for all.")
@@ -94,7 +93,7 @@ def _spread(name: str, value: Any, length: int) -> list[Any]:
 
 
 def phases_of(sampling: Any, noise_multiplier: Any, count_noise_multiplier: Any = None) -> tuple[Phase, ...]:
-    """The phases of a run from one Sampling or several, and one noise for all or one for each; see `epsilon`."""
+    """Builds the phases of a run from one Sampling or several, and one noise for all or one for each."""
     samplings = [sampling] if isinstance(sampling, Sampling) else list(checks.not_empty("sampling", sampling))
     for one in samplings:
         check_sampling(one)

@@ -1,10 +1,10 @@
-"""Renyi differential privacy at whole orders: a bound that is quick, sound at any delta and known for every sampling.
+"""Renyi differential privacy at integer orders: a bound that is quick, valid at any delta and for every sampling.
 
   A(a) = E_{i ~ Bin(a, rate)}[exp(i (i - 1) / (2 z^2))],   r(a) = log A(a) / (a - 1) for each step
   epsilon = min over a of  r + log(1 - 1/a) - log(delta a) / (a - 1)
 
-A - 1 is summed from its own terms, all above 0, so that a tiny divergence is not lost in rounding, where the published
-form (and dp_accounting) may come out below 0 and call epsilon 0.
+A - 1 is summed from its own terms, all above 0, and so a tiny divergence is not lost in rounding. The published form
+(and dp_accounting) may come out below 0 there, and report an epsilon of 0.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from scipy import special
 from gecko_jax.privacy.accounting.phases import Phase, full_batch_probability, is_cut
 
 ORDERS = (*range(2, 33), *(int(32 * 1.2**k) for k in range(1, 27)), *(int(4096 * 1.5**k) for k in range(31)))  # to 1e9
-WHOLE_SUM = 4096  # orders up to this one are summed in full
+MAX_FULL_SUM_ORDER = 4096  # orders up to this one are summed in full
 
 
 def renyi_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> float:
-    """Epsilon of phases at a delta in (0, 1); infinite only where every order's divergence leaves the floats' range.
+    """Computes the epsilon of phases at a delta in (0, 1); infinite only if every order's divergence overflows.
 
     Source: Mironov, Talwar, Zhang (arXiv 1908.10530), section 3.3, for A; Canonne, Kamath, Steinke (arXiv 2004.00010),
-      proposition 12, for epsilon; Bretagnolle and Huber's delta <= sqrt(1 - exp(-r)) where delta covers everything.
+      proposition 12, for epsilon; Bretagnolle and Huber's delta <= sqrt(1 - exp(-r)), if delta covers everything.
     """
     orders, r = np.array(ORDERS, np.float64), _divergences(phases, adjacency)
     with np.errstate(invalid="ignore"):
@@ -36,7 +36,7 @@ def renyi_epsilon(phases: Sequence[Phase], delta: float, adjacency: str) -> floa
 
 
 def renyi_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: str) -> np.ndarray:
-    """The logarithms [k] of the deltas at epsilons [k], at most 0."""
+    """Returns the logarithms [k] of the deltas at epsilons [k], at most 0."""
     orders, r = np.array(ORDERS, np.float64)[None], _divergences(phases, adjacency)[None]
     values = (orders - 1) * (r - epsilons[:, None] + np.log1p(-1 / orders)) - np.log(orders)
     with np.errstate(divide="ignore"):
@@ -49,7 +49,7 @@ def _divergences(phases: Sequence[Phase], adjacency: str) -> np.ndarray:
 
 
 def _of_phase(phase: Phase, adjacency: str) -> np.ndarray:
-    """[orders] Renyi divergence of all steps of a phase."""
+    """Returns the Renyi divergence of all steps of a phase, [orders]."""
     sampling, noise, replace = phase.sampling, phase.effective_noise_multiplier, adjacency == "replace_one"
     full = full_batch_probability(sampling) if is_cut(sampling) else 0.0
     if phase.is_one_release:
@@ -80,7 +80,7 @@ def _gap(order: int, noise: float) -> float:
 
 
 def _log_moment(order: int, rate: float, noise: float, full: float) -> float:
-    """log A of a Poisson-sampled step; with a probability of `full`, one whose shift is doubled by a displacement."""
+    """Computes log A of a Poisson-sampled step, whose shift is doubled by a displacement with probability `full`."""
     value = _log_excess(order, rate, noise)
     if full:
         doubled = _log_excess(order, rate, noise / 2)
@@ -89,10 +89,10 @@ def _log_moment(order: int, rate: float, noise: float, full: float) -> float:
 
 
 def _log_excess(order: int, rate: float, noise: float) -> float:
-    """log(A - 1): the terms i = 0 and 1 are nothing, all others are above 0."""
+    """Computes log(A - 1): the terms i = 0 and 1 vanish, all others are above 0."""
     low, high = 2, order
-    if order > WHOLE_SUM and rate < 1:
-        # Terms that rise once and fall once: far from their peak they are nothing. Otherwise this order says nothing.
+    if order > MAX_FULL_SUM_ORDER and rate < 1:
+        # Terms that rise once and fall once are negligible far from their peak. Otherwise this order is useless.
         variance = order * rate * (1 - rate)
         if 2 * variance >= noise * noise or order * rate >= noise * noise:
             return math.inf

@@ -2,7 +2,7 @@
 
 One forward and ONE backward pass of the whole batch leave at every site (`plan`) the examples' inputs and output
 cotangents. They give each example's gradient norm, mostly without its gradient, and after clipping the weighted sum,
-one product a site: there is no second backward pass (Bu et al. 2022, "book-keeping"). It works on the traced program
+one product a site, without a second backward pass (Bu et al. 2022, "book-keeping"). It works on the traced program
 and not on layers: plain Flax and plain JAX need no rewriting, and nothing is left out.
 """
 
@@ -111,8 +111,12 @@ def _part(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list
         number = site.step.inputs[site.weights[0]]
         if number == graph.params[position]:
             return [gradients]
-        own = _own_shape(graph, planned, position, number, leaves)
-        return [gradients._replace(weighted=lambda factors, is_finite: own(gradients.weighted(factors, is_finite)))]
+        to_own_shape = _own_shape(graph, planned, position, number, leaves)
+
+        def weighted(factors, is_finite):
+            return to_own_shape(gradients.weighted(factors, is_finite))
+
+        return [gradients._replace(weighted=weighted)]
     return _generic(graph, planned, part, leaves, plain, saved, backs)
 
 

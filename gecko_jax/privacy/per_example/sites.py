@@ -84,7 +84,7 @@ def between_rows(products: Array) -> Array:
     return lengths[:, :, None] * lengths[:, None, :]
 
 
-def not_cancelled(products: Array, bounds: Array) -> Array:
+def at_least_rounding(products: Array, bounds: Array) -> Array:
     """Sums products [b, t, t], but to no less than their rounding: MIN_RELATIVE_SUM times the sum of their bounds.
 
     If terms cancel, only rounding is left, which may be computed as 0 although the gradient is not 0. Such a norm is
@@ -145,7 +145,7 @@ def outer(a: Array, g: Array) -> SiteGradients:
         scaled = g * of_a
         of_all = max_magnitude(scaled, (1, 2))
         of_rows, of_backs = gram(a / of_a), gram(scaled / of_all)
-        squared = not_cancelled(of_rows * of_backs, between_rows(of_rows) * between_rows(of_backs))
+        squared = at_least_rounding(of_rows * of_backs, between_rows(of_rows) * between_rows(of_backs))
     squared = jnp.square(of_all[:, 0, 0]) * squared
 
     def weighted(factors, is_finite):
@@ -190,10 +190,12 @@ def dense(sites: Sequence[Site], weight: Array, saved: Sequence[Array], backs: S
     if any(each is None for each in factors):
         return None
     a, g = (jnp.concatenate(column, axis=1) if len(column) > 1 else column[0] for column in zip(*factors, strict=True))
-    found = outer(a, g)
-    return found._replace(
-        weighted=lambda factors, is_finite: dense_gradient(sites[0], found.weighted(factors, is_finite), weight.shape)
-    )
+    gradients = outer(a, g)
+
+    def weighted(factors, is_finite):
+        return dense_gradient(sites[0], gradients.weighted(factors, is_finite), weight.shape)
+
+    return gradients._replace(weighted=weighted)
 
 
 def as_index(index: Array, size: int) -> Array:
@@ -224,7 +226,7 @@ def embedding(site: Site, weight: Array, saved: Array, back: Array) -> SiteGradi
         g = jnp.where(inside[..., None], g, 0)
     equal = index[:, :, None] == index[:, None, :]
     products = gram(g)
-    squared = not_cancelled(jnp.where(equal, products, 0), jnp.where(equal, between_rows(products), 0))
+    squared = at_least_rounding(jnp.where(equal, products, 0), jnp.where(equal, between_rows(products), 0))
 
     def add_up(index, g):
         table = jnp.zeros((len(weight), g.shape[-1]), g.dtype)

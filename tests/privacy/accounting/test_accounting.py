@@ -132,7 +132,7 @@ def test_shuffling_gets_no_amplification():
     result = accounting.epsilon(shuffled(5000, batch, epochs), 5.0, 1e-5)
     assert float(result) == pytest.approx(gaussian_epsilon(math.sqrt(epochs) / 5, 1e-5), rel=1e-3)
     assert float(result) > 4 * float(amplified)
-    assert "shuffled batches" in str(result) and "its slot left empty" in str(result)
+    assert "shuffled batches" in str(result) and "its slot is left empty" in str(result)
 
 
 def test_phases_compose_as_dp_accounting_composes_them():
