@@ -22,6 +22,7 @@ from gecko_jax.quantizers.uniform import uniform
 from gecko_jax.quantizers.xnor import xnor, xnor_input
 
 # name -> a quantizer with its usual settings. A new scheme: one file and one line here; the contract test runs over it.
+# Its factory is decorated with `base.with_blueprint`, by which a saved model names it.
 QUANTIZERS = {
     "identity": identity,
     "binary_connect": binary_connect,

@@ -98,6 +98,7 @@ def test_an_ensemble_in_half_precision_comes_back(tmp_path):
 @pytest.mark.parametrize("name", sorted(quantizers.QUANTIZERS))
 def test_every_quantizer_is_built_again(name):
     quantizer = quantizers.QUANTIZERS[name]()
+    assert quantizer.blueprint, f"decorate the factory of {name} with quantizers.base.with_blueprint"
     factory, settings = quantizer.blueprint
     again = factory(**json.loads(json.dumps(dict(settings))))
     assert again.blueprint == quantizer.blueprint and again.name == quantizer.name

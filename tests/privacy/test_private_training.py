@@ -1,6 +1,7 @@
 """A private run from one call: its parts agree with each other and with those made by hand."""
 
 import functools
+import json
 import sys
 
 import flax.linen as nn
@@ -32,6 +33,36 @@ def test_a_budget_is_met_and_nearly_spent():
     run = privacy.private_training(MODEL, LOSS, FLAT, target_epsilon=3.0, **SIZES)
     assert 0.99 * 3 <= float(run.epsilon) <= 3
     assert float(privacy.epsilon(run.sampling, run.noise_multiplier, 1e-4)) == float(run.epsilon)
+
+
+def test_two_runs_are_paid_for_together():
+    """A teacher's and a student's: by dp_accounting, two mechanisms of one noise composed."""
+    from dp_accounting import dp_event
+    from dp_accounting.pld import pld_privacy_accountant
+
+    both = privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.5, runs=2, **SIZES)
+    assert both.sampling == both.gradients.settings.sampling == privacy.poisson(200, 20, steps=20)
+    run = dp_event.SelfComposedDpEvent(dp_event.PoissonSampledDpEvent(0.1, dp_event.GaussianDpEvent(1.5)), 20)
+    composed = pld_privacy_accountant.PLDAccountant().compose(run).compose(run).get_epsilon(1e-4)
+    assert float(both.epsilon) == pytest.approx(composed, rel=1e-4)
+    met = privacy.private_training(MODEL, LOSS, FLAT, target_epsilon=3.0, runs=2, **SIZES)
+    assert 0.99 * 3 <= float(met.epsilon) <= 3 and met.noise_multiplier > 1
+    with pytest.raises(ValueError, match="runs=0"):
+        privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.5, runs=0, **SIZES)
+
+
+@pytest.mark.parametrize("noise_multiplier", [1.5, 0.0])
+def test_a_guarantee_comes_back_from_json(noise_multiplier):
+    rule = clippings.quantile(1.0) if noise_multiplier else FLAT
+    spent = privacy.private_training(MODEL, LOSS, rule, noise_multiplier=noise_multiplier, **SIZES).epsilon
+    fields = json.loads(json.dumps(spent.to_json(), allow_nan=False))
+    back = privacy.Epsilon.from_json(fields)
+    assert back == spent and str(back) == str(spent)
+    for damaged in ({}, fields | {"phases": [3]}, fields | {"more": 1}, fields | {"value": [1]}):
+        with pytest.raises(ValueError, match="is not a guarantee that Epsilon.to_json wrote"):
+            privacy.Epsilon.from_json(damaged)
+    with pytest.raises(ValueError, match="accountant='pdl' is not known. Did you mean 'pld'"):
+        privacy.Epsilon.from_json(fields | {"accountant": "pdl"})
 
 
 def test_truncated_batches_are_priced_as_such():
