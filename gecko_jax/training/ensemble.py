@@ -24,12 +24,13 @@ from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, pool_of
+from gecko_jax.training.predict import check_unmasked
 from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog
 from gecko_jax.training.schedules import Schedule, check_collections, tabulate
 from gecko_jax.training.start import check_init, start_states
 from gecko_jax.training.step import UpdateRule, make_step
-from gecko_jax.trees import named_leaves, row_count, take, trainable_leaves, trainable_patterns
+from gecko_jax.trees import row_count, take, trainable_leaves, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
 CHECKPOINT_INTERVAL_SECONDS = 20.0  # a checkpoint of the last epoch is always written
@@ -126,8 +127,7 @@ def fit_ensemble(
     # 1. Check what is known before any work: a run that cannot begin claims no folder.
     loss = loss_of(gradients, loss) or loss or cross_entropy()
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
-        for path, leaf in named_leaves(tree):
-            checks.unmasked(f"{name}[{path!r}]" if path else name, leaf)
+        check_unmasked(name, tree)
     member = np.atleast_2d(np.asarray(member))
     pool = pool_of(data, member, extra, extra_per_model)
     check_reads(loss, extra)

@@ -11,8 +11,9 @@ import numpy as np
 
 from gecko_jax import surroundings
 from gecko_jax.losses import cross_entropy, metric_of
+from gecko_jax.training.gradients import check_scalar
 from gecko_jax.training.pool import check_reads
-from gecko_jax.training.predict import BATCH, count_rows
+from gecko_jax.training.predict import ROWS_PER_CALL, check_unmasked, count_rows
 from gecko_jax.trees import by_blocks, outputs_by_row, row_count, take
 from gecko_jax.types import Batch, Examples, Loss, Model, Variables
 
@@ -36,7 +37,7 @@ def evaluate(
     loss: Loss | None = None,
     *,
     extra: Mapping[str, Any] | None = None,
-    batch_size: int = BATCH,
+    batch_size: int = ROWS_PER_CALL,
 ) -> Evaluation:
     """Returns each example's loss and the metric of one model, in evaluation mode.
 
@@ -52,16 +53,27 @@ def evaluate(
 
     Raises:
       ValueError: outputs and labels that the loss does not read, labels that the outputs cannot express, or a loss that
-        reads more than `extra` holds.
+        reads more than `extra` holds; masked entries.
+
+    >>> from gecko_jax import models
+    >>> model, x = models.create("mlp", 2, hidden=()), np.zeros((4, 3), np.float32)
+    >>> variables = jax.tree.map(np.zeros_like, model.init(jax.random.key(0), x))
+    >>> result = evaluate(model, variables, Examples(x, np.array([0, 0, 0, 1]), np.arange(4)))
+    >>> result.losses.round(2).tolist(), result.metrics  # log 2 each; the first class wins a tie
+    ([0.6899999976158142, 0.6899999976158142, 0.6899999976158142, 0.6899999976158142], {'accuracy': 0.75})
     """
     loss = loss or cross_entropy()
     check_reads(loss, extra)
+    for name, tree in {"data.x": data.x, "data.y": data.y, "extra": extra}.items():
+        check_unmasked(name, tree)
     batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(count_rows("data", data), np.float32), extra))
     rows = count_rows("data", batch)
-    if loss.check:
-        one = jax.eval_shape(lambda v, x: model.apply(v, x)[0], variables, take(data.x, slice(0, 1)))
-        loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), one), batch)
     score, metric, variables = _losses(model, loss), metric_of(loss), jax.device_put(variables)
+    one = take(batch, slice(0, 1))
+    check_scalar(loss.name, jax.eval_shape(score, variables, one)[0].shape[1:])
+    if loss.check:
+        outputs = jax.eval_shape(lambda variables, x: model.apply(variables, x)[0], variables, one.x)
+        loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), outputs), batch)
     size = min(batch_size, rows)
     losses, scores = by_blocks(lambda index: score(variables, take(batch, index)), rows, size, full=True)
     return Evaluation(losses, {metric.name: metric.summary(scores.mean(0, dtype=np.float64))})

@@ -14,7 +14,7 @@ from gecko_jax.checks import unmasked
 from gecko_jax.trees import by_blocks, named_leaves, outputs_by_row, row_count, take
 from gecko_jax.types import Model, Variables
 
-BATCH = 500
+ROWS_PER_CALL = 500
 
 
 @functools.lru_cache(maxsize=128)
@@ -24,7 +24,7 @@ def _forward(model: Model) -> Callable[[Variables, Any], Any]:
     )
 
 
-def predict(model: Model, variables: Variables, x: Any, batch_size: int = BATCH) -> Any:
+def predict(model: Model, variables: Variables, x: Any, batch_size: int = ROWS_PER_CALL) -> Any:
     """Returns one model's outputs.
 
     Args:
@@ -37,15 +37,19 @@ def predict(model: Model, variables: Variables, x: Any, batch_size: int = BATCH)
 
     Raises:
       ValueError: leaves of x with different numbers of rows; a model whose outputs do not have one row for each input.
+
+    >>> from gecko_jax import models
+    >>> model, x = models.create("mlp", 2, hidden=()), np.ones((4, 3), np.float32)
+    >>> predict(model, model.init(jax.random.key(0), x), x).shape
+    (4, 2)
     """
-    for name, leaf in named_leaves(x):
-        unmasked(f"x[{name!r}]" if name else "x", leaf)
+    check_unmasked("x", x)
     n, x = count_rows("x", x), jax.tree.map(np.asarray, x)
     forward, variables = _forward(model), jax.device_put(variables)
     return by_blocks(lambda rows: forward(variables, take(x, rows)), n, min(batch_size, n), full=True)
 
 
-def predict_ensemble(model: Model, variables: Variables, x: Any, batch_size: int = BATCH) -> Any:
+def predict_ensemble(model: Model, variables: Variables, x: Any, batch_size: int = ROWS_PER_CALL) -> Any:
     """Returns outputs [m, n, ...] of m models whose variables have a leading axis; see `predict`."""
     models = row_count("variables", variables)
     each = [predict(model, take(variables, i), x, batch_size) for i in range(models)]
@@ -57,3 +61,9 @@ def count_rows(name: str, tree: Any) -> int:
     if (rows := row_count(name, tree)) == 0:
         raise ValueError(f"{name} is empty; at least one row is needed.")
     return rows
+
+
+def check_unmasked(name: str, tree: Any) -> None:
+    """Raises ValueError if entries of a pytree's masked arrays are hidden, because as plain arrays they would count."""
+    for path, leaf in named_leaves(tree):
+        unmasked(f"{name}[{path!r}]" if path else name, leaf)

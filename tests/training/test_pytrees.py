@@ -130,3 +130,17 @@ def test_several_numbers_need_a_metric_that_combines_them():
     gradients = privacy.private_gradients(loss, clippings.flat(1.0), 1.0, 24)
     with pytest.raises(ValueError, match=r"gradients report a metric of shape \(2,\); expected a scalar"):
         training.fit(HEADS, TREE, gradients=gradients, batch_size=24)
+
+
+def test_what_cannot_be_evaluated_is_refused():
+    variables = HEADS.init(jax.random.key(0), jax.tree.map(lambda leaf: leaf[:1], TREE.x))
+    with pytest.raises(ValueError, match="cross_entropy reads one array .* the model returns a dict of 2 entries"):
+        training.evaluate(HEADS, variables, TREE)
+    each = Loss("each", lambda outputs, example: outputs["numbers"])
+    with pytest.raises(ValueError, match=r"loss 'each' gave an array of shape \(2,\) for one example"):
+        training.evaluate(HEADS, variables, TREE, each)
+    masked = np.ma.array(X, mask=X > 2)
+    with pytest.raises(ValueError, match="data.x hides .* behind a mask"):
+        training.evaluate(FLAT, variables, ARRAYS._replace(x=masked), FLAT_LOSS)
+    with pytest.raises(ValueError, match="data.y holds labels 1 to 5; the model has logits for 0 to 4"):
+        training.evaluate(FLAT, variables, ARRAYS._replace(y=np.arange(24) % 5 + 1))
