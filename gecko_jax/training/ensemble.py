@@ -22,6 +22,7 @@ from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
+from gecko_jax.training.hook_checks import check_hooks
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, pool_of
 from gecko_jax.training.predict import check_unmasked
@@ -153,6 +154,7 @@ def fit_ensemble(
         check_init(init, shapes, len(ids))
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
     check_collections(timetable, shapes)
+    check_hooks(model, shapes, batch.x)
 
     # 4. Start: the seed, the variables, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)

@@ -1,0 +1,67 @@
+"""Checks a model's hooks on shapes before training: what they return would otherwise fail inside a compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from gecko_jax.trees import named_leaves
+from gecko_jax.types import Model, Variables
+
+
+def check_hooks(model: Model, variables: Variables, x: Any) -> None:
+    """Raises ValueError unless every hook of the model returns what training can go on with.
+
+    Args:
+      model: any model.
+      variables: its variables, as shapes.
+      x: a batch of inputs, as shapes.
+
+    Raises:
+      ValueError: `after_update` or `rates` that is not a tuple of functions; a function of `after_update` that adds,
+        drops or reshapes a variable or changes its dtype; one of `rates` whose factors are not one for each parameter,
+        or do not broadcast to it.
+    """
+    for field in ("after_update", "rates"):
+        chain = getattr(model, field)
+        if not isinstance(chain, tuple) or not all(callable(hook) for hook in chain):
+            raise ValueError(
+                f"model.{field}={chain!r} must be a tuple of functions (variables, x) -> ...: write "
+                f"model._replace({field}=(*model.{field}, hook))."
+            )
+    for number, hook in enumerate(model.after_update):
+        _compare(f"model.after_update[{number}]", _shapes(hook, variables, x), variables, _is_same)
+    for number, hook in enumerate(model.rates):
+        _compare(f"model.rates[{number}]", _shapes(hook, variables, x), variables["params"], _broadcasts)
+
+
+def _shapes(hook: Callable[..., Any], variables: Variables, x: Any) -> Any:
+    return jax.eval_shape(hook, variables, x)
+
+
+def _compare(hook: str, actual: Any, expected: Any, fits: Callable[[Any, Any], bool]) -> None:
+    there, wanted = dict(named_leaves(actual)), dict(named_leaves(expected))
+    for name in [*there, *wanted]:
+        if name not in wanted or name not in there:
+            what = "adds" if name not in wanted else "drops"
+            raise ValueError(f"{hook} {what} {name!r}; it must return the tree that it is given.")
+        if not fits(there[name], wanted[name]):
+            raise ValueError(f"{hook} returns {name!r} as {_show(there[name])}; expected {_show(wanted[name])}.")
+
+
+def _is_same(leaf: Any, expected: Any) -> bool:
+    return (leaf.shape, leaf.dtype) == (expected.shape, expected.dtype)
+
+
+def _broadcasts(factor: Any, parameter: Any) -> bool:
+    try:
+        return np.broadcast_shapes(factor.shape, parameter.shape) == tuple(parameter.shape)
+    except ValueError:
+        return False
+
+
+def _show(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
