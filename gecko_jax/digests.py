@@ -215,7 +215,7 @@ def _encoded(value: Any) -> bytes:
         return b"b" + value
     if value is None or isinstance(value, (numbers.Number, np.bool_)):
         number: Any = value if value is None or isinstance(value, numbers.Complex) else float(value)  # type: ignore
-        integral = isinstance(number, numbers.Real) and number == number // 1
+        integral = isinstance(value, (numbers.Real, np.bool_)) and number == number // 1
         return b"n" + (str(int(number)) if integral else str(number)).encode()
     if isinstance(value, Mapping):
         pairs = sorted((_framed(key), _framed(item)) for key, item in value.items())

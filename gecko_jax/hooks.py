@@ -93,13 +93,13 @@ def with_collection(
         return {**variables, name: start(variables)}
 
     def reading(function):
-        return function and (lambda variables, x: function(others(variables), x))
+        return None if function is None else lambda variables, x: function(others(variables), x)
 
     def changing(hook):
         return lambda variables, x: {**hook(others(variables), x), name: variables[name]}
 
     def updated(variables, x):
-        return {**variables, name: update(variables[name], others(variables), x)}
+        return variables if update is None else {**variables, name: update(variables[name], others(variables), x)}
 
     return model._replace(
         init=init,

@@ -42,14 +42,16 @@ class Examples(NamedTuple("_Rows", [("x", Tree), ("y", Tree), ("id", Array)])):
         """Numbers the rows if they have no ids."""
         if id is None and (count := _row_count(y)) is not None:
             id = np.arange(count, dtype=np.int64)
-        return super().__new__(cls, x, y, id)
+        ids: Any = id
+        return super().__new__(cls, x, y, ids)
 
 
 def _row_count(tree: Any) -> int | None:
     """Length of the first leaf; None if it is not an array, as in a tree that JAX builds from other things."""
-    while isinstance(tree, (Mapping, tuple)) and tree:
-        tree = next(iter(tree.values() if isinstance(tree, Mapping) else tree))
-    shape = np.shape(tree)
+    leaf: Any = tree
+    while isinstance(leaf, (Mapping, tuple)) and leaf:
+        leaf = next(iter(leaf.values() if isinstance(leaf, Mapping) else leaf))
+    shape = np.shape(leaf)  # pyright: ignore[reportArgumentType, reportCallIssue]
     return shape[0] if shape else None
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold: makes the environment as quickstart.sh does, then lint, tests and doctests.
+# Everything that must hold: makes the environment as quickstart.sh does, then lint, types, tests and doctests.
 # Arguments go to pytest: scripts/test.sh tests/structure -k floors. PYTHON= and VENV= are explained in scripts/lib.sh.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -33,6 +33,8 @@ workers="$(nproc 2>/dev/null || echo 2)"
 [[ $# -gt 0 ]] || set -- --numprocesses="$((workers < 2 ? 2 : workers > 4 ? 4 : workers))" --dist=loadfile --no-loadscope-reorder
 say "ruff check"
 "$VENV/bin/ruff" check . || failed="ruff"
+say "basedpyright"
+"$VENV/bin/basedpyright" --pythonpath "$VENV/bin/python" || failed="${failed:+$failed and }basedpyright"
 say "pytest"
 "$VENV/bin/python" -m pytest "$@" || failed="${failed:+$failed and }pytest"
 [[ -z "$failed" ]] || fail "$failed failed"

@@ -12,6 +12,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gecko_jax.checks import positive
 from gecko_jax.types import Clipping
@@ -49,7 +50,7 @@ def check_bound(clipping: Clipping, norms: tuple[float, ...] = (), dense: bool =
 def _check_fields(clipping: Clipping) -> int:
     """Returns the number of groups; raises ValueError for an invalid sensitivity, scale or group."""
     name, sensitivity = f"sensitivity of clipping {clipping.name!r}", clipping.sensitivity
-    if isinstance(sensitivity, jax.core.Tracer):
+    if isinstance(sensitivity, Tracer):
         raise ValueError(
             f"{name} is traced and has no value yet, so its bound cannot be checked. Build the rule outside jit; "
             "for a threshold that changes take an AdaptiveClipping, such as clippings.quantile."

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gecko_jax.checks import positive
 from gecko_jax.clippings.bound import TOLERANCE, _rows, check_bound
@@ -44,7 +45,7 @@ def try_rule(rule: Clipping | AdaptiveClipping) -> None:
             return
     except TypeError:
         pass
-    (check_adaptive_rule if isinstance(rule, AdaptiveClipping) else check_rule)(rule)
+    check_adaptive_rule(rule) if isinstance(rule, AdaptiveClipping) else check_rule(rule)
 
 
 def try_outside_traces(clipping: Clipping) -> None:
@@ -52,7 +53,7 @@ def try_outside_traces(clipping: Clipping) -> None:
 
     A traced threshold belongs to one step of an adaptive rule, which has been checked as a whole.
     """
-    if isinstance(clipping.sensitivity, jax.core.Tracer):
+    if isinstance(clipping.sensitivity, Tracer):
         return
     try:
         try_rule(clipping)

@@ -60,7 +60,7 @@ def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
             preferred_element_type=params["preferred_element_type"],
         )
         y = y.reshape(len(x), *output_size(x.shape[1:-1], size, strides, dilation), kernel.shape[numbers.rhs_spec[0]])
-        return jnp.transpose(y, np.argsort(channels_last(numbers.out_spec)))
+        return jnp.transpose(y, np.argsort(channels_last(numbers.out_spec)).tolist())
 
     return convolve
 

@@ -39,10 +39,10 @@ def explicit_padding(
         reach = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
         return list(lax.padtype_to_pads(spatial, reach, strides, padding))
     sides = [padding] * len(size) if isinstance(padding, int) else padding
-    return [(side, side) if isinstance(side, int) else tuple(side) for side in sides]
+    return [(side, side) if isinstance(side, int) else (side[0], side[1]) for side in sides]
 
 
-def add_border(x: Array, pads: Sequence[tuple[int, int]], value: float) -> Array:
+def add_border(x: Array, pads: Sequence[tuple[int, int]], value: float | np.generic) -> Array:
     """Adds a border to images.
 
     Args:

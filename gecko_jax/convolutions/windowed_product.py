@@ -52,7 +52,8 @@ def as_matmul(
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **options
         )
-    dilation = tuple(rhs_dilation or (1, 1))
+    down, across = rhs_dilation or (1, 1)
+    dilation = (down, across)
     lhs = add_border(lhs, explicit_padding(padding, lhs.shape[1:3], rhs.shape[:2], window_strides, dilation), 0)
     strides = tuple(window_strides)
     if strides != (1, 1) and dilation == (1, 1) and all(k % s == 0 for k, s in zip(rhs.shape, strides, strict=False)):

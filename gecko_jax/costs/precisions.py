@@ -29,7 +29,7 @@ def type_bits(dtype: Any) -> int:
         return jnp.finfo(dtype).bits
     if jnp.issubdtype(dtype, jnp.integer):
         return jnp.iinfo(dtype).bits
-    return 8 * (dtype.itemsize if dtypes.issubdtype(dtype, dtypes.extended) else jnp.dtype(dtype).itemsize)
+    return 8 * (dtype.itemsize if jnp.issubdtype(dtype, dtypes.extended) else jnp.dtype(dtype).itemsize)
 
 
 class Precisions:

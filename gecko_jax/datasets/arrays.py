@@ -85,7 +85,7 @@ def _check_same_scale(train_x: np.ndarray, test_x: np.ndarray) -> None:
     Two samples of one distribution pass, because each entry would have to be below a sixth of the median.
     """
     tops = {"train_x": float(np.abs(train_x).max()), "test_x": float(np.abs(test_x).max())}
-    small, large = sorted(tops, key=tops.get)
+    small, large = sorted(tops, key=tops.__getitem__)
     if not 0 < MAX_SCALE_RATIO * tops[small] <= tops[large]:
         return
     x = train_x if large == "train_x" else test_x
@@ -148,7 +148,7 @@ def dataset(
         raise ValueError(f"test_rows={test_rows} splits rows without a test set; leave it out, or test_x and test_y.")
     x = {"train_x": _inputs("train_x", train_x)} | ({} if test_x is None else {"test_x": _inputs("test_x", test_x)})
     y = {"train_y": class_labels("train_y", train_y, len(x["train_x"]))}
-    if test_x is not None:
+    if test_x is not None and test_y is not None:
         if x["train_x"].shape[1:] != x["test_x"].shape[1:]:
             shapes = [part.shape[1:] for part in x.values()]
             raise ValueError(f"train_x has rows of shape {shapes[0]}, test_x of {shapes[1]}; need the same.")

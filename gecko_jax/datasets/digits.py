@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,6 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
     extras.require("sklearn", "datasets.load('digits')")
     from sklearn.datasets import load_digits
 
-    raw = load_digits()
+    raw: Any = load_digits()
     images = (raw.images / 16.0).astype(np.float32)[..., None]
     return dataset("digits", images, raw.target, num_classes=10, test_rows=TEST_ROWS)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gecko_jax import checks, keys
 from gecko_jax.datasets.hosts import host_array
+from gecko_jax.types import Array
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -21,7 +22,7 @@ def _mix(z: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def check_ids(ids: np.ndarray) -> np.ndarray:
+def check_ids(ids: Array) -> np.ndarray:
     """Returns ids as int64 [n]; raises ValueError unless they are unique integers of one axis, at least one."""
     ids = host_array("ids", ids)
     checks.shape("ids", ids, (None,))
@@ -44,7 +45,7 @@ def check_ids(ids: np.ndarray) -> np.ndarray:
     return ids
 
 
-def hashes(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
+def hashes(ids: Array, seed: int, *words: str | int) -> np.ndarray:
     """Hashes ids uniformly, and independently for each (seed, words).
 
     Args:
@@ -57,10 +58,10 @@ def hashes(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
     """
     # The raw 64-bit output of a NumPy bit generator never changes between versions, unlike a Generator's methods.
     key = np.uint64(keys.generator(seed, *words).bit_generator.random_raw())
-    return _mix(_mix(ids.astype(np.uint64) + _GOLDEN) ^ key)
+    return _mix(_mix(np.asarray(ids).astype(np.uint64) + _GOLDEN) ^ key)
 
 
-def ranks(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
+def ranks(ids: Array, seed: int, *words: str | int) -> np.ndarray:
     """Returns each id's place, 0..n-1, if the ids are sorted by their hashes: int64 [n]."""
     order = np.argsort(hashes(ids, seed, *words), kind="stable")
     result = np.empty(len(ids), np.int64)
@@ -68,12 +69,13 @@ def ranks(ids: np.ndarray, seed: int, *words: str | int) -> np.ndarray:
     return result
 
 
-def count_on(ids: np.ndarray, test_ids: np.ndarray) -> np.ndarray:
+def count_on(ids: Array, test_ids: Array) -> np.ndarray:
     """Returns test ids after the training rows' own; the lowest free numbers if int64 ends before (hashed text).
 
     >>> count_on(np.array([0, 7]), np.array([0, 3])).tolist()
     [8, 11]
     """
+    ids, test_ids = np.asarray(ids), np.asarray(test_ids)
     start, span = int(ids.max()) + 1, int(test_ids.max()) - int(test_ids.min())  # Python's integers: no wrapping
     if start + span <= np.iinfo(np.int64).max:
         return start + (test_ids - test_ids.min())

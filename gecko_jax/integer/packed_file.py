@@ -222,7 +222,7 @@ def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
             entry["scale_shape"], entry["scale_at"] = tensor.scale.shape, append(tensor.scale)
             if tensor.scale.dtype != np.float32:
                 entry["scale_type"] = _type_name(tensor.scale.dtype)
-            if tensor.type != np.float32:
+            if tensor.type is not None and tensor.type != np.float32:
                 entry["value_type"] = _type_name(tensor.type)
             if tensor.book is not None:
                 entry["book_type"], entry["book_length"] = _type_name(tensor.book.dtype), len(tensor.book)
@@ -232,8 +232,8 @@ def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
         not entry.keys().isdisjoint(("book_at", "scale_type", "value_type")) or entry.get("type", "<")[0] not in "<|"
         for entry in entries
     )
-    payload = bytes(payload)
-    fields = {"payload": len(payload), "crc32": zlib.crc32(payload), "tensors": entries}
+    content = bytes(payload)
+    fields = {"payload": len(content), "crc32": zlib.crc32(content), "tensors": entries}
     header = json_values.dumps(fields, separators=(",", ":")).encode()
     header += b" " * (-(_PREAMBLE.size + len(header)) % ALIGNMENT)
-    return _PREAMBLE.pack(MAGIC, VERSIONS[newer], len(header), zlib.crc32(header)) + header, payload
+    return _PREAMBLE.pack(MAGIC, VERSIONS[newer], len(header), zlib.crc32(header)) + header, content

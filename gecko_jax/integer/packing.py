@@ -102,7 +102,7 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
 
 
 def _raw(path: tuple[str, ...], leaf: Array) -> PackedTensor:
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.extended):
+    if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         raise ValueError(
             f"{'/'.join(path)} has type {leaf.dtype}, which a file cannot hold. Pack jax.random.key_data of it, or "
             "leave it out of the variables."
@@ -117,6 +117,7 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
         raise ValueError(
             f"{name} has type {dtype}; quantizer {quantizer.name!r} takes real floats. Give this layer no rule."
         )
+    assert quantizer.codes is not None  # `pack` stores the weights of all others as they are
     values, scale, bits = quantizer.codes(state, leaf)
     if bits != quantizer.bits:
         raise ValueError(

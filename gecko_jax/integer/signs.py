@@ -114,4 +114,4 @@ def count_ones(words: list[Array]) -> Array:
     counts = [
         lax.population_count(plane) << jnp.uint32(weight) for weight, group in enumerate(planes) for plane in group
     ]
-    return sum(counts[1:], counts[0]).astype(jnp.int32)
+    return jnp.asarray(sum(counts[1:], counts[0])).astype(jnp.int32)

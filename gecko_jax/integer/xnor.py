@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jax import lax
@@ -113,7 +114,7 @@ def xnor_conv(
     if places * words <= 2 * WORDS_PER_ADDER:  # one fused loop that reads the image in place
         kernel, images = kernel_words.reshape(-1, words, out), taps(x_words, size, strides, dilation)
         pairs = [images[t][..., c, None] ^ kernel[t, c][None, None, None] for t in range(places) for c in range(words)]
-        differing = sum(count_ones(pairs[i : i + WORDS_PER_ADDER]) for i in range(0, len(pairs), WORDS_PER_ADDER))
+        differing: Any = sum(count_ones(pairs[i : i + WORDS_PER_ADDER]) for i in range(0, len(pairs), WORDS_PER_ADDER))
     else:
         windows = patches(x_words, size, strides, dilation)
         differing = differing_bits(windows.reshape(-1, windows.shape[-1]), kernel_words.reshape(-1, out))

@@ -25,12 +25,13 @@ def teacher_logits(logits: Array, example: Batch) -> Array:
       ValueError: an example without a teacher's logits, or with logits of another shape than the student's.
     """
     float_outputs("distillation", logits, ("...", "classes"))
-    if "teacher" not in (example.extra or {}):
+    extra = example.extra or {}
+    if "teacher" not in extra:
         raise ValueError(
             f"example.extra is {example.extra!r}; this loss reads a teacher's logits: pass training.distill(..., "
             'teacher=logits), or extra={"teacher": logits}.'
         )
-    return jax.lax.stop_gradient(shape("example.extra['teacher']", example.extra["teacher"], logits.shape))
+    return jax.lax.stop_gradient(shape("example.extra['teacher']", extra["teacher"], logits.shape))
 
 
 @functools.cache
@@ -110,4 +111,4 @@ def _distillation_loss(name: str, apply) -> Loss:
 def _check_teacher(outputs: Any, data: Batch) -> None:
     """Raises ValueError for classes that have no logit, and for teacher's logits that are not finite."""
     check_classes(outputs, data)
-    finite("extra['teacher']", data.extra["teacher"])
+    finite("extra['teacher']", (data.extra or {})["teacher"])

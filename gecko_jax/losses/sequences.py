@@ -89,7 +89,7 @@ def _check(padding: int | None, mask: str | None) -> Callable[[Any, Batch], None
     """A `Loss.check`: tokens that count are in the vocabulary, masks are 0 or 1, and each sequence has such a token."""
 
     def check(outputs: Any, data: Batch) -> None:
-        tokens, values = np.asarray(data.y), None if mask is None else np.asarray(data.extra[mask])
+        tokens, values = np.asarray(data.y), None if mask is None else np.asarray((data.extra or {})[mask])
         if values is not None and (wrong := np.argwhere(~((values == 0) | (values == 1)))).size:
             index = tuple(int(i) for i in wrong[0])
             raise ValueError(f"extra[{mask!r}] holds {values[index]} at index {index}; expected 1, or 0 for padding.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def run_step(step: Step, inputs: Iterable[Array]) -> list[Array]:
     return list(result) if step.primitive.multiple_results else [result]
 
 
-def read(values: Mapping[int, Array], atom: int | Constant) -> Array:
+def read(values: Mapping[int, Any], atom: int | Constant) -> Any:
     """A value by its number, or a constant's: NumPy's as JAX's, because a user's own derivative may index it."""
     if not isinstance(atom, Constant):
         return values[atom]

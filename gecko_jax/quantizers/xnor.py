@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -133,6 +134,6 @@ def window_mean(x: Array, layer: nn.Module) -> Array:
     return (total / math.prod(size)).reshape(*x.shape[: -len(size) - 1], *total.shape[1:]).astype(x.dtype)
 
 
-def _each(value: int | tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
+def _each(value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """A setting of nn.Conv for each spatial axis."""
     return (value or 1,) * rank if value is None or isinstance(value, int) else tuple(value)
