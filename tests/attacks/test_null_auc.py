@@ -81,9 +81,9 @@ def test_where_something_leaks_pairs_flatter_attacks_on_a_ratio(name):
     values, targets = signal(member), signal(apart)
     of_the_design = attacks.leave_one_out(attack, values, member)
     independent = [attack(Signals(values, member, target)) for target in targets]
-    found = [
+    results = [
         np.mean([metrics.roc_auc(*one) for one in zip(scores, truth, strict=True)])
         for scores, truth in ((of_the_design, member), (independent, apart))
     ]
     # The standard error of each is .005 / sqrt(8) or so.
-    assert found[0] - found[1] > 0.01
+    assert results[0] - results[1] > 0.01

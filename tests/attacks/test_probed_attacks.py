@@ -109,12 +109,12 @@ def test_lira_on_gradients_is_the_mean_over_leaves():
     for online in (True, False):
         for variance in ("global", "example", "student"):
             attack = attacks.lira(online, variance, SIGNALS["layer_gradients"])
-            found = attack(Signals(values[1:], member[1:], values[0]))
+            results = attack(Signals(values[1:], member[1:], values[0]))
             each = [
                 attacks.lira(online, variance)(Signals(values[1:, :, leaf], member[1:], values[0, :, leaf]))
                 for leaf in range(values.shape[-1])
             ]
-            np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-12)
+            np.testing.assert_allclose(results, np.mean(each, axis=0), rtol=1e-12)
 
 
 def test_lira_knows_which_way_a_signal_points():

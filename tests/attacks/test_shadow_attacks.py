@@ -64,8 +64,8 @@ def distribution(signals, i, inside, variance, totals):
         a, b = 4 + c / 2, 4 * pooled + squares / 2
         scale = math.sqrt(b * (c + 1) / (a * c)) if c else math.sqrt(total)
         return stats.t(2 * a, mu, scale)
-    own = squares / (c - 1) if variance == "example" and c > 1 else pooled
-    return stats.norm(mu, math.sqrt(own if c else total))
+    of_record = squares / (c - 1) if variance == "example" and c > 1 else pooled
+    return stats.norm(mu, math.sqrt(of_record if c else total))
 
 
 @pytest.mark.parametrize("queries", [1, 3])
@@ -86,8 +86,8 @@ def test_lira_is_the_papers(online, variance, queries):
             else:
                 wanted[i] += outside.logcdf(signals.target[i])
     attack = attacks.lira(online, variance)
-    found = attack(each[0] if queries == 1 else each)
-    np.testing.assert_allclose(found, wanted / queries, rtol=1e-9, atol=1e-12)
+    results = attack(each[0] if queries == 1 else each)
+    np.testing.assert_allclose(results, wanted / queries, rtol=1e-9, atol=1e-12)
     listed = attacks.ATTACKS[attack.name]()
     np.testing.assert_array_equal(listed(each[0]), attack(each[0]))
 
@@ -127,15 +127,15 @@ def chances(signals, i, a):
 def test_rmia_is_the_papers(a):
     signals, _ = drawn("loss")
     population = unseen("loss", seed=1, records=25)
-    made = dict(online=a is None, a=a, signal=SIGNALS["loss"])
+    settings = dict(online=a is None, a=a, signal=SIGNALS["loss"])
     ratio = [math.exp(-signals.target[i]) / chances(signals, i, a) for i in range(N)]
     others = [math.exp(-population.target[z]) / chances(population, z, a) for z in range(25)]
-    np.testing.assert_allclose(attacks.rmia(**made)(signals), np.log(ratio), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(attacks.rmia(**settings)(signals), np.log(ratio), rtol=1e-9, atol=1e-12)
     share = [np.mean([x / z >= 1 for z in others]) for x in ratio]
-    found = attacks.rmia(**made, ties="counted")(beside(signals, population))
-    np.testing.assert_allclose(found, share, atol=1e-12)
+    results = attacks.rmia(**settings, ties="counted")(beside(signals, population))
+    np.testing.assert_allclose(results, share, atol=1e-12)
     # Broken ties change no order that the shares have, and leave none.
-    broken = attacks.rmia(**made)(beside(signals, population))
+    broken = attacks.rmia(**settings)(beside(signals, population))
     assert len(np.unique(broken)) == len(np.unique(ratio)) and len(np.unique(share)) < 26
     assert [broken[i] > broken[j] for i in range(N) for j in range(N)] == [x > z for x in ratio for z in ratio]
     np.testing.assert_allclose(np.floor(broken * 26 + 1e-9) / 25, share)
@@ -151,8 +151,8 @@ def test_rmia_chooses_a_on_its_references():
             others = [j for j in range(4) if j != k]
             fake = Signals(signals.values[others], signals.member[others], signals.values[k])
             ratio = np.array([-fake.target[i] - math.log(chances(fake, i, a)) for i in range(N)])
-            kept = np.array([not all(fake.member[:, i]) for i in range(N)])
-            gap = ratio[kept & signals.member[k]][:, None] - ratio[kept & ~signals.member[k]]
+            stored = np.array([not all(fake.member[:, i]) for i in range(N)])
+            gap = ratio[stored & signals.member[k]][:, None] - ratio[stored & ~signals.member[k]]
             aucs.append((gap > 0).mean() + (gap == 0).mean() / 2)
         by_hand.append(np.mean(aucs))
     assert by_hand[round(10 * best_a(signals))] == pytest.approx(max(by_hand))
@@ -161,8 +161,8 @@ def test_rmia_chooses_a_on_its_references():
     pair = signals.member[:2].copy()
     pair[1] = ~pair[0]  # who the one has not seen the other has: the fake target's members would be known
     assert best_a(Signals(signals.values[:2], pair, signals.target)) == DEFAULT_A
-    chosen, found = attacks.rmia(online=False, a=best_a(signals)), attacks.rmia(online=False)
-    np.testing.assert_array_equal(chosen(signals), found(signals))
+    chosen, results = attacks.rmia(online=False, a=best_a(signals)), attacks.rmia(online=False)
+    np.testing.assert_array_equal(chosen(signals), results(signals))
 
 
 @pytest.mark.parametrize("online", [True, False])
@@ -223,8 +223,8 @@ def test_a_population_is_checked(attack):
 def test_attack_p_and_quantile_regression_need_no_shadows_beside_a_population():
     good, (signals, _) = unseen("loss", records=5), drawn("loss")
     alone = Signals(signals.values[:0], signals.member[:0], signals.target, (good.values[:0], good.target))
-    found = [attacks.population_rank()(each) for each in (beside(signals, good), alone)]
-    np.testing.assert_array_equal(*found)
+    results = [attacks.population_rank()(each) for each in (beside(signals, good), alone)]
+    np.testing.assert_array_equal(*results)
     for attack in (attacks.population_rank(), attacks.quantile_regression()):
         assert "shadows" in attack.needs
         assert not {"shadows", "time"} & set(attack.with_population().needs)
@@ -287,7 +287,7 @@ def test_shokri_has_a_network_for_each_class():
         attack = attacks.ATTACKS[name]()
         values = attack.signal(logits + 2 * np.eye(2)[y], y)
         scores[name] = attack(Signals(values[1:], member[1:], values[0]))
-    right = {name: ((found > 0) == member[0]).mean() for name, found in scores.items()}
+    right = {name: ((results > 0) == member[0]).mean() for name, results in scores.items()}
     assert right["shokri"] > 0.95 > 0.8 > right["salem"]
 
 

@@ -45,8 +45,8 @@ def naive(logits, y, member, per_class):
             mine = [case for case in seen if case[2] == label or not per_class]
             options = sorted({value for value, _, _ in mine}, reverse=True)
             limits[label] = options[int(np.argmax([accuracy(mine, lambda _, t=t: t) for t in options]))]
-        own = [(score[target][i], bool(member[target, i]), y[i]) for i in range(n)]
-        result.append(accuracy(own, limits.get))
+        triples = [(score[target][i], bool(member[target, i]), y[i]) for i in range(n)]
+        result.append(accuracy(triples, limits.get))
     return result
 
 
@@ -55,10 +55,10 @@ def test_a_naive_loop_agrees(per_class):
     logits, y, member = ensemble(0, models=3, n=30, leak=1.0)
     attack = Attack("mine", SIGNALS["loss"], lambda signals: -signals.target, per_class=per_class)
     report = audit.audit_models(logits, y, member, [attack])
-    found = [row["mine"]["attack_accuracy"].value for row in report.targets]
-    np.testing.assert_allclose(found, naive(logits, y, member, per_class))
+    results = [row["mine"]["attack_accuracy"].value for row in report.targets]
+    np.testing.assert_allclose(results, naive(logits, y, member, per_class))
     mean = report.rows["mine"]["attack_accuracy"]
-    assert (mean.value, mean.n, mean.kind) == (pytest.approx(np.mean(found)), 3, "measured")
+    assert (mean.value, mean.n, mean.kind) == (pytest.approx(np.mean(results)), 3, "measured")
 
 
 def test_a_threshold_never_sees_the_targets_members():
@@ -77,16 +77,16 @@ def test_a_threshold_never_sees_the_targets_members():
 
 
 def test_nothing_is_found_where_there_is_nothing_and_a_fit_to_the_target_would_find_some():
-    found, fitted = collections.defaultdict(list), []
+    results, fitted = collections.defaultdict(list), []
     for seed in range(60):
         logits, y, member = ensemble(seed, models=3, n=60)
         report = audit.audit_models(logits, y, member)
         for name in report.rows:
-            found[name].append(report.rows[name]["attack_accuracy"].value)
+            results[name].append(report.rows[name]["attack_accuracy"].value)
         loss = -SIGNALS["loss"](logits[0], y)
         limit = thresholds.best_threshold(loss, member[0])
         fitted.append(np.mean([(loss >= limit)[member[0]].mean(), (loss < limit)[~member[0]].mean()]))
-    for name, values in found.items():
+    for name, values in results.items():
         assert abs(np.mean(values) - 0.5) < 4 * np.std(values, ddof=1) / np.sqrt(60), name
         assert np.std(values) / np.sqrt(60) < 0.01
     assert np.mean(fitted) > 0.55  # what an optimistic audit would have printed

@@ -23,10 +23,10 @@ def outputs(seed, n=400, leak=0.0):
 def test_each_half_is_judged_by_the_other_halfs_threshold():
     logits, y, member = outputs(0, n=101, leak=1.0)
     scores = -SIGNALS["loss"](logits, y)
-    found = thresholds.split_half(attacks.loss(), scores, member, y)
-    assert len(set(found)) == 2
-    for limit in set(found):
-        other = found != limit
+    results = thresholds.split_half(attacks.loss(), scores, member, y)
+    assert len(set(results)) == 2
+    for limit in set(results):
+        other = results != limit
         best = max(
             (metrics.balanced_accuracy(scores[other], member[other], t), t) for t in scores[other]
         )
@@ -35,11 +35,11 @@ def test_each_half_is_judged_by_the_other_halfs_threshold():
 
 
 def test_split_halves_find_nothing_in_nothing_and_a_leak_in_a_leak():
-    found = {name: [] for name in attacks.OF_THE_TARGET}
+    results = {name: [] for name in attacks.OF_THE_TARGET}
     for seed in range(64):
         for name, row in audit.audit_model(*outputs(seed, n=80)).rows.items():
-            found[name].append(row["attack_accuracy"].value)
-    for name, values in found.items():
+            results[name].append(row["attack_accuracy"].value)
+    for name, values in results.items():
         assert abs(np.mean(values) - 0.5) < 4 * np.std(values, ddof=1) / 8, name
     for name, row in audit.audit_model(*outputs(1, n=1000, leak=3.0)).rows.items():
         assert row["attack_accuracy"].low > 0.5 and row["auc"].low > 0.55, name
@@ -53,9 +53,9 @@ def test_the_figures_are_those_of_the_metrics():
     assert row["auc"] == metrics.auc_interval(scores, member)
     assert row["tpr_at_1pct"] == metrics.tpr_interval_at_fpr(scores, member, 0.01)
     for prior in (0.01, 0.1):
-        found = row[f"ppv_at_{prior:.0%}_prior".replace("%", "pct")]
-        assert found == metrics.predictive_value_interval_at_fpr(scores, member, 0.01, prior)
-        assert 0 < found.low < found.high <= 1
+        results = row[f"ppv_at_{prior:.0%}_prior".replace("%", "pct")]
+        assert results == metrics.predictive_value_interval_at_fpr(scores, member, 0.01, prior)
+        assert 0 < results.low < results.high <= 1
     assert row["smallest_fpr"].value == 1 / (~member).sum()
     assert report.targets == (report.rows,)
     assert report.curves["loss"].mean_low is None
@@ -149,9 +149,9 @@ def test_a_bad_file_is_named(tmp_path):
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.99])
 def test_a_cut_file_is_named(tmp_path, keep):
     logits, y, member = outputs(7)
-    whole, cut = tmp_path / "whole.npz", tmp_path / "cut.npz"
-    np.savez_compressed(whole, logits=logits, y=y, member=member)
-    data = whole.read_bytes()
+    complete, cut = tmp_path / "whole.npz", tmp_path / "cut.npz"
+    np.savez_compressed(complete, logits=logits, y=y, member=member)
+    data = complete.read_bytes()
     cut.write_bytes(data[: int(keep * len(data))])
     with pytest.raises(ValueError, match=r"not a complete \.npz"):
         audit.from_predictions(cut)

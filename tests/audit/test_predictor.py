@@ -103,19 +103,19 @@ def test_shadows_know_who_was_in_them_whatever_the_order(parts):
     few = Examples(*(a[50:] for a in members))
     spy = Attack("spy", SIGNALS["phi"], score)
     settings = {"pool": pool, "shadows": 4, "key": 0, "variables": table, "attacks": [spy]}
-    made = []
+    trainings = []
 
     def recipe(rows, key):
-        made.append(train(rows, key))
-        return made[-1]
+        trainings.append(train(rows, key))
+        return trainings[-1]
 
     audit.audit(predict, few, nonmembers, recipe, **settings)
     ids = np.concatenate([few.id, nonmembers.id]) - 1000
-    np.testing.assert_array_equal(told[0][0], np.array(made)[:, ids] == 1)
+    np.testing.assert_array_equal(told[0][0], np.array(trainings)[:, ids] == 1)
     # LEAK shows in phi exactly.
     x = np.concatenate([few.x, nonmembers.x])
     y = np.concatenate([few.y, nonmembers.y])
-    for values, variables in zip(told[0][1], made, strict=True):
+    for values, variables in zip(told[0][1], trainings, strict=True):
         np.testing.assert_allclose(values, SIGNALS["phi"](predict(variables, x), y))
 
 

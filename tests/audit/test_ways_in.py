@@ -74,11 +74,11 @@ def test_one_output_of_several_models(axis):
     pairs = np.stack([np.zeros_like(z), z], -1)
     wanted = audit.audit_models(pairs, Y, member, [attacks.lira(), attacks.loss()])
     for given, outputs in ((z, "logits"), (special.expit(z), "probabilities")):
-        found = audit.audit_models(
+        results = audit.audit_models(
             given.reshape(5, N, *axis), Y, member, [attacks.lira(), attacks.loss()], outputs=outputs
         )
         for name in ("lira", "loss"):
-            assert found.rows[name]["auc"].value == pytest.approx(wanted.rows[name]["auc"].value)
+            assert results.rows[name]["auc"].value == pytest.approx(wanted.rows[name]["auc"].value)
 
 
 def test_one_output_is_not_of_three_classes(quick):
@@ -214,9 +214,9 @@ CONTAINERS = {
 
 def objects(rows):
     """An array of one object for each row."""
-    held = np.empty(len(rows), object)
-    held[:] = rows
-    return held
+    contents = np.empty(len(rows), object)
+    contents[:] = rows
+    return contents
 
 
 @pytest.mark.parametrize("name", sorted(CONTAINERS))

@@ -28,10 +28,10 @@ def moved(x, down, right, padding):
     return result
 
 
-def same_sets(found, expected):
+def same_sets(results, expected):
     """As many, and each expected one stands once among those found."""
-    assert len(found) == len(expected)
-    left = list(found)
+    assert len(results) == len(expected)
+    left = list(results)
     for one in expected:
         left.pop(next(i for i, other in enumerate(left) if np.array_equal(one, other)))
 
@@ -42,18 +42,18 @@ def test_translations_are_the_diamond(d, padding):
     x = images()
     diamond = [(i, j) for i in range(-d, d + 1) for j in range(-d, d + 1) if abs(i) + abs(j) == d]
     assert len(diamond) == 4 * d
-    found = augmentations.translations(x, d, padding)
-    np.testing.assert_array_equal(found[0], x)
-    same_sets(found, [x, *(moved(x, i, j, padding) for i, j in diamond)])
+    results = augmentations.translations(x, d, padding)
+    np.testing.assert_array_equal(results[0], x)
+    same_sets(results, [x, *(moved(x, i, j, padding) for i, j in diamond)])
 
 
 @pytest.mark.parametrize("padding", augmentations.PADDINGS)
 def test_flips_and_shifts_are_both_sides_of_all_neighbours(padding):
     x, shifts = images(), (1, 4)
     moves = [(0, 0), *((d * i, d * j) for d in shifts for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j)]
-    found = augmentations.flips_and_shifts(x, shifts, padding)
-    np.testing.assert_array_equal(found[0], x)
-    same_sets(found, [moved(side, i, j, padding) for side in (x, np.flip(x, 2)) for i, j in moves])
+    results = augmentations.flips_and_shifts(x, shifts, padding)
+    np.testing.assert_array_equal(results[0], x)
+    same_sets(results, [moved(side, i, j, padding) for side in (x, np.flip(x, 2)) for i, j in moves])
     assert [len(augmentations.flips_and_shifts(x, some)) for some in ((), (1,), (1, 2))] == [2, 18, 34]
     np.testing.assert_array_equal(augmentations.flips_and_shifts(x, ())[1], np.flip(x, 2))
 
@@ -72,11 +72,11 @@ def test_rotations_are_scipys(degrees, padding):
 
 def test_a_quarter_turn_is_numpys_and_no_turn_is_none():
     x = images(height=6)
-    found = augmentations.rotations(x, [90, 0])
-    np.testing.assert_allclose(found[1], np.rot90(x, 1, axes=(1, 2)), atol=1e-12)
-    np.testing.assert_allclose(found[2], np.rot90(x, -1, axes=(1, 2)), atol=1e-12)
-    np.testing.assert_array_equal(found[3], x)
-    assert len(found) == 5
+    results = augmentations.rotations(x, [90, 0])
+    np.testing.assert_allclose(results[1], np.rot90(x, 1, axes=(1, 2)), atol=1e-12)
+    np.testing.assert_allclose(results[2], np.rot90(x, -1, axes=(1, 2)), atol=1e-12)
+    np.testing.assert_array_equal(results[3], x)
+    assert len(results) == 5
 
 
 def test_noise_is_gaussian_of_its_scale_and_the_same_for_all_records():

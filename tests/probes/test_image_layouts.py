@@ -61,9 +61,9 @@ def test_the_flip_is_from_left_to_right_in_either_layout():
 @pytest.mark.parametrize("probe", [probes.translation_robustness, probes.rotation_robustness])
 def test_robustness_is_the_same_in_either_layout(probe):
     y = of_last(LAST).argmax(1)
-    found = probe(of_first, FIRST, y)
-    np.testing.assert_array_equal(found, probe(of_last, LAST, y))
-    assert 0 < found.mean() < 1
+    results = probe(of_first, FIRST, y)
+    np.testing.assert_array_equal(results, probe(of_last, LAST, y))
+    assert 0 < results.mean() < 1
 
 
 def test_an_audit_moves_images_in_their_own_layout():

@@ -37,12 +37,12 @@ def test_a_linear_softmax_has_its_closed_form():
     x, y = records(rng, 40)
     delta = np.linalg.norm(closed_form(variables["params"], x, y), axis=1)
     size = np.linalg.norm(x, axis=1)
-    found = gradient_norms(model, variables, x, y)
-    assert set(found) == {"all", "b", "w"}
-    np.testing.assert_allclose(found["b"], delta, rtol=1e-4)
-    np.testing.assert_allclose(found["w"], delta * size, rtol=1e-4)
-    np.testing.assert_allclose(found["all"], delta * np.sqrt(1 + size**2), rtol=1e-4)
-    np.testing.assert_array_equal(small_gradient(model, variables, x, y), -found["all"])
+    results = gradient_norms(model, variables, x, y)
+    assert set(results) == {"all", "b", "w"}
+    np.testing.assert_allclose(results["b"], delta, rtol=1e-4)
+    np.testing.assert_allclose(results["w"], delta * size, rtol=1e-4)
+    np.testing.assert_allclose(results["all"], delta * np.sqrt(1 + size**2), rtol=1e-4)
+    np.testing.assert_array_equal(small_gradient(model, variables, x, y), -results["all"])
 
 
 def test_confident_records_keep_their_rank():
@@ -50,9 +50,9 @@ def test_confident_records_keep_their_rank():
     model = Model(None, lambda variables, x, **_: (x + variables["params"]["b"][None], {}))
     z = np.array([20.0, 40.0, 60.0, 80.0], np.float32)
     x = np.stack([z, 0 * z], 1)
-    found = gradient_norms(model, {"params": {"b": np.zeros(2, np.float32)}}, x, np.zeros(4, int))["all"]
-    assert (np.diff(found) < 0).all() and found[-1] > 0
-    np.testing.assert_allclose(found[1:], np.exp(-z[1:]), rtol=1e-3)
+    results = gradient_norms(model, {"params": {"b": np.zeros(2, np.float32)}}, x, np.zeros(4, int))["all"]
+    assert (np.diff(results) < 0).all() and results[-1] > 0
+    np.testing.assert_allclose(results[1:], np.exp(-z[1:]), rtol=1e-3)
 
 
 @pytest.fixture(name="trained", scope="module")
@@ -86,15 +86,15 @@ def test_a_loop_of_grad_agrees_whatever_the_blocks(trained, monkeypatch):
     last = [one(variables["params"], *row)["a_last"] for row in zip(x, y, strict=True)]
     flat = np.array([np.concatenate([leaf["bias"], np.ravel(leaf["kernel"])]) for leaf in last])
     for most in (256, 3):
-        monkeypatch.setattr(gradients, "MOST", most)
-        found = gradient_norms(model, variables, x, y)
+        monkeypatch.setattr(gradients, "MAX_RECORDS_PER_CALL", most)
+        results = gradient_norms(model, variables, x, y)
         for i, leaves in enumerate(expected):
             for path, leaf in leaves:
                 name = "/".join(part.key for part in path)
-                np.testing.assert_allclose(found[name][i], np.linalg.norm(leaf), rtol=1e-4, atol=1e-6)
+                np.testing.assert_allclose(results[name][i], np.linalg.norm(leaf), rtol=1e-4, atol=1e-6)
             total = np.sqrt(sum(np.sum(np.square(leaf)) for _, leaf in leaves))
-            np.testing.assert_allclose(found["all"][i], total, rtol=1e-4)
-        assert len(found) == 1 + len(expected[0])
+            np.testing.assert_allclose(results["all"][i], total, rtol=1e-4)
+        assert len(results) == 1 + len(expected[0])
         np.testing.assert_allclose(last_layer_gradients(model, variables, x, y), flat, rtol=1e-4, atol=1e-6)
 
 
@@ -103,7 +103,7 @@ def test_memory_is_bounded_by_the_budget(trained, monkeypatch):
     rows, run = [], gradients._gradients
     monkeypatch.setattr(gradients, "_gradients", lambda *args: rows.append(len(args[-1])) or run(*args))
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    monkeypatch.setattr(gradients, "FLOATS", 2 * size + 1)
+    monkeypatch.setattr(gradients, "MAX_GRADIENT_FLOATS", 2 * size + 1)
     gradient_norms(model, variables, *records(np.random.default_rng(2), 5))
     assert rows == [2, 2, 2]
 
@@ -127,7 +127,7 @@ def test_bad_input_is_named(trained):
     plain, plain_variables = softmax_model(np.random.default_rng(5))
     broken = {**variables, "params": jax.tree.map(lambda leaf: leaf * np.nan, variables["params"])}
     for call, words in (
-        (lambda: gradient_norms(model, variables, x, y, losses.kullback_leibler()), "reads a teacher"),
+        (lambda: gradient_norms(model, variables, x, y, losses.kullback_leibler()), r"reads extras \(teacher\)"),
         (lambda: last_layer_gradients(model, variables, x, y, layer="lost"), "'lost' has no parameters; there are a_l"),
         (lambda: last_layer_gradients(plain, plain_variables, x, y), "name one. Parameters: .*'w'"),
         (lambda: gradient_norms(model, broken, x, y), "NaN or infinite"),

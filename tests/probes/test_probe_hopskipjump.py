@@ -42,10 +42,10 @@ def to_planes(variables, x, y):
 def test_planes(classes):
     variables, x, y = linear(classes=classes)
     true = to_planes(variables, x, y)
-    found = boundary_distance(quadratic, x, y, 0, variables=variables)
-    assert (found >= true * (1 - 1e-4) - 1e-6).all()
-    assert (found <= 1.05 * true).all()
-    assert found.dtype == np.float64 and true.max() > 4 * true.min() and set(y) == set(range(classes))
+    results = boundary_distance(quadratic, x, y, 0, variables=variables)
+    assert (results >= true * (1 - 1e-4) - 1e-6).all()
+    assert (results <= 1.05 * true).all()
+    assert results.dtype == np.float64 and true.max() > 4 * true.min() and set(y) == set(range(classes))
 
 
 def ball(radius, inside, outside):
@@ -58,9 +58,9 @@ def ball(radius, inside, outside):
 def test_a_sphere_from_within():
     x = np.random.default_rng(1).uniform(-0.4, 0.4, (N, D)).astype(np.float32)
     true = 3.0 - np.linalg.norm(x, axis=1)
-    found = boundary_distance(quadratic, x, np.zeros(N, int), 0, bounds=(-3.0, 3.0), variables=ball(3.0, 0, 1))
-    assert (found >= true * (1 - 1e-5)).all()
-    assert (found <= 1.05 * true).all()
+    results = boundary_distance(quadratic, x, np.zeros(N, int), 0, bounds=(-3.0, 3.0), variables=ball(3.0, 0, 1))
+    assert (results >= true * (1 - 1e-5)).all()
+    assert (results <= 1.05 * true).all()
 
 
 def test_numpy_will_do_and_queries_are_as_many_as_stated_and_within_the_bounds():
@@ -71,13 +71,13 @@ def test_numpy_will_do_and_queries_are_as_many_as_stated_and_within_the_bounds()
         return (x.sum(1) > 2.5).astype(int)
 
     x = np.array([[0.3, 0.0, 0.2, 0.9, 0.7]], np.float32)
-    found = boundary_distance(on_host(predict), x, np.array([0]), 0)
+    results = boundary_distance(on_host(predict), x, np.array([0]), 0)
     counts, low, high = zip(*asked, strict=True)
     assert 4900 < sum(counts) <= 5000
     assert min(low) == 0 and max(high) == 1
     # Within the bounds the fourth value can grow by .1 alone: the others share what is left of .4.
     true = np.hypot(0.1, 0.3 / np.sqrt(4))
-    assert true * (1 - 1e-4) <= found[0] <= 1.03 * true
+    assert true * (1 - 1e-4) <= results[0] <= 1.03 * true
 
 
 def test_too_few_queries_are_named_with_what_is_enough():
@@ -130,8 +130,8 @@ def test_a_misclassified_record_has_no_distance():
     variables, x, y = linear()
     wrong = np.arange(N) % 3 == 0
     right = boundary_distance(quadratic, x, y, 0, variables=variables)
-    found = boundary_distance(quadratic, x, np.where(wrong, (y + 1) % CLASSES, y), 0, variables=variables)
-    np.testing.assert_array_equal(found, np.where(wrong, 0, right))
+    results = boundary_distance(quadratic, x, np.where(wrong, (y + 1) % CLASSES, y), 0, variables=variables)
+    np.testing.assert_array_equal(results, np.where(wrong, 0, right))
     assert (right > 0).all()
 
 
@@ -145,8 +145,8 @@ def test_labels_alone_are_read_images_arrive_as_such_and_one_program_serves_all(
     variables, x, y = linear()
     settings = {"batch_size": 180}  # 11 records in a block
     images = x.reshape(N, 5, 2, 2)
-    found = boundary_distance(classify, images, y, 0, variables=variables, **settings)
-    np.testing.assert_allclose(found, boundary_distance(quadratic, x, y, 0, variables=variables), rtol=1e-2)
+    results = boundary_distance(classify, images, y, 0, variables=variables, **settings)
+    np.testing.assert_allclose(results, boundary_distance(quadratic, x, y, 0, variables=variables), rtol=1e-2)
     before, (other, _, _) = len(traced), linear(7)
     labels = np.asarray(quadratic(other, x)).argmax(1)
     boundary_distance(classify, images, labels, 5, variables=other, gamma=2.0, bounds=(-1.0, 2.0), **settings)
@@ -162,12 +162,13 @@ def test_where_noise_has_one_label_other_inputs_begin():
     y = np.zeros(N, int)
     y[[1, 2, 3]] = 1  # 2 is misclassified
     with pytest.warns(UserWarning, match="27 of 30 records, the first 0, .* pass starts="):
-        found = boundary_distance(quadratic, x, y, 0, variables=variables)
+        results = boundary_distance(quadratic, x, y, 0, variables=variables)
     far = np.arange(N) != 2
     far[[1, 3]] = False
-    np.testing.assert_allclose(found[far], 0.6 * np.sqrt(D), rtol=1e-5)
+    np.testing.assert_allclose(results[far], 0.6 * np.sqrt(D), rtol=1e-5)
     inside = 0.5 - 0.05 * np.sqrt(D)
-    assert found[2] == 0 and (found[[1, 3]] >= inside * (1 - 1e-4)).all() and (found[[1, 3]] <= 1.05 * inside).all()
+    assert results[2] == 0 and (results[[1, 3]] >= inside * (1 - 1e-4)).all()
+    assert (results[[1, 3]] <= 1.05 * inside).all()
     begun = boundary_distance(quadratic, x, y, 0, starts=x, variables=variables)
     true = 0.6 * np.sqrt(D) - 0.5
     assert (begun[far] >= true * (1 - 1e-4)).all() and (begun[far] <= 1.05 * true).all()

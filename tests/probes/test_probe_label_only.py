@@ -44,9 +44,9 @@ def test_noise_follows_the_normal_distribution():
     margins = np.array([0.0, 0.5, 1.0, 3.0, -1.0], np.float32)
     x = np.zeros((5, 2), np.float32)
     x[:, 0] = margins
-    found = noise_robustness(lambda x: (np.asarray(x)[:, 0] > 0).astype(int), x, np.ones(5, int), 2.0, 4000, key=0)
+    results = noise_robustness(lambda x: (np.asarray(x)[:, 0] > 0).astype(int), x, np.ones(5, int), 2.0, 4000, key=0)
     expected = (4000 * stats.norm.cdf(margins / 2.0) + (margins > 0)) / 4001
-    assert np.abs(found - expected).max() < 4 * 0.5 / np.sqrt(4000)
+    assert np.abs(results - expected).max() < 4 * 0.5 / np.sqrt(4000)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])

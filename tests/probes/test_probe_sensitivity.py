@@ -22,9 +22,9 @@ def test_it_tends_to_the_mean_of_a_half_normal():
     p = special.softmax(x @ weight, -1)
     gradients = np.einsum("nk,dk->nkd", p, weight) - np.einsum("nk,nj,dj->nkd", p, p, weight)
     expected = np.linalg.norm(gradients, axis=-1) * np.sqrt(2 / np.pi)
-    found = sensitivity(predict, x, 0, draws=4000, scale=1e-5)
+    results = sensitivity(predict, x, 0, draws=4000, scale=1e-5)
     # |N(0, 1)| has a standard deviation of .756 of its mean.
-    assert (np.abs(found / expected - 1) < 5 * 0.756 / np.sqrt(4000)).all()
+    assert (np.abs(results / expected - 1) < 5 * 0.756 / np.sqrt(4000)).all()
 
 
 def test_a_loop_agrees_and_batches_change_nothing():
@@ -37,16 +37,16 @@ def test_a_loop_agrees_and_batches_change_nothing():
         seen.append(rows.copy())
         return predict(rows)
 
-    found = sensitivity(spy, x, 3)
-    assert len(seen) == 11 and found.shape == (5, 4) and found.dtype == np.float64
+    results = sensitivity(spy, x, 3)
+    assert len(seen) == 11 and results.shape == (5, 4) and results.dtype == np.float64
     posterior = [special.softmax(rows @ weight, -1) for rows in seen]
     expected = sum(np.abs(one - posterior[0]) for one in posterior[1:]) / 10 / 1e-3
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(results, expected)
     steps = np.array([rows - x for rows in seen[1:]]) / 1e-3
     assert 0.8 < steps[:, 0].std() < 1.2
-    np.testing.assert_allclose(sensitivity(predict, x, 3, batch_size=2), found)
+    np.testing.assert_allclose(sensitivity(predict, x, 3, batch_size=2), results)
     probabilities = sensitivity(lambda rows: special.softmax(predict(rows), -1), x, 3, outputs="probabilities")
-    np.testing.assert_allclose(probabilities, found, rtol=1e-8)
+    np.testing.assert_allclose(probabilities, results, rtol=1e-8)
 
 
 @pytest.mark.parametrize(

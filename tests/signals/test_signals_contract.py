@@ -41,18 +41,18 @@ def test_it_carries_the_name_it_is_listed_under(name):
 @READ
 def test_values_of_each_model_and_record_are_its_own(name):
     signal = SIGNALS[name]
-    given, y, _ = outputs(signal.outputs)
-    values = signal(given, y)
+    inputs, y, _ = outputs(signal.outputs)
+    values = signal(inputs, y)
     assert values.dtype == np.float64 and values.shape[:2] == (MODELS, N) and values.ndim == 2 + len(signal.axes)
     order = np.random.default_rng(1).permutation(N)
-    np.testing.assert_array_equal(signal(given[1][order], y[order]), values[1][order])
+    np.testing.assert_array_equal(signal(inputs[1][order], y[order]), values[1][order])
 
 
 @READ
 def test_it_points_the_way_that_it_says(name):
     signal = SIGNALS[name]
-    given, y, member = outputs(signal.outputs, leak=2.0)
-    values = signal(given, y)[0].reshape(N, -1).mean(1)
+    inputs, y, member = outputs(signal.outputs, leak=2.0)
+    values = signal(inputs, y)[0].reshape(N, -1).mean(1)
     larger = values[member].mean() > values[~member].mean()
     assert signal.larger == "neither" or larger == (signal.larger == "members")
 
@@ -60,10 +60,10 @@ def test_it_points_the_way_that_it_says(name):
 @READ
 def test_nan_is_refused(name):
     signal = SIGNALS[name]
-    given, y, _ = outputs(signal.outputs)
-    given[0, 3] = np.nan
+    inputs, y, _ = outputs(signal.outputs)
+    inputs[0, 3] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        signal(given, y)
+        signal(inputs, y)
 
 
 @pytest.mark.parametrize("name", sorted(name for name, one in SIGNALS.items() if not one.read))
@@ -82,34 +82,34 @@ def by_hand(logits, y):
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 1.0])
 def test_signals_of_tokens_by_loops(share):
-    given, y, _ = outputs("tokens")
-    losses = by_hand(given[1], y)
-    np.testing.assert_allclose(signals.sequence_loss(given, y)[1], [one.mean() for one in losses])
-    padded = signals.token_losses(given, y)[1]
+    inputs, y, _ = outputs("tokens")
+    losses = by_hand(inputs[1], y)
+    np.testing.assert_allclose(signals.sequence_loss(inputs, y)[1], [one.mean() for one in losses])
+    padded = signals.token_losses(inputs, y)[1]
     np.testing.assert_allclose([row[:3] for row in padded], [one[:3] for one in losses])
     assert (padded[y < 0] == 0).all()
     least = [np.sort(one)[::-1][: int(np.ceil(share * len(one)))] for one in losses]
     signal = signals.min_k_probability(share)
-    np.testing.assert_allclose(signal(given, y)[1], [-one.mean() for one in least])
+    np.testing.assert_allclose(signal(inputs, y)[1], [-one.mean() for one in least])
     assert signal.name == f"min_{100 * share:g}_probability" and signal.larger == "members"
 
 
 def test_perplexity_is_that_of_the_whole_sequence():
-    given, y, _ = outputs("tokens")
+    inputs, y, _ = outputs("tokens")
     y = np.abs(y) % CLASSES
-    p = special.softmax(given[0], -1)
+    p = special.softmax(inputs[0], -1)
     geometric = stats.gmean(np.take_along_axis(p, y[..., None], -1)[..., 0], axis=-1)
-    np.testing.assert_allclose(np.exp(signals.sequence_loss(given[0], y)), 1 / geometric)
+    np.testing.assert_allclose(np.exp(signals.sequence_loss(inputs[0], y)), 1 / geometric)
 
 
 def test_squared_errors_of_one_output_and_of_several():
     rng = np.random.default_rng(2)
-    y, given = rng.normal(size=(7, 2, 3)), rng.normal(size=(4, 7, 2, 3))
-    np.testing.assert_allclose(signals.squared_error(given, y), ((given - y[None]) ** 2).sum((2, 3)))
-    flat = signals.squared_error(given[:, :, 0, 0], y[:, 0, 0])
-    np.testing.assert_array_equal(signals.squared_error(given[:, :, 0, :1], y[:, 0, 0]), flat)
-    np.testing.assert_allclose(flat, (given[:, :, 0, 0] - y[None, :, 0, 0]) ** 2)
-    for wrong in (given[:, :, 0], given[:, :5, 0, 0], given[:, :, 0, 0].T):
+    y, inputs = rng.normal(size=(7, 2, 3)), rng.normal(size=(4, 7, 2, 3))
+    np.testing.assert_allclose(signals.squared_error(inputs, y), ((inputs - y[None]) ** 2).sum((2, 3)))
+    flat = signals.squared_error(inputs[:, :, 0, 0], y[:, 0, 0])
+    np.testing.assert_array_equal(signals.squared_error(inputs[:, :, 0, :1], y[:, 0, 0]), flat)
+    np.testing.assert_allclose(flat, (inputs[:, :, 0, 0] - y[None, :, 0, 0]) ** 2)
+    for wrong in (inputs[:, :, 0], inputs[:, :5, 0, 0], inputs[:, :, 0, 0].T):
         with pytest.raises(ValueError, match="expected one prediction for each of y"):
             signals.squared_error(wrong, y[:, 0, 0])
 

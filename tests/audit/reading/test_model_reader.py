@@ -40,17 +40,17 @@ def test_boundary_walks_of_a_numpy_model_that_errs():
     def keep(signals):
         return distances.append(signals.target) or signals.target
 
-    kept = attacks.Attack("kept", SIGNALS["boundary_distance"], keep)
-    report = audit.audit(watched, KNOWN, UNKNOWN, attacks=[attacks.boundary(), kept])
+    stored = attacks.Attack("kept", SIGNALS["boundary_distance"], keep)
+    report = audit.audit(watched, KNOWN, UNKNOWN, attacks=[attacks.boundary(), stored])
     right = OUTPUTS.argmax(1) == Y
     assert 0.5 < right.mean() < 0.8 and all(asked) and len(asked) > 100
     margins = OUTPUTS[np.arange(N), Y][:, None] - OUTPUTS
     across = np.linalg.norm(WEIGHT.T[Y][:, :, None] - WEIGHT, axis=1)
     planes = np.where(across > 0, margins / np.where(across > 0, across, 1), np.inf).min(1)
-    found = distances[0]
-    assert report.rows["boundary"]["auc"].value == pytest.approx(metrics.roc_auc(found, np.arange(N) < 20))
-    np.testing.assert_array_equal(found[~right], 0)
-    assert (found[right] >= planes[right] * (1 - 1e-4)).all() and (found[right] > 0).all()
+    results = distances[0]
+    assert report.rows["boundary"]["auc"].value == pytest.approx(metrics.roc_auc(results, np.arange(N) < 20))
+    np.testing.assert_array_equal(results[~right], 0)
+    assert (results[right] >= planes[right] * (1 - 1e-4)).all() and (results[right] > 0).all()
 
 
 def test_boundary_walks_where_the_pool_reaches_further_than_the_audited_records():
@@ -59,8 +59,8 @@ def test_boundary_walks_where_the_pool_reaches_further_than_the_audited_records(
     )
     reader = model_reader.ModelReader(predict, False, reference_inputs=X)
     assert bounds(X, X) == (0, 1) and bounds(X, wide.x) == (-2, 3)
-    found = reader.read(predict, wide.x[-4:], np.array([0, 1, 0, 1]), [SIGNALS["boundary_distance"]])
-    assert np.isfinite(found.values["boundary_distance"]).all()
+    results = reader.read(predict, wide.x[-4:], np.array([0, 1, 0, 1]), [SIGNALS["boundary_distance"]])
+    assert np.isfinite(results.values["boundary_distance"]).all()
 
 
 def test_a_model_that_answers_a_record_in_two_ways_is_asked_of_finite_rows():
@@ -94,23 +94,23 @@ def test_boundary_walks_of_all_models_share_their_programs(kind):
         return model.apply(variables, x, **options)
 
     if kind == "model":
-        made = [model.init(jax.random.key(i), X[:2]) for i in range(2)]
+        targets = [model.init(jax.random.key(i), X[:2]) for i in range(2)]
         reader = model_reader.ModelReader(model._replace(apply=apply), True, reference_inputs=X)
     elif kind == "numpy":
-        made = [lambda x: (x - 0.5) @ WEIGHT, lambda x: (x - 0.5) @ np.roll(WEIGHT, 1, 1)]
-        reader = model_reader.ModelReader(made[0], False, reference_inputs=X)
+        targets = [lambda x: (x - 0.5) @ WEIGHT, lambda x: (x - 0.5) @ np.roll(WEIGHT, 1, 1)]
+        reader = model_reader.ModelReader(targets[0], False, reference_inputs=X)
     else:
-        made = [WEIGHT, np.roll(WEIGHT, 1, 1)]
+        targets = [WEIGHT, np.roll(WEIGHT, 1, 1)]
         reader = model_reader.ModelReader(lambda variables, x: (x - 0.5) @ variables, True, reference_inputs=X)
-    found, counts = [], []
-    for one in made:
+    results, counts = [], []
+    for one in targets:
         y = reader.encoded(one, X[:4]).argmax(1)
-        found.append(reader.read(one, X[:4], y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
+        results.append(reader.read(one, X[:4], y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
         counts.append((programs(), len(traced)))
     assert counts[0] == counts[1]
-    assert (found[0] > 0).all() and (found[1] > 0).all()
+    assert (results[0] > 0).all() and (results[1] > 0).all()
     if kind != "model":  # the second is the first, labels renamed: had the first been asked, all would be misclassified
-        np.testing.assert_allclose(found[0], found[1], rtol=0.05)
+        np.testing.assert_allclose(results[0], results[1], rtol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_a_predict_that_works_in_place_changes_nothing_else():
 
     signals = ["sensitivity", "boundary_distance", "label_robustness", "hinge_on_record"]
     read = [SIGNALS[name] for name in signals]
-    found, wanted = (
+    results, wanted = (
         model_reader.ModelReader(one, False, batch_size=8, reference_inputs=X).read(one, X[:16].copy(), Y[:16], read)
         for one in (in_place_for_walks(in_place), predict)
     )
-    np.testing.assert_array_equal(found.logits, wanted.logits)
+    np.testing.assert_array_equal(results.logits, wanted.logits)
     for name in signals:
-        np.testing.assert_allclose(found.values[name], wanted.values[name], rtol=1e-6)
+        np.testing.assert_allclose(results.values[name], wanted.values[name], rtol=1e-6)
 
 
 def in_place_for_walks(function):
@@ -198,9 +198,9 @@ def test_a_fingerprint_is_of_contents_alone():
     """Bytes, shapes and types: what Python names anew in each process (identities, hashes of words) has no part."""
     x = np.arange(15, dtype=np.float32).reshape(5, 3)
     few = x[[0, 1, 2, 4]]
-    found = hashlib.blake2b(digest_size=8)
+    results = hashlib.blake2b(digest_size=8)
     for part in ("logits", few, few + 1):
         part = np.asarray(part if isinstance(part, np.ndarray) else np.atleast_1d(part))
-        found.update(f"{part.shape}{part.dtype}".encode() + part.tobytes())
+        results.update(f"{part.shape}{part.dtype}".encode() + part.tobytes())
     reader = model_reader.ModelReader(None, False, queries=lambda x: [x, x + 1], reference_inputs=x)
-    assert reader.fingerprint(x, []) == found.hexdigest() and len(found.hexdigest()) == 16
+    assert reader.fingerprint(x, []) == results.hexdigest() and len(results.hexdigest()) == 16

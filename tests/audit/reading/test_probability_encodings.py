@@ -78,8 +78,8 @@ def lira(phi, member):
 @pytest.mark.parametrize("name", sorted(ENCODINGS))
 def test_declared_probabilities_leak_as_much_in_any_encoding(name):
     p, y, member = models()
-    own = p[:, np.arange(N), y]
-    exact = lira(np.log(own) - np.log1p(-own), member)
+    label_probability = p[:, np.arange(N), y]
+    exact = lira(np.log(label_probability) - np.log1p(-label_probability), member)
     report = audit.audit_models(ENCODINGS[name](p), y, member, [attacks.lira()], outputs="probabilities")
     assert report.targets[0]["lira"]["auc"].value == pytest.approx(exact, abs=0.01) and exact > 0.7
     with pytest.raises(ValueError, match="are probabilities, .*say outputs='probabilities'") as refused:
@@ -96,9 +96,9 @@ def test_no_random_encoding_is_a_logit(classes, seed, scale, name):
     with pytest.raises(ValueError, match="probabilities"):
         as_logits("logits", encoded)
     if np.abs(np.asarray(encoded, float).sum(-1) - 1).max() <= sum_tolerance(classes):
-        found = as_logits("probs", encoded, "probabilities")
-        np.testing.assert_allclose(special.logsumexp(found, -1), 0, atol=1e-9)  # renormalized
-        np.testing.assert_allclose(np.exp(found), p, atol=0.005 * classes + 0.01)
+        results = as_logits("probs", encoded, "probabilities")
+        np.testing.assert_allclose(special.logsumexp(results, -1), 0, atol=1e-9)  # renormalized
+        np.testing.assert_allclose(np.exp(results), p, atol=0.005 * classes + 0.01)
     else:
         with pytest.raises(ValueError, match="does not hold probabilities"):
             as_logits("probs", encoded, "probabilities")

@@ -67,13 +67,13 @@ def test_boundaries_are_measured_in_standard_deviations_of_a_jax_model_too():
     def in_units(held, x, **options):
         return model.apply(held, x / np.float32(UNITS)[None], **options)
 
-    found = []
+    results = []
     for one, x in ((model, X), (model._replace(apply=in_units), (X * UNITS).astype(np.float32))):
         reader = model_reader.ModelReader(one, True, reference_inputs=x)
         y = reader.encoded(variables, x).argmax(1)
-        found.append(reader.read(variables, x, y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
-    assert found[0].min() > 0
+        results.append(reader.read(variables, x, y, [SIGNALS["boundary_distance"]]).values["boundary_distance"])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-4)
+    assert results[0].min() > 0
 
 
 def test_projections_of_wide_records_hear_every_feature():

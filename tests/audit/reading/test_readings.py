@@ -111,8 +111,8 @@ def test_a_population_is_each_targets_own(target, shadows):
     chosen = [spy(told, "soft_loss"), attacks.rmia(ties="counted"), attacks.rmia(signal=SIGNALS["loss"])]
     report = audit.audit(MODEL, members, nonmembers, variables=variables, population=UNSEEN, attacks=chosen, **shadows)
     values, target_values = told[-1].population
-    own = SIGNALS["soft_loss"](training.predict(MODEL, variables, UNSEEN.x), UNSEEN.y)
-    np.testing.assert_allclose(target_values, own, rtol=1e-6)
+    expected = SIGNALS["soft_loss"](training.predict(MODEL, variables, UNSEEN.x), UNSEEN.y)
+    np.testing.assert_allclose(target_values, expected, rtol=1e-6)
     assert values.shape == (4, 60)
     stand_ins = [one.population for one in told if len(one.values) == 3]
     assert len(stand_ins) == 4
@@ -180,8 +180,8 @@ def test_saved_queries_and_probes_are_audited_alike():
         loss = np.mean([SIGNALS["loss"](one[i], y) for one in (logits, copy)], axis=0)
         assert report.targets[i]["loss"]["auc"].value == pytest.approx(metrics.roc_auc(-loss, member[i]))
         assert report.targets[i]["label_only"]["auc"].value == pytest.approx(metrics.roc_auc(robust[i], member[i]))
-    found = readings.class_readings(logits, [copy], {"label_robustness": robust})
-    few = found.rows(np.array([3, 5])).models(np.array([1]))
+    results = readings.class_readings(logits, [copy], {"label_robustness": robust})
+    few = results.rows(np.array([3, 5])).models(np.array([1]))
     np.testing.assert_array_equal(few.queries[0], copy[[1]][:, [3, 5]])
     np.testing.assert_array_equal(few.values["label_robustness"], robust[[1]][:, [3, 5]])
 
@@ -200,10 +200,10 @@ def test_a_blind_baseline_of_models():
 
 def test_shadows_of_ones_own_recipe_are_kept_with_all_that_was_read(target, tmp_path):
     variables, members, nonmembers = target
-    made = []
+    trainings = []
 
     def recipe(rows, key):
-        made.append(len(rows))
+        trainings.append(len(rows))
         return RECIPE(rows, key)
 
     def run(**options):
@@ -211,9 +211,10 @@ def test_shadows_of_ones_own_recipe_are_kept_with_all_that_was_read(target, tmp_
         return audit.audit(MODEL, members, nonmembers, **settings, **options).to_json()
 
     first = run(attacks=[attacks.small_gradient()], queries=turned)
-    assert len(made) == 2 and run(attacks=[attacks.small_gradient()], queries=turned) == first and len(made) == 2
+    assert len(trainings) == 2
+    assert run(attacks=[attacks.small_gradient()], queries=turned) == first and len(trainings) == 2
     run(attacks=[attacks.loss()])  # no queries: other readings
-    assert len(made) == 4
+    assert len(trainings) == 4
 
 
 @pytest.mark.parametrize(

@@ -153,12 +153,12 @@ def test_a_folder_keeps_recipes_apart_and_says_so(tmp_path, monkeypatch):
 
 
 def test_a_predict_of_variables_that_changed_is_another():
-    held = {"w": np.ones(3)}
-    one = recipes.fingerprint(lambda variables, x: x * held["w"])
-    assert one == recipes.fingerprint(lambda variables, x: x * held["w"])
-    held["w"] = np.ones(3) + 1e-9
-    assert one != recipes.fingerprint(lambda variables, x: x * held["w"])
-    assert one != recipes.fingerprint(lambda variables, x: x + held["w"])
+    contents = {"w": np.ones(3)}
+    one = recipes.fingerprint(lambda variables, x: x * contents["w"])
+    assert one == recipes.fingerprint(lambda variables, x: x * contents["w"])
+    contents["w"] = np.ones(3) + 1e-9
+    assert one != recipes.fingerprint(lambda variables, x: x * contents["w"])
+    assert one != recipes.fingerprint(lambda variables, x: x + contents["w"])
 
 
 def test_a_fingerprint_is_of_what_is_done():

@@ -56,8 +56,8 @@ def test_a_recipe_trains_on_its_rows_alone():
 def test_an_ensemble_is_as_many_models():
     """Each of its models is trained on its own members, from values of its own."""
     member = np.random.default_rng(2).random((3, N)) < 0.5
-    made = RECIPE.ensemble(member, jax.random.key(5))
-    logits = training.predict_ensemble(MODEL, made, X, batch_size=N)
+    trainings = RECIPE.ensemble(member, jax.random.key(5))
+    logits = training.predict_ensemble(MODEL, trainings, X, batch_size=N)
     right = logits.argmax(-1) == Y
     for i in range(3):
         assert right[i, member[i]].mean() > right[i, ~member[i]].mean() + 0.3
@@ -73,25 +73,25 @@ def test_the_leak_of_models_that_learn_by_heart_is_found(target):
 
 
 def test_shadows_are_kept_and_read_again(target, tmp_path):
-    made = []
+    trainings = []
 
     def recipe(chosen, key):
-        made.append(chosen)
+        trainings.append(chosen)
         return RECIPE(chosen, key)
 
     first = audited(target, recipe, folder=tmp_path)
-    kept = sorted(tmp_path.iterdir())
-    assert len(made) == len(kept) == 4
-    kept[0].unlink()  # as if the run had been killed before its last shadow
+    stored = sorted(tmp_path.iterdir())
+    assert len(trainings) == len(stored) == 4
+    stored[0].unlink()  # as if the run had been killed before its last shadow
     again = audited(target, recipe, folder=tmp_path)
-    assert len(made) == 5 and again.to_json() == first.to_json()
+    assert len(trainings) == 5 and again.to_json() == first.to_json()
     audited(target, recipe, folder=tmp_path, key=4)  # other members, other draws: nothing fits
-    assert len(made) == 9 and len(list(tmp_path.iterdir())) == 8
+    assert len(trainings) == 9 and len(list(tmp_path.iterdir())) == 8
     turned = dict(queries=lambda x: [x, -x]), dict(queries=lambda x: [x, x + 1])
     asked = [audited(target, recipe, folder=tmp_path, **queries).rows["loss"]["auc"].value for queries in turned]
     fresh = [audited(target, recipe, **queries).rows["loss"]["auc"].value for queries in turned]
     assert asked == fresh and len(list(tmp_path.iterdir())) == 16  # as many copies, but not the same
-    kept[1].write_bytes(kept[1].read_bytes()[:100])
+    stored[1].write_bytes(stored[1].read_bytes()[:100])
     with pytest.raises(ValueError, match="is not a complete shadow's file"):
         audited(target, recipe, folder=tmp_path)
 
@@ -110,8 +110,8 @@ def test_a_recipe_that_ignores_its_rows_is_doubted(target):
 
     def blind(chosen, key):
         """Trained on rows that it draws for itself."""
-        own = jax.random.bernoulli(key, 0.5, (N,))
-        return RECIPE(np.flatnonzero(own), key)
+        drawn_rows = jax.random.bernoulli(key, 0.5, (N,))
+        return RECIPE(np.flatnonzero(drawn_rows), key)
 
     warning = audited(target, blind).warnings[0]
     assert "No shadow's loss tells its own members" in warning and "ignores its rows" in warning
@@ -123,8 +123,8 @@ def test_the_doubt_stays_however_many_shadows_there_are():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         member, y = rng.random((64, 200)) < 0.5, rng.integers(0, 3, 200)
-        found = Shadows(Readings(rng.normal(size=(64, 200, 3))), member, y, 200, np.arange(200))
-        silent += not check_recipe(found)
+        results = Shadows(Readings(rng.normal(size=(64, 200, 3))), member, y, 200, np.arange(200))
+        silent += not check_recipe(results)
     assert silent <= 4  # expected: at most 1 in 20
 
 

@@ -134,13 +134,13 @@ def test_a_newly_listed_attack_is_run_from_then_on(monkeypatch):
     import jax
 
     variables = jax.vmap(lambda key: model.init(key, x[:1]))(jax.random.split(jax.random.key(0), 4))
-    own = Examples(x, y[:60].astype(np.int32), np.arange(60))
-    together = audit.audit_ensemble(model, variables, own, member[:4, :60])
+    examples = Examples(x, y[:60].astype(np.int32), np.arange(60))
+    together = audit.audit_ensemble(model, variables, examples, member[:4, :60])
     assert set(together.rows) & set(mine) == {"mine", "mine_shadows", "mine_gradients"}
     assert set(together.rows) | set(together.not_run) == set(ATTACKS)
     assert together.tried["mine_gradients"] == ("gradients",) and together.tried["lira"] == ("shadows",)
     one = jax.tree.map(lambda leaf: leaf[0], variables)
-    parts = (Examples(*(part[rows] for part in own)) for rows in (member[0, :60], ~member[0, :60]))
+    parts = (Examples(*(part[rows] for part in examples)) for rows in (member[0, :60], ~member[0, :60]))
     assert set(audit.audit(model, *parts, variables=one).rows) & set(mine) == {"mine", "mine_gradients"}
 
 
