@@ -65,13 +65,13 @@ def study(config: Config, data: Dataset) -> reports.Study:
     )
     unseen = data.test.x[: config.records], data.test.y[: config.records]
     logits, others = (training.predict_ensemble(model, fitted.variables, x) for x in (pool.x, unseen[0]))
-    arena = _Arena(config, logits, np.asarray(pool.y), member, others, np.asarray(unseen[1]))
+    comparison = _Comparison(config, logits, np.asarray(pool.y), member, others, np.asarray(unseen[1]))
     targets = slice(count, count + config.strength_targets)
     inside, outside = (
         np.mean([_accuracy(one, pool.y, rows) for one, rows in zip(logits[targets], mask[targets], strict=True)])
         for mask in (member, ~member)
     )
-    rows = list(arena.rows())
+    rows = list(comparison.rows())
     return reports.Study(
         title=f"Attacks and their shadows on {config.dataset}",
         summary=(
@@ -90,7 +90,7 @@ def _accuracy(logits: np.ndarray, y: np.ndarray, rows: np.ndarray) -> float:
     return float((logits[rows].argmax(-1) == np.asarray(y)[rows]).mean())
 
 
-class _Arena:
+class _Comparison:
     """Targets and what attacks them: shadows first, then targets, then the two models of each pair."""
 
     def __init__(self, config: Config, logits, y, member, others, others_y):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_signals import auc, balanced, coins, draw, drawn, null_sd
 
-from gecko_jax.attacks import ATTACKS, Attack, augment, leave_one_out
+from gecko_jax.attacks import ATTACKS, Attack, augment, leave_one_out, per_class
 from gecko_jax.signals import SIGNALS, loss
 from gecko_jax.types import Signals
 
@@ -138,3 +138,18 @@ def test_a_refused_attack_says_why():
         Attack("named", "phi", lambda signals: signals.target)
     with pytest.raises(ValueError, match="shadows"):
         Attack("negative", SIGNALS["phi"], lambda signals: signals.target, shadows=-1)
+
+
+@EVERY
+def test_on_another_signal_it_is_the_same_attack(name):
+    """One that reads other signals says which it reads, keeps its settings, and stays what was made of it."""
+    attack = ATTACKS[name]()
+    if attack.on is None:
+        return
+    other = attack.on(loss)
+    assert other.signal is loss and (other.shadows, other.slow) == (attack.shadows, attack.slow)
+    assert other.on(attack.signal).name == name
+    assert augment(attack).on(loss).name == f"{other.name}_augmented"
+    assert per_class(attack).on(loss).per_class and not other.per_class
+    with pytest.raises(ValueError, match="'loss' is a name; expected a Signal"):
+        attack.on("loss")
