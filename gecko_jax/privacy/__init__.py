@@ -1,13 +1,18 @@
-"""Private training: per-example clipping at about the cost of a plain gradient, noise, sampling, and what it is worth.
+"""Private training: per-example clipping at about the cost of a plain gradient, noise, sampling, accounting.
+
+    start = privacy.suggest(n=len(train.x), target_epsilon=8.0)                    settings to begin with
 
     run = privacy.private_training(model, loss, clippings.flat(1.0), n=60_000, batch_size=256, epochs=60,
                                    target_epsilon=2.0, delta=1e-5)              noise, batches and epsilon that agree
     training.fit(run.model, data, optimizer=..., **run.options)                    the same fit as without privacy
     print(run.epsilon)                                                             with its assumptions
 
-The same from its parts, for a loop of one's own: `poisson`, `calibrate_noise`, `private_gradients`, `epsilon`. There
-seed the batches and the keys by `secret_seed()`, a new one for each run: two runs with the same seed share their noise,
-and the second one takes it away from the first. `fit` does so by itself.
+A loop of your own takes the parts: `poisson`, `draw`, `calibrate_noise`, `private_gradients`, `epsilon`. Seed its
+batches and keys by `secret_seed()`, a new one for each run: two runs with one seed share their noise, and the second
+cancels that of the first. `fit` does so by itself.
+
+Where things are: sampling.py and draws.py (who takes part), noise.py, gradients.py (the private step), per_example/
+(the clipped sum, with a map), accounting/ (epsilon, delta, calibration), private_training.py (all from one call).
 """
 
 from gecko_jax.keys import secret_seed

@@ -76,7 +76,15 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
 
 
 def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
-    """Adds an adaptive rule's threshold to the model's variables, with which training carries and checkpoints it."""
+    """Adds an adaptive rule's threshold to the model's variables, with which training carries and checkpoints it.
+
+    Args:
+      model: any model.
+      clipping: an adaptive rule, such as `clippings.quantile`.
+
+    Returns:
+      The model, whose `init` gives one collection more.
+    """
     start = {"threshold": jnp.asarray(clipping.start, jnp.float32)}
     return with_collection(model, THRESHOLD, lambda variables: start)
 

@@ -150,6 +150,10 @@ def secure_gaussian(source: Words) -> Callable[[Array, Any, Any], Any]:
 
     Returns:
       (key, tree, std) -> noise, as `gaussian`.
+
+    >>> noise = secure_gaussian(os_words)
+    >>> noise(jax.random.key(0), jnp.zeros(3), 1.0).shape
+    (3,)
     """
 
     def draw(key: Array, tree: Any, std: float | Array) -> Any:

@@ -1,8 +1,8 @@
-"""A noise function of anyone's own is tried once, before anything is priced: the accountant takes its word otherwise.
+"""Tries a user's noise function once, before anything is priced, because the accountant cannot see what it draws.
 
-It is run as training runs it, compiled, on a fixed number of draws: shapes and types, mean 0, the standard deviation
-that was asked for at two scales, the normal distribution, and independence of keys, leaves and entries. Every bound
-is met by independent Gaussian noise but once in 1e9 trials.
+The function runs as in training, compiled, on a fixed number of draws. Tested are shapes and types, mean 0, the
+standard deviation at two scales, the normal distribution, and independence of keys, leaves and entries. Independent
+Gaussian noise fails once in 1e9 trials.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 Noise = Callable[[Any, Any, Any], Any]
 
-RARE = 1e-11  # chance of each of some hundred comparisons to fail for noise that is right
-# Kernels of convolutions, too: noise of matrices may be repeated over their space.
+MAX_FALSE_ALARM = 1e-11  # probability that one of some hundred comparisons fails for correct noise
+# With kernels of convolutions: a function may repeat the noise of a matrix over space.
 SHAPES = {"a": (120, 50), "b": (120, 50), "c": (257,), "d": (), "e": (5, 5, 8, 12), "f": (7, 40, 2), "g": (1,)}
 SCALES = (1.0, 4.0)
 _TRIED: dict[tuple[int, float, bool], Noise] = {}
@@ -30,8 +30,8 @@ def try_noise(noise: Noise, std: float, traced: bool = False) -> None:
 
     Args:
       noise: (key, tree, std) -> noise, as `privacy.gaussian`.
-      std: a standard deviation that it will be asked for; four times as much is asked for as well.
-      traced: whether it will be asked for a traced one, as adaptive rules do; else it is a Python float.
+      std: a standard deviation that training will ask for; four times that is tried, too.
+      traced: whether training passes a traced one, as with adaptive rules; else a Python float.
 
     Raises:
       ValueError: noise of another structure, shape, mean, spread or distribution; the same noise for two keys; leaves
@@ -40,9 +40,9 @@ def try_noise(noise: Noise, std: float, traced: bool = False) -> None:
     if (id(noise), std, traced) in _TRIED:
         return
 
-    with concurrent.futures.ThreadPoolExecutor(1) as apart:  # where nothing is being traced, whatever is here
-        apart.submit(_try, noise, std, traced).result()
-    _TRIED[id(noise), std, traced] = noise  # held, so that no other function gets its id
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # outside of any trace around this call
+        thread.submit(_try, noise, std, traced).result()
+    _TRIED[id(noise), std, traced] = noise  # a reference, so that no other function gets its id
     if len(_TRIED) > MAX_TRIED:
         del _TRIED[next(iter(_TRIED))]
 
@@ -52,21 +52,21 @@ def _try(noise: Noise, std: float, traced: bool) -> None:
         return [noise(key, tree, s) for tree, s in zip(trees, stds, strict=True)]
 
     stds = tuple(float(np.float32(std * scale)) for scale in SCALES)
-    # What is summed must not show in the noise: one of the trees is far from 0.
+    # The noise must not depend on the sums: one of the trees is far from 0.
     trees = [{name: np.full(shape, 100 * i * s, np.float32) for name, shape in SHAPES.items()}
              for i, s in enumerate(stds)]  # fmt: skip
-    # The programs run twice: compiled without LLVM's optimizations, where there are any, they are ready earlier.
+    # The programs run only twice: without LLVM's optimizations, on a CPU, they compile faster.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     function = draw if traced else lambda key, trees: draw(key, trees, stds)
     compiled = jax.jit(function, compiler_options=options)
     rest = ([np.float32(s) for s in stds],) if traced else ()
     drawn = []
     for seed in (7, 8):
-        for tree, found, s in zip(trees, compiled(jax.random.key(seed), trees, *rest), stds, strict=True):
-            _check_like(found, tree, s)
-            drawn.append({name: np.asarray(leaf, np.float64) / s for name, leaf in found.items()})
-    for found, s in zip(drawn, stds * 2, strict=True):
-        _check_normal(found, s)
+        for tree, noised, s in zip(trees, compiled(jax.random.key(seed), trees, *rest), stds, strict=True):
+            _check_like(noised, tree, s)
+            drawn.append({name: np.asarray(leaf, np.float64) / s for name, leaf in noised.items()})
+    for noised, s in zip(drawn, stds * 2, strict=True):
+        _check_normal(noised, s)
     _check_unrelated(drawn, stds)
     _check_side_by_side(noise, stds[0], options)
 
@@ -74,28 +74,28 @@ def _try(noise: Noise, std: float, traced: bool) -> None:
 def _refuse(std: float, what: str) -> None:
     raise ValueError(
         f"noise: asked for standard deviation {std:.6g}, this function gives {what}. The accountant prices independent "
-        "Gaussian noise of the standard deviation asked for, new for every key: take privacy.gaussian or "
+        "Gaussian noise of the standard deviation asked for, new for every key: use privacy.gaussian or "
         "privacy.secure_gaussian(source), or wrap them."
     )
 
 
 def _check_side_by_side(noise: Noise, std: float, options: dict[str, Any] | None) -> None:
-    """Models that train side by side, each with its own key, need noise of their own (a callback may be shared)."""
+    """Checks that models that train side by side, each with its own key, get different noise, callbacks or not."""
     tree = {"a": np.zeros(SHAPES["a"], np.float32)}
     keys = jax.random.split(jax.random.key(9), 2)
     try:
         one, other = jax.jit(jax.vmap(lambda key: noise(key, tree, std)), compiler_options=options)(keys)["a"]
-    except Exception:  # no batching rule: such noise serves one model at a time, and says so itself
+    except Exception:  # no batching rule: such noise serves one model at a time, and raises otherwise
         return
     if _related(np.ravel(one) / std, np.ravel(other) / std):
         _refuse(std, "the same noise for two models that are trained side by side")
 
 
-def _check_like(found: Any, tree: Any, std: float) -> None:
-    if jax.tree.structure(found) != jax.tree.structure(tree):
-        _refuse(std, f"a tree {jax.tree.structure(found)} for one of {jax.tree.structure(tree)}")
+def _check_like(noised: Any, tree: Any, std: float) -> None:
+    if jax.tree.structure(noised) != jax.tree.structure(tree):
+        _refuse(std, f"a tree {jax.tree.structure(noised)} for one of {jax.tree.structure(tree)}")
     for name, leaf in tree.items():
-        other = found[name]
+        other = noised[name]
         if jnp.shape(other) != leaf.shape:
             _refuse(std, f"an array of shape {jnp.shape(other)} for one of {leaf.shape}")
         if not jnp.issubdtype(other.dtype, jnp.floating) or jnp.finfo(other.dtype).nmant < 23:
@@ -104,22 +104,22 @@ def _check_like(found: Any, tree: Any, std: float) -> None:
             _refuse(std, "values that are NaN or infinite")
 
 
-def _check_normal(found: dict[str, np.ndarray], std: float) -> None:
-    """Mean, spread and distribution, of all values and of each axis's means, where a value repeated along it shows."""
+def _check_normal(noised: dict[str, np.ndarray], std: float) -> None:
+    """Checks mean, spread and distribution of all values, and of each axis's means, which show repeated values."""
     from scipy import stats
 
-    everything = np.concatenate([leaf.ravel() for leaf in found.values()])
+    everything = np.concatenate([leaf.ravel() for leaf in noised.values()])
     _check_spread(everything, std, "in all")
-    for leaf in found.values():
+    for leaf in noised.values():
         _check_spread(leaf.ravel(), std, "in one leaf")
         for axis in range(leaf.ndim) if leaf.ndim > 1 else ():
             means = leaf.mean(axis).ravel() * np.sqrt(leaf.shape[axis])
             _check_spread(means, std, "in the means along an axis, so that entries are not independent:")
     distance, chance = stats.kstest(everything, "norm")
-    if chance < RARE:
+    if chance < MAX_FALSE_ALARM:
         _refuse(std, f"values that are not normally distributed (Kolmogorov-Smirnov distance {distance:.3g})")
     largest = np.abs(everything).max()
-    if len(everything) * np.log1p(-2 * stats.norm.sf(largest)) < np.log(RARE):
+    if len(everything) * np.log1p(-2 * stats.norm.sf(largest)) < np.log(MAX_FALSE_ALARM):
         _refuse(std, f"no value beyond {largest:.3g} standard deviations among {len(everything):,}: its tails are cut")
     if len(np.unique(everything)) < 0.99 * len(everything):
         _refuse(std, f"only {len(np.unique(everything)):,} different values among {len(everything):,}")
@@ -129,19 +129,19 @@ def _check_spread(values: np.ndarray, std: float, where: str) -> None:
     from scipy import stats
 
     n, squares = len(values), np.sum(values**2)
-    if not stats.chi2.ppf(RARE, n) < squares < stats.chi2.isf(RARE, n):
+    if not stats.chi2.ppf(MAX_FALSE_ALARM, n) < squares < stats.chi2.isf(MAX_FALSE_ALARM, n):
         _refuse(std, f"{std * np.sqrt(squares / n):.6g} (root mean square, {where} {n:,} values)")
     mean = values.mean()
-    if abs(mean) > stats.norm.isf(RARE) / np.sqrt(n):
+    if abs(mean) > stats.norm.isf(MAX_FALSE_ALARM) / np.sqrt(n):
         _refuse(std, f"a mean of {std * mean:.6g} ({where} {n:,} values) instead of 0")
 
 
 def _check_unrelated(drawn: list[dict[str, np.ndarray]], stds: tuple[float, ...]) -> None:
-    """Two leaves of one draw, the same leaf for two keys, and shifted copies of itself, have no correlation."""
+    """Checks that leaves of one draw, one leaf under two keys, and shifted copies of a leaf are not correlated."""
     count = len(stds)
-    for number, found in enumerate(drawn):
+    for number, noised in enumerate(drawn):
         std = stds[number % count]
-        flat = {name: leaf.ravel() for name, leaf in found.items()}
+        flat = {name: leaf.ravel() for name, leaf in noised.items()}
         for one, other in (("a", "b"), ("a", "c"), ("b", "c")):
             if _related(flat[one], flat[other]):
                 _refuse(std, "leaves that are not independent of each other")
@@ -155,8 +155,8 @@ def _check_unrelated(drawn: list[dict[str, np.ndarray]], stds: tuple[float, ...]
 
 
 def _related(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two samples of standard normals have products whose mean is not 0."""
+    """Tells whether two samples of standard normals are correlated: whether their products' mean is not 0."""
     from scipy import stats
 
     n = min(len(one), len(other))
-    return abs(np.mean(one[:n] * other[:n])) * np.sqrt(n) > 1.3 * stats.norm.isf(RARE)
+    return abs(np.mean(one[:n] * other[:n])) * np.sqrt(n) > 1.3 * stats.norm.isf(MAX_FALSE_ALARM)

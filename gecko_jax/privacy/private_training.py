@@ -1,4 +1,4 @@
-"""Everything that a private run needs beside its data, made together so that noise, batches and epsilon agree."""
+"""Builds everything that a private run needs beside its data, so that noise, batches and epsilon agree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PrivateTraining(NamedTuple):
       epochs: into which the run's steps are cut.
       noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
       epsilon: what the run costs, or all `runs` together; `str(epsilon)` states its assumptions.
-      trainable: expressions of the parameters that are trained, or None for all.
+      trainable: expressions of the parameters that are trained; None: all.
     """
 
     model: Model
@@ -40,7 +40,7 @@ class PrivateTraining(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of `training.fit`, `fit_ensemble` and `distill`. DP-SGD or DP-Adam is a matter of their `optimizer`."""
+        """Returns arguments of `fit`, `fit_ensemble` and `distill`, whose `optimizer` makes it DP-SGD or DP-Adam."""
         named = {} if self.trainable is None else {"trainable": self.trainable}
         return dict(gradients=self.gradients, sampling=self.sampling, epochs=self.epochs, **named)
 
@@ -70,16 +70,16 @@ def private_training(
       model: a model without statistics over the batch.
       loss: a per-example loss of `gecko_jax.losses`.
       clipping: a rule of `gecko_jax.clippings`.
-      n: examples trained on: a public number. Of several models with members of their own, the expected number.
+      n: examples trained on, a public number; of several models with members of their own, the expected number.
       batch_size: expected rows of a Poisson batch.
       epochs: passes over the data: round(n / batch_size) steps each.
       delta: below 1/n.
-      target_epsilon: the budget, from which the noise follows.
-      noise_multiplier: the noise, from which epsilon follows. One of the two.
-      cap: rows to which larger batches are cut (`truncated_poisson`), a smaller static shape; None: plain Poisson.
+      target_epsilon: the budget, from which the noise follows. Give this or noise_multiplier.
+      noise_multiplier: standard deviation of the noise over the clipping's sensitivity, from which epsilon follows.
+      cap: rows to which larger batches are cut (`truncated_poisson`), for a smaller static shape; None: plain Poisson.
       augment, multiplicity: random copies of each example in a step, free of privacy cost: see `augmented`.
-      trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): the others stay as they are,
-        to the bit, and have no part in the clipped norm and no noise. None: all. See `training.fit_ensemble`.
+      trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): the others stay unchanged to
+        the bit, have no part in the clipped norm and get no noise. None: all. See `training.fit_ensemble`.
       runs: how many trainings of this sampling and noise epsilon covers together: 2 for a teacher and its student that
         are both trained privately on the same members. `sampling` and `options` are those of one of them.
       x: a batch of inputs, or their shapes, by which a model with statistics over the batch (BatchNorm) is refused
@@ -102,7 +102,7 @@ def private_training(
     """
     if (target_epsilon is None) == (noise_multiplier is None):
         raise ValueError(
-            f"target_epsilon={target_epsilon!r} and noise_multiplier={noise_multiplier!r}: give one of the two, the "
+            f"target_epsilon={target_epsilon!r} and noise_multiplier={noise_multiplier!r}: give one of the two; the "
             "other follows from it."
         )
     if augment is None and multiplicity != 1:

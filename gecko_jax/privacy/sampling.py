@@ -187,6 +187,9 @@ def truncated_poisson(n: int, batch_size: float, steps: int, cap: int) -> Sampli
     Raises:
       ValueError: for an argument out of range.
 
+    >>> truncated_poisson(60_000, 256, 14_063, cap=320).cap
+    320
+
     Source: Chua et al., "Scalable DP-SGD: shuffling vs. Poisson subsampling" (NeurIPS 2024, arXiv 2411.04205); the
       bound is that of dp_accounting's truncated subsampled Gaussian, a mixture over whether a batch was cut.
     """
@@ -209,6 +212,9 @@ def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
 
     Raises:
       ValueError: for an argument out of range.
+
+    >>> shuffled(1000, 300, epochs=2).steps  # four batches an epoch, the last with 100 rows
+    8
     """
     cap, epochs = checks.integer("batch_size", batch_size, 1), checks.integer("epochs", epochs, 1)
     sampling = _independent("shuffled", n, cap, 1, cap)

@@ -40,8 +40,6 @@ LEFT = {
     "experiments": 57,
     "files": 2,
     "keys": 7,
-    "privacy": 52,
-    "programs": 5,
     "reports": 0,
     "runtime": 5,
     "scripts": 20,

@@ -152,6 +152,11 @@ def affordable_steps(
 
     Raises:
       ValueError: for a value out of range.
+
+    Example:
+      >>> from gecko_jax.privacy.sampling import poisson
+      >>> affordable_steps(poisson(1000, 1000, steps=1), 10.0, target_epsilon=1.0, delta=1e-5)  # full batches
+      7
     """
     checks.positive("target_epsilon", target_epsilon)
     checks.positive("noise_multiplier", noise_multiplier)

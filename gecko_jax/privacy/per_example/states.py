@@ -76,7 +76,7 @@ def refuse_statistics(model: Model, x: Any = None) -> None:
 
 
 def carried_states(model: Model, variables: Variables, x: Array, key: Array | None) -> Variables:
-    """Returns the collections whose next values depend on parameters and on no example; {} if there are none.
+    """Returns the collections whose next values depend on parameters and on no example; {} for none.
 
     Args:
       model: any model.
