@@ -27,14 +27,6 @@ def positive(name: str, value: T) -> T:
       name: of the argument, for the message.
       value: the number.
 
-    Returns:
-      The value.
-
-    Raises:
-      ValueError: if it is not.
-
-    >>> positive("learning_rate", 0.1)
-    0.1
     >>> positive("learning_rate", 0)
     Traceback (most recent call last):
     ...
@@ -49,6 +41,11 @@ def positive(name: str, value: T) -> T:
 def at_least(name: str, value: T, low: float) -> T:
     """Checks that a number is not below `low`; NaN is rejected.
 
+    Args:
+      name: of the argument, for the message.
+      value: the number.
+      low: the smallest value that is accepted.
+
     >>> at_least("noise_multiplier", 0.0, 0)
     0.0
     """
@@ -60,6 +57,11 @@ def at_least(name: str, value: T, low: float) -> T:
 
 def integer(name: str, value: Any, low: int) -> int:
     """Checks that a value is an integer of at least `low` (2.0 and True are rejected), and returns it as a Python int.
+
+    Args:
+      name: of the argument, for the message.
+      value: an int of Python or NumPy.
+      low: the smallest value that is accepted.
 
     >>> integer("epochs", np.int64(3), 1)
     3
@@ -100,6 +102,11 @@ def sizes(name: str, values: Iterable[Any], meaning: str, count: int | None = No
 def in_range(name: str, value: T, low: float, high: float) -> T:
     """Checks that low <= value <= high; NaN is rejected.
 
+    Args:
+      name: of the argument, for the message.
+      value: the number.
+      low, high: the smallest and the largest value that are accepted.
+
     >>> in_range("momentum", 0.9, 0, 1)
     0.9
     """
@@ -111,6 +118,11 @@ def in_range(name: str, value: T, low: float, high: float) -> T:
 
 def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
     """Checks that a value is among those allowed, and suggests the nearest one for a typo.
+
+    Args:
+      name: of the argument, for the message.
+      value: the value.
+      allowed: all values that are accepted.
 
     >>> one_of("outputs", "logit", ["logits", "labels"])
     Traceback (most recent call last):
@@ -128,6 +140,10 @@ def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
 def listed(items: Iterable[Any], limit: int = 5) -> str:
     """Returns the first `limit` items for a message, and how many more there are: data may hold ten thousand.
 
+    Args:
+      items: what is listed, as text.
+      limit: how many are shown.
+
     >>> listed(f"class {i}" for i in range(10_000))
     'class 0, class 1, class 2, class 3, class 4 and 9,995 more'
     >>> listed([1, 2])
@@ -140,6 +156,11 @@ def listed(items: Iterable[Any], limit: int = 5) -> str:
 
 def lookup(name: str, value: str, table: Mapping[str, T]) -> T:
     """Returns table[value]; the ValueError for an unknown name lists the table and suggests the nearest one.
+
+    Args:
+      name: of the argument, for the message.
+      value: a name in the table.
+      table: name -> what it stands for.
 
     >>> lookup("loss", "mse", {"mse": 1})
     1
@@ -173,6 +194,10 @@ def shape(name: str, array: T, expected: tuple[int | None, ...]) -> T:
 def not_empty(name: str, array: T) -> T:
     """Checks that an array's first axis, or a sequence, has at least one entry.
 
+    Args:
+      name: of the argument, for the message.
+      array: the array or sequence.
+
     >>> not_empty("x", [])
     Traceback (most recent call last):
     ...
@@ -185,6 +210,10 @@ def not_empty(name: str, array: T) -> T:
 
 def unmasked(name: str, array: T) -> T:
     """Checks that no entry of a masked array is hidden, because as a plain array it would count.
+
+    Args:
+      name: of the argument, for the message.
+      array: an array of any kind.
 
     >>> unmasked("x", np.ma.array([1, 2], mask=[False, True]))
     Traceback (most recent call last):
@@ -202,6 +231,10 @@ def unmasked(name: str, array: T) -> T:
 
 def finite(name: str, array: T) -> T:
     """Checks that every entry is finite; the ValueError names the first position that is not.
+
+    Args:
+      name: of the argument, for the message.
+      array: numbers of any shape.
 
     >>> finite("x", [1.0, float("nan")])
     Traceback (most recent call last):

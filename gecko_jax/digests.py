@@ -27,6 +27,9 @@ NAME_BYTES = 8  # of a digest that is printed or names a file
 def sha256(*contents: bytes | str) -> str:
     """Returns the SHA-256 of all contents, one after another, as 64 hexadecimal digits; a str counts as UTF-8.
 
+    Args:
+      *contents: bytes or text.
+
     >>> sha256("ab", b"c") == sha256(b"abc")
     True
     """
@@ -90,7 +93,12 @@ def value_digest(*values: Any) -> str:
 
 
 def short(content: bytes, size: int) -> bytes:
-    """Returns the BLAKE2b digest of some bytes, `size` bytes of it: for names and comparisons within one run."""
+    """Returns the BLAKE2b digest of some bytes, for names and comparisons within one run.
+
+    Args:
+      content: the bytes.
+      size: of the digest, in bytes.
+    """
     return hashlib.blake2b(content, digest_size=size).digest()
 
 

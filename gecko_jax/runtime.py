@@ -55,6 +55,9 @@ def mesh(axis: str = "data", devices: Sequence[Any] | None = None) -> Any:
 def duration(seconds: float) -> str:
     """Returns a number of seconds as text for a reader.
 
+    Args:
+      seconds: at least 0.
+
     >>> duration(4.25), duration(200), duration(7500)
     ('4.2 s', '3 min 20 s', '2 h 5 min')
     """
@@ -159,7 +162,14 @@ def progress(
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """Returns one object as a line of a log; see `json_values.plain`."""
+    r"""Returns one object as a line of a log; see `json_values.plain`.
+
+    Args:
+      record: its values may be arrays.
+
+    >>> json_line({"loss": float("nan")})
+    '{"loss": "nan"}\n'
+    """
     return json_values.dumps(record, ensure_ascii=False) + "\n"
 
 

@@ -16,6 +16,10 @@ from gecko_jax.trees.paths import named_leaves
 def take(tree: Any, index: Any) -> Any:
     """Returns the rows `index` of every leaf's leading axis.
 
+    Args:
+      tree: pytree of arrays [n, ...].
+      index: a number, a slice, or an array of numbers or bools [n].
+
     >>> take({"x": np.arange(4)}, np.array([2, 0]))
     {'x': array([2, 0])}
     """

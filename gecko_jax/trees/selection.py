@@ -85,6 +85,9 @@ def trainable_leaves(params: Any, trainable: Sequence[str] | None) -> tuple[bool
 def trainable_patterns(trainable: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """Returns the expressions of `trainable=` as a tuple, which can be hashed and compared; None stays None.
 
+    Args:
+      trainable: one expression, several, or None.
+
     Raises:
       ValueError: no expression at all, something else than text, or an expression that does not compile.
 
