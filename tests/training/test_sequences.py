@@ -100,6 +100,9 @@ def test_masks_and_teachers_of_sequences_are_extras():
         training.fit(MODEL, DATA._replace(y=np.where(real, DATA.y, -1)), loss=padded, **options),
     ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *fits)
+    recipe = training.Recipe(MODEL, DATA, loss=masked, extra={"mask": real}, epochs=1, batch_size=4)
+    shadow, pair = recipe(range(6), jax.random.key(0)), recipe.ensemble(np.eye(2, 12, dtype=bool), jax.random.key(0))
+    assert jax.tree.map(np.shape, pair) == jax.tree.map(lambda leaf: (2, *leaf.shape), shadow)
     evaluation = training.evaluate(MODEL, VARIABLES, DATA, masked, extra={"mask": real})
     other = training.evaluate(MODEL, VARIABLES, DATA._replace(y=np.where(real, DATA.y, -1)), padded)
     np.testing.assert_allclose(evaluation.losses, other.losses, rtol=1e-6)
