@@ -78,8 +78,7 @@ class Batch(NamedTuple):
       x: inputs, a pytree with one leading axis [b, ...]; see `Examples`.
       y: labels, numbers or sequences, a pytree with the same leading axis.
       weight: [b] float32, 1 for a real row and 0 for padding; other values are refused.
-      extra: what a loss reads beside x and y, a mapping of pytrees with the same leading axis, such as
-        {"teacher": logits [b, classes]}; None if there is nothing.
+      extra: what a loss reads beside x and y, {name: pytree with the same leading axis}, or None; see `Loss.reads`.
     """
 
     x: Tree
@@ -105,14 +104,11 @@ class Codes(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """A figure that people read beside the loss, such as accuracy: a mean over examples, and a function of that mean.
-
-      value = summary(mean over examples of apply(outputs, example))
+    """A figure that people read beside the loss: summary(mean over examples of apply(outputs, example)).
 
     Attributes:
       name: "accuracy", "rmse", "token_accuracy", ...
-      apply: (outputs of ONE example, example: Batch without its leading axis) -> scalar, or several numbers [p] whose
-        means `summary` combines (squared error, y and y^2 for R2).
+      apply: (outputs of ONE example, example) -> scalar, or numbers [p] whose means `summary` combines, as for R2.
       summary: (means, a NumPy scalar or [p]) -> float. The default returns the mean itself.
     """
 
