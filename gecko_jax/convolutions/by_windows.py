@@ -24,6 +24,12 @@ from gecko_jax.types import Array
 def channels_last(spec: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the axes (batch, spatial..., channels) of an operand whose spec is (batch, channels, spatial...).
 
+    Args:
+      spec: of the operand, as in `lax.ConvDimensionNumbers`.
+
+    Returns:
+      The permutation with which `jnp.transpose` puts the channels last.
+
     >>> channels_last((0, 3, 1, 2))
     (0, 1, 2, 3)
     """
@@ -35,6 +41,14 @@ def by_windows(params: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
 
     Args:
       params: parameters of the primitive of `lax.conv_general_dilated`, with any values.
+
+    Returns:
+      A function of (images, kernel) in the layout that the parameters name; differentiable, also under `vmap`.
+
+    >>> x, k = jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1))
+    >>> convolve = lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "VALID", None, None, ("NHWC", "HWIO", "NHWC"))
+    >>> by_windows(jax.make_jaxpr(convolve)(x, k).eqns[-1].params)(x, k).reshape(-1).tolist()
+    [4.0, 4.0, 4.0, 4.0]
     """
     numbers, pads = params["dimension_numbers"], params["padding"]
 
@@ -71,6 +85,15 @@ def shared_kernel(primitive: Any, params: Mapping[str, Any]) -> Callable[[Array,
     Args:
       primitive: that of `lax.conv_general_dilated`.
       params: its parameters.
+
+    Returns:
+      A function of (images, kernel) as that of `by_windows`, for a kernel that all examples share.
+
+    >>> x, k = jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1))
+    >>> convolve = lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "VALID", None, None, ("NHWC", "HWIO", "NHWC"))
+    >>> equation = jax.make_jaxpr(convolve)(x, k).eqns[-1]
+    >>> jax.grad(lambda k: shared_kernel(equation.primitive, equation.params)(x, k).sum())(k).reshape(-1).tolist()
+    [4.0, 4.0, 4.0, 4.0]
     """
 
     def plain(images, kernel):

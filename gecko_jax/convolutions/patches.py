@@ -32,6 +32,9 @@ def explicit_padding(
       spatial: lengths of the image's spatial axes.
       size, strides, dilation: of the kernel.
 
+    Returns:
+      One pair for each spatial axis.
+
     >>> explicit_padding("SAME", (5, 5), (3, 2), (1, 1), (1, 1)), explicit_padding(1, (5, 5), (3, 2), (1, 1), (1, 1))
     ([(1, 1), (0, 1)], [(1, 1), (1, 1)])
     """
@@ -67,6 +70,9 @@ def output_size(spatial: Sequence[int], size: Sequence[int], strides: Sequence[i
     Args:
       spatial: lengths of the image's spatial axes, its border included.
       size, strides, dilation: of the kernel.
+
+    Returns:
+      One number for each spatial axis.
 
     >>> output_size((6, 5), (3, 2), (2, 1), (1, 2))
     (2, 3)
@@ -106,6 +112,9 @@ def patches(x: Array, size: Sequence[int], strides: Sequence[int], dilation: Seq
       x: images with their border.
       size, strides, dilation: of the kernel.
 
+    Returns:
+      Each position's pixels in one row, the kernel's places in row-major order and the channels innermost.
+
     >>> patches(jnp.arange(3).reshape(1, 3, 1), (2,), (1,), (1,)).tolist()
     [[[0, 1], [1, 2]]]
     """
@@ -120,6 +129,9 @@ def stacked_patches(x: Array, size: Sequence[int], strides: Sequence[int], dilat
     Args:
       x: images with their border.
       size, strides, dilation: of the kernel.
+
+    Returns:
+      The same pixels as `patches`, with positions, places and channels as axes.
 
     >>> stacked_patches(jnp.arange(3).reshape(1, 1, 3, 1), (2,), (1,), (1,)).tolist()
     [[[[[0], [1]], [[1], [2]]]]]

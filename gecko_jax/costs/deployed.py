@@ -20,7 +20,8 @@ from gecko_jax.costs.memory import VIEWS
 from gecko_jax.costs.primitives import COUNTS
 from gecko_jax.costs.program import CountedStep, Forward, Product
 from gecko_jax.integer.packed_file import stored_bytes
-from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor
+from gecko_jax.integer.packed_format import aligned
+from gecko_jax.integer.packing import PackedModel, PackedTensor
 from gecko_jax.programs import Constant
 
 _AFFINE = frozenset(("add", "sub", "mul", "div"))
@@ -101,11 +102,11 @@ def _folded_bytes(
     inner = {n for step in used for n in forward.reached(step)}
     results = {n for step in used for n in step.outputs} - inner
     if not _only_compared(results, forward, steps):
-        return _aligned(2 * channels * width // 8)
+        return aligned(2 * channels * width // 8)
     sources = inner - {n for step in used for n in step.outputs}
     if _integer_sums(sources, forward, steps, bits):
-        return _aligned(2 * channels)
-    return _aligned(channels * width // 8) + _aligned(-(-channels // 8))
+        return aligned(2 * channels)
+    return aligned(channels * width // 8) + aligned(-(-channels // 8))
 
 
 def _made_of(n: int | Constant, leaves: set[int], forward: Forward) -> bool:
@@ -152,7 +153,3 @@ def _integer_sums(
         else:
             return False
     return sums and wanted.isdisjoint(forward.inputs)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -57,6 +57,9 @@ def binary_conv(
 
     Raises:
       ValueError: see `binary_dense` and `xnor_conv`.
+
+    >>> binary_conv(jnp.ones((1, 2, 2, 1)), -jnp.ones((2, 2, 1, 1)), jnp.array(0.5), padding="VALID").tolist()
+    [[[[-2.0]]]]
     """
     scale = _per_output("scale", scale, kernel_codes, 4)
     words, kernel = pack_signs(x), pack_kernel(kernel_codes)

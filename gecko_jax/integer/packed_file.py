@@ -1,41 +1,14 @@
-"""A packed model as one file, and its bytes by purpose. All numbers are little-endian.
-
-  0   8 bytes   magic "GECKOPAK"
-  8   uint32    version: 2 if the file uses a feature that version 1 lacks, marked * below, else 1
-  12  uint32    length of the header in bytes, a multiple of 4
-  16  uint32    CRC32 of the header
-  20  header    JSON, UTF-8, padded with spaces:
-                {"payload": bytes, "crc32": of the payload, "tensors": [{"path": [...], "shape": [...], "bits": k,
-                 "at": offset in the payload, and either "type": "<f4" (raw; * or a name, "bfloat16"), or
-                 "grid": [offset, step] (* or "book_at": offset, "book_type": "|i1", "book_length": levels),
-                 "scale_shape": [...], "scale_at": offset (* "scale_type" and "value_type", unless "<f4")}]}
-  ..  payload   raw arrays in C order, codes as `codes.pack_bits` packs them, scales, code books; each starts at a
-                multiple of 4 bytes, and the bytes between are 0
-
-The value of a code is (grid offset + grid step * level) * scale, or book[level] * scale, computed in float32 (float64
-if "value_type" is float64) and rounded to "value_type".
-"""
+"""A packed model as one file, and its bytes by purpose; `packed_format` describes the bytes."""
 
 from __future__ import annotations
 
-import json
 import os
-import struct
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-import numpy as np
-
-from gecko_jax import json_values
 from gecko_jax.files import write_atomic
-from gecko_jax.integer.packing import ALIGNMENT, PackedModel, PackedTensor, unpack
-
-MAGIC = b"GECKOPAK"
-VERSIONS = (1, 2)
-_NAMED_BY_NUMPY = "fiubc"  # kinds of types that have a name such as "<f4"
-_PREAMBLE = struct.Struct("<8sIII")
+from gecko_jax.integer.packed_format import aligned, decode, encode_parts
+from gecko_jax.integer.packing import PackedModel, unpack
 
 
 class StoredBytes(NamedTuple):
@@ -72,11 +45,13 @@ def encode(packed: PackedModel) -> bytes:
     Args:
       packed: from `pack`.
 
+    Returns:
+      Header and payload; see `packed_format`.
+
     >>> encode(PackedModel(()))[:8]
     b'GECKOPAK'
     """
-    header, payload = _encode(packed)
-    return header + payload
+    return b"".join(encode_parts(packed))
 
 
 def stored_bytes(packed: PackedModel) -> StoredBytes:
@@ -84,18 +59,24 @@ def stored_bytes(packed: PackedModel) -> StoredBytes:
 
     Args:
       packed: from `pack`.
+
+    Returns:
+      The bytes by purpose; their `total` is the length of `encode(packed)`.
+
+    >>> stored_bytes(PackedModel(())).total == len(encode(PackedModel(())))
+    True
     """
-    header, payload = _encode(packed)
+    header, payload = encode_parts(packed)
     coded = [tensor for tensor in packed.tensors if tensor.scale is not None]
     code_bits = sum(tensor.size * tensor.bits for tensor in coded)
     beside = [array for tensor in coded for array in (tensor.scale, tensor.book) if array is not None]
     scales = sum(array.nbytes for array in beside)
     raw = sum(tensor.data.nbytes for tensor in packed.tensors if tensor.scale is None)
     filled = sum(
-        8 * (_aligned(tensor.data.nbytes) - tensor.data.nbytes)
+        8 * (aligned(tensor.data.nbytes) - tensor.data.nbytes)
         + (8 * tensor.data.nbytes - tensor.size * tensor.bits if tensor.scale is not None else 0)
         for tensor in packed.tensors
-    ) + sum(8 * (_aligned(array.nbytes) - array.nbytes) for array in beside)
+    ) + sum(8 * (aligned(array.nbytes) - array.nbytes) for array in beside)
     del payload
     return StoredBytes(code_bits, filled, scales, raw, len(header))
 
@@ -128,112 +109,40 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     Args:
       path: the file.
 
+    Returns:
+      {"params": {...}, ...} as NumPy arrays.
+
     Raises:
       FileNotFoundError: no such file.
       ValueError: a file of another kind or version, or one that is truncated or damaged.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.packed"
+    >>> import numpy as np
+    >>> from gecko_jax.integer import PackedTensor
+    >>> _ = write(path, PackedModel((PackedTensor(("params", "b"), (2,), 32, None, None, np.ones(2), None),)))
+    >>> read(path)
+    {'params': {'b': array([1., 1.])}}
     """
     return unpack(read_packed(path))
 
 
 def read_packed(path: str | os.PathLike) -> PackedModel:
-    """Reads a packed file as a `PackedModel`; arguments and errors as of `read`."""
-    content = Path(path).read_bytes()
-    if len(content) < _PREAMBLE.size or content[:8] != MAGIC:
-        raise ValueError(f"{path} is not a packed model: it does not begin with {MAGIC.decode()!r}.")
-    _, version, length, crc = _PREAMBLE.unpack_from(content)
-    if version not in VERSIONS:
-        raise ValueError(
-            f"{path} has version {version}; this library reads versions {' and '.join(map(str, VERSIONS))}. Pack the "
-            "model again, or read the file with a newer library."
-        )
-    header, payload = content[_PREAMBLE.size : _PREAMBLE.size + length], content[_PREAMBLE.size + length :]
-    if len(header) < length:
-        raise ValueError(f"{path} is truncated: its header has {len(header)} of {length} bytes. Write it again.")
-    if zlib.crc32(header) != crc:
-        raise ValueError(f"{path} is damaged: its header does not match its checksum. Write it again.")
-    fields = json.loads(header)
-    if len(payload) != fields["payload"]:
-        raise ValueError(
-            f"{path} has a payload of {len(payload)} bytes; its header names {fields['payload']}. Write it again."
-        )
-    if zlib.crc32(payload) != fields["crc32"]:
-        raise ValueError(f"{path} is damaged: its payload does not match its checksum. Write it again.")
-    return PackedModel(tuple(_tensor(entry, payload) for entry in fields["tensors"]))
+    """Reads a packed file without computing w_hat.
 
+    Args:
+      path: the file.
 
-def _tensor(entry: dict[str, Any], payload: bytes) -> PackedTensor:
-    path, shape, bits = tuple(entry["path"]), tuple(entry["shape"]), entry["bits"]
-    size = int(np.prod(shape, dtype=np.int64))
-    if "type" in entry:
-        data = _array(payload, entry["type"], size, entry["at"]).reshape(shape)
-        return PackedTensor(path, shape, bits, None, None, data, None)
-    codes = np.frombuffer(payload, np.uint8, -(-size * bits // 8), entry["at"]).copy()
-    scale_shape = tuple(entry["scale_shape"])
-    scales = int(np.prod(scale_shape, dtype=np.int64))
-    scale = _array(payload, entry.get("scale_type", "<f4"), scales, entry["scale_at"]).reshape(scale_shape)
-    offset, step = entry.get("grid", (None, None))
-    book = None
-    if "book_at" in entry:
-        book = _array(payload, entry["book_type"], entry["book_length"], entry["book_at"])
-    return PackedTensor(path, shape, bits, offset, step, codes, scale, book, _type(entry.get("value_type", "<f4")))
+    Returns:
+      What `pack` returned.
 
+    Raises:
+      FileNotFoundError, ValueError: as `read`.
 
-def _array(payload: bytes, name: str, length: int, at: int) -> np.ndarray:
-    """Reads numbers from the payload into this machine's byte order."""
-    stored = _type(name)
-    if stored.kind in _NAMED_BY_NUMPY:
-        return np.frombuffer(payload, np.dtype(name), length, at).astype(stored)
-    words = f"u{stored.itemsize}"
-    return np.frombuffer(payload, f"<{words}", length, at).astype(words).view(stored)
-
-
-def _type(name: str) -> np.dtype:
-    """Returns the type named "<f4", or "bfloat16" and others that NumPy does not name by a kind and a width."""
-    return np.dtype(name).newbyteorder("=") if name[0] in "<>|" else np.dtype(getattr(jnp, name))
-
-
-def _type_name(dtype: np.dtype) -> str:
-    return dtype.newbyteorder("<").str if dtype.kind in _NAMED_BY_NUMPY else dtype.name
-
-
-def _aligned(length: int) -> int:
-    return -(-length // ALIGNMENT) * ALIGNMENT
-
-
-def _encode(packed: PackedModel) -> tuple[bytes, bytes]:
-    payload, entries = bytearray(), []
-
-    def append(array: np.ndarray) -> int:
-        at = len(payload)
-        array = np.ascontiguousarray(array)
-        if array.dtype.kind not in _NAMED_BY_NUMPY:
-            array = array.view(f"u{array.dtype.itemsize}")
-        payload.extend(array.astype(array.dtype.newbyteorder("<")).tobytes())
-        payload.extend(bytes(_aligned(len(payload)) - len(payload)))
-        return at
-
-    for tensor in packed.tensors:
-        entry = {"path": tensor.path, "shape": tensor.shape, "bits": tensor.bits, "at": append(tensor.data)}
-        if tensor.scale is None:
-            entry["type"] = _type_name(tensor.data.dtype)
-        else:
-            if tensor.book is None:
-                entry["grid"] = (tensor.offset, tensor.step)
-            entry["scale_shape"], entry["scale_at"] = tensor.scale.shape, append(tensor.scale)
-            if tensor.scale.dtype != np.float32:
-                entry["scale_type"] = _type_name(tensor.scale.dtype)
-            if tensor.type is not None and tensor.type != np.float32:
-                entry["value_type"] = _type_name(tensor.type)
-            if tensor.book is not None:
-                entry["book_type"], entry["book_length"] = _type_name(tensor.book.dtype), len(tensor.book)
-                entry["book_at"] = append(tensor.book)
-        entries.append(entry)
-    newer = any(
-        not entry.keys().isdisjoint(("book_at", "scale_type", "value_type")) or entry.get("type", "<")[0] not in "<|"
-        for entry in entries
-    )
-    content = bytes(payload)
-    fields = {"payload": len(content), "crc32": zlib.crc32(content), "tensors": entries}
-    header = json_values.dumps(fields, separators=(",", ":")).encode()
-    header += b" " * (-(_PREAMBLE.size + len(header)) % ALIGNMENT)
-    return _PREAMBLE.pack(MAGIC, VERSIONS[newer], len(header), zlib.crc32(header)) + header, content
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.packed"
+    >>> _ = write(path, PackedModel(()))
+    >>> read_packed(path)
+    PackedModel(tensors=())
+    """
+    return decode(Path(path).read_bytes(), str(path))

@@ -166,6 +166,12 @@ def unpack(packed: PackedModel) -> dict[str, Any]:
 
     Args:
       packed: from `pack` or `read_packed`.
+
+    Returns:
+      A nested dictionary of the variables' names.
+
+    >>> unpack(PackedModel((PackedTensor(("params", "b"), (2,), 32, None, None, np.ones(2), None),)))
+    {'params': {'b': array([1., 1.])}}
     """
     variables: dict[str, Any] = {}
     for tensor in packed.tensors:

@@ -58,6 +58,12 @@ def xnor_matmul_transposed(a_words: Array, w_transposed: Array, n: int) -> Array
 
     Raises:
       ValueError: shapes that do not agree with each other or with n.
+
+    >>> import jax.numpy as jnp
+    >>> from gecko_jax.integer.signs import pack_kernel, pack_signs
+    >>> x, kernel = jnp.array([[1.0, -1.0, 1.0]]), jnp.array([[1.0], [1.0], [-1.0]])
+    >>> xnor_matmul_transposed(pack_signs(x), pack_kernel(kernel), 3).tolist()
+    [[-1]]
     """
     words = -(-n // WORD_BITS)
     check_shape("a_words", a_words, (None, words))

@@ -16,7 +16,7 @@ HOMES = {
     ),
     r"\bhashlib\b": ({"gecko_jax/digests.py"}, "digests.sha256, digests.array_digest or digests.value_digest"),
     # a word of a random stream, and the checksum that the packed file's format prescribes: neither is a content digest
-    r"\bcrc32\(|\badler32\(": ({"gecko_jax/keys.py", "gecko_jax/integer/packed_file.py"}, "digests.array_digest"),
+    r"\bcrc32\(|\badler32\(": ({"gecko_jax/keys.py", "gecko_jax/integer/packed_format.py"}, "digests.array_digest"),
     # the canonical text of a seed's use, which may never change
     r"\bjson\.dumps?\(": ({"gecko_jax/json_values.py", "gecko_jax/keys.py"}, "json_values.dumps"),
 }
