@@ -19,14 +19,14 @@ HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull", "-helpshort", "--hel
 
 @contextlib.contextmanager
 def reported(name: str) -> Iterator[None]:
-    """Ends the program with a message where its body fails on what the user gave it.
+    """Ends the program with a message if its body fails on the user's input.
 
     Args:
-      name: of the command, which a message begins with.
+      name: of the command; begins each message.
 
     Raises:
-      SystemExit: for Ctrl-C, a closed output, and errors of arguments, files and figures. Others are faults of the
-        program and keep their traceback.
+      SystemExit: for Ctrl-C, a closed output, and errors of arguments, files and figures. Other
+        errors are faults of the program and keep their traceback.
     """
     try:
         try:
@@ -37,7 +37,7 @@ def reported(name: str) -> Iterator[None]:
         print(f"\n{name}: interrupted; the same command goes on from its last checkpoint.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # whatever stands in for a terminal may have no descriptor
+        with contextlib.suppress(OSError, ValueError):  # what replaces a terminal may have no descriptor
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(OUTPUT_CLOSED) from None
     except Exception as error:
@@ -47,7 +47,7 @@ def reported(name: str) -> Iterator[None]:
 
 
 def absl_main(name: str, run: Callable[[], Any]) -> None:
-    """Runs `app.run(main)` of a script whose flags are absl's own; `--help` ends with 0, where absl ends with 1."""
+    """Runs `app.run(main)` of a script whose flags are absl's own; `--help` ends with 0, although absl ends with 1."""
     with reported(name):
         try:
             run()
@@ -58,7 +58,7 @@ def absl_main(name: str, run: Callable[[], Any]) -> None:
 
 
 def _expected(error: Exception) -> bool:
-    """Whether an error says what is wrong with arguments, files or memory, or that a loss was not finite."""
+    """Tells whether an error is about arguments, files or memory, or a loss that was not finite."""
     from absl import app
 
     if isinstance(error, app.UsageError):

@@ -7,7 +7,7 @@
     PRESETS = {"quick": Config(steps=100), "paper": Config(steps=5000)}
     config = flags.parse(flags.define(Config, PRESETS))      # --preset=paper --steps=200
 
-A run's config is a preset with the flags that were given put in its place. The library itself reads no flag.
+A run's config is a preset, changed by the flags. The library itself reads no flag.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def idle(config: Any, effects: Mapping[str, Setting]) -> dict[str, str]:
 
 
 class Definition(NamedTuple):
-    """What `define` made: the config's class, its presets by name, and absl's flags."""
+    """A command line: the config's class, its presets by name, and absl's flags."""
 
     config_cls: type
     presets: Mapping[str, Any]
@@ -72,14 +72,14 @@ def define(config_cls: type[C], presets: Mapping[str, C], default: str | None = 
     Args:
       config_cls: a frozen dataclass.
       presets: name -> config.
-      default: the preset where `--preset` is not given; the first where None.
+      default: the preset without `--preset`; None: the first.
 
     Returns:
       A Definition, for `parse`. It is apart from absl's global flags, so that two experiments can be imported together.
 
     Raises:
-      TypeError: if config_cls is no frozen dataclass, or a field is of another type.
-      ValueError: if there is no preset, or `default` names none.
+      TypeError: if config_cls is not a frozen dataclass, or a field is of another type.
+      ValueError: without presets, or if `default` is not one of them.
     """
     if not (dataclasses.is_dataclass(config_cls) and config_cls.__dataclass_params__.frozen):
         raise TypeError(f"config_cls={config_cls!r} must be a frozen dataclass: @dataclasses.dataclass(frozen=True).")
@@ -101,14 +101,14 @@ def define(config_cls: type[C], presets: Mapping[str, C], default: str | None = 
 
 
 def parse(definition: Definition, argv: Sequence[str] | None = None) -> Any:
-    """The preset, with the flags that were given in its fields' places.
+    """Returns the preset, its fields changed by the flags.
 
     `--help` prints the flags and exits with 0; a bad flag prints absl's message and exits with 1; `--flagfile=path`
     reads flags from a file. A ValueError of the config's own `__post_init__` is shown as a bad flag is.
 
     Args:
       definition: from `define`.
-      argv: the program's name and its arguments; sys.argv where None.
+      argv: the program's name and its arguments; None: sys.argv.
 
     Returns:
       A config of the definition's class.
@@ -123,37 +123,37 @@ def parse(definition: Definition, argv: Sequence[str] | None = None) -> Any:
             raise SystemExit(0)
         if rest:
             raise absl_flags.Error(f"Unexpected argument {rest[0]!r}: settings are given as --name=value.")
-        given = {name: values[name].value for name in _hints(config_cls) if values[name].present}
-        if given.get("output") == "":  # as an unset variable of a shell makes it
-            raise ValueError("--output= names no folder. Say one; --output=. is the folder that you are in.")
-        config = dataclasses.replace(presets[values.preset], **given)
-        _refuse_idle(config, presets[values.preset], given)
+        changes = {name: values[name].value for name in _hints(config_cls) if values[name].present}
+        if changes.get("output") == "":  # as an unset variable of a shell makes it
+            raise ValueError("--output= names no folder. Name one; --output=. is the folder that you are in.")
+        config = dataclasses.replace(presets[values.preset], **changes)
+        _refuse_idle(config, presets[values.preset], changes)
         return config
     except (absl_flags.Error, ValueError) as error:
         print(f"FATAL Flags parsing error:\n  {error}\nPass --help to see the flags.", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _refuse_idle(config: Any, preset: Any, given: Mapping[str, Any]) -> None:
+def _refuse_idle(config: Any, preset: Any, changes: Mapping[str, Any]) -> None:
     """Raises ValueError for a flag that nothing would read: recorded, it would look as if it had been tried."""
-    found = config.idle() if hasattr(config, "idle") else {}
-    for name, value in given.items():
-        if name in found and value != getattr(preset, name):
-            raise ValueError(f"--{name}={_text(value)} has no effect here: it needs {found[name]}. Leave it out.")
+    needs = config.idle() if hasattr(config, "idle") else {}
+    for name, value in changes.items():
+        if name in needs and value != getattr(preset, name):
+            raise ValueError(f"--{name}={_text(value)} has no effect here: it needs {needs[name]}. Leave it out.")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The config in JSON's own types, for a run's record; `from_dict` undoes it."""
+    """Returns the config in JSON's own types, for a run's record; `from_dict` is the inverse."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def from_dict(config_cls: type[C], values: Mapping[str, Any]) -> C:
-    """The config that `to_dict` was given.
+    """Returns the config from what `to_dict` made of it.
 
     Raises:
-      ValueError: if `values` names a field that the class has not, lacks one that has no default, or holds a value of
-        another type than its field's.
+      ValueError: for a field that the class does not have, a missing field without a default, or a value of another
+        type than its field's.
     """
     hints = _hints(config_cls)
     for name, value in values.items():
@@ -174,7 +174,7 @@ def _hints(config_cls: type) -> dict[str, Any]:
 
 
 def _fits(hint: Any, value: Any) -> bool:
-    """Whether a value of JSON's types is one of a field's."""
+    """Tells whether a value of JSON's types is one of a field's."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return value in arguments
@@ -188,7 +188,7 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A value as the command line spells it."""
+    """Returns a value as the command line spells it."""
     if value is None:
         return "none"
     if isinstance(value, tuple):
@@ -262,7 +262,7 @@ def _parser(name: str, hint: Any) -> absl_flags.ArgumentParser:
         (inner,) = (argument for argument in arguments if argument is not type(None))
         return _Boolean(True) if inner is bool else _Optional(_parser(name, inner))
     raise TypeError(
-        f"field {name!r} is of type {hint}, for which there is no flag;"
+        f"field {name!r} is of type {hint}, which flags do not support;"
         " use bool, int, float, str, Literal, tuple[X, ...] or one of them | None."
     )
 

@@ -97,7 +97,7 @@ class Config:
                 raise ValueError(f"{name}={getattr(self, name)!r} has no effect here: it needs {needs}. Leave it out.")
 
     def idle(self) -> dict[str, str]:
-        """Settings that nothing reads under the others: name -> what would make them count."""
+        """Returns the settings that nothing reads under the others: name -> what would make them count."""
         return idle(self, EFFECTS)
 
 
@@ -122,7 +122,7 @@ EFFECTS = {
 
 
 def _check_sizes(config: Config) -> None:
-    """Whether every size is one that its network can have, named as the flag is."""
+    """Raises ValueError for a size that its network cannot have, named as the flag is."""
     if _uses(config, "lenet"):
         checks.sizes("hidden", config.hidden[:1], "the lenet's dense layer takes the first of them", 1)
         checks.sizes("channels", config.channels, "one number for each of the lenet's two convolutions", 2)
@@ -141,12 +141,12 @@ def _check_sizes(config: Config) -> None:
 
 
 def _check_privacy(config: Config) -> None:
-    """Whether the flags of private training go together; the library checks the values."""
+    """Raises ValueError for flags of private training that contradict each other; the library checks the values."""
     flags_of_it = ("epsilon", "noise_multiplier", "delta", *RULE_SETTINGS)
-    given = [name for name in flags_of_it if getattr(config, name) is not None]
+    names_set = [name for name in flags_of_it if getattr(config, name) is not None]
     if config.clipping is None:
-        if given or config.private_teacher:
-            names = ", ".join([*given, *["private_teacher"] * config.private_teacher])
+        if names_set or config.private_teacher:
+            names = ", ".join([*names_set, *["private_teacher"] * config.private_teacher])
             raise ValueError(f"{names} without clipping: nothing would be private. Name a rule: --clipping=flat, say.")
         return
     checks.one_of("clipping", config.clipping, CLIPPINGS)
@@ -157,9 +157,9 @@ def _check_privacy(config: Config) -> None:
             "the two, the other follows from it."
         )
     for name, takers in RULE_SETTINGS.items():
-        if name in given and config.clipping not in takers:
+        if name in names_set and config.clipping not in takers:
             value = getattr(config, name)
-            raise ValueError(f"{name}={value} is no setting of {config.clipping!r}, but of {', '.join(takers)}.")
+            raise ValueError(f"{name}={value} is a setting of {', '.join(takers)}, not of {config.clipping!r}.")
     if config.private_teacher and (config.teacher is None or config.cross_fit):
         raise ValueError(
             f"private_teacher with teacher={config.teacher!r} and cross_fit={config.cross_fit}: it takes a teacher "

@@ -1,1 +1,1 @@
-"""Does quantisation protect against the strongest attacks, or only against thresholds?"""
+"""Does quantization protect against the strongest attacks, or only against thresholds?"""

@@ -5,8 +5,8 @@
   fashion_mnist  python -m experiments.audit.run --preset=fashion_mnist   about 50 minutes on 2 cores
   paper          python -m experiments.audit.run --preset=paper           a GPU's work
 
-What came out stands in expected/ and README.md beside this file. The rows are those of experiments.gecko.methods, and
-trained as they are there; their settings stand there too.
+The figures are in expected/ and README.md beside this file. The rows are those of experiments.gecko.methods, and
+trained as they are there; their settings are there too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each row leaks, to thresholds and to the strongest attacks: trained models in, a `reports.Study` out."""
+"""Measures what each row leaks, to thresholds and to the strongest attacks: models in, a `reports.Study` out."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from gecko_jax import audit, files, reports
 from gecko_jax.audit.report.exhibits import roc_curves
 from gecko_jax.types import Dataset, Estimate
 
-# Named beforehand, one of each kind: choosing the best attack on the targets would flatter it. All others that can run
-# stand in rows/*/audit.json.
+# Named beforehand, one of each kind, because choosing the best attack on the targets would flatter it. All others that
+# can run are in rows/*/audit.json.
 THRESHOLD, LABELS, LIRA, RMIA = "modified_entropy", "label_only", "lira_student", "rmia"
-# What a row's leak is held against, on the same members: the network in float, unless another one stands here.
+# What a row's leak is compared with, on the same members: the network in float, unless another one is named here.
 USUAL_CONTROL = "normalized"
 CONTROLS = {
     "full": None,
@@ -57,7 +57,7 @@ COLUMNS = (
 
 
 def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained]) -> reports.Study:
-    """Audits every row, writes each audit and its page, and gathers the report.
+    """Audits every row, writes each audit and its page, and returns the table.
 
     Args:
       config: the settings.
@@ -117,15 +117,15 @@ def _leaks(audited: audit.Report) -> dict[str, Estimate]:
 def _differences(audited: audit.Report, control: audit.Report) -> dict[str, Estimate]:
     less = audit.differences(audited, control)
     names = {"threshold": THRESHOLD, "lira": LIRA, "rmia": RMIA}
-    found = {f"less_{key}": less[name]["auc"] for key, name in names.items()}
+    figures = {f"less_{key}": less[name]["auc"] for key, name in names.items()}
     if audited.resolved("tpr_at_1pct"):
-        found["less_tpr"] = reports.percent(less[LIRA]["tpr_at_1pct"])
-    return found
+        figures["less_tpr"] = reports.percent(less[LIRA]["tpr_at_1pct"])
+    return figures
 
 
 def _summary(config: Config, member: np.ndarray) -> str:
     return (
-        "Does quantisation protect against the strongest attacks, or only against thresholds on the model's outputs? "
+        "Does quantization protect against the strongest attacks, or only against thresholds on the model's outputs? "
         f"Each row is {config.models} models, each trained on its own random members ({members(member)} records); "
         f"every model is attacked in turn, with the other {config.models - 1} as its shadows. Figures are means "
         "with 95 % intervals over the models; differences are paired, model by model, with the control on the same "

@@ -1,4 +1,4 @@
-"""How strong the attacks are on one network in float, by the number of their shadows: the figures they are known by."""
+"""Measures how strong the attacks are on one network in float, by the number of their shadow models."""
 
 from __future__ import annotations
 
@@ -153,20 +153,20 @@ class _Comparison:
         for signal, temperature in ((loss, 1), (soft_loss, 2)):
             for ties in ("counted", "broken"):
                 attack = attacks.rmia(online=False, a=OFFLINE_A, ties=ties, signal=signal)
-                found = self.figures(attack, pairs, population=True)
-                said = f"RMIA offline, temperature {temperature}, ties {ties}"
-                yield _row(said, found, f"2 references, offline, {every} targets")
+                figures = self.figures(attack, pairs, population=True)
+                name = f"RMIA offline, temperature {temperature}, ties {ties}"
+                yield _row(name, figures, f"2 references, offline, {every} targets")
         for name in attacks.OF_THE_TARGET:
-            said = f"{_spaced(name)} alone"
-            yield _row(said, self.figures(attacks.ATTACKS[name](), [slice(count)]), "no shadows")
+            figures = self.figures(attacks.ATTACKS[name](), [slice(count)])
+            yield _row(f"{_spaced(name)} alone", figures, "no shadows")
 
 
 def others() -> list[str]:
-    """Listed attacks that need shadow models and nothing else, those of BY_NUMBER aside."""
-    made = {name: make() for name, make in attacks.ATTACKS.items() if name not in BY_NUMBER}
+    """Returns the listed attacks that need shadow models and nothing else, except those of BY_NUMBER."""
+    built = {name: make() for name, make in attacks.ATTACKS.items() if name not in BY_NUMBER}
     return [
         name
-        for name, attack in made.items()
+        for name, attack in built.items()
         if "shadows" in attack.needs and set(attack.needs) <= {"shadows", *["time"] * (name in LABELS)}
     ]
 
@@ -176,8 +176,8 @@ def _spaced(name: str) -> str:
 
 
 def _row(name: str, figures: dict[str, np.ndarray], group: str, **more: np.ndarray) -> reports.Row:
-    found = {key: metrics.mean_interval(values) for key, values in (figures | more).items()}
-    percents = {key: reports.percent(value) for key, value in found.items() if key.startswith("tpr")}
-    if "share" in found:
-        percents["share"] = found["share"]._replace(unit="%")
-    return reports.Row(name, {**found, **percents}, group)
+    estimates = {key: metrics.mean_interval(values) for key, values in (figures | more).items()}
+    percents = {key: reports.percent(value) for key, value in estimates.items() if key.startswith("tpr")}
+    if "share" in estimates:
+        percents["share"] = estimates["share"]._replace(unit="%")
+    return reports.Row(name, {**estimates, **percents}, group)

@@ -5,7 +5,7 @@
   fashion_mnist  python -m experiments.dp_clipping.run --preset=fashion_mnist  about 40 minutes on 2 cores
   paper          python -m experiments.dp_clipping.run --preset=paper          a GPU's work
 
-What came out stands in expected/ and README.md beside this file.
+The figures are in expected/ and README.md beside this file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NETWORKS, REGRESSIONS = ("mlp", "cnn"), ("diabetes", "none")
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Rules x optimisers, each at the best of its learning rates, and one rule's clip norms x learning rates."""
+    """Rules x optimizers, each at the best of its learning rates, and one rule's clip norms x learning rates."""
 
     dataset: str = field("digits", "data set; none: no classification", (*datasets.LOADERS, "tfds:<name>", "none"))
     data_dir: str | None = field(None, "folder to look for the data in")
@@ -88,7 +88,7 @@ class Config:
             raise ValueError("dataset='none' and regression='none' leave nothing to train; name one of the two.")
 
     def idle(self) -> dict[str, str]:
-        """Settings that nothing reads under the others: name -> what would make them count."""
+        """Returns the settings that nothing reads under the others: name -> what would make them count."""
         return idle(self, EFFECTS)
 
 
@@ -123,7 +123,7 @@ EFFECTS = {
         lambda c: any(name in WITH_Z for name in (*c.rules, *(c.grid_rules if _grid(c) else ()))), " or ".join(WITH_Z)
     ),
     "temperature_epsilon": Setting(lambda c: c.dataset != "none" and _private(c), "a --dataset and a private rule"),
-    "grid_rules": Setting(  # an empty list says that there is no grid, and so does something
+    "grid_rules": Setting(  # an empty list means no grid, which is an effect
         lambda c: c.dataset != "none" and (c.grid_clip_norms or not c.grid_rules), "a --dataset and --grid_clip_norms"
     ),
     "grid_clip_norms": Setting(

@@ -1,4 +1,4 @@
-"""What is learnt: images in classes, or a real number."""
+"""Holds what is learned: images in classes, or a real number."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CNN(nn.Module):
 
 
 def classification(config: Config) -> Task:
-    """The config's images."""
+    """Returns the task of the config's images."""
     data = datasets.load(config.dataset, config.data_dir)
     network = models.from_linen(CNN()) if config.network == "cnn" else None
     network = network or models.create("mlp", data.num_classes, hidden=config.hidden)
@@ -57,10 +57,10 @@ def classification(config: Config) -> Task:
 
 
 def regression(config: Config) -> Task:
-    """Diabetes progression after a year of 442 patients (Efron et al. 2004), embedded in scikit-learn; a fifth tests.
+    """Returns the task of diabetes progression after a year: 442 patients (Efron et al. 2004), a fifth of them for tests.
 
-    Inputs come standardised over all patients, which is outside of every epsilon here; the target is put in units of 80
-    around 150 by these public constants.
+    Inputs are standardized over all patients, which no epsilon here covers; the target is in units of 80 around 150,
+    which are public constants.
     """
     from sklearn.datasets import load_diabetes
 
@@ -79,6 +79,6 @@ def _rates(config: Config, sgd: tuple[float, ...]) -> dict[str, tuple[float, ...
 
 
 def _members(n: int, config: Config) -> np.ndarray:
-    """All but the held-out share, whose size is public."""
+    """Returns all but the held-out share, whose size is public."""
     order = keys.generator(config.seed, "held out").permutation(n)
     return order >= round(config.held_out * n)

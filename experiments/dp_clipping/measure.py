@@ -1,4 +1,4 @@
-"""What each row is worth and how well it knows it: trained models in, `reports.Study`s out."""
+"""Measures what each row is worth and how well calibrated it is: trained models in, `reports.Study`s out."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ REGRESSION = (
 
 
 def name_of(row: Trained) -> str:
-    """A row's name: unique among the rows of a study."""
+    """Returns a row's name, unique among the rows of a study."""
     prefix = "" if row.epsilon is None else "DP-"
     return f"{RULES[row.rule].label}, {prefix}{OPTIMIZERS[row.optimizer]}"
 
 
 def row_of(config: Config, task: Task, row: Trained, group: str = "") -> reports.Row:
-    """A line of the table."""
+    """Returns a line of the table."""
     regression = np.issubdtype(task.test.y.dtype, np.floating)
     figures = fitness(task, row) if regression else calibration(config, task, row)
     edge = "; its rate is at the edge of those tried" if row.edge else ""
@@ -68,7 +68,7 @@ def row_of(config: Config, task: Task, row: Trained, group: str = "") -> reports
 
 
 def calibration(config: Config, task: Task, row: Trained) -> dict[str, Estimate]:
-    """Accuracy and calibration on the test set, mean and interval over the models."""
+    """Returns accuracy and calibration on the test set, each a mean with its interval over the models."""
     labels, held_out = task.test.y, task.train.y[~task.member]
     temperatures = [
         _temperature(config, task, row, logits, held_out, number) for number, logits in enumerate(row.held_out)
@@ -77,8 +77,8 @@ def calibration(config: Config, task: Task, row: Trained) -> dict[str, Estimate]
     scaled = [softmax(logits.astype(np.float64) / t, -1) for logits, t in zip(row.test, temperatures, strict=True)]
 
     def mean(function: Callable[..., float], over: list[np.ndarray], percent: bool = False) -> Estimate:
-        found = metrics.mean_interval(np.array([function(each, labels) for each in over]))
-        return reports.percent(found) if percent else found
+        figure = metrics.mean_interval(np.array([function(each, labels) for each in over]))
+        return reports.percent(figure) if percent else figure
 
     return {
         "test": mean(metrics.accuracy, probs, True),
@@ -92,7 +92,7 @@ def calibration(config: Config, task: Task, row: Trained) -> dict[str, Estimate]
 
 
 def _temperature(config: Config, task: Task, row: Trained, logits, labels, number: int) -> float:
-    """Fitted on the held-out records: privately where the row is private."""
+    """Returns a temperature fitted on the held-out records, privately if the row is private."""
     if row.epsilon is None:
         return metrics.fit_temperature(logits, labels)
     noise = temperature_noise(config.temperature_epsilon, task.delta)
@@ -141,7 +141,7 @@ def unequal(config: Config, task: Task, row: Trained, records: int = 1000) -> fl
 
 
 def study(config: Config, task: Task, rows: list[Trained], notes: tuple[str, ...]) -> reports.Study:
-    """Rules x optimisers on one task."""
+    """Returns the table of rules x optimizers on one task."""
     regression = np.issubdtype(task.test.y.dtype, np.floating)
     columns = REGRESSION if regression else CLASSIFICATION
     curves = []
@@ -167,12 +167,12 @@ def study(config: Config, task: Task, rows: list[Trained], notes: tuple[str, ...
 
 
 def grid(config: Config, task: Task, cells: list[tuple[float, Trained]]) -> reports.Study:
-    """Clip norms x learning rates with SGD: (R, row) for each."""
+    """Returns the table of clip norms x learning rates with SGD, from (R, row) of each."""
     columns = tuple(column for column in CLASSIFICATION if column.key not in ("ece_scaled", "temperature", "unequal"))
     rows = []
     for clip_norm, row in cells:
-        found = row_of(config, task, row)
-        figures = {column.key: found.figures[column.key] for column in columns}
+        figures = row_of(config, task, row).figures
+        figures = {column.key: figures[column.key] for column in columns}
         name = f"R = {clip_norm:g}, rate · R = {row.rate * clip_norm:g}"
         rows.append(reports.Row(f"{RULES[row.rule].label}: {name}", figures, RULES[row.rule].label))
     return reports.Study(

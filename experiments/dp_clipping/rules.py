@@ -14,7 +14,7 @@ class Rule(NamedTuple):
 
     Attributes:
       label: in the table.
-      make: (R, Z, parameters) -> the rule, or None where nothing is clipped and nothing noised.
+      make: (R, Z, parameters) -> the rule, or None: nothing is clipped or noised.
       note: what a reader should know of the row.
     """
 

@@ -1,4 +1,4 @@
-"""Runs the study: trains every rule with every optimiser, prints the tables and says where the reports lie.
+"""Runs the study: trains every rule with every optimizer, prints the tables and says where the reports lie.
 
     python -m experiments.dp_clipping.run [--preset=quick|fashion_mnist|paper] [--help]
 """

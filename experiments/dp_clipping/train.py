@@ -1,4 +1,4 @@
-"""Trains a row: one rule with one optimiser at each learning rate; the best does best on rows that were held out."""
+"""Trains a row: one rule with one optimizer at each learning rate, of which held-out rows choose the best."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Trained(NamedTuple):
       rule, optimizer, rate: what it is.
       edge: whether that rate is the smallest or the largest tried, so that a better one may lie beyond.
       variables: of m models, leading axis, without an adaptive threshold.
-      threshold: the first model's, at the end; None where the rule has none.
+      threshold: the first model's, at the end; None if the rule has none.
       history: mean training loss of each epoch, [epochs, m].
       held_out, test: outputs [m, n, ...] on the rows held out and on the test set.
       epsilon: what one of these models cost; None without privacy.
@@ -46,13 +46,13 @@ class Trained(NamedTuple):
 
 
 def train_row(config: Config, task: Task, rule: str, optimizer: str, folder: Path, **grid) -> list[Trained]:
-    """A `Trained` for each learning rate, the best first; a rate at which the loss ran away is left out.
+    """Returns a `Trained` for each learning rate, the best first; a rate at which the loss ran away is left out.
 
     Args:
       config, task: the settings, and what is learnt.
       rule, optimizer: names.
       folder: for checkpoints.
-      **grid: clip_norm and rates, where they are not the config's.
+      **grid: clip_norm and rates, unless they are the config's.
 
     Raises:
       training.NotFinite: if no rate gave a model.
@@ -60,12 +60,12 @@ def train_row(config: Config, task: Task, rule: str, optimizer: str, folder: Pat
     clip_norm = grid.get("clip_norm", config.clip_norm)
     rates = grid.get("rates", task.rates[optimizer])
     private = private_run(config, task, rule, clip_norm)
-    # One optimiser for all rates, which come in by the schedule: they share one compiled program.
+    # One optimizer serves all rates, which come in by the schedule: they share one compiled program.
     options = dict(optimizer=training.optimizer(optimizer, 1.0), seed=config.seed, loss=task.loss)
     options |= private.options if private else dict(epochs=task.epochs, batch_size=task.batch_size)
     model = private.model if private else task.model
     member = np.repeat(task.member[None], config.models, axis=0)
-    found, last = [], None
+    rows, last = [], None
     for rate in rates:
         label = f"{RULES[rule].label}, {optimizer}, rate {rate:g}"
         try:
@@ -82,18 +82,18 @@ def train_row(config: Config, task: Task, rule: str, optimizer: str, folder: Pat
         spent, noise = (private.epsilon, private.noise_multiplier) if private else (None, 0.0)
         edge = rate in (min(rates), max(rates))
         last_threshold = fitted.variables[THRESHOLD]["threshold"][0] if THRESHOLD in fitted.variables else None
-        found.append(
+        rows.append(
             Trained(
                 rule, optimizer, rate, edge, variables, last_threshold, fitted.loss, held_out, test, spent, noise
             )
         )  # fmt: skip
-    if not found:
+    if not rows:
         raise last
-    return sorted(found, key=lambda row: _error(task, row.held_out))
+    return sorted(rows, key=lambda row: _error(task, row.held_out))
 
 
 def private_run(config: Config, task: Task, rule: str, clip_norm: float) -> PrivateTraining | None:
-    """The rule's noise, batches and gradients, within the config's budget; None without privacy."""
+    """Returns the rule's noise, batches and gradients within the config's budget; None without privacy."""
     x = jax.ShapeDtypeStruct((1, *task.train.x.shape[1:]), np.float32)
     params = jax.eval_shape(task.model.init, jax.random.key(0), x)["params"]
     clipping = RULES[rule].make(clip_norm, max(config.threshold, clip_norm), params)
@@ -110,7 +110,7 @@ def private_run(config: Config, task: Task, rule: str, clip_norm: float) -> Priv
 
 @functools.cache
 def _noise(n: int, batch_size: int, epochs: int, epsilon: float, delta: float, adaptive: bool) -> float:
-    """The noise multiplier of a budget: one for all rules, but for those whose count takes a share."""
+    """Returns the noise multiplier of a budget: the same for all rules except those whose count takes a share."""
     sampling = privacy.poisson(n, batch_size, epochs * max(1, round(n / batch_size)))
     count = batch_size / 20 if adaptive else None
     return privacy.calibrate_noise(sampling, epsilon, delta, count_noise_multiplier=count)
@@ -122,7 +122,7 @@ def _constant(rate: float, done: float) -> float:
 
 
 def _error(task: Task, outputs: np.ndarray) -> float:
-    """On the held-out rows: the share that is wrong, or the mean squared error."""
+    """Returns the share of held-out rows that is wrong, or their mean squared error."""
     y = task.train.y[~task.member]
     if np.issubdtype(y.dtype, np.floating):
         return float(np.mean((outputs[..., 0] - y) ** 2))

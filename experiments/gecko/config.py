@@ -5,7 +5,7 @@
   fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist   about 1.5 hours on 2 cores
   paper          python -m experiments.gecko.run --preset=paper           a GPU's work
 
-What came out of fashion_mnist stands in expected/ and README.md beside this file.
+The figures of fashion_mnist are in expected/ and README.md beside this file.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Config:
             if name in EFFECTS and not EFFECTS[name].applies(self):
                 continue  # no row reads it: a preset's numbers for other architectures may stay
             if len(getattr(self, name)) != len(self.architectures):
-                given = getattr(self, name)
-                raise ValueError(f"{name}={given} needs one number for each of architectures={self.architectures}.")
+                numbers = getattr(self, name)
+                raise ValueError(f"{name}={numbers} needs one number for each of architectures={self.architectures}.")
         needed = {need for name in self.methods for need in METHODS[name].needs}
         if missing := sorted(needed - set(self.methods)):
             raise ValueError(f"methods={self.methods} need {missing} as well: they start from it or are taught by it.")
@@ -96,7 +96,7 @@ class Config:
         self._check_training()
 
     def _check_training(self) -> None:
-        """Whether sizes, names and numbers of steps are ones that training takes: asked before anything is trained."""
+        """Raises ValueError, before anything is trained, for what training would refuse."""
         checks.sizes("hidden", self.hidden, "the widths of the mlp")
         checks.sizes("channels", self.channels, "one number for each of the lenet's two convolutions", 2)
         checks.sizes("dense", (self.dense,), "the width of the lenet's dense layer")
@@ -110,11 +110,11 @@ class Config:
             raise ValueError("cross_fit=1 must be 0, or at least 2: a teacher labels the folds it was not trained on.")
 
     def idle(self) -> dict[str, str]:
-        """Settings that nothing reads under the others: name -> what would make them count."""
+        """Returns the settings that nothing reads under the others: name -> what would make them count."""
         return idle(self, EFFECTS)
 
     def options(self, architecture: str) -> dict:
-        """Options of `models.create` for an architecture."""
+        """Returns the options of `models.create` for an architecture."""
         return {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}[architecture]
 
 

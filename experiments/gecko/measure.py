@@ -1,4 +1,4 @@
-"""What each row leaks, is worth and costs: trained models in, a `reports.Study` out."""
+"""Measures what each row leaks, is worth and costs: trained models in, a `reports.Study` out."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate
 
-# The paper's own kind, named beforehand: choosing the best attack on the target would flatter it. What the others find
-# stands in rows/*/*/audit.json, and in experiments/audit.
+# The paper's own kind, named beforehand, because choosing the best attack on the target would flatter it. The others
+# are in rows/*/*/audit.json, and in experiments/audit.
 ATTACK = "modified_entropy"
 
 COLUMNS = (
@@ -54,7 +54,7 @@ LEAKS = {"attack_accuracy": "attack", "auc": "auc", "tpr_at_1pct": "tpr_at_1pct"
 
 
 def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained]) -> reports.Study:
-    """Audits and prices every row, writes their packed files and audits, and gathers the report.
+    """Audits and prices every row, writes their packed files and audits, and returns the table.
 
     Args:
       config: the settings.
@@ -112,7 +112,7 @@ def _summary(config: Config, member: np.ndarray) -> str:
 
 
 def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
-    """Of the first model; the cost of the others is the same. The packed file is written and its size compared.
+    """Returns the cost of the first model, which all have; writes the packed file and compares its size.
 
     "bytes" are those a device holds, batch normalization folded, as peak activations and energy have it; "file" is the
     packed file, which holds the normalization as it was trained.

@@ -36,21 +36,21 @@ class Method(NamedTuple):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Methods that must be trained before this one."""
+        """The methods that must be trained before this one."""
         return tuple(n for n in (self.start, "full" if self.teacher == "homogeneous" else None) if n)
 
     def model(self, architecture: str, num_classes: int, **options) -> Model:
-        """The network of this row."""
+        """Returns the network of this row."""
         model = models.create(architecture, num_classes, **options, **self.options)
         return models.quantized(model, self.rules, self.float_layers) if self.rules else model
 
 
-def _integers(bits: int, largest: float) -> tuple:
-    """Weights and inputs of every layer on a grid; images lie in 0..1, normalized activations within `largest`."""
+def _integers(bits: int, max_activation: float) -> tuple:
+    """Returns rules for weights and inputs of every layer; images lie in 0..1, activations within max_activation."""
     weights = quantizers.uniform(bits)
     return tuple(
         Rule(path=layers, weight=weights, input=quantizers.uniform(bits, max_abs=top))
-        for layers, top in (("(dense|conv)1$", 1.0), ("", largest))
+        for layers, top in (("(dense|conv)1$", 1.0), ("", max_activation))
     )
 
 

@@ -1,7 +1,7 @@
 """Figures printed in arXiv 2010.00912 for Fashion-MNIST, in per cent: train, test and attack accuracy.
 
 Their attack figures on Fashion-MNIST are not valid (the notebooks index the confidence vector with one-hot vectors);
-they stand beside ours as what was printed.
+they are shown beside ours as what was printed.
 """
 
 FASHION_MNIST = {
@@ -15,7 +15,7 @@ FASHION_MNIST = {
 
 
 def published(dataset: str, architecture: str, method: str) -> dict[str, float] | None:
-    """What the paper prints for a row, by column key; None where it prints nothing."""
+    """Returns what the paper prints for a row, by column key; None if it prints nothing."""
     if dataset != "fashion_mnist" or (architecture, method) not in FASHION_MNIST:
         return None
     return dict(zip(("train", "test", "attack"), FASHION_MNIST[architecture, method], strict=True))

@@ -1,4 +1,4 @@
-"""Trains the rows of the study, in order, and keeps what each one said."""
+"""Trains the rows of the study in order, and returns the models and outputs of each."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Trained(NamedTuple):
       variables: of m models, leading axis.
       history: mean training loss of each epoch, [epochs, m].
       pool, test: logits [m, n, classes] on all that members are drawn from, without augmentation, and on the test set.
-      seconds: wall time, or of the rest of it where the run was resumed.
-      epsilon: what one of these models cost, or None where it was trained without privacy.
+      seconds: wall time; of a resumed run, of its rest.
+      epsilon: what one of these models cost; None without privacy.
     """
 
     architecture: str
@@ -41,12 +41,12 @@ class Trained(NamedTuple):
 
 
 def membership(config: Config, data: Dataset) -> np.ndarray:
-    """Who trains which model, bool [m, n]: independent coins, so that leave-one-out shadows are unbiased."""
+    """Returns who trains which model, bool [m, n]: independent coins, with which leave-one-out shadows are unbiased."""
     return datasets.coins(data.train.id, config.models, config.seed, config.member_rate)
 
 
 def train_all(config: Config, data: Dataset, member: np.ndarray) -> list[Trained]:
-    """Every architecture x method of the config."""
+    """Trains every architecture x method of the config."""
     results: list[Trained] = []
     if any(METHODS[name].epsilon is not None for name in config.methods):
         _check_delta(config, data)
@@ -98,7 +98,7 @@ def _train(config, position, architecture, name, data, member, done, private) ->
 
 
 def _private(config: Config, position: int, name: str, data: Dataset) -> privacy.PrivateTraining:
-    """A private run of each model on its own members, whose number is secret: what is public is how many to expect."""
+    """Returns the private run of a row. A model's number of members is secret; the expected number is public."""
     return privacy.private_training(
         _network(config, position, name, data),
         losses.cross_entropy(),
@@ -136,7 +136,7 @@ def _options(config: Config, epochs: int) -> dict:
 
 
 def _teacher(config: Config, position: int, method: Method, data: Dataset, member, done) -> np.ndarray:
-    """The teacher's logits [m, n, classes]: of a float network trained on the same members, or cross-fitted on them."""
+    """Returns the teacher's logits [m, n, classes]: a float network's, trained or cross-fitted on the same members."""
     architecture = config.heterogeneous_teacher if method.teacher == "heterogeneous" else config.architectures[position]
     model = models.create(architecture, data.num_classes, **config.options(architecture))
     folder = Path(config.output) / "checkpoints" / config.architectures[position] / f"teacher_{method.teacher}"

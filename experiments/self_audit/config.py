@@ -4,7 +4,7 @@
   quick     python -m experiments.self_audit.run                     about 1.5 minutes on 2 idle cores
   thorough  python -m experiments.self_audit.run --preset=thorough   not timed
 
-What came out stands in expected/ and README.md beside this file.
+The figures are in expected/ and README.md beside this file.
 """
 
 from __future__ import annotations

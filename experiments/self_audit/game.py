@@ -49,7 +49,7 @@ def _record(gradients: Any) -> None:
 
 
 def watched(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The optimizer, with its gradients shown to the auditor: what differential privacy lets anyone see."""
+    """Returns the optimizer with its gradients shown to the auditor: what differential privacy lets anyone see."""
 
     def update(gradients, state, params=None):
         jax.debug.callback(_record, gradients, ordered=True)
@@ -76,7 +76,7 @@ class Played(NamedTuple):
 
 
 def pool_of(rows: int) -> Examples:
-    """Examples that are their own row's number; labels are not used."""
+    """Returns examples that are their own row's number; labels are not used."""
     return Examples(np.arange(rows, dtype=np.int32), np.zeros(rows, np.int32), np.arange(rows))
 
 
@@ -98,7 +98,7 @@ def play(private: privacy.PrivateTraining, member: np.ndarray, **options) -> Pla
 
 
 def table_model(canaries: int, tables: int = 1):
-    """The network whose parameters are the canaries' rows."""
+    """Returns the network whose parameters are the canaries' rows."""
     return models.from_linen(Table(canaries, tables))
 
 
@@ -109,7 +109,7 @@ def bounds(
     delta: float,
     confidence: float,
 ) -> dict[str, float]:
-    """Empirical lower bounds of epsilon: the best of some statistics, which share its error.
+    """Returns empirical lower bounds of epsilon: the best of some statistics, which share its error.
 
     Args:
       gaussian: name -> [m], statistics that are Gaussian given the coin, if all is well.

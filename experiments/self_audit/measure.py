@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def study(config: Config) -> reports.Study:
-    """Every scenario at every epsilon; a bound above what was accounted for is the first note."""
+    """Plays every scenario at every epsilon; a bound above what was accounted for is the first warning."""
     games = list(itertools.product(config.scenarios, config.epsilons))
     # All bounds hold together at 95 %, so that one above its account is a fault and not one of many tries.
     settings = Settings(config.canaries, config.delta, config.seed, 1 - 0.05 / len(games))
@@ -51,7 +51,7 @@ NOTES = (
 
 
 def shown(outcome: Outcome) -> float:
-    """The larger of the two empirical lower bounds."""
+    """Returns the larger of the two empirical lower bounds."""
     return max(outcome.guesses, outcome.signals or 0.0)
 
 

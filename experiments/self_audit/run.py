@@ -1,4 +1,4 @@
-"""Audits the library's own private training and prints what was found beside what was accounted for.
+"""Audits the library's own private training and prints empirical bounds beside the accounted epsilons.
 
 python -m experiments.self_audit.run [--preset=quick|thorough] [--help]
 """

@@ -1,4 +1,4 @@
-"""What is audited: every kind of private run that the library offers, each as a game with its accounted epsilon.
+"""The audited scenarios: every kind of private run that the library offers, each as a game with its accounted epsilon.
 
 A scenario is (settings, target epsilon) -> Played bounds. Its auditor sees all that its guarantee lets out: each step's
 private gradient, of every phase and release together.
@@ -55,12 +55,12 @@ class Outcome(NamedTuple):
 
 
 def coins_of(settings: Settings, canaries: int | None = None) -> np.ndarray:
-    """A fair coin for each canary."""
+    """Returns a fair coin for each canary."""
     return keys.generator(settings.seed, "self audit", "coins").random(canaries or settings.canaries) < 0.5
 
 
 def private_run(settings: Settings, target: float, member: np.ndarray, rate: float, steps: int, clipping, **options):
-    """The library's private run of so many steps at a rate, within the target."""
+    """Returns the library's private run with `steps` steps at a rate, within the target."""
     n, tables = int(member.sum()), options.pop("tables", 1)
     return privacy.private_training(
         game.table_model(len(member), tables), game.LOSS, clipping, n=n, batch_size=rate * n,
@@ -84,14 +84,14 @@ def one_run(
         options["cap"] = round(options["cap"] * coins.sum())
     private = private_run(settings, target, coins, rate, steps, clipping or clippings.flat(1.0), **options)
     played = game.play(private, coins, **{"seed": settings.seed, **(fit or {})})
-    found = game.bounds(
+    bounds = game.bounds(
         {"sum": played.steps.sum(0)},
         {"range": np.ptp(played.steps, axis=0), "final": played.final},
         coins,
         settings.delta,
         settings.confidence,
     )
-    return Outcome(float(private.epsilon), **found, canaries=len(coins))
+    return Outcome(float(private.epsilon), **bounds, canaries=len(coins))
 
 
 def two_releases(settings: Settings, target: float, continued: bool) -> Outcome:
@@ -112,8 +112,8 @@ def two_releases(settings: Settings, target: float, continued: bool) -> Outcome:
     accounted = privacy.epsilon(
         [run.sampling for run in runs], [run.noise_multiplier for run in runs], settings.delta
     )
-    found = game.bounds(statistics, {}, coins[:m], settings.delta, settings.confidence)
-    return Outcome(float(accounted), **found, canaries=m)
+    bounds = game.bounds(statistics, {}, coins[:m], settings.delta, settings.confidence)
+    return Outcome(float(accounted), **bounds, canaries=m)
 
 
 def two_models(settings: Settings, target: float) -> Outcome:
@@ -133,8 +133,8 @@ def two_models(settings: Settings, target: float) -> Outcome:
     decided = coins[:m] != without[:m]  # in one of the two: the difference tells which
     statistics = {"difference": (final[1] - final[0])[decided]}
     accounted = privacy.epsilon([private.sampling] * 2, [private.noise_multiplier] * 2, settings.delta)
-    found = game.bounds(statistics, {}, coins[:m][decided], settings.delta, settings.confidence)
-    return Outcome(float(accounted), **found, canaries=int(decided.sum()))
+    bounds = game.bounds(statistics, {}, coins[:m][decided], settings.delta, settings.confidence)
+    return Outcome(float(accounted), **bounds, canaries=int(decided.sum()))
 
 
 class Stopped(Exception):
@@ -162,8 +162,8 @@ def resumed(settings: Settings, target: float) -> Outcome:
     # Steps that are done again are the same to the bit; if not, each is one more release, which nobody accounted for.
     steps = np.unique(np.concatenate([again, played.steps]), axis=0)
     statistics, other = {"sum": steps.sum(0)}, {"range": np.ptp(steps, axis=0)}
-    found = game.bounds(statistics, other, coins, settings.delta, settings.confidence)
-    return Outcome(float(private.epsilon), **found, canaries=len(coins))
+    bounds = game.bounds(statistics, other, coins, settings.delta, settings.confidence)
+    return Outcome(float(private.epsilon), **bounds, canaries=len(coins))
 
 
 def many_runs(settings: Settings, target: float, runs: int = 400) -> Outcome:

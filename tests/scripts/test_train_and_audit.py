@@ -154,7 +154,7 @@ def test_flags_reach_their_rule(settings, rule):
         (dict(clipping="flt", epsilon=8.0), "Did you mean 'flat'"),
         (dict(clipping="flat"), "one of the two"),
         (dict(clipping="flat", epsilon=8.0, noise_multiplier=1.0), "one of the two"),
-        (dict(clipping="flat", epsilon=8.0, threshold=1.0), "threshold=1.0 is no setting of .flat., but of"),
+        (dict(clipping="flat", epsilon=8.0, threshold=1.0), "threshold=1.0 is a setting of .*, not of .flat."),
         (dict(clipping="flat", epsilon=8.0, clip_norm=0.0), "clip_norm=0.0"),
         (dict(clipping="flat", epsilon=8.0, private_teacher=True), "takes a teacher"),
         (dict(norm="grup"), "Did you mean 'group'"),
