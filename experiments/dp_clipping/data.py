@@ -57,7 +57,7 @@ def classification(config: Config) -> Task:
 
 
 def regression(config: Config) -> Task:
-    """Returns the task of diabetes progression after a year: 442 patients (Efron et al. 2004), a fifth of them for tests.
+    """Returns the task of diabetes progression after a year: 442 patients (Efron et al. 2004), a fifth for tests.
 
     Inputs are standardized over all patients, which no epsilon here covers; the target is in units of 80 around 150,
     which are public constants.

@@ -37,7 +37,6 @@ LEFT = {
     "checks": 4,
     "datasets": 2,
     "digests": 1,
-    "experiments": 57,
     "files": 2,
     "keys": 7,
     "reports": 0,
