@@ -30,7 +30,7 @@ BAD = {
     "half an example": (CUT._replace(n=99.5), "sampling.n=99.5 must be an integer"),
     "no steps": (CUT._replace(steps=0), "sampling.steps=0 must be at least 1"),
     "half a step": (POISSON._replace(steps=2.5), "sampling.steps=2.5 must be an integer"),
-    "shuffled batches that are not full": (SHUFFLED._replace(batch_size=5.0), "must be sampling.cap=10 where kind"),
+    "shuffled batches that are not full": (SHUFFLED._replace(batch_size=5.0), "must be sampling.cap=10 if kind"),
     "another type": (("poisson", 100, 10.0, 8, 40), "must be a Sampling"),
 }  # fmt: skip
 MODEL = models.create("mlp", 3, hidden=())
