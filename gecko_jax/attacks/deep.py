@@ -33,6 +33,7 @@ class Encoders(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Returns log odds [b]."""
         encoded = []
         for part in range(x.shape[1]):
             hidden = nn.relu(nn.Dense(128)(x[:, part]))
@@ -48,6 +49,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array, _: None) -> tuple[Array, None]:
+        """Returns the tokens behind the layer, and None for `nn.scan`."""
         tokens = nn.LayerNorm()(tokens + nn.MultiHeadDotProductAttention(4)(tokens))
         return nn.LayerNorm()(tokens + nn.Dense(64)(nn.gelu(nn.Dense(128)(tokens)))), None
 
@@ -57,6 +59,7 @@ class OverClasses(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Returns log odds [b]."""
         tokens = nn.gelu(nn.Dense(64)(x.swapaxes(1, 2)))
         layers = nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
         tokens, _ = layers()(tokens, None)

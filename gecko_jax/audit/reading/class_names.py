@@ -57,8 +57,9 @@ def class_numbers(name: str, y: Array, classes: Sequence | None) -> np.ndarray:
 
 
 def check_columns(logits: np.ndarray, y: np.ndarray, member: np.ndarray) -> list[str]:
-    """Returns warnings about an accuracy on members that no trained model has: below chance, or far better by another
-    order of the columns.
+    """Returns warnings about an accuracy on members that no trained model has.
+
+    It is below chance, or far higher with the columns in another order.
 
     Args:
       logits: [m, n, c].
