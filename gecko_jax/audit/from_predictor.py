@@ -161,7 +161,7 @@ def audit(
     groups = check_groups(slices(original), len(y)) if slices else None
     fixed = batch_size is not None
     reader = ModelReader(predict, variables is not None, outputs, size, queries, x, layout, fixed, names)
-    made = predict if variables is None else variables
+    target = predict if variables is None else variables
     reader.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
     plan = plan_attacks(attacks, shadows, reader.available_signals(by_default=attacks is None), population is not None)
     if shadows and not plan.by_name and not any(choice.shadows for choice in plan.choices):
@@ -172,14 +172,14 @@ def audit(
     if plan.by_name:
         feasible(plan, reader)  # what was asked for by name is refused before a model is asked
     notes, warnings, errors = [], [], {}
-    reader, columns = first_answer(reader, made, audited, (pool_given, population), notes)
+    reader, columns = first_answer(reader, target, audited, (pool_given, population), notes)
     y = check_all_labels(columns, audited, pool_given, population)
     y = y.astype(np.float64) if reader.kind == "numbers" else y
     plan = feasible(plan._replace(notes=notes), reader)
 
     tolerated = None if plan.by_name else errors
-    readings, of_shadows = reader.read(made, x, y, plan.signals, tolerated), None
-    if doubt := evaluation_doubt(reader, made, x, readings):
+    readings, of_shadows = reader.read(target, x, y, plan.signals, tolerated), None
+    if doubt := evaluation_doubt(reader, target, x, readings):
         warnings.append(doubt)
     if shadows:
         how = ShadowTraining(make, pool_given, shadows, key, folder)
@@ -188,7 +188,7 @@ def audit(
         of_shadows = make_shadows(how, on, reader, read, columns, ReadingLog(tolerated, warnings))
     unseen = None
     if population is not None:
-        unseen = reader.read(made, population.x, population.y, plan.signals - set(errors), tolerated), population.y
+        unseen = reader.read(target, population.x, population.y, plan.signals - set(errors), tolerated), population.y
     records = AuditedRecords(member[None], y, x, ids, groups)
     report = audit_one_target(plan.without(errors), readings, records, of_shadows, unseen, claim)
     warnings += [*(check_recipe(of_shadows) if of_shadows else ()), *report.warnings]

@@ -15,15 +15,15 @@ def naive(scores, member, delta, assumption):
     """The first threshold of the choosing half's curve with the largest bound, point by point."""
     chosen = _half(member, 0)
     scores, member = scores[chosen], member[chosen]
-    best, found = -np.inf, np.inf
+    best, actual = -np.inf, np.inf
     for threshold in [np.inf, *np.unique(scores)[::-1]]:
         called = scores >= threshold
         low = metrics.clopper_pearson(int(called[member].sum()), int(member.sum()))[0]
         high = metrics.clopper_pearson(int(called[~member].sum()), int((~member).sum()))[1]
         value = float(_evidence(np.float64(low), np.float64(high), delta, assumption))
         if value > best:
-            best, found = value, threshold
-    return found
+            best, actual = value, threshold
+    return actual
 
 
 @pytest.mark.parametrize("delta, assumption", [(0.0, "dp"), (0.01, "dp"), (1e-5, "gaussian")])
@@ -33,8 +33,8 @@ def test_it_is_the_loops(digits, delta, assumption):
     for members, shift in ((200, 0.0), (60, 1.0), (390, 3.0)):
         member = rng.permutation(400) < members
         scores = np.round(rng.normal(size=400) + shift * member, digits)
-        found = metrics.epsilon_lower_bound(scores, member, delta, 0.95, "split", assumption)
-        assert found.threshold == naive(scores, member, delta, assumption)
+        actual = metrics.epsilon_lower_bound(scores, member, delta, 0.95, "split", assumption)
+        assert actual.threshold == naive(scores, member, delta, assumption)
 
 
 @pytest.mark.parametrize("delta, assumption", [(0.0, "dp"), (1e-5, "gaussian")])

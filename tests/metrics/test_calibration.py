@@ -30,19 +30,19 @@ def drawn(seed, n, classes):
 
 def naive(values, true, bins, equal_mass=False):
     """[(records, gap)] of the bins that hold a record."""
-    n, found = len(values), []
+    n, actual = len(values), []
     ends = [i / bins for i in range(bins + 1)]
     if equal_mass:
         ends = [0, *(sorted(values)[math.ceil(i * n / bins) - 1] for i in range(1, bins)), 1]
     for low, high in zip(ends[:-1], ends[1:], strict=True):
         rows = [r for r in range(n) if low < values[r] <= high or (values[r] == low == 0)]
         if rows:
-            found.append((len(rows), abs(np.mean([true[r] for r in rows]) - np.mean([values[r] for r in rows]))))
-    return found
+            actual.append((len(rows), abs(np.mean([true[r] for r in rows]) - np.mean([values[r] for r in rows]))))
+    return actual
 
 
-def naive_ece(found):
-    return sum(count * gap for count, gap in found) / sum(count for count, _ in found)
+def naive_ece(actual):
+    return sum(count * gap for count, gap in actual) / sum(count for count, _ in actual)
 
 
 @given(*DRAWS, st.sampled_from([1, 2, 15]), st.booleans())
@@ -50,9 +50,9 @@ def naive_ece(found):
 def test_errors_are_the_naive_ones(seed, n, classes, bins, equal_mass):
     probs, labels = drawn(seed, n, classes)
     given_ = (probs, labels, bins)
-    found = naive(probs.max(-1).tolist(), (probs.argmax(-1) == labels).tolist(), bins, equal_mass)
-    assert metrics.expected_calibration_error(*given_, equal_mass=equal_mass) == pytest.approx(naive_ece(found))
-    largest = max(gap for _, gap in found)
+    actual = naive(probs.max(-1).tolist(), (probs.argmax(-1) == labels).tolist(), bins, equal_mass)
+    assert metrics.expected_calibration_error(*given_, equal_mass=equal_mass) == pytest.approx(naive_ece(actual))
+    largest = max(gap for _, gap in actual)
     assert metrics.maximum_calibration_error(*given_, equal_mass=equal_mass) == pytest.approx(largest)
     classes = [naive_ece(naive(p.tolist(), (labels == k).tolist(), bins, equal_mass)) for k, p in enumerate(probs.T)]
     assert metrics.classwise_calibration_error(*given_, equal_mass=equal_mass) == pytest.approx(np.mean(classes))

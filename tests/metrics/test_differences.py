@@ -28,13 +28,13 @@ def test_it_is_delongs(digits):
     shared = rng.normal(size=90) + member
     a, b = np.round(shared + rng.normal(size=90), digits), np.round(shared + 0.5 * rng.normal(size=90), digits)
     difference, error = naive_delong(a, b, member)
-    found = metrics.paired_auc_difference(a, b, member, 0.9)
+    actual = metrics.paired_auc_difference(a, b, member, 0.9)
     expected = [difference, difference - 1.6448536 * error, difference + 1.6448536 * error]
-    np.testing.assert_allclose(found[:3], expected, atol=1e-7)
-    assert (found.n, found.kind) == (90, "measured")
-    assert found.value == pytest.approx(metrics.roc_auc(a, member) - metrics.roc_auc(b, member))
+    np.testing.assert_allclose(actual[:3], expected, atol=1e-7)
+    assert (actual.n, actual.kind) == (90, "measured")
+    assert actual.value == pytest.approx(metrics.roc_auc(a, member) - metrics.roc_auc(b, member))
     other = metrics.paired_auc_difference(b, a, member, 0.9)
-    np.testing.assert_allclose(other[:3], [-found.value, -found.high, -found.low], atol=1e-12)
+    np.testing.assert_allclose(other[:3], [-actual.value, -actual.high, -actual.low], atol=1e-12)
 
 
 def test_it_covers_and_pairing_helps():
@@ -44,10 +44,10 @@ def test_it_covers_and_pairing_helps():
     for _ in range(400):
         shared = rng.normal(size=120) + member
         a, b = shared + 0.5 * rng.normal(size=120), shared + rng.normal(size=120)
-        found = metrics.paired_auc_difference(a, b, member)
-        inside += found.low <= truth <= found.high
+        actual = metrics.paired_auc_difference(a, b, member)
+        inside += actual.low <= truth <= actual.high
         alone = [metrics.auc_interval(scores, member) for scores in (a, b)]
-        widths.append([found.high - found.low, sum(one.high - one.low for one in alone)])
+        widths.append([actual.high - actual.low, sum(one.high - one.low for one in alone)])
     # Nominal 95 %; with 400 trials four standard deviations are .044.
     assert abs(inside / 400 - 0.95) < 0.044
     assert np.mean(widths, 0)[0] < 0.6 * np.mean(widths, 0)[1]
@@ -56,8 +56,8 @@ def test_it_covers_and_pairing_helps():
 def test_scales_do_not_matter():
     rng, member = np.random.default_rng(2), np.arange(50) % 2 == 0
     a, b = rng.normal(size=(2, 50)) + member[None]
-    found = metrics.paired_auc_difference(np.exp(a), 1e6 * b - 3, member)
-    np.testing.assert_allclose(found[:3], metrics.paired_auc_difference(a, b, member)[:3])
+    actual = metrics.paired_auc_difference(np.exp(a), 1e6 * b - 3, member)
+    np.testing.assert_allclose(actual[:3], metrics.paired_auc_difference(a, b, member)[:3])
 
 
 def test_no_difference_seen_is_not_certain():
@@ -74,11 +74,11 @@ def test_no_difference_seen_is_not_certain():
 
 def test_paired_differences_are_students():
     a, b = np.random.default_rng(4).normal(size=(2, 9))
-    found = metrics.paired_difference(a, b, 0.9, unit="%")
+    actual = metrics.paired_difference(a, b, 0.9, unit="%")
     test = stats.ttest_rel(a, b)
-    assert found.value == pytest.approx(np.mean(a - b))
-    np.testing.assert_allclose(found[1:3], test.confidence_interval(0.9))
-    assert (found.unit, found.n) == ("%", 9)
+    assert actual.value == pytest.approx(np.mean(a - b))
+    np.testing.assert_allclose(actual[1:3], test.confidence_interval(0.9))
+    assert (actual.unit, actual.n) == ("%", 9)
     assert metrics.paired_difference([2.0], [0.5]) == (1.5, None, None, "measured", "", 1)
 
 
@@ -98,7 +98,7 @@ def test_bad_input_is_named():
         ([], [], "values_a is empty"),
         ([1.0], [1.0, 2.0], "values_b has shape"),
         ([[1.0]], [1.0], "values_a has shape"),
-        ([1.0, 2.0], [1.0, np.inf], "values_b holds 1 entries"),
+        ([1.0, 2.0], [1.0, np.inf], "values_b holds 1 entr"),
     ):
         with pytest.raises(ValueError, match=words):
             metrics.paired_difference(a, b)

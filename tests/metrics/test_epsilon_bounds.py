@@ -42,8 +42,8 @@ def naive(tp, members, fp, nonmembers, delta, confidence, assumption):
 @settings(derandomize=True, deadline=None, max_examples=25)
 def test_it_is_the_naive_formula(members, nonmembers, tpr, fpr, claim):
     counts = (int(tpr * members), members, int(fpr * nonmembers), nonmembers)
-    found = metrics.clopper_pearson_epsilon(*counts, claim[0], 0.9, claim[1])
-    assert found == pytest.approx(naive(*counts, claim[0], 0.9, claim[1]), rel=1e-6, abs=1e-9)
+    actual = metrics.clopper_pearson_epsilon(*counts, claim[0], 0.9, claim[1])
+    assert actual == pytest.approx(naive(*counts, claim[0], 0.9, claim[1]), rel=1e-6, abs=1e-9)
 
 
 def exceeds(epsilon, tpr, fpr, n, delta, assumption):
@@ -129,8 +129,8 @@ def test_audits_of_a_gaussian_mechanism(how):
 def test_many_trials_come_near(how):
     rng, member = np.random.default_rng(1), np.arange(40000) % 2 == 0
     scores = rng.normal(size=40000) + member
-    found = metrics.epsilon_lower_bound(scores, member, 1e-5, 0.95, THRESHOLDS[how], "gaussian")
-    assert 0.9 * metrics.gaussian_epsilon(1, 1e-5) < found.value <= metrics.gaussian_epsilon(1, 1e-5)
+    actual = metrics.epsilon_lower_bound(scores, member, 1e-5, 0.95, THRESHOLDS[how], "gaussian")
+    assert 0.9 * metrics.gaussian_epsilon(1, 1e-5) < actual.value <= metrics.gaussian_epsilon(1, 1e-5)
     said = rng.random(40000) < np.where(member, *response(2.0))
     assert 1.8 < metrics.epsilon_lower_bound(said, member, threshold=THRESHOLDS[how]).value <= 2
 
@@ -139,23 +139,23 @@ def test_several_thresholds_are_paid_for():
     rng, member = np.random.default_rng(2), np.arange(300) % 3 == 0
     scores = np.round(rng.normal(size=300) + 2 * member, 1)
     several = [3.0, 1.0, 0.0, np.inf]
-    found = metrics.epsilon_lower_bound(scores, member, threshold=several)
+    actual = metrics.epsilon_lower_bound(scores, member, threshold=several)
     each = [metrics.epsilon_lower_bound(scores, member, 0.0, 1 - 0.05 / 4, t) for t in several]
     best = max(each, key=lambda one: one.value)
-    assert found[:4] == best[:4] and found.choice == "best of 4 fixed beforehand, each with 1/4 of the error"
-    assert found.value < metrics.epsilon_lower_bound(scores, member, threshold=best.threshold).value
+    assert actual[:4] == best[:4] and actual.choice == "best of 4 fixed beforehand, each with 1/4 of the error"
+    assert actual.value < metrics.epsilon_lower_bound(scores, member, threshold=best.threshold).value
 
 
 def test_it_says_what_it_was_read_off():
     rng, member = np.random.default_rng(3), np.arange(200) % 4 == 0
     scores = np.round(rng.normal(size=200) + 2 * member, 1)
-    found = metrics.epsilon_lower_bound(scores, member, threshold=1.0)
+    actual = metrics.epsilon_lower_bound(scores, member, threshold=1.0)
     tp, fp = int((scores[member] >= 1).sum()), int((scores[~member] >= 1).sum())
-    assert (found.threshold, found.tpr.value, found.fpr.value) == (1.0, tp / 50, fp / 150)
-    np.testing.assert_allclose(found.tpr[1:3], metrics.clopper_pearson(tp, 50))
-    np.testing.assert_allclose(found.fpr[1:3], metrics.clopper_pearson(fp, 150))
-    assert found.value == found.epsilon.value == metrics.clopper_pearson_epsilon(tp, 50, fp, 150) > 0
-    assert (found.epsilon.kind, found.epsilon.n, found.epsilon.low, found.tpr.n) == ("measured", 200, None, 50)
+    assert (actual.threshold, actual.tpr.value, actual.fpr.value) == (1.0, tp / 50, fp / 150)
+    np.testing.assert_allclose(actual.tpr[1:3], metrics.clopper_pearson(tp, 50))
+    np.testing.assert_allclose(actual.fpr[1:3], metrics.clopper_pearson(fp, 150))
+    assert actual.value == actual.epsilon.value == metrics.clopper_pearson_epsilon(tp, 50, fp, 150) > 0
+    assert (actual.epsilon.kind, actual.epsilon.n, actual.epsilon.low, actual.tpr.n) == ("measured", 200, None, 50)
     split = metrics.epsilon_lower_bound(scores, member)
     assert (split.tpr.n, split.fpr.n, split.epsilon.n) == (25, 75, 100)
     assert split.choice == "chosen on a random half (25 + 75 records), judged on the other"

@@ -18,9 +18,9 @@ REFERENCE = np.random.default_rng(0).gamma(20, 1.5, 10000)
 
 def test_it_gives_known_figures():
     np.testing.assert_allclose(metrics.exposure([5.0, 10, 15], REFERENCE), [13.2877, 13.2877, 7.9302], atol=1e-3)
-    found = metrics.extrapolated_exposure([5.0, 10, 15], REFERENCE)
-    np.testing.assert_allclose(found, [19.343, 12.748, 7.774], atol=1e-3)
-    assert metrics.extrapolated_exposure(5.0, REFERENCE) == found[0]
+    actual = metrics.extrapolated_exposure([5.0, 10, 15], REFERENCE)
+    np.testing.assert_allclose(actual, [19.343, 12.748, 7.774], atol=1e-3)
+    assert metrics.extrapolated_exposure(5.0, REFERENCE) == actual[0]
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(-1, 10))
@@ -32,7 +32,7 @@ def test_a_rank_is_a_mean_over_the_orders_of_equals(reference, value):
     assert metrics.exposure(value, reference) == pytest.approx(expected)
 
 
-def test_a_model_that_says_the_same_of_all_has_memorised_nothing():
+def test_a_model_that_says_the_same_of_all_has_memorized_nothing():
     assert metrics.exposure(3.0, np.full(1000, 3.0)) < 1
 
 
@@ -40,7 +40,7 @@ def test_the_least_is_below_zero():
     assert metrics.exposure(9.0, [1.0, 2.0]) == pytest.approx(math.log2(2 / 3))
 
 
-def test_without_memorisation_the_mean_is_that_of_a_uniform_rank():
+def test_without_memorization_the_mean_is_that_of_a_uniform_rank():
     rng = np.random.default_rng(1)
     values = metrics.exposure(rng.normal(size=20000), rng.normal(size=20000))
     assert np.mean(values) == pytest.approx(1 / math.log(2), abs=0.05)  # the mean of -log2 of a uniform number
@@ -49,9 +49,9 @@ def test_without_memorisation_the_mean_is_that_of_a_uniform_rank():
 def test_the_extrapolation_goes_on_where_ranks_end():
     reference = stats.skewnorm(3.0, 10.0, 2.0).rvs(2000, random_state=2)
     values = np.array([9.0, 5.0, 0.0, -50.0, -1e4, -1e8])
-    found = metrics.extrapolated_exposure(values, reference)
-    assert np.isfinite(found).all() and (np.diff(found) > 0).all()
-    assert found[3] > 1075  # a CDF below 2^-1075 is 0
+    actual = metrics.extrapolated_exposure(values, reference)
+    assert np.isfinite(actual).all() and (np.diff(actual) > 0).all()
+    assert actual[3] > 1075  # a CDF below 2^-1075 is 0
     middle = np.quantile(reference, [0.1, 0.5, 0.9])
     np.testing.assert_allclose(2 ** -metrics.extrapolated_exposure(middle, reference), [0.1, 0.5, 0.9], atol=0.03)
 
@@ -60,12 +60,12 @@ def test_the_extrapolation_goes_on_where_ranks_end():
 def test_units_do_not_matter(scale, offset):
     reference = REFERENCE[:500]
     values = np.array([5.0, 20.0, 60.0])
-    found = metrics.extrapolated_exposure(values * scale + offset, reference * scale + offset)
-    np.testing.assert_allclose(found, metrics.extrapolated_exposure(values, reference), rtol=1e-3)
+    actual = metrics.extrapolated_exposure(values * scale + offset, reference * scale + offset)
+    np.testing.assert_allclose(actual, metrics.extrapolated_exposure(values, reference), rtol=1e-3)
 
 
-def test_a_likelihood_without_a_maximum_is_penalised():
-    """Exponential values end sharply: unpenalised, the shape grows for ever, and with it the exposure just outside."""
+def test_a_likelihood_without_a_maximum_is_penalized():
+    """Exponential values end sharply: unpenalized, the shape grows for ever, and with it the exposure just outside."""
     reference = np.random.default_rng(3).exponential(size=200)
     shape, location, scale = _fit(reference)
 
@@ -111,9 +111,9 @@ def test_an_extreme_shape_is_half_a_normal(shape):
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_it_is_scipys_where_that_is_accurate(shape, z):
     # Both tails by SciPy's upper one of the mirrored distribution: log F(z) = log(1 - F(-z; -shape)).
-    found, upper = skew_normal_logcdf(z, shape), skew_normal_logcdf(-z, -shape)
-    assert math.exp(found) + math.exp(upper) == pytest.approx(1, abs=1e-12)
-    assert math.exp(found) == pytest.approx(stats.skewnorm.cdf(z, shape), abs=1e-9)
+    actual, upper = skew_normal_logcdf(z, shape), skew_normal_logcdf(-z, -shape)
+    assert math.exp(actual) + math.exp(upper) == pytest.approx(1, abs=1e-12)
+    assert math.exp(actual) == pytest.approx(stats.skewnorm.cdf(z, shape), abs=1e-9)
 
 
 @given(st.floats(0.1, 50), st.floats(-40, -1))
@@ -133,11 +133,11 @@ def test_far_out_it_is_the_naive_sum(shape, z):
 @pytest.mark.parametrize("find", [metrics.exposure, metrics.extrapolated_exposure])
 def test_bad_input_is_named(find):
     for value, reference, words in (
-        (math.nan, REFERENCE, "value holds 1 entries"),
+        (math.nan, REFERENCE, "value holds 1 entr"),
         ([[1.0]], REFERENCE, "value has shape"),
         (1.0, [], "reference is empty"),
         (1.0, [[1.0]], "reference has shape"),
-        (1.0, [1.0, math.inf], "reference holds 1 entries"),
+        (1.0, [1.0, math.inf], "reference holds 1 entr"),
     ):
         with pytest.raises(ValueError, match=words):
             find(value, reference)

@@ -22,8 +22,8 @@ def test_delta_is_the_divergence_at_epsilon(mu, delta):
         return stats.norm.pdf(x, mu) - math.exp(epsilon) * stats.norm.pdf(x)
 
     start = epsilon / mu + mu / 2
-    found = integrate.quad(excess, start, start + 15, epsabs=1e-14, limit=200)[0]
-    assert found == pytest.approx(delta, rel=1e-5) if epsilon > 0 else found <= delta
+    actual = integrate.quad(excess, start, start + 15, epsabs=1e-14, limit=200)[0]
+    assert actual == pytest.approx(delta, rel=1e-5) if epsilon > 0 else actual <= delta
 
 
 def test_the_ends():

@@ -45,10 +45,10 @@ def test_tpr_interval_holds_at_its_threshold_and_not_at_the_rate():
     outside, beyond = np.zeros(2), np.zeros(2)
     for _ in range(200):
         scores = rng.normal(size=2000) + member
-        found = metrics.tpr_interval_at_fpr(scores, member, 0.01)
+        actual = metrics.tpr_interval_at_fpr(scores, member, 0.01)
         at_it = stats.norm.sf(np.sort(scores[~member])[-11] - 1)  # called: what lies above the eleventh non-member
-        outside += [truth > found.high, truth < found.low]
-        beyond += [at_it > found.high, at_it < found.low]
+        outside += [truth > actual.high, truth < actual.low]
+        beyond += [at_it > actual.high, at_it < actual.low]
     # Four standard deviations of 200 trials at 2.5 % are .044, at 15 and 27 % .101 and .126.
     assert (beyond / 200 < 0.025 + 0.044).all()
     np.testing.assert_array_less(np.abs(outside / 200 - [0.15, 0.27]), [0.101, 0.126])

@@ -23,6 +23,6 @@ def test_steinke_2023_one_run(canaries, guesses, correct, delta, expected):
 
 def test_jagielski_2020_perfect_trials():
     """Jagielski, Ullman, Oprea (2020), 500 runs with the canary and 500 without, all told right, at 99 %."""
-    found = metrics.clopper_pearson_epsilon(500, 500, 0, 500, confidence=0.99)
-    assert found == pytest.approx(4.541915810224092, rel=1e-9)
+    actual = metrics.clopper_pearson_epsilon(500, 500, 0, 500, confidence=0.99)
+    assert actual == pytest.approx(4.541915810224092, rel=1e-9)
     assert metrics.clopper_pearson(500, 500, 0.99)[0] == pytest.approx(0.9894593118113243, rel=1e-9)

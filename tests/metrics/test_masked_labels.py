@@ -76,5 +76,5 @@ def test_logits_that_are_large_throughout_are_not_masked(scale):
     logits, labels, _ = drawn(2)
     labels[:5] = logits[:5].argmin(-1)
     everything = np.ones(logits.shape, bool)
-    found = metrics.fit_temperature(scale * logits, labels)
-    assert found == pytest.approx(scale * best(logits, labels, everything), rel=1e-4)
+    actual = metrics.fit_temperature(scale * logits, labels)
+    assert actual == pytest.approx(scale * best(logits, labels, everything), rel=1e-4)

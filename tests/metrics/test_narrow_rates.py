@@ -26,8 +26,8 @@ def test_a_rate_in_any_width_is_the_same(kind, alarms, of):
     if (kind, of) == (np.float16, 3):
         rate = 0.3334  # of a third, float16 keeps four digits
     assert metrics.tpr_at_fpr(scores, member, kind(rate)) == pytest.approx(wanted)
-    found = metrics.tpr_interval_at_fpr(scores, member, kind(rate))
-    assert found.value == pytest.approx(wanted)
+    actual = metrics.tpr_interval_at_fpr(scores, member, kind(rate))
+    assert actual.value == pytest.approx(wanted)
     value = metrics.predictive_value_interval_at_fpr(scores, member, kind(rate), 0.5)
     assert value == metrics.predictive_value_interval_at_fpr(scores, member, alarms / of, 0.5)
 

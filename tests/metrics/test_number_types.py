@@ -72,8 +72,8 @@ def test_probabilities_and_labels(name):
 @settings(derandomize=True, deadline=None, max_examples=60)
 def test_scores_and_members(name, dtype, of_member):
     def function(*each):
-        found = OF_SCORES[name](*each)
-        return np.concatenate([np.ravel(part) for part in (found if isinstance(found, tuple) else (found,))])
+        actual = OF_SCORES[name](*each)
+        return np.concatenate([np.ravel(part) for part in (actual if isinstance(actual, tuple) else (actual,))])
 
     check_same(function, (cast(SCORES, dtype), MEMBER.astype(of_member)), (SCORES.astype(float), MEMBER))
 
@@ -82,8 +82,8 @@ def test_scores_and_members(name, dtype, of_member):
 def test_numbers_of_rows_seeds_and_names(dtype):
     of, ids = np.dtype(dtype).type, np.arange(100)
     member = np.random.default_rng(1).random((3, 300)) < 0.5
-    found, wanted = batches(member, of(7), of(3), of(1), model_ids=np.arange(3, dtype=dtype)), batches(member, 7, 3, 1)
-    assert (found.indices == wanted.indices).all() and (found.weight == wanted.weight).all()
+    actual, wanted = batches(member, of(7), of(3), of(1), model_ids=np.arange(3, dtype=dtype)), batches(member, 7, 3, 1)
+    assert (actual.indices == wanted.indices).all() and (actual.weight == wanted.weight).all()
     assert (single(ids.astype(dtype), of(3), of(50)) == single(ids, 3, 50)).all()
     assert (balanced(ids.astype(dtype), of(4), of(3)) == balanced(ids, 4, 3)).all()
 

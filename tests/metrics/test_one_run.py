@@ -32,8 +32,8 @@ bound = functools.cache(metrics.one_run_epsilon)
     ],
 )
 def test_it_gives_known_figures(canaries, guesses, correct, assumption, expected):
-    found = metrics.one_run_epsilon(correct, guesses, canaries, 1e-5, 0.95, assumption)
-    assert found == pytest.approx(expected, abs=1e-3)
+    actual = metrics.one_run_epsilon(correct, guesses, canaries, 1e-5, 0.95, assumption)
+    assert actual == pytest.approx(expected, abs=1e-3)
 
 
 def naive_chance(v, r, m, delta, epsilon):
@@ -47,9 +47,9 @@ def naive_chance(v, r, m, delta, epsilon):
 @settings(derandomize=True, deadline=None, max_examples=30)
 def test_dp_is_the_largest_epsilon_that_the_theorem_refutes(r, share, abstained, delta):
     v, m = max(1, round(share * r)), r + abstained
-    found = metrics.one_run_epsilon(v, r, m, delta, 0.9)
-    assert naive_chance(v, r, m, delta, found + 1e-6) >= 0.1
-    assert found == 0 or naive_chance(v, r, m, delta, found - 1e-6) < 0.1
+    actual = metrics.one_run_epsilon(v, r, m, delta, 0.9)
+    assert naive_chance(v, r, m, delta, actual + 1e-6) >= 0.1
+    assert actual == 0 or naive_chance(v, r, m, delta, actual - 1e-6) < 0.1
 
 
 def naive_refutes(v, r, m, alpha, mu):
@@ -71,8 +71,8 @@ def test_gaussian_is_the_largest_mu_that_the_recursion_refutes(r, share, abstain
         for _ in range(60):
             middle = (low + high) / 2
             low, high = (middle, high) if naive_refutes(v, r, m, 1 - confidence, middle) else (low, middle)
-    found = metrics.one_run_epsilon(v, r, m, 1e-3, confidence, "gaussian")
-    assert found == pytest.approx(metrics.gaussian_epsilon(low, 1e-3), rel=1e-5, abs=1e-5)
+    actual = metrics.one_run_epsilon(v, r, m, 1e-3, confidence, "gaussian")
+    assert actual == pytest.approx(metrics.gaussian_epsilon(low, 1e-3), rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize(("delta", "assumption"), CLAIMS)
@@ -86,7 +86,7 @@ def test_at_epsilon_0_it_claims_more_in_no_more_than_its_error(delta, assumption
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])
-def test_at_the_epsilon_of_randomised_response_it_stays_below_and_comes_near(epsilon):
+def test_at_the_epsilon_of_randomized_response_it_stays_below_and_comes_near(epsilon):
     truth = stats.logistic.cdf(epsilon)
     for r, delta in ((40, 0.0), (40, 0.001)):
         right = delta + (1 - delta) * truth  # a coin is told outright with chance delta
@@ -113,9 +113,9 @@ def within_its_error(claims, runs):
 def test_at_the_epsilon_of_a_gaussian_mechanism_it_stays_below(r):
     mu, delta = 1.0, 1e-5
     for assumption in ("gaussian", "dp"):
-        found = np.array([bound(int(v), r, 200, delta, 0.95, assumption) for v in audits(mu, 200, r, 1000)])
-        assert within_its_error((found > metrics.gaussian_epsilon(mu, delta)).sum(), 1000)
-        assert np.median(found) > 0
+        actual = np.array([bound(int(v), r, 200, delta, 0.95, assumption) for v in audits(mu, 200, r, 1000)])
+        assert within_its_error((actual > metrics.gaussian_epsilon(mu, delta)).sum(), 1000)
+        assert np.median(actual) > 0
 
 
 def test_many_canaries_come_near_the_gaussian_mechanism():
@@ -140,8 +140,8 @@ def test_a_thousand_audits_at_epsilon_0(guesses, digits, delta, assumption):
     rng, claims = np.random.default_rng(5), 0
     for run in range(1000):
         scores, member = np.round(rng.normal(size=60), digits), rng.random(60) < 0.5
-        found = metrics.one_run_epsilon_from_scores(scores, member, guesses, delta, 0.95, assumption, seed=run)
-        claims += found.value > 0
+        actual = metrics.one_run_epsilon_from_scores(scores, member, guesses, delta, 0.95, assumption, seed=run)
+        claims += actual.value > 0
     assert claims <= 50  # 25 of 1,000, where 5 % are allowed
 
 
@@ -160,20 +160,20 @@ def test_guesses_are_the_ends_of_the_ranking():
     for r in (1, 2, 7, 100, 101):
         ranked = member[np.argsort(scores)]
         expected = ranked[::-1][: (r + 1) // 2].sum() + (~ranked[: r // 2]).sum()
-        found = metrics.one_run_epsilon_from_scores(scores, member, r, 1e-5, 0.9)
-        assert (found.guesses, found.correct, found.epsilon.n) == (r, expected, 101)
-        assert found.value == metrics.one_run_epsilon(int(expected), r, 101, 1e-5, 0.9)
-        assert (found.epsilon.kind, found.choice) == ("measured", "fixed beforehand")
+        actual = metrics.one_run_epsilon_from_scores(scores, member, r, 1e-5, 0.9)
+        assert (actual.guesses, actual.correct, actual.epsilon.n) == (r, expected, 101)
+        assert actual.value == metrics.one_run_epsilon(int(expected), r, 101, 1e-5, 0.9)
+        assert (actual.epsilon.kind, actual.choice) == ("measured", "fixed beforehand")
 
 
 def test_several_numbers_of_guesses_are_paid_for():
     rng = np.random.default_rng(7)
     member = rng.random(500) < 0.5
     scores = rng.normal(size=500) + 2 * member
-    found = metrics.one_run_epsilon_from_scores(scores, member, [500, 100, 20])
+    actual = metrics.one_run_epsilon_from_scores(scores, member, [500, 100, 20])
     each = [metrics.one_run_epsilon_from_scores(scores, member, r, confidence=1 - 0.05 / 3) for r in (500, 100, 20)]
-    assert found[:3] == max(each, key=lambda one: one.value)[:3]
-    assert found.choice == "best of 3 fixed beforehand, each with 1/3 of the error"
+    assert actual[:3] == max(each, key=lambda one: one.value)[:3]
+    assert actual.choice == "best of 3 fixed beforehand, each with 1/3 of the error"
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def test_it_lies_in_0_to_1_and_falls_with_the_fpr(tpr, fpr, prior):
 
 
 def test_it_takes_curves_and_a_call_of_nobody_says_nothing():
-    found = metrics.positive_predictive_value([0.0, 0.5, 1.0], [0.0, 0.0, 1.0], 0.1)
-    np.testing.assert_allclose(found, [0.1, 1.0, 0.1])
+    actual = metrics.positive_predictive_value([0.0, 0.5, 1.0], [0.0, 0.0, 1.0], 0.1)
+    np.testing.assert_allclose(actual, [0.1, 1.0, 0.1])
     assert isinstance(metrics.positive_predictive_value(1, 0, 0.5), float)
 
 
@@ -43,11 +43,11 @@ def test_the_interval_covers_and_holds_the_value(prior):
     truth = metrics.positive_predictive_value(0.6, 0.05, prior)
     for _ in range(400):
         scores = (rng.random(150) < np.where(member, 0.6, 0.05)).astype(float)
-        found = metrics.predictive_value_interval(scores, member, 0.5, prior)
+        actual = metrics.predictive_value_interval(scores, member, 0.5, prior)
         rates = scores[member].mean(), scores[~member].mean()
-        assert found.value == pytest.approx(metrics.positive_predictive_value(*rates, prior))
-        assert 0 <= found.low <= found.value <= found.high <= 1 and (found.n, found.kind) == (150, "measured")
-        inside += found.low <= truth <= found.high
+        assert actual.value == pytest.approx(metrics.positive_predictive_value(*rates, prior))
+        assert 0 <= actual.low <= actual.value <= actual.high <= 1 and (actual.n, actual.kind) == (150, "measured")
+        inside += actual.low <= truth <= actual.high
     assert inside / 400 >= 0.95  # it is conservative
 
 
@@ -63,9 +63,9 @@ def test_at_an_fpr_it_is_that_of_the_threshold_there(prior, fpr):
 
 def test_nobody_called_is_the_prior_with_the_widest_interval():
     member = np.arange(20) < 10
-    found = metrics.predictive_value_interval(np.zeros(20), member, 1.0, 0.1)
-    assert (found.value, found.low, found.high) == (0.1, 0.0, 1.0)
-    assert metrics.predictive_value_interval_at_fpr(np.zeros(20), member, 0.5, 0.1) == found
+    actual = metrics.predictive_value_interval(np.zeros(20), member, 1.0, 0.1)
+    assert (actual.value, actual.low, actual.high) == (0.1, 0.0, 1.0)
+    assert metrics.predictive_value_interval_at_fpr(np.zeros(20), member, 0.5, 0.1) == actual
 
 
 def test_bad_input_is_named():

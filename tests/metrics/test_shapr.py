@@ -111,7 +111,7 @@ def test_one_record_alone():
         ({"train_outputs": np.zeros((0, 2)), "train_y": np.zeros(0, int)}, "train_outputs is empty"),
         ({"test_outputs": np.zeros(2)}, "test_outputs has shape"),
         ({"test_outputs": np.zeros((1, 3))}, "test_outputs has shape"),
-        ({"train_outputs": [[0.0, np.nan], [0.0, 1.0]]}, "train_outputs holds 1 entries"),
+        ({"train_outputs": [[0.0, np.nan], [0.0, 1.0]]}, "train_outputs holds 1 entr"),
         ({"train_y": [0.0, 1.0]}, "train_y has dtype"),
         ({"test_y": [0, 1]}, "test_y has shape"),
     ],

@@ -1,4 +1,4 @@
-"""Temperatures against a minimiser that is told nothing of convexity, a naive private descent, and dp_accounting."""
+"""Temperatures against a minimizer that is told nothing of convexity, a naive private descent, and dp_accounting."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def nll(logits, labels, temperature):
 
 @given(st.integers(0, 2**31), st.integers(2, 6), st.sampled_from([0.3, 1.0, 2.5, 8.0]), st.sampled_from([1, 1e-3, 1e3]))
 @settings(derandomize=True, deadline=None, max_examples=25)
-def test_it_minimises_the_nll(seed, classes, temperature, scale):
+def test_it_minimizes_the_nll(seed, classes, temperature, scale):
     logits, labels = drawn(seed, 400, classes, temperature)
     best = optimize.minimize_scalar(lambda u: nll(logits, labels, math.exp(u)), bounds=(-5, 6), method="bounded")
-    found = metrics.fit_temperature(logits * scale + 7, labels)
-    assert found == pytest.approx(math.exp(best.x) * scale, rel=1e-3)
-    assert nll(logits * scale, labels, found) <= best.fun + 1e-12
+    actual = metrics.fit_temperature(logits * scale + 7, labels)
+    assert actual == pytest.approx(math.exp(best.x) * scale, rel=1e-3)
+    assert nll(logits * scale, labels, actual) <= best.fun + 1e-12
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_it_recovers_a_known_temperature_and_calibrates(temperature):
     logits, labels = drawn(0, 40000, 5, temperature)
-    found = metrics.fit_temperature(logits.astype(np.float32), labels)
-    assert found == pytest.approx(temperature, rel=0.03)
-    scaled, plain = special.softmax(logits / found, -1), special.softmax(logits, -1)
+    actual = metrics.fit_temperature(logits.astype(np.float32), labels)
+    assert actual == pytest.approx(temperature, rel=0.03)
+    scaled, plain = special.softmax(logits / actual, -1), special.softmax(logits, -1)
     assert (scaled.argmax(-1) == plain.argmax(-1)).all()
     assert metrics.expected_calibration_error(scaled, labels) < 0.01
     if temperature != 1:
@@ -51,15 +51,15 @@ def test_it_recovers_a_known_temperature_and_calibrates(temperature):
 
 def test_two_classes_have_a_closed_form():
     # Of 10 records with log-odds of 4, 9 are right: 4 / T = log(9).
-    found = metrics.fit_temperature([[4.0, 0.0]] * 10, [0] * 9 + [1])
-    assert found == pytest.approx(4 / math.log(9), rel=1e-9)
+    actual = metrics.fit_temperature([[4.0, 0.0]] * 10, [0] * 9 + [1])
+    assert actual == pytest.approx(4 / math.log(9), rel=1e-9)
     assert metrics.fit_temperature([[math.log(3), 0.0]] * 4, [0, 0, 0, 1]) == pytest.approx(1, rel=1e-9)
 
 
 def test_one_hot_logits_far_apart_are_no_obstacle():
     logits = 1e6 * np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]]
-    found = metrics.fit_temperature(logits, [0, 1, 2, 0, 1, 2, 0, 2])
-    assert found == pytest.approx(1e6 / math.log(14), rel=1e-9)  # 7 of 8 right, and two classes share the rest
+    actual = metrics.fit_temperature(logits, [0, 1, 2, 0, 1, 2, 0, 2])
+    assert actual == pytest.approx(1e6 / math.log(14), rel=1e-9)  # 7 of 8 right, and two classes share the rest
 
 
 def test_where_no_temperature_is_best_it_says_so():
@@ -96,23 +96,23 @@ def test_the_private_descent_is_the_naive_one(monkeypatch, clip_norm, noise_mult
     monkeypatch.setattr(keys, "generator", lambda seed, *words: np.random.default_rng(11))
     logits, labels = drawn(3, 30, 4, 2.0)
     arguments = (logits, labels, clip_norm, noise_multiplier, 8, 0.5, 11)
-    found = metrics.fit_temperature_privately(*arguments)
-    assert found.temperature == pytest.approx(naive_private(*arguments), rel=1e-6)
-    assert (found.noise_multiplier, found.steps) == (noise_multiplier, 8)
+    actual = metrics.fit_temperature_privately(*arguments)
+    assert actual.temperature == pytest.approx(naive_private(*arguments), rel=1e-6)
+    assert (actual.noise_multiplier, actual.steps) == (noise_multiplier, 8)
 
 
 def test_without_noise_or_clipping_it_ends_at_the_best_temperature():
     logits, labels = drawn(4, 500, 5, 3.0)
-    found = private(logits, labels, clip_norm=1e6, steps=400).temperature
-    assert found == pytest.approx(metrics.fit_temperature(logits, labels), rel=1e-4)
+    actual = private(logits, labels, clip_norm=1e6, steps=400).temperature
+    assert actual == pytest.approx(metrics.fit_temperature(logits, labels), rel=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_a_small_epsilon_is_enough_to_calibrate(temperature):
     logits, labels = drawn(5, 4000, 5, temperature)
-    found = private(logits, labels, noise_multiplier=20.0, steps=100)
-    assert found.epsilon(1e-5) < 2
-    ece = [metrics.expected_calibration_error(special.softmax(logits / t, -1), labels) for t in (1, found.temperature)]
+    actual = private(logits, labels, noise_multiplier=20.0, steps=100)
+    assert actual.epsilon(1e-5) < 2
+    ece = [metrics.expected_calibration_error(special.softmax(logits / t, -1), labels) for t in (1, actual.temperature)]
     assert ece[1] < ece[0] / 3
 
 
@@ -128,23 +128,23 @@ def test_the_noise_on_a_step_is_as_large_as_it_says():
 
 def test_noise_beyond_all_measure_leaves_a_temperature():
     logits, labels = drawn(6, 10, 3, 1.0)
-    found = [private(logits, labels, 1e6, 1e6, 3, 1.0, seed).temperature for seed in range(6)]
-    assert all(1e-3 * (1 - 1e-9) <= t <= 1e3 * (1 + 1e-9) for t in found) and len({t > 1 for t in found}) == 2
+    actual = [private(logits, labels, 1e6, 1e6, 3, 1.0, seed).temperature for seed in range(6)]
+    assert all(1e-3 * (1 - 1e-9) <= t <= 1e3 * (1 + 1e-9) for t in actual) and len({t > 1 for t in actual}) == 2
 
 
 @given(st.floats(0.3, 300), st.integers(1, 500), st.sampled_from([1e-10, 1e-5, 1e-2, 0.3]))
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_epsilon_is_that_of_one_gaussian_mechanism(noise_multiplier, steps, delta):
-    found = metrics.PrivateTemperature(1.0, noise_multiplier, steps).epsilon(delta)
+    actual = metrics.PrivateTemperature(1.0, noise_multiplier, steps).epsilon(delta)
     expected = dp_accounting.get_epsilon_gaussian(noise_multiplier / math.sqrt(steps), delta)
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert actual == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_epsilon_is_that_of_composed_steps():
     accountant = dp_accounting.pld.PLDAccountant(value_discretization_interval=1e-3)
     accountant.compose(dp_accounting.GaussianDpEvent(8.0), 50)
-    found = metrics.PrivateTemperature(1.0, 8.0, 50).epsilon(1e-6)
-    assert found <= accountant.get_epsilon(1e-6) <= found + 0.05
+    actual = metrics.PrivateTemperature(1.0, 8.0, 50).epsilon(1e-6)
+    assert actual <= accountant.get_epsilon(1e-6) <= actual + 0.05
 
 
 def test_epsilon_at_the_ends():
@@ -162,7 +162,7 @@ FITS = (metrics.fit_temperature, private)
 @pytest.mark.parametrize(
     ("logits", "labels", "words"),
     [
-        ([[0.0, np.inf]], [0], "logits holds 1 entries"),
+        ([[0.0, np.inf]], [0], "logits holds 1 entr"),
         ([0.0, 1.0], [0], "logits has shape"),
         ([[1.0]], [0], "number of classes=1"),
         ([[0.0, 1.0]], [2], "labels run from 2"),

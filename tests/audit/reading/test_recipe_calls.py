@@ -181,7 +181,7 @@ def test_a_fingerprint_is_of_what_is_done():
 
 
 def test_equal_pools_are_equal_in_any_memory():
-    """A recipe's own pool against the same records loaded anew: in float64, with NaN, text of another width."""
+    """A recipe's own pool against the same records loaded again: in float64, with NaN, text of another width."""
     from gecko_jax.audit.reading.shadows import _hold_the_same
 
     x = np.where(X > 1, np.nan, X)

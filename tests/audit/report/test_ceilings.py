@@ -25,7 +25,7 @@ def claim(value, delta=1e-5):
 
 def frontier(value, delta, points=200_001):
     """(fpr, tpr) of the strongest test between two mechanisms that (epsilon, delta) allows: those which attain it give
-    a secret away with chance delta, and else answer by randomised response (Kairouz, Oh and Viswanath 2015)."""
+    a secret away with chance delta, and else answer by randomized response (Kairouz, Oh and Viswanath 2015)."""
     truth = 1.0 / (1.0 + math.exp(-value))
     # Outcomes: "surely in", "says in", "says out", "surely out"; likelihood ratios fall in this order.
     under_in = np.array([delta, (1 - delta) * truth, (1 - delta) * (1 - truth), 0.0])
@@ -37,7 +37,7 @@ def frontier(value, delta, points=200_001):
 
 @pytest.mark.parametrize(("value", "delta"), GUARANTEES)
 def test_they_are_those_of_the_strongest_mechanism(value, delta):
-    found = ceilings(claim(value, delta))
+    actual = ceilings(claim(value, delta))
     fpr, tpr = frontier(value, delta)
     tpr[0] = max(tpr[0], delta)
     at = {rate: np.interp(rate, fpr, tpr) for rate in (0.01, 0.001)}
@@ -50,18 +50,18 @@ def test_they_are_those_of_the_strongest_mechanism(value, delta):
         "ppv_at_1pct_prior": 0.01 * at[0.01] / (0.01 * at[0.01] + 0.99 * 0.01),
         "ppv_at_10pct_prior": 0.1 * at[0.01] / (0.1 * at[0.01] + 0.9 * 0.01),
     }
-    assert found == pytest.approx(wanted, abs=2e-5)
+    assert actual == pytest.approx(wanted, abs=2e-5)
 
 
 def test_of_a_run_that_is_known_they_are_tighter():
     """Every example in every batch: one Gaussian release of sensitivity 1, whose AUC is Phi(mu / sqrt 2)."""
     run = privacy.epsilon(privacy.poisson(100, 100, 16), 8.0, 1e-5)
     mu = 4.0 / 8.0
-    found, loose = ceilings(run), ceilings(claim(float(run)))
-    assert found["auc"] == pytest.approx(stats.norm.cdf(mu / np.sqrt(2)), abs=1e-3)
-    assert found["advantage"] == pytest.approx(2 * stats.norm.cdf(mu / 2) - 1, abs=1e-3)
-    assert found["tpr_at_1pct"] == pytest.approx(stats.norm.cdf(stats.norm.ppf(0.01) + mu), abs=1e-3)
-    assert all(found[name] < loose[name] for name in found)
+    actual, loose = ceilings(run), ceilings(claim(float(run)))
+    assert actual["auc"] == pytest.approx(stats.norm.cdf(mu / np.sqrt(2)), abs=1e-3)
+    assert actual["advantage"] == pytest.approx(2 * stats.norm.cdf(mu / 2) - 1, abs=1e-3)
+    assert actual["tpr_at_1pct"] == pytest.approx(stats.norm.cdf(stats.norm.ppf(0.01) + mu), abs=1e-3)
+    assert all(actual[name] < loose[name] for name in actual)
     one = Epsilon(1.0, 1e-5, "add_or_remove", "clt", run.phases)  # no bound, and so no run to trust: as it is claimed
     assert ceilings(one) == ceilings(claim(1.0))
 

@@ -47,8 +47,8 @@ def test_of_one_model_it_counts_records(leak):
     value, low, high, where, name = SENTENCE.match(report.headline).groups()
     rate = picked_out(-losses(logits, y), member, 0.01 * (~member).sum())
     assert float(value) == pytest.approx(100 * rate, abs=0.051) and name == "loss"
-    found = stats.binomtest(round(rate * member.sum()), int(member.sum())).proportion_ci(0.95, "exact")
-    assert (float(low), float(high)) == pytest.approx((100 * found.low, 100 * found.high), abs=0.051)
+    actual = stats.binomtest(round(rate * member.sum()), int(member.sum())).proportion_ci(0.95, "exact")
+    assert (float(low), float(high)) == pytest.approx((100 * actual.low, 100 * actual.high), abs=0.051)
     assert where == "at 1 false alarm in 100 others (guessing picks out 1)"
     assert json.loads(report.to_json())["headline"] == report.headline and report.headline in report.table()
 
@@ -90,23 +90,23 @@ def test_the_report_says_when_by_what_and_from_what_it_was_made(tmp_path):
     logits, y, member = outputs(models=3, n=200)
     x, ids = np.random.default_rng(1).normal(size=(200, 2)), np.arange(200)
     report = audit.audit_models(logits, y, member, [attacks.loss()], x=x, ids=ids)
-    found = json.loads(report.to_json())["provenance"]
-    assert found["date"] == datetime.datetime.now(datetime.UTC).date().isoformat()
+    actual = json.loads(report.to_json())["provenance"]
+    assert actual["date"] == datetime.datetime.now(datetime.UTC).date().isoformat()
     versions = {"gecko_jax": gecko_jax.__version__, "jax": jax.__version__, "numpy": np.__version__}
-    assert found["versions"] == versions | {"python": platform.python_version()}
-    assert found["shadows"] == 2 and found["key"] is None
+    assert actual["versions"] == versions | {"python": platform.python_version()}
+    assert actual["shadows"] == 2 and actual["key"] is None
     plain = hashlib.blake2b(f"{logits.shape}{logits.dtype}".encode() + logits.tobytes(), digest_size=8).hexdigest()
-    assert found["digests"]["outputs"] == plain
+    assert actual["digests"]["outputs"] == plain
     page = report.html(tmp_path / "page.html").read_text()
     record = page[page.index('id="record"') :]
-    for said in (found["date"], *found["versions"].values(), *found["digests"].values()):
+    for said in (actual["date"], *actual["versions"].values(), *actual["digests"].values()):
         assert said in record
     changed = [logits + 0.5, y, member], [logits, y, ~member]
     for arrays, part in zip(changed, ("outputs", "members"), strict=True):
         other = audit.audit_models(*arrays, [attacks.loss()], x=x, ids=ids).provenance["digests"]
-        assert [name for name in other if other[name] != found["digests"][name]] == [part]
+        assert [name for name in other if other[name] != actual["digests"][name]] == [part]
     other = audit.audit_models(logits, y, member, [attacks.loss()], x=x + 1, ids=ids).provenance["digests"]
-    assert other["records"] != found["digests"]["records"] and other["outputs"] == found["digests"]["outputs"]
+    assert other["records"] != actual["digests"]["records"] and other["outputs"] == actual["digests"]["outputs"]
 
 
 def test_the_key_and_the_shadows_of_an_audit_are_written_down():

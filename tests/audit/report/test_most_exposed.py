@@ -19,15 +19,15 @@ def test_one_target_gives_its_highest_scores_with_their_false_positive_rates():
     rng = np.random.default_rng(0)
     scores, member = np.round(rng.normal(size=200), 1), rng.random(200) < 0.5
     y, names, x = rng.integers(0, 5, 200), rng.permutation(200) + 1000, rng.random((200, 3, 3, 1))
-    found = most_exposed(scores, member, 12, attack="loss", y=y, id=names, x=x)
+    actual = most_exposed(scores, member, 12, attack="loss", y=y, id=names, x=x)
     ranked = sorted(np.flatnonzero(member).tolist(), key=lambda i: (-scores[i], i))
-    assert found.rows.tolist() == ranked[:12] and found.attack == "loss"
+    assert actual.rows.tolist() == ranked[:12] and actual.attack == "loss"
     outside = scores[~member]
-    for row, score, fpr in zip(found.rows, found.score, found.fpr, strict=True):
+    for row, score, fpr in zip(actual.rows, actual.score, actual.fpr, strict=True):
         assert score == scores[row] and np.isclose(fpr, sum(outside >= score) / len(outside))
-    assert found.label.tolist() == y[found.rows].tolist() and found.id.tolist() == names[found.rows].tolist()
-    np.testing.assert_array_equal(found.x, x[found.rows])
-    assert found.targets.tolist() == [1] * 12
+    assert actual.label.tolist() == y[actual.rows].tolist() and actual.id.tolist() == names[actual.rows].tolist()
+    np.testing.assert_array_equal(actual.x, x[actual.rows])
+    assert actual.targets.tolist() == [1] * 12
     assert len(most_exposed(scores, member, 1000).rows) == member.sum()
 
 
@@ -52,11 +52,11 @@ def test_several_targets_by_the_mean_rate_of_those_that_had_it(seed, m, infinite
         value = sorted(scores[k, row] for k in had)[(len(had) - 1) // 2]
         expected.append((round(above[False], 9), round(above[True], 9), -len(had), row, value))
     expected = sorted(expected)[:5]
-    found = most_exposed(scores, member, 5)
-    np.testing.assert_allclose(found.fpr, [e[0] for e in expected], atol=1e-8)
-    assert found.targets.tolist() == [-e[2] for e in expected]
-    assert found.rows.tolist() == [e[3] for e in expected]
-    assert found.score.tolist() == [e[4] for e in expected]
+    actual = most_exposed(scores, member, 5)
+    np.testing.assert_allclose(actual.fpr, [e[0] for e in expected], atol=1e-8)
+    assert actual.targets.tolist() == [-e[2] for e in expected]
+    assert actual.rows.tolist() == [e[3] for e in expected]
+    assert actual.score.tolist() == [e[4] for e in expected]
 
 
 def test_scores_of_several_targets_are_not_compared():
@@ -94,8 +94,8 @@ def reported(**fields):
 def test_json_has_the_rows_and_not_the_records():
     scores, member = np.array([np.inf, 1.0, 0.0, 2.0]), np.array([True, True, False, True])
     x = np.full((4, 32, 32, 3), 0.7654321)
-    found = most_exposed(scores, member, attack="loss", id=np.array([7, 8, 9, 10]), x=x)
-    text = reported(most_exposed=found).to_json()
+    actual = most_exposed(scores, member, attack="loss", id=np.array([7, 8, 9, 10]), x=x)
+    text = reported(most_exposed=actual).to_json()
     plain = json.loads(text, parse_constant=pytest.fail)["most_exposed"]
     assert plain == {
         "attack": "loss",
@@ -135,21 +135,21 @@ SCORES = {
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_is_counted_once_whatever_its_tails(name):
     scores, member = SCORES[name], np.random.default_rng(5).random(500) < 0.4
-    found = figures.score_histogram([scores], member[None])
-    assert np.isfinite(found.edges).all() and (np.diff(found.edges) > 0).all()
-    np.testing.assert_allclose(np.diff(found.edges), np.diff(found.edges).mean(), rtol=1e-6)
-    np.testing.assert_array_equal(found.members[0], naive_bins(found.edges, scores[member]))
-    np.testing.assert_array_equal(found.nonmembers[0], naive_bins(found.edges, scores[~member]))
-    assert found.clipped == sum(not found.edges[0] <= score <= found.edges[-1] for score in scores)
+    actual = figures.score_histogram([scores], member[None])
+    assert np.isfinite(actual.edges).all() and (np.diff(actual.edges) > 0).all()
+    np.testing.assert_allclose(np.diff(actual.edges), np.diff(actual.edges).mean(), rtol=1e-6)
+    np.testing.assert_array_equal(actual.members[0], naive_bins(actual.edges, scores[member]))
+    np.testing.assert_array_equal(actual.nonmembers[0], naive_bins(actual.edges, scores[~member]))
+    assert actual.clipped == sum(not actual.edges[0] <= score <= actual.edges[-1] for score in scores)
     finite = scores[np.isfinite(scores)]
     if len(finite) and np.abs(finite).max() < 1e300:
-        assert max((finite < found.edges[0]).sum(), (finite > found.edges[-1]).sum()) <= np.ceil(0.01 * len(finite))
+        assert max((finite < actual.edges[0]).sum(), (finite > actual.edges[-1]).sum()) <= np.ceil(0.01 * len(finite))
 
 
 def test_targets_share_their_bins():
     rng = np.random.default_rng(6)
     scores, member = rng.normal(size=(3, 200)), rng.random((3, 200)) < 0.5
-    found = figures.score_histogram(list(scores), member)
-    assert found.members.shape == found.nonmembers.shape == (3, figures.BINS)
-    assert (found.members + found.nonmembers).sum() == 600
-    assert found.members.sum(1).tolist() == member.sum(1).tolist()
+    actual = figures.score_histogram(list(scores), member)
+    assert actual.members.shape == actual.nonmembers.shape == (3, figures.BINS)
+    assert (actual.members + actual.nonmembers).sum() == 600
+    assert actual.members.sum(1).tolist() == member.sum(1).tolist()

@@ -76,7 +76,7 @@ def make_full(reports):
     rng = np.random.default_rng(2)
     scores, member = rng.normal(size=300) + 100.0, outputs()[2][0]
     scores[:3] = np.inf, -np.inf, 1e9
-    found = {f"class {i}": estimate(0.5 + i / 100, 150 if i % 2 else 60) for i in range(25)}
+    actual = {f"class {i}": estimate(0.5 + i / 100, 150 if i % 2 else 60) for i in range(25)}
     histogram = figures.score_histogram([scores], member[None])
     names = ("entropy", "loss", "rmia", "lira", "gap")
     picked = most_exposed.most_exposed(
@@ -84,7 +84,7 @@ def make_full(reports):
     )
     return dataclasses.replace(
         reports[1],
-        slices=found,
+        slices=actual,
         sliced_by="rmia",
         score_histograms=dict.fromkeys(names, histogram),
         most_exposed=picked,
@@ -151,9 +151,9 @@ def test_without_the_new_parts_the_page_has_none_of_them(reports):
 def test_the_slices_of_an_audit_are_those_of_its_scores(reports):
     logits, y, member = outputs()
     loss = -np.array([np.logaddexp.reduce(row) - row[label] for row, label in zip(logits[0], y, strict=True)])
-    found = slices.of_groups(loss, member[0], 0.0, slices.by_class(y) | {"all": np.ones(300, bool)}).figures
-    np.testing.assert_allclose(found["all"]["auc"].value, reports[1].rows["loss"]["auc"].value)
-    assert found["all"]["tpr_at_1pct"] == reports[1].rows["loss"]["tpr_at_1pct"]
+    actual = slices.of_groups(loss, member[0], 0.0, slices.by_class(y) | {"all": np.ones(300, bool)}).figures
+    np.testing.assert_allclose(actual["all"]["auc"].value, reports[1].rows["loss"]["auc"].value)
+    assert actual["all"]["tpr_at_1pct"] == reports[1].rows["loss"]["tpr_at_1pct"]
 
 
 def test_warnings_and_notes_are_sentences_where_they_are_made(reports):

@@ -20,14 +20,14 @@ def audited(leak, member=MEMBER, chosen=CHOSEN):
 
 def test_a_difference_is_that_of_each_target():
     ours, theirs = audited(0.5), audited(1.5)
-    found = audit.differences(ours, theirs)
-    assert set(found) == {"loss", "gap"} and "smallest_fpr" not in found["loss"]
+    actual = audit.differences(ours, theirs)
+    assert set(actual) == {"loss", "gap"} and "smallest_fpr" not in actual["loss"]
     for metric in ("auc", "tpr_at_1pct", "attack_accuracy"):
         mine, other = ([target["loss"][metric].value for target in one.targets] for one in (ours, theirs))
         low, high = stats.ttest_rel(mine, other).confidence_interval(0.95)
-        assert found["loss"][metric].value == pytest.approx(np.mean(mine) - np.mean(other))
-        assert (found["loss"][metric].low, found["loss"][metric].high) == pytest.approx((low, high))
-    assert found["loss"]["auc"].high < 0
+        assert actual["loss"][metric].value == pytest.approx(np.mean(mine) - np.mean(other))
+        assert (actual["loss"][metric].low, actual["loss"][metric].high) == pytest.approx((low, high))
+    assert actual["loss"]["auc"].high < 0
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -27,10 +27,10 @@ def test_an_honest_claim_holds_and_the_bound_is_that_of_the_metrics():
     true = metrics.gaussian_epsilon(1 / 2.0, 1e-5)
     for seed in range(5):
         scores, member = released(seed, sigma=2.0)
-        found = check_claim(claimed(true), "loss", [scores], member[None])
+        actual = check_claim(claimed(true), "loss", [scores], member[None])
         wanted = metrics.one_run_epsilon_from_scores(scores, member, [40, 200, 1000], 1e-5, 0.95)
-        assert isinstance(found, ClaimCheck) and found.empirical_lower_bound.value == wanted.value <= true
-        assert (found.empirical_lower_bound.kind, found.claimed_epsilon.kind) == ("measured", "modeled")
+        assert isinstance(actual, ClaimCheck) and actual.empirical_lower_bound.value == wanted.value <= true
+        assert (actual.empirical_lower_bound.kind, actual.claimed_epsilon.kind) == ("measured", "modeled")
 
 
 def test_too_little_noise_is_found_out():

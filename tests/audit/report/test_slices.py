@@ -32,12 +32,12 @@ def naive_auc(scores, member):
 
 def test_one_target_by_naive_counts():
     scores, member, threshold, y = drawn(0)
-    found, warnings = of_groups(scores, member, threshold, by_class(y))
-    assert list(found) == ["class 0", "class 1", "class 2", "class 3"] and warnings == []
+    actual, warnings = of_groups(scores, member, threshold, by_class(y))
+    assert list(actual) == ["class 0", "class 1", "class 2", "class 3"] and warnings == []
     for label in range(4):
         rows = [i for i in range(len(y)) if y[i] == label]
         inside, outside = [i for i in rows if member[i]], [i for i in rows if not member[i]]
-        figure = found[f"class {label}"]
+        figure = actual[f"class {label}"]
         np.testing.assert_allclose(figure["auc"].value, naive_auc(scores[rows], member[rows]))
         assert figure["auc"].low < figure["auc"].value < figure["auc"].high
         hits = sum(scores[i] >= threshold[i] for i in inside) / len(inside)
@@ -52,19 +52,19 @@ def test_one_target_by_naive_counts():
 def test_groups_may_overlap_and_all_records_are_the_whole():
     scores, member, threshold, y = drawn(1)
     groups = {"all": np.ones(len(y), bool), "odd": y % 2 == 1}
-    found = of_groups(scores, member, threshold, groups).figures
-    assert found["all"] == figures.target_figures(scores, member, threshold)
+    actual = of_groups(scores, member, threshold, groups).figures
+    assert actual["all"] == figures.target_figures(scores, member, threshold)
     odd = y % 2 == 1
-    assert found["odd"] == figures.target_figures(scores[odd], member[odd], threshold[odd])
+    assert actual["odd"] == figures.target_figures(scores[odd], member[odd], threshold[odd])
 
 
 def test_several_targets_are_averaged_and_never_pooled():
     scores, member, threshold, y = drawn(2, m=5)
-    found = of_groups(scores + 100 * np.arange(5)[:, None], member, threshold, by_class(y)).figures
+    actual = of_groups(scores + 100 * np.arange(5)[:, None], member, threshold, by_class(y)).figures
     for label in range(4):
         rows = y == label
         each = [naive_auc(one[rows], truth[rows]) for one, truth in zip(scores, member, strict=True)]
-        estimate = found[f"class {label}"]["auc"]
+        estimate = actual[f"class {label}"]["auc"]
         np.testing.assert_allclose(estimate.value, np.mean(each))
         ends = stats.t.interval(0.95, 4, np.mean(each), stats.sem(each))
         np.testing.assert_allclose((estimate.low, estimate.high), (max(ends[0], 0), min(ends[1], 1)))
@@ -74,8 +74,8 @@ def test_several_targets_are_averaged_and_never_pooled():
 def test_small_groups_are_named_with_their_counts():
     scores, member, threshold, _ = drawn(3, n=40)
     groups = {"none": np.zeros(40, bool), "all": np.ones(40, bool), "members": member}
-    found, warnings = of_groups(scores, member, threshold, groups)
-    assert list(found) == ["all"] and len(warnings) == 1
+    actual, warnings = of_groups(scores, member, threshold, groups)
+    assert list(actual) == ["all"] and len(warnings) == 1
     assert "none (0 members, 0 non-members)" in warnings[0]
     assert f"members ({member.sum()} members, 0 non-members)" in warnings[0]
     two = np.concatenate([np.flatnonzero(member)[:2], np.flatnonzero(~member)[:2]])

@@ -1,4 +1,4 @@
-"""An attack that was not tried is no pass: what ran, what did not and why, and a gate that refuses thresholds alone."""
+"""An attack that was not tried does not pass: what ran, what did not and why, and a gate that refuses thresholds."""
 
 from __future__ import annotations
 

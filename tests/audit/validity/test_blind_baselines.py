@@ -20,19 +20,19 @@ def drawn(seed, n=300, d=4, shift=0.0):
 
 def test_nothing_is_found_in_one_distribution():
     """An AUC of 1/2 on the average, intervals that hold it, and no warning."""
-    found = [baselines(*drawn(seed)) for seed in range(12)]
-    aucs = [each.aucs["records"] for each in found]
+    actual = [baselines(*drawn(seed)) for seed in range(12)]
+    aucs = [each.aucs["records"] for each in actual]
     assert abs(np.mean([auc.value for auc in aucs]) - 0.5) < 4 * 0.034 / np.sqrt(12)
     assert sum(auc.low <= 0.5 <= auc.high for auc in aucs) >= 10
-    assert not any(each.warnings for each in found)
+    assert not any(each.warnings for each in actual)
 
 
 @pytest.mark.parametrize("d", [4, 100])
 def test_a_shift_of_the_records_is_found(d):
     """Of many features their principal components are read, and a shift of all of them is the first of these."""
-    found = baselines(*drawn(0, n=600, d=d, shift=1.0))
-    assert found.aucs["records"].low > 0.75
-    assert "without the model, by the records" in found.warnings[0] and "not of one distribution" in found.warnings[0]
+    actual = baselines(*drawn(0, n=600, d=d, shift=1.0))
+    assert actual.aucs["records"].low > 0.75
+    assert "without the model, by the records" in actual.warnings[0] and "not of one distribution" in actual.warnings[0]
 
 
 def test_a_shift_of_the_labels_is_found():
@@ -47,8 +47,8 @@ def test_a_linear_oracle_bounds_what_trees_find():
 
     shift = 0.5
     best = special.ndtr(shift * np.sqrt(4) / np.sqrt(2))
-    found = [baselines(*drawn(seed, n=1000, shift=shift)).aucs["records"].value for seed in range(3)]
-    assert best - 0.1 < np.mean(found) < best + 0.02
+    actual = [baselines(*drawn(seed, n=1000, shift=shift)).aucs["records"].value for seed in range(3)]
+    assert best - 0.1 < np.mean(actual) < best + 0.02
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -59,8 +59,8 @@ def test_records_that_are_hard_for_every_model_are_found(sign):
     inside[:, :5] = True
     loss = rng.gamma(2.0, size=(8, 400)) - 5 * inside + 10
     assert not baselines(None, None, member, loss, inside).warnings
-    found = baselines(None, None, member, loss + sign * member, inside)
-    assert found.aucs["reference loss"].low > 0.7 and "by the reference loss" in found.warnings[0]
+    actual = baselines(None, None, member, loss + sign * member, inside)
+    assert actual.aucs["reference loss"].low > 0.7 and "by the reference loss" in actual.warnings[0]
     told = baselines(None, None, inside[0], loss, inside).aucs["reference loss"]
     assert told.low < 0.5  # the first shadow's own members show in its own loss alone, which is not read
 
@@ -93,8 +93,8 @@ def test_few_records_of_many_features_have_their_baseline():
     rng = np.random.default_rng(0)
     for records in (10, 20, 78):
         member = np.arange(records) < records // 2
-        found = blind_baselines.baselines(rng.normal(size=(records, 100)), rng.integers(0, 3, records), member)
-        assert set(found.aucs) == {"records"} and not any("was tried" in words for words in found.warnings)
+        actual = blind_baselines.baselines(rng.normal(size=(records, 100)), rng.integers(0, 3, records), member)
+        assert set(actual.aucs) == {"records"} and not any("was tried" in words for words in actual.warnings)
 
 
 def test_a_classifier_that_fails_ends_no_audit(monkeypatch):
@@ -102,5 +102,5 @@ def test_a_classifier_that_fails_ends_no_audit(monkeypatch):
         raise MemoryError("no room")
 
     monkeypatch.setattr(blind_baselines, "of_records", failing)
-    found = blind_baselines.baselines(np.zeros((20, 2)), np.zeros(20, int), np.arange(20) < 10)
-    assert not found.aucs and "because MemoryError: no room" in found.warnings[0]
+    actual = blind_baselines.baselines(np.zeros((20, 2)), np.zeros(20, int), np.arange(20) < 10)
+    assert not actual.aucs and "because MemoryError: no room" in actual.warnings[0]
