@@ -39,7 +39,7 @@ def clipped_sum(
     | an example's gradient | its share of the sum |
     |---|---|
     | 0 | 0 |
-    | holds NaN or infinity, or the square of its norm overflows float32 | 0, in all parameters; its norm NaN or inf |
+    | holds NaN or infinity, or its squared norm overflows float32 | 0, in all parameters; its norm is NaN or infinite |
     | tiny (its square underflows float32) | scale * gradient; its norm may be computed as 0, its scale as scale(0) |
     | of a frozen parameter, or one without a gradient path to the loss | 0 there, and no part in the norm |
     | of a row of weight 0 (padding) | 0, whatever stands in the row, NaN included; its norm is returned as 0 |
