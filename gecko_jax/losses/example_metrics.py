@@ -16,7 +16,14 @@ from gecko_jax.types import Array, Loss, Metric
 
 
 def metric_of(loss: Loss) -> Metric:
-    """Returns the loss's metric, or the loss itself as one if it names none."""
+    """Returns the loss's metric, or the loss itself as a metric if it does not name one.
+
+    Args:
+      loss: a per-example loss.
+
+    >>> metric_of(Loss("my_loss", lambda outputs, example: 0.0)).name
+    'loss'
+    """
     return loss.metric or _mean_loss(loss)
 
 

@@ -80,6 +80,10 @@ def averaged(variables: Variables) -> Variables:
 
     Raises:
       ValueError: variables without an average, or an average that no update has moved.
+
+    >>> average = {"params": {"w": np.float32(2.0)}, "count": np.int32(10)}
+    >>> averaged({"params": {"w": np.float16(1.0)}, "average": average})
+    {'params': {'w': np.float16(2.0)}}
     """
     if AVERAGE not in variables:
         raise ValueError(

@@ -51,6 +51,12 @@ def distill(
       ValueError: a loss that does not read a teacher, or a teacher of another shape than declared.
 
     Source: Duddu et al., arXiv 2010.00912, section 4.2.
+
+    >>> from gecko_jax import models
+    >>> data = Examples(np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), np.arange(4))
+    >>> teacher = np.array([[3, 0], [0, 3], [3, 0], [0, 3]], np.float32)
+    >>> distill(models.create("mlp", 2, hidden=()), data, np.ones((1, 4), bool), teacher, epochs=2).loss.shape
+    (2, 1)
     """
     loss = loss_of(options.get("gradients"), loss) or loss or symmetric_cross_entropy()
     if "teacher" not in loss.reads:
@@ -80,6 +86,11 @@ def cross_fitted_logits(
 
     Raises:
       ValueError: folds out of bounds.
+
+    >>> from gecko_jax import models
+    >>> data = Examples(np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), np.arange(4))
+    >>> cross_fitted_logits(models.create("mlp", 2, hidden=()), data, np.ones((3, 4), bool), epochs=1).shape
+    (3, 4, 2)
     """
     member = np.atleast_2d(np.asarray(member))
     checks.in_range("folds", folds, 2, int(member.sum(1).min()))

@@ -27,7 +27,7 @@ from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, pool_of
 from gecko_jax.training.predict import check_unmasked
 from gecko_jax.training.run_identity import Run
-from gecko_jax.training.run_log import RunLog
+from gecko_jax.training.run_log import RunLog, epoch_means
 from gecko_jax.training.schedules import Schedule, check_collections, tabulate
 from gecko_jax.training.start import check_init, start_states
 from gecko_jax.training.step import UpdateRule, make_step
@@ -124,6 +124,13 @@ def fit_ensemble(
       NotFinite: a loss or a trained value that is NaN or infinite, with epoch, step and layer; the last complete
         checkpoint stays.
       OSError: a checkpoint that cannot be written.
+
+    >>> from gecko_jax import models
+    >>> data = Examples(np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), np.arange(4))
+    >>> member = np.array([[True, True, True, False], [False, True, True, True]])
+    >>> fits = fit_ensemble(models.create("mlp", 2, hidden=()), data, member, epochs=2)
+    >>> fits.loss.shape, fits.variables["params"]["logits"]["kernel"].shape
+    ((2, 2), (2, 4, 2))
     """
     # 1. Check what is known before any work: a run that cannot begin claims no folder.
     loss = loss_of(gradients, loss) or loss or cross_entropy()
@@ -190,7 +197,7 @@ def fit_ensemble(
                 for rows, each, (_, step_metrics) in zip(groups.rows, inputs, results, strict=True):
                     losses, scores, counts = (np.asarray(column) for column in step_metrics)
                     check_losses(losses, model, make_step(rule, plan.skips), each, [ids[row] for row in rows], epoch)
-                    history[:, epoch, rows] = _epoch_means(losses, scores, counts, metric)
+                    history[:, epoch, rows] = epoch_means(losses, scores, counts, metric)
                 log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
                 bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
 
@@ -211,6 +218,15 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
 
     Returns:
       A Fit without the axis of models.
+
+    Raises:
+      ValueError, NotFinite, OSError: see `fit_ensemble`.
+
+    >>> from gecko_jax import losses, models
+    >>> data = Examples(np.eye(4, dtype=np.float32), np.array([0.5, 1.0, 0.5, 1.0], np.float32), np.arange(4))
+    >>> fitted = fit(models.create("mlp", 1, hidden=()), data, loss=losses.squared_error(), epochs=2)
+    >>> fitted.loss.shape, sorted(fitted.metrics)
+    ((2,), ['rmse'])
     """
     rows = row_count("data", data)
     member = np.ones(rows, bool) if member is None else np.asarray(checks.unmasked("member", member))
@@ -226,16 +242,3 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
 def _gradients(model: Model, loss: Loss, trainable: tuple[str, ...] | None) -> GradFn:
     """Returns one GradFn for a model and a loss, because repeated fits share the compiled program of the object."""
     return batch_gradients(model, loss, trainable)
-
-
-def _epoch_means(losses: np.ndarray, scores: np.ndarray, counts: np.ndarray, metric: Metric) -> np.ndarray:
-    """Returns an epoch's mean loss and metric, [2, m].
-
-    Args:
-      losses, counts: [m, steps], mean loss and real rows of each step.
-      scores: [m, steps, ...], sums of `Metric.apply` over the rows.
-      metric: whose `summary` combines the means.
-    """
-    total = np.maximum(counts.sum(1), 1)
-    means = (each.sum(0, dtype=np.float64) / n for each, n in zip(scores, total, strict=True))
-    return np.stack([(losses * counts).sum(1) / total, [metric.summary(mean) for mean in means]])

@@ -82,7 +82,28 @@ def evaluate(
 def evaluate_ensemble(
     model: Model, variables: Variables, data: Examples, loss: Loss | None = None, **options: Any
 ) -> Evaluation:
-    """Returns losses [m, n] and metrics [m] of m models whose variables have a leading axis; see `evaluate`."""
+    """Returns each example's loss and the metric of m models, in evaluation mode.
+
+    Args:
+      model: the architecture that they share.
+      variables: trained variables with a leading axis [m].
+      data, loss: see `evaluate`.
+      **options: of `evaluate`: extra, batch_size.
+
+    Returns:
+      An Evaluation with losses [m, n] and metrics [m]. `audit.from_signals` takes such losses.
+
+    Raises:
+      ValueError: see `evaluate`.
+
+    >>> from gecko_jax import losses, models
+    >>> model, x = models.create("mlp", 1, hidden=()), np.ones((4, 3), np.float32)
+    >>> several = jax.vmap(lambda key: model.init(key, x))(jax.random.split(jax.random.key(0), 5))
+    >>> data = Examples(x, np.zeros(4, np.float32), np.arange(4))
+    >>> result = evaluate_ensemble(model, several, data, losses.squared_error())
+    >>> result.losses.shape, result.metrics["rmse"].shape
+    ((5, 4), (5,))
+    """
     models = row_count("variables", variables)
     each = [evaluate(model, take(variables, i), data, loss, **options) for i in range(models)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)

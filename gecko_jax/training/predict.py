@@ -50,7 +50,25 @@ def predict(model: Model, variables: Variables, x: Any, batch_size: int = ROWS_P
 
 
 def predict_ensemble(model: Model, variables: Variables, x: Any, batch_size: int = ROWS_PER_CALL) -> Any:
-    """Returns outputs [m, n, ...] of m models whose variables have a leading axis; see `predict`."""
+    """Returns the outputs of m models.
+
+    Args:
+      model: the architecture that they share.
+      variables: trained variables with a leading axis [m].
+      x, batch_size: see `predict`.
+
+    Returns:
+      The models' outputs on the host, a pytree [m, n, ...].
+
+    Raises:
+      ValueError: see `predict`.
+
+    >>> from gecko_jax import models
+    >>> model, x = models.create("mlp", 2, hidden=()), np.ones((4, 3), np.float32)
+    >>> several = jax.vmap(lambda key: model.init(key, x))(jax.random.split(jax.random.key(0), 5))
+    >>> predict_ensemble(model, several, x).shape
+    (5, 4, 2)
+    """
     models = row_count("variables", variables)
     each = [predict(model, take(variables, i), x, batch_size) for i in range(models)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)

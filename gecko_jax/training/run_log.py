@@ -14,6 +14,7 @@ from gecko_jax import runtime
 from gecko_jax.files import write_atomic
 from gecko_jax.training.checkpoints import Checkpoints
 from gecko_jax.training.step import State
+from gecko_jax.types import Metric
 
 
 class RunLog:
@@ -70,3 +71,16 @@ def _log_of(path: Path, history: np.ndarray, done: int, metric: str) -> runtime.
 
 def _line(epoch: int, history: np.ndarray, metric: str) -> dict[str, Any]:
     return {metric: history[1, epoch], "epoch": epoch, "loss": history[0, epoch]}
+
+
+def epoch_means(losses: np.ndarray, scores: np.ndarray, counts: np.ndarray, metric: Metric) -> np.ndarray:
+    """Returns an epoch's mean loss and metric, [2, m].
+
+    Args:
+      losses, counts: [m, steps], mean loss and real rows of each step.
+      scores: [m, steps, ...], sums of `Metric.apply` over the rows.
+      metric: whose `summary` combines the means.
+    """
+    total = np.maximum(counts.sum(1), 1)
+    means = (each.sum(0, dtype=np.float64) / n for each, n in zip(scores, total, strict=True))
+    return np.stack([(losses * counts).sum(1) / total, [metric.summary(mean) for mean in means]])

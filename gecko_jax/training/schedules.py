@@ -35,6 +35,9 @@ NOT_SCHEDULED = ("params", "batch_stats", THRESHOLD, AVERAGE)  # trained or meas
 def constant(share: float) -> float:
     """Returns 1 at any time: the learning rate stays as it is.
 
+    Args:
+      share: of the run that is done, 0 to below 1.
+
     >>> constant(0.5)
     1.0
     """
@@ -44,6 +47,9 @@ def constant(share: float) -> float:
 
 def cosine(share: float) -> float:
     """Falls from 1 towards 0 along half a cosine, (1 + cos(pi share)) / 2.
+
+    Args:
+      share: of the run that is done, 0 to below 1.
 
     >>> cosine(0.0), round(cosine(0.5), 12)
     (1.0, 0.5)

@@ -11,7 +11,6 @@ MAX_WITHOUT_ARGUMENTS = {
     "attacks": 1,
     "convolutions": 1,
     "integer": 1,
-    "losses": 1,
     "models": 1,
     "privacy": 2,
     "probes": 3,
@@ -19,7 +18,6 @@ MAX_WITHOUT_ARGUMENTS = {
     "quantizers": 1,
     "reports": 2,
     "signals": 1,
-    "training": 4,
 }
 MAX_WITHOUT_EXAMPLE = {
     "digests": 2,
@@ -29,7 +27,6 @@ MAX_WITHOUT_EXAMPLE = {
     "files": 4,
     "hooks": 1,
     "integer": 6,
-    "losses": 1,
     "metrics": 8,
     "models": 2,
     "privacy": 11,
@@ -38,7 +35,6 @@ MAX_WITHOUT_EXAMPLE = {
     "reports": 6,
     "runtime": 1,
     "surroundings": 2,
-    "training": 7,
     "trees": 1,
 }
 
