@@ -152,7 +152,7 @@ def study(config: Config, task: Task, rows: list[Trained], notes: tuple[str, ...
     if not regression:
         bins = {name_of(row): metrics.reliability_bins(softmax(row.test[0], -1), task.test.y) for row in rows}
         diagrams = tuple(reports.Reliability.of(name, each) for name, each in bins.items())
-        exhibits.insert(0, reports.ReliabilityDiagrams("Reliability diagrams", diagrams, "Of the first model."))
+        exhibits.append(reports.ReliabilityDiagrams("Reliability diagrams", diagrams, "Of the first model."))
     return reports.Study(
         title=f"Private training on {task.name}: which clipping converges, and is calibrated?",
         summary=f"Each row is {config.models} models with seeds of their own, trained on the same {task.member.sum()} "

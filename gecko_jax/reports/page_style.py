@@ -66,8 +66,9 @@ td .label { display: none; }
 abbr { text-decoration: none; cursor: help; }
 .legend { font-size: .875rem; color: var(--muted); margin: 8px 0 0; padding-left: 0; list-style: none;
   max-width: 90ch; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 8px 40px;
-  align-items: start; }
+.plots { columns: 460px 2; column-gap: 40px; }
+.plots section { break-inside: avoid; padding-bottom: 24px; }
+.plots h3 { margin-top: 0; padding-top: 12px; }
 figure { margin: 0; min-width: 0; max-width: 600px; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
 .images { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 14px 8px;
@@ -93,6 +94,7 @@ pre { overflow-x: auto; font-size: .8125rem; line-height: 1.4; margin: 10px 0 4p
   #table td { display: flex; flex-wrap: wrap; justify-content: flex-end; align-items: baseline; gap: 0 .5em;
     border-bottom: 0; padding: 2px 9px; white-space: normal; }
   #table td .label { display: block; order: -1; flex: 1 1 40%; text-align: left; color: var(--muted); }
+  #table.wide th, #table.wide td { padding: 2px 9px; }
   #table tr { border-bottom: 1px solid var(--line); padding-bottom: 5px; }
   #table tr.group { padding-bottom: 0; }
   .tiles { grid-template-columns: 1fr; gap: 8px; }
