@@ -52,6 +52,9 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
       model: any model whose rows do not see each other.
       loss: a per-example loss, of `gecko_jax.losses` or your own. Its metric is the second result.
 
+    Returns:
+      (variables, example, key=None) -> (loss, metric), with attributes `loss` and `updates`.
+
     Raises:
       ValueError: when called, for a model with statistics over the batch (BatchNorm), whose gradients have no bounded
         share for each example, naming the layers; for outputs without a row for each example; for outputs and labels
@@ -84,6 +87,11 @@ def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
 
     Returns:
       The model, whose `init` gives one collection more.
+
+    >>> from gecko_jax import clippings, models
+    >>> model = with_threshold(models.create("mlp", 2, hidden=(3,)), clippings.quantile(0.5))
+    >>> float(model.init(jax.random.key(0), jnp.ones((1, 4)))["clipping"]["threshold"])
+    0.5
     """
     start = {"threshold": jnp.asarray(clipping.start, jnp.float32)}
     return with_collection(model, THRESHOLD, lambda variables: start)

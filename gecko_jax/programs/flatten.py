@@ -1,4 +1,4 @@
-"""A traced function as a flat list of steps: calls that only wrap are opened, a loop or a branch stays one step.
+"""A traced function as a flat list of steps: calls that only wrap are opened; a loop or a branch stays one step.
 
 Values are numbered. Nothing is computed here.
 """
@@ -30,10 +30,10 @@ class Step(NamedTuple):
       inputs: numbers of values, or Constants.
       outputs: numbers of values.
       avals: shapes and types of the outputs.
-      scope: where the user's code calls it: the names around it, joined by "/"; those of Flax's modules are among them.
+      scope: the names around the call in the user's code, joined by "/"; those of Flax's modules are among them.
       bodies: of a loop or branches, in order: the body of a scan; the test and the body of a while; the branches.
       repeats: how often it runs: within a `shard_map` once on each device.
-      compute: gives the outputs, in the primitive's place; None: the primitive does.
+      compute: computes the outputs instead of the primitive; None: the primitive does.
     """
 
     primitive: Any
@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the primitive, such as "dot_general"."""
+        """Returns the primitive's name, such as "dot_general"."""
         return self.primitive.name
 
 
@@ -78,7 +78,16 @@ class Program(NamedTuple):
 
 
 def every_step(program: Program) -> Iterator[Step]:
-    """Yields the steps of a program, and those within its loops and branches."""
+    """Yields the steps of a program, and those within its loops and branches.
+
+    Args:
+      program: a flat program.
+
+    >>> import jax.numpy as jnp
+    >>> program, _ = trace(lambda x: jax.lax.map(jnp.sin, x), jnp.ones(3))
+    >>> [step.name for step in every_step(program)]
+    ['scan', 'sin']
+    """
     for step in program.steps:
         yield step
         for body in step.bodies:
@@ -109,10 +118,16 @@ def flatten(closed: Any, *, differentiable: bool = False, scope: str = "") -> Pr
     """Flattens a traced function.
 
     Args:
-      closed: a ClosedJaxpr, as `jax.make_jaxpr` gives it.
+      closed: a ClosedJaxpr, as `jax.make_jaxpr` returns it.
       differentiable: leave wrappers with a derivative or a batching of their own closed, for steps that are executed
         under `jax.grad` or `jax.vmap`; by default they are opened like every other.
       scope: around the function.
+
+    Returns:
+      The program.
+
+    >>> [step.name for step in flatten(jax.make_jaxpr(jax.jit(jax.numpy.sin))(1.0)).steps]
+    ['sin']
     """
     walk = _Walk(differentiable)
     jaxpr = closed.jaxpr

@@ -1,7 +1,7 @@
-"""What reaches each value of a program from its inputs: one walk through loops, branches and mutable references.
+"""Finds what each value of a program depends on: one walk through loops, branches and mutable references.
 
-A mark says what a value depends on: a set of names, a set of bits, a flag. The reader gives the inputs' marks and how
-marks join; a loop is walked until no mark of what it carries grows, so that the marks hold in every run of its body.
+A mark says what a value depends on: a set of names, a set of bits, a flag. The reader passes the inputs' marks and a
+way to join marks. A loop is walked until no mark of its carry grows: then the marks hold in every run of its body.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ def flow(program: Program, marks: Sequence[Any], join: Join, through: Through | 
       join: (*marks) -> the mark of a value made of all of them; of none, that of a constant.
       through: (step, its inputs' marks) -> marks of its outputs, for every step but loops and branches; None: each
         output depends on all inputs.
+
+    Returns:
+      The Marks of all values and of the outputs.
 
     >>> import jax, jax.numpy as jnp
     >>> from gecko_jax.programs.flatten import trace
@@ -73,6 +76,12 @@ def bodies(
 
     Returns:
       The marks of each body, which hold in every run of it, and those of the step's outputs.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from gecko_jax.programs.flatten import trace
+    >>> program, _ = trace(lambda a, x: jax.lax.scan(lambda c, row: (c + row, c), a, x), 1.0, jnp.ones(3))
+    >>> bodies(program.steps[0], [{"a"}, {"x"}], lambda *marks: set().union(*marks))[1] == [{"a", "x"}] * 2
+    True
     """
     return {"cond": _branches, "while": _while, "scan": _scan}[step.name](step, list(inputs), join, through)
 
@@ -109,7 +118,7 @@ def _scan(step: Step, inputs: list[Any], join: Join, through: Through | None):
 
 
 def _grown(body: Program, inside: Marks, inputs: list[Any], first: int, ends: list[Any], join: Join) -> list[Any]:
-    """The inputs' marks of a next run: what is carried, from `first` on, starts as it has ended."""
+    """Returns the inputs' marks of the next run: the carry, from `first` on, starts as it ended."""
     written = [
         join(mark, inside.values[number]) if _is_reference(body.avals[number]) else mark
         for number, mark in zip(body.inputs, inputs, strict=True)
@@ -119,5 +128,5 @@ def _grown(body: Program, inside: Marks, inputs: list[Any], first: int, ends: li
 
 
 def _is_reference(aval: Any) -> bool:
-    """Whether a value is a mutable reference (`jax.new_ref`)."""
+    """Tells whether a value is a mutable reference (`jax.new_ref`)."""
     return hasattr(aval, "inner_aval")

@@ -1,4 +1,4 @@
-"""Which values of a program are needed, and what those that live at once take."""
+"""Finds the values that a program's results need, and the memory of those that live at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,21 @@ class Lifetime(NamedTuple):
 
 
 def needed(steps: Sequence[Step], results: Iterable[int | Constant]) -> frozenset[int]:
-    """Numbers of the values that some result depends on, the results among them."""
+    """Finds the values that some result depends on.
+
+    Args:
+      steps: of a program, in order.
+      results: numbers of values, or Constants.
+
+    Returns:
+      Numbers of values, the results among them.
+
+    >>> import jax.numpy as jnp
+    >>> from gecko_jax.programs.flatten import trace
+    >>> program, _ = trace(lambda a, b: (jnp.sin(a), jnp.cos(b))[0], 1.0, 2.0)
+    >>> sorted(needed(program.steps, program.outputs))  # a and its sine
+    [0, 2]
+    """
     live = {value for value in results if not isinstance(value, Constant)}
     for step in reversed(steps):
         if not live.isdisjoint(step.outputs):
@@ -26,7 +40,13 @@ def needed(steps: Sequence[Step], results: Iterable[int | Constant]) -> frozense
 
 
 def peak_bytes(lifetimes: Sequence[Lifetime]) -> int:
-    """max over steps t of the bytes of all arrays with written <= t <= read.
+    """Computes the peak memory: max over steps t of the bytes of all arrays with written <= t <= read.
+
+    Args:
+      lifetimes: of all arrays.
+
+    Returns:
+      Bytes; 0 without arrays.
 
     >>> peak_bytes([Lifetime(4, 0, 1), Lifetime(8, 1, 2), Lifetime(2, 2, 2)])
     12

@@ -1,4 +1,4 @@
-"""What the equation of a loop says of its inputs, in whichever JAX it was traced."""
+"""Reads the inputs of a loop from its equation, in JAX 0.10 to 0.12."""
 
 from __future__ import annotations
 

@@ -35,7 +35,20 @@ def execute(steps: Iterable[Step], values: Mapping[int, Array]) -> dict[int, Arr
 
 
 def run_step(step: Step, inputs: Iterable[Array]) -> list[Array]:
-    """Computes one step's outputs."""
+    """Computes one step's outputs.
+
+    Args:
+      step: of a program.
+      inputs: arrays, one for each of `step.inputs`.
+
+    Returns:
+      One array for each of `step.outputs`.
+
+    >>> from gecko_jax.programs.flatten import trace
+    >>> program, _ = trace(lambda x: x * 2, 0.0)
+    >>> [float(each) for each in run_step(program.steps[0], [jnp.float32(3), jnp.float32(2)])]
+    [6.0]
+    """
     if step.compute:
         return [step.compute(*inputs)]
     result = step.primitive.bind(*inputs, **step.primitive.get_bind_params(step.params))
@@ -43,7 +56,18 @@ def run_step(step: Step, inputs: Iterable[Array]) -> list[Array]:
 
 
 def read(values: Mapping[int, Any], atom: int | Constant) -> Any:
-    """A value by its number, or a constant's: NumPy's as JAX's, because a user's own derivative may index it."""
+    """Returns the value of a number or a Constant; NumPy's as JAX's, because a user's own derivative may index it.
+
+    Args:
+      values: {number: value}.
+      atom: an input of a step or an output of a program.
+
+    Returns:
+      The array.
+
+    >>> float(read({3: jnp.float32(7)}, 3))
+    7.0
+    """
     if not isinstance(atom, Constant):
         return values[atom]
     return atom.value if isinstance(atom.value, (jax.Array, int, float, complex)) else jnp.asarray(atom.value)

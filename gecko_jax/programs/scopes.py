@@ -13,7 +13,11 @@ _LAYER = re.compile(r"layer\[([^\]]*)\]")
 
 
 def layer_path(module: nn.Module) -> str:
-    """A bound module's path, "block/Dense_0"; "" for the top."""
+    """Returns a bound module's path, such as "block/Dense_0"; "" for the top.
+
+    Args:
+      module: a Linen module inside a call.
+    """
     return "/".join(str(part) for part in module.path)
 
 
@@ -49,7 +53,13 @@ def layer_scopes() -> Iterator[dict[str, str]]:
 
 
 def layer_of(scope: str) -> str | None:
-    """The path of the innermost layer that a step's scope names; None outside of every layer.
+    """Returns the path of the innermost layer that a step's scope names; None outside of every layer.
+
+    Args:
+      scope: of a step that was traced within `layer_scopes`.
+
+    Returns:
+      Such as "block/Dense_0"; "" for the top module.
 
     >>> layer_of("Net/layer[]/block/layer[block/Dense_0]/Dense_0"), layer_of("loss")
     ('block/Dense_0', None)

@@ -31,6 +31,9 @@ def opened(name: str, differentiable: bool) -> bool:
       name: of the primitive.
       differentiable: whether the steps are differentiated or mapped later, so that rules of their own must survive.
 
+    Returns:
+      True or False.
+
     >>> opened("jit", True), opened("custom_jvp_call", True), opened("custom_jvp_call", False), opened("scan", False)
     (True, False, True, False)
     """
@@ -38,7 +41,7 @@ def opened(name: str, differentiable: bool) -> bool:
 
 
 def body_of(equation: Any) -> tuple[Any, list[Any]] | None:
-    """The program that a wrapper runs and its constants; None if the equation holds none that fits its arguments."""
+    """Returns the program that a wrapper runs, and its constants; None if no program fits the equation's arguments."""
     for name in _BODIES:
         body = equation.params.get(name)
         jaxpr, consts = getattr(body, "jaxpr", body), getattr(body, "consts", [])
@@ -51,7 +54,19 @@ def body_of(equation: Any) -> tuple[Any, list[Any]] | None:
 
 
 def inner_programs(params: dict[str, Any]) -> list[Any]:
-    """Lists the jaxprs among an equation's parameters, as open ones; see `Step.params`."""
+    """Lists the jaxprs among an equation's parameters.
+
+    Args:
+      params: of a step or an equation.
+
+    Returns:
+      Open jaxprs.
+
+    >>> import jax
+    >>> [equation] = jax.make_jaxpr(jax.jit(jax.numpy.sin))(1.0).eqns
+    >>> [inner.eqns[0].primitive.name for inner in inner_programs(equation.params)]
+    ['sin']
+    """
     values = [value if isinstance(value, tuple) else (value,) for value in params.values()]
     leaves = [leaf.jaxpr if isinstance(leaf, core.ClosedJaxpr) else leaf for value in values for leaf in value]
     return [leaf for leaf in leaves if hasattr(leaf, "eqns")]

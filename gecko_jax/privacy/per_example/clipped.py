@@ -90,6 +90,14 @@ def clipped(
     Returns:
       (clipping, variables, batch, key=None, weight=None, live=None) -> ClippedSum. `live` is one bool for each leaf of
       the parameters, whether it is trained; None: those with a gradient path to the loss.
+
+    Raises:
+      ValueError: see `clipped_sum`.
+
+    >>> from gecko_jax import clippings
+    >>> clip = clipped(lambda w, x, key: w @ x)
+    >>> clip(clippings.flat(2.0), jnp.zeros(2), jnp.array([[0.0, 4.0], [0.5, 0.0]])).norms.tolist()
+    [4.0, 0.5]
     """
     checks.one_of("method", method, METHODS)
     if microbatch is not None:
