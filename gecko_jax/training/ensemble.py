@@ -24,7 +24,7 @@ from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.hook_checks import check_hooks
 from gecko_jax.training.optimizers import optimizer as named_optimizer
-from gecko_jax.training.pool import batch_shapes, check_reads, pool_of
+from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
 from gecko_jax.training.predict import check_unmasked
 from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog, epoch_means
@@ -133,7 +133,7 @@ def fit_ensemble(
     ((2, 2), (2, 4, 2))
     """
     # 1. Check what is known before any work: a run that cannot begin claims no folder.
-    loss = loss_of(gradients, loss) or loss or cross_entropy()
+    loss, data = loss_of(gradients, loss) or loss or cross_entropy(), examples_of(data)
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
         check_unmasked(name, tree)
     member = np.atleast_2d(np.asarray(member))
@@ -228,7 +228,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     >>> fitted.loss.shape, sorted(fitted.metrics)
     ((2,), ['rmse'])
     """
-    rows = row_count("data", data)
+    rows = row_count("data", examples_of(data))
     member = np.ones(rows, bool) if member is None else np.asarray(checks.unmasked("member", member))
     checks.shape("member", member, (rows,))
     if options.get("init") is not None:

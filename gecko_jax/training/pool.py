@@ -11,7 +11,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.training.predict import count_rows
 from gecko_jax.trees import named_leaves, take
-from gecko_jax.types import Batch, Examples, Loss
+from gecko_jax.types import Batch, Dataset, Examples, Loss
 
 
 class Data(NamedTuple):
@@ -37,6 +37,13 @@ class Data(NamedTuple):
     def extras(self) -> Any:
         """Returns what the loss of one model reads, shared or its own."""
         return self.extra if self.own_extra is None else self.own_extra
+
+
+def examples_of(data: Examples) -> Examples:
+    """Returns the rows to train on; raises ValueError for a Dataset, whose test rows must stay out of training."""
+    if isinstance(data, Dataset):
+        raise ValueError(f"data is the Dataset {data.name!r}; expected rows to train on. Pass data.train.")
+    return data
 
 
 def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None, per_model: bool) -> Data:

@@ -6,6 +6,7 @@ import pytest
 from naive_training import start_of
 
 from gecko_jax import losses, training
+from gecko_jax.types import Dataset
 
 ALL = np.ones((2, 60), bool)
 LOGITS = np.zeros((60, 10), np.float32)
@@ -96,3 +97,10 @@ def test_optimizers_are_known_by_name():
         training.optimizer("adm")
     with pytest.raises(ValueError, match="learning_rate=0 must be a finite number above 0"):
         training.optimizer("sgd", 0)
+
+
+def test_a_dataset_is_not_the_rows_to_train_on(mlp, pool):
+    data = Dataset("mine", pool, pool, 10)
+    for call in (lambda: training.fit(mlp, data, epochs=1), lambda: training.fit_ensemble(mlp, data, ALL, epochs=1)):
+        with pytest.raises(ValueError, match="data is the Dataset 'mine'; expected rows to train on. Pass data.train"):
+            call()
