@@ -93,8 +93,7 @@ def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
     >>> float(model.init(jax.random.key(0), jnp.ones((1, 4)))["clipping"]["threshold"])
     0.5
     """
-    start = {"threshold": jnp.asarray(clipping.start, jnp.float32)}
-    return with_collection(model, THRESHOLD, lambda variables: start)
+    return with_collection(model, THRESHOLD, lambda _: {"threshold": jnp.asarray(clipping.start, jnp.float32)})
 
 
 def private_gradients(
