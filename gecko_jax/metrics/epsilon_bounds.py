@@ -12,7 +12,7 @@ assumption.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -50,7 +50,7 @@ class EpsilonBound(NamedTuple):
         return self.epsilon.value
 
 
-def _evidence(tpr_low: Array, fpr_high: Array, delta: float, assumption: str) -> Array:
+def _evidence(tpr_low: Any, fpr_high: Any, delta: float, assumption: str) -> Any:
     """Returns the epsilon ("dp") or mu ("gaussian") that the two bounds refute anything below; -inf for none."""
     if assumption == "gaussian":
         return special.ndtri(tpr_low) - special.ndtri(fpr_high)  # tpr_low < 1 and fpr_high > 0, so never inf - inf

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -95,7 +97,8 @@ def _fit(reference: np.ndarray) -> tuple[float, float, float]:
     if not spread > 1e-12 * np.abs(reference).max():
         raise ValueError(f"reference is {reference[0]!r} throughout; a distribution cannot be fitted to one value.")
     x = (reference - center) / spread
-    shape, location, scale = stats.skewnorm.fit(x)
+    fit: Any = stats.skewnorm.fit(x)
+    shape, location, scale = map(float, fit)
     if abs(shape) > _MAX_SHAPE:
 
         def penalized(parameters):
@@ -108,6 +111,11 @@ def _fit(reference: np.ndarray) -> tuple[float, float, float]:
         optimum = optimize.minimize(penalized, start, method="Nelder-Mead", options={"maxiter": 2000})
         shape, location, scale = optimum.x[0], optimum.x[1], math.exp(optimum.x[2])
     return float(shape), float(center + spread * location), float(spread * scale)
+
+
+def _root(function: Callable[[float], Any], low: float, high: float, **options: Any) -> float:
+    root: Any = optimize.brentq(function, low, high, **options)
+    return float(root)
 
 
 def skew_normal_logcdf(z: float, shape: float) -> float:
@@ -126,10 +134,10 @@ def skew_normal_logcdf(z: float, shape: float) -> float:
 
     if slope(z) > 1e4 * math.hypot(1, shape if shape * z < 8 else 0):
         return float(log_density(z) - math.log(slope(z)))
-    peak = min(z, optimize.brentq(slope, -1.0, 1.0))  # |mode| < sqrt(2 / pi)
+    peak = min(z, _root(slope, -1.0, 1.0))  # |mode| < sqrt(2 / pi)
     top = log_density(peak)
     # Ten below the peak the density has fallen by e^-50 or more.
-    start = optimize.brentq(lambda t: log_density(t) - top + _NEGLIGIBLE_NATS, peak - 10, peak, xtol=1e-16, maxiter=500)
+    start = _root(lambda t: log_density(t) - top + _NEGLIGIBLE_NATS, peak - 10, peak, xtol=1e-16, maxiter=500)
     bend = 8 / max(abs(shape), 1e-3)
     edges = np.unique(np.clip([start, peak, -bend, 0.0, bend, z], start, min(z, peak + 10)))
     nodes, weights = _PANEL

@@ -14,7 +14,7 @@ from gecko_jax.types import Array
 ASSUMPTIONS = ("dp", "gaussian")
 
 
-def log_gaussian_delta(mu: Array, epsilon: Array) -> np.ndarray:
+def log_gaussian_delta(mu: Array | float, epsilon: Array | float) -> np.ndarray:
     """Returns the logarithm of the smallest delta with which a mu-Gaussian mechanism is (epsilon, delta)-private.
 
     delta = Phi(mu / 2 - epsilon / mu) - exp(epsilon) Phi(-mu / 2 - epsilon / mu). Both terms are one density times

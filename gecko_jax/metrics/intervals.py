@@ -6,6 +6,8 @@ The two answer different questions, and one cannot replace the other: a target i
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import special
 
@@ -21,7 +23,7 @@ def _tail(confidence: float) -> float:
     return (1.0 - confidence) / 2.0
 
 
-def clopper_pearson(successes: Array, trials: Array, confidence: float = 0.95) -> tuple[Array, Array]:
+def clopper_pearson(successes: Array | float, trials: Array | float, confidence: float = 0.95) -> tuple[Any, Any]:
     """Returns the exact two-sided interval of a proportion.
 
     low = Beta(a/2; k, n-k+1), high = Beta(1-a/2; k+1, n-k), with 0 and 1 at the ends.
@@ -172,7 +174,8 @@ def mean_interval(values: Array, confidence: float = 0.95, unit: str = "") -> Es
     if len(checks.not_empty("values", values)) == 1:
         _tail(confidence)
         return Estimate(float(checks.finite("values", values)[0]), unit=unit, n=1)
-    return Estimate(*(float(part) for part in mean_band(values, confidence)), unit=unit, n=len(values))
+    mean, low, high = (float(part) for part in mean_band(values, confidence))
+    return Estimate(mean, low, high, unit=unit, n=len(values))
 
 
 def mean_band(values: Array, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ is the mu of the Gaussian mechanism that they went through.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -80,4 +81,7 @@ def _lowest_mean(t: float, df: int, alpha: float) -> float:
     def excess(mean: float) -> float:
         return float(special.ndtr(mean - deviations).mean()) - alpha
 
-    return 0.0 if excess(0.0) >= 0 else float(optimize.brentq(excess, 0.0, deviations.max() + 10))
+    if excess(0.0) >= 0:
+        return 0.0
+    root: Any = optimize.brentq(excess, 0.0, deviations.max() + 10)
+    return float(root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gecko_jax.metrics.intervals import clopper_pearson
@@ -9,7 +11,7 @@ from gecko_jax.metrics.roc import called_members, roc_curve, scored_pairs, withi
 from gecko_jax.types import Array, Estimate
 
 
-def positive_predictive_value(tpr: Array, fpr: Array, prior: float) -> Array:
+def positive_predictive_value(tpr: Array | float, fpr: Array | float, prior: float) -> Any:
     """Returns the positive predictive value, prior TPR / (prior TPR + (1 - prior) FPR).
 
     Args:

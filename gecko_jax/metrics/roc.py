@@ -9,6 +9,8 @@ thresholds, not at those FPRs: see `intervals.tpr_interval_at_fpr`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gecko_jax import checks
@@ -138,7 +140,7 @@ def within_fpr(curve_fpr: np.ndarray, fpr: float) -> np.ndarray:
     >>> within_fpr(np.array([0.0, 0.01, 0.02]), np.float32(0.01)).tolist()
     [True, True, False]
     """
-    value = np.asarray(fpr)
+    value: Any = np.asarray(fpr)
     if value.ndim == 0 and value.dtype.kind == "f" and value.dtype.itemsize < 8:
         fpr = float(np.format_float_positional(value[()], unique=True))  # the shortest decimal that this float means
     checks.in_range("fpr", fpr, 0.0, 1.0)

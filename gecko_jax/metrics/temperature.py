@@ -7,7 +7,7 @@ probabilities. The number leaks something about the held-out records, unless it 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -115,7 +115,8 @@ def fit_temperature(logits: Array, labels: Array) -> float:
         low /= 2
     while slope(high) < 0:
         high *= 2
-    return float(1.0 / optimize.brentq(slope, low, high, xtol=1e-12 * low)) if low < high else 1.0
+    inverse: Any = optimize.brentq(slope, low, high, xtol=1e-12 * low) if low < high else 1.0
+    return float(1.0 / inverse)
 
 
 class PrivateTemperature(NamedTuple):
