@@ -1,4 +1,4 @@
-"""gecko_jax: train, quantise, attack, price and deploy the same pure Flax model.
+"""gecko_jax: train, quantize, attack, price and deploy the same pure Flax model.
 
 Sub-packages load on first use (`gecko_jax.training`), and importing this package touches no device.
 """

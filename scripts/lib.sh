@@ -4,7 +4,7 @@
 # VENV=...    where the environment goes; .venv in the checkout otherwise
 #
 # An environment counts as good only when its stamp, written last, names this lock, this setup.py, this Python and this
-# place. Anything else is removed and made anew, so that an interrupted run leaves nothing that is later taken for good.
+# place. Anything else is removed and made again, because an interrupted run must leave nothing that is later trusted.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 [[ -n "${VENV:-}" ]] && VENV="$(realpath -m "$VENV")" || VENV="$ROOT/.venv"

@@ -28,7 +28,7 @@ cd "$ROOT"
 failed=""
 # The whole suite runs in 2 to 4 processes, a file's tests in one of them: apart they would compile the same again. The
 # files go out in their own order, which ends with the package's small doctests, so that the processes end together. A
-# selection is sooner done in one process, which need not import JAX anew.
+# selection is sooner done in one process, which need not import JAX again.
 workers="$(nproc 2>/dev/null || echo 2)"
 [[ $# -gt 0 ]] || set -- --numprocesses="$((workers < 2 ? 2 : workers > 4 ? 4 : workers))" --dist=loadfile --no-loadscope-reorder
 say "ruff check"

@@ -20,4 +20,5 @@ class Identity(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Returns x itself."""
         return x

@@ -32,6 +32,7 @@ class Quadratic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Returns the polynomial of x, elementwise."""
         one_of("granularity", self.granularity, ("layer", "channel"))
         shape = (x.shape[-1],) if self.granularity == "channel" else (1,)
         a = self.param("a", nn.initializers.zeros, shape).reshape((1,) * (x.ndim - 1) + shape)

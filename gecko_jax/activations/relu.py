@@ -21,4 +21,5 @@ class Relu(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Returns max(x, 0)."""
         return nn.relu(x)

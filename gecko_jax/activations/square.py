@@ -16,4 +16,5 @@ class Square(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """Returns x squared."""
         return x * x

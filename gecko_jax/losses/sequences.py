@@ -79,7 +79,7 @@ def _mask_of(example: Batch, mask: str | None, shape: tuple[int, ...]) -> Any:
 
 
 def _counts(tokens: Array, padding: int | None, mask: Array | None) -> Array:
-    """bool [..., t], whether a step counts."""
+    """Returns whether each step counts: bool [..., t]."""
     if mask is not None:
         return mask > 0
     return tokens != padding if padding is not None else tokens == tokens

@@ -39,6 +39,7 @@ class WeightAxes(NamedTuple):
 
     @property
     def order(self) -> tuple[int, ...]:
+        """The axes in the order layers, window, inputs, outputs."""
         return self.layers + self.window + self.inputs + self.outputs
 
 

@@ -42,6 +42,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
+        """Returns the block's outputs for x [b, ..., features]."""
         one_of("order", self.order, ORDERS)
         activation, kind = lookup("activation", self.activation, ACTIVATIONS)(), kind_of(self.normalize)
         if self.order == "xnor":

@@ -28,6 +28,7 @@ class LeNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
+        """Returns logits [b, classes] for images x [b, height, width, channels]."""
         if x.ndim != 4 or min(x.shape[1:3]) < 6:
             raise ValueError(f"x has shape {x.shape}; LeNet takes images [batch, height >= 6, width >= 6, channels].")
         settings = dict(order=self.order, activation=self.activation, normalize=self.normalize)

@@ -26,6 +26,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
+        """Returns logits [b, classes] for x [b, ...], which is flattened."""
         x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.hidden):
             dense = nn.Dense(width, name=f"dense{i + 1}")

@@ -56,10 +56,14 @@ class Table(Protocol):
     """What an exhibit sees of its study: the rows and the columns."""
 
     @property
-    def rows(self) -> tuple[Row, ...]: ...
+    def rows(self) -> tuple[Row, ...]:
+        """Of the table."""
+        ...
 
     @property
-    def columns(self) -> tuple[Column, ...]: ...
+    def columns(self) -> tuple[Column, ...]:
+        """Of the table."""
+        ...
 
 
 def check_table(rows: Sequence[Row], columns: Sequence[Column]) -> None:

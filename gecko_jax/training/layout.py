@@ -20,11 +20,13 @@ MAX_MODELS_PER_ACCELERATOR = 128
 
 
 class Layout(NamedTuple):
-    """Attributes:
-    width: models side by side in one program, a multiple of `devices`.
-    devices: devices that the model axis is sharded over.
-    scan: one program an epoch; else one a step, in a Python loop.
-    matmul: convolutions as matrix products over patches.
+    """How the models of an ensemble are laid out in programs.
+
+    Attributes:
+      width: models side by side in one program, a multiple of `devices`.
+      devices: devices that the model axis is sharded over.
+      scan: one program an epoch; else one a step, in a Python loop.
+      matmul: convolutions as matrix products over patches.
     """
 
     width: int

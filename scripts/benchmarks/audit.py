@@ -38,13 +38,13 @@ def cases() -> dict[str, tuple[attacks.Attack, list[Signals]]]:
     draws = np.random.default_rng(0)
     queries = [signals(draws, SHADOWS, RECORDS) for _ in range(QUERIES)]
     what = f"{SHADOWS} shadows x {RECORDS} records x {QUERIES} queries"
-    found = {f"{name}, {what}": (attacks.ATTACKS[name](), queries) for name in ("lira", "lira_student", "lira_offline")}
+    cases = {f"{name}, {what}": (attacks.ATTACKS[name](), queries) for name in ("lira", "lira_student", "lira_offline")}
     population = signals(draws, 2, POPULATION)
     large = [signals(draws, 2, MANY)._replace(population=(population.values, population.target))]
     for online in (True, False):
         attack = attacks.rmia(online=online)
-        found[f"{attack.name}, {MANY} records x a population of {POPULATION}, 2 references"] = (attack, large)
-    return found
+        cases[f"{attack.name}, {MANY} records x a population of {POPULATION}, 2 references"] = (attack, large)
+    return cases
 
 
 def measured(attack: attacks.Attack, queries: list[Signals], repeats: int) -> tuple[float, float]:

@@ -124,10 +124,10 @@ def base_of(key: timing.Key) -> timing.Key:
     return ("PyTorch" if key[0] in ("PyTorch", "Opacus") else "JAX", "plain")
 
 
-def differs(found, expected, on_cpu: bool) -> str | None:
+def differs(result, expected, on_cpu: bool) -> str | None:
     import numpy as np
 
-    error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    error = float(np.linalg.norm(result - expected) / np.linalg.norm(expected))
     return None if error < (1e-3 if on_cpu else 1e-2) else f"WRONG: off by {error:.1e} of the sum's length"
 
 
@@ -155,11 +155,11 @@ def concluded(times: timing.Times, ours: timing.Key, promised: float, asked: flo
     private = [key for key in times.seconds if key[1] not in ("plain", "without noise")]
     medians = {key: times.median(key) for key in private}
     ratios = {key: times.ratio(key, base_of(key)) for key in private}
-    found = timing.judge(ratios, medians, ours, promised, PEER, asked) if ours in private else None
-    print("\n".join(timing.table(times, base_of, found and found.best)))
-    for line in timing.said(found, medians[ours], PEER, judged) if found else [f"{' '.join(ours)}: NOT MET"]:
+    verdict = timing.judge(ratios, medians, ours, promised, PEER, asked) if ours in private else None
+    print("\n".join(timing.table(times, base_of, verdict and verdict.best)))
+    for line in timing.said(verdict, medians[ours], PEER, judged) if verdict else [f"{' '.join(ours)}: NOT MET"]:
         print(f"  * {line}", flush=True)
-    return found and found._asdict()
+    return verdict and verdict._asdict()
 
 
 def clipping(on_cpu, clock):
@@ -176,14 +176,14 @@ def clipping(on_cpu, clock):
             expected["PyTorch"], flat["PyTorch"] = theirs.flat(theirs.naive(torchs)), theirs.flat
             ways |= theirs.ways(torchs)
 
-        def wrong(key, found, expected=expected, flat=flat):
+        def wrong(key, result, expected=expected, flat=flat):
             side = base_of(key)[0]
-            return None if key[1] == "plain" else differs(flat[side](found), expected[side], on_cpu)
+            return None if key[1] == "plain" else differs(flat[side](result), expected[side], on_cpu)
 
         times = compared(ways, ("JAX", "plain"), wrong, clock)
         print(f"\nclipping: {name}, {what}, batch {rows}")
-        found = concluded(times, ("ours", "auto"), promised, asked, rows == batch)
-        record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": found}
+        verdict = concluded(times, ("ours", "auto"), promised, asked, rows == batch)
+        record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": verdict}
     return record
 
 
@@ -197,25 +197,25 @@ def noise(on_cpu, clock):
         case = mine.make(name, rows)
         ways = mine.noise_ways(case, MULTIPLIER, FLAGS.peers)
         clean = {"JAX": mine.flat(ways["ours", "without noise"]()()[0])}
-        flat = {"JAX": lambda found: mine.flat(found[0])}
+        flat = {"JAX": lambda result: mine.flat(result[0])}
         if FLAGS.peers:
             theirs, torchs = torch_case(name, rows, on_cpu)
             clean["PyTorch"], flat["PyTorch"] = theirs.flat(theirs.naive(torchs)) / rows, theirs.flat
             ways |= theirs.ways(torchs, MULTIPLIER)
 
-        def wrong(key, found, clean=clean, flat=flat, rows=rows):
+        def wrong(key, result, clean=clean, flat=flat, rows=rows):
             side = base_of(key)[0]
             if key[1] in ("plain", "without noise"):
                 return None
-            drawn = flat[side](found) - clean[side]
+            drawn = flat[side](result) - clean[side]
             share = float(np.std(drawn)) / (MULTIPLIER * mine.CLIP_NORM / rows)
             chance = 5 / np.sqrt(2 * drawn.size)  # five standard deviations of the share
             return None if abs(share - 1) < 0.005 + chance else f"WRONG: its noise is {share:.3f} of what it should be"
 
         times = compared(ways, ("JAX", "plain"), wrong, clock)
         print(f"\nnoise: {name}, {CASES[name][0]}, batch {rows}, whole step of SGD, noise multiplier {MULTIPLIER}")
-        found = concluded(times, ("ours", "AES-256"), NOISE, 1, rows == CASES[name][1])
-        record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": found}
+        verdict = concluded(times, ("ours", "AES-256"), NOISE, 1, rows == CASES[name][1])
+        record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": verdict}
     return record
 
 
@@ -226,7 +226,7 @@ def poisson(on_cpu, clock):
     record, exact, usual = {}, ("ours", "exact size"), ("ours", "Poisson")
     for name, rows in chosen("MLP", "CNN"):
         ways, expected, drawn = own.poisson_ways(name, rows, STEPS)
-        wrong = lambda key, found, e=expected: None if key == exact else differs(mine.flat(found), e, on_cpu)  # noqa: E731
+        wrong = lambda key, result, e=expected: None if key == exact else differs(mine.flat(result), e, on_cpu)  # noqa: E731
         times = compared(ways, exact, wrong, clock)
         ratio = times.ratio(usual, exact)
         judged = rows == CASES[name][1]
@@ -247,18 +247,18 @@ def memory(on_cpu, clock):
         case = mine.make(name, rows)
         sizes, gradient, programs = own.memory_of(case, rows, MEMORY)
         shares = {way: size / max(sizes["plain"], 1) for way, size in sizes.items()}
-        whole = {way: (size + gradient) / (sizes["plain"] + gradient) for way, size in sizes.items()}
+        relative = {way: (size + gradient) / (sizes["plain"] + gradient) for way, size in sizes.items()}
         print(f"\nmemory: {name}, {CASES[name][0]}, batch {rows}; temporaries and gradient, then temporaries alone")
         for way, size in sizes.items():
-            both, alone = f"{(size + gradient) / 1e6:11.2f} MB{whole[way]:9.2f} x", f"{size / 1e6:11.2f} MB"
+            both, alone = f"{(size + gradient) / 1e6:11.2f} MB{relative[way]:9.2f} x", f"{size / 1e6:11.2f} MB"
             print(f"  {way:38}{both}{alone}{shares[way]:9.2f} x")
         runs = {("JAX", way): lambda run=run: run for way, run in programs.items()}
-        times = compared(runs, ("JAX", "plain"), lambda key, found: None, clock)
+        times = compared(runs, ("JAX", "plain"), lambda key, result: None, clock)
         for way in (way for way in programs if way != "plain"):
             ratio = times.ratio(("JAX", way), ("JAX", "plain"))
-            met = ("met" if whole[way] <= MEMORY else "NOT MET") if rows == CASES[name][1] else "not judged"
-            held = f"{whole[way]:.2f} x the plain step's memory, promised <= {MEMORY}: {met}"
-            print(f"  * {way}: {held}; {shares[way]:.2f} x in temporaries; time {ratio:.2f} x", flush=True)
+            met = ("met" if relative[way] <= MEMORY else "NOT MET") if rows == CASES[name][1] else "not judged"
+            text = f"{relative[way]:.2f} x the plain step's memory, promised <= {MEMORY}: {met}"
+            print(f"  * {way}: {text}; {shares[way]:.2f} x in temporaries; time {ratio:.2f} x", flush=True)
         figures = timing.figures(times, base_of)
         record[name] = {"rows": rows, "bytes": sizes, "bytes_of_gradient": gradient, "ways": figures}
     return record

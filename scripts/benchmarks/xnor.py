@@ -79,7 +79,7 @@ def cases():
 
 
 def interleaved(variants, seconds: float) -> dict[str, tuple[float, float]]:
-    """(median, shortest) seconds of one call of each variant, in turns for about `seconds` (at least 5 rounds)."""
+    """(median, shortest) seconds of one call of each variant, alternately for about `seconds` (at least 5 rounds)."""
     import jax
     import numpy as np
 

@@ -30,23 +30,8 @@ BANNED = {  # expression -> what to write
 }
 # Room or file -> how many are left. Lower a number when you have mended some; never raise one.
 LEFT = {
-    "CONTRIBUTING.md": 2,
-    "README.md": 8,
-    "__init__": 1,
-    "audit": 10,
-    "checks": 4,
-    "datasets": 2,
-    "digests": 1,
-    "files": 2,
-    "keys": 7,
-    "reports": 0,
-    "runtime": 5,
-    "scripts": 20,
-    "surroundings": 1,
-    "tests": 410,
-    "training": 2,
-    "trees": 1,
-    "types": 7,
+    "datasets": 2,  # the canaries "mislabelled": the name is part of their random stream
+    "tests": 175,
 }
 
 

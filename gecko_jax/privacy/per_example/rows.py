@@ -16,11 +16,13 @@ MIN_ROWS_FOR_SIZE_SWITCH = 256  # rows of a batch from which programs for severa
 
 
 class ClippedSum(NamedTuple):
-    """Attributes:
-    sum: in the tree of the parameters, float32 at least (a sum that is rounded to half precision moves by more than one
-      example's share); not divided, and without noise.
-    norms: gradient norms before clipping, [b] ([b, groups] if the rule has groups), 0 for padding; not private.
-    results: what the loss function returned for each example, [b, ...]; not private, and undefined for padding.
+    """The clipped sum over some rows.
+
+    Attributes:
+      sum: in the tree of the parameters, float32 at least (a sum that is rounded to half precision moves by more than
+        one example's share); not divided, and without noise.
+      norms: gradient norms before clipping, [b] ([b, groups] if the rule has groups), 0 for padding; not private.
+      results: what the loss function returned for each example, [b, ...]; not private, and undefined for padding.
     """
 
     sum: Any

@@ -26,10 +26,12 @@ MIN_RELATIVE_SUM = 1e-5
 
 
 class SiteGradients(NamedTuple):
-    """Attributes:
-    squared: [b] squared norm of each example's gradient of the weight.
-    weighted: (factors [b], is_finite [b] bool) -> sum of factor * gradient over the finite examples, in
-      the weight's shape.
+    """The gradients of one weight, one for each example, without the array that holds them all.
+
+    Attributes:
+      squared: [b] squared norm of each example's gradient of the weight.
+      weighted: (factors [b], is_finite [b] bool) -> sum of factor * gradient over the finite examples, in
+        the weight's shape.
     """
 
     squared: Array

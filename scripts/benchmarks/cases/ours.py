@@ -20,7 +20,7 @@ def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str]
     Returns:
       ways; the largest batch's clipped sum over `rows`, from its real rows alone; what was drawn, in words.
     """
-    n, pool = 60_000, 4096  # drawn from n examples, of which so many are kept in memory
+    n, pool = 60_000, 4096  # n examples to draw from; the number of them that is in memory
     sampling = privacy.poisson(n, rows, 14_063)
     drawn = privacy.draw(sampling, seed=0, first_step=0, steps=steps)
     case = make(name, pool)
@@ -52,8 +52,8 @@ def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str]
 
         def run():
             for each in batches:
-                found = jax.block_until_ready(program(case.variables, case.examples, *each, key))
-            return found
+                result = jax.block_until_ready(program(case.variables, case.examples, *each, key))
+            return result
 
         return run
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 Key = tuple[str, str]  # (side, way)
 
-SLOW, LONG = 8, 1.0  # a way that takes more than so many plain steps, and seconds, is timed twice only
+SLOW, LONG = 8, 1.0  # a way that takes longer, in plain steps and in seconds, is timed only twice
 SAMPLE = 0.1  # seconds that a sample of a fast way lasts, by repeating it
 
 CLOCKS = {"CPU time": time.process_time, "wall time": time.perf_counter}  # CPU time is of all threads

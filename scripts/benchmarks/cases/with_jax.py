@@ -44,7 +44,7 @@ class Cnn(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Four blocks of width 128 on 64 tokens, normalised before each half, mean over the tokens at the end."""
+    """Four blocks of width 128 on 64 tokens, normalized before each half, mean over the tokens at the end."""
 
     @nn.compact
     def __call__(self, tokens):
@@ -144,8 +144,8 @@ def ours(case: Case, method: str = "auto", microbatch: int | None = None) -> Cal
     total = privacy.clipped_sum(case.one, clippings.flat(CLIP_NORM), method, microbatch)
 
     def step(variables, examples, weight=None):
-        found = total(variables, examples, weight=weight)[0]
-        return {"params": found}  # as the gradient of the variables, which is what the others give
+        total_gradient = total(variables, examples, weight=weight)[0]
+        return {"params": total_gradient}  # as the gradient of the variables, which is what the others give
 
     return step
 
@@ -195,8 +195,8 @@ def noise_ways(case: Case, multiplier: float, peers: bool) -> dict[tuple[str, st
         gradients = privacy.private_gradients(one, rule, noise_multiplier, size, noise=noise)
 
         def step(variables, examples, weight, key):
-            found = gradients(variables, Batch(*examples, weight), key)[0]
-            return sgd(variables, {"params": found})
+            total_gradient = gradients(variables, Batch(*examples, weight), key)[0]
+            return sgd(variables, {"params": total_gradient})
 
         return step
 

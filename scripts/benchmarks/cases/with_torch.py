@@ -179,20 +179,20 @@ def opacus(case: Case, mode: str, multiplier: float | None) -> Callable[[], list
         criterion(model(case.x), case.y).backward()
         if multiplier is not None:
             optimizer.step()
-            found = [p.grad for p in parameters]
+            gradients = [p.grad for p in parameters]
         elif fast:
-            found = [p.grad for p in parameters]
+            gradients = [p.grad for p in parameters]
         else:
             optimizer.clip_and_accumulate()
-            found = [p.summed_grad for p in parameters]
+            gradients = [p.summed_grad for p in parameters]
         optimizer.zero_grad(set_to_none=True)  # frees the examples' gradients
         case.wait()
-        return found
+        return gradients
 
     return run
 
 
 def ways(case: Case, multiplier: float | None = None) -> dict[tuple[str, str], Callable[[], Any]]:
     """{(side, way): build -> run}, the plain step first."""
-    found = {("PyTorch", "plain"): lambda: plain(case, multiplier is not None)}
-    return found | {(PEER, mode): lambda mode=mode: opacus(case, mode, multiplier) for mode in MODES}
+    runs = {("PyTorch", "plain"): lambda: plain(case, multiplier is not None)}
+    return runs | {(PEER, mode): lambda mode=mode: opacus(case, mode, multiplier) for mode in MODES}
