@@ -5,7 +5,7 @@
   fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist   about 1.5 hours on 2 cores
   paper          python -m experiments.gecko.run --preset=paper           a GPU's work
 
-The figures of fashion_mnist are in expected/ and README.md beside this file.
+The figures of quick and fashion_mnist are in expected/, the latter in README.md beside this file, too.
 """
 
 from __future__ import annotations

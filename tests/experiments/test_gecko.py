@@ -188,6 +188,14 @@ def test_every_method_makes_a_network_for_every_architecture(name):
         assert shapes["params"]
 
 
+def test_quick_figures_are_of_the_quick_rows():
+    path = pathlib.Path(run.__file__).parent / "expected" / "quick.csv"
+    with path.open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["row"] for line in lines} == {METHODS[name].label for name in PRESETS["quick"].methods}
+    assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - {"tpr_at_0p1pct"}
+
+
 def test_expected_figures_are_those_of_the_preset():
     """Every row that stands there has the columns that the paper prints; parameters are counted again."""
     home = pathlib.Path(run.__file__).parent
