@@ -23,7 +23,8 @@ from gecko_jax.privacy.accounting.groups import group_epsilon
 from gecko_jax.privacy.accounting.phases import Phase
 from gecko_jax.privacy.augmentation import augmented, chained, flip, shift
 from gecko_jax.privacy.draws import draw
-from gecko_jax.privacy.gradients import example_loss, private_gradients, with_threshold
+from gecko_jax.privacy.example_loss import example_loss
+from gecko_jax.privacy.gradients import private_gradients, with_threshold
 from gecko_jax.privacy.noise import aes_words, gaussian, os_words, secure_gaussian
 from gecko_jax.privacy.per_example.clipped import METHODS, ClippedSum, clipped, clipped_sum
 from gecko_jax.privacy.private_training import PrivateTraining, private_training

@@ -11,18 +11,16 @@ import jax.numpy as jnp
 from gecko_jax import checks
 from gecko_jax.clippings.trial import try_rule
 from gecko_jax.hooks import with_collection
-from gecko_jax.losses import metric_of
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.per_example.clipped import LossFn, clipped
 from gecko_jax.privacy.per_example.paths import trained_leaves
 from gecko_jax.privacy.per_example.rows import by_row
 from gecko_jax.privacy.per_example.sites import at_least_float32
-from gecko_jax.privacy.per_example.states import carried_states, check_states
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.privacy.sampling import Sampling
-from gecko_jax.trees import outputs_by_row, row_count, select_leaves, take, trainable_patterns, with_leaves
-from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Loss, Model, StepMetrics, Variables
+from gecko_jax.trees import row_count, select_leaves, trainable_patterns, with_leaves
+from gecko_jax.types import AdaptiveClipping, Array, Batch, Clipping, Model, StepMetrics, Variables
 
 THRESHOLD = "clipping"  # the collection that holds an adaptive rule's threshold
 MAX_NOISE = float(jnp.finfo(jnp.float32).max)  # a standard deviation beyond it is infinite in float32
@@ -43,39 +41,6 @@ class PrivateSettings(NamedTuple):
     expected_batch_size: float
     trainable: tuple[str, ...] | None = None
     sampling: Sampling | None = None
-
-
-def example_loss(model: Model, loss: Loss) -> LossFn:
-    """Turns a model and a loss into (variables, example, key) -> (loss, metric), for one row of a `types.Batch`.
-
-    Args:
-      model: any model whose rows do not see each other.
-      loss: a per-example loss, of `gecko_jax.losses` or your own. Its metric is the second result.
-
-    Returns:
-      (variables, example, key=None) -> (loss, metric), with attributes `loss` and `updates`.
-
-    Raises:
-      ValueError: when called, for a model with statistics over the batch (BatchNorm), whose gradients have no bounded
-        share for each example, naming the layers; for outputs without a row for each example; for outputs and labels
-        that the loss does not read.
-
-    State that the forward pass changes without reading the example, such as the power iteration of nn.SpectralNorm, is
-    carried from step to step: `private_gradients` gets it from the returned function's attribute `updates`. Values that
-    layers only `sow` belong to one example, and are dropped.
-    """
-    metric = metric_of(loss)
-
-    def apply(variables, example: Batch, key=None):
-        x = jax.tree.map(lambda leaf: leaf[None], example.x)
-        outputs, updates = model.apply(variables, x, key=key, train=True)
-        check_states(model, variables, x, key, updates)
-        outputs = take(outputs_by_row(outputs, 1), 0)
-        return loss.apply(outputs, example), metric.apply(jax.lax.stop_gradient(outputs), example)
-
-    apply.loss = loss
-    apply.updates = lambda variables, batch, key: carried_states(model, variables, take(batch.x, slice(0, 1)), key)
-    return apply
 
 
 def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
@@ -126,7 +91,7 @@ def private_gradients(
     | an example's gradient | adds 0 | adds 0 | adds 0 | see `clipped_sum` |
 
     Args:
-      loss: (variables, example, key) -> scalar, or (scalar, a metric of the example): see `example_loss`.
+      loss: (variables, example, key) -> scalar, or (scalar, a metric of the example): see `privacy.example_loss`.
       clipping: a rule of `gecko_jax.clippings`; an adaptive one needs the model of `with_threshold`.
       noise_multiplier: standard deviation of the noise over the sum's sensitivity under add-or-remove.
       expected_batch_size: rate * n of the sampling.

@@ -9,7 +9,8 @@ from gecko_jax import checks
 from gecko_jax.privacy.accounting.calibration import calibrate_noise
 from gecko_jax.privacy.accounting.epsilon import Epsilon, epsilon
 from gecko_jax.privacy.augmentation import Augment, augmented
-from gecko_jax.privacy.gradients import example_loss, private_gradients, try_parts, with_threshold
+from gecko_jax.privacy.example_loss import example_loss
+from gecko_jax.privacy.gradients import private_gradients, try_parts, with_threshold
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.per_example.states import refuse_statistics
 from gecko_jax.privacy.sampling import Sampling, poisson, truncated_poisson

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_clipped_sum import compiled
 
-from gecko_jax import clippings, losses, training
+from gecko_jax import clippings, losses, privacy, training
 from gecko_jax.privacy import gradients
 from gecko_jax.privacy.augmentation import augmented
 from gecko_jax.types import Batch, Loss, Model
@@ -36,7 +36,7 @@ def test_a_step_counts_all_of_its_rows(dtype):
     variables = model.init(None, None)
     steps = (
         training.batch_gradients(model, loss),
-        gradients.private_gradients(gradients.example_loss(model, loss), clippings.flat(1.0), 0.0, REAL),
+        gradients.private_gradients(privacy.example_loss(model, loss), clippings.flat(1.0), 0.0, REAL),
     )
     for step, given in zip(steps, (weight.astype(dtype), weight), strict=True):
         found, metrics = compiled(step)(variables, Batch(x, y, given), jax.random.key(0))

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from test_clipped_sum import KEY, check_equal, compiled
 
-from gecko_jax import clippings, losses, models, training
+from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import gradients, sampling
 from gecko_jax.privacy.accounting import epsilon as accounting
 from gecko_jax.privacy.noise import gaussian
@@ -153,7 +153,7 @@ def check_noise_of_each_step():
     data = Examples(np.ones((20, 300), np.float32), np.zeros(20, np.int32), np.arange(20))
     zeros = {"params": {"kernel": np.zeros((300, 10), np.float32), "bias": np.zeros(10, np.float32)}}
     nothing = Loss("nothing", lambda logits, example: 0.0 * jnp.sum(logits))
-    private = gradients.private_gradients(gradients.example_loss(model, nothing), RULES["flat"], SIGMA, 10)
+    private = gradients.private_gradients(privacy.example_loss(model, nothing), RULES["flat"], SIGMA, 10)
     fitted = training.fit(
         model, data, gradients=private, optimizer=optax.sgd(1.0), epochs=3, batch_size=10, init=zeros
     )
@@ -242,7 +242,7 @@ def test_fit_moves_the_threshold_towards_the_norms(rule):
     data = Examples(rng.normal(size=(40, 6)).astype(np.float32), rng.integers(0, 3, 40), np.arange(40))
     plain = models.create("mlp", 3, hidden=(4,))
     model = gradients.with_threshold(plain, rule)
-    private = gradients.private_gradients(gradients.example_loss(model, losses.cross_entropy()), rule, 0.5, 20)
+    private = gradients.private_gradients(privacy.example_loss(model, losses.cross_entropy()), rule, 0.5, 20)
     start = jax.tree.map(np.asarray, model.init(jax.random.key(0), data.x[:1]))
     assert float(start["clipping"]["threshold"]) == rule.start
     low, high = 0.5 if rule.name == "global_adapt" else 1e-3, 1e4
@@ -256,7 +256,7 @@ def test_fit_moves_the_threshold_towards_the_norms(rule):
 def test_a_network_with_batch_statistics_is_refused_by_name():
     model = models.create("mlp", 10, normalize=True, hidden=(4,))
     batch = rows()
-    private = gradients.private_gradients(gradients.example_loss(model, losses.cross_entropy()), RULES["flat"], 1.0, 5)
+    private = gradients.private_gradients(privacy.example_loss(model, losses.cross_entropy()), RULES["flat"], 1.0, 5)
     variables = jax.eval_shape(model.init, jax.random.key(0), batch.x)
     with pytest.raises(ValueError, match=r"block1/BatchNorm_0'.* over the batch \(batch_stats\).*normalize=.group.\)"):
         jax.eval_shape(private, variables, batch, KEY)
@@ -272,7 +272,7 @@ class Frozen(nn.Module):
 
 def test_frozen_weights_beside_the_parameters_are_no_statistics():
     model, batch = models.from_linen(Frozen()), rows()
-    private = gradients.private_gradients(gradients.example_loss(model, losses.cross_entropy()), RULES["flat"], 1.0, 5)
+    private = gradients.private_gradients(privacy.example_loss(model, losses.cross_entropy()), RULES["flat"], 1.0, 5)
     variables = jax.eval_shape(model.init, jax.random.key(0), batch.x)
     found, metrics = jax.eval_shape(private, variables, batch, KEY)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, variables["params"]) and metrics.updates == {}

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from gecko_jax import clippings, losses, models, training
+from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import augmentation, gradients
 from gecko_jax.types import Batch, Examples
 
@@ -111,7 +111,7 @@ class Lifted(nn.Module):
 def step_of(module, **options):
     """(variables, private gradient function without noise or clipping, plain one)."""
     model, loss = models.from_linen(module), losses.cross_entropy()
-    of_one = gradients.example_loss(model, loss)
+    of_one = privacy.example_loss(model, loss)
     private = gradients.private_gradients(of_one, clippings.flat(1e6), 0.0, len(X), **options)
     return model, model.init(jax.random.key(0), X[:1]), private, training.batch_gradients(model, loss)
 
@@ -164,7 +164,7 @@ def test_what_is_carried_is_what_plain_training_carries(block, how):
 def test_augmentation_and_adaptive_rules_carry_them_too():
     model, rule = models.from_linen(Lifted(Counted, "plain")), clippings.quantile(1.0)
     adaptive = gradients.with_threshold(model, rule)
-    of_one = augmentation.augmented(gradients.example_loss(adaptive, losses.cross_entropy()), lambda key, x: x, 2)
+    of_one = augmentation.augmented(privacy.example_loss(adaptive, losses.cross_entropy()), lambda key, x: x, 2)
     private = gradients.private_gradients(of_one, rule, 1.0, 6.0)
     updates = traced_updates(private, adaptive.init(jax.random.key(0), X[:1]))
     assert sorted(updates) == ["clipping", "schedule"] and updates["schedule"]["Counted_0"]["steps"].dtype == jnp.int32

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gecko_jax import clippings, losses, models, training
+from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import gradients
 from gecko_jax.privacy.per_example import microbatch
 from gecko_jax.privacy.per_example.clipped import METHODS, clipped_sum
@@ -56,7 +56,7 @@ def test_ten_rows_with_seven_labels(way, monkeypatch):
     monkeypatch.setattr(microbatch, "MAX_FLOATS", 1)  # "auto" takes a microbatch, in which slices of any leaf fit
     batch = Batch(np.ones((10, 2), np.float32), np.zeros(7, np.int32), np.ones(10, np.float32))
     model = models.from_linen(nn.Dense(3))
-    of_one = gradients.example_loss(model, losses.cross_entropy())
+    of_one = privacy.example_loss(model, losses.cross_entropy())
     variables = model.init(jax.random.key(0), batch.x)
     with pytest.raises(ValueError, match="batch.y has 7 rows, batch.x has 10"):
         clipped_sum(of_one, RULE, *way)(variables, batch)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from one_by_one import check_every_method, clipped_by_hand
 from test_clipped_sum import check_equal, compiled
 
-from gecko_jax import clippings, losses, models, training
+from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import gradients
 from gecko_jax.privacy.per_example.clipped import clipped_sum
 from gecko_jax.privacy.per_example.sites import as_index
@@ -120,7 +120,7 @@ def test_labels_of_any_type_give_the_same_gradients(dtype):
     batch.y[1:3] = np.minimum(logits[1:3].argmax(1), np.iinfo(dtype).max)
     wanted = int((logits.argmax(1) == batch.y.astype(np.int64)).sum())
     wide = batch._replace(y=batch.y.astype(np.int32))
-    of_one = gradients.example_loss(MODEL, loss)
+    of_one = privacy.example_loss(MODEL, loss)
     total, _ = clipped_by_hand(lambda params, row, key: of_one({"params": params}, row)[0], VARIABLES["params"], wide)
     private = compiled(gradients.private_gradients(of_one, clippings.flat(1.0), 0.0, 1.0))
     found, metrics = private(VARIABLES, batch, jax.random.key(0))

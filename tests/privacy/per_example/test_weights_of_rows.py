@@ -12,7 +12,7 @@ import pytest
 from one_by_one import clipped_by_hand
 from test_clipped_sum import check_equal, compiled
 
-from gecko_jax import clippings, losses, models, training
+from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import gradients
 from gecko_jax.privacy.per_example.clipped import clipped_sum
 from gecko_jax.types import Batch
@@ -96,12 +96,12 @@ VARIABLES = MODEL.init(jax.random.key(0), X)
 
 def steps():
     """(variables, batch, key) of private and of plain gradients, and of the adaptive rule."""
-    of_one = gradients.example_loss(MODEL, losses.cross_entropy())
+    of_one = privacy.example_loss(MODEL, losses.cross_entropy())
     rule = clippings.quantile(1.0)
     adaptive = gradients.with_threshold(MODEL, rule)
     yield MODEL, gradients.private_gradients(of_one, RULE, 0.0, 5.0)
     yield MODEL, training.batch_gradients(MODEL, losses.cross_entropy())
-    yield adaptive, gradients.private_gradients(gradients.example_loss(adaptive, losses.cross_entropy()), rule, 0.0, 5)
+    yield adaptive, gradients.private_gradients(privacy.example_loss(adaptive, losses.cross_entropy()), rule, 0.0, 5)
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -12,7 +12,7 @@ from jax import lax
 from zoo_modules import CLASSES, WIDE, Attention, Bare, Residual, Scanned, Standardised, Tied, Twice, flat, mean
 
 from gecko_jax import losses, models, quantizers
-from gecko_jax.privacy.gradients import example_loss
+from gecko_jax.privacy.example_loss import example_loss
 from gecko_jax.trees import map_named
 from gecko_jax.types import Batch
 
