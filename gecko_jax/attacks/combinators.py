@@ -18,7 +18,8 @@ AUGMENTED = "_augmented"
 def per_class(attack: Attack) -> Attack:
     """Returns the attack with a threshold chosen for each class apart; its scores are the same.
 
-    One that has such thresholds already is returned as it is.
+    Args:
+      attack: any attack; one that has such thresholds already is returned as it is.
 
     Source: Song and Mittal, "Systematic Evaluation of Privacy Risks of Machine Learning Models" (2021), sec. 4.1.
 

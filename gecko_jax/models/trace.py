@@ -98,7 +98,11 @@ def trace(model: Model, variables: Variables, x: Array) -> list[Call]:
 
 
 def logits_shape(model: Model, variables: Variables, x: Array) -> tuple[int, ...]:
-    """Returns the shape of the model's output on x; arguments as of `trace`, nothing is computed."""
+    """Returns the shape of the model's output on x; nothing is computed.
+
+    Args:
+      model, variables, x: as of `trace`.
+    """
     return traced(model, variables, x).logits
 
 

@@ -57,7 +57,11 @@ def gradient_norms(
 
 
 def small_gradient(model: Model, variables: Variables, x: Array, y: Array, loss: Loss | None = None) -> np.ndarray:
-    """Returns minus the norm of each record's gradient [n], larger for members; see `gradient_norms`."""
+    """Returns minus the norm of each record's gradient [n], larger for members.
+
+    Args:
+      model, variables, x, y, loss: see `gradient_norms`.
+    """
     return -gradient_norms(model, variables, x, y, loss)["all"]
 
 

@@ -42,6 +42,9 @@ def on_host(predict: Callable[[np.ndarray], Array]) -> Callable[[Array], Array]:
 def numbered(predict: Callable[[np.ndarray], Array]) -> Iterator[np.int32]:
     """Gives a predict function a number, by which `by_number` asks it until the end of the block.
 
+    Args:
+      predict: inputs [b, ...] -> outputs [b, classes] or labels [b], NumPy arrays.
+
     >>> with numbered(lambda x: np.stack([x.sum(1), 1 - x.sum(1)], 1)) as number:
     ...     by_number(number, jnp.array([[0.2, 0.1]])).tolist()
     [1]
@@ -58,6 +61,10 @@ def by_number(number: Array, x: Array) -> Array:
     """Returns int32 labels [b] of x [b, ...] by the predict function of a number: see `numbered`.
 
     It is a `classify` for `boundary_distance`, with the number as `variables`.
+
+    Args:
+      number: of the predict function.
+      x: inputs [b, ...].
     """
     return _call(lambda one, rows: _labels(_NUMBERED[int(one)], rows), x, number)
 

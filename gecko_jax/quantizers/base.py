@@ -37,6 +37,9 @@ def _straight_through_jvp(primals, tangents):
 def sign(x: Array) -> Array:
     """Returns +1 if x >= 0, else -1, in x's dtype. `jnp.sign(0)` is 0, which no bit can store.
 
+    Args:
+      x: any shape.
+
     >>> sign(jnp.array([-2.0, 0.0, 0.5])).tolist()
     [-1.0, 1.0, 1.0]
     """

@@ -70,6 +70,9 @@ def write_record(
 def check_record(record: Mapping[str, Any]) -> None:
     """Checks what a study's record holds; call it before the training whose record it will be.
 
+    Args:
+      record: as of `write_record`'s study.
+
     Raises:
       ValueError: if "config", "seeds" or "timings" is missing.
       TypeError: naming the entry that JSON cannot hold.

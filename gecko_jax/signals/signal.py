@@ -92,7 +92,11 @@ SOURCES = {
 
 
 def check_signal(name: str, signal: Signal) -> Signal:
-    """Returns `signal`, or raises ValueError if it is not a Signal; `name` is the argument's.
+    """Returns `signal`, or raises ValueError if it is not a Signal.
+
+    Args:
+      name: of the argument, for the message.
+      signal: what is checked.
 
     >>> check_signal("signal", "loss")
     Traceback (most recent call last):

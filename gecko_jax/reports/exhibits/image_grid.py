@@ -69,6 +69,9 @@ class ImageGrid(NamedTuple):
 def is_image_batch(x: Array) -> bool:
     """Tells whether x can be shown as images: floats in 0..1 of shape [k, height, width, 1 | 3], sides of 2 or more.
 
+    Args:
+      x: an array of any shape and type.
+
     >>> import numpy as np
     >>> is_image_batch(np.zeros((5, 8, 8, 1))), is_image_batch(np.zeros((5, 64)))
     (True, False)
