@@ -15,6 +15,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gecko_jax import checks
 from gecko_jax.hooks import with_collection
@@ -91,7 +92,7 @@ def averaged(variables: Variables) -> Variables:
             "instead of the model."
         )
     average, variables = variables[AVERAGE], {name: tree for name, tree in variables.items() if name != AVERAGE}
-    if not isinstance(average["count"], jax.core.Tracer) and not np.all(average["count"]):
+    if not isinstance(average["count"], Tracer) and not np.all(average["count"]):
         raise ValueError(
             "the average has seen no update: in a loop of your own call models.finish_update(model, variables, x) "
             "after each update."

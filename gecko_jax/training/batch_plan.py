@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -151,7 +151,7 @@ def _roots(seeds: tuple[int, ...]) -> np.ndarray:
 def _model_keys(roots: Array, epoch: Array, ids: Array) -> Array:
     """Returns the data of one key a model for an epoch, uint32 [m, words], because host arrays are cheap to slice."""
 
-    def one(root: Array, model_id: Array) -> Array:
+    def one(root: Any, model_id: Any) -> Any:
         key = jax.random.fold_in(jax.random.wrap_key_data(root), epoch)
         return jax.random.key_data(jax.random.fold_in(key, model_id))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ from gecko_jax.trees import take
 @functools.lru_cache(maxsize=64)
 def compiled_epoch(
     rule: UpdateRule, layout: Layout, skips: bool
-) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, ...]]]:
     """Builds (states, data, epochs) -> (states, (losses, metrics, counts) [width, steps]) of a group of models.
 
     Args:
@@ -31,7 +32,8 @@ def compiled_epoch(
     run = scanned_epoch(step)
     if not layout.scan:
         return _step_loop(surroundings.jit(step))
-    data_axes, epoch_axes = Data(None, None, None, 0), Epoch(0, 0, 0, None)
+    axes: Any = (0, 0, 0, None)
+    data_axes, epoch_axes = Data(None, None, None, 0), Epoch(*axes)
 
     def several(states: State, data: Data, epochs: Epoch):
         if layout.width == 1:  # a vmap of one would still turn products into batched ones

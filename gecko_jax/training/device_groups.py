@@ -27,7 +27,7 @@ class DeviceGroups:
         self.models = models
         starts = range(0, models, layout.width)
         self.rows = [np.minimum(np.arange(start, start + layout.width), models - 1) for start in starts]
-        self._mesh = None
+        self._mesh: Any = None
         if layout.devices > 1:
             self._mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
 

@@ -86,7 +86,7 @@ def check_reads(loss: Loss, extra: Mapping[str, Any] | None) -> None:
 def batch_shapes(slots: int, pool: Data) -> Batch:
     """Returns one step's batch of `slots` rows, as shapes."""
 
-    def shape(row: np.ndarray) -> jax.ShapeDtypeStruct:  # in JAX's type: int64 labels get to a step as int32
+    def shape(row: Any) -> Any:  # in JAX's type: int64 labels get to a step as int32
         return jax.ShapeDtypeStruct((slots, *row.shape), jax.dtypes.canonicalize_dtype(row.dtype))
 
     one = pool.of(0)

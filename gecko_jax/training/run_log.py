@@ -31,7 +31,8 @@ class RunLog:
         self, folder: str | os.PathLike[str] | None, run: Callable[[], dict[str, Any]], save_every: float, metric: str
     ):
         self.checkpoints = None if folder is None else Checkpoints(folder, run())
-        self._lines, self.saved, self.save_every, self._metric = None, time.monotonic(), save_every, metric
+        self._lines: Any = None
+        self.saved, self.save_every, self._metric = time.monotonic(), save_every, metric
 
     def __enter__(self) -> RunLog:
         return self

@@ -30,11 +30,11 @@ def start_states(rule: UpdateRule, x: Any, seed: int, model_ids: Sequence[int], 
         # One at a time, because a model's bits must not depend on the others; one compiled program serves any number.
         root, one = keys.stream(seed, "init"), _initializer(rule.model)
         each = [jax.tree.map(np.asarray, one(root, np.uint32(model_id), x)) for model_id in model_ids]
-        init = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+        variables = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     else:
-        init = jax.tree.map(np.asarray, init)
-    trained = select_leaves(init["params"], trainable_leaves(init["params"], rule.trainable))
-    return State(init, jax.tree.map(np.asarray, _optimizer_start(rule.optimizer)(trained)))
+        variables = jax.tree.map(np.asarray, init)
+    trained = select_leaves(variables["params"], trainable_leaves(variables["params"], rule.trainable))
+    return State(variables, jax.tree.map(np.asarray, _optimizer_start(rule.optimizer)(trained)))
 
 
 def check_init(init: Variables, shapes: Variables, models: int) -> None:

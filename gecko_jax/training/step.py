@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class Epoch(NamedTuple):
     indices: Array
     weight: Array
     key: Array
-    scheduled: dict[str, Array]
+    scheduled: Mapping[str, Any]
 
     def row(self, model: Array | int) -> Epoch:
         """Returns the rows and draws of one of several models, or of some of them."""
@@ -81,7 +81,8 @@ def make_step(rule: UpdateRule, skips: bool) -> Step:
         rows = epoch.indices[number]
         x, y, extra = take((data.x, data.y, data.extras), rows)
         batch = Batch(x, y, epoch.weight[number], extra)
-        key = jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)
+        key_data: Any = epoch.key
+        key = jax.random.fold_in(jax.random.wrap_key_data(key_data), number)
         grads, metrics = rule.gradients(state.variables, batch, key)
         reached = getattr(rule.gradients, "live", _all_of)(state.variables, batch, key)
         new = _updated(rule, state, grads, metrics, reached, (epoch.scheduled[LEARNING_RATE], batch.x))
@@ -134,8 +135,8 @@ def _of_trained_layers(updates: Variables, before: Variables, trainable, params,
     collections = {}
     for collection, tree in updates.items():
         if collection in before and collection != THRESHOLD:  # an adaptive rule's threshold belongs to no layer
-            names = (name for name, _ in named_leaves(tree))
-            tree = jax.tree.map(lambda new, old: choose(next(names), new, old), tree, before[collection])  # noqa: B023
+            leaves = (name for name, _ in named_leaves(tree))
+            tree = jax.tree.map(lambda new, old: choose(next(leaves), new, old), tree, before[collection])  # noqa: B023
         collections[collection] = tree
     return collections
 

@@ -93,13 +93,13 @@ class Batch(NamedTuple):
     Attributes:
       x: inputs, a pytree with one leading axis [b, ...]; see `Examples`.
       y: labels, numbers or sequences, a pytree with the same leading axis.
-      weight: [b] float32, 1 for a real row and 0 for padding; other values are refused.
+      weight: [b] float32, 1 for a real row and 0 for padding; other values are refused. None: all rows are real.
       extra: what a loss reads beside x and y, {name: pytree with the same leading axis}, or None; see `Loss.reads`.
     """
 
     x: Tree
     y: Tree
-    weight: Array
+    weight: Array | None
     extra: Mapping[str, Any] | None = None
 
 
