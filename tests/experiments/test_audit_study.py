@@ -146,3 +146,11 @@ def test_expected_figures_are_of_the_presets_rows_and_stand_in_the_readme():
         strength[f"RMIA offline, temperature 1, ties {ties}", "tpr_at_0p1pct"] for ties in ("broken", "counted")
     )
     assert broken >= 3 * counted
+
+
+def test_quick_figures_are_of_the_quick_rows():
+    home = pathlib.Path(run.__file__).parent
+    with (home / "expected" / "quick_rows.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["row"] for line in lines} == {METHODS[name].label for name in PRESETS["quick"].methods}
+    assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - {"tenth_lira"}
