@@ -7,13 +7,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_example_runs(capsys):
+def test_the_examples_run_and_find_the_leak(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.S):
         exec(compile(block, "README.md", "exec"), names)
-    said = capsys.readouterr().out
-    assert said.count("95 % intervals over") == 3  # three audits
-    assert "modified_entropy" in said and "at delta 0.0001, modeled: one example added or removed" in said
+    output = capsys.readouterr().out
+    assert "Of 100 training records" in output and (tmp_path / "audit.html").exists()
+    thresholds, lira = (names["report"].rows[name]["tpr_at_1pct"] for name in ("modified_entropy", "lira_student"))
+    assert thresholds.high < 0.02 < 0.04 < lira.low  # "1 %" and "6 %"
+    assert "energy (modeled)" in output and ", modeled: one example added or removed" in output
+    assert float(names["run"].epsilon) <= 8
 
 
 def test_the_map_names_every_room_and_no_other():
