@@ -1,4 +1,4 @@
-"""What a transform hangs on a model: functions after each update, factors on the rates, a collection of its own.
+"""Hooks that transforms add to a model: functions after each update, factors on the rates, a collection of its own.
 
     masked = model._replace(after_update=(*model.after_update, lambda variables, x: {**variables, "params": ...}))
 

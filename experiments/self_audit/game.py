@@ -109,7 +109,7 @@ def bounds(
     delta: float,
     confidence: float,
 ) -> dict[str, float]:
-    """Returns empirical lower bounds of epsilon: the best of some statistics, which share its error.
+    """Returns empirical lower bounds on epsilon: the best of some statistics, which share its error.
 
     Args:
       gaussian: name -> [m], statistics that are Gaussian given the coin, if all is well.

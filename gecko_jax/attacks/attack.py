@@ -46,7 +46,7 @@ class Attack:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Returns what must be there beside a model's outputs and labels; () for a plain threshold attack.
+        """Returns what the attack needs besides a model's outputs and labels; () for a plain threshold attack.
 
         "shadows" (`shadows` says how many), "population", what its signal needs ("queries" for answers to other inputs,
         "gradients" for a white box, "records"), and "time" if it is slow.
@@ -55,7 +55,7 @@ class Attack:
         return (*models, *self.signal.needs, *["time"] * self.slow)
 
     def with_population(self) -> Attack:
-        """Returns the attack as it runs if `Signals.population` is there: without shadows, if that suffices."""
+        """Returns the attack as it runs with `Signals.population`: without shadows, if that suffices."""
         if not self.population_suffices:
             return self
         return dataclasses.replace(self, shadows=0, slow=False, population=True)
@@ -137,7 +137,7 @@ def _floats(name: str, array: Array, shape: tuple[int | None, ...]) -> np.ndarra
 
 
 def _no_nan(name: str, array: np.ndarray) -> np.ndarray:
-    """Infinities pass (the loss of an impossible label is one); a NaN ranks nowhere."""
+    """Infinities pass (the loss of an impossible label is one); a NaN is rejected, because it cannot be ranked."""
     if np.isnan(array).any():
         raise ValueError(f"{name} holds {int(np.isnan(array).sum())} NaN of {array.size} entries.")
     return array

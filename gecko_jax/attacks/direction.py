@@ -52,8 +52,8 @@ def check_likelihood(signal: Signal) -> Signal:
 def in_nats(read: Signals, signal: Signal) -> Signals:
     """Returns the signals as negative log-likelihoods, up to a constant: squared errors over twice their variance.
 
-    The variance is the mean squared error of the shadows on records that each had not seen, the maximum-likelihood one
-    of a normal distribution, so attacks do not depend on the unit of what a regression predicts.
+    The variance is the maximum-likelihood estimate of a normal distribution: the mean squared error of the shadows on
+    records that they were not trained on. Attacks therefore do not depend on the unit of a regression's predictions.
 
     >>> read = Signals(np.array([[8.0, 2.0]]), np.array([[False, True]]), np.array([4.0, 8.0]))
     >>> in_nats(read, Signal("error", larger="nonmembers", outputs="numbers")).target.tolist()

@@ -24,7 +24,7 @@ _TRIED: dict[Any, None] = {}  # rules that passed, by their fields: functions co
 
 
 def mark(rule: Any) -> Any:
-    """Records that a rule has passed, and returns it."""
+    """Remembers that a rule passed its trial, and returns the rule."""
     try:
         _TRIED[rule] = None
     except TypeError:  # a field that cannot be hashed: checked every time

@@ -1,4 +1,4 @@
-"""Empirical lower bounds of epsilon from a membership attack's errors over independent trials.
+"""Empirical lower bounds on epsilon from a membership attack's errors over independent trials.
 
 An (epsilon, delta)-private mechanism keeps every attack to TPR <= e^epsilon FPR + delta and, for the complement, to
 TNR <= e^epsilon FNR + delta. Therefore measured rates, minus their error, refute every smaller epsilon. Both directions
@@ -28,7 +28,7 @@ SUBINTERVALS = 16  # that one of them is cut into again, if it is not ruled out
 
 
 class EpsilonBound(NamedTuple):
-    """A lower bound of epsilon, and the rates that it comes from.
+    """A lower bound on epsilon, and the rates that it comes from.
 
     Attributes:
       epsilon: the bound as an Estimate, n the records judged. It has no low and high: it is itself the low end.
@@ -75,7 +75,7 @@ def clopper_pearson_epsilon(
     confidence: float = 0.95,
     assumption: str = "dp",
 ) -> float:
-    """Returns a lower bound of epsilon from counts at one threshold that was fixed beforehand.
+    """Returns a lower bound on epsilon from counts at one threshold that was fixed beforehand.
 
     max(0, log((TPR_low - delta) / FPR_high), log((1 - FPR_high - delta) / (1 - TPR_low))) with one-sided
     Clopper-Pearson bounds of alpha/2 each; for "gaussian" Phi^-1(TPR_low) - Phi^-1(FPR_high) is a bound of mu.
@@ -119,7 +119,7 @@ def epsilon_lower_bound(
     assumption: str = "dp",
     seed: int = 0,
 ) -> EpsilonBound:
-    """Returns a lower bound of epsilon from an attack's scores over independent trials; see `clopper_pearson_epsilon`.
+    """Returns a lower bound on epsilon from an attack's scores over independent trials; see `clopper_pearson_epsilon`.
 
     Valid for independent trials only: one canary a run, or see the head of this file. It also needs
     thresholds, seed and attack that were fixed before the scores were seen: the best of several bounds is not a bound.

@@ -116,7 +116,7 @@ def smallest_epsilon(log_delta: Callable[[float], float], delta: float, start: f
 
 
 def check_claim(delta: float, confidence: float, assumption: str) -> None:
-    """Raises ValueError unless a lower bound of epsilon can be stated in these terms."""
+    """Raises ValueError unless a lower bound on epsilon can be stated in these terms."""
     checks.one_of("assumption", assumption, ASSUMPTIONS)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence!r} must lie strictly between 0 and 1, for example 0.95.")

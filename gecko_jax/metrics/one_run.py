@@ -1,4 +1,4 @@
-"""Empirical lower bounds of epsilon from one training run with many canaries.
+"""Empirical lower bounds on epsilon from one training run with many canaries.
 
 Each of m canaries is in the training set or not by a fair coin of its own. The auditor sees the model and guesses r of
 the m coins, abstaining on the rest; under privacy, too many right guesses are unlikely. Canaries may influence each
@@ -20,7 +20,7 @@ from gecko_jax.types import Array, Estimate
 
 
 class OneRunBound(NamedTuple):
-    """A lower bound of epsilon, and the guesses that it comes from.
+    """A lower bound on epsilon, and the guesses that it comes from.
 
     Attributes:
       epsilon: the bound as an Estimate, n the canaries. It has no low and high: it is itself the low end.
@@ -48,7 +48,7 @@ def one_run_epsilon(
     confidence: float = 0.95,
     assumption: str = "dp",
 ) -> float:
-    """Returns a lower bound of epsilon from v right ones of r guesses about m canaries in one run.
+    """Returns a lower bound on epsilon from v right ones of r guesses about m canaries in one run.
 
     "dp": with q = 1 / (1 + e^-epsilon), an (epsilon, delta)-private run has
     P[v or more right] <= P[Bin(r, q) >= v] + 2 m delta max_{1 <= i <= v} P[v > Bin(r, q) >= v - i] / i,
@@ -151,7 +151,7 @@ def one_run_epsilon_from_scores(
     assumption: str = "dp",
     seed: int = 0,
 ) -> OneRunBound:
-    """Returns a lower bound of epsilon from the scores of m canaries in one run; see `one_run_epsilon`.
+    """Returns a lower bound on epsilon from the scores of m canaries in one run; see `one_run_epsilon`.
 
     The r - r // 2 highest scores are guessed to be in, the r // 2 lowest to be out. Equal scores are ordered at random.
 

@@ -1,4 +1,4 @@
-"""An empirical lower bound of epsilon from one run, from the canaries' signals instead of guesses about them.
+"""An empirical lower bound on epsilon from one run, from the canaries' signals instead of guesses about them.
 
 A guess keeps one bit of a signal. If the signals of a white-box audit are Gaussian, as sums of many noised steps are,
 their means and their deviation hold more: the distance mu between canaries in and canaries out, in standard deviations,
@@ -21,7 +21,7 @@ _QUANTILES = 4000  # of the deviation, over which the noncentral t's tail is ave
 
 
 def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confidence: float = 0.95) -> Estimate:
-    """Returns a lower bound of epsilon from the Gaussian signals of many canaries of one run.
+    """Returns a lower bound on epsilon from the Gaussian signals of many canaries of one run.
 
     mu = (mean of those in - mean of those out) / pooled standard deviation; the lower end of its one-sided interval, by
     the noncentral t distribution with n - 2 degrees of freedom, is the mu of a Gaussian mechanism, given as an epsilon
@@ -54,7 +54,7 @@ def gaussian_signals_epsilon(scores: Array, member: Array, delta: float, confide
     check_claim(delta, confidence, "gaussian")
     scores, member = scored_pairs(scores, member)
     if not np.isfinite(scores).all():
-        raise ValueError("scores hold an infinity, which no Gaussian signal takes; expected finite numbers.")
+        raise ValueError("scores holds an infinity, which a Gaussian signal never is; expected finite numbers.")
     inside, outside = scores[member], scores[~member]
     if min(len(inside), len(outside)) < 2:
         raise ValueError(f"member marks {len(inside)} of {len(member)} canaries; at least 2 in and 2 out are needed.")

@@ -18,7 +18,7 @@ from gecko_jax.types import Array
 
 
 def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the scores as float64 [n] and the members as bool [n], checked.
+    """Checks scores and memberships, and returns them as float64 [n] and bool [n].
 
     Args:
       scores: [n] numbers, larger for a likelier member; +-inf allowed.
@@ -32,7 +32,7 @@ def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"scores has shape {scores.shape}; expected (records,): one target at a time, never pooled.")
     checks.shape("member", member, scores.shape)
     if np.isnan(scores).any():
-        raise ValueError(f"scores holds {int(np.isnan(scores).sum())} NaN of {len(scores)}; a NaN ranks nowhere.")
+        raise ValueError(f"scores holds {int(np.isnan(scores).sum())} NaN of {len(scores)}; a NaN cannot be ranked.")
     if member.all() or not member.any():
         missing = "non-member" if member.any() else "member"
         raise ValueError(f"member marks no {missing} among {len(member)} records; both kinds are needed.")

@@ -19,18 +19,18 @@ _MARK = "gecko_jax weight:"
 Origin = tuple[int, tuple[int, ...]]  # number of a stored leaf, and the leaf's axis of each axis of a value
 
 
-class Seen(NamedTuple):
-    """What a traced program shows of its weights.
+class TracedAxes(NamedTuple):
+    """The axes of a traced program's weights.
 
     Attributes:
       axes: {name: the stored axis of each axis that the layer sees} of the weights that were marked and found.
-      kept: {name: the stored axes that the first product or convolution by this weight does not sum over}.
+      unsummed: {name: the stored axes that the first product or convolution by this weight does not sum over}.
       jitted: whether a weight enters a jitted program: a layer's own (nn.jit), which may be kept from an earlier call,
         or a function's.
     """
 
     axes: dict[str, tuple[int, ...]]
-    kept: dict[str, tuple[int, ...]]
+    unsummed: dict[str, tuple[int, ...]]
     jitted: bool
 
 
@@ -43,7 +43,7 @@ def mark(weight: Array, name: str) -> None:
     checkpoint_name(lax.transpose(weight, tuple(reversed(range(weight.ndim)))), _MARK + name)
 
 
-def seen_axes(program: Program, stored: list[tuple[str, int]], ranks: dict[str, int]) -> Seen:
+def seen_axes(program: Program, stored: list[tuple[str, int]], ranks: dict[str, int]) -> TracedAxes:
     """Reads off a traced program which axes of its weights each layer sees.
 
     Args:
@@ -52,7 +52,7 @@ def seen_axes(program: Program, stored: list[tuple[str, int]], ranks: dict[str, 
       ranks: {name: how many axes the layer sees}.
     """
     axes: dict[str, tuple[int, ...]] = {}
-    kept: dict[str, tuple[int, ...]] = {}
+    unsummed: dict[str, tuple[int, ...]] = {}
     jitted = []
 
     def note(event: str, origin: Origin) -> None:
@@ -61,13 +61,13 @@ def seen_axes(program: Program, stored: list[tuple[str, int]], ranks: dict[str, 
         if event == "jit":
             jitted.append(leaf)
         elif event == "product":
-            kept.setdefault(name, seen)
+            unsummed.setdefault(name, seen)
         elif event == _MARK + name:
             axes.setdefault(name, seen[::-1][: ranks[name]])  # of the first call, as its layer is
 
     inputs = [(leaf, tuple(range(rank))) for leaf, (_, rank) in enumerate(stored)]
     _follow(program, [*inputs, *[None] * (len(program.inputs) - len(inputs))], note)
-    return Seen(axes, kept, bool(jitted))
+    return TracedAxes(axes, unsummed, bool(jitted))
 
 
 def _follow(program: Program, inputs: list[Origin | None], note) -> list[Origin | None]:
@@ -114,17 +114,17 @@ def _passed_on(step: Step, origins: list[Origin | None], program: Program, note)
     return nothing
 
 
-def _kept_by_dot(step: Step, side: int, rank: int) -> tuple[int, ...]:
+def _unsummed_by_dot(step: Step, side: int, rank: int) -> tuple[int, ...]:
     summed = step.params["dimension_numbers"][0][side]
     return tuple(axis for axis in range(rank) if axis not in summed)
 
 
-def _kept_by_convolution(step: Step, side: int, rank: int) -> tuple[int, ...]:
+def _unsummed_by_convolution(step: Step, side: int, rank: int) -> tuple[int, ...]:
     del rank
     return (step.params["dimension_numbers"].rhs_spec[0],) if side == 1 else ()
 
 
-_PRODUCTS = {"dot_general": _kept_by_dot, "conv_general_dilated": _kept_by_convolution}
+_PRODUCTS = {"dot_general": _unsummed_by_dot, "conv_general_dilated": _unsummed_by_convolution}
 
 
 def _inner(step: Step, origins: list[Origin | None]) -> list[tuple[Program, list[Origin | None]]]:

@@ -131,13 +131,13 @@ def load(folder: str | os.PathLike[str], model: Model | nn.Module | None = None)
       A SavedModel.
 
     Raises:
-      ValueError: a folder without a saved model, a damaged file, files of two runs, a model that is needed and absent,
-        or one that is not the saved model because its parameters or its outputs differ.
+      ValueError: a folder without a saved model, a damaged file, files of two runs, a missing `model` that is
+        needed, or one whose parameters or outputs differ from the saved model's.
 
     >>> import tempfile
     >>> from gecko_jax import models
-    >>> own, x, folder = nn.Dense(2), np.ones((1, 3), np.float32), tempfile.mkdtemp()
-    >>> _ = models.save(folder, models.from_linen(own), own.init(jax.random.key(0), x), x)
+    >>> module, x, folder = nn.Dense(2), np.ones((1, 3), np.float32), tempfile.mkdtemp()
+    >>> _ = models.save(folder, models.from_linen(module), module.init(jax.random.key(0), x), x)
     >>> models.load(folder, nn.Dense(2)).variables["params"]["kernel"].shape
     (3, 2)
     """
@@ -170,7 +170,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the marker and the arrays of a folder, and checks that all files are of one run."""
     head = json.loads((folder / MARKER_FILE).read_text(encoding="utf-8"))
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise ValueError(f"{MARKER_FILE} is not of a model that models.save wrote")
+        raise ValueError(f"{MARKER_FILE} was not written by models.save")
     if head["version"] != VERSION:
         raise ValueError(f"it has version {head['version']}; this library reads version {VERSION}")
     digests = dict(head["files"])

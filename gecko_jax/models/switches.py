@@ -184,10 +184,10 @@ def _check_fields(module: nn.Module, fields: dict[str, Any]) -> None:
         first = switches[0]
         example = f"{{{first!r}: ('train', 'eval')}}" if isinstance(fields[first], str) else _example(first)
         raise ValueError(
-            f"{type(module).__name__} has fields that may be training switches, and that stay as they were built: "
-            f"{', '.join(f'{name}={fields[name]!r}' for name in switches)}. Say what they are in training: "
-            f"from_linen(module, train_argument={example}); or, for a value that "
-            f"stays, {{{first!r}: ({fields[first]!r}, {fields[first]!r})}}."
+            f"{type(module).__name__} has fields that may be training switches and would be the same in training and "
+            f"evaluation: {', '.join(f'{name}={fields[name]!r}' for name in switches)}. Name their values in "
+            f"training: from_linen(module, train_argument={example}); or, for a field that "
+            f"does not change, {{{first!r}: ({fields[first]!r}, {fields[first]!r})}}."
         )
 
 

@@ -194,17 +194,17 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
     for key in (None, object()):
         with plain(), nn.intercept_methods(record), traced_under(key):
             program, logits = programs.trace(forward, variables, x)
-        told = seen_axes(program, names, {name: len(own.order) for name, own in seen.items()})
-        if not told.jitted or key is not None:
+        traced = seen_axes(program, names, {name: len(own.order) for name, own in seen.items()})
+        if not traced.jitted or key is not None:
             break
         # nn.jit may have kept a program in which no layer shows: again, under a key that nobody else has.
         for collected in (calls, seen, ranks, nested, outside, foreign):
             collected.clear()
     axes = {name: own if len(own.order) == stored.get(name) else None for name, own in seen.items()}
-    for name, places in told.axes.items():
+    for name, places in traced.axes.items():
         axes[name] = lifted(seen[name], places, stored[name])
-        if name in foreign and name in told.kept:
-            axes[name] = told_by_product(axes[name], places, told.kept[name])
+        if name in foreign and name in traced.unsummed:
+            axes[name] = told_by_product(axes[name], places, traced.unsummed[name])
     return Traced(tuple(calls), jax.tree.map(lambda leaf: leaf.shape, logits), axes, ranks, frozenset(nested))
 
 

@@ -34,7 +34,7 @@ class PrivateSettings(NamedTuple):
       noise_multiplier: standard deviation of the noise over the clipping's sensitivity.
       expected_batch_size: what the noised sum is divided by.
       trainable: expressions of the parameters that are trained; None: all.
-      sampling: the Sampling that the run was priced for; None if unknown.
+      sampling: the Sampling that the run's epsilon covers; None if unknown.
     """
 
     noise_multiplier: float
@@ -200,8 +200,8 @@ def try_parts(clipping: Clipping | AdaptiveClipping, noise: Callable[..., Any], 
 def _threshold(variables: Variables, clipping: AdaptiveClipping) -> Array:
     if THRESHOLD not in variables:
         raise ValueError(
-            f"variables hold no {THRESHOLD!r}, the threshold of the adaptive rule {clipping.name!r}, but only "
-            f"{sorted(variables)}: train privacy.with_threshold(model, clipping) instead of the model."
+            f"variables has no collection {THRESHOLD!r}, the threshold of the adaptive rule {clipping.name!r}, only "
+            f"{sorted(variables)}. Train privacy.with_threshold(model, clipping) instead of the model."
         )
     return variables[THRESHOLD]["threshold"]
 

@@ -1,4 +1,4 @@
-"""Tries a user's noise function once, before anything is priced, because the accountant cannot see what it draws.
+"""Tries a user's noise function once, before epsilon is computed, because the accountant cannot see what it draws.
 
 The function runs as in training, compiled, on a fixed number of draws. Tested are shapes and types, mean 0, the
 standard deviation at two scales, the normal distribution, and independence of keys, leaves and entries. Independent

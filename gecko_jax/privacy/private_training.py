@@ -71,7 +71,7 @@ def private_training(
       model: a model without statistics over the batch.
       loss: a per-example loss of `gecko_jax.losses`.
       clipping: a rule of `gecko_jax.clippings`.
-      n: examples trained on, a public number; of several models with members of their own, the expected number.
+      n: number of training examples, which is public; if several models have members of their own, the expected number.
       batch_size: expected rows of a Poisson batch.
       epochs: passes over the data: round(n / batch_size) steps each.
       delta: below 1/n.
@@ -84,7 +84,7 @@ def private_training(
       runs: how many trainings of this sampling and noise epsilon covers together: 2 for a teacher and its student that
         are both trained privately on the same members. `sampling` and `options` are those of one of them.
       x: a batch of inputs, or their shapes, by which a model with statistics over the batch (BatchNorm) is refused
-        before anything is priced. None: usual inputs are tried, see `refuse_statistics`.
+        before epsilon is computed. None: usual inputs are tried, see `refuse_statistics`.
       **options: of `private_gradients`: method, microbatch, count_noise, noise.
 
     Returns:

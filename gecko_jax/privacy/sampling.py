@@ -95,7 +95,7 @@ def check_sampling(sampling: Sampling) -> Sampling:
     """Returns the record if `poisson`, `truncated_poisson` or `shuffled` could have built it.
 
     A record that is built by hand, or changed by `_replace`, must not promise what the draws do not keep. It is checked
-    wherever it is drawn from, priced or trained with.
+    wherever it is drawn from, accounted for or trained with.
 
     Raises:
       ValueError: something other than a Sampling, an unknown kind, a field out of range, or slots that a Poisson
@@ -167,7 +167,7 @@ def poisson(n: int, batch_size: float, steps: int, cap: int | None = None) -> Sa
     if cap < needed:
         raise ValueError(
             f"cap={cap} must be at least {needed}: with fewer slots some of {steps} Poisson batches fails "
-            f"to fit with a probability above {MAX_OVERFLOW:g}. Or use truncated_poisson, which is priced with the cut."
+            f"to fit with a probability above {MAX_OVERFLOW:g}. Or use truncated_poisson: its epsilon covers the cut."
         )
     return sampling._replace(cap=cap)
 
@@ -199,8 +199,8 @@ def truncated_poisson(n: int, batch_size: float, steps: int, cap: int) -> Sampli
 def shuffled(n: int, batch_size: int, epochs: int) -> Sampling:
     """Describes shuffled epochs: all examples in random order, cut into batches, as most training loops do.
 
-    This is not Poisson sampling and is not priced as if it were: no amplification by sampling is claimed. Each example
-    takes part exactly once an epoch, and the accountant charges one full Gaussian release for it.
+    This is not Poisson sampling, and the accountant claims no amplification by sampling. Each example takes part
+    exactly once an epoch, which costs one full Gaussian release.
 
     Args:
       n: examples, all shown once an epoch.

@@ -20,7 +20,7 @@ class Suggestion(NamedTuple):
 
     Attributes:
       clipping: automatic clipping.
-      n: examples trained on.
+      n: number of training examples.
       batch_size: expected rows of a Poisson batch.
       epochs: passes over the data.
       delta: of the guarantee.
@@ -57,16 +57,16 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
         training.fit(run.model, train, optimizer=training.optimizer("adam", start.learning_rate), **run.options)
 
     What to tune, in this order: the learning rate (.003 to .03), the passes (20 to 40), a smaller model, n/5 or n/20
-    rows. Which data to tune on: public data of the same kind, or a part of the private data that no released model has
-    in its training set and that nobody asks to be protected. Whoever compares runs on the private training data, or on
-    held-out private records, spends privacy for each of them: the epsilon here covers one run alone, and settings that
-    were chosen by what the data say are themselves a release (Papernot and Steinke 2022, who show how to pay for it).
+    rows. Which data to tune on: public data of the same kind, or records that need no protection and that no released
+    model was trained on. Whoever compares runs on the private training data, or on held-out private records, spends
+    privacy for each of them: the epsilon here covers one run alone, and settings that were chosen on private data are
+    themselves a release (Papernot and Steinke 2022 show how to account for it).
 
     Args:
-      n: examples trained on: a public number.
+      n: number of training examples, which is public.
       target_epsilon: the budget, above 0.
-      delta: the chance that the guarantee fails, below 1/n. None: 1/(10 n).
-      epochs: passes over the data, 20 to 40 as a rule.
+      delta: the chance that the guarantee fails, below 1/n; None for 1/(10 n).
+      epochs: passes over the data, usually 20 to 40.
 
     Returns:
       A Suggestion, whose `options` go to `private_training`.

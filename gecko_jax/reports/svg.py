@@ -90,7 +90,7 @@ def style(axes: Any) -> None:
 
 
 def place(fig: Any, left: float, top: float, width: float, height: float, **kwargs: Any) -> Any:
-    """Returns styled axes at a place in viewBox units from the top left corner."""
+    """Adds styled axes whose top left corner is at (left, top), in viewBox units, and returns them."""
     full_width, full_height = fig.get_size_inches() * 72
     box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
     axes = fig.add_axes(box, **kwargs)
@@ -99,7 +99,7 @@ def place(fig: Any, left: float, top: float, width: float, height: float, **kwar
 
 
 def write(fig: Any, left: float, top: float, text: str, **kwargs: Any) -> Any:
-    """Writes text with its baseline at a place in viewBox units from the top left corner."""
+    """Writes text whose baseline begins at (left, top), in viewBox units from the top left corner."""
     full_width, full_height = fig.get_size_inches() * 72
     kwargs = {"color": INK, "fontsize": TEXT, "va": "baseline", "parse_math": False, **kwargs}
     return fig.text(left / full_width, 1 - top / full_height, text, **kwargs)

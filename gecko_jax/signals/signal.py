@@ -75,7 +75,7 @@ class Signal:
 
     @property
     def source(self) -> str:
-        """Returns in words where its values come from: an audit of the model, or outputs of its kind."""
+        """Describes in words where the signal's values come from: an audit of the model, or which outputs."""
         if self.needs:
             return " and ".join(NEEDS[need] for need in self.needs)
         if self.read is None:

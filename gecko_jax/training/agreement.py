@@ -28,8 +28,8 @@ def resolve_trainable(
       full_batches: steps of a run without a sampling, each on all members; None if there are smaller batches.
 
     Raises:
-      ValueError: a Sampling that cannot be drawn; private gradients that were made for other parameters, or priced for
-        other batches, than the arguments of `fit`.
+      ValueError: a Sampling that cannot be drawn; private gradients that were made for other parameters, or whose
+        epsilon covers other batches, than the arguments of `fit`.
     """
     if sampling is not None:
         check_sampling(sampling)
@@ -43,27 +43,30 @@ def resolve_trainable(
             "to private_gradients (private_training) alone."
         )
     if settings.noise_multiplier > 0 and settings.sampling is not None:
-        priced = settings.sampling
-        if sampling is None and full_batches is not None and priced.rate == 1 and priced.cap >= priced.n:
-            sampling = priced._replace(steps=full_batches)  # every example takes part in every step either way
-        _check_priced(priced, sampling)
+        private_sampling = settings.sampling
+        # At rate 1 every example takes part in every step, with a sampling or without one.
+        every_row = private_sampling.rate == 1 and private_sampling.cap >= private_sampling.n
+        if sampling is None and full_batches is not None and every_row:
+            sampling = private_sampling._replace(steps=full_batches)
+        _check_covered(private_sampling, sampling)
     if sampling is not None:
         _check_divisor(settings.expected_batch_size, sampling)
     return settings.trainable
 
 
-def _check_priced(priced: Sampling, sampling: Sampling | None) -> None:
+def _check_covered(private_sampling: Sampling, sampling: Sampling | None) -> None:
     """Raises ValueError unless the batches are those that epsilon was computed for, or a part of them."""
     if sampling is None:
         raise ValueError(
-            f"sampling=None, but these private gradients were priced for {priced}: shuffled epochs of batch_size rows "
-            "are not what epsilon covers. Pass sampling=run.sampling, or all of **run.options."
+            f"sampling=None, but these private gradients were made for {private_sampling}: epsilon does not cover "
+            "shuffled epochs of batch_size rows. Pass sampling=run.sampling, or all of **run.options."
         )
-    same = sampling._replace(steps=priced.steps, cap=priced.cap) == priced
-    if not same or sampling.steps > priced.steps or (sampling.kind != "poisson" and sampling.cap != priced.cap):
+    same = sampling._replace(steps=private_sampling.steps, cap=private_sampling.cap) == private_sampling
+    other_cap = sampling.kind != "poisson" and sampling.cap != private_sampling.cap
+    if not same or other_cap or sampling.steps > private_sampling.steps:
         raise ValueError(
-            f"sampling is {sampling}, but these private gradients were priced for {priced}: epsilon covers these "
-            "batches, or fewer of them. Pass sampling=run.sampling, or price your batches with private_training."
+            f"sampling is {sampling}, but these private gradients were made for {private_sampling}: epsilon covers "
+            "these batches, or fewer of them. Pass sampling=run.sampling, or make yours by private_training."
         )
 
 
@@ -79,7 +82,7 @@ def _check_divisor(expected: float, sampling: Sampling) -> None:
 
 
 def check_batch_size(gradients: Any, batch_size: int, member: np.ndarray) -> None:
-    """Raises ValueError unless the steps of a run without a sampling have the rows that private gradients divide by.
+    """Raises ValueError unless the batches of a run without a Sampling have `expected_batch_size` rows.
 
     Args:
       gradients: a GradFn, or None; only one with `settings`, a private one, is checked.

@@ -22,7 +22,7 @@ def optimizer(name: str = "adam", learning_rate: float = 1e-3) -> optax.Gradient
 
     Args:
       name: "adam", "sgd" or "momentum" (0.9).
-      learning_rate: step size, above 0.
+      learning_rate: step size, above 0. A schedule is an argument of `fit`: schedules={"learning_rate": cosine}.
 
     Raises:
       ValueError: an unknown name, or a learning rate that is not above 0.
@@ -30,4 +30,9 @@ def optimizer(name: str = "adam", learning_rate: float = 1e-3) -> optax.Gradient
     >>> optimizer("sgd", 0.1) is optimizer("sgd", 0.1)
     True
     """
+    if callable(learning_rate):
+        raise ValueError(
+            f"learning_rate={learning_rate!r} must be a number. Pass a schedule to fit: "
+            "schedules={'learning_rate': training.cosine}, a factor by the share of the run that is done."
+        )
     return lookup("optimizer", name, OPTIMIZERS)(positive("learning_rate", learning_rate))

@@ -170,7 +170,7 @@ def check_collections(schedules: Schedules, variables: Variables) -> None:
             there = sorted(set(variables) - set(NOT_SCHEDULED))
             raise ValueError(
                 f"schedules[{name!r}] would change nothing, because the model has no collection {name!r} "
-                f"(it has {there or 'none'} beside its parameters). Leave it out, or take a layer that reads it: the "
+                f"(it has {there or 'none'} beside its parameters). Leave it out, or use a layer that reads it: the "
                 'activation "quadratic" reads "transition".'
             )
         for leaf in jax.tree.leaves(variables[name]):

@@ -41,7 +41,7 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
     steps = list(programs.every_step(program))
     if not hasattr(gradients, "settings") and any(PRIVATE_SCOPE in step.scope for step in steps):
         raise ValueError(
-            "gradients call private gradients and have lost what these know: `settings` (what epsilon was priced for) "
+            "gradients call private gradients and have lost what these know: `settings` (what epsilon covers) "
             "and `live` (what is trained), so that nothing could be compared with the batches of this run. Decorate "
             "the function that wraps them: @functools.wraps(private.gradients)."
         )

@@ -1,4 +1,4 @@
-"""The nouns that cross rooms: every one a NamedTuple of arrays and pure functions, and nothing else.
+"""Types that rooms share: each is a NamedTuple of arrays and pure functions, and nothing else.
 
 Left of `Variables` all is a function of (model, gradients, indices, key); right of `Signals` all is a function of two
 arrays, values[m, n] and member[m, n]. The two halves never meet.

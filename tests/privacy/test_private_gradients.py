@@ -295,5 +295,5 @@ def test_what_cannot_be_private_is_refused():
         gradients.private_gradients(loss, RULES["flat"], 1.0, 5)(variables_at(), rows(), KEY)
     with pytest.raises(ValueError, match="no group for the parameter 'b': its groups are"):
         step(clippings.per_layer({"a": 1.0}))(variables_at(), rows(), KEY)
-    with pytest.raises(ValueError, match="variables hold no 'clipping'.*'quantile'.*with_threshold"):
+    with pytest.raises(ValueError, match="variables has no collection 'clipping'.*'quantile'.*with_threshold"):
         step(QUANTILE)(variables_at(), rows(), KEY)

@@ -130,7 +130,7 @@ def test_a_wrapper_that_loses_what_the_gradients_know_is_refused(pool):
             training.fit(run.model, pool, **{**run.options, "gradients": lost})
     carried = functools.wraps(run.gradients)(halved)
     training.fit(run.model, pool, **{**run.options, "gradients": carried})
-    with pytest.raises(ValueError, match="priced for"):
+    with pytest.raises(ValueError, match="private gradients were made for"):
         training.fit(run.model, pool, gradients=carried, sampling=privacy.poisson(200, 40, 20), epochs=2)
 
 

@@ -76,7 +76,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("options, says", OTHER.values(), ids=OTHER)
-def test_private_gradients_take_the_batches_that_they_were_priced_for(options, says):
+def test_private_gradients_take_the_batches_that_their_epsilon_covers(options, says):
     with pytest.raises(ValueError, match=says):
         training.fit(RUN.model, DATA, **{**RUN.options, **options})
 
@@ -109,5 +109,5 @@ def test_full_batches_are_the_same_without_a_sampling():
     with pytest.raises(ValueError, match="epsilon covers these batches, or fewer of them"):
         resolve_trainable(full.gradients, None, None, full_batches=3)
     for options in (dict(batch_size=50, epochs=2), dict(batch_size=100, epochs=3)):
-        with pytest.raises(ValueError, match="priced for"):
+        with pytest.raises(ValueError, match="private gradients were made for"):
             training.fit(full.model, DATA, gradients=full.gradients, **options)

@@ -105,6 +105,11 @@ def test_bad_schedules_are_refused_before_a_folder_is_claimed(pool, tmp_path, wh
     assert not (tmp_path / "run").exists()
 
 
+def test_a_schedule_as_a_learning_rate_is_sent_to_fit():
+    with pytest.raises(ValueError, match="Pass a schedule to fit: schedules="):
+        training.optimizer("adam", training.cosine)
+
+
 @pytest.mark.parametrize("start, end", [(0.5, 0.5), (0.6, 0.2), (-0.1, 0.5), (0.2, 1.5), (float("nan"), 0.5)])
 def test_a_ramp_out_of_order_is_refused(start, end):
     with pytest.raises(ValueError, match="must satisfy 0 <= start < end <= 1"):

@@ -112,8 +112,8 @@ def _checked(name: str, signal: Signal, array: Array, leading: tuple[int | None,
         raise ValueError(f"{name} has shape {array.shape}; expected ({shown}), that is ({', '.join(axes)}).")
     if np.isnan(array).any():
         raise ValueError(
-            f"{name} holds {int(np.isnan(array).sum())} NaN of {array.size} values. A NaN ranks nowhere: leave out the "
-            "records or the models that have one."
+            f"{name} holds {int(np.isnan(array).sum())} NaN of {array.size} values. A NaN cannot be ranked: leave out "
+            "the records or the models that have one."
         )
     low, high = signal.bounds
     if array.size and (array.min() < low - ROUNDING or array.max() > high + ROUNDING):

@@ -79,7 +79,7 @@ def most_exposed(
     member = as_member(checks.shape("member", np.asarray(member), scores.shape))
     scores, member = np.atleast_2d(scores), np.atleast_2d(member)
     if np.isnan(scores).any():
-        raise ValueError(f"scores holds {int(np.isnan(scores).sum())} NaN of {scores.size}; a NaN ranks nowhere.")
+        raise ValueError(f"scores holds {int(np.isnan(scores).sum())} NaN of {scores.size}; a NaN cannot be ranked.")
     if member.all(1).any() or not member.any(1).all():
         raise ValueError("member has a target without members or without non-members; both kinds are needed.")
     for name, part in (("y", y), ("id", id), ("x", x)):

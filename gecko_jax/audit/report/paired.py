@@ -32,9 +32,11 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
         mine, other = getattr(ours, name), getattr(theirs, name)
         if mine != other:
             counts = f"{checks.listed(mine)} and {checks.listed(other)}"
-            raise ValueError(f"the audits have {name} {counts}; only the same targets can be compared.")
+            raise ValueError(f"the audits have {name} {counts}; only audits of the same targets can be compared.")
     if ours.design_hash != theirs.design_hash:
-        raise ValueError("the audits have other members or labels; only the same targets' records can be compared.")
+        raise ValueError(
+            "the audits have different members or labels; only audits of the same targets and records can be compared."
+        )
     if len(ours.targets) < 2:
         raise ValueError(
             "one target has no spread to judge a difference by; audit several models (audit_models), or compare two "

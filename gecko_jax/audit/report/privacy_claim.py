@@ -1,4 +1,4 @@
-"""A privacy claim beside an empirical lower bound of epsilon.
+"""A privacy claim beside an empirical lower bound on epsilon.
 
 Each audited record is a canary of one training run: it was in by a fair coin, and the attack guesses which (Steinke,
 Nasr and Jagielski 2023). The attack and the number of guesses are fixed before any score is seen. For a fixed split
@@ -73,7 +73,7 @@ def claim_attack(names: Iterable[str]) -> str:
 
 
 def privacy_claim(claimed_epsilon: Epsilon | None, coins: bool | None) -> PrivacyClaim:
-    """Returns the claim, checked.
+    """Checks a claim, and returns it.
 
     Raises:
       ValueError: an epsilon that is not an `Epsilon`, or that no bound can be put below; coins of another value.

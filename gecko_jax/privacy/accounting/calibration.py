@@ -49,12 +49,12 @@ def _meet(f: Callable[[float], float], target: float, start: float, window: floa
             break
     if high is not None and high[1] == 0:
         raise ValueError(
-            f"target_epsilon={target!r} is kept whatever the noise, down to a multiplier of {NOISES[0]:g}: delta alone "
+            f"target_epsilon={target!r} holds at any noise multiplier down to {NOISES[0]:g}, because delta alone "
             "covers the chance that an example takes part at all. Choose a smaller delta, well below 1/n."
         )
     raise ValueError(
         f"target_epsilon={target!r} is out of reach: no noise multiplier between {NOISES[0]:g} and {NOISES[1]:g} gives "
-        "it at this delta. Take an epsilon nearer to 1, which says more, too."
+        "it at this delta. Choose a target_epsilon closer to 1, which is also a more meaningful guarantee."
     )
 
 

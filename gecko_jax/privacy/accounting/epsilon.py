@@ -1,8 +1,8 @@
-"""Prices a private run: the epsilon of the sampling that was drawn and the noise that was added.
+"""Accounts for a private run: the epsilon of the sampling that was drawn and the noise that was added.
 
 Guarantee: a run of `private_gradients` on the batches of this Sampling, with at least this noise, is (epsilon,
 delta)-differentially private under the adjacency that is named, for every accountant but "clt". Sampling and accounting
-read one record, phases compose, a noised count is charged, shuffling is not priced as sampling, and the answer carries
+read one record, phases compose, a noised count is charged, shuffling is not taken for sampling, and the answer carries
 its assumptions. No accountant here includes: a teacher that saw the records of its student, metrics computed on
 training data, hyperparameters chosen by several private runs, and the finite precision of floating-point noise.
 

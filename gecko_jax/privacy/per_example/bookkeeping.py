@@ -151,7 +151,7 @@ def _own_shape(graph, planned: Plan, position: int, number: int, leaves):
 
 
 def _generic(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[rules.SiteGradients]:
-    """Forms each example's gradients of the sites' weights, then of the parameters that the weights are made of."""
+    """Computes each example's gradients of the sites' weights, then of the parameters that the weights are made of."""
     numbers = [planned.sites[n].step.inputs[i] for n in part.sites for i in planned.sites[n].weights]
 
     def behind(chosen):

@@ -224,7 +224,7 @@ def _clip(
 
 
 def by_vmap(function, params, examples) -> PerExampleGradients:
-    """Forms every example's gradient."""
+    """Computes each example's gradient by vmap."""
     replayed = graphs.replayed(function)
 
     def value(params, example):

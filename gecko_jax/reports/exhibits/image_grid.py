@@ -48,7 +48,7 @@ class ImageGrid(NamedTuple):
         return cls(name, tuple(data_uri(image) for image in x), tuple(captions), note)
 
     def check(self, table: Table) -> None:
-        """Raises ValueError without a caption for each image, or for an image that is not inside the page."""
+        """Raises ValueError unless each image has a caption and is embedded in the page."""
         del table
         check_same_length(self.name, {"images": self.images, "captions": self.captions})
         for i, image in enumerate(self.images):

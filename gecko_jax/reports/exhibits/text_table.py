@@ -27,7 +27,7 @@ class TextTable(NamedTuple):
     note: str = ""
 
     def check(self, table: Table) -> None:
-        """Raises ValueError without lines, or if a line does not have a cell for each heading."""
+        """Raises ValueError unless there is at least one line, and each has one cell for each heading."""
         del table
         checks.not_empty(f"lines of {self.name!r}", self.lines)
         for line in self.lines:

@@ -34,8 +34,8 @@ def test_what_cannot_be_compared_is_refused():
     other = np.random.default_rng(1).random((4, 150)) < 0.5
     one = audit.audit_model(NOISE[0], Y, MEMBER[0], CHOSEN)
     for ours, theirs, said in (
-        (audited(1.0), audited(1.0, other), "only the same targets"),
-        (audited(1.0), audited(1.0, np.roll(MEMBER, 1, 1)), "other members or labels"),  # as many of each
+        (audited(1.0), audited(1.0, other), "only audits of the same targets"),
+        (audited(1.0), audited(1.0, np.roll(MEMBER, 1, 1)), "different members or labels"),  # as many of each
         (one, one, "one target has no spread"),
         (audited(1.0, chosen=CHOSEN[:1]), audited(1.0, chosen=CHOSEN[1:]), "no attack in common"),
     ):

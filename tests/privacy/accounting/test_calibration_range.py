@@ -82,5 +82,5 @@ def test_steps_are_asked_of_one_phase():
 
 @pytest.mark.filterwarnings("ignore:delta=")
 def test_a_delta_that_covers_who_takes_part_needs_no_noise_and_is_said():
-    with pytest.raises(ValueError, match="epsilon=1.0 is kept whatever the noise.*Choose a smaller delta"):
+    with pytest.raises(ValueError, match="epsilon=1.0 holds at any noise multiplier.*Choose a smaller delta"):
         calibration.calibrate_noise(poisson(60_000, 256, 500), 1.0, 0.9)
