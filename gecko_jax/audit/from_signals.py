@@ -12,7 +12,7 @@ from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_each_target, audit_one_target
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.reading.recipe_checks import Shadows
-from gecko_jax.audit.reading.saved_signals import pointing_away, saved_signals
+from gecko_jax.audit.reading.saved_signals import check_population, pointing_away, saved_signals
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, plan_attacks
@@ -71,7 +71,8 @@ def from_signals(
     Raises:
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
       ValueError: an unknown signal, wrong shapes, NaN, values beyond the bounds of their signal, members or non-members
-        alone, or an attack that these signals do not suffice for.
+        alone, a target among its own shadows, a population of the audited records, ids that are repeated, or an attack
+        that these signals do not suffice for.
 
     >>> rng = np.random.default_rng(0)
     >>> member = rng.random((8, 300)) < 0.5
@@ -88,6 +89,8 @@ def from_signals(
     shape = next(iter(readings.values.values())).shape[: member.ndim]
     member = _check_member("member", member, shape)
     unseen = None if population is None else saved_signals("population", population, (*shape[:-1], None), readings)
+    if unseen is not None:
+        check_population(readings, unseen, member.ndim)
     if target is None:
         if target_member is not None or target_population is not None:
             raise ValueError("target_member and target_population are of a target, and there is none; pass target=.")
@@ -112,7 +115,9 @@ def from_signals(
                 "the target's own values on these records."
             )
         of_target = saved_signals("target", target, shape[1:], readings)
-        target_member = _check_member("target_member", np.asarray(target_member), shape[1:])
+        target_member = np.asarray(checks.unmasked("target_member", target_member))
+        target_member = _check_member("target_member", target_member, shape[1:])
+        inputs.check_shadows(member, target_member)
         audited = _audited(inputs.check_member(target_member, shape[1:])[None], records, slices)
         plan = _plan(attacks, len(member), readings, unseen)
         warnings = pointing_away(of_target.models(None), audited.member)
@@ -147,6 +152,8 @@ def _audited(
     for name, part in (("x", x), ("y", y), ("id", ids)):
         if part is not None and count(part) != n:
             raise ValueError(f"records.{name} has {count(part)} rows; expected one for each of the {n} records.")
+    if ids is not None and len(np.unique(ids)) < n:
+        raise ValueError(f"records.id names {len(np.unique(ids))} of {n} records; each needs its own id, or None.")
     return AuditedRecords(member, y, x, ids, groups)
 
 

@@ -211,6 +211,11 @@ def _class_numbers(path: Path, column: str, cells: Sequence[str]) -> np.ndarray:
     values: Any = np.array(cells)
     if all(map(_is_number, set(cells))):
         values = values.astype(float)
+        if not (np.abs(values) < 2**53).all():
+            raise ValueError(
+                f"{path}, column {column!r} holds {cells[int(np.argmin(np.abs(values) < 2**53))]!r}, which is not a "
+                "number that every class can be told by: fill what is missing, and begin long ids with a letter."
+            )
         if not np.array_equal(values, np.round(values)):
             raise ValueError(
                 f"{path}, column {column!r} holds numbers with fractions, which cannot be classes: pass classes=False "

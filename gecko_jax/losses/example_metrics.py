@@ -14,6 +14,8 @@ import numpy as np
 from gecko_jax.losses.shapes import class_numbers, float_outputs, targets
 from gecko_jax.types import Array, Loss, Metric
 
+MIN_RELATIVE_VARIANCE = 1e-5  # of the mean of y^2, below which float32 leaves less than two digits of the variance
+
 
 def metric_of(loss: Loss) -> Metric:
     """Returns the loss's metric, or the loss itself as a metric if it does not name one.
@@ -89,8 +91,9 @@ def rmse() -> Metric:
 def r2() -> Metric:
     """Builds the coefficient of determination, 1 - mean (f - y)^2 / var y, averaged over k outputs.
 
-    It is NaN if a target is constant. The variance of y is the mean of y^2 minus the squared mean of y. In float32 both
-    cancel if the mean of y is some thousand times its standard deviation: subtract the mean from such targets first.
+    The variance of y is the mean of y^2 minus the squared mean of y, which cancel in float32. R2 is therefore NaN if
+    the mean of y is more than 300 times its standard deviation: subtract the mean from such targets first. It is NaN
+    for a constant target too.
 
     >>> from gecko_jax.types import Batch
     >>> pieces = [r2().apply(jnp.array([f]), Batch(None, y, None)) for f, y in ((1.0, 1.0), (2.0, 3.0))]
@@ -106,7 +109,8 @@ def r2() -> Metric:
     def summary(means):
         error, mean, square = np.asarray(means, np.float64)
         variance = square - mean**2
-        return float(np.mean(np.where(variance > 0, 1 - error / np.where(variance > 0, variance, 1), np.nan)))
+        known = variance > MIN_RELATIVE_VARIANCE * square
+        return float(np.mean(np.where(known, 1 - error / np.where(known, variance, 1), np.nan)))
 
     return Metric("r2", apply, summary)
 

@@ -1,4 +1,7 @@
-"""Checks a model's hooks on shapes before training: what they return would otherwise fail inside a compiled loop."""
+"""Checks a model's hooks on shapes before training: what they return would otherwise fail inside a compiled loop.
+
+In a private run they must not compute with the inputs either, which would reach the variables without noise.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from gecko_jax import checks
+from gecko_jax.programs import flow, trace
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
 
@@ -36,6 +41,47 @@ def check_hooks(model: Model, variables: Variables, x: Any) -> None:
         _compare(f"model.after_update[{number}]", _shapes(hook, variables, x), variables, _is_same)
     for number, hook in enumerate(model.rates):
         _compare(f"model.rates[{number}]", _shapes(hook, variables, x), variables["params"], _broadcasts)
+
+
+def check_unread(gradients: Any, model: Model, variables: Variables, x: Any, is_fresh: bool) -> None:
+    """Raises ValueError if noised gradients are not all through which the inputs reach the variables of a private run.
+
+    The hooks see the batch, and `init` sees a row. What they compute from its values is neither clipped nor noised, and
+    no epsilon covers it. To read its shapes, or to trace the model for its layers, is harmless. The program decides.
+
+    Args:
+      gradients: of the run; only those that hold noise and carry `settings` are judged.
+      model: any model.
+      variables, x: one model's variables and one step's inputs, as shapes.
+      is_fresh: whether the variables start from `model.init`, and not from the caller's.
+
+    Raises:
+      ValueError: a hook or an `init` whose results depend on the values of x.
+    """
+    settings = getattr(gradients, "settings", None)
+    if settings is None or not settings.noise_multiplier:
+        return
+    chains = {field: getattr(model, field) for field in ("after_update", "rates")}
+    for field, chain in chains.items():
+        for number, hook in enumerate(chain):
+            way = "Let it read the variables and the shape of x alone"
+            _refuse_reading(f"model.{field}[{number}]", hook, variables, x, way)
+    if is_fresh:
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        way = "Start from public inputs: pass fit(..., init=model.init(key, public_x))"
+        _refuse_reading("model.init", model.init, key, x, way)
+
+
+def _refuse_reading(name: str, function: Callable[..., Any], first: Any, x: Any, way: str) -> None:
+    program, shapes = trace(function, first, x)
+    marks = [False] * len(jax.tree.leaves(first)) + [True] * len(jax.tree.leaves(x))
+    reached = flow(program, marks, lambda *marks: any(marks)).outputs
+    leaves = [leaf for (leaf, _), mark in zip(named_leaves(shapes), reached, strict=True) if mark]
+    if leaves:
+        raise ValueError(
+            f"{name} computes {checks.listed(leaves)} from the values of x, the inputs trained on, which are neither "
+            f"clipped nor noised there: the run would not be private, whatever its epsilon. {way}."
+        )
 
 
 def _shapes(hook: Callable[..., Any], variables: Variables, x: Any) -> Any:

@@ -55,6 +55,17 @@ def test_metrics_of_numbers_are_scikit_learns(k):
     np.testing.assert_allclose(every(losses.squared_error().apply, outputs, y), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("mean", [0.0, 10.0, 200.0, 2_000.0, 1e5])
+def test_r2_is_right_to_two_digits_or_not_a_number(mean):
+    """Means of y and y^2 cancel in float32 if y lies far from 0, such as years or prices."""
+    rng = np.random.default_rng(0)
+    y = (mean + rng.normal(size=400)).astype(np.float32)
+    outputs = (y + 0.5 * rng.normal(size=400)).astype(np.float32)[:, None]
+    r2 = figure(losses.r2(), outputs, y)
+    assert np.isnan(r2) == (mean > 300)
+    assert np.isnan(r2) or r2 == pytest.approx(oracle.r2_score(y.astype(float), outputs.astype(float)), abs=0.01)
+
+
 def test_r2_of_a_constant_target_is_not_a_number():
     assert np.isnan(figure(losses.r2(), np.ones((3, 1), np.float32), np.zeros(3, np.float32)))
 

@@ -78,6 +78,31 @@ def pointing_away(readings: Readings, member: np.ndarray) -> list[str]:
     return warnings
 
 
+def check_population(readings: Readings, population: Readings, leading: int) -> None:
+    """Raises ValueError if the population's values are those of audited records.
+
+    A record is known by its values under all models, in all signals, if these tell nearly all audited records apart.
+
+    Args:
+      readings: saved values [m, n, ...] or [n, ...].
+      population: values of the same signals [m, z, ...] or [z, ...].
+      leading: number of axes up to that of the records.
+    """
+
+    def columns(of: Readings) -> list[bytes]:
+        parts = [np.moveaxis(of.values[name], leading - 1, 0) for name in sorted(readings.values)]
+        return [b"".join(rows) for rows in zip(*([row.tobytes() for row in part] for part in parts), strict=True)]
+
+    audited, others = columns(readings), columns(population)
+    known = set(audited)
+    shared = np.array([one in known for one in others], bool)
+    if len(known) >= 0.99 * len(audited) and shared.sum() > max(1, 0.1 * len(others)):
+        raise ValueError(
+            f"{int(shared.sum())} of the population's {len(others)} records have the values of an audited record, the "
+            f"first population[{int(shared.argmax())}]; a population is of other records, that no model was trained on."
+        )
+
+
 def _signal(name: str, key: str | Signal) -> Signal:
     """Returns the signal that a key names."""
     if isinstance(key, Signal):

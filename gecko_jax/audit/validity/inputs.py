@@ -27,6 +27,22 @@ def check_member(member: Array, shape: tuple[int, ...]) -> np.ndarray:
     return member
 
 
+def check_shadows(member: np.ndarray, target: np.ndarray) -> None:
+    """Raises ValueError if a shadow model has the target's own members, which it would reveal.
+
+    Args:
+      member: [m, n] bool, of the shadow models.
+      target: [n] bool.
+    """
+    same = np.flatnonzero((member == target).all(1))
+    if len(same):
+        raise ValueError(
+            f"member[{same[0]}] is equal to target_member: a shadow with the target's own members, such as the target "
+            "itself, reveals them. Take it out of values and member, or leave target= out: then each model is audited "
+            "against the others."
+        )
+
+
 def check_groups(groups: Mapping[str, Array], records: int) -> Mapping[str, Array]:
     """Returns the groups.
 
