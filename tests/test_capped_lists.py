@@ -43,7 +43,7 @@ def test_thousands_of_slices_without_figures_are_one_short_warning():
     n, rng = 3_000, np.random.default_rng(0)
     found = slices.of_groups(rng.normal(size=n), rng.random(n) < 0.5, 0.0, slices.by_class(np.arange(n)))
     (warning,) = found.warnings
-    assert not found.found and "2,995 more" in warning and len(warning) < 400
+    assert not found.figures and "2,995 more" in warning and len(warning) < 400
 
 
 def test_errors_about_thousands_of_models_are_short():

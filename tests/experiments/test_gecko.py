@@ -124,7 +124,7 @@ def test_phase_two_and_its_control_differ_in_the_loss_alone(monkeypatch):
     assert rules == other_rules
     differing = {k for k in {*control, *phase2} if k not in ("folder", "label") and control.get(k) is not phase2.get(k)}
     differing = {k for k in differing if k not in control or k not in phase2 or control[k] != phase2[k]}
-    assert differing == {"teacher", "loss"}
+    assert differing == {"extra", "extra_per_model", "loss"}  # the teacher's logits
     assert phase2["loss"] is losses.symmetric_cross_entropy()
 
 
@@ -168,7 +168,7 @@ def test_what_a_private_row_is_trained_with(monkeypatch):
     assert phase.sampling == options["sampling"] == privacy.poisson(718, 100, 2 * 7)
     assert phase.count_noise_multiplier == 5 and float(row.epsilon) <= 2
     assert options["optimizer"] is training.optimizer("adam", config.dp_learning_rate)
-    assert {"init", "teacher"}.isdisjoint(options)
+    assert {"init", "extra"}.isdisjoint(options)
     x = data.train.x[:1]
     assert "clipping" in model.init(jax.random.key(0), x) and "clipping" not in row.model.init(jax.random.key(0), x)
     assert row.variables.keys() == {"params"}  # what is packed and priced is the network alone

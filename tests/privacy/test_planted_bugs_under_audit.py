@@ -50,11 +50,12 @@ BUGS = {
         [(gradients, "private_gradients", "noise_multiplier * rule.sensitivity", "0.5 * noise_multiplier")], full,
     ),
     "nothing is clipped": (
-        [(gradients, "private_gradients", "found.sum, drawn", "jax.tree.map(lambda s: 9 * s, found.sum), drawn")], full,
+        [(gradients, "private_gradients", "summed.sum, drawn", "jax.tree.map(lambda s: 9 * s, summed.sum), drawn")],
+        full,
     ),
     "one key for all steps": (
-        [(step, "make_step", "jax.random.fold_in(jax.random.wrap_key_data(epoch.key), number)",
-          "jax.random.wrap_key_data(epoch.key)"),
+        [(step, "make_step", "jax.random.fold_in(jax.random.wrap_key_data(key_data), number)",
+          "jax.random.wrap_key_data(key_data)"),
          (batch_plan, "_model_keys", "jax.random.wrap_key_data(root), epoch",
           "jax.random.wrap_key_data(root), 0 * epoch")],
         lambda: full(epsilon=1.0, **PART),
