@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gecko_jax.hooks import finish_update, scale_updates
+from gecko_jax.hooks import scale_updates
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.gradients import GradFn
 from gecko_jax.training.pool import Data
@@ -115,9 +115,10 @@ def _updated(rule: UpdateRule, state: State, grads, metrics: StepMetrics, reache
     live = tuple(a and b for a, b in zip(keep, reached, strict=True))
     statistics = _of_trained_layers(metrics.updates, state.variables, rule.trainable, params, keep)
     variables = {**state.variables, **statistics, "params": with_leaves(select_leaves(moved, live), params, live)}
-    if rule.model.after_update:
-        variables = finish_update(rule.model, variables, x)
-        # Neither an optimizer's weight decay nor a projection moves what no gradient moves.
+    for hook in rule.model.after_update:
+        variables = hook(variables, x)
+        # Neither an optimizer's weight decay nor a projection moves what no gradient moves. It is put back before the
+        # next hook, because a running average would take up what the projection made of it.
         variables = {**variables, "params": with_leaves(select_leaves(variables["params"], live), params, live)}
     return State(variables, optimizer_state)
 

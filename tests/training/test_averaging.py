@@ -168,3 +168,16 @@ def test_what_has_no_average_is_refused(pool, mlp):
     start = start_of(DENSE, POOL.x)
     with pytest.raises(ValueError, match="has other parameters than the variables"):
         training.averaged({**start, "average": {"params": {"bias": start["params"]["kernel"]}, "count": np.int32(3)}})
+
+
+def test_the_average_of_a_frozen_parameter_is_the_parameter(pool, mlp):
+    """A projection before the average must not reach it: what is frozen stays as it is, there as well."""
+    halved = mlp._replace(
+        after_update=(lambda variables, x: {**variables, "params": jax.tree.map(lambda p: p / 2, variables["params"])},)
+    )
+    model = training.with_average(halved, 0.9)
+    start = model.init(jax.random.key(0), pool.x[:1])
+    variables = training.fit(model, pool, init=start, trainable=["logits"], epochs=1, batch_size=20).variables
+    for params in (variables["params"], training.averaged(variables)["params"]):
+        assert_same_bits(params["dense1"], start["params"]["dense1"])
+        assert not np.array_equal(params["logits"]["kernel"], start["params"]["logits"]["kernel"])
