@@ -143,7 +143,7 @@ def _refuse_idle(config: Any, preset: Any, changes: Mapping[str, Any]) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns the config in JSON's own types, for a run's record; `from_dict` is the inverse."""
+    """Converts a config to a dictionary of JSON types, which a run records; `from_dict` is the inverse."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

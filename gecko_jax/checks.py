@@ -24,7 +24,7 @@ def positive(name: str, value: T) -> T:
     """Checks that a number is finite and above 0.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       value: the number.
 
     >>> positive("learning_rate", 0)
@@ -42,7 +42,7 @@ def at_least(name: str, value: T, low: float) -> T:
     """Checks that a number is not below `low`; NaN is rejected.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       value: the number.
       low: the smallest value that is accepted.
 
@@ -59,7 +59,7 @@ def integer(name: str, value: Any, low: int) -> int:
     """Checks that a value is an integer of at least `low` (2.0 and True are rejected), and returns it as a Python int.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       value: an int of Python or NumPy.
       low: the smallest value that is accepted.
 
@@ -103,7 +103,7 @@ def in_range(name: str, value: T, low: float, high: float) -> T:
     """Checks that low <= value <= high; NaN is rejected.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       value: the number.
       low, high: the smallest and the largest value that are accepted.
 
@@ -120,7 +120,7 @@ def one_of(name: str, value: T, allowed: Iterable[T]) -> T:
     """Checks that a value is among those allowed, and suggests the nearest one for a typo.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       value: the value.
       allowed: all values that are accepted.
 
@@ -158,7 +158,7 @@ def lookup(name: str, value: str, table: Mapping[str, T]) -> T:
     """Returns table[value]; the ValueError for an unknown name lists the table and suggests the nearest one.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       value: a name in the table.
       table: name -> what it stands for.
 
@@ -195,7 +195,7 @@ def not_empty(name: str, array: T) -> T:
     """Checks that an array's first axis, or a sequence, has at least one entry.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       array: the array or sequence.
 
     >>> not_empty("x", [])
@@ -212,7 +212,7 @@ def unmasked(name: str, array: T) -> T:
     """Checks that no entry of a masked array is hidden, because as a plain array it would count.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       array: an array of any kind.
 
     >>> unmasked("x", np.ma.array([1, 2], mask=[False, True]))
@@ -233,7 +233,7 @@ def finite(name: str, array: T) -> T:
     """Checks that every entry is finite; the ValueError names the first position that is not.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       array: numbers of any shape.
 
     >>> finite("x", [1.0, float("nan")])

@@ -86,7 +86,7 @@ def checked_key(name: str, key: int | jax.Array) -> int | jax.Array:
     """Checks that a key is a seed, or one JAX key, typed or as its words, and returns it.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       key: the seed or the key.
 
     Raises:

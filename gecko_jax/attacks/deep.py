@@ -69,9 +69,9 @@ class OverClasses(nn.Module):
 
 
 def log_odds(network: nn.Module, read: Signals) -> np.ndarray:
-    """Returns log odds [n] of a member, for the target's records, by a network trained on those of the shadows.
+    """Trains a network on the shadows' records and returns its log odds of membership [n] on the target's records.
 
-    The same for records in any order: rows are sorted before anything is drawn, and equal ones are scored once.
+    The order of the records does not matter: rows are sorted before anything is drawn, and equal ones are scored once.
 
     Args:
       network: [b, ...] -> log odds [b]; equal modules of equal shapes share a compiled program.

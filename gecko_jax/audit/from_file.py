@@ -27,7 +27,7 @@ def from_predictions(
       path: of a file with the arrays `logits` or `probs` ([n, c] of one model or [m, n, c] of several; without the last
         axis if binary models have one output) or `predicted` labels ([n] or [m, n]), `y` [n] labels, and `member` [n]
         or [m, n] bool. An array `classes` [c] names the columns. Or, in place of outputs, arrays named after signals
-        ("loss": [n] or [m, n]; see `from_signals`), for which `y` may be absent. Other arrays are not read.
+        ("loss": [n] or [m, n]; see `from_signals`); `y` is then optional. Other arrays are not read.
       attacks: which; every listed one that the models suffice for, if None. See `audit`.
       classes: the label that each column stands for, in place of the file's.
 

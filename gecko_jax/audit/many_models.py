@@ -52,8 +52,8 @@ def audit_models(
       attacks: which; every listed one that can run with m - 2 shadows, if None. See `audit`.
       records: int [k], the records to look at, or all.
       claimed_epsilon: the guarantee that each model is said to have; a bound from the attacks is then put below it.
-      x: records [n, ...], for a classifier of them as a blind baseline (of the first target) and to show the most
-        exposed; without them there is neither.
+      x: records [n, ...]. A classifier of them is the blind baseline (of the first target), and the most exposed are
+        shown; None omits both.
       queries: further logits [m, n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: name of a signal that needs the model -> its values [m, n, ...].
       slices: name -> bool [n], records to look at by themselves, beside the classes.

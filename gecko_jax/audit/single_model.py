@@ -46,7 +46,7 @@ def audit_model(
       member: [n] bool, who was in the training set.
       attacks: which; every listed one that can run on what there is, if None. See `audit`.
       shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
-      x: records [n, ...], for the blind baseline and to show the most exposed; without them there is neither.
+      x: records [n, ...]; the blind baseline reads them and the most exposed are shown. None omits both.
       claimed_epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for
         which each record must have been a member by a fair coin.
       queries: further logits [n, c], of moved copies of the records, each; attacks average their scores over them.

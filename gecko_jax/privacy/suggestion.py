@@ -49,7 +49,7 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
     """Suggests the settings of a first private run: large batches, few passes, Adam, automatic clipping.
 
     A batch has n/10 rows, because the noise on a step is the same however many rows share it. Automatic clipping leaves
-    one setting, the learning rate of Adam, for which .01 is rarely far off. The noise follows from the budget. On
+    one setting, the learning rate of Adam; .01 is rarely far off. The noise follows from the budget. On
     scikit-learn's digits (1,437 examples) a LeNet reaches 92 % at epsilon 3 and 93 % at epsilon 8.
 
         start = privacy.suggest(n=len(train.x), target_epsilon=8.0)

@@ -1,4 +1,4 @@
-"""Whether the prediction is right: one bit, for which predicted labels suffice."""
+"""Whether the prediction is right: one bit, which predicted labels suffice for."""
 
 from __future__ import annotations
 

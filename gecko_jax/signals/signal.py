@@ -95,7 +95,7 @@ def check_signal(name: str, signal: Signal) -> Signal:
     """Returns `signal`, or raises ValueError if it is not a Signal.
 
     Args:
-      name: of the argument, for the message.
+      name: the argument's name, which the message shows.
       signal: what is checked.
 
     >>> check_signal("signal", "loss")

@@ -164,7 +164,7 @@ def check_claim(
     drawn = "in by fair coins" if fair_coins else "each assumed to have been in by a fair coin (coins=True confirms it)"
     how = (
         f"{attack.replace('_', ' ')} guessed {best.correct} of {best.guesses} right, {records} records {drawn}; 95 % "
-        f"confidence{several}, for the numbers of guesses {guesses}"
+        f"confidence{several}; numbers of guesses tried: {guesses}"
     )
     bound = Estimate(float(best.value), n=records)
     if bound.value > float(claimed_epsilon):

@@ -31,7 +31,7 @@ class AuditResults:
       confidence_histogram: largest probabilities of members and non-members; None without class outputs.
       performance: the models' own metric -> "members" and "nonmembers" -> Estimate: the accuracy if there are class
         outputs, else the mean of a loss; {} if neither was read.
-      members, nonmembers: how many of each, for each target.
+      members, nonmembers: the number of each, one entry a target.
       threshold: how the threshold of the attack accuracy was chosen.
       warnings: sentences that a reader must know before trusting a figure.
       baselines: AUCs without the model: "records" (a classifier of them) and "reference loss" (other

@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
     """One target beside its shadow models, as attacks see them.
 
     Attributes:
-      audited: a signal -> what attacks read of the audited records, for each query.
+      audited: maps a signal to what attacks read of the audited records, one Signals a query.
       reference: a signal -> the shadows' values on the records that thresholds are chosen on; None without shadows.
       reference_y: [p] labels of those records; None without shadows.
     """

@@ -72,8 +72,8 @@ def select_attacks(
     """Returns the attacks asked for, or all listed ones that can run on what there is.
 
     Args:
-      attacks: Attacks, names of listed ones, or `best_of` several; or None, for the listed ones that are not slow; or
-        "all", for these too.
+      attacks: Attacks, names of listed attacks, or `best_of` several. None selects the listed attacks that are not
+        slow, "all" selects those as well.
       shadows: how many shadow models a target has; a shadow that stands in for it has one fewer.
       available: the signals that are there, or can be read.
       population: whether there is one.

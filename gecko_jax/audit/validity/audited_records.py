@@ -16,7 +16,7 @@ class AuditedRecords(NamedTuple):
     Attributes:
       member: [m, n] bool.
       y: [n, ...] labels, or None.
-      x: [n, ...] the records themselves, for the blind baselines and to show the most exposed; or None.
+      x: [n, ...] the records; the blind baselines read them and the most exposed are shown. None omits both.
       ids: [n] names of the records, or None.
       slices: name -> bool [n], records to look at by themselves, beside the classes.
     """
