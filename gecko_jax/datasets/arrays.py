@@ -8,7 +8,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.datasets.hashing import check_ids, ranks
-from gecko_jax.datasets.hosts import host_array
+from gecko_jax.datasets.hosts import as_float32, host_array
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Examples
 
@@ -23,8 +23,7 @@ def _inputs(name: str, x: np.ndarray) -> np.ndarray:
     if x.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {x.dtype}; expected real numbers, such as {name}.astype(np.float32).")
     checks.not_empty(name, x)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported as such
-        return checks.finite(name, np.ascontiguousarray(x, np.float32))
+    return as_float32(name, x)
 
 
 def class_labels(name: str, y: np.ndarray, rows: int) -> np.ndarray:

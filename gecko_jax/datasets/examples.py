@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax import checks
 from gecko_jax.datasets.arrays import check_classes, class_labels, split
 from gecko_jax.datasets.hashing import check_ids, count_on
-from gecko_jax.datasets.hosts import host_array
+from gecko_jax.datasets.hosts import as_float32, host_array
 from gecko_jax.trees import row_count
 from gecko_jax.types import Dataset, Examples
 
@@ -87,8 +86,7 @@ def _leaves(name: str, tree: Any) -> Any:
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected numbers with a leading axis of rows.")
     if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return checks.finite(name, np.ascontiguousarray(array, np.float32))
+        return as_float32(name, array)
     if array.size and (array.min() < np.iinfo(np.int32).min or array.max() > np.iinfo(np.int32).max):
         raise ValueError(f"{name} holds {array.min()}..{array.max()}, which int32 does not; pass smaller numbers.")
     return np.ascontiguousarray(array, np.int32)

@@ -21,6 +21,8 @@ from gecko_jax.files import read_arrays
 from gecko_jax.types import Dataset, Examples
 
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+# Entries that programs write if a label is missing, in small letters.
+MISSING_LABELS = ("", "na", "n/a", "nan", "null", "?")
 SPLITS = ("train_x", "train_y", "test_x", "test_y")
 
 
@@ -205,9 +207,12 @@ def _integers(path: Path, column: str, cells: Sequence[str]) -> np.ndarray:
 
 
 def _class_numbers(path: Path, column: str, cells: Sequence[str]) -> np.ndarray:
-    empty = next((i for i, cell in enumerate(cells) if not cell), None)
-    if empty is not None:
-        raise ValueError(f"{path}, row {empty + 2} has no label in column {column!r}; fill it or leave the row out.")
+    missing = next((i for i, cell in enumerate(cells) if cell.lower() in MISSING_LABELS), None)
+    if missing is not None:
+        raise ValueError(
+            f"{path}, row {missing + 2} has no label in column {column!r}, but {cells[missing]!r}; fill it or leave "
+            "the row out. If it is the name of a class, give that class another name."
+        )
     values: Any = np.array(cells)
     if all(map(_is_number, set(cells))):
         values = values.astype(float)

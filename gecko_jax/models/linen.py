@@ -8,7 +8,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from flax.errors import InvalidRngError
+import jax.numpy as jnp
+from flax.errors import InvalidRngError, ScopeParamShapeError
 
 from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import with_step
@@ -73,6 +74,12 @@ def from_linen(
             try:
                 outputs, updates = _called(switches, train, run)
                 return outputs, {name: tree for name, tree in updates.items() if _changed(tree, variables.get(name))}
+            except ScopeParamShapeError as error:
+                shapes = jax.tree.map(jnp.shape, x)
+                raise ValueError(
+                    f"x has shape {shapes}, which the variables were not made for: {str(error).partition(' (http')[0]} "
+                    "Pass inputs of the shape that the model was trained on."
+                ) from error
             except InvalidRngError as error:
                 name = re.search(r'needs PRNG for "(.+?)"', str(error))
                 if key is None or name is None or name[1] in streams:

@@ -133,12 +133,13 @@ def fit_ensemble(
     ((2, 2), (2, 4, 2))
     """
     # 1. Check what is known before any work: a run that cannot begin claims no folder.
-    loss, data = loss_of(gradients, loss) or loss or cross_entropy(), examples_of(data)
+    loss, data = loss_of(gradients, loss) or loss, examples_of(data)
+    loss, is_known = loss or cross_entropy(), loss is not None or gradients is None
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
         check_unmasked(name, tree)
     member = np.atleast_2d(np.asarray(member))
     pool = pool_of(data, member, extra, extra_per_model)
-    check_reads(loss, extra)
+    check_reads(loss, extra, is_known)
     epochs = checks.integer("epochs", epochs, 1)
     full_batches = epochs if batch_size >= member.sum(1).max(initial=0) else None
     trainable = resolve_trainable(gradients, trainable_patterns(trainable), sampling, full_batches)

@@ -73,8 +73,20 @@ def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None,
     return Data(data.x, data.y, *((None, extra) if per_model else (extra, None)))
 
 
-def check_reads(loss: Loss, extra: Mapping[str, Any] | None) -> None:
-    """Raises ValueError unless `extra` holds every key that the loss reads."""
+def check_reads(loss: Loss, extra: Mapping[str, Any] | None, known: bool = True) -> None:
+    """Raises ValueError unless `extra` holds the keys that the loss reads, and no others.
+
+    Args:
+      loss: says what it reads.
+      extra: as `fit` takes it.
+      known: whether `loss` is what is trained on; False if a user's gradients have a loss of their own.
+    """
+    if known and (unread := sorted(set(extra or {}) - set(loss.reads))):
+        raise ValueError(
+            f"extra[{unread[0]!r}] would change nothing, because loss {loss.name!r} reads "
+            f"{checks.listed(loss.reads) or 'no extras'}. Leave it out, or declare it: a loss of your own "
+            "names what it reads in Loss.reads."
+        )
     for name in loss.reads:
         if name not in (extra or {}):
             way = ", or call training.distill(..., teacher=logits)" if name == "teacher" else ""

@@ -128,9 +128,18 @@ def test_load_says_which_call_reads_a_file(table, tmp_path):
         datasets.load("digit")
 
 
-@pytest.mark.parametrize("label", ["inf", "nan", "9007199254740993", "-1e300"])
+@pytest.mark.parametrize("label", ["inf", "9007199254740993", "-1e300"])
 def test_a_number_that_float64_does_not_tell_apart_is_not_a_class(tmp_path, label):
     path = tmp_path / "table.csv"
     path.write_text(f"a,b\n1,0\n2,{label}\n3,1\n4,9007199254740991\n")
     with pytest.raises(ValueError, match=f"column 'b' holds '{label}', which is not a number that every class"):
+        datasets.from_csv(path, "b")
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "N/A", "nan", "NULL", "?"])
+@pytest.mark.parametrize("classes", [("yes", "no"), ("1", "0")])
+def test_a_missing_label_is_not_a_class(tmp_path, missing, classes):
+    path = tmp_path / "table.csv"
+    path.write_text(f"a,b\n1,{classes[0]}\n2,{missing}\n3,{classes[1]}\n4,{classes[0]}\n")
+    with pytest.raises(ValueError, match=r"row 3 has no label in column 'b', but '.*'; fill it or leave the row out"):
         datasets.from_csv(path, "b")

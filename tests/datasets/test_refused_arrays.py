@@ -164,3 +164,21 @@ def test_test_ids_are_counted_on_without_wrapping():
     top = np.iinfo(np.int64).max
     assert count_on(np.array([0, 7]), np.array([0, 3])).tolist() == [8, 11]
     assert count_on(np.array([top - 1, 2]), np.array([-5, 2, 9])).tolist() == [0, 1, 3]
+
+
+TIMES = 1_700_000_000 + np.arange(100)  # seconds, of which float32 tells one in 128 apart
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint32, np.float64])
+def test_integers_that_float32_merges_are_refused(dtype):
+    x, y = np.stack([np.arange(100), TIMES], 1).astype(dtype), np.arange(100) % 2
+    with pytest.raises(ValueError, match=r"x\[:, 1\] holds 100 different integers up to 1,700,000,099, .* . apart"):
+        datasets.dataset("mine", x, y)
+
+
+def test_other_large_numbers_are_taken():
+    rng = np.random.default_rng(0)
+    columns = (1e9 * rng.normal(size=100), 1e20 * np.arange(100), TIMES - TIMES[0], 2**24 + 2 * np.arange(100))
+    x = datasets.dataset("mine", np.stack(columns, 1), np.arange(100) % 2, test_rows=20).train.x
+    assert all(len(np.unique(column)) == 80 for column in x.T)
+

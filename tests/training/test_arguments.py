@@ -31,6 +31,10 @@ BAD = {
     "too few names": (dict(model_ids=[0]), r"model_ids=\[0\] must be 2 different integers"),
     "a name twice": (dict(model_ids=[4, 4]), r"model_ids=\[4, 4\] must be 2 different integers"),
     "no teacher": (dict(loss=losses.hard_labels()), r"loss 'hard_labels' reads extra\['teacher'\]: pass extra="),
+    "extras that nothing reads": (dict(extra={"teacher": LOGITS}), r"extra\['teacher'\] would change nothing"),
+    "extras by another name": (
+        taught(LOGITS) | dict(extra={"teacher": LOGITS, "mask": LOGITS}), r"extra\['mask'\] would change nothing"
+    ),
     "an array of extras": (dict(extra=LOGITS), r"extra is a ndarray; expected a mapping"),
     "a teacher of other rows": (taught(LOGITS[:7]), r"extra\['teacher'\] has shape \(7, 10\); expected \(60,\)"),
     "teachers of other models": (

@@ -64,6 +64,13 @@ def test_an_ensemble_is_its_models_one_by_one():
         np.testing.assert_allclose(actual[i], by_hand(each[i], X), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("x", [X[:, :3], X[:, None, :3]], ids=["features", "rank"])
+def test_inputs_of_another_shape_are_named(x):
+    message = r"x has shape \(\d+, .*3\), which the variables were not made for: .*kernel.* shape \(3, 6\)"
+    with pytest.raises(ValueError, match=message):
+        training.predict(MODEL, drawn(0), x)
+
+
 def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="x is empty; at least one row"):
         training.predict(MODEL, drawn(0), X[:0])
