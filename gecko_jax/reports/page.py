@@ -15,7 +15,7 @@ from gecko_jax.files import write_atomic
 from gecko_jax.reports.exhibits import Drawing, kind_of
 from gecko_jax.reports.exhibits.tradeoff import front_meaning
 from gecko_jax.reports.page_style import CSS
-from gecko_jax.reports.rows import Column, Row, alarming, best, largest
+from gecko_jax.reports.rows import Column, Row, alarming, best, largest, rivals
 from gecko_jax.reports.study import Study, front
 from gecko_jax.reports.text import (
     LETTERS,
@@ -121,6 +121,8 @@ def _tiles(study: Study) -> str:
         figure = row.figures[column.key]
         ends = interval(figure, column.digits)
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        close = len(rivals(study, column)) if column.better else 0
+        close = f"; {close} other row{'s' * (close > 1)} within the intervals" if close else ""
         word = "Lowest" if column.better == "low" else "Highest" if column.better else "Largest"
         alarm = ' class="alarm"' if alarming(study, column) else ""
         tiles.append(
@@ -128,7 +130,7 @@ def _tiles(study: Study) -> str:
             f'<dd class="figure" title="{escape(explained(row, column))}">'
             f"{format_value(figure, column.digits)} {escape(column.unit)}"
             f"{f' <small>{ends}</small>' if ends else ''}</dd>"
-            f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}</dd></div>'
+            f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}{close}</dd></div>'
         )
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
 
@@ -137,7 +139,8 @@ def _table(study: Study) -> str:
     on_front = front(study)
     shared = {column.key: common_kind(study, column) for column in study.columns}
     marks = {
-        column.key: dict.fromkeys(best(study, column), "best") | dict.fromkeys(alarming(study, column), "alarm")
+        column.key: dict.fromkeys(() if rivals(study, column) else best(study, column), "best")
+        | dict.fromkeys(alarming(study, column), "alarm")
         for column in study.columns
     }
     heads = "".join(_head(column, shared[column.key]) for column in study.columns)
@@ -195,7 +198,8 @@ def _legend(study: Study) -> str:
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
     lines += [f"{line}." for line in interval_meanings(study)]
     if any(column.better for column in study.columns):
-        lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined.")
+        lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined if its ")
+        lines[-1] += "interval overlaps no other row's."
     if any(alarming(study, column) for column in study.columns):
         lines.append("Bold and red: the largest figure of a column, if its interval lies above what guessing gives.")
     if study.tradeoff is not None:

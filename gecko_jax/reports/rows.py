@@ -121,6 +121,23 @@ def best(table: Table, column: Column) -> tuple[str, ...]:
     return () if column.better is None else _extreme(table, column, max if column.better == "high" else min)
 
 
+def rivals(table: Table, column: Column) -> tuple[str, ...]:
+    """Returns the rows whose interval overlaps that of a column's best figure: they cannot be told apart from it."""
+    names = best(table, column)
+    figures = {row.name: row.figures[column.key] for row in table.rows if column.key in row.figures}
+    tops = [_ends(figures[name]) for name in names]
+    return tuple(
+        name
+        for name, (low, high) in ((name, _ends(figure)) for name, figure in figures.items() if name not in names)
+        if any(low <= top_high and high >= top_low for top_low, top_high in tops)
+    )
+
+
+def _ends(figure: Estimate) -> tuple[float, float]:
+    """Returns the ends of the interval, or the figure twice if it has none."""
+    return (figure.value, figure.value) if figure.low is None else (figure.low, figure.high)
+
+
 def largest(table: Table, column: Column) -> tuple[str, ...]:
     """Returns the names of the rows with the largest measured figure of a column with an `alarm`; () of any other.
 

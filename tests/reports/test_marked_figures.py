@@ -83,3 +83,15 @@ def test_headline_and_footnotes_are_shown_and_kept(tmp_path):
     assert text.index("<One> sentence.") < text.index("AUC") < text.index("A & B.")
     written = write_record(tmp_path, dataclasses.replace(study, record={"config": 1, "seeds": 2, "timings": 3}))
     assert read_record(tmp_path) == written and written.notes.footnotes == ("A & B.",)
+
+
+@pytest.mark.parametrize(
+    "other, marks",
+    [(Estimate(0.7, 0.61, 0.8), ["best", ""]), (Estimate(0.7, 0.6, 0.8), ["", ""]), (Estimate(0.55), ["", ""]),
+     (Estimate(0.7), ["best", ""]), (Estimate(0.5), ["best", "best"])],
+)  # fmt: skip
+def test_a_best_figure_whose_interval_overlaps_another_is_not_underlined(other, marks):
+    rows = Row("a", {"x": Estimate(0.5, 0.4, 0.6)}), Row("b", {"x": other})
+    page = reports.html(Study("t", "", rows, (Column("x", "X", better="low"),)))
+    assert [row[0][0] for row in cells(page).values()] == marks
+    assert ("; 1 other row within the intervals</dd>" in page) == (marks == ["", ""])
