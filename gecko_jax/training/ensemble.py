@@ -25,7 +25,7 @@ from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.hook_checks import check_hooks, check_unread
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
-from gecko_jax.training.predict import check_unmasked
+from gecko_jax.training.predict import check_entries
 from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog, epoch_means
 from gecko_jax.training.schedules import Schedule, check_collections, tabulate
@@ -136,7 +136,7 @@ def fit_ensemble(
     loss, data = loss_of(gradients, loss) or loss, examples_of(data)
     loss, is_known = loss or cross_entropy(), loss is not None or gradients is None
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
-        check_unmasked(name, tree)
+        check_entries(name, tree)
     member = np.atleast_2d(np.asarray(member))
     pool = pool_of(data, member, extra, extra_per_model)
     check_reads(loss, extra, is_known)

@@ -13,7 +13,7 @@ from gecko_jax import surroundings
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.training.gradients import check_scalar
 from gecko_jax.training.pool import check_reads
-from gecko_jax.training.predict import ROWS_PER_CALL, check_unmasked, count_rows
+from gecko_jax.training.predict import ROWS_PER_CALL, check_entries, count_rows
 from gecko_jax.trees import by_blocks, outputs_by_row, row_count, take
 from gecko_jax.types import Batch, Examples, Loss, Model, Variables
 
@@ -65,7 +65,7 @@ def evaluate(
     loss = loss or cross_entropy()
     check_reads(loss, extra)
     for name, tree in {"data.x": data.x, "data.y": data.y, "extra": extra}.items():
-        check_unmasked(name, tree)
+        check_entries(name, tree)
     batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(count_rows("data", data), np.float32), extra))
     rows = count_rows("data", batch)
     score, metric, variables = _losses(model, loss), metric_of(loss), jax.device_put(variables)

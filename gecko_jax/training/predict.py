@@ -43,7 +43,7 @@ def predict(model: Model, variables: Variables, x: Any, batch_size: int = ROWS_P
     >>> predict(model, model.init(jax.random.key(0), x), x).shape
     (4, 2)
     """
-    check_unmasked("x", x)
+    check_entries("x", x)
     n, x = count_rows("x", x), jax.tree.map(np.asarray, x)
     forward, variables = _forward(model), jax.device_put(variables)
     return by_blocks(lambda rows: forward(variables, take(x, rows)), n, min(batch_size, n), full=True)
@@ -81,7 +81,22 @@ def count_rows(name: str, tree: Any) -> int:
     return rows
 
 
-def check_unmasked(name: str, tree: Any) -> None:
-    """Raises ValueError if entries of a pytree's masked arrays are hidden, because as plain arrays they would count."""
+def check_entries(name: str, tree: Any) -> None:
+    """Raises ValueError for entries that JAX would take for others, because nothing would say so afterwards.
+
+    Args:
+      name: the argument's name, which the message shows.
+      tree: a pytree of host arrays: no entry hides behind a mask, and integers fit JAX's type (32 bits, unless
+        `jax_enable_x64` is on), to which it cuts them: 2**32 + 1 is 1.
+    """
     for path, leaf in named_leaves(tree):
-        unmasked(f"{name}[{path!r}]" if path else name, leaf)
+        where = f"{name}[{path!r}]" if path else name
+        array = np.asarray(unmasked(where, leaf))
+        stored = jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype.kind in "iu" else array.dtype
+        if stored != array.dtype and array.size:
+            bounds = np.iinfo(stored)
+            if array.min() < bounds.min or array.max() > bounds.max:
+                raise ValueError(
+                    f"{where} holds {array.min()}..{array.max()}, which JAX cuts to {stored}; expected {bounds.min} to "
+                    f"{bounds.max}. Number tokens and ids from 0, or pass quantities as float32."
+                )

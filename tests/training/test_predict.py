@@ -8,6 +8,7 @@ from naive_training import start_of
 
 from gecko_jax import models, training
 from gecko_jax.trees import take
+from gecko_jax.types import Examples
 
 
 class Net(nn.Module):
@@ -69,6 +70,24 @@ def test_inputs_of_another_shape_are_named(x):
     message = r"x has shape \(\d+, .*3\), which the variables were not made for: .*kernel.* shape \(3, 6\)"
     with pytest.raises(ValueError, match=message):
         training.predict(MODEL, drawn(0), x)
+
+
+@pytest.mark.parametrize("wrapped", [2**32, -(2**32), np.uint64(2**63)])
+def test_integers_that_jax_would_cut_are_refused(wrapped):
+    """JAX takes 2^32 + 1 for 1: another token, and nothing says so."""
+    net = models.from_linen(nn.Sequential([nn.Embed(16, 4), lambda x: x.mean(1), nn.Dense(3)]))
+    x, y = np.arange(24).reshape(8, 3) % 16, np.arange(8) % 3
+    variables = net.init(jax.random.key(0), x)
+    expected = training.predict(net, variables, x)
+    np.testing.assert_array_equal(training.predict(net, variables, x.astype(np.uint64)), expected)
+    other = x.astype(np.asarray(wrapped).dtype) + wrapped
+    for name, call in {
+        "x": lambda: training.predict(net, variables, other),
+        "data.x": lambda: training.fit(net, Examples(other, y), epochs=1),
+        r"data.x\['a'\]": lambda: training.evaluate(net, variables, Examples({"a": other}, y)),
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name} holds {other.min()}\.\..*, which JAX cuts to u?int32"):
+            call()
 
 
 def test_no_rows_are_refused():
