@@ -15,7 +15,7 @@ from gecko_jax.models.axes import WeightAxes, lifted, told_by_product, weight_ax
 from gecko_jax.models.lifting import mark, seen_axes
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import plain, traced_under
-from gecko_jax.trees import named_leaves
+from gecko_jax.trees import named_leaves, shapes
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
 
 WEIGHTS = ("kernel", "embedding")
@@ -126,7 +126,7 @@ def traced(model: Model, variables: Variables, x: Array) -> Traced:
 def _shapes(variables: Variables, x: Array) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
     """Structure and leaves' shapes of (variables, x), hashable."""
     leaves, structure = jax.tree.flatten((variables, x))
-    return structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    return structure, tuple(shapes(leaves))
 
 
 def _settings() -> tuple:

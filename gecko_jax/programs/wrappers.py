@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from jax.extend import core
-
 # Their program is all that they are: every reader opens them.
 TRANSPARENT = frozenset(
     "jit pjit call closed_call core_call core_closed_call named_call remat remat2 checkpoint compute_on "
@@ -68,5 +66,5 @@ def inner_programs(params: dict[str, Any]) -> list[Any]:
     ['sin']
     """
     values = [value if isinstance(value, tuple) else (value,) for value in params.values()]
-    leaves = [leaf.jaxpr if isinstance(leaf, core.ClosedJaxpr) else leaf for value in values for leaf in value]
+    leaves = [getattr(leaf, "jaxpr", leaf) for value in values for leaf in value]
     return [leaf for leaf in leaves if hasattr(leaf, "eqns")]

@@ -14,6 +14,7 @@ from gecko_jax import checks
 from gecko_jax.losses.cross_entropy import check_classes
 from gecko_jax.privacy.sampling import Sampling, check_sampling
 from gecko_jax.surroundings import surroundings
+from gecko_jax.trees import example_shapes, shapes
 from gecko_jax.types import Array, Batch, Loss, Model, StepMetrics, Variables
 
 
@@ -143,8 +144,8 @@ def check_fits(
     logits = len(getattr(outputs, "shape", ())) == 2
     if hasattr(gradients, "live"):
         leaves, structure = jax.tree.flatten((variables, batch))
-        shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
-        metric = _trace(gradients, structure, shapes, surroundings()).metric
+        leaf_shapes = tuple(shapes(leaves))
+        metric = _trace(gradients, structure, leaf_shapes, surroundings()).metric
         if getattr(gradients, "loss", None) is None and metric.shape != ():
             raise ValueError(
                 f"gradients report a metric of shape {metric.shape}; expected a scalar. For several numbers pass a "
@@ -152,7 +153,7 @@ def check_fits(
             )
     loss = getattr(gradients, "loss", None)
     if loss is not None and loss.check:
-        loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), outputs), data)
+        loss.check(example_shapes(outputs), data)
     elif loss is None and logits and not isinstance(data.y, (dict, list, tuple)):
         _check_labels(data.y, outputs.shape[-1])
 

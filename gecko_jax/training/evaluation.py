@@ -14,7 +14,7 @@ from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.training.gradients import check_scalar
 from gecko_jax.training.pool import check_reads
 from gecko_jax.training.predict import ROWS_PER_CALL, check_entries, count_rows
-from gecko_jax.trees import by_blocks, outputs_by_row, row_count, take
+from gecko_jax.trees import by_blocks, example_shapes, outputs_by_row, row_count, take
 from gecko_jax.types import Batch, Examples, Loss, Model, Variables
 
 
@@ -73,7 +73,7 @@ def evaluate(
     check_scalar(loss.name, jax.eval_shape(score, variables, one)[0].shape[1:])
     if loss.check:
         outputs = jax.eval_shape(lambda variables, x: model.apply(variables, x)[0], variables, one.x)
-        loss.check(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), outputs), batch)
+        loss.check(example_shapes(outputs), batch)
     size = min(batch_size, rows)
     losses, scores = by_blocks(lambda index: score(variables, take(batch, index)), rows, size, full=True)
     return Evaluation(losses, {metric.name: metric.summary(scores.mean(0, dtype=np.float64))})

@@ -12,6 +12,7 @@ from gecko_jax import keys, programs, runtime
 from gecko_jax.files import write_secret
 from gecko_jax.privacy.gradients import PRIVATE_SCOPE
 from gecko_jax.training.gradients import GradFn
+from gecko_jax.trees import shapes
 from gecko_jax.types import Batch, Variables
 
 SECRET = "secret_seed"  # the file in a run's folder, readable by its owner alone
@@ -35,7 +36,7 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
     """
     if getattr(gradients, "plain", False):
         return False
-    arguments = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (variables, batch))
+    arguments = shapes((variables, batch))
     key = jax.eval_shape(lambda: jax.random.key(0))
     program, _ = programs.trace(gradients, *arguments, key)
     steps = list(programs.every_step(program))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import tree_leaves_with_path
 
@@ -24,6 +25,33 @@ def take(tree: Any, index: Any) -> Any:
     {'x': array([2, 0])}
     """
     return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def shapes(tree: Any) -> Any:
+    """Returns every leaf's shape and JAX's dtype for it: NumPy's 64 bits are 32 unless `jax_enable_x64` is on.
+
+    Args:
+      tree: pytree of arrays, of NumPy or JAX, or of their shapes.
+
+    Returns:
+      The same tree of jax.ShapeDtypeStruct.
+
+    >>> shapes({"y": np.arange(3)})
+    {'y': ShapeDtypeStruct(shape=(3,), dtype=int32)}
+    """
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), tree)
+
+
+def example_shapes(tree: Any) -> Any:
+    """Returns the shapes of one example: those of the leaves without their leading axis.
+
+    Args:
+      tree: pytree of arrays [n, ...], or of their shapes.
+
+    >>> example_shapes(np.zeros((5, 2)))
+    ShapeDtypeStruct(shape=(2,), dtype=float32)
+    """
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes(tree))
 
 
 def row_blocks(rows: int, size: int, full: bool = False) -> list[Any]:

@@ -19,6 +19,7 @@ from gecko_jax.privacy.per_example import sites as rules
 from gecko_jax.privacy.per_example.convolution_site import convolution
 from gecko_jax.privacy.per_example.plan import Part, Plan, plan
 from gecko_jax.programs import execute, read, run_step
+from gecko_jax.trees import example_shapes
 from gecko_jax.types import Array
 
 
@@ -45,7 +46,7 @@ def bookkeep(function: Callable[..., Any], params: Any, examples: Any) -> PerExa
       examples: pytree with a leading axis [b].
     """
     leaves, structure = jax.tree.flatten(params)
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
+    one = example_shapes(examples)
     graph, result = graphs.trace(function, params, one)
     if not graph.depends_on_data(graph.outputs[0]):
         return bookkeep(_with_zero(function), params, (examples, jnp.zeros(len(jax.tree.leaves(examples)[0]))))

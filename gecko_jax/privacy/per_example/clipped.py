@@ -19,7 +19,7 @@ from gecko_jax.privacy.per_example.paths import check_trains, gradient_paths
 from gecko_jax.privacy.per_example.rows import ClippedSum, by_microbatches, by_row, sizes, with_static_sizes
 from gecko_jax.privacy.per_example.sites import from_gradients
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
-from gecko_jax.trees import named_leaves, row_count, select_leaves, with_leaves
+from gecko_jax.trees import example_shapes, named_leaves, row_count, select_leaves, with_leaves
 from gecko_jax.types import Array, Clipping
 
 METHODS = ("auto", "vmap", "bookkeeping")
@@ -181,7 +181,7 @@ def _check_real(params) -> None:
 
 
 def _check_scalar(function, params, examples) -> None:
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
+    one = example_shapes(examples)
     value = jax.tree.leaves(jax.eval_shape(function, params, one))[0]
     if value.shape != ():
         raise ValueError(

@@ -13,6 +13,7 @@ from gecko_jax.convolutions import SCOPE
 from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example.looped import is_convolution, with_windows
 from gecko_jax.privacy.per_example.plan import plan
+from gecko_jax.trees import example_shapes
 
 MAX_FLOATS = 2**25  # at a time: beyond it all is memory traffic, and a loop over smaller parts is faster
 MAX_FLOATS_OF_WINDOWS = 2**21  # with a convolution's windows as factors on a CPU, whose cache they should fit
@@ -36,7 +37,7 @@ class Floats(NamedTuple):
 
 def floats_of_one(function: Callable[..., Any], params: Any, examples: Any) -> Floats:
     """Counts the floats of one example; arguments as of `bookkeeping.bookkeep`."""
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
+    one = example_shapes(examples)
     graph, _ = graphs.trace(function, params, one)
     planned = plan(graph)
     total = sum(math.prod(aval.shape) for step in planned.inside for aval in step.avals)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from gecko_jax.programs import Step, flow, trace
 from gecko_jax.surroundings import surroundings
-from gecko_jax.trees import named_leaves, trainable_leaves
+from gecko_jax.trees import example_shapes, named_leaves, shapes, trainable_leaves
 
 # Primitives whose derivative is 0 everywhere. Integers and booleans have none either, by their type.
 NO_DERIVATIVE = {"stop_gradient", "sign", "floor", "ceil", "round", "nextafter"}
@@ -31,20 +31,20 @@ def gradient_paths(loss: Callable[..., Any], variables: Any, batch: Any, key: An
       batch: examples with a leading axis [b]; only shapes are read.
       key: a key; None for a loss without one.
     """
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), batch)
+    one = example_shapes(batch)
     return paths_of(loss, variables, one, key)
 
 
 def paths_of(function: Callable[..., Any], variables: Any, *data: Any) -> tuple[bool, ...]:
     """Computes `gradient_paths` of any function (variables, *data) -> pytree whose first leaf is the loss."""
     leaves, structure = jax.tree.flatten((variables, data))
-    shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    leaf_shapes = tuple(shapes(leaves))
     try:
-        return _paths(function, structure, shapes, surroundings())  # an interceptor may cut a path
+        return _paths(function, structure, leaf_shapes, surroundings())  # an interceptor may cut a path
     except TypeError as error:  # a function that has no hash is traced every time
         if "unhashable" not in str(error):
             raise
-        return _paths.__wrapped__(function, structure, shapes)
+        return _paths.__wrapped__(function, structure, leaf_shapes)
 
 
 def trained_leaves(

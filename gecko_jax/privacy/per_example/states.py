@@ -15,7 +15,7 @@ import jax
 from flax.errors import FlaxError
 
 from gecko_jax.programs import flow, trace
-from gecko_jax.trees import map_named, named_leaves
+from gecko_jax.trees import map_named, named_leaves, shapes
 from gecko_jax.types import Array, Model, Variables
 
 EXAMPLE = "the example"
@@ -62,7 +62,7 @@ def refuse_statistics(model: Model, x: Any = None) -> None:
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     for rows in _TYPICAL if x is None else (x,):
-        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), rows)
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), shapes(rows))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what a model warns of, it warns of when it is trained
