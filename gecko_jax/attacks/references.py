@@ -21,11 +21,11 @@ def log_mean_chance(loss: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     count = chosen.sum(0)
     smallest = np.where(chosen, loss, np.inf).min(0)
     with np.errstate(invalid="ignore"):  # inf - inf, if no model gives the record any chance
-        above = np.where(chosen, loss - smallest, 0.0)  # another model's may lie so far below that exp overflows
-        shares = np.where(chosen, np.exp(-above), 0.0).sum(0) / count
+        # Another model's loss may lie so far below the smallest that exp overflows: it is not computed.
+        shares = np.exp(smallest - loss, where=chosen, out=np.zeros(loss.shape)).sum(0) / count
         large = np.log(shares) - smallest
     # Near p = 1 the difference from 1 is what ranks records.
-    terms = np.where(chosen & (loss <= MAX_SMALL_LOSS), np.expm1(-np.minimum(loss, MAX_SMALL_LOSS)), 0.0)
+    terms = np.expm1(-loss, where=chosen & (loss <= MAX_SMALL_LOSS), out=np.zeros(loss.shape))
     small = np.log1p(terms.sum(0) / count)
     highest = np.where(chosen, loss, -np.inf).max(0)
     return np.where(highest <= MAX_SMALL_LOSS, small, np.where(np.isinf(smallest), -np.inf, large))

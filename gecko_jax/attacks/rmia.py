@@ -73,12 +73,12 @@ def rmia(
             return ratios
         values, target = read.population
         others = _log_ratio(Signals(values, np.zeros(values.shape, bool), target), chosen)
-        passed = np.searchsorted(np.sort(others), ratios, "right")
+        distinct, rank = np.unique(ratios, return_inverse=True)
+        passed = np.searchsorted(np.sort(others), distinct, "right")[rank]  # sorted, they are found in half the time
         if ties == "counted":
             return passed / len(others)
         # Within a step of the share by r_x: its rank among the target's own records, in 0..1.
-        rank = np.unique(ratios, return_inverse=True)[1] / len(ratios)
-        return (passed + rank) / (len(others) + 1)
+        return (passed + rank / len(ratios)) / (len(others) + 1)
 
     return Attack(
         name_on("rmia" if online else "rmia_offline", signal, signals.soft_loss),
