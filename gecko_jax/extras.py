@@ -8,6 +8,7 @@ EXTRAS = {
     "cryptography": "crypto",
     "matplotlib": "reports",
     "sklearn": "sklearn",
+    "tenseal": "he",
     "tensorflow_datasets": "tfds",
 }
 

@@ -18,6 +18,7 @@ DOORS = {
     "cryptography": lambda: privacy.aes_words()(4),
     "matplotlib": lambda: svg.figure(100),
     "sklearn": lambda: datasets.load("digits"),
+    "tenseal": lambda: extras.require("tenseal", "encrypted.Client"),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
 }
 
