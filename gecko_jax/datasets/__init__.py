@@ -3,6 +3,7 @@
   load(name)                                one of the data sets of the table below
   dataset(name, x, y)                       your own arrays, with a fifth as the test set, or with a test set of yours
   from_csv(path, label), from_npz(path)     your own files
+  from_images(folder)                       your own images, one folder a class
   from_examples(name, Examples(x, y))       several inputs, tokens, numbers, several labels, sequences
 
 Membership (`coins`, `balanced`, `single`) is keyed by the rows' ids, `batches` turns it into row indices of one static
@@ -22,6 +23,7 @@ from gecko_jax.datasets import canaries, delimited, digits, location, mnist, pur
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.batches import Batches, batches
 from gecko_jax.datasets.examples import from_examples
+from gecko_jax.datasets.image_folder import from_images
 from gecko_jax.datasets.membership import balanced, coins, single
 from gecko_jax.datasets.own_files import from_csv, from_npz, how_to_read
 from gecko_jax.datasets.synthetic import bayes_accuracy, synthetic
@@ -38,6 +40,7 @@ __all__ = [
     "dataset",
     "from_csv",
     "from_examples",
+    "from_images",
     "from_npz",
     "load",
     "prepare",
@@ -74,7 +77,8 @@ def _loader(name: str | os.PathLike[str]) -> Loader:
         return Loader(partial(tfds.load, name[5:]), partial(tfds.prepare, name[5:]))
     if name not in LOADERS:
         if call := how_to_read(name):
-            raise ValueError(f"name={name!r} is a file, not the name of a data set. Read it with {call}.")
+            kind = "folder" if os.path.isdir(name) else "file"
+            raise ValueError(f"name={name!r} is a {kind}, not the name of a data set. Read it with {call}.")
         checks.one_of("name", name, [*LOADERS, "tfds:<name>"])
     return LOADERS[name]
 
@@ -84,7 +88,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
 
     Args:
       name: one of `LOADERS`, or "tfds:" and a name of TensorFlow Datasets. Your own files are read by `from_csv` and
-        `from_npz`.
+        `from_npz`, your own folder of images by `from_images`.
       data_dir: folder to search first, if the data are not part of the package. The default folder is TFDS's
         ($TFDS_DATA_DIR, or ~/tensorflow_datasets), with a folder of the name in it. fashion_mnist and mnist are
         downloaded if they are in neither.

@@ -123,8 +123,10 @@ def from_npz(path: str | os.PathLike[str], *, num_classes: int | None = None, te
 
 
 def how_to_read(path: str) -> str | None:
-    """Returns the call that reads your own file; None if the text does not name a file."""
+    """Returns the call that reads your own file or folder of images; None if the text names neither."""
     file = Path(path)
+    if file.is_dir():
+        return f"datasets.from_images({path!r})"
     if path.endswith(".npz"):
         return f"datasets.from_npz({path!r})"
     if not (path.endswith(TABLE_ENDINGS) or file.is_file()):
