@@ -17,6 +17,7 @@ _ROOMS = (
     "costs",
     "datasets",
     "digests",
+    "encrypted",
     "extras",
     "files",
     "hooks",

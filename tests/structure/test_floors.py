@@ -14,7 +14,7 @@ FLOORS = {
     "1": "activations clippings datasets losses metrics programs quantizers signals",
     "2": "attacks models privacy",
     "3": "integer probes reports training",
-    "4": "audit costs",
+    "4": "audit costs encrypted",
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values(), start=-1) for room in rooms.split()}
 
