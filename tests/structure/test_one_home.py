@@ -11,7 +11,7 @@ FILES = sorted([*ROOT.glob("gecko_jax/**/*.py"), *ROOT.glob("experiments/**/*.py
 # what a line must not hold -> (the files that may, what to call instead)
 HOMES = {
     r"\bos\.(replace|rename|link)\(|\bmkstemp\b|NamedTemporaryFile": (
-        {"gecko_jax/files.py"},
+        {"gecko_jax/files/writing.py"},
         "files.write_atomic, files.write_together or files.write_secret",
     ),
     r"\bhashlib\b": ({"gecko_jax/digests.py"}, "digests.sha256, digests.array_digest or digests.value_digest"),

@@ -1,9 +1,4 @@
-"""Writes files atomically: a file is complete or absent, alone or together with the others of its artifact.
-
-Several files are one artifact (a model and its settings, figures and their page) only if all of them are of the same
-run. One of them is therefore the commit marker: it is written last and names the SHA-256 of every other. It is removed
-before the first of the others is replaced. A folder that a killed run left has no marker, and is refused by readers.
-"""
+"""Writes files that are complete or absent, by a synced temporary file that is renamed."""
 
 from __future__ import annotations
 
@@ -11,10 +6,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable, Iterable, Mapping
 
 from gecko_jax.digests import sha256
 
@@ -63,6 +55,12 @@ def write_secret(path: str | os.PathLike[str], content: bytes | str) -> None:
 
     Raises:
       OSError: see `write_atomic`.
+
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "seed"
+    >>> write_secret(path, "first")
+    >>> write_secret(path, "second")
+    >>> path.read_text(), oct(path.stat().st_mode)[-3:]
+    ('first', '600')
     """
     path = pathlib.Path(path)
     temporary = _stage(path, content, private=True)
@@ -102,8 +100,8 @@ def write_together(
       >>> import json
       >>> folder = pathlib.Path(tempfile.mkdtemp())
       >>> path = write_together(folder, {"a.txt": "figures"}, "all.json", json.dumps)
-      >>> read_checked(folder / "a.txt", json.loads(path.read_text())["a.txt"])
-      b'figures'
+      >>> json.loads(path.read_text()) == {"a.txt": sha256("figures")}
+      True
     """
     folder = pathlib.Path(folder)
     everything = {**contents, marker: describe({name: sha256(content) for name, content in contents.items()})}
@@ -123,74 +121,6 @@ def write_together(
             temporary.unlink(missing_ok=True)
         raise
     return folder / marker
-
-
-def read_checked(path: str | os.PathLike[str], expected: str | None) -> bytes:
-    """Reads a file and compares its digest with the one that a marker names.
-
-    Args:
-      path: the file.
-      expected: its SHA-256 in hexadecimal; None: it is not compared.
-
-    Returns:
-      The file's bytes.
-
-    Raises:
-      FileNotFoundError: if the file is absent.
-      ValueError: if its SHA-256 is another.
-    """
-    content = pathlib.Path(path).read_bytes()
-    if expected is not None and (actual := sha256(content)) != expected:
-        raise ValueError(
-            f"{path} is not the file that was written with the others: its SHA-256 is {actual[:16]}..., "
-            f"recorded is {str(expected)[:16]}...; it is damaged, or of another run"
-        )
-    return content
-
-
-def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
-    """Compares the files of a folder with the digests that a marker names; an absent file is not an error.
-
-    Args:
-      folder: of the files.
-      digests: {file name: SHA-256 in hexadecimal}.
-
-    Raises:
-      ValueError: if a file has another digest, or if `digests` is anything else.
-    """
-    if not isinstance(digests, Mapping) or not all(isinstance(value, str) for value in digests.values()):
-        raise ValueError(f"files={digests!r} must name the SHA-256 of each file")
-    for name, expected in digests.items():
-        if (path := pathlib.Path(folder) / name).is_file():
-            read_checked(path, expected)
-
-
-def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Reads arrays from an .npz file; objects are refused, because unpickling a stranger's file would run its code.
-
-    Args:
-      path: the file.
-      names: of the arrays to read, as far as they are present; None: all.
-
-    Returns:
-      {name: array}.
-
-    Raises:
-      OSError: if the file cannot be opened.
-      ValueError: if it is not a complete .npz of plain arrays, whatever error its parsers raise.
-    """
-    with open(path, "rb") as raw:
-        begin = raw.read(6)
-        raw.seek(0)
-        if not begin.startswith(b"PK"):
-            kind = "a single .npy array" if begin == b"\x93NUMPY" else f"not a zip archive; it begins with {begin!r}"
-            raise ValueError(f"{path}: {kind}")
-        try:
-            with np.load(raw, allow_pickle=False) as archive:
-                wanted = [name for name in archive.files if names is None or name in names]
-                return {name: archive[name] for name in wanted}
-        except Exception as error:  # zip, its compressions and NumPy's headers raise a dozen kinds on damaged bytes
-            raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
 
 
 def _blocks(content: bytes | str | Iterable[bytes]) -> Iterable[bytes]:
