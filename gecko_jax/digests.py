@@ -40,7 +40,12 @@ def sha256(*contents: bytes | str) -> str:
 
 
 def running_sha256() -> Any:
-    """Returns a SHA-256 with `update(block)` and `hexdigest()`, for a file larger than memory."""
+    """Returns a SHA-256 with `update(block)` and `hexdigest()`, for a file larger than memory.
+
+    >>> (running := running_sha256()).update(b"abc")
+    >>> running.hexdigest()[:16]
+    'ba7816bf8f01cfea'
+    """
     return hashlib.sha256()
 
 
@@ -92,12 +97,15 @@ def value_digest(*values: Any) -> str:
     return running.hexdigest()
 
 
-def short(content: bytes, size: int) -> bytes:
+def short(content: bytes, size: int = ROW_BYTES) -> bytes:
     """Returns the BLAKE2b digest of some bytes, for names and comparisons within one run.
 
     Args:
       content: the bytes.
       size: of the digest, in bytes.
+
+    >>> short(b"abc", 64).hex()[:16]
+    'ba80a53f981c4d0d'
     """
     return hashlib.blake2b(content, digest_size=size).digest()
 
@@ -126,25 +134,21 @@ def row_digests(*parts: Any) -> list[list[bytes]]:
         if any(not isinstance(part, Mapping) or sorted(part) != keys for part in parts):
             raise ValueError(f"the records have the keys {keys}, and others have not; give all of them the same keys.")
         leaves = [row_digests(*(part[key] for part in parts)) for key in keys]
-        return [[_hash(b"".join(row)) for row in zip(*(leaf[i] for leaf in leaves), strict=True)]
+        return [[short(b"".join(row)) for row in zip(*(leaf[i] for leaf in leaves), strict=True)]
                 for i in range(len(parts))]  # fmt: skip
     if any(_sparse(part) for part in parts):
         return [_sparse_rows(part) for part in parts]
     arrays = [_native(part) for part in parts]
     kinds = {array.dtype for array in arrays}
     if any(kind.kind in "OTUS" for kind in kinds):
-        return [[_hash(_framed(row)) for row in array.tolist()] for array in arrays]
+        return [[short(_framed(row)) for row in array.tolist()] for array in arrays]
     floats = [kind for kind in kinds if kind.kind == "f"]
     if len(kinds) > 1 and all(kind.kind in "biuf" for kind in kinds):
         common = min(floats, key=lambda k: k.itemsize) if floats else np.result_type(*kinds)
         arrays = [array.astype(common) for array in arrays]
     elif len(kinds) > 1 and len({kind.kind for kind in kinds}) == 1 and next(iter(kinds)).kind in "mM":
         arrays = [array.astype(np.result_type(*kinds)) for array in arrays]
-    return [[_hash(row.tobytes()) for row in _plain(array)] for array in arrays]
-
-
-def _hash(content: bytes) -> bytes:
-    return short(content, ROW_BYTES)
+    return [[short(row.tobytes()) for row in _plain(array)] for array in arrays]
 
 
 def _sparse(value: Any) -> bool:
@@ -206,7 +210,7 @@ def _sparse_rows(part: Any) -> list[bytes]:
     part.sort_indices()
     columns, values, ends = part.indices.astype(np.int64), _plain(part.data.astype(np.float64)), part.indptr
     rows = zip(ends[:-1], ends[1:], strict=True)
-    return [_hash(columns[i:j].tobytes() + values[i:j].tobytes()) for i, j in rows]
+    return [short(columns[i:j].tobytes() + values[i:j].tobytes()) for i, j in rows]
 
 
 def _framed(value: Any) -> bytes:
@@ -217,10 +221,8 @@ def _framed(value: Any) -> bytes:
 
 def _encoded(value: Any) -> bytes:
     """Any value as bytes: equal values as equal ones."""
-    if isinstance(value, str):
-        return b"s" + value.encode()
-    if isinstance(value, bytes):
-        return b"b" + value
+    if isinstance(value, (str, bytes)):
+        return b"s" + value.encode() if isinstance(value, str) else b"b" + value
     if value is None or isinstance(value, (numbers.Number, np.bool_)):
         number: Any = value if value is None or isinstance(value, numbers.Complex) else float(value)  # type: ignore
         integral = isinstance(value, (numbers.Real, np.bool_)) and number == number // 1

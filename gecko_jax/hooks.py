@@ -46,6 +46,10 @@ def scale_updates(model: Model, variables: Variables, x: Array, updates: Any, se
       x: the batch of inputs [b, ...].
       updates: a tree of the trained parameters alone.
       select: takes that part out of a tree of all parameters.
+
+    >>> halved = Model(None, None, rates=(lambda variables, x: {"kernel": 1.0, "bias": 0.5},))
+    >>> scale_updates(halved, {}, None, {"bias": -8.0}, select=lambda factors: {"bias": factors["bias"]})
+    {'bias': -4.0}
     """
     for rates in model.rates:
         updates = jax.tree.map(lambda update, factor: update * factor, updates, select(rates(variables, x)))

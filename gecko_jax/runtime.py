@@ -45,6 +45,10 @@ def mesh(axis: str = "data", devices: Sequence[Any] | None = None) -> Any:
 
     Raises:
       ValueError: if `devices` is empty.
+
+    >>> import jax
+    >>> dict(mesh("data", jax.devices()[:1]).shape)
+    {'data': 1}
     """
     import jax
 

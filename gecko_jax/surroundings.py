@@ -46,7 +46,13 @@ def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """Restores Linen as it was imported, without interceptors, for the duration of a block."""
+    """Restores Linen as it was imported, without interceptors, for the duration of a block.
+
+    >>> unchanged = lambda call, args, kwargs, context: call(*args, **kwargs)
+    >>> with nn.intercept_methods(unchanged), plain():
+    ...     interceptors()
+    ()
+    """
     tools = replaced()
     for key, _ in tools:
         _put(key, _ORIGINAL[key])
@@ -92,6 +98,14 @@ def traced_under(key: Hashable):
 
     Args:
       key: of `surroundings`, or any other hashable value; None for no key.
+
+    >>> traces = []
+    >>> program = jax.jit(lambda x: traces.append(x))  # a list grows only while JAX traces
+    >>> for key in ("first", "second", "first"):
+    ...     with traced_under(key):
+    ...         program(1.0)
+    >>> len(traces)
+    2
     """
     return contextlib.nullcontext() if key is None else _CONTEXT(key)
 

@@ -55,6 +55,15 @@ def audit_ensemble(
     Raises:
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
       ValueError: see `audit_models`.
+
+    >>> rng = np.random.default_rng(0)
+    >>> member, y = rng.random((3, 200)) < 0.5, rng.integers(0, 3, 200)
+    >>> w = rng.normal(size=(3, 200, 3)) + 2 * np.eye(3)[y] * member[:, :, None]  # row i: the logits of record i
+    >>> lookup = Model(None, lambda variables, x, **_: (x @ variables["params"]["w"], {}))
+    >>> records = Examples(np.eye(200, dtype=np.float32), y, np.arange(200))
+    >>> report = audit_ensemble(lookup, {"params": {"w": np.float32(w)}}, records, member, attacks=["loss"])
+    >>> 0.8 < report.rows["loss"]["auc"].value < 0.9
+    True
     """
     claim = privacy_claim(claimed_epsilon, True)
     x, y, ids = as_records(records.x), np.asarray(checks.unmasked("records.y", records.y)), np.asarray(records.id)

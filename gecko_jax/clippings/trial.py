@@ -123,6 +123,14 @@ def check_adaptive_rule(rule: AdaptiveClipping) -> AdaptiveClipping:
     Raises:
       ValueError: what `check_rule` raises, a threshold that is 0, infinite or NaN, a share outside 0..1 or NaN, or one
         that depends on other rows.
+
+    >>> from gecko_jax import clippings
+    >>> rule = clippings.quantile(1.0)
+    >>> check_adaptive_rule(rule) is rule
+    True
+    >>> check_adaptive_rule(rule._replace(exceeds=lambda norms, threshold: norms))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: exceeds of clipping 'quantile' must give one share in 0..1 for each of 430 examples; at the ...
     """
     thresholds = check_adaptive_bound(rule)
     low, high = min(thresholds), max(thresholds)

@@ -76,6 +76,12 @@ def extrapolated_exposure(value: Array, reference: Array) -> float | np.ndarray:
       ValueError: wrong shapes, a number that is NaN or infinite, or a reference that is too short or of one value.
 
     Source: Carlini et al. (2019); the skew-normal: Azzalini (1985).
+
+    >>> reference = special.ndtri((np.arange(200) + 0.5) / 200)  # quantiles of a standard normal
+    >>> round(exposure(-6.0, reference), 2)  # log2(200) is the most that ranks can show
+    7.64
+    >>> 28 < extrapolated_exposure(-6.0, reference) < 32  # -log2 Phi(-6) = 29.9
+    True
     """
     value, reference = _checked(value, reference)
     checks.at_least("number of reference values", len(reference), 8)

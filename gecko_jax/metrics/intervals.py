@@ -77,6 +77,10 @@ def tpr_interval_at_fpr(scores: Array, member: Array, fpr: float, confidence: fl
 
     Raises:
       ValueError: see `roc.scored_pairs`.
+
+    >>> estimate = tpr_interval_at_fpr([3.0, 2.0, 2.0, 1.0], [True, True, False, False], fpr=0.1)  # 1 of 2 members
+    >>> [round(figure, 4) for figure in estimate[:3]]  # 1 - sqrt(0.975) and sqrt(0.975)
+    [0.5, 0.0126, 0.9874]
     """
     members = int(scored_pairs(scores, member)[1].sum())
     tpr = tpr_at_fpr(scores, member, fpr)
@@ -102,6 +106,10 @@ def balanced_accuracy_interval(
 
     Raises:
       ValueError: see `roc.balanced_accuracy`.
+
+    >>> estimate = balanced_accuracy_interval([3.0, 2.0, 2.0, 1.0], [True, True, False, False], threshold=3.0)
+    >>> [round(figure, 4) for figure in estimate[:3]]  # TPR 1 of 2, TNR 2 of 2
+    [0.75, 0.059, 0.9969]
     """
     _tail(confidence)
     _, member, called = called_members(scores, member, threshold)
@@ -190,6 +198,10 @@ def mean_band(values: Array, confidence: float = 0.95) -> tuple[np.ndarray, np.n
 
     Raises:
       ValueError: n < 2, or a value that is NaN or infinite.
+
+    >>> mean, low, high = mean_band([[1.0, 0.0], [3.0, 0.0]], confidence=0.5)
+    >>> mean.tolist(), low.round(9).tolist(), high.round(9).tolist()  # t(1) at 75 % is 1, and s / sqrt(2) is 1
+    ([2.0, 0.0], [1.0, 0.0], [3.0, 0.0])
     """
     tail = _tail(confidence)
     values = checks.finite("values", np.asarray(values, np.float64))

@@ -63,6 +63,11 @@ def predictive_value_interval(
 
     Raises:
       ValueError: see `roc.called_members` and `positive_predictive_value`.
+
+    >>> scores, member = [3.0, 2.0, 2.0, 1.0], [True, True, False, False]
+    >>> estimate = predictive_value_interval(scores, member, threshold=2.0, prior=0.1)
+    >>> [round(figure, 3) for figure in estimate[:3]]  # TPR 2 of 2, FPR 1 of 2: 0.1 / (0.1 + 0.9 / 2)
+    [0.182, 0.012, 0.947]
     """
     _, member, called = called_members(scores, member, threshold)
     return _interval(int(called[member].sum()), int(called[~member].sum()), member, prior, confidence)
@@ -90,6 +95,11 @@ def predictive_value_interval_at_fpr(
 
     Raises:
       ValueError: see `roc.scored_pairs` and `positive_predictive_value`; fpr outside 0..1.
+
+    >>> scores, member = [3.0, 2.0, 2.0, 1.0], [True, True, False, False]
+    >>> estimate = predictive_value_interval_at_fpr(scores, member, fpr=0.1, prior=0.1)
+    >>> [round(figure, 4) for figure in estimate[:3]]  # no false positive, of only two non-members
+    [1.0, 0.0008, 1.0]
     """
     scores, member = scored_pairs(scores, member)
     curve_fpr, curve_tpr, _ = roc_curve(scores, member)

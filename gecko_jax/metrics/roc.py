@@ -26,6 +26,9 @@ def scored_pairs(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
       ValueError: wrong shapes, NaN scores, a member that is neither bool nor 0/1, or one kind of record missing.
+
+    >>> scored_pairs([3, 1], [1, 0])
+    (array([3., 1.]), array([ True, False]))
     """
     scores, member = np.asarray(checks.unmasked("scores", scores), np.float64), as_member(member)
     if scores.ndim != 1:

@@ -192,6 +192,10 @@ def fit_temperature_privately(
 
     Source: Zhang et al., "A Closer Look at the Calibration of Differentially Private Learners" (arXiv 2210.08248),
     DP-TS, with the parametrization and the schedule of the authors' code.
+
+    >>> fit = fit_temperature_privately([[2.0, 0.0]] * 4, [0, 0, 0, 1], 10.0, 0.0, steps=100, learning_rate=4.0)
+    >>> round(fit.temperature, 2), fit.epsilon(1e-5)  # without noise and clipping: that of `fit_temperature`
+    (1.82, inf)
     """
     from gecko_jax import keys  # it loads JAX, and no other metric needs that
 

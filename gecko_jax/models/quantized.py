@@ -198,11 +198,16 @@ def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str,
 
     Args:
       model: a float or quantized model.
-      variables: its variables (or their shapes).
-      x: a batch of inputs [b, ...] (or its shape).
+      variables, x: its variables and a batch of inputs [b, ...], or their shapes.
 
     Raises:
       ValueError: as of a call of the model.
+
+    >>> from gecko_jax import models, quantizers
+    >>> model, x = models.from_linen(nn.Dense(3)), jax.numpy.ones((2, 4))
+    >>> model = quantized(model, [(".*", quantizers.binary(), None)], float_layers=())
+    >>> {name: each.name for name, each in weight_quantizers(model, model.init(jax.random.key(0), x), x).items()}
+    {'kernel': 'binary'}
     """
     return model.weights(variables, x) if model.weights else {}
 

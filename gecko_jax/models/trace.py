@@ -102,6 +102,11 @@ def logits_shape(model: Model, variables: Variables, x: Array) -> tuple[int, ...
 
     Args:
       model, variables, x: as of `trace`.
+
+    >>> from gecko_jax.models import from_linen
+    >>> model, x = from_linen(nn.Dense(3)), jax.numpy.ones((2, 4))
+    >>> logits_shape(model, model.init(jax.random.key(0), x), x)
+    (2, 3)
     """
     return traced(model, variables, x).logits
 

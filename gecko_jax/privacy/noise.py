@@ -214,6 +214,11 @@ def aes_words() -> Words:
 
     Raises:
       ImportError: without the package `cryptography`.
+
+    >>> words = aes_words()
+    >>> first, second = words(4), words(4)
+    >>> first.dtype, first.shape, bool((first == second).all())
+    (dtype('uint32'), (4,), False)
     """
     lock = threading.Lock()
     state: dict[str, Any] = {}

@@ -61,6 +61,11 @@ def small_gradient(model: Model, variables: Variables, x: Array, y: Array, loss:
 
     Args:
       model, variables, x, y, loss: see `gradient_norms`.
+
+    >>> linear = Model(None, lambda variables, x, **_: (x @ variables["params"]["w"], {}))
+    >>> variables, x = {"params": {"w": jnp.zeros((2, 2))}}, np.array([[1.0, 0.0], [3.0, 4.0]])
+    >>> [f"{score:.3f}" for score in small_gradient(linear, variables, x, [0, 1])]
+    ['-0.707', '-3.536']
     """
     return -gradient_norms(model, variables, x, y, loss)["all"]
 
@@ -80,6 +85,11 @@ def last_layer_gradients(
 
     Raises:
       ValueError: as `gradient_norms`; a layer that has no parameters, with those there are.
+
+    >>> linear = Model(None, lambda variables, x, **_: (x @ variables["params"]["logits"]["w"], {}))
+    >>> variables, x = {"params": {"logits": {"w": jnp.zeros((2, 2))}}}, np.array([[3.0, 4.0]])
+    >>> last_layer_gradients(linear, variables, x, [1], layer="logits").tolist()  # x_i (p_k - [k = y]), p = 1/2
+    [[1.5, -1.5, 2.0, -2.0]]
     """
     names = [name for name, _ in named_leaves(variables["params"])]
     if layer is None:

@@ -65,6 +65,10 @@ def by_number(number: Array, x: Array) -> Array:
     Args:
       number: of the predict function.
       x: inputs [b, ...].
+
+    >>> with numbered(lambda x: x) as number:  # the inputs are the logits
+    ...     by_number(number, jnp.array([[0.2, 0.1], [0.1, 0.2]])).tolist()
+    [0, 1]
     """
     return _call(lambda one, rows: _labels(_NUMBERED[int(one)], rows), x, number)
 

@@ -17,6 +17,10 @@ def layer_path(module: nn.Module) -> str:
 
     Args:
       module: a Linen module inside a call.
+
+    >>> block = nn.Sequential([nn.Dense(4), nn.relu]).bind({})
+    >>> layer_path(block), layer_path(block.layers[0])
+    ('', 'layers_0')
     """
     return "/".join(str(part) for part in module.path)
 

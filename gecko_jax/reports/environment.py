@@ -22,6 +22,9 @@ def environment() -> dict[str, Any]:
     Returns:
       versions {package: version or None}, device {platform, kind, count} or None, cpu {model, cores}, system,
       revision {commit, dirty} or None outside of a git checkout, date (UTC, ISO 8601).
+
+    >>> sorted(environment())
+    ['cpu', 'date', 'device', 'revision', 'system', 'versions']
     """
     from gecko_jax import __version__
 

@@ -54,6 +54,12 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
       FileNotFoundError: if the file does not exist.
       ValueError: naming file and line, for a wrong header, a field that is not a number, a figure listed twice, a
         negative tolerance, or a file without figures (with which every run would agree).
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "expected.csv"
+    >>> _ = path.write_text(expected_csv([Row("a", {"auc": Estimate(0.5)})]))
+    >>> print(*compare_expected([Row("a", {"auc": Estimate(0.75)})], path))
+    a / auc: expected 0.5 ± 0.05, got 0.75
     """
     path = pathlib.Path(csv_path)
     with path.open(newline="", encoding="utf-8") as file:

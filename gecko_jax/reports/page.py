@@ -97,6 +97,12 @@ def write_html(path: str | os.PathLike[str], study: Study) -> pathlib.Path:
 
     Raises:
       OSError: see `files.write_atomic`.
+
+    >>> import tempfile
+    >>> from gecko_jax.types import Estimate
+    >>> study = Study("Two networks", "", (Row("a", {"auc": Estimate(0.5)}),), (Column("auc", "AUC"),))
+    >>> write_html(pathlib.Path(tempfile.mkdtemp()) / "page.html", study).name
+    'page.html'
     """
     return write_atomic(path, html(study))
 
@@ -185,8 +191,7 @@ def _cell(row: Row, column: Column, show_kind: bool, mark: str | None) -> str:
     published = (row.published or {}).get(column.key)
     small = f"<small>{ends}</small>" if ends else ""
     small += f"<small>[{number(published, column.digits)}]</small>" if published is not None else ""
-    name = "" if figure is None and published is None else mark or ""
-    name = "none" if figure is None and published is None else name
+    name = "none" if figure is None and published is None else mark or ""
     shown = f' class="{name}"' if name else ""
     label = f'<span class="label" aria-hidden="true">{escape(heading(column))}</span>'
     return f'<td{shown} title="{escape(explained(row, column))}"><b>{text}</b>{letter}{small}{label}</td>'

@@ -76,6 +76,10 @@ def check_record(record: Mapping[str, Any]) -> None:
     Raises:
       ValueError: if "config", "seeds" or "timings" is missing.
       TypeError: naming the entry that JSON cannot hold.
+
+    >>> check_record({"config": {}, "seeds": [0]})
+    Traceback (most recent call last):
+    ValueError: study.record lacks ['timings']; without config, seeds and timings a run cannot be repeated.
     """
     missing = [key for key in REQUIRED_KEYS if key not in record]
     if missing:
@@ -97,6 +101,15 @@ def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study
       FileNotFoundError: if record.json or results.csv is missing.
       ValueError: naming the file and the fault, if record.json is cut short or is not a record, if results.csv holds
         other figures, or if a file of the study is not the one that was written with it.
+
+    >>> import tempfile
+    >>> from gecko_jax.reports.rows import Column, Row
+    >>> from gecko_jax.types import Estimate
+    >>> rows, record = (Row("a", {"auc": Estimate(0.5)}),), dict.fromkeys(REQUIRED_KEYS)
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = write_record(folder, Study("Title", "", rows, (Column("auc", "AUC"),), record=record))
+    >>> read_record(folder).rows[0].figures["auc"].value
+    0.5
     """
     folder = pathlib.Path(folder)
     texts = {}

@@ -81,5 +81,12 @@ def front(study: Study) -> frozenset[str]:
 
     Returns:
       The names; empty without a trade-off. A row without a resolved figure in each of its columns is not on the front.
+
+    >>> from gecko_jax.types import Estimate
+    >>> points = {"a": (0.9, 60.0), "b": (0.8, 50.0), "c": (0.8, 55.0)}  # b beats c
+    >>> rows = tuple(Row(name, {"acc": Estimate(acc), "ms": Estimate(ms)}) for name, (acc, ms) in points.items())
+    >>> columns = Column("acc", "Accuracy", better="high"), Column("ms", "Time", better="low")
+    >>> sorted(front(Study("Networks", "", rows, columns, (Tradeoff("ms", "acc"),))))
+    ['a', 'b']
     """
     return front_rows(study, study.tradeoff.keys) if study.tradeoff else frozenset()

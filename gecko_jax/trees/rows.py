@@ -142,6 +142,12 @@ def outputs_by_row(outputs: Any, rows: int) -> Any:
 
     Raises:
       ValueError: no arrays, or an array with another leading axis.
+
+    >>> outputs_by_row(np.zeros((2, 3)), rows=2).shape
+    (2, 3)
+    >>> outputs_by_row({"logits": np.zeros((3, 2))}, rows=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: model returns outputs of shape (3, 2) in 'logits' for 2 rows; expected (2, ...): ...
     """
     leaves = named_leaves(outputs)
     if not leaves:

@@ -41,6 +41,16 @@ def page(
     Raises:
       ValueError: fewer than two audits, or what is not a Report.
       OSError: a file that cannot be written; an old one is unchanged then.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from gecko_jax.audit import audit_model
+    >>> member = [True, True, False, False] * 5
+    >>> logits = np.array([[3.0, -1.0], [-1.0, 2.0], [0.5, 0.0], [0.0, 0.2]] * 5)
+    >>> audits = {"before": audit_model(logits, [0, 1] * 10, member, ["loss"])}
+    >>> audits["with DP"] = audit_model(logits, [0, 1, 1, 0] * 5, member, ["loss"])
+    >>> page(pathlib.Path(tempfile.mkdtemp()) / "both.html", audits).name
+    'both.html'
     """
     return reports.write_html(path, study(audits, title, pictures))
 
