@@ -57,10 +57,11 @@ def augment(attack: Attack) -> Attack:
 
 def _on(attack: Attack, combine: Callable[[Attack], Attack]) -> Callable[[Signal], Attack] | None:
     """Returns `Attack.on` of the combined attack: the combination of the attack on another signal."""
-    return None if attack.on is None else lambda signal: combine(attack.on(signal))
+    on = attack.on
+    return None if on is None else lambda signal: combine(on(signal))
 
 
-def stand_in(values: Array, member: Array, k: int, population: Array | None = None) -> Signals:
+def stand_in(values: np.ndarray, member: np.ndarray, k: int, population: np.ndarray | None = None) -> Signals:
     """Returns what an attack on model k reads: that model is the target, and the others are its shadows.
 
     Args:
@@ -103,7 +104,7 @@ def leave_one_out(attack: Attack, values: Array, member: Array, population: Arra
     [[-1.0, -2.0], [-3.0, -4.0]]
     """
     values, member = np.asarray(values), np.asarray(member)
-    population = None if population is None else np.asarray(population)
+    unseen = None if population is None else np.asarray(population)
     checks.at_least(f"number of models for attack {attack.name!r}", len(values), attack.shadows + 1)
     checks.shape("member", member, values.shape[:2])
-    return np.array([attack(stand_in(values, member, k, population)) for k in range(len(values))])
+    return np.array([attack(stand_in(values, member, k, unseen)) for k in range(len(values))])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +124,7 @@ def _trained(network: nn.Module, x: Array, member: Array, batches: Array) -> Var
     def loss(variables, rows):
         return optax.sigmoid_binary_cross_entropy(network.apply(variables, x[rows]), member[rows]).mean()
 
-    def step(state, rows):
+    def step(state: Any, rows: Array) -> tuple[Any, None]:
         variables, moments = state
         updates, moments = optimizer.update(jax.grad(loss)(variables, rows), moments)
         return (optax.apply_updates(variables, updates), moments), None
@@ -134,4 +135,5 @@ def _trained(network: nn.Module, x: Array, member: Array, batches: Array) -> Var
 
 @functools.partial(surroundings.jit, static_argnums=0)
 def _applied(network: nn.Module, variables: Variables, x: Array) -> Array:
-    return network.apply(variables, x)
+    logits: Any = network.apply(variables, x)
+    return logits

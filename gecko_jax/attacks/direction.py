@@ -17,8 +17,8 @@ def pointing(signals: Signals, signal: Signal, larger: str) -> Signals:
     """
     if signal.larger == larger:
         return signals
-    population = signals.population and tuple(-part for part in signals.population)
-    return Signals(-signals.values, signals.member, -signals.target, population)
+    values, member, target, population = signals
+    return Signals(-values, member, -target, population and (-population[0], -population[1]))
 
 
 def check_number(signal: Signal) -> Signal:
@@ -64,9 +64,10 @@ def in_nats(read: Signals, signal: Signal) -> Signals:
     unseen = read.values[~read.member] if not read.member.all() else read.values
     unseen = unseen[np.isfinite(unseen)]
     variance = max(float(unseen.mean()), np.finfo(np.float64).tiny) if unseen.size else 1.0
-    parts = (read.values, read.target, *(read.population or ()))
-    values, target, *population = (part / (2 * variance) for part in parts)
-    return Signals(values, read.member, target, tuple(population) or None)
+    values, member, target, population = read
+    twice = 2 * variance
+    unseen = population and (population[0] / twice, population[1] / twice)
+    return Signals(values / twice, member, target / twice, unseen)
 
 
 def name_on(name: str, signal: Signal, usual: Signal) -> str:

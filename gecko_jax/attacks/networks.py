@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -67,8 +68,8 @@ def _trained(features: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray],
     from sklearn.preprocessing import StandardScaler
 
     rows = training_rows(features, member)
-    scale = StandardScaler().fit(features[rows])
-    network = MLPClassifier((HIDDEN_UNITS,), solver="lbfgs", alpha=1e-2, max_iter=100, random_state=0)
+    scale: Any = StandardScaler().fit(features[rows])
+    network: Any = MLPClassifier((HIDDEN_UNITS,), solver="lbfgs", alpha=1e-2, max_iter=100, random_state=0)
     network.max_fun = 10**6
     _fit_quietly(network, scale.transform(features[rows]), member[rows])
 

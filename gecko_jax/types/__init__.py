@@ -195,10 +195,10 @@ class Signals(NamedTuple):
     A signal of several numbers a record has further axes behind n and z.
     """
 
-    values: Array
-    member: Array
-    target: Array
-    population: tuple[Array, Array] | None = None
+    values: np.ndarray
+    member: np.ndarray
+    target: np.ndarray
+    population: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Estimate(NamedTuple):
