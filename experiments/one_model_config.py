@@ -22,7 +22,7 @@ RULE_SETTINGS = {
 
 
 DATASETS = (*datasets.LOADERS, "tfds:<name>")
-POLYNOMIAL = ("quadratic", "quadratic_channel")  # those that grow out of ReLU
+POLYNOMIAL = ("polynomial", "quadratic", "quadratic_channel")  # those that grow out of ReLU
 
 
 @dataclasses.dataclass(frozen=True)

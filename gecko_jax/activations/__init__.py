@@ -2,26 +2,68 @@
 
   name                 function                                      trained      where it serves
   identity             x                                             -            binary networks, whose sign comes next
+  polynomial           sum_k c_k x^k with fixed c                    -            baselines under encryption
+  quadratic            a x^2 + b x (+ c), one (a, b) for each layer  a, b (, c)   deep networks under encryption
+  quadratic_channel    the same, one (a, b) for each channel         a, b (, c)   the same
   relu                 max(x, 0)                                     -            float networks
   square               x^2                                           -            two or three layers under encryption
-  quadratic            a x^2 + b x, one (a, b) for each layer        a, b         deep networks under encryption
-  quadratic_channel    a x^2 + b x, one (a, b) for each channel      a, b         the same
 
-A monotone activation sets `monotone = True`: a max-pool may then be computed before it.
+An activation declares what it is (`Activation`): monotone, a polynomial, with statistics over the batch.
 A new activation: one file and one line in ACTIVATIONS; the contract test runs over it.
 """
 
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from gecko_jax.activations.activation import TRANSITION, Activation
 from gecko_jax.activations.identity import Identity
+from gecko_jax.activations.polynomial import Polynomial
 from gecko_jax.activations.quadratic import Quadratic
 from gecko_jax.activations.relu import Relu
 from gecko_jax.activations.square import Square
+from gecko_jax.checks import lookup, one_of
 
 ACTIVATIONS = {
     "identity": Identity,
+    "polynomial": Polynomial,
     "quadratic": Quadratic,
-    "quadratic_channel": lambda: Quadratic(granularity="channel"),
+    "quadratic_channel": functools.partial(Quadratic, granularity="channel"),
     "relu": Relu,
     "square": Square,
 }
 
-__all__ = ["ACTIVATIONS", "Identity", "Quadratic", "Relu", "Square"]
+
+def create(name: str, options: Mapping[str, Any] | None = None) -> Activation:
+    """Creates an activation by name.
+
+    Args:
+      name: one of ACTIVATIONS.
+      options: its settings, {field: value}; None for the usual ones.
+
+    Raises:
+      ValueError: an unknown name, or an option that this activation does not have.
+
+    >>> create("quadratic", {"constant": True}).constant
+    True
+    """
+    factory = lookup("activation", name, ACTIVATIONS)
+    fixed = ("parent", "name", *getattr(factory, "keywords", ()))
+    fields = [field.name for field in dataclasses.fields(factory()) if field.name not in fixed]
+    for option in options or {}:
+        one_of(f"option of activation {name!r}", option, fields or ["none: it has no settings"])
+    return factory(**(options or {}))
+
+
+__all__ = [
+    "ACTIVATIONS",
+    "TRANSITION",
+    "Activation",
+    "Identity",
+    "Polynomial",
+    "Quadratic",
+    "Relu",
+    "Square",
+    "create",
+]

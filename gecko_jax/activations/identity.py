@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import flax.linen as nn
+import numpy as np
 
-from gecko_jax.types import Array
+from gecko_jax.activations.activation import Activation
+from gecko_jax.types import Array, Variables
 
 
-class Identity(nn.Module):
+class Identity(Activation):
     """Returns its input.
 
     >>> Identity().apply({}, 3.0)
@@ -17,8 +19,14 @@ class Identity(nn.Module):
     """
 
     monotone: ClassVar[bool] = True
+    polynomial: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Returns x itself."""
         return x
+
+    def coefficients(self, variables: Variables) -> np.ndarray:
+        """Returns those of x."""
+        del variables
+        return np.array([[0.0], [1.0]])

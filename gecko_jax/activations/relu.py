@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import flax.linen as nn
 
+from gecko_jax.activations.activation import Activation
 from gecko_jax.types import Array
 
 
-class Relu(nn.Module):
+class Relu(Activation):
     """Computes max(x, 0).
 
     >>> import jax.numpy as jnp

@@ -1,7 +1,8 @@
-"""Architectures as `types.Model`s, and transforms from model to model.
+r"""Architectures as `types.Model`s, and transforms from model to model.
 
     model = create("lenet", 10)                  or from_linen(your_module)
     model = without_batch_norm(model)            a normalization of each example by itself, for private training
+    model = with_rates(model, {r"Quadratic_\d+/": 0.2})       another learning rate for some parameters
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
     save(folder, model, variables, x); load(folder)
 
@@ -12,6 +13,7 @@ A new architecture: one file with a Linen module, and one line in MODELS; the co
 
 import dataclasses
 
+from gecko_jax import activations
 from gecko_jax.checks import at_least, lookup, one_of, sizes
 from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models.batch_norm import without_batch_norm
@@ -22,8 +24,9 @@ from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
 from gecko_jax.models.normalization import kind_of
-from gecko_jax.models.pooling import max_pool
+from gecko_jax.models.pooling import POOLS, average_pool, max_pool
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
+from gecko_jax.models.rates import with_rates
 from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.types import Model, Rule
@@ -37,8 +40,9 @@ def create(name: str, num_classes: int, **options) -> Model:
     Args:
       name: "mlp" (Gecko's Architecture 2) or "lenet" (Architecture 1).
       num_classes: number of outputs; 1 for regression.
-      **options: fields of the architecture: order, activation, normalize (False, True or "batch", "group", "layer");
-        hidden (mlp, lenet), channels (lenet).
+      **options: fields of the architecture: order, activation and its activation_options ({"constant": True}),
+        normalize (False, True or "batch", "group", "layer"); hidden (mlp, lenet), channels and pooling (lenet: "max" or
+        "average").
 
     Returns:
       A Model that maps inputs [b, ...] to logits [b, num_classes].
@@ -58,7 +62,10 @@ def create(name: str, num_classes: int, **options) -> Model:
         one_of(f"option of {name!r}", option, fields)
     if "order" in options:
         one_of("order", options["order"], ORDERS)
+    if "pooling" in options:
+        one_of("pooling", options["pooling"], POOLS)
     kind_of(options.get("normalize", False))
+    activations.create(options.get("activation", "relu"), options.get("activation_options"))
     if "hidden" in options:
         sizes("hidden", options["hidden"] if name == "mlp" else (options["hidden"],), f"widths of the {name}")
     if "channels" in options:
@@ -74,6 +81,7 @@ __all__ = [
     "MLP",
     "Rule",
     "SavedModel",
+    "average_pool",
     "convolutions_as_matmul",
     "create",
     "finish_update",
@@ -87,5 +95,6 @@ __all__ = [
     "trace",
     "weight_quantizers",
     "with_collection",
+    "with_rates",
     "without_batch_norm",
 ]

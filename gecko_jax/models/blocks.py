@@ -8,15 +8,31 @@ The norm is BatchNorm in these papers; for private training GroupNorm or LayerNo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import flax.linen as nn
 
-from gecko_jax.activations import ACTIVATIONS
-from gecko_jax.checks import lookup, one_of
+from gecko_jax import activations
+from gecko_jax.activations import Activation
+from gecko_jax.checks import one_of
 from gecko_jax.models.normalization import apply_norm, kind_of
-from gecko_jax.models.pooling import max_pool
+from gecko_jax.models.pooling import POOLS
 from gecko_jax.types import Array
 
 ORDERS = ("post", "xnor")
+
+
+SHARED = ("order", "activation", "activation_options", "normalize")  # settings that an architecture hands to its blocks
+
+
+def block_settings(architecture: nn.Module) -> dict[str, Any]:
+    """Returns the settings of an architecture that all of its blocks share, {name: value}.
+
+    Args:
+      architecture: a module with the fields of SHARED.
+    """
+    return {name: getattr(architecture, name) for name in SHARED}
 
 
 class Block(nn.Module):
@@ -26,10 +42,12 @@ class Block(nn.Module):
       layer: a Dense or Conv to call.
       order: "post" or "xnor".
       activation: a name of `gecko_jax.activations.ACTIVATIONS`.
+      activation_options: its settings, {name: value}; None for the usual ones.
       normalize: "batch" (or True), "group", "layer" or False: what normalizes the layer's output in the order "post".
         The order "xnor" always normalizes before the layer, by BatchNorm if False.
-      pool: side of a max-pool at the block's end, or 1. In the order "post" it comes before the norm, as in
-        BinaryNet: a pool of +-1 would almost always be +1.
+      pool: side of the pool at the block's end, or (side, stride), in pixels; 1 for none. In the order "post" with a
+        norm it comes before the norm, as in BinaryNet: a pool of +-1 would almost always be +1.
+      pooling: "max" or "average". Under encryption an average costs nothing, and a maximum cannot be computed.
       first: the first block of an "xnor" network, whose input is not normalized.
     """
 
@@ -37,26 +55,37 @@ class Block(nn.Module):
     order: str = "post"
     activation: str = "relu"
     normalize: bool | str = False
-    pool: int = 1
+    pool: int | tuple[int, int] = 1
+    pooling: str = "max"
     first: bool = False
+    activation_options: Mapping[str, Any] | None = None
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Returns the block's outputs for x [b, ..., features]."""
         one_of("order", self.order, ORDERS)
-        activation, kind = lookup("activation", self.activation, ACTIVATIONS)(), kind_of(self.normalize)
+        one_of("pooling", self.pooling, POOLS)
+        activation, kind = activations.create(self.activation, self.activation_options), kind_of(self.normalize)
         if self.order == "xnor":
             if not self.first:
                 x = apply_norm(x, train, kind or "batch")
-            return _activate_and_pool(activation, self.layer(x), self.pool)
+            return self._activate_and_pool(activation, self.layer(x), train)
         x = self.layer(x)
         if kind:
-            return activation(apply_norm(max_pool(x, self.pool), train, kind))
-        return _activate_and_pool(activation, x, self.pool)
+            return _activate(activation, apply_norm(self._pooled(x), train, kind), train)
+        return self._activate_and_pool(activation, x, train)
+
+    def _pooled(self, x: Array) -> Array:
+        side, stride = (self.pool, None) if isinstance(self.pool, int) else self.pool
+        return x if side == 1 else POOLS[self.pooling](x, side, stride)
+
+    def _activate_and_pool(self, activation: Activation, x: Array, train: bool) -> Array:
+        """Returns pool(activation(x)); a monotone activation is applied after a max-pool, to fewer numbers."""
+        if activation.monotone and self.pooling == "max":
+            return _activate(activation, self._pooled(x), train)
+        return self._pooled(_activate(activation, x, train))
 
 
-def _activate_and_pool(activation: nn.Module, x: Array, side: int) -> Array:
-    """Returns max_pool(activation(x)); a monotone activation is applied after the pool, to fewer numbers."""
-    if getattr(activation, "monotone", False):
-        return activation(max_pool(x, side))
-    return max_pool(activation(x), side)
+def _activate(activation: Activation, x: Array, train: bool) -> Array:
+    call: Callable[..., Array] = activation
+    return call(x, train) if activation.switched else call(x)

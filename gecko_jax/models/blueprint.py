@@ -82,20 +82,33 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
 
 
 def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
-    from gecko_jax.models import create, quantized, without_batch_norm  # here: all record their step through this file
+    from gecko_jax.models import (  # here: all record their step through this file
+        create,
+        quantized,
+        with_rates,
+        without_batch_norm,
+    )
 
     if builder == "create":
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-        return create(**options)
+        return create(**_with_tuples(settings))
     if builder == "quantized":
         rules = [(path, _quantizer(weight), _quantizer(inputs)) for path, weight, inputs in settings["rules"]]
         return quantized(model, rules, settings["float_layers"])
     if builder == "without_batch_norm":
         return without_batch_norm(model, settings["kind"])
+    if builder == "with_rates":
+        return with_rates(model, settings["factors"])
     raise ValueError(
         f"the saved model was built by {_listed(steps)}, and {builder} needs code that is not saved. Pass it: "
         "models.load(folder, model), with the Flax module or the whole model."
     )
+
+
+def _with_tuples(value: Any) -> Any:
+    """Returns settings with the tuples that JSON made lists of."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(part) for name, part in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _quantizer(saved: Mapping[str, Any] | None) -> Quantizer | None:

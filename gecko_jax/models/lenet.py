@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 
-from gecko_jax.models.blocks import Block
+from gecko_jax.models.blocks import Block, block_settings
 from gecko_jax.models.normalization import apply_norm, kind_of
 from gecko_jax.types import Array
 
@@ -16,7 +19,7 @@ class LeNet(nn.Module):
       num_classes: number of outputs.
       channels: filters of the two convolutions.
       hidden: width of the dense layer.
-      order, activation, normalize: see `blocks.Block`.
+      order, activation, activation_options, normalize, pooling: see `blocks.Block`.
     """
 
     num_classes: int
@@ -25,16 +28,18 @@ class LeNet(nn.Module):
     order: str = "post"
     activation: str = "relu"
     normalize: bool | str = False
+    pooling: str = "max"
+    activation_options: Mapping[str, Any] | None = None
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Returns logits [b, classes] for images x [b, height, width, channels]."""
         if x.ndim != 4 or min(x.shape[1:3]) < 6:
             raise ValueError(f"x has shape {x.shape}; LeNet takes images [batch, height >= 6, width >= 6, channels].")
-        settings = dict(order=self.order, activation=self.activation, normalize=self.normalize)
+        settings = block_settings(self)
         conv1, conv2 = (nn.Conv(c, (3, 3), padding="VALID", name=f"conv{i + 1}") for i, c in enumerate(self.channels))
         x = Block(conv1, first=True, name="block1", **settings)(x, train)
-        x = Block(conv2, pool=2, name="block2", **settings)(x, train)
+        x = Block(conv2, pool=2, pooling=self.pooling, name="block2", **settings)(x, train)
         x = x.reshape(x.shape[0], -1)
         x = Block(nn.Dense(self.hidden, name="dense"), name="block3", **settings)(x, train)
         if self.order == "xnor":

@@ -1,4 +1,4 @@
-"""Max-pooling whose gradient is fast on CPU."""
+"""Max-pooling whose gradient is fast on CPU, and average-pooling, which is linear."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
-    checks.in_range("side", checks.integer("side", side, 1), 1, min(x.shape[1:3]))
-    checks.integer("stride", side if stride is None else stride, 1)
+    _check(x, side, stride)
     if stride not in (None, side):
         return _overlapping(x, side, stride)
     if side == 1:
@@ -41,10 +40,39 @@ def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
     return _max(x.reshape(b, h // side, side, w // side, side, c))
 
 
-def _overlapping(x: Array, side: int, stride: int) -> Array:
+def average_pool(x: Array, side: int, stride: int | None = None) -> Array:
+    """Computes the mean over side x side windows: `max_pool`'s geometry, as `flax.linen.avg_pool` without padding.
+
+    Args:
+      x: images [b, h, w, c].
+      side: of a window, in pixels.
+      stride: from one window to the next, in pixels; `side` if None.
+
+    Returns:
+      [b, (h - side) // stride + 1, (w - side) // stride + 1, c].
+
+    Raises:
+      ValueError: a side below 1 or larger than x, or a stride below 1.
+
+    >>> average_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel().tolist()
+    [2.5, 4.5, 10.5, 12.5]
+    """
+    _check(x, side, stride)
+    return _overlapping(x, side, side if stride is None else stride, jnp.add) / side**2
+
+
+POOLS = {"average": average_pool, "max": max_pool}
+
+
+def _check(x: Array, side: int, stride: int | None) -> None:
+    checks.in_range("side", checks.integer("side", side, 1), 1, min(x.shape[1:3]))
+    checks.integer("stride", side if stride is None else stride, 1)
+
+
+def _overlapping(x: Array, side: int, stride: int, join=jnp.maximum) -> Array:
     for axis in (2, 1):
         last = x.shape[axis] - side + 1
-        x = functools.reduce(jnp.maximum, [lax.slice_in_dim(x, i, last + i, stride, axis) for i in range(side)])
+        x = functools.reduce(join, [lax.slice_in_dim(x, i, last + i, stride, axis) for i in range(side)])
     return x
 
 

@@ -2,29 +2,80 @@
 
 from __future__ import annotations
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax.activations import ACTIVATIONS, Quadratic
+from gecko_jax import activations
+from gecko_jax.activations import ACTIVATIONS, Activation, Polynomial, Quadratic
 
 EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
-START = {"relu": np.maximum(X, 0), "square": X**2, "identity": X, "quadratic": X, "quadratic_channel": X}
+START = {
+    "identity": X,
+    "polynomial": 0.5 * X + 0.00046984 * X**2,
+    "quadratic": X,
+    "quadratic_channel": X,
+    "relu": np.maximum(X, 0),
+    "square": X**2,
+}
+TRAINED = {"quadratic": {"a": (1,), "b": (1,)}, "quadratic_channel": {"a": (3,), "b": (3,)}}
+OPTIONS = {
+    "polynomial": {"ascending": (1.0, -2.0, 0.5, 0.25)},
+    "quadratic": {"constant": True},
+    "quadratic_channel": {"constant": True},
+}
 
 
-def module_of(name, x=X):
-    module = ACTIVATIONS[name]()
+def module_of(name, x=X, options=None):
+    module = activations.create(name, options)
     return module, module.init(jax.random.key(0), jnp.asarray(x))
+
+
+def drawn(variables, seed=1):
+    """The variables with random numbers for what is trained or measured, and a transition that is complete."""
+    rng = np.random.default_rng(seed)
+    random = jax.tree.map(lambda leaf: rng.uniform(0.5, 2, leaf.shape).astype(np.float32), dict(variables))
+    return random | {"transition": variables["transition"]} if "transition" in variables else random
 
 
 @EVERY
 def test_it_starts_as_its_formula_says(name):
     module, variables = module_of(name)
-    assert isinstance(module, nn.Module)
+    assert isinstance(module, Activation)
     np.testing.assert_allclose(module.apply(variables, jnp.asarray(X)), START[name], rtol=1e-6)
+
+
+@EVERY
+@pytest.mark.parametrize("with_options", [False, True])
+def test_a_polynomial_is_what_its_coefficients_say(name, with_options):
+    module, variables = module_of(name, options=OPTIONS.get(name) if with_options else None)
+    variables = drawn(variables)
+    if not module.polynomial:
+        with pytest.raises(ValueError, match="is not a polynomial"):
+            module.coefficients(variables)
+        return
+    ascending = module.coefficients(variables)
+    assert ascending.dtype == np.float64 and ascending.ndim == 2 and ascending.shape[1] in (1, 3)
+    expected = sum(each * X.astype(np.float64) ** power for power, each in enumerate(ascending))
+    np.testing.assert_allclose(module.apply(variables, jnp.asarray(X)), expected, rtol=1e-4, atol=1e-4)
+
+
+@EVERY
+def test_what_is_deployed_holds_no_other_function(name):
+    """With the variables known, the traced program of a polynomial multiplies and adds, and nothing else."""
+    module, variables = module_of(name)
+    program = jax.make_jaxpr(lambda x: module.apply(drawn(variables), x))(jnp.asarray(X))
+    steps = {str(step.primitive) for step in program.eqns}
+    arithmetic = {"add", "sub", "mul", "integer_pow", "broadcast_in_dim", "convert_element_type", "reshape", "div"}
+    assert (steps <= arithmetic) == module.polynomial, steps
+
+
+@EVERY
+def test_its_settings_are_checked(name):
+    with pytest.raises(ValueError, match=f"option of activation '{name}'='shade' is not known"):
+        activations.create(name, {"shade": 1})
 
 
 @EVERY
@@ -57,9 +108,7 @@ def test_what_says_that_it_never_falls_never_falls(name):
 @EVERY
 def test_it_is_trained_only_by_what_it_names(name):
     _, variables = module_of(name)
-    trained = {} if "quadratic" not in name else {"a": (3,) if "channel" in name else (1,)}
-    trained.update({"b": trained["a"]} if trained else {})
-    assert jax.tree.map(jnp.shape, dict(variables.get("params", {}))) == trained
+    assert jax.tree.map(jnp.shape, dict(variables.get("params", {}))) == TRAINED.get(name, {})
 
 
 def quadratic(a, b, r, granularity="channel"):
@@ -103,3 +152,20 @@ def test_the_quadratic_term_can_leave_zero(granularity):
 def test_another_granularity_is_named():
     with pytest.raises(ValueError, match="granularity='chanel' .*Did you mean 'channel'"):
         Quadratic("chanel").init(jax.random.key(0), jnp.ones((1, 2)))
+
+
+def test_a_transition_under_way_has_no_coefficients():
+    for module in (Quadratic(), Polynomial()):
+        variables = dict(module.init(jax.random.key(0), jnp.asarray(X))) | {"transition": {"r": jnp.float32(0.5)}}
+        with pytest.raises(ValueError, match=f"{type(module).__name__} has a transition at r=0.5"):
+            module.coefficients(variables)
+
+
+def test_a_fixed_polynomial_grows_out_of_relu():
+    module, x = Polynomial((1.0, 0.0, 2.0)), X.astype(np.float64)
+    for r in (0.0, 0.25, 1.0):
+        y = module.apply({"transition": {"r": jnp.float32(r)}}, jnp.asarray(X))
+        np.testing.assert_allclose(y, r * (1 + 2 * x**2) + (1 - r) * np.maximum(x, 0), rtol=1e-5, atol=1e-6)
+    for ascending, message in (((1.0,), "at least two"), ((1.0, np.nan), "NaN or infinite")):
+        with pytest.raises(ValueError, match=message):
+            Polynomial(ascending).init(jax.random.key(0), jnp.asarray(X))

@@ -12,7 +12,7 @@ from by_hand import convolve
 from gecko_jax import models
 from gecko_jax.activations import ACTIVATIONS
 from gecko_jax.models.blocks import ORDERS
-from gecko_jax.models.pooling import max_pool
+from gecko_jax.models.pooling import average_pool, max_pool
 from gecko_jax.types import Model
 
 SMALL = {"lenet": dict(channels=(2, 3), hidden=4), "mlp": dict(hidden=(4, 5))}
@@ -106,9 +106,10 @@ def test_mlp_against_numpy(order):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("activation, function", [("relu", lambda x: np.maximum(x, 0)), ("square", np.square)])
-def test_lenet_against_numpy(order, activation, function):
+@pytest.mark.parametrize("pooling, pool", [("max", np.max), ("average", np.mean)])
+def test_lenet_against_numpy(order, activation, function, pooling, pool):
     """The pool is of what the activation gives, also of one that falls (the square), wherever it is computed."""
-    model = models.create("lenet", 3, order=order, activation=activation, **SMALL["lenet"])
+    model = models.create("lenet", 3, order=order, activation=activation, pooling=pooling, **SMALL["lenet"])
     shapes = jax.eval_shape(model.init, jax.random.key(0), X)
     rng = np.random.default_rng(3)
     params = jax.tree.map(lambda leaf: rng.normal(scale=0.5, size=leaf.shape).astype(np.float32), shapes["params"])
@@ -130,10 +131,26 @@ def test_lenet_against_numpy(order, activation, function):
 
     h = function(layer(X.astype(np.float64), "conv1"))
     h = function(layer(normal(h, "block2", "BatchNorm_0"), "conv2"))
-    h = h.reshape(3, 2, 2, 2, 2, 3).max((2, 4)).reshape(3, -1)
+    h = pool(h.reshape(3, 2, 2, 2, 2, 3), (2, 4)).reshape(3, -1)
     h = normal(function(layer(normal(h, "block3", "BatchNorm_0"), "dense")), "BatchNorm_0")
     actual = jax.jit(model.apply)({**rest, "params": params}, X)[0]
     np.testing.assert_allclose(actual, layer(h, "logits"), rtol=1e-3, atol=1e-3)
+
+
+def test_an_average_pool_comes_before_the_norm_as_the_maximum_does():
+    """Teacher and student then differ in the pool alone, and under encryption pool and norm join the convolution."""
+    model = models.create("lenet", 3, normalize=True, pooling="average", **SMALL["lenet"])
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(X))
+    _, updates = model.apply(variables, jnp.asarray(X), train=True)
+    params, h = variables["params"], X.astype(np.float64)
+    for i in (1, 2):
+        h = convolve(h, params[f"conv{i}"]["kernel"], (1, 1), [(0, 0)] * 2, 0)
+        if i == 2:
+            h = h.reshape(3, 2, 2, 2, 2, 3).mean((2, 4))
+        mean, variance = h.mean((0, 1, 2)), h.var((0, 1, 2))
+        statistics = updates["batch_stats"][f"block{i}"]["BatchNorm_0"]
+        np.testing.assert_allclose(statistics["var"], 0.9 + 0.1 * variance, rtol=1e-4)
+        h = np.maximum((h - mean) / np.sqrt(variance + 1e-4), 0)
 
 
 def test_max_pool_is_linen_max_pool():
@@ -148,6 +165,15 @@ def test_max_pool_is_linen_max_pool():
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("side", "stride"), [(1, None), (2, None), (3, None), (2, 1), (3, 2), (2, 3)])
+def test_average_pool_is_linens_with_the_maximum_s_geometry(side, stride):
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
+    pools = lambda x: average_pool(x, side, stride), lambda x: nn.avg_pool(x, (side,) * 2, (stride or side,) * 2)  # noqa: E731
+    np.testing.assert_allclose(*(pool(x) for pool in pools), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(*(jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x) for pool in pools), atol=1e-6)
+    assert average_pool(x, side, stride).shape == max_pool(x, side, stride).shape
+
+
 @pytest.mark.parametrize(("side", "stride"), [(2, 1), (3, 1), (3, 2), (2, 3)])
 def test_overlapping_windows_are_linens_too(side, stride):
     x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
@@ -159,8 +185,9 @@ def test_overlapping_windows_are_linens_too(side, stride):
 
 def test_windows_that_are_none_are_named():
     for options, said in (((0,), "side=0"), ((5,), "side=5"), ((2, 0), "stride=0"), ((2, 1.5), "stride=1.5")):
-        with pytest.raises(ValueError, match=said):
-            max_pool(jnp.zeros((1, 4, 6, 2)), *options)
+        for pool in (max_pool, average_pool):
+            with pytest.raises(ValueError, match=said):
+                pool(jnp.zeros((1, 4, 6, 2)), *options)
 
 
 def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
@@ -178,7 +205,10 @@ def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
         (lambda: models.create("mlp", 10, width=3), "option of 'mlp'='width' is not known"),
         (lambda: models.create("mlp", 10, channels=(1, 2)), "'channels'"),
         (lambda: models.create("mlp", 10, order="prae"), "order='prae'"),
-        (lambda: models.create("mlp", 10, activation="rellu").init(jax.random.key(0), X), "Did you mean 'relu'"),
+        (lambda: models.create("mlp", 10, activation="rellu"), "Did you mean 'relu'"),
+        (lambda: models.create("lenet", 10, pooling="mean"), "pooling='mean' is not known"),
+        (lambda: models.create("mlp", 10, pooling="max"), "option of 'mlp'='pooling' is not known"),
+        (lambda: models.create("mlp", 10, activation_options={"a": 1}), "option of activation 'relu'='a' is not known"),
         (lambda: models.create("lenet", 10).init(jax.random.key(0), X[:, :5]), r"x has shape \(3, 5, 8, 1\)"),
         (lambda: models.create("lenet", 10).init(jax.random.key(0), X[0]), r"x has shape \(8, 8, 1\)"),
     ],

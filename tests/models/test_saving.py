@@ -43,6 +43,11 @@ CASES = {
     "float": lambda: (mlp(), X, None),
     "quantized": lambda: (models.quantized(mlp(order="xnor", normalize=True, activation="identity"), ONE), X, None),
     "polynomial": lambda: (mlp(activation="quadratic_channel"), X, None),
+    "with options": lambda: (
+        models.with_rates(
+            mlp(activation="polynomial", activation_options={"ascending": (0.5, 1.0)}), {"dense": 0.5, "": 2}
+        ), X, None,
+    ),
     "averaged": lambda: (training.with_average(mlp(), 0.9), X, "the model"),
     "averaged and quantized": lambda: (training.with_average(models.quantized(mlp(), ONE), 0.9), X, "the model"),
     "lenet": lambda: (models.create("lenet", 2, channels=(2, 2), hidden=3), np.ones((1, 8, 8, 1), np.float32), None),
