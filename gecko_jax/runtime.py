@@ -185,6 +185,13 @@ class JsonLines:
 
     Args:
       path: the file; its folder is created if absent.
+
+    >>> import tempfile
+    >>> log = JsonLines(Path(tempfile.mkdtemp()) / "log.jsonl")
+    >>> log.write({"epoch": 1, "loss": 0.71})
+    >>> log.close()
+    >>> log.path.read_text()[:-1]
+    '{"epoch": 1, "loss": 0.71}'
     """
 
     def __init__(self, path: str | os.PathLike[str]):

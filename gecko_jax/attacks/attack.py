@@ -28,6 +28,10 @@ class Attack:
       population: whether it needs `Signals.population`.
       population_suffices: whether such a population replaces its shadows: see `with_population`.
       on: another signal -> the same attack on it; None if it reads no other.
+
+    >>> from gecko_jax import attacks
+    >>> attacks.loss().needs, attacks.population_rank().needs, attacks.population_rank().with_population().needs
+    ((), ('shadows',), ('population',))
     """
 
     name: str

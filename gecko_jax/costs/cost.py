@@ -93,7 +93,7 @@ class Cost(NamedTuple):
 
 
 def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> Cost:
-    """Counts and models the cost of one example's forward pass.
+    r"""Counts and models the cost of one example's forward pass.
 
     Args:
       model: a float or quantized model; inputs and outputs are any pytrees.
@@ -116,6 +116,10 @@ def cost(model: Model, variables: Variables, x: Array, memory: str = "dram") -> 
     >>> spent = cost(model, model.init(jax.random.key(0), x), x)
     >>> spent.macs[32, 32].value, spent.deployed_bytes.value, spent.energy.unit
     (32, 156, 'J')
+    >>> print(*spent.table().splitlines()[:3], sep="\n")
+    layer   kind   MACs  weight x input    BOPs  modeled pJ
+    dense1  Dense    20         32 x 32  20,480          92
+    logits  Dense    12         32 x 32  12,288          55
     """
     if row_count("x", x) == 0:
         raise ValueError("x is empty; at least one row is needed.")

@@ -23,6 +23,9 @@ class LayerOperations(NamedTuple):
       path, kind: which layer, and its Linen class.
       macs: multiply-accumulates for one example.
       weight_bits, input_bits: precision of the two factors; a float counts with the width of its type.
+
+    >>> LayerOperations("dense1", "Dense", macs=1000, weight_bits=1, input_bits=8).bops
+    8000
     """
 
     path: str

@@ -20,6 +20,10 @@ class StoredBytes(NamedTuple):
       scale_bytes: bytes of the codes' scales and code books.
       raw_bytes: bytes of everything that is not quantized.
       header_bytes: bytes of the preamble and the header.
+
+    >>> stored = StoredBytes(code_bits=90, padding_bits=6, scale_bytes=4, raw_bytes=40, header_bytes=200)
+    >>> stored.payload, stored.total
+    (56, 256)
     """
 
     code_bits: int

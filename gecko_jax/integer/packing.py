@@ -38,6 +38,9 @@ class PackedTensor(NamedTuple):
       scale: array that broadcasts to `shape`, of any float type; None for raw numbers.
       book: the value of each level; None for raw numbers and on a grid.
       type: type of w_hat, which is the weights' type; None for raw numbers.
+
+    >>> PackedTensor(("params", "bias"), (2, 3), 32, None, None, np.zeros((2, 3), np.float32), None).size
+    6
     """
 
     path: tuple[str, ...]

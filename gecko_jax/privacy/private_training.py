@@ -100,6 +100,8 @@ def private_training(
     ...                        epochs=60, delta=1e-5, noise_multiplier=1.1)
     >>> round(float(run.epsilon), 2), run.sampling.steps
     (2.38, 14040)
+    >>> sorted(run.options)  # training.fit(run.model, data, **run.options)
+    ['epochs', 'gradients', 'sampling']
     """
     if (target_epsilon is None) == (noise_multiplier is None):
         raise ValueError(

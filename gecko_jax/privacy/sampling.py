@@ -37,6 +37,10 @@ class Sampling(NamedTuple):
       batch_size: expected rows of a batch before truncation, what the noised sum is divided by.
       steps: steps of the run.
       cap: slots of a batch, its static shape.
+
+    >>> sampling = shuffled(n=1000, batch_size=300, epochs=2)
+    >>> sampling.rate, sampling.steps, sampling.epochs
+    (0.3, 8, 2)
     """
 
     kind: str

@@ -80,6 +80,8 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
     >>> start = suggest(n=1000, target_epsilon=8.0)
     >>> start.batch_size, start.epochs, start.delta, round(start.noise_multiplier, 2), float(start.epsilon) <= 8
     (100, 30, 0.0001, 1.18, True)
+    >>> list(start.options)
+    ['clipping', 'n', 'batch_size', 'epochs', 'delta', 'noise_multiplier']
     """
     n = checks.integer("n", n, BATCHES_PER_EPOCH)
     epochs = checks.integer("epochs", epochs, 1)

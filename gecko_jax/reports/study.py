@@ -86,7 +86,8 @@ def front(study: Study) -> frozenset[str]:
     >>> points = {"a": (0.9, 60.0), "b": (0.8, 50.0), "c": (0.8, 55.0)}  # b beats c
     >>> rows = tuple(Row(name, {"acc": Estimate(acc), "ms": Estimate(ms)}) for name, (acc, ms) in points.items())
     >>> columns = Column("acc", "Accuracy", better="high"), Column("ms", "Time", better="low")
-    >>> sorted(front(Study("Networks", "", rows, columns, (Tradeoff("ms", "acc"),))))
-    ['a', 'b']
+    >>> study = Study("Networks", "", rows, columns, (Tradeoff("ms", "acc"),))
+    >>> sorted(front(study)), study.tradeoff.name
+    (['a', 'b'], 'acc against ms')
     """
     return front_rows(study, study.tradeoff.keys) if study.tradeoff else frozenset()

@@ -75,7 +75,11 @@ class Signal:
 
     @property
     def source(self) -> str:
-        """Describes in words where the signal's values come from: an audit of the model, or which outputs."""
+        """Describes in words where the signal's values come from: an audit of the model, or which outputs.
+
+        >>> Signal("margin", lambda z, y: np.asarray(z)[..., 0]).source
+        "a classifier's logits or probabilities"
+        """
         if self.needs:
             return " and ".join(NEEDS[need] for need in self.needs)
         if self.read is None:

@@ -23,9 +23,12 @@ class Recipe:
 
     >>> from gecko_jax import datasets, models
     >>> digits = datasets.load("digits").train
-    >>> variables = Recipe(models.create("mlp", 10, hidden=(8,)), digits, epochs=1)(range(100), jax.random.key(0))
-    >>> sorted(variables)
+    >>> recipe = Recipe(models.create("mlp", 10, hidden=(8,)), digits, epochs=1)
+    >>> sorted(recipe(range(100), jax.random.key(0)))
     ['params']
+    >>> member = np.random.default_rng(0).random((2, len(digits.y))) < 0.5
+    >>> recipe.ensemble(member, jax.random.key(0))["params"]["logits"]["bias"].shape
+    (2, 10)
     """
 
     def __init__(self, model: Model, pool: Examples, **options: Any):

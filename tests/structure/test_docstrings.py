@@ -4,24 +4,44 @@ import importlib
 import inspect
 import pathlib
 import re
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+HOOKS = ("check", "draw")  # of an exhibit: a Study and its page call them, never a user
 
 
-def public_functions():
-    """{(room, name): function} of what each room exports."""
-    functions = {}
+def public_values():
+    """{(room, name): value} of what each room exports."""
+    values = {}
     for path in [*ROOT.glob("gecko_jax/*.py"), *ROOT.glob("gecko_jax/*/__init__.py")]:
         module = importlib.import_module(
             ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         )
-        own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        defined = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         room = module.__name__.split(".")[-1]
-        for name in getattr(module, "__all__", own):
-            value = getattr(module, name)
-            if inspect.isfunction(value) and not name.startswith("_"):
-                functions[room, name] = value
-    return functions
+        names = [name for name in getattr(module, "__all__", defined) if name[0] != "_"]
+        values |= {(room, name): getattr(module, name) for name in names}
+    return values
+
+
+def public_functions():
+    return {key: value for key, value in public_values().items() if inspect.isfunction(value)}
+
+
+def public_methods():
+    """{(room, class, name): the class} of methods and properties that are defined in exported classes."""
+    classes = {key: value for key, value in public_values().items() if inspect.isclass(value)}
+    return {
+        (*key, name): each
+        for key, each in classes.items()
+        for name, value in vars(each).items()
+        if name[0] != "_" and (inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod)))
+    }
+
+
+def examples(module):
+    """The code of the examples in a module's docstrings."""
+    return "\n".join(re.findall(r"^ *(?:>>>|\.\.\.) (.*)$", inspect.getsource(sys.modules[module]), re.M))
 
 
 def undescribed(function):
@@ -41,3 +61,14 @@ def test_arguments_are_described():
 def test_each_function_has_an_example():
     lacking = [key for key, function in public_functions().items() if ">>>" not in (function.__doc__ or "")]
     assert not lacking, f"add a doctest: {lacking}"
+
+
+def test_each_method_is_used_in_an_example_of_its_module():
+    lacking = [key for key, each in public_methods().items()
+               if key[-1] not in HOOKS and not re.search(rf"\.{key[-1]}\b", examples(each.__module__))]  # fmt: skip
+    assert not lacking, f"add a doctest to the method or to its class: {lacking}"
+
+
+def test_a_method_without_an_example_is_seen():
+    assert ("runtime", "JsonLines", "close") in public_methods() and "log.close()" in examples("gecko_jax.runtime")
+    assert not re.search(r"\.is_main_process\b", examples("gecko_jax.runtime"))

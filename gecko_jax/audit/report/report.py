@@ -19,6 +19,18 @@ class Report(AuditResults):
     """Every figure of an audit with its interval, and ways to look at them; `print(report)` is its table.
 
     Its fields are those of `AuditResults`.
+
+    >>> import json
+    >>> import tempfile
+    >>> from gecko_jax.audit import audit_model
+    >>> logits, member = [[3.0, -1.0], [-1.0, 2.0], [0.5, 0.0], [0.0, 0.2]] * 5, [True, True, False, False] * 5
+    >>> report = audit_model(logits, [0, 1] * 10, member, ["loss"])  # members have the smaller loss, all of them
+    >>> json.loads(report.to_json())["rows"]["loss"]["auc"]["value"]
+    1.0
+    >>> "loss" in report.table(width=80), report.to_csv().splitlines()[0]
+    (True, 'target,attack,metric,value,low,high,kind,unit,n')
+    >>> report.html(pathlib.Path(tempfile.mkdtemp()) / "audit.html").name
+    'audit.html'
     """
 
     def __str__(self) -> str:

@@ -78,7 +78,12 @@ class Epsilon(NamedTuple):
         return "modeled"
 
     def estimate(self) -> Estimate:
-        """Returns the figure as reports take it."""
+        """Returns the figure as reports take it.
+
+        >>> spent = epsilon(Sampling("poisson", 1000, 10, 100, 40), 1.0, 1e-4)
+        >>> spent.estimate().value == float(spent), spent.kind
+        (True, 'modeled')
+        """
         return Estimate(self.value, kind=self.kind)
 
     def to_json(self) -> dict[str, Any]:

@@ -44,6 +44,13 @@ class Phase(NamedTuple):
       sampling: who takes part in which step.
       noise_multiplier: standard deviation of the gradient sum's noise, over the clipping's sensitivity.
       count_noise_multiplier: standard deviation of the noise on adaptive clipping's count; None without one.
+
+    >>> sampled = Phase(Sampling("poisson", 1000, 100, 50, 200), 3.0, count_noise_multiplier=2.0)
+    >>> sampled.releases, sampled.is_one_release, round(sampled.effective_noise_multiplier, 9)  # (1/9 + 1/16)^-1/2
+    (50, False, 2.4)
+    >>> shuffled = Phase(Sampling("shuffled", 1000, 100, 50, 100), 3.0)
+    >>> shuffled.releases, shuffled.is_one_release
+    (5, True)
     """
 
     sampling: Sampling

@@ -24,6 +24,10 @@ class ProbedModel(NamedTuple):
       outputs: what `ask` gives: "logits", "probabilities" or "labels".
       layout: of `layouts.LAYOUTS`; None for the one that the records' shape suggests.
       batch_size: records in one call of `ask`.
+
+    >>> images = np.zeros((2, 8, 8, 1))
+    >>> ProbedModel(None).has_images(images), ProbedModel(None, layout="features").has_images(images)
+    (True, False)
     """
 
     ask: Callable[[Any], Array] | None

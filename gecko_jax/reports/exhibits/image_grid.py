@@ -44,6 +44,10 @@ class ImageGrid(NamedTuple):
           x: [k, height, width, 1 | 3], floats in 0..1 (see `is_image_batch`).
           captions: k texts.
           note: how to read it, or "".
+
+        >>> grid = ImageGrid.of("Two images", np.zeros((2, 8, 8, 1)), ["black", "black too"])
+        >>> len(grid.images), grid.images[0].startswith(PNG_URI)
+        (2, True)
         """
         return cls(name, tuple(data_uri(image) for image in x), tuple(captions), note)
 

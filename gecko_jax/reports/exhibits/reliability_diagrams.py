@@ -27,6 +27,11 @@ class Reliability(NamedTuple):
     """A model's name, and the fields of its `metrics.ReliabilityBins` as plain sequences.
 
     The mean confidence and accuracy of an empty bin are 0 here, not NaN.
+
+    >>> from gecko_jax.metrics import reliability_bins
+    >>> diagram = Reliability.of("mine", reliability_bins(np.array([[0.75, 0.25], [0.25, 0.75]]), [0, 0], bins=2))
+    >>> diagram.count, diagram.accuracy, diagram.bins.accuracy.tolist()  # two records, as sure, one of them right
+    ([0, 2], [0.0, 0.5], [0.0, 0.5])
     """
 
     name: str

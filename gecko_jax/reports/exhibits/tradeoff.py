@@ -26,6 +26,10 @@ class Tradeoff(NamedTuple):
     Attributes:
       x, y: keys of the columns on the axes; each says whether "high" or "low" is better.
       area: key of the column in the markers' area, or None.
+
+    >>> exhibit = Tradeoff("ms", "acc", area="bytes")
+    >>> exhibit.name, exhibit.keys
+    ('acc against ms', ('ms', 'acc', 'bytes'))
     """
 
     x: str
