@@ -25,6 +25,15 @@ class Activation(nn.Module):
 
     >>> Activation.monotone, Activation.polynomial, Activation.switched
     (False, False, False)
+    >>> class Halved(Activation):
+    ...     @nn.compact
+    ...     def __call__(self, x):
+    ...         return self.between(nn.relu, lambda x: x / 2, x)
+    >>> float(Halved().apply({"transition": {"r": 0.25}}, -8.0))  # a quarter of -4, three quarters of 0
+    -1.0
+    >>> Halved().coefficients({})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: Halved is not a polynomial. Train a network with one of the polynomial activations, ...
     """
 
     monotone: ClassVar[bool] = False

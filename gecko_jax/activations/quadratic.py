@@ -32,6 +32,8 @@ class Quadratic(Activation):
     >>> variables = {"params": {"a": jnp.ones(1), "b": jnp.zeros(1)}, "transition": {"r": jnp.ones(())}}
     >>> Quadratic().apply(variables, x).tolist()
     [[1.0, 4.0]]
+    >>> Quadratic().coefficients(variables)[:, 0].tolist()
+    [0.0, 0.0, 1.0]
     """
 
     granularity: str = "layer"

@@ -29,13 +29,14 @@ def public_functions():
 
 
 def public_methods():
-    """{(room, class, name): the class} of methods and properties that are defined in exported classes."""
+    """{(room, class, name): the class} of what exported classes define, unless their base has it already."""
     classes = {key: value for key, value in public_values().items() if inspect.isclass(value)}
     return {
         (*key, name): each
         for key, each in classes.items()
         for name, value in vars(each).items()
-        if name[0] != "_" and (inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod)))
+        if name[0] != "_" and not hasattr(each.__base__, name)
+        and (inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod)))
     }
 
 
