@@ -49,8 +49,10 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Activation:
     True
     """
     factory = lookup("activation", name, ACTIVATIONS)
+    # The class, because an instance made within a layer's call would take a name of that layer.
+    module: type[Activation] = getattr(factory, "func", factory)
     fixed = ("parent", "name", *getattr(factory, "keywords", ()))
-    fields = [field.name for field in dataclasses.fields(factory()) if field.name not in fixed]
+    fields = [field.name for field in dataclasses.fields(module) if field.name not in fixed]
     for option in options or {}:
         one_of(f"option of activation {name!r}", option, fields or ["none: it has no settings"])
     return factory(**(options or {}))

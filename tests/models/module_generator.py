@@ -83,7 +83,7 @@ class Shared(nn.Module):
 
 def scanned(axis, length=D, body=Residual, **options):
     lifted = nn.scan(body, variable_axes={"params": axis}, split_rngs=PARAMS, length=length, **options)
-    return lambda name: lambda x: lifted(name=name)(x, None)[0]
+    return lambda name: (lambda x: lifted(name=name)(x, None)[0])
 
 
 def mapped(layer, axis, **options):
