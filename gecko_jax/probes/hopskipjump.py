@@ -25,7 +25,7 @@ from gecko_jax.probes.hopskipjump_draws import beginnings, directions
 from gecko_jax.probes.hopskipjump_walk import GROUP, Walks, ask_model, plan_of, walk
 from gecko_jax.probes.records import as_labels, check_classes, check_inputs, generator, one_array
 from gecko_jax.trees import row_blocks
-from gecko_jax.types import Array, Variables
+from gecko_jax.types import Array, Tree
 
 
 def boundary_distance(
@@ -37,7 +37,7 @@ def boundary_distance(
     iterations: int = 15,
     queries: int = 5000,
     bounds: tuple[float, float] = (0.0, 1.0),
-    variables: Variables | None = None,
+    variables: Tree = None,
     starts: Array | None = None,
     tries: int = 100,
     gamma: float = 1.0,
@@ -147,7 +147,7 @@ def _check_starts(starts: Array, x: np.ndarray, low: float, high: float) -> np.n
     return starts
 
 
-def _labels(classify: Callable, variables: Variables | None, x: np.ndarray, size: int) -> tuple[np.ndarray, int | None]:
+def _labels(classify: Callable, variables: Tree, x: np.ndarray, size: int) -> tuple[np.ndarray, int | None]:
     """Returns `as_labels` of all x [n, ...], in blocks of one shape."""
     size, parts = min(size, len(x)), []
     for rows in row_blocks(len(x), size, full=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import fft
 
@@ -23,15 +25,15 @@ def directions(rng: np.random.Generator, groups: int, d: int) -> np.ndarray:
     >>> np.allclose(drawn[:3] @ drawn[:3].T, np.eye(3), atol=1e-6)
     True
     """
-    parts, missing = [], groups * GROUP
+    parts, missing, signs = [], groups * GROUP, np.array([-1, 1], np.float32)
     while missing > 0:
         if d <= MIN_TRANSFORM_VALUES:
             q, r = np.linalg.qr(rng.standard_normal((d, d)))
             basis = (q * np.sign(np.diagonal(r))).T
         else:
-            basis = np.eye(min(missing, d), d, dtype=np.float32)
+            basis: Any = np.eye(min(missing, d), d, dtype=np.float32)
             for _ in range(3):
-                basis = fft.dct(basis, axis=1, norm="ortho") * rng.choice(np.float32([-1, 1]), d)
+                basis = fft.dct(basis, axis=1, norm="ortho") * rng.choice(signs, d)
         parts.append(basis[:missing].astype(np.float32))
         missing -= len(parts[-1])
     return np.concatenate(parts)

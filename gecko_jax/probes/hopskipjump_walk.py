@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from gecko_jax import checks, surroundings
-from gecko_jax.types import Array, Variables
+from gecko_jax.types import Array, Tree
 
 MIN_LENGTH = 1e-30  # of a vector whose length divides
 GROUP = 16  # inputs of one record in a call of classify: directions asked about, and inputs to begin from
@@ -37,10 +37,10 @@ class Plan(NamedTuple):
     """
 
     groups: np.ndarray
-    search: np.ndarray
-    gamma: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    search: np.integer
+    gamma: np.floating
+    low: np.floating
+    high: np.floating
 
 
 class Walks(NamedTuple):
@@ -53,7 +53,7 @@ class Walks(NamedTuple):
       y: their labels [r].
     """
 
-    variables: Variables | None
+    variables: Tree
     plan: Plan
     x: Array
     y: Array
@@ -81,11 +81,11 @@ def plan_of(d: int, iterations: int, queries: int, begins: int, gamma: float, bo
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if cost(middle) <= queries else (low, middle)
-    return Plan(shared(low).astype(np.int32), np.int32(search), *np.float32([gamma, *bounds]))
+    return Plan(shared(low).astype(np.int32), np.int32(search), *np.array([gamma, *bounds], np.float32))
 
 
 @functools.partial(surroundings.jit, static_argnums=0)
-def ask_model(classify: Callable, variables: Variables | None, x: Array) -> Array:
+def ask_model(classify: Callable, variables: Tree, x: Array) -> Array:
     """Returns the output of classify on x [b, ...], by a compiled program."""
     return classify(x) if variables is None else classify(variables, x)
 

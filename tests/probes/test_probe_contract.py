@@ -11,6 +11,8 @@ import optax
 import pytest
 
 from gecko_jax import models, probes
+from gecko_jax.probes import ProbedModel
+from gecko_jax.probes.readers.signal_reader import no_model
 
 N, CLASSES = 40, 3
 MODEL = models.create("mlp", CLASSES, hidden=(64,))
@@ -161,3 +163,12 @@ def test_bad_labels_are_named(name):
     ):
         with pytest.raises(ValueError, match=words):
             CASES[name](x, bad)
+
+
+def test_readers_say_that_there_is_no_model_to_ask():
+    x, y = data()
+    probed = ProbedModel(no_model, x)
+    with pytest.raises(ValueError, match="a reader asks a model in `read` alone"):
+        probed.ask(x)
+    with pytest.raises(ValueError, match="a gecko_jax Model and its variables; this is a predict function"):
+        probes.READERS["small_gradient"].read(probed, x, y, np.zeros((N, CLASSES)))

@@ -14,6 +14,7 @@ from gecko_jax.audit.reading.readings import OF_CLASSES, Available, Readings
 from gecko_jax.audit.validity import containers
 from gecko_jax.digests import value_digest
 from gecko_jax.probes import READERS, ProbedModel, outputs
+from gecko_jax.probes.readers.signal_reader import no_model
 from gecko_jax.signals import Signal
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Model
@@ -79,7 +80,7 @@ class ModelReader(NamedTuple):
         """Returns a model as the readers of `gecko_jax.probes` may ask it; None for one that is not asked."""
         network = self.predict if isinstance(self.predict, Model) else None
         return ProbedModel(
-            None if model is None else self.answers(model),
+            no_model if model is None else self.answers(model),
             self.reference_inputs,
             network,
             model if network else None,

@@ -12,7 +12,7 @@ from gecko_jax.types import Array
 
 def read_small_gradient(probed: ProbedModel, x: np.ndarray, y: np.ndarray, logits: Array) -> np.ndarray:
     """Returns minus the L2 norm of each record's gradient, [n]."""
-    return gradients.small_gradient(probed.model, probed.variables, x, y)
+    return gradients.small_gradient(*probed.network(), x, y)
 
 
 def read_layer_gradients(probed: ProbedModel, x: np.ndarray, y: np.ndarray, logits: Array) -> np.ndarray:
@@ -32,7 +32,7 @@ def read_white_box(probed: ProbedModel, x: np.ndarray, y: np.ndarray, logits: Ar
 
 
 def _log_norms(probed: ProbedModel, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    norms = gradients.gradient_norms(probed.model, probed.variables, x, y)
+    norms = gradients.gradient_norms(*probed.network(), x, y)
     leaves = np.stack([norms[leaf] for leaf in sorted(norms) if leaf != "all"], axis=-1).astype(np.float64)
     return np.log(np.maximum(leaves, np.finfo(np.float32).tiny))
 

@@ -34,10 +34,11 @@ def features(x: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
     return flat @ draws.standard_normal((flat.shape[1], MAX_FEATURES)) / np.sqrt(flat.shape[1])
 
 
-def settings(probed: ProbedModel, x: Array) -> list[Any]:
+def settings(probed: ProbedModel, x: np.ndarray) -> list[Any]:
     """Returns the units of a table, and how many features there are."""
-    images = probed.reference_inputs is None or probed.has_images(x)
-    return [MAX_FEATURES, SEED] if images else [*center_and_step(probed.reference_inputs), MAX_FEATURES, SEED]
+    reference = probed.reference_inputs
+    units = [] if reference is None or probed.has_images(x) else center_and_step(reference)
+    return [*units, MAX_FEATURES, SEED]
 
 
 def hindrance(probed: ProbedModel) -> str:

@@ -29,7 +29,7 @@ def noise_scale(probed: ProbedModel) -> np.ndarray:
     return NOISE_DEVIATIONS * spread(probed.reference_inputs)
 
 
-def settings(probed: ProbedModel, x: Array) -> list[Any]:
+def settings(probed: ProbedModel, x: np.ndarray) -> list[Any]:
     """Returns the layout of images, or the noise that is added to other records."""
     if probed.reference_inputs is None:
         return []
@@ -41,7 +41,7 @@ def hindrance(probed: ProbedModel) -> str:
     x = probed.reference_inputs
     if (reason := needs_floats(probed)) or not probed.has_images(x):
         return reason
-    layout = probed.layout or layout_of(x.shape)
+    layout = probed.layout or layout_of(x.shape) or ""
     sides = {"channels_last": x.shape[1:3], "channels_first": x.shape[2:]}.get(layout)
     if sides is None:
         return (

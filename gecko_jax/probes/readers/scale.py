@@ -30,7 +30,7 @@ def center_and_step(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     deviation = spread(x)
     step = 2.0 ** np.rint(np.log2(np.where(deviation > 0, deviation, 1.0)))
-    return np.mean(x, axis=0, dtype=np.float64).astype(np.float32), step.astype(np.float32)
+    return np.asarray(np.mean(x, axis=0, dtype=np.float64), np.float32), step.astype(np.float32)
 
 
 def bounds(reference: np.ndarray, x: np.ndarray) -> tuple[float, float]:

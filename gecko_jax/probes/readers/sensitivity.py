@@ -17,16 +17,18 @@ def read(probed: ProbedModel, x: np.ndarray, y: np.ndarray, logits: Array) -> np
     """Returns posteriors, their sensitivities and the one-hot label, [n, 3, c]."""
     reference = probed.reference_inputs
     unit = None if probed.has_images(x) or reference is None else spread(reference)
-    options = dict(unit=unit, outputs=probed.outputs, batch_size=probed.batch_size)
-    changes = posterior_sensitivity(probed.ask, x, SEED, **options)
+    changes = posterior_sensitivity(
+        probed.ask, x, SEED, unit=unit, outputs=probed.outputs, batch_size=probed.batch_size
+    )
     posteriors, labels = np.split(signals.labeled_posteriors(logits, y), 2, axis=-1)
     return np.stack([posteriors, changes, labels], axis=-2)
 
 
-def settings(probed: ProbedModel, x: Array) -> list[Any]:
+def settings(probed: ProbedModel, x: np.ndarray) -> list[Any]:
     """Returns the units of a table."""
-    images = probed.reference_inputs is None or probed.has_images(x)
-    return [SEED] if images else [*center_and_step(probed.reference_inputs), SEED]
+    reference = probed.reference_inputs
+    units = [] if reference is None or probed.has_images(x) else center_and_step(reference)
+    return [*units, SEED]
 
 
 sensitivity = SignalReader(signals.sensitivity, read, settings)

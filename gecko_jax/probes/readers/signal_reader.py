@@ -13,11 +13,16 @@ from gecko_jax.types import Array, Model, Variables
 SEED = 0  # of the draws of all readers: the same for every model
 
 
+def no_model(x: Any) -> Array:
+    """Raises ValueError: what a reader asks before there is a model."""
+    raise ValueError("a reader asks a model in `read` alone; settings, hindrance and by_default have none to ask.")
+
+
 class ProbedModel(NamedTuple):
     """A model as a reader may ask it.
 
     Attributes:
-      ask: inputs [b, ...] -> outputs [b, c] of two classes or more, or labels int64 [b]; None before there is a model.
+      ask: inputs [b, ...] -> outputs [b, c] of two classes or more, or labels int64 [b]; `no_model` if none is asked.
       reference_inputs: records [k, ...] that set the scale of what is done to a record, the same for every model and
         whichever records are read; None if absent.
       model, variables: the Model and its variables, whose gradients can be read; None for a predict function.
@@ -30,7 +35,7 @@ class ProbedModel(NamedTuple):
     (True, False)
     """
 
-    ask: Callable[[Any], Array] | None
+    ask: Callable[[Any], Array]
     reference_inputs: Any = None
     model: Model | None = None
     variables: Variables | None = None
@@ -41,6 +46,12 @@ class ProbedModel(NamedTuple):
     def has_images(self, x: Array) -> bool:
         """Returns whether records x [n, ...] are images, all of whose values have one unit."""
         return np.ndim(x) == 4 and self.layout != "features"
+
+    def network(self) -> tuple[Model, Variables]:
+        """Returns the Model and its variables, or raises ValueError for a predict function."""
+        if self.model is None or self.variables is None:
+            raise ValueError("gradients are read off a gecko_jax Model and its variables; this is a predict function.")
+        return self.model, self.variables
 
 
 def no_settings(probed: ProbedModel, x: Array) -> list[Any]:
@@ -72,7 +83,7 @@ class SignalReader(NamedTuple):
     """
 
     signal: Signal
-    read: Callable[[ProbedModel, Array, Array, Array], np.ndarray]
-    settings: Callable[[ProbedModel, Array], list[Any]] = no_settings
+    read: Callable[[ProbedModel, np.ndarray, np.ndarray, Array], np.ndarray]
+    settings: Callable[[ProbedModel, np.ndarray], list[Any]] = no_settings
     hindrance: Callable[[ProbedModel], str] = needs_floats
     by_default: Callable[[ProbedModel], bool] = always
