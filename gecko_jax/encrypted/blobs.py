@@ -4,7 +4,7 @@
       8  magic
       2  version of this format
       2  kind, a place in KINDS
-     32  hash of the program that it belongs to
+     16  hash of the program that it belongs to
      16  key id: which secret key
      16  request id: an answer repeats that of its question
       4  number of examples
@@ -26,9 +26,9 @@ from gecko_jax import checks, digests
 
 MAGIC, VERSION = b"GECKO_HE", 1
 KINDS = ("evaluation keys", "encrypted input", "encrypted output", "secret key")
-PROGRAM_BYTES, ID_BYTES = 32, 16
+PROGRAM_BYTES, ID_BYTES = 16, 16
 NO_ID = bytes(ID_BYTES)
-_FIELDS = struct.Struct(">8sHH32s16s16sIQ")
+_FIELDS = struct.Struct(">8sHH16s16s16sIQ")
 _PART = struct.Struct(">Q")
 HEADER_BYTES = _FIELDS.size + 32
 
@@ -42,7 +42,7 @@ class Header(NamedTuple):
 
     Attributes:
       kind: one of KINDS.
-      program: hash of the program that it belongs to, 32 bytes.
+      program: hash of the program that it belongs to, 16 bytes.
       key: id of the secret key, 16 bytes; random, it says nothing about the key.
       request: id of the question, repeated by its answer, 16 bytes; zero for keys.
       samples: number of examples, 0 for keys.
@@ -62,7 +62,7 @@ def write(header: Header, parts: Sequence[bytes]) -> bytes:
       header: what they are.
       parts: contents, in an order that the kind prescribes.
 
-    >>> blob = write(Header("encrypted input", bytes(32), bytes(16), samples=2), [b"one", b""])
+    >>> blob = write(Header("encrypted input", bytes(16), bytes(16), samples=2), [b"one", b""])
     >>> header, parts = read(blob, "encrypted input", max_bytes=1000)
     >>> header.samples, parts
     (2, [b'one', b''])
@@ -71,7 +71,7 @@ def write(header: Header, parts: Sequence[bytes]) -> bytes:
     payload = b"".join(piece for part in parts for piece in (_PART.pack(len(part)), part))
     ids = (header.program, header.key, header.request)
     if [len(each) for each in ids] != [PROGRAM_BYTES, ID_BYTES, ID_BYTES]:
-        raise ValueError(f"program, key, request have {[*map(len, ids)]} bytes; expected 32, 16, 16.")
+        raise ValueError(f"program, key, request have {[*map(len, ids)]} bytes; expected 16, 16, 16.")
     fields = _FIELDS.pack(MAGIC, VERSION, kind, *ids, header.samples, len(payload))
     return b"".join((fields, bytes.fromhex(digests.sha256(fields, payload)), payload))
 
@@ -144,7 +144,7 @@ def check_belongs(header: Header, program: bytes, key: bytes | None = None) -> N
     Raises:
       Refused: if it is of another.
 
-    >>> check_belongs(Header("encrypted input", bytes(32), bytes(16)), bytes(32), bytes(16))
+    >>> check_belongs(Header("encrypted input", bytes(16), bytes(16)), bytes(16), bytes(16))
     """
     if header.program != program:
         raise Refused(

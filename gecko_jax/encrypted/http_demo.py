@@ -4,7 +4,7 @@
   POST /keys        evaluation keys; answers with the id of the key
   POST /answer      an encrypted input; answers with the encrypted output
 
-There is no TLS, no authentication and no limit on the number of connections, so that it listens on 127.0.0.1 alone.
+It has neither TLS nor authentication nor a limit on connections, so that it listens on 127.0.0.1 alone.
 What is refused gets status 400, 411 or 413 with the reason as text, and the server goes on.
 """
 
@@ -60,9 +60,16 @@ def serve(
     >>> class Echo:
     ...     def interface(self):
     ...         return b"public"
+    ...     def max_bytes(self, kind):
+    ...         return 1000
+    ...     def add_keys(self, blob):
+    ...         return blob.hex()
+    ...     def answer(self, blob, progress=None):
+    ...         return blob.upper()
     >>> with serve(Echo()) as url:
-    ...     RemoteServer(url).interface()
-    b'public'
+    ...     remote = RemoteServer(url)
+    ...     remote.interface(), remote.add_keys(b"k"), remote.answer(b"question")
+    (b'public', '6b', b'QUESTION')
     """
     checks.in_range("port", port, 0, 65535)
     web = _Web((HOST, port), _Handler)
@@ -141,15 +148,15 @@ class _Web(http.server.ThreadingHTTPServer):
     stream: TextIO
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Connections that break off are no news."""
+        """Stays silent about connections that break off."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Web  # type: ignore[assignment]
 
     def setup(self) -> None:
-        self.timeout = self.server.seconds
         super().setup()
+        self.connection.settimeout(self.server.seconds)
 
     def do_GET(self) -> None:  # noqa: N802
         if self.path != "/interface":
@@ -180,7 +187,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             bars = []
 
             def show(done: int, total: int) -> None:
-                bars or bars.append(stack.enter_context(runtime.progress(total, "encrypted", self.server.stream)))
+                if not bars:
+                    bars.append(stack.enter_context(runtime.progress(total, "encrypted", self.server.stream)))
                 bars[0].step()
 
             return self.server.answering.answer(body, progress=show)

@@ -83,8 +83,8 @@ def _encoded(value: Any, arrays: list[bytes]) -> Any:
         return {"pairs": [[_encoded(key, arrays), _encoded(part, arrays)] for key, part in value.items()]}
     if sparse.issparse(value):
         rows = sparse.csr_array(value)
-        return {"sparse": [_encoded(each, arrays) for each in (rows.data, rows.indices, rows.indptr)],
-                "shape": list(rows.shape)}  # fmt: skip
+        stored = [_encoded(each, arrays) for each in (rows.data, rows.indices, rows.indptr)]
+        return {"sparse": stored, "shape": list(value.shape)}
     if isinstance(value, np.ndarray) and (dtype := value.dtype.newbyteorder("<").str) in DTYPES:
         arrays.append(value.astype(dtype).tobytes())
         return {"array": len(arrays), "dtype": dtype, "shape": list(value.shape)}

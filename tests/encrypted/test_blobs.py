@@ -8,7 +8,7 @@ from hypothesis import strategies
 
 from gecko_jax.encrypted import Refused, blobs
 
-PROGRAM, KEY, REQUEST = b"p" * 32, b"k" * 16, b"r" * 16
+PROGRAM, KEY, REQUEST = b"p" * 16, b"k" * 16, b"r" * 16
 HEADER = blobs.Header("encrypted input", PROGRAM, KEY, REQUEST, 3)
 PARTS = [b"first", b"", b"\x00" * 40]
 BLOB = blobs.write(HEADER, PARTS)
@@ -86,12 +86,12 @@ def test_another_program_or_key_is_refused():
     blobs.check_belongs(HEADER, PROGRAM, KEY)
     blobs.check_belongs(HEADER, PROGRAM)
     with pytest.raises(Refused, match=r"made for program 70707070.*, this is 61616161"):
-        blobs.check_belongs(HEADER, b"a" * 32, KEY)
+        blobs.check_belongs(HEADER, b"a" * 16, KEY)
     with pytest.raises(Refused, match=r"made with key 6b6b6b6b.*, expected 61616161"):
         blobs.check_belongs(HEADER, PROGRAM, b"a" * 16)
 
 
-@pytest.mark.parametrize("change, message", [({"kind": "letter"}, "kind"), ({"key": b"short"}, r"\[32, 5, 16\]")])
+@pytest.mark.parametrize("change, message", [({"kind": "letter"}, "kind"), ({"key": b"short"}, r"\[16, 5, 16\]")])
 def test_a_header_that_cannot_be_written_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         blobs.write(HEADER._replace(**change), PARTS)
