@@ -1,0 +1,153 @@
+"""A polynomial network as affine maps and elementwise products: what runs under encryption, and the NumPy oracle of it.
+
+    node 0                 the input, flattened row by row
+    node i + 1             products[i]: left * right, or left^2, elementwise
+    Affine                 sum over earlier nodes k of terms[k] @ node_k + bias
+    output                 an Affine
+
+A network of L layers with quadratic activations in between is L affine maps and L - 1 squares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.types import Array
+
+
+class Affine(NamedTuple):
+    """An affine map of nodes: sum over k of terms[k] @ node_k + bias.
+
+    Attributes:
+      terms: {number of a node: scipy.sparse.csr_array [out, n_k], float64, without stored zeros}. {} for a constant.
+      bias: [out] float64.
+    """
+
+    terms: dict[int, Any]
+    bias: np.ndarray
+
+
+class Product(NamedTuple):
+    """An elementwise product of two affine maps.
+
+    Attributes:
+      left: a map.
+      right: a map of the same length; None for the square of `left`.
+    """
+
+    left: Affine
+    right: Affine | None
+
+
+class Circuit(NamedTuple):
+    """A network as affine maps and products.
+
+    Attributes:
+      input_shape: of one example.
+      output_shape: of one example's output.
+      products: node i + 1 is products[i]; its maps read earlier nodes only.
+      output: the map that computes the flattened output.
+      layers: names for messages: of node i the layer that computes it, "input" for node 0.
+    """
+
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    products: tuple[Product, ...]
+    output: Affine
+    layers: tuple[str, ...]
+
+
+def apply_affine(affine: Affine, nodes: Sequence[np.ndarray]) -> np.ndarray:
+    """Computes an affine map of the nodes' values.
+
+    Args:
+      affine: the map.
+      nodes: values [b, n_k] of the nodes 0, 1, ..., at least of all that the map reads.
+
+    Returns:
+      [b, out] float64.
+
+    >>> from scipy.sparse import csr_array
+    >>> double = Affine({0: csr_array(2 * np.eye(2))}, np.ones(2))
+    >>> apply_affine(double, [np.array([[1.0, 2.0]])]).tolist()
+    [[3.0, 5.0]]
+    """
+    result = np.tile(affine.bias, (len(nodes[0]), 1))
+    for node, matrix in affine.terms.items():
+        result += (matrix @ nodes[node].T).T
+    return result
+
+
+def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
+    """Computes the values of all nodes.
+
+    Args:
+      circuit: of a network.
+      x: inputs [b, *input_shape].
+
+    Returns:
+      Values [b, n_k], float64, of the nodes 0, 1, ...
+
+    Raises:
+      ValueError: inputs of another shape.
+
+    >>> from scipy.sparse import csr_array
+    >>> same = Affine({0: csr_array(np.eye(2))}, np.zeros(2))
+    >>> square = Circuit((2,), (2,), (Product(same, None),), Affine({1: csr_array(np.eye(2))}, np.zeros(2)), ("", ""))
+    >>> [values.tolist() for values in node_values(square, np.array([[3.0, 4.0]]))]
+    [[[3.0, 4.0]], [[9.0, 16.0]]]
+    """
+    checks.shape("x", x, (None, *circuit.input_shape))
+    nodes = [np.asarray(x, np.float64).reshape(len(x), -1)]
+    for left, right in circuit.products:
+        factor = apply_affine(left, nodes)
+        nodes.append(factor * (factor if right is None else apply_affine(right, nodes)))
+    return nodes
+
+
+def evaluate(circuit: Circuit, x: Array) -> np.ndarray:
+    """Computes the network's outputs in float64: the oracle of every encrypted run.
+
+    Args:
+      circuit: of a network.
+      x: inputs [b, *input_shape].
+
+    Returns:
+      [b, *output_shape] float64.
+
+    Raises:
+      ValueError: inputs of another shape.
+
+    >>> from scipy.sparse import csr_array
+    >>> same = Affine({0: csr_array(np.eye(2))}, np.zeros(2))
+    >>> total = Affine({1: csr_array(np.ones((1, 2)))}, np.ones(1))
+    >>> square = Circuit((2,), (1,), (Product(same, None),), total, ("input", "square"))
+    >>> evaluate(square, np.array([[3.0, 4.0]])).tolist()
+    [[26.0]]
+    """
+    return apply_affine(circuit.output, node_values(circuit, x)).reshape(len(x), *circuit.output_shape)
+
+
+def depth(circuit: Circuit) -> int:
+    """Counts the products that follow one another on the longest way from the input to the output.
+
+    Args:
+      circuit: of a network.
+
+    >>> from scipy.sparse import csr_array
+    >>> same = Affine({0: csr_array(np.eye(2))}, np.zeros(2))
+    >>> depth(Circuit((2,), (2,), (Product(same, None),), Affine({1: csr_array(np.eye(2))}, np.zeros(2)), ("", "")))
+    1
+    """
+    depths = [0]
+
+    def deepest(affine: Affine) -> int:
+        return max((depths[node] for node in affine.terms), default=0)
+
+    for left, right in circuit.products:
+        depths.append(1 + max(deepest(left), deepest(right) if right else 0))
+    return deepest(circuit.output)
