@@ -1,8 +1,8 @@
 """Runs a network's program on polynomials in place of numbers: each step as what it does to an affine map.
 
 Steps that read no data are computed as the model computes them, in its own precision; what the data go through is kept
-in float64. A step that is not a polynomial gives a `NotPolynomial`, which counts only if the output depends on it: a ReLU
-whose share in a finished transition is zero does not.
+in float64. A step that is not a polynomial gives a `NotPolynomial`, which counts only if the output depends on it: a
+ReLU whose share in a finished transition is zero does not.
 """
 
 from __future__ import annotations

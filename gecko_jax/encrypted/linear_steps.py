@@ -119,9 +119,9 @@ def axis_sum(step: Step, shape: tuple[int, ...]) -> Any:
       step: the reduce_sum.
       shape: of the data.
     """
-    kept = [1 if axis in step.params["axes"] else size for axis, size in enumerate(shape)]
-    rows = np.broadcast_to(numbered(kept), shape)
-    return matrix(rows, numbered(shape), 1.0, (math.prod(kept), math.prod(shape)))
+    sizes = [1 if axis in step.params["axes"] else size for axis, size in enumerate(shape)]
+    rows = np.broadcast_to(numbered(sizes), shape)
+    return matrix(rows, numbered(shape), 1.0, (math.prod(sizes), math.prod(shape)))
 
 
 def probed(step: Step, operands: Sequence[Any], place: int) -> Any:

@@ -20,7 +20,7 @@ LAYERS = {
     "grouped": nn.Conv(6, (3, 3), feature_group_count=2),
     "depthwise": nn.Conv(8, (3, 3), feature_group_count=4),
     "dilated": nn.Conv(6, (3, 3), kernel_dilation=(2, 1)),
-    "input dilated": nn.Conv(6, (3, 3), input_dilation=(2, 3), padding="VALID"),
+    "input dilated": nn.Conv(6, (3, 3), input_dilation=(2, 3), padding=((1, 1), (0, 2))),
     "transposed": nn.ConvTranspose(6, (3, 3), strides=(2, 2)),
     "local": nn.ConvLocal(3, (2, 2)),
     "batch norm": nn.BatchNorm(use_running_average=True),
