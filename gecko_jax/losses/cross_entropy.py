@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.losses.class_weights import checked_weights, weights_of
 from gecko_jax.losses.example_metrics import accuracy
 from gecko_jax.losses.shapes import class_numbers, float_outputs
 from gecko_jax.types import Array, Batch, Loss
@@ -38,16 +40,32 @@ def check_classes(outputs: Any, data: Batch) -> None:
         raise ValueError(f"data.y holds labels {low} to {high}; the model has logits for 0 to {outputs.shape[-1] - 1}.")
 
 
-@functools.cache
-def cross_entropy() -> Loss:
-    """Builds -log softmax(logits)[y] for logits [classes] and one class number y.
+def cross_entropy(class_weights: Sequence[float] | None = None) -> Loss:
+    """Builds w_y * (-log softmax(logits)[y]) for logits [classes] and one class number y.
+
+    A batch's loss is the mean over its rows, also with weights: it is not divided by the sum of the batch's weights,
+    which would couple the examples.
+
+    Args:
+      class_weights: w, one for each class, such as `balanced_class_weights(y, num_classes)`. None: all are 1.
+
+    Raises:
+      ValueError: weights that are not finite or below 0; when traced, another number of weights than of logits.
 
     >>> round(float(cross_entropy().apply(jnp.zeros(2), Batch(None, 1, None))), 4)  # log 2
     0.6931
+    >>> round(float(cross_entropy((1.0, 3.0)).apply(jnp.zeros(2), Batch(None, 1, None))), 4)  # 3 log 2
+    2.0794
     """
+    return _cross_entropy(checked_weights(class_weights))
+
+
+@functools.cache
+def _cross_entropy(class_weights: tuple[float, ...] | None) -> Loss:
 
     def apply(logits, example):
         logits = float_outputs("cross_entropy", logits, ("classes",))
-        return label_cross_entropy(logits, class_numbers("cross_entropy", example.y))
+        label = class_numbers("cross_entropy", example.y)
+        return weights_of(class_weights, label_cross_entropy(logits, label), label, logits.shape[-1])
 
     return Loss("cross_entropy", apply, accuracy(), check=check_classes)

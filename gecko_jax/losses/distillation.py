@@ -6,12 +6,14 @@ Logits are [classes], or [t, classes] for a sequence, whose loss is the mean ove
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.checks import finite, in_range, positive, shape
+from gecko_jax.checks import at_least, finite, in_range, positive, shape
+from gecko_jax.losses.class_weights import checked_weights, weights_of
 from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy
 from gecko_jax.losses.shapes import class_numbers, float_outputs
@@ -57,15 +59,24 @@ def symmetric_cross_entropy() -> Loss:
     return _distillation_loss("symmetric_cross_entropy", apply)
 
 
-def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
-    """Builds weight * T^2 * KL(t_T || s_T) + (1 - weight) * (-log s_y), with posteriors t_T and s_T at temperature T.
+def kullback_leibler(
+    temperature: float = 4.0,
+    weight: float = 0.9,
+    label_weight: float | None = None,
+    class_weights: Sequence[float] | None = None,
+) -> Loss:
+    """Builds weight * T^2 * KL(t_T || s_T) + label_weight * w_y * (-log s_y), with posteriors t_T and s_T at T.
+
+    HE-friendly students (Baruch et al. 2021) take temperature=10, weight=0.1 and label_weight=1.
 
     Args:
       temperature: T > 0.
-      weight: share of the teacher's term, 0 to 1.
+      weight: of the teacher's term, 0 to 1.
+      label_weight: of the label's term, at least 0; None: 1 - weight.
+      class_weights: w of the label's term, one for each class, see `cross_entropy`; None: all are 1.
 
     Raises:
-      ValueError: a temperature that is not above 0, a weight outside 0..1.
+      ValueError: a temperature that is not above 0, a weight outside 0..1, a label_weight or class_weights below 0.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2.
 
@@ -73,18 +84,25 @@ def kullback_leibler(temperature: float = 4.0, weight: float = 0.9) -> Loss:
     >>> float(kullback_leibler(weight=1.0).apply(jnp.zeros(2), example))  # equal posteriors
     0.0
     """
-    return _kullback_leibler(float(positive("temperature", temperature)), float(in_range("weight", weight, 0, 1)))
+    temperature, weight = float(positive("temperature", temperature)), float(in_range("weight", weight, 0, 1))
+    of_label = 1 - weight if label_weight is None else at_least("label_weight", finite("label_weight", label_weight), 0)
+    if weight == of_label == 0:
+        raise ValueError("weight=0 and label_weight=0: the loss would be 0. Give one of its two terms a weight.")
+    return _kullback_leibler(temperature, weight, float(of_label), checked_weights(class_weights))
 
 
 @functools.cache
-def _kullback_leibler(temperature: float, weight: float) -> Loss:
+def _kullback_leibler(
+    temperature: float, weight: float, label_weight: float, class_weights: tuple[float, ...] | None
+) -> Loss:
 
     def apply(logits, example):
         teacher = jax.nn.log_softmax(teacher_logits(logits, example) / temperature)
         student = jax.nn.log_softmax(logits / temperature)
         label = class_numbers("kullback_leibler", example.y, logits.shape[:-1])
         divergence = jnp.sum(jnp.exp(teacher) * (teacher - student), -1)
-        return jnp.mean(weight * temperature**2 * divergence + (1 - weight) * label_cross_entropy(logits, label))
+        of_label = weights_of(class_weights, label_cross_entropy(logits, label), label, logits.shape[-1])
+        return jnp.mean(weight * temperature**2 * divergence + label_weight * of_label)
 
     return _distillation_loss("kullback_leibler", apply)
 

@@ -6,6 +6,7 @@ The mean over examples is what scikit-learn gives for the same outputs; `Metric.
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,35 @@ def accuracy() -> Metric:
         return jnp.mean(is_top1(logits, y).astype(jnp.float32))
 
     return Metric("accuracy", apply)
+
+
+@functools.cache
+def macro_f1() -> Metric:
+    """Builds the macro-F1 of class numbers: the mean over classes of 2 TP / (2 TP + FP + FN), as in scikit-learn.
+
+    Take it for data in which some classes are rare: `losses.cross_entropy()._replace(metric=losses.macro_f1())`. A class
+    that is neither a label nor a prediction does not count.
+
+    >>> from gecko_jax.types import Batch
+    >>> pieces = [macro_f1().apply(jnp.array(logits), Batch(None, 0, None)) for logits in ([1.0, 0.0], [0.0, 1.0])]
+    >>> round(macro_f1().summary(sum(pieces) / 2), 4)  # F1 of 2/3 and 0
+    0.3333
+    """
+
+    def apply(outputs, example):
+        logits = float_outputs("macro_f1", outputs, ("classes",))
+        y = class_numbers("macro_f1", example.y)
+        classes = jnp.arange(logits.shape[0])
+        predicted = jax.vmap(lambda label: is_top1(logits, label))(classes)
+        return ((classes == y)[:, None] & predicted[None]).astype(jnp.float32).ravel()
+
+    def summary(means):
+        counts = np.asarray(means, np.float64)
+        counts = counts.reshape(math.isqrt(counts.size), -1)
+        seen = counts.sum(0) + counts.sum(1)
+        return float(np.mean(2 * np.diagonal(counts)[seen > 0] / seen[seen > 0])) if seen.any() else math.nan
+
+    return Metric("macro_f1", apply, summary)
 
 
 @functools.cache

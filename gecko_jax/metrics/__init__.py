@@ -1,13 +1,13 @@
 """Metrics: arrays in, figures out. NumPy, float64.
 
-The accuracy of a model, the success of a membership attack (the ROC curve and its points), confidence intervals,
+The accuracy and macro-F1 of a model, the success of a membership attack (the ROC curve and its points), confidence intervals,
 calibration, lower bounds on epsilon that an attack shows, and the exposure of single records.
 Every score is larger for a likelier member; "score >= threshold" says member.
 """
 
 from __future__ import annotations
 
-from gecko_jax.metrics.accuracy import accuracy
+from gecko_jax.metrics.accuracy import accuracy, macro_f1
 from gecko_jax.metrics.calibration import (
     ReliabilityBins,
     classwise_calibration_error,
@@ -69,6 +69,7 @@ __all__ = [
     "fit_temperature_privately",
     "gaussian_epsilon",
     "gaussian_signals_epsilon",
+    "macro_f1",
     "maximum_calibration_error",
     "mean_band",
     "mean_interval",
