@@ -58,8 +58,8 @@ def accuracy() -> Metric:
 def macro_f1() -> Metric:
     """Builds the macro-F1 of class numbers: the mean over classes of 2 TP / (2 TP + FP + FN), as in scikit-learn.
 
-    Take it for data in which some classes are rare: `losses.cross_entropy()._replace(metric=losses.macro_f1())`. A class
-    that is neither a label nor a prediction does not count.
+    Take it for data in which some classes are rare: `losses.cross_entropy()._replace(metric=losses.macro_f1())`. A
+    class that is neither a label nor a prediction does not count.
 
     >>> from gecko_jax.types import Batch
     >>> pieces = [macro_f1().apply(jnp.array(logits), Batch(None, 0, None)) for logits in ([1.0, 0.0], [0.0, 1.0])]

@@ -1,7 +1,7 @@
 """Metrics: arrays in, figures out. NumPy, float64.
 
-The accuracy and macro-F1 of a model, the success of a membership attack (the ROC curve and its points), confidence intervals,
-calibration, lower bounds on epsilon that an attack shows, and the exposure of single records.
+The accuracy and macro-F1 of a model, the success of a membership attack (the ROC curve and its points), confidence
+intervals, calibration, lower bounds on epsilon that an attack shows, and the exposure of single records.
 Every score is larger for a likelier member; "score >= threshold" says member.
 """
 

@@ -32,7 +32,8 @@ def cast(values, dtype):
 
 
 OF_CLASSES = {n: one for n, one in SIGNALS.items() if one.read and one.outputs in ("classes", "labels")}
-OF_LOGITS = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "temperature": metrics.fit_temperature, **OF_CLASSES}
+OF_LOGITS = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, **OF_CLASSES}
+OF_LOGITS["temperature"] = metrics.fit_temperature
 OF_PROBS = {
     name: getattr(metrics, name)
     for name in ("expected_calibration_error", "maximum_calibration_error", "classwise_calibration_error")
