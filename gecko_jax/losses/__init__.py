@@ -1,8 +1,8 @@
 """Per-example losses: (outputs of one example, example) -> scalar. A new loss: one function and one line in LOSSES.
 
 A loss names the metric that training and evaluation report beside it: accuracy for classes, RMSE for numbers, token
-accuracy for sequences. Another one: loss._replace(metric=macro_f1()). A loss of your own is a `types.Loss(name, apply)`;
-its outputs and labels may be any pytrees.
+accuracy for sequences. Another one: loss._replace(metric=macro_f1()). A loss of your own is a
+`types.Loss(name, apply)`; its outputs and labels may be any pytrees.
 
 `CLASS_LOSSES` are the losses of a classifier with logits [classes]. `soft_binned_ece` is a loss of a batch: it is not a
 `Loss` and cannot be used in private training.
