@@ -33,6 +33,10 @@ class ProbedModel(NamedTuple):
     >>> images = np.zeros((2, 8, 8, 1))
     >>> ProbedModel(None).has_images(images), ProbedModel(None, layout="features").has_images(images)
     (True, False)
+    >>> ProbedModel(None).network()
+    Traceback (most recent call last):
+    ...
+    ValueError: gradients are read off a gecko_jax Model and its variables; this is a predict function.
     """
 
     ask: Callable[[Any], Array]
