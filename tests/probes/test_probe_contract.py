@@ -170,5 +170,5 @@ def test_readers_say_that_there_is_no_model_to_ask():
     probed = ProbedModel(no_model, x)
     with pytest.raises(ValueError, match="a reader asks a model in `read` alone"):
         probed.ask(x)
-    with pytest.raises(ValueError, match="a gecko_jax Model and its variables; this is a predict function"):
+    with pytest.raises(ValueError, match="a predict function"):
         probes.READERS["small_gradient"].read(probed, x, y, np.zeros((N, CLASSES)))

@@ -52,7 +52,13 @@ class ProbedModel(NamedTuple):
         return np.ndim(x) == 4 and self.layout != "features"
 
     def network(self) -> tuple[Model, Variables]:
-        """Returns the Model and its variables, or raises ValueError for a predict function."""
+        """Returns the Model and its variables, or raises ValueError for a predict function.
+
+        >>> ProbedModel(no_model).network()
+        Traceback (most recent call last):
+        ...
+        ValueError: gradients are read off a gecko_jax Model and its variables; this is a predict function.
+        """
         if self.model is None or self.variables is None:
             raise ValueError("gradients are read off a gecko_jax Model and its variables; this is a predict function.")
         return self.model, self.variables
