@@ -11,13 +11,15 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "gecko_jax/__init__.py").re
 # What the library imports only in the functions that need it; gecko_jax/extras.py says which extra a package is in.
 EXTRAS = {
     "crypto": ["cryptography"],
+    "fe": ["pymife"],  # gecko_jax.encrypted.functional
     "he": ["tenseal"],  # its sealapi is what gecko_jax.encrypted computes with
     "reports": ["matplotlib"],
     "sklearn": ["scikit-learn"],
     "tfds": ["importlib_resources", "tensorflow-datasets"],  # TFDS needs the first one and does not declare it
 }
 EXTRAS["audit"] = [*EXTRAS["reports"], *EXTRAS["sklearn"]]
-EXTRAS["experiments"] = [*EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["he"], *EXTRAS["tfds"]]  # also for scripts/
+# Also for scripts/.
+EXTRAS["experiments"] = [*EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["fe"], *EXTRAS["he"], *EXTRAS["tfds"]]
 EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
 EXTRAS["cuda"] = ["jax[cuda13]"]
 EXTRAS["tpu"] = ["jax[tpu]"]

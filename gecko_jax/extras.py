@@ -7,6 +7,7 @@ import importlib.util
 EXTRAS = {
     "cryptography": "crypto",
     "matplotlib": "reports",
+    "mife": "fe",
     "sklearn": "sklearn",
     "tenseal": "he",
     "tensorflow_datasets": "tfds",

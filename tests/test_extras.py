@@ -10,6 +10,7 @@ import pytest
 import setuptools
 
 from gecko_jax import audit, datasets, extras, privacy
+from gecko_jax.encrypted import functional
 from gecko_jax.reports import svg
 from gecko_jax.types import Examples
 
@@ -17,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOORS = {
     "cryptography": lambda: privacy.aes_words()(4),
     "matplotlib": lambda: svg.figure(100),
+    "mife": lambda: functional.Authority(2),
     "sklearn": lambda: datasets.load("digits"),
     "tenseal": lambda: extras.require("tenseal", "encrypted.Client"),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
@@ -50,7 +52,7 @@ def test_each_extra_is_declared_and_installs_its_package(monkeypatch):
     monkeypatch.setattr(setuptools, "setup", lambda **options: calls.append(options))
     runpy.run_path(str(ROOT / "setup.py"))
     declared = calls[0]["extras_require"]
-    names = {"sklearn": "scikit-learn"}
+    names = {"mife": "pymife", "sklearn": "scikit-learn"}
     for package, extra in extras.EXTRAS.items():
         assert names.get(package, package.replace("_", "-")) in declared[extra]
         assert set(declared[extra]) <= set(declared["experiments"]) <= set(declared["test"])

@@ -6,6 +6,8 @@ seal_bytes   SEAL's objects as bytes
 blobs        the frame of everything that client and server exchange
 records      named tuples of arrays as bytes, without pickle
 http_demo    client and server over HTTP on one machine
+two_party    the same circuit on additive shares of two parties, simulated
+functional   a quantized first layer under inner-product functional encryption
 """
 
 from gecko_jax.encrypted.blobs import Refused

@@ -1,0 +1,93 @@
+"""How large the numbers of a circuit can become, and how likely a truncation is to fail for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gecko_jax.encrypted.circuit import Affine, Circuit
+from gecko_jax.encrypted.two_party.clamp import Clamp
+from gecko_jax.encrypted.two_party.fixed_point import failure_probability
+from gecko_jax.types import Array
+
+
+class Magnitudes(NamedTuple):
+    """Bounds on absolute values.
+
+    Attributes:
+      nodes: float64 [n_k] of each node; the last is the output's.
+      truncated: sum over all numbers of one example that are truncated.
+    """
+
+    nodes: list[np.ndarray]
+    truncated: float
+
+
+def bound_magnitudes(
+    circuit: Circuit, input_bound: float, fraction_bits: int, node_bounds: Sequence[Array | float] | None = None
+) -> Magnitudes:
+    """Bounds every number that the protocol computes, by intervals around zero.
+
+    Args:
+      circuit: of products and clamps.
+      input_bound: on the absolute value of every input.
+      fraction_bits: f; every map's coefficients and its result are rounded to it.
+      node_bounds: one bound for each product's node, a number or [n_k], from a certificate or from data; it holds where
+        it is narrower than the interval. None for intervals alone, which always hold, and are wide for deep circuits.
+    """
+    unit = 2.0**-fraction_bits
+    nodes = [np.full(int(np.prod(circuit.input_shape, dtype=np.int64)), float(input_bound))]
+    truncated = 0.0
+
+    def reach(affine: Affine) -> np.ndarray:
+        total = np.abs(affine.bias) + unit
+        for node, matrix in affine.terms.items():
+            # A stored coefficient is off by half a unit at most; one that is not stored is 0 in the ring, too.
+            stored = abs(matrix) + (matrix != 0) * (unit / 2)
+            total = total + stored @ (nodes[node] + unit)
+        return total
+
+    for number, product in enumerate(circuit.products):
+        left = reach(product.left)
+        right = left if product.right is None else reach(product.right)
+        narrow = np.inf if node_bounds is None else np.asarray(node_bounds[number], np.float64)
+        if isinstance(product, Clamp):
+            truncated += left.sum()
+            nodes.append(np.ones_like(left))
+            continue
+        if product.right is None:
+            left = right = np.minimum(left, np.sqrt(narrow) + unit)
+        nodes.append(np.minimum(left * right, narrow))
+        truncated += left.sum() + (left * right).sum() + (0.0 if product.right is None else right.sum())
+    nodes.append(reach(circuit.output))
+    return Magnitudes(nodes, truncated + float(nodes[-1].sum()))
+
+
+def check_truncations(magnitudes: Magnitudes, batch: int, fraction_bits: int, max_failure_probability: float) -> float:
+    """Bounds the probability that any truncation of a run fails, and refuses one that is too large.
+
+    Args:
+      magnitudes: from `bound_magnitudes`.
+      batch: examples of the run.
+      fraction_bits: f.
+      max_failure_probability: the largest that is accepted.
+
+    Returns:
+      The bound.
+
+    Raises:
+      ValueError: a larger bound.
+    """
+    probability = failure_probability(batch * magnitudes.truncated, fraction_bits)
+    if probability > max_failure_probability:
+        largest = max(float(node.max(initial=0)) for node in magnitudes.nodes)
+        raise ValueError(
+            f"a truncation of the run fails with probability up to {probability:.2g}, and then an output is garbage; "
+            f"max_failure_probability={max_failure_probability:.2g} is accepted. Values may reach {largest:.3g} and "
+            f"carry 2 * {fraction_bits} bits after the point. Take fewer fraction_bits or examples, a smaller "
+            "input_bound, weights that keep the values small, or node_bounds from a range certificate if the intervals "
+            "are too wide."
+        )
+    return probability
