@@ -15,7 +15,7 @@ from gecko_jax.encrypted.circuit import Affine, Circuit, evaluate
 from gecko_jax.encrypted.interpreter import Interpreter
 from gecko_jax.encrypted.values import NotPolynomial, Value, over
 from gecko_jax.programs import layer_scopes
-from gecko_jax.trees import first_not_finite
+from gecko_jax.trees import first_not_finite, named_leaves
 from gecko_jax.types import Array, Model, Variables
 
 MAX_CHECKED_ROWS = 8
@@ -65,9 +65,12 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
     data = over(Affine({0: sparse.csr_array(sparse.eye_array(size))}, np.zeros(size)), (1, *x.shape[1:]))
     [result] = Interpreter(builder, kinds).run(program, [data])
     if isinstance(result, NotPolynomial):
-        raise ValueError(result.message)
+        raise ValueError(result.message + _unfinished(variables))
     if not isinstance(result, Value):
-        raise ValueError("model returns the same outputs for all inputs; there is nothing to compute under encryption.")
+        raise ValueError(
+            "model returns the same outputs for every example that is alone in its batch; there is nothing to compute. "
+            "Look for weights that are zero, and for statistics over the batch."
+        )
     output = builder.affine(result)
     circuit = Circuit(x.shape[1:], shapes.shape[1:], tuple(builder.products), output, tuple(builder.layers))
     _compare(circuit, model, variables, x[:MAX_CHECKED_ROWS])
@@ -90,10 +93,21 @@ def _checked(x: Any) -> np.ndarray:
     return checks.finite("x", checks.not_empty("x", x))
 
 
+def _unfinished(variables: Variables) -> str:
+    """Names the transitions from ReLU that variables stand in the middle of."""
+    shares = {name: float(np.ravel(leaf)[0]) for name, leaf in named_leaves(variables.get("transition", {}))}
+    shares = [f"{name}={share:g}" for name, share in shares.items() if share != 1]
+    return f" The transition is not at its end: {checks.listed(shares)}; train on, to 1." if shares else ""
+
+
 def _compare(circuit: Circuit, model: Model, variables: Variables, x: np.ndarray) -> None:
     """Compares the circuit with the model on a batch, in which an example that sees another one shows, too."""
     x = x if len(x) > 1 else np.concatenate([x, x * x.dtype.type(0.5)])
     expected = np.asarray(model.apply(variables, jnp.asarray(x))[0], np.float64)
+    if not np.all(np.isfinite(expected)):
+        raise ValueError(
+            "model has outputs that are not finite on x: its values overflow. Train it with smaller ranges."
+        )
     outputs = evaluate(circuit, x)
     worst, scale = float(np.max(np.abs(outputs - expected))), float(np.max(np.abs(expected)))
     if not worst <= TOLERANCE * scale + 1e-6:

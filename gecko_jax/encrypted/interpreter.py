@@ -15,6 +15,7 @@ import numpy as np
 
 from gecko_jax import programs
 from gecko_jax.encrypted import linear_steps, values
+from gecko_jax.encrypted.arithmetic import ELEMENTWISE, Arithmetic, to_affine
 from gecko_jax.encrypted.builder import Builder
 from gecko_jax.encrypted.circuit import Affine
 from gecko_jax.encrypted.loops import run_loop
@@ -85,13 +86,8 @@ class Interpreter:
         if step.bodies:
             outputs = run_loop(step, inputs, self.run, self._affine)
             return self._refused(step, program) if outputs is None else outputs
-        refused = next((each for each in inputs if isinstance(each, NotPolynomial)), None)
-        if refused is not None:
-            if step.name == "mul" and any(
-                not isinstance(each, (Value, NotPolynomial)) and not np.any(each) for each in inputs
-            ):
-                return [np.zeros(step.avals[0].shape)]
-            return [refused] * len(step.outputs)
+        if any(isinstance(each, NotPolynomial) for each in inputs):
+            return [_past_obstacles(step, inputs)] * len(step.outputs)
         result = None
         if all(np.dtype(aval.dtype) in (np.float32, np.float64) for aval in step.avals):
             result = self._polynomial(step, inputs)
@@ -110,65 +106,17 @@ class Interpreter:
         name, shape = step.name, tuple(step.avals[0].shape)
         if name in _SAME or name == "convert_element_type":
             return inputs if name != "reduce_precision" or step.params["mantissa_bits"] >= 23 else None
-        if name in ("add", "add_any", "sub", "mul", "div", "neg", "square", "integer_pow", "pow"):
-            result = self._arithmetic(step, inputs, shape)
+        if name in ELEMENTWISE:
+            arithmetic = Arithmetic(self.builder, shape, place_of(step.scope, self.kinds))
+            result = arithmetic.result(name, inputs, step.params.get("y"))
             return None if result is None else [result]
         if name in _MOVES:
             return self._moved(step, inputs)
         matrix = self._linear(step, inputs)
         return None if matrix is None else [values.constant_or_value(matrix, shape)]
 
-    def _arithmetic(self, step: Step, inputs: list[Any], shape: tuple[int, ...]) -> Value | np.ndarray | None:
-        name = step.name
-        if name in ("square", "integer_pow", "pow"):
-            power = {"square": lambda: 2, "integer_pow": lambda: step.params["y"]}.get(name, lambda: inputs[1])()
-            if isinstance(power, Value) or isinstance(inputs[0], np.ndarray) or np.unique(power).size != 1:
-                return None
-            power = float(np.ravel(power)[0])
-            return self._power(inputs[0], int(power), step) if power == int(power) and power >= 0 else None
-        if name == "neg":
-            return self._times(inputs[0], np.array(-1.0), shape, step)
-        left, right = inputs
-        if name == "div":
-            return (
-                None if isinstance(right, Value) else self._times(left, 1 / np.asarray(right, np.float64), shape, step)
-            )
-        if name == "mul":
-            return self._times(left, right, shape, step)
-        right = self._times(right, np.array(-1.0), shape, step) if name == "sub" else right
-        return self._plus(left, right, shape, step)
-
-    def _power(self, value: Value, power: int, step: Step) -> Value | np.ndarray:
-        result: Any = np.ones(value.shape)
-        for _ in range(power):
-            result = self._times(result, value, value.shape, step)
-        return result
-
-    def _plus(self, left: Any, right: Any, shape: tuple[int, ...], step: Step) -> Value | np.ndarray:
-        if not isinstance(left, Value):
-            left, right = right, left
-        if not isinstance(left, Value):
-            return np.asarray(left, np.float64) + right
-        if not isinstance(right, Value):
-            constant = np.broadcast_to(np.asarray(right, np.float64), shape).ravel()
-            return values.polynomial(left.base, [left.coefficients[0] + constant, *left.coefficients[1:]], shape)
-        total = values.plus(left, right)
-        return total if total is not None else values.over(values.added(self._affine(left), self._affine(right)), shape)
-
-    def _times(self, left: Any, right: Any, shape: tuple[int, ...], step: Step) -> Value | np.ndarray:
-        if not isinstance(left, Value):
-            left, right = right, left
-        if not isinstance(left, Value):
-            return np.asarray(left, np.float64) * right
-        if not isinstance(right, Value):
-            constant = np.broadcast_to(np.asarray(right, np.float64), shape).ravel()
-            return values.polynomial(left.base, [each * constant for each in left.coefficients], shape)
-        return self.builder.multiply(left, right, place_of(step.scope, self.kinds))
-
     def _affine(self, value: Any) -> Affine:
-        if isinstance(value, Value):
-            return self.builder.affine(value)
-        return Affine({}, np.asarray(value, np.float64).ravel())
+        return to_affine(self.builder, value)
 
     def _moved(self, step: Step, inputs: list[Any]) -> list[Any] | None:
         """Sends the numbers of the entries the way that the entries go."""
@@ -217,7 +165,7 @@ class Interpreter:
             values.over(values.rows_of(self._affine(value), index.ravel()), (rows.size,))
             for value, index in ((left, of_left), (right, of_right))
         ]
-        products = self._times(factors[0], factors[1], (rows.size,), step)
+        products = self.builder.multiply(factors[0], factors[1], place_of(step.scope, self.kinds))
         count = math.prod(step.avals[0].shape)
         sums = linear_steps.matrix(rows.ravel(), linear_steps.numbered((rows.size,)), 1.0, (count, rows.size))
         return values.mapped(sums, self._affine(products))
@@ -231,3 +179,13 @@ class Interpreter:
                 matrix = linear_steps.probed(step, zeros, place)
                 total = values.added(total, values.mapped(matrix, self._affine(inputs[place])))
         return total
+
+
+def _past_obstacles(step: Step, inputs: list[Any]) -> Any:
+    """Returns the result of a step that reads a NotPolynomial: the same, unless its factor is 0 or it is not chosen."""
+    first = inputs[0]
+    if step.name == "mul" and any(not isinstance(each, (Value, NotPolynomial)) and not np.any(each) for each in inputs):
+        return np.zeros(step.avals[0].shape)
+    if step.name == "select_n" and not isinstance(first, (Value, NotPolynomial)) and np.unique(first).size == 1:
+        return inputs[1 + int(np.ravel(first)[0])]
+    return next(each for each in inputs if isinstance(each, NotPolynomial))

@@ -28,6 +28,7 @@ _ROUNDING = (
 _LOOKUP = "a look-up or an order that the data choose: feed the looked-up numbers, such as embeddings, as the input"
 _PRECISION = "arithmetic in less than float32, which is not exact: build the module with dtype=None or jnp.float32"
 _LOOP = "a loop or a branch that the data decide: give it a fixed length"
+_LINEAR_LAYERS = ("Conv", "ConvLocal", "ConvTranspose", "Dense", "DenseGeneral", "Einsum")
 _WAYS = {
     "max": _RELU,
     "min": _RELU,
@@ -79,6 +80,8 @@ def refusal_of(step: Step, steps: Iterable[Step], kinds: Mapping[str, str], why:
     if name in ("reduce_max", "exp"):
         others = {each.name for each in steps if each.scope == step.scope}
         way = _SOFTMAX if {"reduce_max", "exp"} <= others else way
+    if kinds.get(layer_of(step.scope) or "") in _LINEAR_LAYERS and not why:
+        way = _ROUNDING  # such a layer by itself is linear: a quantizer was put before it
     if step.avals and str(getattr(step.avals[0], "dtype", "")) in ("bfloat16", "float16"):
         way = _PRECISION
     where = place_of(step.scope, kinds)
