@@ -20,6 +20,7 @@ from gecko_jax.training.distillation import cross_fitted_logits, distill
 from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
 from gecko_jax.training.evaluation import Evaluation, evaluate, evaluate_ensemble
 from gecko_jax.training.gradients import GradFn, batch_gradients
+from gecko_jax.training.layer_schedules import LayerSchedule, last_layer_first
 from gecko_jax.training.optimizers import OPTIMIZERS, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
 from gecko_jax.training.recipe import Recipe
@@ -31,6 +32,7 @@ __all__ = [
     "Evaluation",
     "Fit",
     "GradFn",
+    "LayerSchedule",
     "NotFinite",
     "Recipe",
     "averaged",
@@ -43,6 +45,7 @@ __all__ = [
     "evaluate_ensemble",
     "fit",
     "fit_ensemble",
+    "last_layer_first",
     "linear",
     "optimizer",
     "predict",

@@ -23,12 +23,13 @@ from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.hook_checks import check_hooks, check_unread
+from gecko_jax.training.layer_schedules import LayerSchedule
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
 from gecko_jax.training.predict import check_entries
 from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog, epoch_means
-from gecko_jax.training.schedules import Schedule, check_collections, tabulate
+from gecko_jax.training.schedules import Schedule, for_model, tabulate
 from gecko_jax.training.start import check_init, start_states
 from gecko_jax.training.step import UpdateRule, make_step
 from gecko_jax.trees import row_count, take, trainable_leaves, trainable_patterns
@@ -68,7 +69,7 @@ def fit_ensemble(
     init: Variables | None = None,
     extra: Mapping[str, Any] | None = None,
     extra_per_model: bool = False,
-    schedules: Mapping[str, Schedule] | None = None,
+    schedules: Mapping[str, Schedule | LayerSchedule] | None = None,
     trainable: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
@@ -105,8 +106,8 @@ def fit_ensemble(
       schedules: what changes with time, {name: function from the share of the run that is done, 0 to below 1, to the
         value in the epoch that begins there}. "learning_rate" is a factor on the optimizer's own (`training.cosine`);
         any other name is a collection of the model's variables, such as "transition", which must be 1 in the last
-        epoch (`training.linear(start, end)`): the polynomials alone are deployed. See `training.schedules`. Runs that
-        differ in the functions alone share a compiled program.
+        epoch (`training.linear(start, end)`, or `training.last_layer_first`): the polynomials alone are deployed. See
+        `training.schedules`. Runs that differ in the functions alone share a compiled program.
       trainable: for fine-tuning, regular expressions searched in the parameters' paths ("Dense_1/kernel"). A parameter
         that no expression matches stays as it is, to the bit: no gradient, optimizer state, weight decay or projection.
         So do the statistics (BatchNorm's) of a layer without a trained parameter. A quantizer's learned state is
@@ -161,7 +162,7 @@ def fit_ensemble(
     if init is not None:
         check_init(init, shapes, len(ids))
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
-    check_collections(timetable, shapes)
+    plan = plan._replace(schedules=for_model(timetable, model, shapes, batch.x))
     check_hooks(model, shapes, batch.x)
     check_unread(gradients, model, shapes, batch.x, is_fresh=init is None)
 

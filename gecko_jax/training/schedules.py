@@ -8,6 +8,7 @@ variables, and each of its leaves is set to the value before every epoch: `activ
 
 A value holds for a whole epoch. A model in an ensemble is therefore trained exactly as it would be alone, even if
 another one takes more steps. The value in the last epoch is the one that the trained model keeps.
+`layer_schedules` gives each layer a value of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.averaging import AVERAGE
-from gecko_jax.types import Array, Variables
+from gecko_jax.training.layer_schedules import LayerSchedule, PlacedSchedule, check_ramp, checked_value, places_of
+from gecko_jax.types import Model, Variables
 
 Schedule = Callable[[float], float]  # share of the run that is done, 0 to below 1 -> value
 
@@ -72,11 +74,7 @@ def linear(start: float, end: float, first: float = 0.0, last: float = 1.0) -> S
     >>> [round(ramp(share), 12) for share in (0, 0.2, 0.3, 0.6, 0.9)]
     [0.0, 0.0, 0.25, 1.0, 1.0]
     """
-    if not 0 <= start < end <= 1:
-        raise ValueError(
-            f"linear(start={start!r}, end={end!r}) must satisfy 0 <= start < end <= 1: they are shares of the run, "
-            "epoch / epochs."
-        )
+    check_ramp("linear", start, end)
 
     def ramp(share: float) -> float:
         return first + (last - first) * min(max((share - start) / (end - start), 0.0), 1.0)
@@ -92,29 +90,35 @@ class Schedules(NamedTuple):
 
     Attributes:
       functions: {name: its function}; "learning_rate" is always among them.
-      values: {name: its value in each epoch}, what the run's identity holds.
+      values: {name: its value in each epoch, or that of each layer}, what the run's identity holds.
     """
 
-    functions: dict[str, Schedule]
-    values: dict[str, list[float]]
+    functions: dict[str, Any]
+    values: dict[str, list[Any]]
 
-    def at(self, epoch: int) -> dict[str, np.float32]:
-        """Returns the values in an epoch.
+    def at(self, epoch: int) -> dict[str, Any]:
+        """Returns the values in an epoch: a float32, or a tuple with one for each leaf of the collection.
 
         Raises:
           ValueError: a function that gives another value than when the run began.
         """
         for name, function in self.functions.items():
             known = self.values[name]
-            if (value := float(function(epoch / len(known)))) != known[epoch]:
+            if (value := _value(name, function, epoch / len(known))) != known[epoch]:
                 raise ValueError(
                     f"schedules[{name!r}]({epoch / len(known):g}) was {known[epoch]!r} when the run began and is "
                     f"{value!r} now: a schedule must be a function of the share alone."
                 )
-        return {name: np.float32(values[epoch]) for name, values in self.values.items()}
+        return {
+            # Scalars and not an array, because an array's axis would be spread over devices as one of models.
+            name: tuple(map(np.float32, values[epoch]))
+            if isinstance(values[epoch], list)
+            else np.float32(values[epoch])
+            for name, values in self.values.items()
+        }
 
 
-def tabulate(schedules: Mapping[str, Schedule] | None, epochs: int) -> Schedules:
+def tabulate(schedules: Mapping[str, Schedule | LayerSchedule] | None, epochs: int) -> Schedules:
     """Asks every schedule for its value in each epoch.
 
     Args:
@@ -130,25 +134,55 @@ def tabulate(schedules: Mapping[str, Schedule] | None, epochs: int) -> Schedules
         raise ValueError(f"schedules={schedules!r} must map names to functions of the share of the run, {example}.")
     functions = {LEARNING_RATE: constant, **(schedules or {})}
     for name, function in functions.items():
-        if not callable(function):
-            raise ValueError(f"schedules[{name!r}]={function!r} must be a function of the share of the run, {example}.")
-    shares = [epoch / epochs for epoch in range(epochs)]
-    values = {name: [_value(name, function, share) for share in shares] for name, function in functions.items()}
-    for name, final in FINAL_VALUES.items():
-        if name in values and values[name][-1] != final:
+        if isinstance(function, LayerSchedule) and name == LEARNING_RATE:
             raise ValueError(
-                f"schedules[{name!r}]({shares[-1]:g}) is {values[name][-1]:g} in the last of {epochs} epochs and must "
+                f"schedules[{name!r}] goes layer by layer, and the learning rate is one for all: pass a function of "
+                "the share of the run, or models.with_rates for the layers."
+            )
+        if not callable(function) and not isinstance(function, LayerSchedule):
+            raise ValueError(f"schedules[{name!r}]={function!r} must be a function of the share of the run, {example}.")
+    return Schedules(functions, {name: _values(name, function, epochs) for name, function in functions.items()})
+
+
+def _values(name: str, function: Any, epochs: int) -> list[Any]:
+    """Returns a schedule's value in each epoch."""
+    if isinstance(function, LayerSchedule):  # as if there were one layer, until the model's layers are known
+        function = PlacedSchedule(name, function, (0,))
+    values = [_value(name, function, epoch / epochs) for epoch in range(epochs)]
+    for value in jax.tree.leaves(values[-1]):
+        if value != (final := FINAL_VALUES.get(name, value)):
+            raise ValueError(
+                f"schedules[{name!r}]({(epochs - 1) / epochs:g}) is {value:g} in the last of {epochs} epochs and must "
                 f"be {final:g}, which is what is deployed: let it end earlier, as training.linear(0.2, 0.6) does."
             )
+    return values
+
+
+def _value(name: str, function: Any, share: float) -> Any:
+    if isinstance(function, PlacedSchedule):
+        return function(share)
+    value = checked_value(name, share, function(share))
+    return checks.at_least(f"schedules[{name!r}]({share:g})", value, 0) if name == LEARNING_RATE else value
+
+
+def for_model(schedules: Schedules, model: Model, variables: Variables, x: Any) -> Schedules:
+    """Returns the schedules with the values of each of the model's layers.
+
+    Args:
+      schedules: of the run.
+      model: any model.
+      variables, x: one model's variables and a batch of inputs, or their shapes.
+
+    Raises:
+      ValueError: a schedule that sets no collection of the model that may be set.
+    """
+    check_collections(schedules, variables)
+    functions, values = dict(schedules.functions), dict(schedules.values)
+    for name, function in schedules.functions.items():
+        if isinstance(function, LayerSchedule):
+            functions[name] = PlacedSchedule(name, function, places_of(name, model, variables, x))
+            values[name] = _values(name, functions[name], len(values[name]))
     return Schedules(functions, values)
-
-
-def _value(name: str, function: Schedule, share: float) -> float:
-    argument, value = f"schedules[{name!r}]({share:g})", function(share)
-    if np.ndim(value) or isinstance(value, str):
-        raise ValueError(f"{argument} is {value!r}; expected one number.")
-    checks.finite(argument, value)
-    return float(checks.at_least(argument, value, 0) if name == LEARNING_RATE else value)
 
 
 def check_collections(schedules: Schedules, variables: Variables) -> None:
@@ -178,15 +212,18 @@ def check_collections(schedules: Schedules, variables: Variables) -> None:
                 raise ValueError(f"schedules[{name!r}] would set a variable of type {leaf.dtype}; expected floats.")
 
 
-def with_scheduled(variables: Variables, values: Mapping[str, Array]) -> Variables:
+def with_scheduled(variables: Variables, values: Mapping[str, Any]) -> Variables:
     """Returns the variables with every scheduled collection set to its value.
 
     Args:
       variables: of one model.
-      values: {name: value}; "learning_rate" is not a collection and is passed over.
+      values: {name: value, or a tuple with one for each leaf}; "learning_rate" is not a collection and is passed over.
     """
 
-    def filled(tree: Any, value: Array) -> Any:
-        return jax.tree.map(lambda old: jnp.full_like(old, value), tree)
+    def filled(tree: Any, value: Any) -> Any:
+        if not isinstance(value, tuple):
+            return jax.tree.map(lambda old: jnp.full_like(old, value), tree)
+        leaves, structure = jax.tree.flatten(tree)
+        return jax.tree.unflatten(structure, [jnp.full_like(old, v) for old, v in zip(leaves, value, strict=True)])
 
     return {**variables, **{name: filled(variables[name], r) for name, r in values.items() if name != LEARNING_RATE}}
