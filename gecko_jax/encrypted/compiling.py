@@ -1,0 +1,213 @@
+"""Compiles a network: extracts its circuit, tries rings and widths, and keeps the cheapest that is precise enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.encrypted import cost_table, parameters, planning
+from gecko_jax.encrypted.circuit import Circuit, apply_affine, evaluate, node_values
+from gecko_jax.encrypted.parameters import Parameters
+from gecko_jax.encrypted.program import Interface, Program
+from gecko_jax.encrypted.report import count, parameter_line, seconds
+from gecko_jax.encrypted.simulation import simulate
+from gecko_jax.types import Array, Model
+
+GOALS = ("latency", "throughput")
+PACKINGS = ("interleaved", "tiled", "sample")
+MAX_SCALAR_PRODUCTS = 300_000  # of a network in which each feature has a ciphertext
+MAX_CHECKED_EXAMPLES = 64  # of the calibration data, whose error is simulated
+MIN_MARGIN = 4.0  # the bound over the largest value on the calibration data
+
+
+def compile(  # noqa: A001, the name says what it does
+    model: Model,
+    variables: Any,
+    calibration_x: Array,
+    *,
+    security: int = 128,
+    goal: str = "latency",
+    packing: str | int | None = None,
+    degree: int | None = None,
+    tolerance: float = 1e-3,
+) -> Program:
+    """Compiles a polynomial network for ciphertexts.
+
+    Args:
+      model: of linear layers and polynomials; ReLU, max-pool and softmax are refused, with what to use instead.
+      variables: the model's.
+      calibration_x: inputs [b, *input_shape] that span what clients will send: their extremes are the box that clients
+        clip to, and the values of all layers on them fix the gains.
+      security: 128, 192 or 256 bits.
+      goal: "latency": few seconds for a run; "throughput": few seconds for an example.
+      packing: "interleaved": a ciphertext holds all features of a node for several examples; "tiled": a node takes
+        several ciphertexts; "sample": each feature has a ciphertext; an integer: positions in a ciphertext, a power of
+        two; None: whichever is the fastest by the cost table.
+      degree: N; the smallest that is deep and precise enough if None.
+      tolerance: the largest error of an output that is accepted, relative to the largest output.
+
+    Returns:
+      The program.
+
+    Raises:
+      ValueError: a network that cannot run: a layer that is no polynomial, too many activations for the modulus, values
+        that overflow, or a predicted error above the tolerance.
+    """
+    from gecko_jax.encrypted.extraction import extract
+
+    return compile_circuit(
+        extract(model, variables, calibration_x),
+        calibration_x,
+        security=security,
+        goal=goal,
+        packing=packing,
+        degree=degree,
+        tolerance=tolerance,
+    )
+
+
+def compile_circuit(
+    circuit: Circuit,
+    calibration_x: Array,
+    *,
+    security: int = 128,
+    goal: str = "latency",
+    packing: str | int | None = None,
+    degree: int | None = None,
+    tolerance: float = 1e-3,
+) -> Program:
+    """Compiles a circuit for ciphertexts; `compile` extracts it from a model first.
+
+    Args:
+      circuit: the network.
+      calibration_x, security, goal, packing, degree, tolerance: as in `compile`.
+
+    Returns:
+      The program.
+
+    Raises:
+      ValueError: a network that cannot run, as in `compile`.
+
+    >>> from scipy.sparse import csr_array
+    >>> from gecko_jax.encrypted.circuit import Affine, Product
+    >>> same = Affine({0: csr_array(np.eye(2))}, np.zeros(2))
+    >>> total = Affine({1: csr_array(np.ones((1, 2)))}, np.ones(1))
+    >>> circuit = Circuit((2,), (1,), (Product(same, None),), total, ("input", "square"))
+    >>> program = compile_circuit(circuit, np.array([[1.0, 2.0]]))
+    >>> simulate(program, np.array([[1.0, 2.0]])).round(3).tolist()
+    [[6.0]]
+    """
+    checks.one_of("goal", goal, GOALS)
+    checks.positive("tolerance", tolerance)
+    checks.lookup("security", security, parameters.MAX_LOG_QP)  # type: ignore[arg-type]
+    checks.shape("calibration_x", calibration_x, (None, *circuit.input_shape))
+    x = checks.finite("calibration_x", np.asarray(checks.not_empty("calibration_x", calibration_x), np.float64))  # type: ignore[arg-type]
+    values = _extremes(circuit, x)
+    depth = planning.required_levels(circuit)
+    limits = parameters.MAX_LOG_QP[security]
+    degrees = [N for N in limits if parameters.max_depth(N, security) >= depth] or [max(limits)]
+    if degree is not None:
+        degrees = [checks.one_of("degree", degree, list(limits))]
+    refusals = []
+    for each in degrees:
+        chosen = parameters.choose(depth, each, security)  # says what is too deep
+        widths = _widths(packing, circuit, chosen)
+        programs = [_assemble(circuit, x, values, chosen, width, goal) for width in widths]
+        program = min(programs, key=lambda program: _price(program, goal))
+        _check_margins(program)
+        rows = x[: min(MAX_CHECKED_EXAMPLES, program.interface.samples)]
+        error = np.abs(simulate(program, rows) - evaluate(circuit, rows)).max() / (values.output or 1.0)
+        if error <= tolerance:
+            return program
+        refusals.append(f"{error:.2g} with {parameter_line(chosen)}")
+    raise ValueError(
+        f"The simulated error of the outputs, relative to the largest, is above tolerance={tolerance:g}: "
+        f"{'; '.join(refusals)}. Use fewer activations, normalize the layers so that their channels have like ranges, or "
+        "raise the tolerance."
+    )
+
+
+def _extremes(circuit: Circuit, x: np.ndarray) -> planning.Extremes:
+    with np.errstate(over="ignore", invalid="ignore"):
+        nodes = node_values(circuit, x)
+        factors = []
+        for number, (left, right) in enumerate(circuit.products):
+            sides = [None if side is None else float(np.abs(apply_affine(side, nodes)).max()) for side in (left, right)]
+            if not np.isfinite(nodes[number + 1]).all():
+                raise ValueError(
+                    f"The values of {circuit.layers[number + 1]} overflow float64 on the calibration data. Train with a "
+                    "range penalty, normalize the layers, or use fewer activations."
+                )
+            factors.append((sides[0], sides[1]))
+        output = float(np.abs(apply_affine(circuit.output, nodes)).max())
+    checks.finite("the outputs on the calibration data", np.array([output]))
+    largest = [float(np.abs(values).max()) for values in nodes]
+    return planning.Extremes(largest[0], tuple(factors), tuple(largest[1:]), output)
+
+
+def _widths(packing: str | int | None, circuit: Circuit, chosen: Parameters) -> list[int]:
+    """Widths to try, powers of two."""
+    sizes = [int(np.prod(circuit.input_shape)), *(len(left.bias) for left, _ in circuit.products)]
+    sizes.append(len(circuit.output.bias))
+    whole = 1 << (max(sizes) - 1).bit_length()
+    tiles = [whole >> shift for shift in (1, 2, 3) if whole >> shift > 1]
+    if packing is None:
+        affines = [side for product in circuit.products for side in product if side is not None]
+        products = sum(matrix.nnz for each in [*affines, circuit.output] for matrix in each.terms.values())
+        widths = [whole, *tiles[:1]] + [1] * (products <= MAX_SCALAR_PRODUCTS)
+        return sorted({min(width, chosen.slots) for width in widths})
+    if isinstance(packing, str):
+        checks.one_of("packing", packing, PACKINGS)
+        if packing == "interleaved" and whole > chosen.slots:
+            raise ValueError(
+                f'packing="interleaved" needs {whole} positions for the largest layer, of {max(sizes)} features; a '
+                f'ciphertext has {chosen.slots} at N={chosen.degree}. Use packing="tiled", or a larger degree.'
+            )
+        widths = {"interleaved": [whole], "sample": [1], "tiled": tiles or [1]}[packing]
+        return sorted({min(width, chosen.slots) for width in widths})
+    width = checks.integer("packing", packing, 1)
+    if width & (width - 1) or width > chosen.slots:
+        raise ValueError(f"packing={width} positions must be a power of two of at most {chosen.slots}, N / 2.")
+    return [width]
+
+
+def _price(program: Program, goal: str) -> float:
+    run = seconds(count(program).counts, cost_table.table(program.interface.parameters))
+    return run / program.interface.samples if goal == "throughput" else run
+
+
+def _check_margins(program: Program) -> None:
+    for layer, largest, bound in program.ranges:
+        if not bound >= MIN_MARGIN * largest:
+            raise ValueError(
+                f"{layer} reaches {largest:.3g} on the calibration data, and its ciphertext wraps around above {bound:.3g}: "
+                f"a margin of {bound / largest:.2g}; at least {MIN_MARGIN:g} is needed. Normalize the layer or train with a "
+                "range penalty."
+            )
+
+
+def _assemble(
+    circuit: Circuit, x: np.ndarray, values: planning.Extremes, chosen: Parameters, width: int, goal: str
+) -> Program:
+    plan = planning.plan(circuit, values, chosen, width, cost_table.table(chosen))
+    size = int(np.prod(circuit.input_shape))
+    interface = Interface(
+        parameters=chosen,
+        samples=chosen.slots // width,
+        input_shape=tuple(circuit.input_shape),
+        output_shape=tuple(circuit.output_shape),
+        input_features=plan.input.features,
+        output_features=plan.output.features,
+        input_gain=plan.input.gain,
+        output_gain=plan.output.gain,
+        rotations=(),
+        relinearizes=bool(circuit.products),
+        output_level=plan.output.level,
+        box_low=np.full(size, x.min()),
+        box_high=np.full(size, x.max()),
+        output_bound=plan.ranges[-1].bound,
+    )
+    program = Program(interface, plan.steps, plan.output.register, circuit, plan.ranges, goal)
+    return program._replace(interface=interface._replace(rotations=tuple(sorted(count(program).rotations))))
