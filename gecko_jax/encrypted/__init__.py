@@ -2,6 +2,9 @@
 
 circuit      affine maps and elementwise products, and their values in float64: the oracle of every run
 extraction   model, variables, x -> Circuit
+compiling    Circuit -> Program: parameters, packing and steps, chosen by predicted cost; refuses what would overflow
+program      what runs: the client's interface and the server's steps; .simulate(x) and .report() predict a run
+executor     runs a program over a backend: SEAL, a simulation, or a counter of operations
 seal_bytes   SEAL's objects as bytes
 blobs        the frame of everything that client and server exchange
 records      named tuples of arrays as bytes, without pickle
@@ -12,15 +15,25 @@ functional   a quantized first layer under inner-product functional encryption
 
 from gecko_jax.encrypted.blobs import Refused
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product, depth, evaluate, node_values
+from gecko_jax.encrypted.compiling import compile, compile_circuit
+from gecko_jax.encrypted.executor import Executor
 from gecko_jax.encrypted.extraction import extract
 from gecko_jax.encrypted.http_demo import RemoteServer, serve
+from gecko_jax.encrypted.program import Interface, Program
+from gecko_jax.encrypted.report import EncryptedReport
 
 __all__ = [
     "Affine",
     "Circuit",
+    "EncryptedReport",
+    "Executor",
+    "Interface",
     "Product",
+    "Program",
     "Refused",
     "RemoteServer",
+    "compile",
+    "compile_circuit",
     "depth",
     "evaluate",
     "extract",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,16 @@ PACKINGS = ("interleaved", "tiled", "sample")
 MAX_SCALAR_PRODUCTS = 300_000  # of a network in which each feature has a ciphertext
 MAX_CHECKED_EXAMPLES = 64  # of the calibration data, whose error is simulated
 MIN_MARGIN = 4.0  # the bound over the largest value on the calibration data
+
+
+class Settings(NamedTuple):
+    """The settings of `compile`, which describes them."""
+
+    security: int = 128
+    goal: str = "latency"
+    packing: str | int | None = None
+    degree: int | None = None
+    tolerance: float = 1e-3
 
 
 def compile(  # noqa: A001, the name says what it does
@@ -52,37 +62,30 @@ def compile(  # noqa: A001, the name says what it does
       The program.
 
     Raises:
-      ValueError: a network that cannot run: a layer that is no polynomial, too many activations for the modulus, values
-        that overflow, or a predicted error above the tolerance.
+      ValueError: a network that cannot run: a layer that is not a polynomial, too many activations for the modulus,
+        values that overflow, or a predicted error above the tolerance.
+
+    >>> import flax.linen as nn
+    >>> import jax
+    >>> from gecko_jax import models
+    >>> model, x = models.from_linen(nn.Dense(2)), np.ones((1, 3))
+    >>> program = compile(model, model.init(jax.random.key(0), x), x)
+    >>> program.interface.samples  # each of the three features has its own ciphertext, of N / 2 slots
+    2048
     """
     from gecko_jax.encrypted.extraction import extract
 
-    return compile_circuit(
-        extract(model, variables, calibration_x),
-        calibration_x,
-        security=security,
-        goal=goal,
-        packing=packing,
-        degree=degree,
-        tolerance=tolerance,
-    )
+    settings = Settings(security, goal, packing, degree, tolerance)
+    return compile_circuit(extract(model, variables, calibration_x), calibration_x, **settings._asdict())
 
 
-def compile_circuit(
-    circuit: Circuit,
-    calibration_x: Array,
-    *,
-    security: int = 128,
-    goal: str = "latency",
-    packing: str | int | None = None,
-    degree: int | None = None,
-    tolerance: float = 1e-3,
-) -> Program:
+def compile_circuit(circuit: Circuit, calibration_x: Array, **settings: Any) -> Program:
     """Compiles a circuit for ciphertexts; `compile` extracts it from a model first.
 
     Args:
       circuit: the network.
-      calibration_x, security, goal, packing, degree, tolerance: as in `compile`.
+      calibration_x: as in `compile`.
+      **settings: security, goal, packing, degree and tolerance, as in `compile`.
 
     Returns:
       The program.
@@ -99,33 +102,36 @@ def compile_circuit(
     >>> simulate(program, np.array([[1.0, 2.0]])).round(3).tolist()
     [[6.0]]
     """
+    security, goal, packing, degree, tolerance = Settings(**settings)
     checks.one_of("goal", goal, GOALS)
     checks.positive("tolerance", tolerance)
     checks.lookup("security", security, parameters.MAX_LOG_QP)  # type: ignore[arg-type]
     checks.shape("calibration_x", calibration_x, (None, *circuit.input_shape))
     x = checks.finite("calibration_x", np.asarray(checks.not_empty("calibration_x", calibration_x), np.float64))  # type: ignore[arg-type]
-    values = _extremes(circuit, x)
     depth = planning.required_levels(circuit)
     limits = parameters.MAX_LOG_QP[security]
     degrees = [N for N in limits if parameters.max_depth(N, security) >= depth] or [max(limits)]
     if degree is not None:
         degrees = [checks.one_of("degree", degree, list(limits))]
-    refusals = []
-    for each in degrees:
-        chosen = parameters.choose(depth, each, security)  # says what is too deep
+    choices = [parameters.choose(depth, each, security) for each in degrees]  # says what is too deep
+    values, refusals = _extremes(circuit, x), []
+    for chosen in choices:
         widths = _widths(packing, circuit, chosen)
         programs = [_assemble(circuit, x, values, chosen, width, goal) for width in widths]
         program = min(programs, key=lambda program: _price(program, goal))
         _check_margins(program)
         rows = x[: min(MAX_CHECKED_EXAMPLES, program.interface.samples)]
-        error = np.abs(simulate(program, rows) - evaluate(circuit, rows)).max() / (values.output or 1.0)
+        try:
+            error = np.abs(simulate(program, rows) - evaluate(circuit, rows)).max() / (values.output or 1.0)
+        except OverflowError:  # noise that is larger than what the last level holds
+            error = np.inf
         if error <= tolerance:
             return program
         refusals.append(f"{error:.2g} with {parameter_line(chosen)}")
     raise ValueError(
         f"The simulated error of the outputs, relative to the largest, is above tolerance={tolerance:g}: "
-        f"{'; '.join(refusals)}. Use fewer activations, normalize the layers so that their channels have like ranges, or "
-        "raise the tolerance."
+        f"{'; '.join(refusals)}. Use fewer activations, normalize the layers so that their channels have like ranges, "
+        "or raise the tolerance."
     )
 
 
@@ -137,8 +143,8 @@ def _extremes(circuit: Circuit, x: np.ndarray) -> planning.Extremes:
             sides = [None if side is None else float(np.abs(apply_affine(side, nodes)).max()) for side in (left, right)]
             if not np.isfinite(nodes[number + 1]).all():
                 raise ValueError(
-                    f"The values of {circuit.layers[number + 1]} overflow float64 on the calibration data. Train with a "
-                    "range penalty, normalize the layers, or use fewer activations."
+                    f"The values of {circuit.layers[number + 1]} overflow float64 on the calibration data. Train with "
+                    "a range penalty, normalize the layers, or use fewer activations."
                 )
             factors.append((sides[0], sides[1]))
         output = float(np.abs(apply_affine(circuit.output, nodes)).max())
@@ -151,21 +157,21 @@ def _widths(packing: str | int | None, circuit: Circuit, chosen: Parameters) -> 
     """Widths to try, powers of two."""
     sizes = [int(np.prod(circuit.input_shape)), *(len(left.bias) for left, _ in circuit.products)]
     sizes.append(len(circuit.output.bias))
-    whole = 1 << (max(sizes) - 1).bit_length()
-    tiles = [whole >> shift for shift in (1, 2, 3) if whole >> shift > 1]
+    full_width = 1 << (max(sizes) - 1).bit_length()
+    tiles = [full_width >> shift for shift in (1, 2, 3) if full_width >> shift > 1]
     if packing is None:
         affines = [side for product in circuit.products for side in product if side is not None]
         products = sum(matrix.nnz for each in [*affines, circuit.output] for matrix in each.terms.values())
-        widths = [whole, *tiles[:1]] + [1] * (products <= MAX_SCALAR_PRODUCTS)
+        widths = [full_width, *tiles[:1]] + [1] * (products <= MAX_SCALAR_PRODUCTS)
         return sorted({min(width, chosen.slots) for width in widths})
     if isinstance(packing, str):
         checks.one_of("packing", packing, PACKINGS)
-        if packing == "interleaved" and whole > chosen.slots:
+        if packing == "interleaved" and full_width > chosen.slots:
             raise ValueError(
-                f'packing="interleaved" needs {whole} positions for the largest layer, of {max(sizes)} features; a '
-                f'ciphertext has {chosen.slots} at N={chosen.degree}. Use packing="tiled", or a larger degree.'
+                f'packing="interleaved" needs {full_width} positions for the largest layer, of {max(sizes)} features; '
+                f'a ciphertext has {chosen.slots} at N={chosen.degree}. Use packing="tiled", or a larger degree.'
             )
-        widths = {"interleaved": [whole], "sample": [1], "tiled": tiles or [1]}[packing]
+        widths = {"interleaved": [full_width], "sample": [1], "tiled": tiles or [1]}[packing]
         return sorted({min(width, chosen.slots) for width in widths})
     width = checks.integer("packing", packing, 1)
     if width & (width - 1) or width > chosen.slots:
@@ -182,9 +188,9 @@ def _check_margins(program: Program) -> None:
     for layer, largest, bound in program.ranges:
         if not bound >= MIN_MARGIN * largest:
             raise ValueError(
-                f"{layer} reaches {largest:.3g} on the calibration data, and its ciphertext wraps around above {bound:.3g}: "
-                f"a margin of {bound / largest:.2g}; at least {MIN_MARGIN:g} is needed. Normalize the layer or train with a "
-                "range penalty."
+                f"{layer} reaches {largest:.3g} on the calibration data, and its ciphertext wraps around above "
+                f"{bound:.3g}: a margin of {bound / largest:.2g}; at least {MIN_MARGIN:g} is needed. Normalize the "
+                "layer or train with a range penalty."
             )
 
 

@@ -18,11 +18,11 @@ from gecko_jax import checks
 # security in bits -> {N: the largest log2(q0 ... qL P)}. HomomorphicEncryption.org standard (2018), table 1, ternary.
 MAX_LOG_QP = {
     128: {2048: 54, 4096: 109, 8192: 218, 16384: 438, 32768: 881},
-    192: {2048: 37, 4096: 75, 8192: 152, 16384: 300, 32768: 600},
+    192: {2048: 37, 4096: 75, 8192: 152, 16384: 305, 32768: 611},
     256: {2048: 29, 4096: 58, 8192: 118, 16384: 237, 32768: 476},
 }
 HEADROOM_BITS = 5
-MIN_SCALE_BITS, MAX_SCALE_BITS = 20, 45
+MIN_SCALE_BITS, MAX_SCALE_BITS = 25, 45  # below 25 bits, N=32768 has too few primes
 MIN_KEY_SWITCHING_BITS, MAX_PRIME_BITS = 4, 60  # of P above q0; of a prime that SEAL takes
 
 
@@ -73,7 +73,7 @@ def choose(depth: int, degree: int, security: int = 128) -> Parameters:
       Parameters whose scale is as large as the security allows, at most 2^45.
 
     Raises:
-      ValueError: a depth that leaves fewer than 20 bits for the scale.
+      ValueError: a depth that leaves fewer than 25 bits for the scale.
 
     >>> parameters = choose(depth=5, degree=8192)
     >>> [modulus.bit_length() for modulus in parameters.moduli]
@@ -104,7 +104,7 @@ def max_depth(degree: int, security: int = 128) -> int:
       security: 128, 192 or 256 bits.
 
     >>> max_depth(8192), max_depth(32768)
-    (8, 41)
+    (6, 32)
     """
     total = MAX_LOG_QP[security][degree]
     return (total - 2 * HEADROOM_BITS - MIN_KEY_SWITCHING_BITS) // MIN_SCALE_BITS - 2

@@ -14,6 +14,7 @@ import numpy as np
 from gecko_jax import digests
 from gecko_jax.encrypted.circuit import Circuit
 from gecko_jax.encrypted.parameters import Parameters
+from gecko_jax.types import Array
 
 
 class Interface(NamedTuple):
@@ -112,6 +113,18 @@ class Program(NamedTuple):
       circuit: the network that the steps compute, for checks.
       ranges: of the input, of each product's factors and of the output.
       goal: "latency" or "throughput", what the packing was chosen for.
+
+    >>> from scipy.sparse import csr_array
+    >>> from gecko_jax.encrypted import Affine, compile_circuit
+    >>> circuit = Circuit((2,), (2,), (), Affine({0: csr_array(2 * np.eye(2))}, np.ones(2)), ("input",))
+    >>> program = compile_circuit(circuit, np.array([[1.0, 2.0]]))
+    >>> program.simulate(np.array([[1.0, 2.0]])).round(2).tolist()
+    [[3.0, 5.0]]
+    >>> report = program.report()
+    >>> report.degree, report.seconds_from
+    (4096, 'modeled')
+    >>> len(program.digest)
+    32
     """
 
     interface: Interface
@@ -125,6 +138,27 @@ class Program(NamedTuple):
     def digest(self) -> str:
         """Identifies what runs: interface, steps and output, 32 hexadecimal digits."""
         return digests.sha256(*_flat((self.interface, self.steps, self.output)))[:32]
+
+    def simulate(self, x: Array, seed: int = 0) -> np.ndarray:
+        """Predicts an encrypted run in NumPy, with its noise; see `simulation.simulate`.
+
+        Args:
+          x: inputs [b, *input_shape].
+          seed: of the noise.
+        """
+        from gecko_jax.encrypted import simulation
+
+        return simulation.simulate(self, x, seed)
+
+    def report(self, measured: bool = False) -> Any:
+        """Predicts seconds, megabytes and keys of a run; see `report.report`.
+
+        Args:
+          measured: time the operations on this machine instead of using the library's table.
+        """
+        from gecko_jax.encrypted import report
+
+        return report.report(self, measured)
 
 
 def _flat(value: Any) -> list[str]:

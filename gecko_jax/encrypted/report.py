@@ -67,7 +67,7 @@ def report(program: Program, measured: bool = False) -> EncryptedReport:
 
     Args:
       program: of which.
-      measured: time the operations on this machine, which takes seconds and SEAL; otherwise the library's table is used.
+      measured: time the operations on this machine, which takes seconds and SEAL, instead of using the library's table.
 
     Returns:
       The report.

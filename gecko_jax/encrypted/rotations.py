@@ -46,7 +46,8 @@ def split(diagonals: np.ndarray, period: int, inputs: int, outputs: int) -> Spli
     """
     ordered = np.sort(diagonals)
     gaps = np.diff(ordered, append=ordered[0] + period)
-    start = int(ordered[(np.argmax(gaps) + 1) % len(ordered)])
+    last = len(gaps) - 1 - int(np.argmax(gaps[::-1]))  # of equal gaps the last, so that all diagonals start at 0
+    start = int(ordered[(last + 1) % len(ordered)])
     counted = (ordered - start) % period
     best = None
     for base in range(1, min(int(counted.max()) + 2, MAX_BASE + 1)):
@@ -65,5 +66,5 @@ MAX_BASE = 512
 
 
 def _distances(steps: np.ndarray) -> set[int]:
-    """Distances between neighbouring steps, from 0 on: each one is a key."""
+    """Distances between adjacent steps, from 0 on: each one is a key."""
     return set(np.diff(steps, prepend=0).tolist()) - {0}

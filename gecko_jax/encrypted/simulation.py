@@ -29,7 +29,7 @@ def simulate(program: Program, x: Array, seed: int = 0) -> np.ndarray:
       OverflowError: a layer's values wrap around the modulus; an encrypted run would return noise.
     """
     interface = program.interface
-    checks.shape("x", x, (None, *interface.input_shape))
+    checks.finite("x", checks.not_empty("x", checks.shape("x", x, (None, *interface.input_shape))))  # type: ignore[arg-type]
     _check_bounds(program, x)
     backend = SimulatedBackend(interface.parameters, seed)
     execute = Executor(program, backend)
@@ -50,6 +50,6 @@ def _check_bounds(program: Program, x: Array) -> None:
         largest = np.abs(values).max()
         if not largest < bounds[layer]:
             raise OverflowError(
-                f"{layer} reaches {largest:.3g} on this data; above {bounds[layer]:.3g} its ciphertext wraps around the "
-                "modulus. Compile with data of this range, or clip the inputs to a smaller box."
+                f"{layer} reaches {largest:.3g} on this data; above {bounds[layer]:.3g} its ciphertext wraps around. "
+                "Compile with data of this range, or clip the inputs to a smaller box."
             )
