@@ -5,6 +5,8 @@ extraction   model, variables, x -> Circuit
 compiling    Circuit -> Program: parameters, packing and steps, chosen by predicted cost; refuses what would overflow
 program      what runs: the client's interface and the server's steps; .simulate(x) and .report() predict a run
 executor     runs a program over a backend: SEAL, a simulation, or a counter of operations
+ranges       how far values go: measured on data, bounded over a box of inputs
+certificate  the ranges against the headroom of ciphertexts, and the box that clients clip to
 seal_bytes   SEAL's objects as bytes
 blobs        the frame of everything that client and server exchange
 records      named tuples of arrays as bytes, without pickle
@@ -14,16 +16,19 @@ functional   a quantized first layer under inner-product functional encryption
 """
 
 from gecko_jax.encrypted.blobs import Refused
+from gecko_jax.encrypted.certificate import Certificate, certify, shifted
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product, depth, evaluate, node_values
 from gecko_jax.encrypted.compiling import compile, compile_circuit
 from gecko_jax.encrypted.executor import Executor
 from gecko_jax.encrypted.extraction import extract
 from gecko_jax.encrypted.http_demo import RemoteServer, serve
 from gecko_jax.encrypted.program import Interface, Program
+from gecko_jax.encrypted.ranges import interval_bounds, largest_values, value_names
 from gecko_jax.encrypted.report import EncryptedReport
 
 __all__ = [
     "Affine",
+    "Certificate",
     "Circuit",
     "EncryptedReport",
     "Executor",
@@ -32,11 +37,16 @@ __all__ = [
     "Program",
     "Refused",
     "RemoteServer",
+    "certify",
     "compile",
     "compile_circuit",
     "depth",
     "evaluate",
     "extract",
+    "interval_bounds",
+    "largest_values",
     "node_values",
     "serve",
+    "shifted",
+    "value_names",
 ]

@@ -70,8 +70,9 @@ class Builder:
         if number is None:
             self.products.append(Product(left, right))
             self.layers.append(layer)
-            factor = apply_affine(left, self._values)
-            self._values.append(factor * (factor if right is None else apply_affine(right, self._values)))
+            with np.errstate(over="ignore", invalid="ignore"):  # the comparison with the model refuses it
+                factor = apply_affine(left, self._values)
+                self._values.append(factor * (factor if right is None else apply_affine(right, self._values)))
             number = len(self.products)
         size = len(left.bias)
         return Affine({number: sparse.csr_array(sparse.eye_array(size))}, np.zeros(size))

@@ -126,7 +126,7 @@ def test_variables_that_are_not_finite_are_refused():
         (lambda x: (x, x), "returns .* for one example; expected one array"),
         (lambda x: x.sum(), "expected one array"),
         (lambda x: x - x.mean(0, keepdims=True), "same outputs for every example .* statistics over the batch"),
-        (lambda x: x * 0 + 1, "the same outputs for all inputs"),
+        (lambda x: x * 0 + 1, "the same outputs for every example"),
     ],
 )
 def test_outputs_are_one_array_of_the_inputs(function, message):
