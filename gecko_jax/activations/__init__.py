@@ -19,6 +19,7 @@ from typing import Any
 
 from gecko_jax.activations.activation import TRANSITION, Activation
 from gecko_jax.activations.identity import Identity
+from gecko_jax.activations.penalties import PENALTIES, RangePenalty, extremes, outside, pillar
 from gecko_jax.activations.polynomial import Polynomial
 from gecko_jax.activations.quadratic import Quadratic
 from gecko_jax.activations.relu import Relu
@@ -62,10 +63,15 @@ __all__ = [
     "ACTIVATIONS",
     "TRANSITION",
     "Activation",
+    "PENALTIES",
     "Identity",
     "Polynomial",
     "Quadratic",
+    "RangePenalty",
     "Relu",
     "Square",
     "create",
+    "extremes",
+    "outside",
+    "pillar",
 ]

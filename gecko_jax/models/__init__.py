@@ -3,6 +3,7 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = create("lenet", 10)                  or from_linen(your_module)
     model = without_batch_norm(model)            a normalization of each example by itself, for private training
     model = with_rates(model, {r"Quadratic_\d+/": 0.2})       another learning rate for some parameters
+    model = with_range_penalty(model, activations.pillar())     a penalty on the inputs of activations
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
     save(folder, model, variables, x); load(folder)
 
@@ -26,6 +27,7 @@ from gecko_jax.models.mlp import MLP
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
+from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
 from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.trace import Call, logits_shape, trace
@@ -95,6 +97,8 @@ __all__ = [
     "trace",
     "weight_quantizers",
     "with_collection",
+    "with_range_penalty",
     "with_rates",
     "without_batch_norm",
+    "without_penalty_state",
 ]

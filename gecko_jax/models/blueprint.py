@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gecko_jax.activations.penalties import PENALTIES
 from gecko_jax.json_values import dumps
 from gecko_jax.quantizers import QUANTIZERS
 from gecko_jax.types import Model, Quantizer, Rule
@@ -85,6 +86,7 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
     from gecko_jax.models import (  # here: all record their step through this file
         create,
         quantized,
+        with_range_penalty,
         with_rates,
         without_batch_norm,
     )
@@ -96,6 +98,10 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         return quantized(model, rules, settings["float_layers"])
     if builder == "without_batch_norm":
         return without_batch_norm(model, settings["kind"])
+    if builder == "with_range_penalty":
+        power = {} if settings["power"] is None else {"power": settings["power"]}
+        penalty = PENALTIES[settings["penalty"]](settings["bound"], **power)
+        return with_range_penalty(model, penalty, settings["weight"], settings["path"])
     if builder == "with_rates":
         return with_rates(model, settings["factors"])
     raise ValueError(

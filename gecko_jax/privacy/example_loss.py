@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 
 from gecko_jax.losses import metric_of
+from gecko_jax.losses.penalized import penalized_loss, without_penalty
 from gecko_jax.privacy.per_example.clipped import LossFn
 from gecko_jax.privacy.per_example.states import carried_states, check_states
 from gecko_jax.trees import outputs_by_row, take
@@ -16,7 +17,8 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
 
     Args:
       model: any model whose rows do not see each other.
-      loss: a per-example loss, of `gecko_jax.losses` or your own. Its metric is the second result.
+      loss: a per-example loss, of `gecko_jax.losses` or your own, to which a model with a range penalty adds its own.
+        Its metric is the second result.
 
     Returns:
       (variables, example, key=None) -> (loss, metric), with attributes `loss` and `updates`.
@@ -45,7 +47,8 @@ def example_loss(model: Model, loss: Loss) -> LossFn:
         outputs, updates = model.apply(variables, x, key=key, train=True)
         check_states(model, variables, x, key, updates)
         outputs = take(outputs_by_row(outputs, 1), 0)
-        return loss.apply(outputs, example), metric.apply(jax.lax.stop_gradient(outputs), example)
+        scored = jax.lax.stop_gradient(without_penalty(outputs))
+        return penalized_loss(loss, outputs, example), metric.apply(scored, example)
 
     apply.loss = loss
     apply.updates = lambda variables, batch, key: carried_states(model, variables, take(batch.x, slice(0, 1)), key)

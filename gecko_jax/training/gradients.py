@@ -10,12 +10,14 @@ the same shape and is passed to `fit(gradients=...)` instead of this one. Two at
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from gecko_jax.losses import metric_of
+from gecko_jax.losses.penalized import penalized_loss, without_penalty
 from gecko_jax.privacy.per_example.paths import check_trains, paths_of
 from gecko_jax.privacy.per_example.weights import check_weights
 from gecko_jax.trees import outputs_by_row, row_count, select_leaves, trainable_leaves, with_leaves
@@ -30,7 +32,7 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
     Args:
       model: any model; it sees the whole batch at once, so BatchNorm is allowed (its statistics are over all rows,
         padding included: see `datasets.batches` for what padding holds).
-      loss: a per-example loss.
+      loss: a per-example loss, to which a model with a range penalty adds its own.
       trainable: regular expressions of the parameters that are trained, see `fit_ensemble`; the gradient of the others
         is 0 and is not computed.
 
@@ -60,13 +62,14 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
         outputs, updates = model.apply(variables, batch.x, key=key, train=True)
         outputs = outputs_by_row(outputs, rows)
         # A selection on both sides of the loss, because a product would carry a padding row's NaN into the gradient.
-        losses = jax.vmap(loss.apply)(jax.tree.map(lambda leaf: at_real_rows(real, leaf), outputs), batch)
+        of_real = jax.tree.map(lambda leaf: at_real_rows(real, leaf), outputs)
+        losses = jax.vmap(functools.partial(penalized_loss, loss))(of_real, batch)
         check_scalar(loss.name, losses.shape[1:])
         # In float32 at least: half precision cannot count beyond 256.
         losses = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
         count = jnp.sum(real.astype(jnp.float32))
         mean = valid * jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(count, 1.0)
-        each = jax.vmap(metric.apply)(jax.lax.stop_gradient(outputs), batch)
+        each = jax.vmap(metric.apply)(jax.lax.stop_gradient(without_penalty(outputs)), batch)
         each = each.astype(jnp.promote_types(each.dtype, jnp.float32))
         return mean, StepMetrics(mean, jnp.sum(at_real_rows(real, each), axis=0), count, updates)
 
