@@ -25,6 +25,7 @@ class Executor:
     def __init__(self, program: Program, backend: Backend):
         self.program, self.backend = program, backend
         self.samples = program.interface.samples
+        self._last_babies: tuple[tuple[bytes, int], dict[tuple[int, int], Any]] = (b"", 0), {}
         self._plaintexts: dict[tuple[int, int], Any] = {}
         self._keeps = encoded_bytes(program) <= MAX_CACHED_BYTES
 
@@ -53,6 +54,7 @@ class Executor:
                     f"{parameters.levels} and scale {parameters.scale:g}."
                 )
         registers: dict[int, list[Any]] = {0: list(inputs)}
+        self._last_babies = (b"", 0), {}
         for number, step in enumerate(self.program.steps):
             if isinstance(step, Sum):
                 registers[step.target] = self._sum(number, step, registers)
@@ -64,6 +66,7 @@ class Executor:
                 del registers[register]
             if progress is not None:
                 progress(number + 1, len(self.program.steps))
+        self._last_babies = (b"", 0), {}
         return registers[self.program.output]
 
     @property
@@ -89,7 +92,7 @@ class Executor:
         scale = backend.parameters.scale
         product_scale = scale * backend.parameters.moduli[step.level]
         inputs = [backend.mod_switch(registers[r][c], step.level) for r, c in step.sources.tolist()]
-        rotated = self._babies(step, inputs)
+        rotated = self._babies(step, inputs, (step.sources.tobytes(), step.level))
         rows = sorted(range(len(step.diagonals)), key=lambda row: tuple(step.diagonals[row, [0, 2]]))
         outputs: list[Any] = [None] * len(step.bias)
         for output, of_output in groupby(rows, key=lambda row: int(step.diagonals[row, 0])):
@@ -110,11 +113,18 @@ class Executor:
             outputs[output] = self._finish(step, total, step.bias[output])
         return outputs
 
-    def _babies(self, step: Sum, inputs: list[Any]) -> dict[tuple[int, int], Any]:
-        """{(input, baby step): rotated ciphertext}, each one rotated on from the one before."""
-        rotated = {}
+    def _babies(self, step: Sum, inputs: list[Any], key: tuple[bytes, int]) -> dict[tuple[int, int], Any]:
+        """{(input, baby step): rotated ciphertext}, each one rotated on from the one before.
+
+        The second factor of a product often needs those of the first; they are kept until a step reads other inputs.
+        """
+        if self._last_babies[0] != key:
+            self._last_babies = key, {}
+        rotated = self._last_babies[1]
         for source, baby in sorted({(int(row[1]), int(row[3])) for row in step.diagonals}):
-            earlier = max((b for s, b in rotated if s == source), default=0)
+            if (source, baby) in rotated:
+                continue
+            earlier = max((b for s, b in rotated if s == source and b < baby), default=0)
             if baby == earlier:
                 rotated[source, baby] = inputs[source]
             else:

@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from gecko_jax.encrypted import rotations
+
 MAX_DENSE_ENTRIES = 2**25  # of a matrix that is laid out as a dense one
+ROTATION_PRICES = (0.01, 20.0)  # in products with plaintexts: of equal diagonals the fewest rotations, or both together
 MAX_SEARCH = 2 * 10**8  # lookups of the search for free positions
 
 
@@ -78,12 +81,13 @@ def folded(matrices: list[Any], columns: np.ndarray) -> Placed | None:
     return Placed(features[None].astype(np.int32), tuple(placed), folds, period)
 
 
-def sparse(matrices: list[Any], columns: np.ndarray) -> Placed:
+def sparse(matrices: list[Any], columns: np.ndarray, rotation_price: float = 0.01) -> Placed:
     """Lays out maps so that they have few diagonals.
 
     Args:
       matrices: [out, columns] each; they share the layout.
       columns: the table.
+      rotation_price: of a further rotation, in further diagonals, when a convolution's channels are placed.
 
     Returns:
       The layout.
@@ -92,24 +96,17 @@ def sparse(matrices: list[Any], columns: np.ndarray) -> Placed:
     width = columns.shape[1]
     period = _period(columns)
     support: Any = csr_array(sum(abs(matrix) for matrix in matrices))
-    source, position = _places(columns, total)
     features = np.full((-(-count // width), width), -1, np.int32)
     if width == 1 or support.nnz * width > MAX_SEARCH:
         features.reshape(-1)[:count] = np.arange(count)
-    else:
-        used = np.zeros((len(columns), period), bool)
-        order = _order(support)
-        for output, start in enumerate(range(0, count, width)):
-            free = np.ones(width, bool)
-            for row in order[start : start + width]:
-                read = support.indices[support.indptr[row] : support.indptr[row + 1]]
-                candidates = np.flatnonzero(free)
-                diagonals = (position[read][:, None] - candidates[None]) % period
-                added = np.count_nonzero(~used[source[read][:, None], diagonals], axis=0)
-                best = int(np.argmin(added))
-                used[source[read], diagonals[:, best]] = True
-                features[output, candidates[best]] = row
-                free[candidates[best]] = False
+        return at(matrices, columns, features)
+    search = _Search(support, *_places(columns, total), np.zeros((len(columns), period), bool), rotation_price)
+    rank = _ranks(support)
+    order = np.argsort(rank, kind="stable")
+    for output, start in enumerate(range(0, count, width)):
+        rows = order[start : start + width]
+        groups = [rows[rank[rows] == each] for each in np.unique(rank[rows])]
+        features[output] = _channels(search, groups, width)
     return at(matrices, columns, features)
 
 
@@ -166,10 +163,78 @@ def _places(columns: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
     return places // columns.shape[1], places % columns.shape[1]
 
 
-def _order(support: Any) -> np.ndarray:
-    """Rows by their number within a run of rows that read the same columns: a convolution's channels one by one."""
+class _Search(NamedTuple):
+    """What the search for positions reads: the map's pattern, where columns are, and the diagonals used so far."""
+
+    support: Any
+    source: np.ndarray
+    position: np.ndarray
+    used: np.ndarray
+    rotation_price: float
+
+    def read(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Input ciphertexts and positions that a row reads."""
+        columns = self.support.indices[self.support.indptr[row] : self.support.indptr[row + 1]]
+        return self.source[columns], self.position[columns]
+
+
+def _channels(search: _Search, groups: list[np.ndarray], width: int) -> np.ndarray:
+    """Positions of a convolution's outputs: the first channel's one by one, the others' like it but shifted.
+
+    A channel that fits nowhere as one is placed one by one, too; so is every row of a map that is not a convolution.
+    """
+    features = np.full(width, -1, np.int32)
+    first: dict[int, int] = {}  # row of the first channel -> its position
+    for group in groups:
+        if first and (shift := _shift(search, group, first, features)) is not None:
+            places = (np.array(list(first.values()))[: len(group)] + shift) % width
+            features[places] = group
+            for row, place in zip(group, places, strict=True):
+                source, position = search.read(row)
+                search.used[source, (position - place) % search.used.shape[1]] = True
+            continue
+        for row in group:
+            source, position = search.read(row)
+            free = np.flatnonzero(features < 0)
+            diagonals = (position[:, None] - free[None]) % search.used.shape[1]
+            best = int(np.argmin(np.count_nonzero(~search.used[source[:, None], diagonals], axis=0)))
+            search.used[source, diagonals[:, best]] = True
+            features[free[best]] = row
+            if group is groups[0]:
+                first[int(row)] = int(free[best])
+    return features
+
+
+def _shift(search: _Search, group: np.ndarray, first: dict[int, int], features: np.ndarray) -> int | None:
+    """The shift of the first channel's positions that costs least; None if all of them collide."""
+    places = np.array(list(first.values()))
+    if len(group) != len(places):
+        return None
+    width = len(features)
+    free = [shift for shift in range(width) if (features[(places + shift) % width] < 0).all()]
+    if not free:
+        return None
+    sources, positions = (np.concatenate(each) for each in zip(*map(search.read, group), strict=True))
+    counts = [len(search.read(row)[0]) for row in group]
+    pairs = np.unique(np.stack([sources, positions - np.repeat(places, counts)]), axis=1)
+    period = search.used.shape[1]
+    diagonals = (pairs[1][:, None] - np.array(free)[None]) % period
+    price = np.count_nonzero(~search.used[pairs[0][:, None], diagonals], axis=0).astype(float)
+    known = np.flatnonzero(search.used.any(axis=0))
+    split = rotations.split(known, period, 1, 1)
+    for part in (np.mod, np.floor_divide):  # baby steps and giant steps that are new
+        old = np.unique(part((known - split.start) % period, split.base))
+        steps = np.sort(part((diagonals - split.start) % period, split.base), axis=0)
+        fresh = ~np.isin(steps, old)
+        fresh[1:] &= steps[1:] != steps[:-1]
+        price += search.rotation_price * np.count_nonzero(fresh, axis=0)
+    return free[int(np.argmin(price))]
+
+
+def _ranks(support: Any) -> np.ndarray:
+    """Each row's number within a run of rows that read the same columns: the channel of a convolution's output."""
     rank = np.zeros(support.shape[0], np.int64)
     for row in range(1, len(rank)):
         this, last = (support.indices[support.indptr[r] : support.indptr[r + 1]] for r in (row, row - 1))
         rank[row] = rank[row - 1] + 1 if np.array_equal(this, last) else 0
-    return np.argsort(rank, kind="stable")
+    return rank

@@ -13,6 +13,7 @@ from gecko_jax.encrypted.cost_table import Costs
 from gecko_jax.encrypted.parameters import HEADROOM_BITS, Parameters
 from gecko_jax.encrypted.program import Multiply, Range, Sum
 
+MAX_SPARSE_SHARE = 0.5  # of entries that are not zero, above which a map that can be folded is folded
 OUTPUT_SHARE = 2.0 ** (HEADROOM_BITS - 1) / 8  # the output's largest number: an eighth of what wraps around
 
 
@@ -175,7 +176,10 @@ class _Planner:
         return csr_array(hstack(blocks, format="csr"))
 
     def _cheapest(self, matrices: list[Any], columns: np.ndarray, level: int) -> layouts.Placed:
-        candidates = [layouts.folded(matrices, columns), layouts.sparse(matrices, columns)]
+        candidates = [layouts.folded(matrices, columns)]
+        filled = max(matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1) for matrix in matrices)
+        if candidates[0] is None or filled < MAX_SPARSE_SHARE:
+            candidates += [layouts.sparse(matrices, columns, price) for price in layouts.ROTATION_PRICES]
         return min((placed for placed in candidates if placed is not None), key=lambda p: self._seconds(p, level))
 
     def _seconds(self, placed: layouts.Placed, level: int) -> float:
