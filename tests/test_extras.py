@@ -11,6 +11,8 @@ import setuptools
 
 from gecko_jax import audit, datasets, extras, privacy
 from gecko_jax.encrypted import functional
+from gecko_jax.encrypted.parameters import choose
+from gecko_jax.encrypted.seal_secrets import SealSecrets
 from gecko_jax.reports import svg
 from gecko_jax.types import Examples
 
@@ -20,7 +22,7 @@ DOORS = {
     "matplotlib": lambda: svg.figure(100),
     "mife": lambda: functional.Authority(2),
     "sklearn": lambda: datasets.load("digits"),
-    "tenseal": lambda: extras.require("tenseal", "encrypted.Client"),
+    "tenseal": lambda: SealSecrets(choose(1, 4096)),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
 }
 

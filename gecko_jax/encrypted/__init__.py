@@ -4,6 +4,10 @@ circuit      affine maps and elementwise products, and their values in float64: 
 extraction   model, variables, x -> Circuit
 compiling    Circuit -> Program: parameters, packing and steps, chosen by predicted cost; refuses what would overflow
 program      what runs: the client's interface and the server's steps; .simulate(x) and .report() predict a run
+client       holds the secret key: encrypts and decrypts
+server       holds the program and evaluation keys: computes
+verification runs a program on real ciphertexts and compares it with the network
+saving       a verified program as a folder
 executor     runs a program over a backend: SEAL, a simulation, or a counter of operations
 ranges       how far values go: measured on data, bounded over a box of inputs
 certificate  the ranges against the headroom of ciphertexts, and the box that clients clip to
@@ -18,6 +22,7 @@ functional   a quantized first layer under inner-product functional encryption
 from gecko_jax.encrypted.blobs import Refused
 from gecko_jax.encrypted.certificate import Certificate, certify, shifted
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product, depth, evaluate, node_values
+from gecko_jax.encrypted.client import Client
 from gecko_jax.encrypted.compiling import compile, compile_circuit
 from gecko_jax.encrypted.executor import Executor
 from gecko_jax.encrypted.extraction import extract
@@ -25,18 +30,25 @@ from gecko_jax.encrypted.http_demo import RemoteServer, serve
 from gecko_jax.encrypted.program import Interface, Program
 from gecko_jax.encrypted.ranges import interval_bounds, largest_values, value_names
 from gecko_jax.encrypted.report import EncryptedReport
+from gecko_jax.encrypted.saving import load, save
+from gecko_jax.encrypted.server import Server
+from gecko_jax.encrypted.verification import NotVerified, Verification, verify
 
 __all__ = [
     "Affine",
     "Certificate",
     "Circuit",
+    "Client",
     "EncryptedReport",
     "Executor",
     "Interface",
+    "NotVerified",
     "Product",
     "Program",
     "Refused",
     "RemoteServer",
+    "Server",
+    "Verification",
     "certify",
     "compile",
     "compile_circuit",
@@ -45,8 +57,11 @@ __all__ = [
     "extract",
     "interval_bounds",
     "largest_values",
+    "load",
     "node_values",
+    "save",
     "serve",
     "shifted",
     "value_names",
+    "verify",
 ]

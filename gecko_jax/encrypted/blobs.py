@@ -25,7 +25,7 @@ from typing import NamedTuple
 from gecko_jax import checks, digests
 
 MAGIC, VERSION = b"GECKO_HE", 1
-KINDS = ("evaluation keys", "encrypted input", "encrypted output", "secret key")
+KINDS = ("evaluation keys", "encrypted input", "encrypted output", "secret key", "program interface", "program")
 PROGRAM_BYTES, ID_BYTES = 16, 16
 NO_ID = bytes(ID_BYTES)
 _FIELDS = struct.Struct(">8sHH16s16s16sIQ")
@@ -97,6 +97,23 @@ def read(blob: bytes, kind: str, max_bytes: int) -> tuple[Header, list[bytes]]:
     if bytes.fromhex(digests.sha256(fields, payload)) != digest:
         raise Refused(f"{kind}: damaged: its SHA-256 is not the one in its header. Send it again.")
     return header, _parts(payload, kind)
+
+
+def peek(blob: bytes) -> Header:
+    """Returns what a blob says about itself, unchecked but for its form: to name it, not to trust it.
+
+    Args:
+      blob: what `write` returned.
+
+    Raises:
+      Refused: if it has no header of this format.
+
+    >>> peek(write(Header("encrypted input", bytes(16), bytes(16), samples=3), [])).samples
+    3
+    """
+    number = int.from_bytes(blob[10:12], "big")
+    kind = KINDS[number - 1] if 0 < number <= len(KINDS) else KINDS[0]
+    return _header(blob, kind, len(blob))[0]
 
 
 def _header(blob: bytes, kind: str, max_bytes: int) -> tuple[Header, int]:

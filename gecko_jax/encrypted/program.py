@@ -7,6 +7,7 @@ each feature has its own (slot = sample). Registers hold the ciphertexts of a no
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +126,14 @@ class Program(NamedTuple):
     (4096, 'modeled')
     >>> len(program.digest)
     32
+    >>> client, server = program.client(), program.server()
+    >>> client.key_id == server.add_keys(client.evaluation_keys())
+    True
+    >>> program.verify(np.array([[1.5, 1.0]])).same_label
+    1.0
+    >>> import tempfile
+    >>> program.save(tempfile.mkdtemp(), np.array([[1.5, 1.0]])).examples
+    1
     """
 
     interface: Interface
@@ -159,6 +168,40 @@ class Program(NamedTuple):
         from gecko_jax.encrypted import report
 
         return report.report(self, measured)
+
+    def client(self) -> Any:
+        """Makes a `Client` with a new secret key; it holds no weights."""
+        from gecko_jax.encrypted.client import Client
+
+        return Client(self.interface, self.digest)
+
+    def server(self) -> Any:
+        """Makes a `Server`, which holds no secret key."""
+        from gecko_jax.encrypted.server import Server
+
+        return Server(self)
+
+    def verify(self, x: Array, tolerance: float = 1e-3) -> Any:
+        """Compares real encrypted runs with the network; see `verification.verify`.
+
+        Args:
+          x: inputs [b, *input_shape].
+          tolerance: the largest error, relative to the largest output.
+        """
+        from gecko_jax.encrypted import verification
+
+        return verification.verify(self, x, tolerance)
+
+    def save(self, folder: str | os.PathLike[str], x: Array) -> Any:
+        """Verifies the program on x and writes it; see `saving.save`.
+
+        Args:
+          folder: where it goes.
+          x: inputs [b, *input_shape].
+        """
+        from gecko_jax.encrypted import saving
+
+        return saving.save(self, folder, x)
 
 
 def _flat(value: Any) -> list[str]:
