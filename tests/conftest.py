@@ -17,7 +17,7 @@ FLAGS = {
     # Four devices on the host, so that a sum over a sharded axis that is wrong on several devices is wrong here too. It
     # costs no time: a program runs on one of them unless it is told otherwise.
     "--xla_force_host_platform_device_count": 4,
-    # Compiling is most of the tests' time, and LLVM's optimisations are most of that; XLA's own stay. For tests of the
+    # Compiling is most of the tests' time, and LLVM's optimizations are most of that; XLA's own stay. For tests of the
     # programs just as users run them, a third slower: XLA_FLAGS=--xla_backend_optimization_level=3 scripts/test.sh.
     "--xla_backend_optimization_level": 0,
 }

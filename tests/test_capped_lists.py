@@ -33,17 +33,17 @@ def test_an_audit_of_many_classes_prints_what_one_of_few_does():
     logits[:, np.arange(n), np.arange(n)] = rng.normal(size=(3, n)) + member
     groups = {f"group {i}": np.arange(n) == i for i in range(300)}
     report = audit.audit_models(logits, np.arange(n), member, [attacks.loss()], slices=groups)
-    said = [*report.warnings, *report.notes]
-    assert max(map(len, said)) < 400
-    assert any("class 4 (0 members" in one and "395 more" in one for one in said)
-    assert any("group 4 (0 members" in one and "295 more" in one for one in said)
+    sentences = [*report.warnings, *report.notes]
+    assert max(map(len, sentences)) < 400
+    assert any("class 4 (0 members" in one and "395 more" in one for one in sentences)
+    assert any("group 4 (0 members" in one and "295 more" in one for one in sentences)
 
 
 def test_thousands_of_slices_without_figures_are_one_short_warning():
     n, rng = 3_000, np.random.default_rng(0)
-    found = slices.of_groups(rng.normal(size=n), rng.random(n) < 0.5, 0.0, slices.by_class(np.arange(n)))
-    (warning,) = found.warnings
-    assert not found.figures and "2,995 more" in warning and len(warning) < 400
+    result = slices.of_groups(rng.normal(size=n), rng.random(n) < 0.5, 0.0, slices.by_class(np.arange(n)))
+    (warning,) = result.warnings
+    assert not result.figures and "2,995 more" in warning and len(warning) < 400
 
 
 def test_errors_about_thousands_of_models_are_short():

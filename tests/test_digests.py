@@ -21,9 +21,9 @@ X = np.random.default_rng(0).integers(-4, 5, (12, 6)) / 4  # exact in every floa
 
 def objects(rows):
     """An array of one object for each row."""
-    held = np.empty(len(rows), object)
-    held[:] = rows
-    return held
+    column = np.empty(len(rows), object)
+    column[:] = rows
+    return column
 
 
 EQUAL = {
@@ -53,10 +53,10 @@ def test_equal_rows_have_equal_digests(name):
 
 @pytest.mark.parametrize("form", [sparse.csr_array, sparse.coo_matrix, sparse.csc_matrix])
 def test_a_sparse_row_is_its_dense_one(form):
-    held = form(X)
-    held.data[:1] = held.data[:1]
-    mine, other = row_digests(X, held)
-    assert mine == other == row_digests(held, X)[0]
+    sparse_rows = form(X)
+    sparse_rows.data[:1] = sparse_rows.data[:1]
+    mine, other = row_digests(X, sparse_rows)
+    assert mine == other == row_digests(sparse_rows, X)[0]
     with_zeros = sparse.csr_array((np.zeros(2), ([0, 1], [0, 3])), shape=X.shape) + sparse.csr_array(X)
     assert row_digests(with_zeros, X)[0] == other
 
@@ -64,9 +64,9 @@ def test_a_sparse_row_is_its_dense_one(form):
 def test_text_has_no_width():
     words = ["a", "bb", "", "äö"]
     narrow, wide = np.array(words, "U2"), np.array(words, "U9")
-    held = objects(words)
-    assert row_digests(narrow, wide)[0] == row_digests(wide, held)[0] == row_digests(held, narrow)[0]
-    assert value_digest(narrow) == value_digest(wide) == value_digest(held)
+    column = objects(words)
+    assert row_digests(narrow, wide)[0] == row_digests(wide, column)[0] == row_digests(column, narrow)[0]
+    assert value_digest(narrow) == value_digest(wide) == value_digest(column)
     assert value_digest(["ab", "c"]) != value_digest(["a", "bc"])
 
 

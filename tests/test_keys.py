@@ -33,7 +33,7 @@ def test_two_purposes_share_a_stream_only_if_they_are_one(bits, one, other):
 
 
 @pytest.mark.parametrize("bits", [jax_bits, numpy_bits])
-def test_neighbours_differ(bits):
+def test_neighbors_differ(bits):
     """Counters at 0, and longer lists of words: NumPy alone takes [5], [5, 0] and [5, 0, 0] for the same entropy."""
     lists = [(), (0,), (0, 0), (0, 0, 0), (0, 0, 0, 0), (1,), (0, 1), (1, 0), ("a",), ("a", 0), ("a", "b"), ("b", "a")]
     drawn = {bits(seed, words) for seed, words in itertools.product((0, 1, 5), lists)}
@@ -41,8 +41,8 @@ def test_neighbours_differ(bits):
 
 
 def test_a_key_branches_as_its_seed_does():
-    whole, half = stream(7, "audit", "shadow", 3), stream(stream(7, "audit"), "shadow", 3)
-    assert (jax.random.key_data(whole) == jax.random.key_data(half)).all()
+    at_once, half = stream(7, "audit", "shadow", 3), stream(stream(7, "audit"), "shadow", 3)
+    assert (jax.random.key_data(at_once) == jax.random.key_data(half)).all()
 
 
 def test_a_stream_is_jax_fold_in():

@@ -25,10 +25,10 @@ def read(folder):
     """Which run a folder holds; None if it is refused."""
     try:
         marker = json.loads((folder / "run.json").read_text())
-        found = {name: files.read_checked(folder / name, each) for name, each in marker["files"].items()}
+        contents = {name: files.read_checked(folder / name, each) for name, each in marker["files"].items()}
     except (OSError, ValueError):
         return None
-    assert found == {name: text.encode() for name, text in RUNS[marker["run"]].items()}, "files of two runs"
+    assert contents == {name: text.encode() for name, text in RUNS[marker["run"]].items()}, "files of two runs"
     return marker["run"]
 
 
@@ -42,7 +42,7 @@ def test_a_run_that_dies_anywhere_leaves_one_run_or_none(tmp_path, error):
         with pytest.MonkeyPatch.context() as patch, pytest.raises((error, OSError)):
             die_at(patch, point, error)
             write(folder, "B")
-            raise OSError("a folder that could not be synced is no failure")
+            raise OSError("a folder that could not be synced is not a failure")
         outcomes.append(read(folder))
         assert sorted(path.name for path in folder.iterdir() if path.suffix == ".part") == []
         write(folder, "B")

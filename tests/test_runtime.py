@@ -127,8 +127,8 @@ def test_a_log_cut_anywhere_goes_on_after_its_last_whole_line(tmp_path_factory, 
     path.write_bytes(content)
     with runtime.JsonLines(path) as log:
         log.write({"resumed": True})
-    kept = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-    assert kept == [*records[: content.count(b"\n")], {"resumed": True}]
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    assert entries == [*records[: content.count(b"\n")], {"resumed": True}]
 
 
 def test_a_long_half_line_is_cut_off(tmp_path):

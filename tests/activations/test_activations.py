@@ -143,9 +143,9 @@ def test_the_quadratic_term_can_leave_zero(granularity):
 
     for r in (1.0, 0.25):
         slopes = jax.grad(loss)(variables["params"], r)
-        kept = (0, 1, 2) if granularity == "layer" else (0, 1)
-        np.testing.assert_allclose(slopes["a"].ravel(), r * (X**2).sum(kept).ravel(), rtol=1e-5)
-        np.testing.assert_allclose(slopes["b"].ravel(), r * X.sum(kept).ravel(), rtol=1e-4, atol=1e-5)
+        summed_axes = (0, 1, 2) if granularity == "layer" else (0, 1)
+        np.testing.assert_allclose(slopes["a"].ravel(), r * (X**2).sum(summed_axes).ravel(), rtol=1e-5)
+        np.testing.assert_allclose(slopes["b"].ravel(), r * X.sum(summed_axes).ravel(), rtol=1e-4, atol=1e-5)
     assert not jax.tree.leaves(jax.grad(loss)(variables["params"], 0.0))[0].any()  # not before the transition starts
 
 

@@ -32,10 +32,10 @@ def naive(logits, y, member, per_class):
     score = [[logits[k, i, y[i]] - np.log(np.exp(logits[k, i]).sum()) for i in range(n)] for k in range(models)]
 
     def accuracy(cases, limit):
-        said = {True: [], False: []}
+        answers = {True: [], False: []}
         for value, truth, label in cases:
-            said[truth].append(value >= limit(label))
-        return (np.mean(said[True]) + 1 - np.mean(said[False])) / 2
+            answers[truth].append(value >= limit(label))
+        return (np.mean(answers[True]) + 1 - np.mean(answers[False])) / 2
 
     result = []
     for target in range(models):

@@ -147,10 +147,10 @@ def test_global_is_flat_clipping_at_z_without_the_examples_over_z_times_r_over_z
     gradients = np.random.default_rng(1).normal(size=(64, 3)).astype(np.float32)
     norms = np.linalg.norm(gradients, axis=1)
     assert 10 < (norms > z).sum() < 54
-    whole = jnp.einsum("b,bp->p", clippings.global_norm(r, z).scale(norms[:, None])[:, 0], gradients)
-    kept = gradients[norms <= z]
+    clipped_sum = jnp.einsum("b,bp->p", clippings.global_norm(r, z).scale(norms[:, None])[:, 0], gradients)
+    short = gradients[norms <= z]
     flat = clippings.flat(z).scale(norms[norms <= z][:, None])[:, 0]
-    np.testing.assert_allclose(whole, r / z * np.einsum("b,bp->p", flat, kept), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(clipped_sum, r / z * np.einsum("b,bp->p", flat, short), rtol=1e-5, atol=1e-6)
 
 
 def test_adaptive_global_is_flat_clipping_at_z_times_r_over_z():

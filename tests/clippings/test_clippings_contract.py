@@ -48,12 +48,12 @@ def test_it_carries_its_name_and_is_made_once(name):
 @EVERY
 def test_one_factor_a_norm_whatever_leads(name):
     scale, norms = rule_of(name).scale, spread(name, (2, 3, 5))
-    whole = np.asarray(scale(jnp.asarray(norms)))
-    assert whole.shape == norms.shape and whole.dtype == np.float32
-    assert (whole >= 0).all() and np.isfinite(whole).all()
-    np.testing.assert_array_equal(whole[1, 2, 4], scale(norms[1, 2, 4]))  # NumPy in, no leading axis
-    np.testing.assert_allclose(jax.jit(scale)(norms), whole, rtol=3e-7)
-    np.testing.assert_allclose(jax.jit(jax.vmap(jax.vmap(scale)))(norms), whole, rtol=3e-7)
+    factors = np.asarray(scale(jnp.asarray(norms)))
+    assert factors.shape == norms.shape and factors.dtype == np.float32
+    assert (factors >= 0).all() and np.isfinite(factors).all()
+    np.testing.assert_array_equal(factors[1, 2, 4], scale(norms[1, 2, 4]))  # NumPy in, no leading axis
+    np.testing.assert_allclose(jax.jit(scale)(norms), factors, rtol=3e-7)
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.vmap(scale)))(norms), factors, rtol=3e-7)
     assert scale(jnp.zeros((0, norms.shape[-1]))).shape == (0, norms.shape[-1])  # an empty batch
 
 

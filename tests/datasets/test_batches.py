@@ -22,9 +22,9 @@ def test_each_member_appears_once_and_padding_is_of_members_only(m, n, b, seed, 
     assert order.indices.shape == order.weight.shape == (m, (most + b - 1) // b, b)
     assert order.indices.dtype == np.int32 and order.weight.dtype == np.float32
     for row in range(m):
-        own = set(np.flatnonzero(member[row]).tolist())
-        assert sorted(_real(order, row).tolist()) == sorted(own)
-        assert set(order.indices[row].ravel().tolist()) <= own
+        members = set(np.flatnonzero(member[row]).tolist())
+        assert sorted(_real(order, row).tolist()) == sorted(members)
+        assert set(order.indices[row].ravel().tolist()) <= members
         flat = order.weight[row].ravel()
         assert (np.diff(flat) <= 0).all() and set(flat.tolist()) <= {0.0, 1.0}
 

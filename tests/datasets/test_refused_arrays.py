@@ -104,7 +104,7 @@ def test_it_is_refused(change, message):
         dict(train_x=X.tolist(), train_y=Y.tolist()),
         dict(train_x=X.astype(np.float16), test_x=X[:2] > 0.1),
         dict(train_x=255 * X, same_scale=False),
-        dict(train_x=5 * X),  # four times is no other scale
+        dict(train_x=5 * X),  # four times is still the same scale
         dict(test_x=np.zeros((2, 3))),
         dict(ids=np.arange(6, dtype=np.uint64)),
         dict(ids=np.arange(6, dtype=np.uint64) + np.uint64(2**63 - 6)),

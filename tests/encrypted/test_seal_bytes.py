@@ -85,9 +85,9 @@ class Watched:
         self.real, self.modes = real, []
 
     def __call__(self, **options):
-        made = self.real(**options)
-        self.modes.append(stat.S_IMODE(os.stat(made.name).st_mode))
-        return made
+        file = self.real(**options)
+        self.modes.append(stat.S_IMODE(os.stat(file.name).st_mode))
+        return file
 
 
 def test_a_system_without_a_path_for_memory_takes_a_folder(seal, monkeypatch):

@@ -49,15 +49,15 @@ def test_every_row_has_its_attacks_and_its_difference(finished):
 
 def test_differences_are_those_of_the_targets(finished):
     """A paired t interval by scipy, of the figures that the audits' own files hold."""
-    found = {}
+    aucs = {}
     for name in NAMES:
         audited = json.loads((finished / "rows" / name / "audit.json").read_text())
-        found[name] = np.array([target["lira_student"]["auc"]["value"] for target in audited["targets"]])
+        aucs[name] = np.array([target["lira_student"]["auc"]["value"] for target in audited["targets"]])
         assert (finished / "rows" / name / "audit.html").stat().st_size > 10_000
     rows = {row.name: row for row in reports.read_record(finished / "rows").rows}
     less = rows["4-bit"].figures["less_lira"]
-    test = stats.ttest_rel(found["int4"], found["normalized"]).confidence_interval(0.95)
-    assert less.value == pytest.approx((found["int4"] - found["normalized"]).mean())
+    test = stats.ttest_rel(aucs["int4"], aucs["normalized"]).confidence_interval(0.95)
+    assert less.value == pytest.approx((aucs["int4"] - aucs["normalized"]).mean())
     assert (less.low, less.high) == pytest.approx((test.low, test.high))
 
 

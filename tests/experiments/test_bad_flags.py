@@ -146,8 +146,8 @@ def test_a_bad_flag_is_named_before_anything_is_loaded(capsys, name, flag, value
 
 @pytest.mark.parametrize(("name", "arguments", "needs"), cases(IDLE))
 def test_a_flag_that_nothing_would_read_is_refused(capsys, name, arguments, needs):
-    said = refusal(capsys, name, arguments)
-    assert "has no effect here: it needs" in said and needs in said
+    message = refusal(capsys, name, arguments)
+    assert "has no effect here: it needs" in message and needs in message
 
 
 @pytest.mark.parametrize("name", IDLE)

@@ -105,7 +105,7 @@ def test_a_closed_output_and_ctrl_c_end_quietly(tmp_path):
     late.send_signal(signal.SIGINT)
     for process, code in ((closed, 141), (late, 130)):
         with process:  # closes its streams
-            said = process.stderr.read()
-        assert process.returncode == code, said
-        assert "Traceback" not in said and "Exception ignored" not in said
-        assert code == 141 or "interrupted; the same command goes on" in said
+            errors = process.stderr.read()
+        assert process.returncode == code, errors
+        assert "Traceback" not in errors and "Exception ignored" not in errors
+        assert code == 141 or "interrupted; the same command goes on" in errors

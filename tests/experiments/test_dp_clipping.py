@@ -131,9 +131,9 @@ def test_all_rules_make_a_clipping_of_the_asked_sensitivity():
 
 
 def test_the_papers_snli_epsilon_by_each_accountant():
-    found = snli.epsilons()
-    assert found["pld"] == pytest.approx(5.16, abs=0.01) and found["rdp"] == pytest.approx(6.53, abs=0.01)
-    assert found["clt"] < 1.3 < found["pld"]  # what was printed is no bound
+    epsilons = snli.epsilons()
+    assert epsilons["pld"] == pytest.approx(5.16, abs=0.01) and epsilons["rdp"] == pytest.approx(6.53, abs=0.01)
+    assert epsilons["clt"] < 1.3 < epsilons["pld"]  # the printed epsilon is below every bound
 
 
 def test_expected_figures_are_of_the_presets_rows():

@@ -21,7 +21,7 @@ class Config:
     losses: tuple[float, ...] = ()
     schemes: tuple[str, ...] = ("binary",)
     kinds: tuple[Literal["lira", "rmia"], ...] = ()
-    optimiser: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "sgd"] = "adam"
     bits: Literal[1, 2, 8] = 8
     width: int | None = None
     teacher: Optional[str] = None  # noqa: UP045 - the older spelling must work too
@@ -61,7 +61,7 @@ def test_nothing_given_is_the_first_preset():
         ("--losses=0.5,-1", "losses", (0.5, -1.0)),
         ("--schemes=xnor,ternary", "schemes", ("xnor", "ternary")),
         ("--kinds=rmia,lira", "kinds", ("rmia", "lira")),
-        ("--optimiser=sgd", "optimiser", "sgd"),
+        ("--optimizer=sgd", "optimizer", "sgd"),
         ("--bits=2", "bits", 2),
         ("--width=8", "width", 8),
         ("--width=none", "width", None),
@@ -88,7 +88,7 @@ def test_a_flag_given_replaces_the_presets_value(argument, field, value):
         ("--augment=perhaps", "Non-boolean argument to boolean flag"),
         ("--seeds=1,x", "flag --seeds=1,x"),
         ("--kinds=lira,mia", "value should be one of <lira|rmia>"),
-        ("--optimiser=adagrad", "value should be one of <adam|sgd>"),
+        ("--optimizer=adagrad", "value should be one of <adam|sgd>"),
         ("--bits=3", "value should be one of <1|2|8>"),
         ("--width=wide", "flag --width=wide"),
         ("--preset=slow", "value should be one of <quick|paper>"),
@@ -152,7 +152,7 @@ configs = st.builds(
     seeds=st.lists(st.integers()).map(tuple),
     losses=st.lists(st.floats(allow_nan=False)).map(tuple),
     schemes=st.lists(st.text()).map(tuple),
-    optimiser=st.sampled_from(["adam", "sgd"]),
+    optimizer=st.sampled_from(["adam", "sgd"]),
     bits=st.sampled_from([1, 2, 8]),
     width=st.none() | st.integers(),
     private=st.none() | st.booleans(),

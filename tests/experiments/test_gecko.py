@@ -225,7 +225,7 @@ def test_expected_figures_are_those_of_the_preset():
 
     assert beside(config) == "All figures are as in fashion_mnist.csv, within its tolerances."
     figures["mlp: Full precision"]["test"] = Estimate(80.0, None, None, "counted", "", None)
-    said = beside(config)
-    assert "1 figures differ from fashion_mnist.csv" in said
-    assert "mlp: Full precision / test: expected 88.94 ± 1, got 80" in said
+    differences = beside(config)
+    assert "1 figures differ from fashion_mnist.csv" in differences
+    assert "mlp: Full precision / test: expected 88.94 ± 1, got 80" in differences
     assert beside(dataclasses.replace(config, seed=1)) == ""

@@ -131,12 +131,12 @@ def test_a_study_is_of_one_run_wherever_the_second_dies(tmp_path, same_code):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             die_at(patch, point)
             write_study(folder, "B", config)
-        found = studies.finished(folder, config)
-        outcomes.append(found and found.title)
-        if found:
-            assert (folder / "report.html").read_text() == f"page of {found.title}"
-            assert (folder / "rows" / "x.json").read_text() == f"row of {found.title}"
-            assert f",{found.rows[0].figures['auc'].value}," in (folder / "results.csv").read_text()
+        study = studies.finished(folder, config)
+        outcomes.append(study and study.title)
+        if study:
+            assert (folder / "report.html").read_text() == f"page of {study.title}"
+            assert (folder / "rows" / "x.json").read_text() == f"row of {study.title}"
+            assert f",{study.rows[0].figures['auc'].value}," in (folder / "results.csv").read_text()
     assert set(outcomes) == {"A", None, "B"}
 
 

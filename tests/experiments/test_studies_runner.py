@@ -40,15 +40,15 @@ def test_a_bad_record_costs_no_training(tmp_path, changes):
 
 
 def test_the_record_is_of_the_code_that_ran_and_holds_what_a_part_adds(tmp_path, capsys):
-    made = []
+    digests = []
 
     def make():
-        made.append(studies.code_digest())  # as if the sources were edited meanwhile
+        digests.append(studies.code_digest())  # as if the sources were edited meanwhile
         return study(timings={"row": 1.5}, attack="lira")
 
     studies.run("try", Config(str(tmp_path)), {}, tmp_path, [studies.Part("a", make, range(2))])
     record = reports.read_record(tmp_path / "a", complete=True).record
     assert record["config"] == {"output": str(tmp_path), "rate": 0.5} and record["seeds"] == [0, 1]
     assert record["attack"] == "lira" and record["timings"]["row"] == 1.5 and record["timings"]["total"] >= 0
-    assert (record["code"], made) == ("code 0", ["code 1"])
+    assert (record["code"], digests) == ("code 0", ["code 1"])
     assert record["environment"]["date"] and "Report" in capsys.readouterr().out

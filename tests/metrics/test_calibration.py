@@ -127,10 +127,10 @@ def test_a_calibrated_model_has_little_error_and_a_certain_wrong_one_all():
 
 def test_figures_touch_no_argument_and_take_single_precision():
     probs, labels = drawn(1, 40, 4)
-    kept = probs.copy()
+    before = probs.copy()
     for measure in MEASURES:
         assert measure(probs.astype(np.float32), labels.astype(np.uint8)) == pytest.approx(measure(probs, labels), 1e-5)
-    assert (probs == kept).all()
+    assert (probs == before).all()
 
 
 @pytest.mark.parametrize("measure", MEASURES)

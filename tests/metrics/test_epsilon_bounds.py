@@ -131,8 +131,8 @@ def test_many_trials_come_near(how):
     scores = rng.normal(size=40000) + member
     actual = metrics.epsilon_lower_bound(scores, member, 1e-5, 0.95, THRESHOLDS[how], "gaussian")
     assert 0.9 * metrics.gaussian_epsilon(1, 1e-5) < actual.value <= metrics.gaussian_epsilon(1, 1e-5)
-    said = rng.random(40000) < np.where(member, *response(2.0))
-    assert 1.8 < metrics.epsilon_lower_bound(said, member, threshold=THRESHOLDS[how]).value <= 2
+    answers = rng.random(40000) < np.where(member, *response(2.0))
+    assert 1.8 < metrics.epsilon_lower_bound(answers, member, threshold=THRESHOLDS[how]).value <= 2
 
 
 def test_several_thresholds_are_paid_for():

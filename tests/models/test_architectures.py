@@ -113,8 +113,8 @@ def test_lenet_against_numpy(order, activation, function, pooling, pool):
     shapes = jax.eval_shape(model.init, jax.random.key(0), X)
     rng = np.random.default_rng(3)
     params = jax.tree.map(lambda leaf: rng.normal(scale=0.5, size=leaf.shape).astype(np.float32), shapes["params"])
-    kept = {name: tree for name, tree in shapes.items() if name != "params"}
-    rest = jax.tree.map(lambda leaf: rng.uniform(0.5, 2, leaf.shape).astype(np.float32), kept)
+    collections = {name: tree for name, tree in shapes.items() if name != "params"}
+    rest = jax.tree.map(lambda leaf: rng.uniform(0.5, 2, leaf.shape).astype(np.float32), collections)
 
     def normal(h, *path):
         scale, stats = params, rest.get("batch_stats")

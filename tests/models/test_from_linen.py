@@ -67,9 +67,9 @@ def test_each_spelling_of_the_switch(module):
 
     trained, updates = model.apply(variables, X, key=jax.random.key(1), train=True)
     batch = (X - X.mean(0, keepdims=True)) / np.sqrt(X.var(0, keepdims=True) + 1e-5) @ kernel
-    kept = np.asarray(trained) != 0
-    assert 0.3 < kept.mean() < 0.7
-    np.testing.assert_allclose(np.asarray(trained)[kept], 2 * np.asarray(batch)[kept], rtol=1e-3, atol=1e-4)
+    nonzero = np.asarray(trained) != 0
+    assert 0.3 < nonzero.mean() < 0.7
+    np.testing.assert_allclose(np.asarray(trained)[nonzero], 2 * np.asarray(batch)[nonzero], rtol=1e-3, atol=1e-4)
 
     moved = updates["batch_stats"]["BatchNorm_0"]
     assert set(updates) == {"batch_stats"}

@@ -126,9 +126,9 @@ def test_weights_that_a_rule_finds_and_cannot_reach_are_listed(call):
             calls[call]()
         except ValueError as error:  # what a price of recurrent cells is, is not asked here
             assert call == "cost" and "multiply-accumulates" in str(error)
-    said = {str(w.message) for w in caught if "stay in float" in str(w.message)}
-    assert len(said) == 1 and all(name in next(iter(said)) for name in [*GATES, "places"])
-    assert not any(name in next(iter(said)) for name in ("bias", "norm", "heads", "last"))
+    messages = {str(w.message) for w in caught if "stay in float" in str(w.message)}
+    assert len(messages) == 1 and all(name in next(iter(messages)) for name in [*GATES, "places"])
+    assert not any(name in next(iter(messages)) for name in ("bias", "norm", "heads", "last"))
 
 
 def test_what_stays_in_float_can_be_asked():

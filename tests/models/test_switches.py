@@ -169,8 +169,8 @@ def test_a_layer_that_waits_for_a_switch_is_explained(layer, name):
         lambda: models.from_linen(Waiting(layer)).init(KEY, X),
         lambda: models.from_linen(Waiting(layer)).apply({"params": {}}, X, train=True),
     ):
-        said = f"a layer of Waiting waits for {name}.* write it in the module as {name}=not"
-        with pytest.raises(ValueError, match=said):
+        message = f"a layer of Waiting waits for {name}.* write it in the module as {name}=not"
+        with pytest.raises(ValueError, match=message):
             call()
 
 

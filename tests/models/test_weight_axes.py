@@ -40,11 +40,11 @@ def twn_by_hand(w):
 
 def each_by_hand(w, axes, function):
     """function of the weights of one index along `axes`, for every index."""
-    kept, shape = [axis % w.ndim for axis in axes], w.shape
-    rows = np.moveaxis(w, kept, range(len(kept))).reshape(int(np.prod([shape[a] for a in kept])), -1)
+    outputs, shape = [axis % w.ndim for axis in axes], w.shape
+    rows = np.moveaxis(w, outputs, range(len(outputs))).reshape(int(np.prod([shape[a] for a in outputs])), -1)
     out = np.stack([function(row) for row in rows])
-    moved = [shape[a] for a in kept] + [n for a, n in enumerate(shape) if a not in kept]
-    return np.moveaxis(out.reshape(moved), range(len(kept)), kept)
+    moved = [shape[a] for a in outputs] + [n for a, n in enumerate(shape) if a not in outputs]
+    return np.moveaxis(out.reshape(moved), range(len(outputs)), outputs)
 
 
 # scheme -> (quantizer, what it does to what shares a scale, whether that is a layer and not an output)

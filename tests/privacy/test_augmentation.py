@@ -50,8 +50,8 @@ def by_hand(case, clip_norm):
         mean, seen = None, []
         for k in range(K):
             key = jax.random.fold_in(jax.random.fold_in(KEY, i), k)
-            found, tree = one(case.variables["params"], row._replace(x=change(key, row.x)), key)
-            seen.append(found)
+            loss, tree = one(case.variables["params"], row._replace(x=change(key, row.x)), key)
+            seen.append(loss)
             tree = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64) / K, tree)
             mean = tree if mean is None else jax.tree.map(np.add, mean, tree)
         norms.append(np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(mean))))
@@ -70,12 +70,12 @@ def test_copies_are_averaged_before_they_are_clipped(name, method, microbatch):
     wanted, lengths, results = by_hand(case, clip_norm)
     loss = privacy.augmented(case.loss, jitter, K)
     run = privacy.clipped(loss, method, microbatch)
-    found = compiled(lambda *args: run(clippings.flat(clip_norm), *args))(case.variables, case.batch, KEY)
-    check_equal(found.sum, wanted)
-    np.testing.assert_allclose(found.norms, lengths, rtol=1e-5)
-    np.testing.assert_allclose(found.results[0], results[:, 0], rtol=1e-5)
+    output = compiled(lambda *args: run(clippings.flat(clip_norm), *args))(case.variables, case.batch, KEY)
+    check_equal(output.sum, wanted)
+    np.testing.assert_allclose(output.norms, lengths, rtol=1e-5)
+    np.testing.assert_allclose(output.results[0], results[:, 0], rtol=1e-5)
     if name == "dropout":  # the share of copies that are right, not whether the plain example is
-        np.testing.assert_allclose(found.results[1], results[:, 1], rtol=1e-6)
+        np.testing.assert_allclose(output.results[1], results[:, 1], rtol=1e-6)
         assert set(np.round(results[:, 1] * K).tolist()) - {0.0, float(K)}
 
 
@@ -132,8 +132,8 @@ def test_the_microbatch_counts_the_copies():
         numbers = ("NHWC", "HWIO", "NHWC")
         return (jnp.sum(lax.conv_general_dilated(images, params, (1, 1), "VALID", dimension_numbers=numbers)),)
 
-    found = floats_of_one(loss, jnp.ones((3, 3, 2, 5)), jnp.ones((4, 3, 6, 6, 2)))
-    assert found.count == 3 * 16 * 5 + 1 + 3 * 16 * 5 + 3 * 16 * 18
+    floats = floats_of_one(loss, jnp.ones((3, 3, 2, 5)), jnp.ones((4, 3, 6, 6, 2)))
+    assert floats.count == 3 * 16 * 5 + 1 + 3 * 16 * 5 + 3 * 16 * 18
 
 
 def drawn(augment, image, count=4000):
@@ -183,8 +183,8 @@ def test_a_private_run_takes_augmentations():
     parts = privacy.private_gradients(privacy.augmented(privacy.example_loss(model, loss), augment, 2), flat, 0.0, 5)
     batch = zoo.rows(2, 2, 1)
     variables = zoo.drawn(model.init, batch)
-    found, wanted = (compiled(each)(variables, batch, KEY)[0] for each in (run.gradients, parts))
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    gradients, wanted = (compiled(each)(variables, batch, KEY)[0] for each in (run.gradients, parts))
+    jax.tree.map(np.testing.assert_array_equal, gradients, wanted)
     assert run.sampling == privacy.private_training(model, loss, flat, **SIZES).sampling
     pool = Examples(np.tile(batch.x, (4, 1, 1, 1)), np.tile(batch.y, 4), np.arange(20))
     assert np.isfinite(training.fit(run.model, pool, **run.options).loss).all()

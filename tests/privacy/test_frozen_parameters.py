@@ -76,8 +76,8 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_paths_are_read_off_the_program(name):
     loss, live = PROGRAMS[name]
-    found = gradient_paths(lambda p, x, key: loss(p, x), P, X)
-    assert dict(zip("abc", found, strict=True)) == {leaf: leaf in live for leaf in "abc"}
+    paths = gradient_paths(lambda p, x, key: loss(p, x), P, X)
+    assert dict(zip("abc", paths, strict=True)) == {leaf: leaf in live for leaf in "abc"}
     gradients = jax.vmap(jax.grad(loss), (None, 0))(P, X)
     for leaf in "abc":  # in reverse mode JAX itself finds no more
         assert leaf in live or not np.any(gradients[leaf])
@@ -87,14 +87,14 @@ def test_paths_are_read_off_the_program(name):
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.data())
 def test_random_programs_have_the_paths_that_they_were_built_with(data):
-    """Each new value is made of two earlier ones; what it depends on is kept beside it."""
+    """Each new value is computed from two earlier ones; what it depends on is kept beside it."""
     steps = data.draw(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20), st.integers(0, 20)), max_size=8))
 
     def build(p, x):
         values = [(p[name], {name}) for name in "abc"] + [(x, set())]
         for kind, first, second in steps:
             (one, of_one), (two, of_two) = values[first % len(values)], values[second % len(values)]
-            made = {
+            entry = {
                 0: (one + two, of_one | of_two),
                 1: (jnp.tanh(one) * two, of_one | of_two),
                 2: (STOP(one) + two, of_two),
@@ -102,13 +102,13 @@ def test_random_programs_have_the_paths_that_they_were_built_with(data):
                 4: (lax.scan(lambda c, u: (c * 0.5 + u, None), one[0], two)[0] + jnp.zeros(3), of_one | of_two),
                 5: (jnp.where(one > 0, two, 1.0), of_two),
             }[kind]
-            values.append(made)
+            values.append(entry)
         return values[-1]
 
-    found = gradient_paths(lambda p, x, key: jnp.sum(build(p, x)[0]), P, X)
+    paths = gradient_paths(lambda p, x, key: jnp.sum(build(p, x)[0]), P, X)
     expected = []
     jax.eval_shape(lambda p: expected.append(build(p, X[0])[1]), P)  # nothing is computed
-    assert {name for name, live in zip("abc", found, strict=True) if live} == expected[0]
+    assert {name for name, live in zip("abc", paths, strict=True) if live} == expected[0]
 
 
 def partly(params, row, key):
@@ -146,9 +146,9 @@ def check_noise(trainable, live):
         return jnp.sum((row.x @ p["body"]["w"] + STOP(p["body"]["b"])) @ p["head"]["w"])
 
     private = privacy.private_gradients(loss, clippings.flat(5.0), SIGMA, EXPECTED, trainable=trainable)
-    found, _ = compiled(private)({"params": params}, empty(4, 60), KEY)
-    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, params)
-    for name, leaf in named_leaves(found):
+    noise, _ = compiled(private)({"params": params}, empty(4, 60), KEY)
+    assert jax.tree.map(jnp.shape, noise) == jax.tree.map(jnp.shape, params)
+    for name, leaf in named_leaves(noise):
         if name in live:
             check_spread(leaf, SIGMA * 5.0 / EXPECTED)
         else:
@@ -170,8 +170,8 @@ def test_a_gradient_that_is_zero_by_value_alone_is_noised():
         return jnp.sum(jax.nn.relu(row.x @ variables["params"]["w"] - 1e6))
 
     private = privacy.private_gradients(loss, clippings.flat(5.0), SIGMA, EXPECTED)
-    found, _ = compiled(private)({"params": {"w": jnp.ones((60, 50))}}, empty(2, 60, real=1), KEY)
-    check_spread(found["w"], SIGMA * 5.0 / EXPECTED)
+    gradients, _ = compiled(private)({"params": {"w": jnp.ones((60, 50))}}, empty(2, 60, real=1), KEY)
+    check_spread(gradients["w"], SIGMA * 5.0 / EXPECTED)
 
 
 def test_what_is_trained_alone_and_beside_frozen_ones_is_the_same():
@@ -186,11 +186,11 @@ def test_what_is_trained_alone_and_beside_frozen_ones_is_the_same():
         return loss({"params": {**variables["params"], **frozen}}, row, key)
 
     beside = privacy.private_gradients(loss, clippings.flat(0.1), 1.0, 5, trainable=["w"])
-    found, _ = compiled(beside)({"params": {"w": P["a"], **frozen}}, batch, KEY)
+    gradients, _ = compiled(beside)({"params": {"w": P["a"], **frozen}}, batch, KEY)
     by_itself = privacy.private_gradients(alone, clippings.flat(0.1), 1.0, 5)
     other, _ = compiled(by_itself)({"params": {"w": P["a"]}}, batch, KEY)
-    np.testing.assert_allclose(found["w"], other["w"], rtol=1e-6)
-    assert not np.any(found["v"])
+    np.testing.assert_allclose(gradients["w"], other["w"], rtol=1e-6)
+    assert not np.any(gradients["v"])
 
 
 def test_a_loss_of_frozen_parameters_alone_is_refused_with_their_paths():

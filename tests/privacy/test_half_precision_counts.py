@@ -39,11 +39,11 @@ def test_a_step_counts_all_of_its_rows(dtype):
         gradients.private_gradients(privacy.example_loss(model, loss), clippings.flat(1.0), 0.0, REAL),
     )
     for step, given in zip(steps, (weight.astype(dtype), weight), strict=True):
-        found, metrics = compiled(step)(variables, Batch(x, y, given), jax.random.key(0))
+        update, metrics = compiled(step)(variables, Batch(x, y, given), jax.random.key(0))
         assert (float(metrics.count), float(metrics.metric)) == (REAL, right)
         np.testing.assert_allclose(metrics.loss, real.mean(), rtol=1e-5)
         # In plain training the cotangents of the logits, 1 / count each, are of the model's own 16 bits.
-        np.testing.assert_allclose(found["w"], (real - 1).mean(), rtol=2.0**-8)
+        np.testing.assert_allclose(update["w"], (real - 1).mean(), rtol=2.0**-8)
 
 
 def test_a_mean_over_copies_is_not_rounded_to_half_precision():

@@ -118,7 +118,7 @@ BUGS = {
         clipped, "clipped", "jax.random.fold_in(key, i)", "jax.random.fold_in(key, 0 * i)",
         lambda: shares.check_own_draws(2),
     ),
-    "keys that begin anew in each microbatch": (
+    "keys that begin again in each microbatch": (
         clipped, "clipped", "(jnp.arange(size))", "(jnp.arange(size) % (microbatch or size))",
         lambda: shares.check_own_draws(2),
     ),

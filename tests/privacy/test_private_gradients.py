@@ -82,8 +82,8 @@ def check_unrelated(one, other):
 def check_noise(kind="flat", microbatch=None):
     """Noise stands on the sum, its standard deviation is multiplier * sensitivity, and each leaf has its own."""
     batch = rows()
-    found, _ = step(RULES[kind], microbatch=microbatch)(variables_at(), batch, KEY)
-    noise = jax.tree.map(lambda got, total: got * EXPECTED - total, found, the_sum(RULES[kind], batch))
+    gradients, _ = step(RULES[kind], microbatch=microbatch)(variables_at(), batch, KEY)
+    noise = jax.tree.map(lambda got, total: got * EXPECTED - total, gradients, the_sum(RULES[kind], batch))
     for leaf in noise.values():
         check_spread(leaf, SIGMA * 5.0)
     check_unrelated(noise["a"], noise["b"])
@@ -98,8 +98,8 @@ def check_divisor():
     """The expected batch size divides, whatever the size of the batch that was drawn."""
     for weight in ((1, 1, 0, 1, 1), (1, 0, 0, 0, 0)):
         batch = rows(weight)
-        found, metrics = step(RULES["flat"], noise_multiplier=0.0)(variables_at(), batch, KEY)
-        check_equal(found, jax.tree.map(lambda total: total / EXPECTED, the_sum(RULES["flat"], batch)))
+        gradients, metrics = step(RULES["flat"], noise_multiplier=0.0)(variables_at(), batch, KEY)
+        check_equal(gradients, jax.tree.map(lambda total: total / EXPECTED, the_sum(RULES["flat"], batch)))
         assert metrics.count == sum(weight)
 
 
@@ -110,8 +110,8 @@ def test_the_expected_batch_size_divides():
 def check_empty_batch():
     """Nobody was drawn: noise alone, of the same size, and no NaN in the metrics."""
     batch = rows((0, 0, 0))
-    found, metrics = step(RULES["flat"])(variables_at(), batch._replace(x=batch.x * np.nan), KEY)
-    for leaf in found.values():
+    gradients, metrics = step(RULES["flat"])(variables_at(), batch._replace(x=batch.x * np.nan), KEY)
+    for leaf in gradients.values():
         check_spread(leaf, SIGMA * 5.0 / EXPECTED)
     assert metrics.loss == 0 and metrics.count == 0 and metrics.metric == 0
 
@@ -140,11 +140,11 @@ def test_a_source_of_noise_can_be_given():
         seen.append((float(std), jax.tree.map(jnp.shape, tree)))
         return gaussian(jax.random.fold_in(key, 1), tree, std)
 
-    found, _ = step(RULES["flat"], noise=noise)(variables_at(), rows((0, 0)), KEY)
+    gradients, _ = step(RULES["flat"], noise=noise)(variables_at(), rows((0, 0)), KEY)
     assert seen[-1] == (SIGMA * 5.0, SHAPES)
-    check_spread(found["b"], SIGMA * 5.0 / EXPECTED)
+    check_spread(gradients["b"], SIGMA * 5.0 / EXPECTED)
     usual, _ = step(RULES["flat"])(variables_at(), rows((0, 0)), KEY)
-    check_unrelated(found["b"], usual["b"])
+    check_unrelated(gradients["b"], usual["b"])
 
 
 def check_noise_of_each_step():
@@ -172,9 +172,9 @@ def check_replace_one():
     sums = [total(variables_at()["params"], each)[0] for each in (batch, other)]
     moved = np.linalg.norm([np.linalg.norm(a - b) for a, b in zip(*map(jax.tree.leaves, sums), strict=True)])
     np.testing.assert_allclose(moved, 2 * 5.0, rtol=1e-5)
-    whole = sampling.poisson(10, 10, 3)
-    told = accounting.epsilon(whole, SIGMA, 1e-3, "rdp", "replace_one")
-    worth = accounting.epsilon(whole, SIGMA * 5.0 / moved, 1e-3, "rdp", "add_or_remove")
+    full = sampling.poisson(10, 10, 3)
+    told = accounting.epsilon(full, SIGMA, 1e-3, "rdp", "replace_one")
+    worth = accounting.epsilon(full, SIGMA * 5.0 / moved, 1e-3, "rdp", "add_or_remove")
     np.testing.assert_allclose(float(told), float(worth), rtol=1e-5)
 
 
@@ -184,8 +184,8 @@ def test_replace_one_is_charged_twice_the_sensitivity():
 
 def check_threshold_sets_the_noise():
     """An adaptive rule's noise follows the threshold in the variables, not the one it started from."""
-    found, _ = step(QUANTILE)(variables_at(8.0), rows((0,) * 5), KEY)
-    for leaf in found.values():
+    gradients, _ = step(QUANTILE)(variables_at(8.0), rows((0,) * 5), KEY)
+    for leaf in gradients.values():
         check_spread(leaf, SIGMA * 8.0 / EXPECTED)
 
 
@@ -193,8 +193,8 @@ def check_count():
     """R exp(-eta (b - gamma)), b counted from the middle: over the expected size, padding and NaN as nobody or no."""
     batch = rows((1, 1, 0, 1, 1), scale=np.asarray([[0.01], [10.0], [10.0], [0.02], [np.nan]]))
     _, metrics = step(QUANTILE, count_noise=0.0)(variables_at(2.0), batch, KEY)
-    centred = (0.5 - 0.5 + 0.5 - 0.5) / EXPECTED + 0.5  # below, above, (padding), below, NaN
-    wanted = 2.0 * np.exp(-0.25 * (centred - 0.3))
+    centered = (0.5 - 0.5 + 0.5 - 0.5) / EXPECTED + 0.5  # below, above, (padding), below, NaN
+    wanted = 2.0 * np.exp(-0.25 * (centered - 0.3))
     np.testing.assert_allclose(metrics.updates["clipping"]["threshold"], wanted, rtol=1e-5)
     shorter = batch._replace(weight=np.asarray([1, 0, 1, 1, 0], np.float32))
     _, metrics = step(QUANTILE, count_noise=0.0)(variables_at(2.0), shorter, KEY)
@@ -213,10 +213,10 @@ def check_count_noise(count_noise=None):
     private = gradients.private_gradients(loss, QUANTILE, SIGMA, EXPECTED, count_noise=count_noise)
     variables = {"params": jnp.zeros(3), "clipping": {"threshold": jnp.float32(2.0)}}
     keys = jax.random.split(KEY, 2000)
-    found, metrics = compiled(jax.vmap(private, in_axes=(None, None, 0)))(variables, batch, keys)
+    updates, metrics = compiled(jax.vmap(private, in_axes=(None, None, 0)))(variables, batch, keys)
     counted = 0.3 - np.log(np.asarray(metrics.updates["clipping"]["threshold"], np.float64) / 2.0) / 0.25
     check_spread(counted, std, mean=0.5 / EXPECTED + 0.5)
-    check_unrelated(counted, np.asarray(found)[:, 0])
+    check_unrelated(counted, np.asarray(updates)[:, 0])
 
 
 @pytest.mark.parametrize("count_noise", [None, 2.0])
@@ -224,7 +224,7 @@ def test_the_count_is_noised(count_noise):
     check_count_noise(count_noise)
 
 
-def test_the_count_is_centred_and_divided_by_the_expected_size():
+def test_the_count_is_centered_and_divided_by_the_expected_size():
     check_count()
 
 
@@ -274,8 +274,8 @@ def test_frozen_weights_beside_the_parameters_are_no_statistics():
     model, batch = models.from_linen(Frozen()), rows()
     private = gradients.private_gradients(privacy.example_loss(model, losses.cross_entropy()), RULES["flat"], 1.0, 5)
     variables = jax.eval_shape(model.init, jax.random.key(0), batch.x)
-    found, metrics = jax.eval_shape(private, variables, batch, KEY)
-    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, variables["params"]) and metrics.updates == {}
+    update, metrics = jax.eval_shape(private, variables, batch, KEY)
+    assert jax.tree.map(jnp.shape, update) == jax.tree.map(jnp.shape, variables["params"]) and metrics.updates == {}
 
 
 def test_what_cannot_be_private_is_refused():

@@ -137,7 +137,7 @@ def test_a_wrapper_that_loses_what_the_gradients_know_is_refused(pool):
 def test_the_fit_is_that_of_the_parts(pool):
     run = privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.0, **SIZES)
     optimizer = training.optimizer("adam", 1e-2)
-    found = training.fit(run.model, pool, optimizer=optimizer, seed=3, **run.options)
+    fitted = training.fit(run.model, pool, optimizer=optimizer, seed=3, **run.options)
     by_hand = training.fit(
         MODEL,
         pool,
@@ -148,7 +148,7 @@ def test_the_fit_is_that_of_the_parts(pool):
         seed=3,
     )
     np.testing.assert_array_equal(
-        found.variables["params"]["logits"]["kernel"], by_hand.variables["params"]["logits"]["kernel"]
+        fitted.variables["params"]["logits"]["kernel"], by_hand.variables["params"]["logits"]["kernel"]
     )
 
 
@@ -158,8 +158,8 @@ def test_an_adaptive_rule_pays_for_its_count(pool):
     fixed = privacy.private_training(MODEL, LOSS, FLAT, noise_multiplier=1.5, **SIZES)
     assert float(run.epsilon) > float(fixed.epsilon)
     assert run.epsilon.phases[0].count_noise_multiplier == 1.0  # 20 / 20, as Andrew et al. take it
-    found = training.fit(run.model, pool, **run.options)
-    assert found.variables["clipping"]["threshold"] != 1.0
+    fitted = training.fit(run.model, pool, **run.options)
+    assert fitted.variables["clipping"]["threshold"] != 1.0
 
 
 @pytest.mark.parametrize("both", [{}, dict(noise_multiplier=1.0, target_epsilon=1.0)])

@@ -45,10 +45,10 @@ def test_batch_sizes_are_binomial(coins):
 
 def test_coins_are_independent_over_examples_and_steps(coins):
     sampling, there = coins
-    centred = (there - sampling.rate) / np.sqrt(sampling.rate * (1 - sampling.rate))
-    examples = (centred.T @ centred / len(centred))[np.triu_indices(sampling.n, 1)] * np.sqrt(len(centred))
-    neighbours = (centred[1:] * centred[:-1]).mean(axis=0) * np.sqrt(len(centred) - 1)
-    for correlations in (examples, neighbours):  # each standard normal, nearly
+    centered = (there - sampling.rate) / np.sqrt(sampling.rate * (1 - sampling.rate))
+    examples = (centered.T @ centered / len(centered))[np.triu_indices(sampling.n, 1)] * np.sqrt(len(centered))
+    neighbors = (centered[1:] * centered[:-1]).mean(axis=0) * np.sqrt(len(centered) - 1)
+    for correlations in (examples, neighbors):  # each standard normal, nearly
         assert np.abs(correlations).max() < 5
         assert abs((correlations**2).mean() - 1) < 6 * np.sqrt(2 / len(correlations))
 
@@ -89,15 +89,15 @@ def test_a_step_is_a_function_of_seed_step_and_name(kind, data):
     seed, name = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.sampled_from([0, 7, "shadow"]))
     first = data.draw(st.integers(0, sampling.steps - 1))
     steps = data.draw(st.integers(1, sampling.steps - first))
-    whole, part = draws.draw(sampling, seed, 0, sampling.steps, name), draws.draw(sampling, seed, first, steps, name)
+    run, part = draws.draw(sampling, seed, 0, sampling.steps, name), draws.draw(sampling, seed, first, steps, name)
     assert part.indices.shape == part.weight.shape == (steps, sampling.cap)
     assert (part.indices.dtype, part.weight.dtype) == (np.int32, np.float32)
-    for ours, theirs in zip(part, whole, strict=True):
+    for ours, theirs in zip(part, run, strict=True):
         np.testing.assert_array_equal(ours, theirs[first : first + steps])
     assert (np.diff(part.weight, axis=1) <= 0).all()  # real rows first
     assert not part.indices[part.weight == 0].any() and part.indices.max() < sampling.n
     other = draws.draw(sampling, seed, 0, sampling.steps, "another")
-    assert (other.indices != whole.indices).any()
+    assert (other.indices != run.indices).any()
 
 
 def test_an_empty_batch_is_padding():

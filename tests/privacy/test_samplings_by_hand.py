@@ -57,8 +57,8 @@ def test_what_the_functions_make_passes(data):
     steps = data.draw(st.integers(1, 1000))
     privacy.draw(privacy.poisson(n, batch_size, steps), 0, 0, 1)
     privacy.draw(privacy.truncated_poisson(n, batch_size, steps, data.draw(st.integers(1, 2 * n))), 0, 0, 1)
-    whole = data.draw(st.integers(1, n))
-    privacy.draw(privacy.shuffled(n, whole, 2), 0, 0, 1)
+    batch_rows = data.draw(st.integers(1, n))
+    privacy.draw(privacy.shuffled(n, batch_rows, 2), 0, 0, 1)
     fewer = privacy.poisson(n, batch_size, steps)._replace(steps=max(1, steps // 2))
     privacy.draw(fewer, 0, 0, 1)
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from zoo_modules import Standardised
+from zoo_modules import Standardized
 
 from gecko_jax import clippings, losses, models, privacy
 from gecko_jax.trees import named_leaves
@@ -32,20 +32,20 @@ SHAPES = {"mlp": (5,), "cnn": (5, 5, 2)}
 SUMS = {  # (problem, way): (method, microbatch)
     ("mlp", "bookkeeping"): ("bookkeeping", None),
     ("mlp", "vmap"): ("vmap", None),
-    ("mlp", "in turns"): ("auto", 3),
+    ("mlp", "by microbatches"): ("auto", 3),
     ("cnn", "vmap"): ("vmap", None),
 }
 QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 class Convolutions(nn.Module):
-    """Kernels used once, twice, standardised, transposed and in a loop: each is another way to its gradients."""
+    """Kernels used once, twice, standardized, transposed and in a loop: each is another way to its gradients."""
 
     @nn.compact
     def __call__(self, x):
         twice = nn.Conv(4, (2, 2))
         x = nn.relu(nn.GroupNorm(2)(nn.Conv(4, (3, 3), padding="VALID")(x)))
-        x = Standardised()(jnp.tanh(twice(jnp.tanh(twice(x)))))
+        x = Standardized()(jnp.tanh(twice(jnp.tanh(twice(x)))))
         x = nn.ConvTranspose(2, (2, 2), (2, 2), use_bias=False)(jnp.tanh(x))
         kernel = self.param("looped", nn.initializers.normal(), (2, 2, 2, 2))
         numbers = dict(window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -71,17 +71,17 @@ def problem(name):
 
 def everything(problems):
     """{name: (variables, batch)} -> sums with norms of each way, and gradients of private steps."""
-    found, rule = {}, clippings.flat(BOUND)
+    arrays, rule = {}, clippings.flat(BOUND)
     for (name, way), (method, microbatch) in SUMS.items():
         loss = privacy.example_loss(model_of(name), losses.cross_entropy())
         total, norms = privacy.clipped_sum(loss, rule, method, microbatch)(*problems[name], jax.random.key(1))
-        found[f"{name} {way}"] = {"sum": total, "norms": norms}
+        arrays[f"{name} {way}"] = {"sum": total, "norms": norms}
     for name in SHAPES:
         loss = privacy.example_loss(model_of(name), losses.cross_entropy())
         private = privacy.private_gradients(loss, rule, SIGMA, EXPECTED, method="bookkeeping")
         gradients, metrics = private(*problems[name], jax.random.key(2))
-        found[f"{name} step"] = {"sum": gradients, "correct": metrics.metric, "count": metrics.count}
-    return found
+        arrays[f"{name} step"] = {"sum": gradients, "correct": metrics.metric, "count": metrics.count}
+    return arrays
 
 
 def compute(place_variables=lambda tree: tree, place_rows=lambda tree: tree):
@@ -101,16 +101,16 @@ def shared_out():
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
     def placed(leaf, sharding, part):
-        made = jax.make_array_from_process_local_data(sharding, leaf[part], leaf.shape)
-        assert len(made.sharding.device_set) == jax.device_count()
-        return made
+        array = jax.make_array_from_process_local_data(sharding, leaf[part], leaf.shape)
+        assert len(array.sharding.device_set) == jax.device_count()
+        return array
 
-    found = compute(
+    sums = compute(
         lambda tree: jax.tree.map(lambda leaf: placed(leaf, everywhere, slice(None)), tree),
         lambda tree: jax.tree.map(lambda leaf: placed(leaf, rows, mine), tree),
     )
-    found = jax.jit(lambda tree: tree, out_shardings=everywhere)(found)  # norms are shared out as the rows are
-    return dict(named_leaves(jax.tree.map(np.asarray, found)))
+    sums = jax.jit(lambda tree: tree, out_shardings=everywhere)(sums)  # norms are shared out as the rows are
+    return dict(named_leaves(jax.tree.map(np.asarray, sums)))
 
 
 def main(path, coordinator, processes, number):
@@ -140,7 +140,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What each of two processes found."""
+    """What each of two processes computes."""
     folder, coordinator = tmp_path_factory.mktemp("sharded"), f"127.0.0.1:{free_port()}"
     started, until = {}, time.monotonic() + 300
     try:
@@ -159,11 +159,11 @@ def runs(tmp_path_factory):
         for each in started.values():
             each.kill()
             each.wait()
-    found = {}
+    results = {}
     for name in PROCESSES:
         with np.load(folder / f"{name}.npz") as arrays:
-            found[name] = dict(arrays)
-    return found
+            results[name] = dict(arrays)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +194,9 @@ def test_the_problem_has_all_that_may_go_wrong(alone):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_two_processes_give_what_one_device_gives(runs, alone, process):
-    found = dict(runs[process])
-    assert found.pop("devices").tolist() == [8, 2]
-    check_equal(found, alone)
+    results = dict(runs[process])
+    assert results.pop("devices").tolist() == [8, 2]
+    check_equal(results, alone)
 
 
 def test_several_devices_give_what_one_gives(alone):

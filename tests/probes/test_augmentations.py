@@ -48,7 +48,7 @@ def test_translations_are_the_diamond(d, padding):
 
 
 @pytest.mark.parametrize("padding", augmentations.PADDINGS)
-def test_flips_and_shifts_are_both_sides_of_all_neighbours(padding):
+def test_flips_and_shifts_are_both_sides_of_all_neighbors(padding):
     x, shifts = images(), (1, 4)
     moves = [(0, 0), *((d * i, d * j) for d in shifts for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j)]
     results = augmentations.flips_and_shifts(x, shifts, padding)

@@ -21,7 +21,7 @@ def quadratic(variables, x):
 
 
 def linear(seed=0, d=D, classes=CLASSES, n=N):
-    """(variables, x in the middle of 0..1, predicted labels), all planes through the centre; CLASSES logits."""
+    """(variables, x in the middle of 0..1, predicted labels), all planes through the center; CLASSES logits."""
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(d, CLASSES)).astype(np.float32)
     bias = (-0.5 * weight.sum(0) + np.where(np.arange(CLASSES) < classes, 0, NEVER)).astype(np.float32)

@@ -34,7 +34,7 @@ def test_translations_are_counted():
 
 
 def test_rotations_are_counted():
-    # At the right end of the centre's row, counter-clockwise is up.
+    # At the right end of the center's row, counter-clockwise is up.
     x, y = dot([(4, 8), (4, 0), (0, 4), (8, 4)]), np.array([1, 1, 1, 1])
     np.testing.assert_allclose(rotation_robustness(upper, x, y, 30.0), [1 / 3, 1 / 3, 1, 0])
     np.testing.assert_allclose(rotation_robustness(upper, x, y, (30.0, 40.0, 10.0)), [3 / 7, 3 / 7, 1, 0])

@@ -25,17 +25,17 @@ def test_within_tolerance_nothing_is_listed(tmp_path):
 
 
 def test_each_difference_is_listed_in_order(tmp_path):
-    found = compare(tmp_path, "c,acc,50,100", '"a, b",acc,90.5,0.25', '"a, b",acx,1,1', "d,acc,1,1", '"a, b",eps,8,1')
-    assert [(d.row, d.metric) for d in found] == [
+    listed = compare(tmp_path, "c,acc,50,100", '"a, b",acc,90.5,0.25', '"a, b",acx,1,1', "d,acc,1,1", '"a, b",eps,8,1')
+    assert [(d.row, d.metric) for d in listed] == [
         ("c", "acc"),
         ("a, b", "acc"),
         ("a, b", "acx"),
         ("d", "acc"),
         ("a, b", "eps"),
     ]
-    assert found[1] == Difference("a, b", "acc", 90.5, 0.25, 90.0)
-    assert str(found[1]) == "a, b / acc: expected 90.5 ± 0.25, got 90"
-    assert str(found[3]) == "d / acc: expected 1 ± 1, and the figure is missing"
+    assert listed[1] == Difference("a, b", "acc", 90.5, 0.25, 90.0)
+    assert str(listed[1]) == "a, b / acc: expected 90.5 ± 0.25, got 90"
+    assert str(listed[3]) == "d / acc: expected 1 ± 1, and the figure is missing"
 
 
 @pytest.mark.parametrize(

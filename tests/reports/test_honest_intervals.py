@@ -26,7 +26,7 @@ def test_what_is_printed_gives_the_ends_back(value, below, above, digits):
     if text.startswith("±"):
         half = float(text[2:].replace(",", ""))
         ends = value - half, value + half
-        assert (figure.low < value) == (figure.high > value), "a one-sided interval is no half width"
+        assert (figure.low < value) == (figure.high > value), "a one-sided interval has no half-width"
     else:
         ends = [float(end.replace(",", "")) for end in text[1:-1].split(", ")]
     np.testing.assert_allclose(ends, (figure.low, figure.high), atol=1.01 * 10.0**-digits)

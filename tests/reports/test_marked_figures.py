@@ -14,10 +14,10 @@ from gecko_jax.types import Estimate
 
 def cells(page):
     """row -> [(class, text)] of the table's cells."""
-    found = {}
+    by_row = {}
     for name, rest in re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', page[page.index('id="table"') :]):
-        found[re.sub("<.*?>|★|&nbsp;", "", name)] = re.findall(r'<td(?: class="(\w+)")? title=.*?<b>(.*?)</b>', rest)
-    return found
+        by_row[re.sub("<.*?>|★|&nbsp;", "", name)] = re.findall(r'<td(?: class="(\w+)")? title=.*?<b>(.*?)</b>', rest)
+    return by_row
 
 
 def unresolved_study(better):
@@ -41,8 +41,8 @@ def test_an_unresolved_figure_is_never_the_best(better, tmp_path):
     assert f'<dd class="muted">{best}, measured' in tile
     assert page.count(">†</abbr>") == 1 and "† more records are needed" in page
     assert re.search(r"few +[90]\.00 +†", text) and "† more records" in text
-    kept = write_record(tmp_path, dataclasses.replace(study, record={"config": {}, "seeds": [], "timings": {}}))
-    assert read_record(tmp_path) == kept and kept.rows[0].unresolved == ("x",)
+    result = write_record(tmp_path, dataclasses.replace(study, record={"config": {}, "seeds": [], "timings": {}}))
+    assert read_record(tmp_path) == result and result.rows[0].unresolved == ("x",)
     with pytest.raises(ValueError, match="unresolved figure of row 'a'"):
         Study("t", "", (Row("a", {}, unresolved=("x",)),), (Column("x", "X"),))
 

@@ -55,10 +55,10 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
     path = tmp_path / "frames.html"
     path.write_text(f'<!DOCTYPE html><meta charset="utf-8"><body>{frames}<script>{MEASURE}</script>', encoding="utf-8")
     dom = browser(path, "--dump-dom", "--window-size=1700,1000")
-    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
+    layout = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
     groups = len({row.group for row in study.rows})
     for name, width in (("phone", 390), ("desk", 1280)):
-        report = found[name]
+        report = layout[name]
         assert report["page"] == [width, width], "the page scrolls sideways"
         assert report["requests"] == 0
         assert report["rows"] == len(study.rows) + groups
@@ -81,13 +81,13 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
         assert len(names) == len(study.rows)
         for i, (label, box) in enumerate(names):
             assert not [other for other, place in names[:i] if overlapping(box, place)], label
-    scrolled, room = found["desk"]["table"]
+    scrolled, room = layout["desk"]["table"]
     assert len(study.columns) == 12 and scrolled <= room, "a wide table fits a desk"
-    scrolled, room = found["phone"]["table"]
+    scrolled, room = layout["phone"]["table"]
     assert scrolled <= room, "on a phone the table does not scroll, and no figure is cut at its edge"
-    shown = [box for box in found["phone"]["cells"] if box[2] > box[0]]
+    shown = [box for box in layout["phone"]["cells"] if box[2] > box[0]]
     assert len(shown) > 3 * len(study.rows) and all(left >= 0 and right <= 390 for left, _, right, _ in shown)
-    assert 0 <= found["phone"]["name"][0] <= 30
+    assert 0 <= layout["phone"]["name"][0] <= 30
 
 
 def test_it_is_light_by_day_and_dark_by_night(page, browser, tmp_path):
@@ -108,6 +108,6 @@ def test_it_is_light_by_day_and_dark_by_night(page, browser, tmp_path):
     light, dark = pictures
     assert light.shape == dark.shape == (2000, 1280, 3)
     assert np.median(light) == 1 and np.median(dark) < 0.2
-    colours = [(picture[1300:] * 15).astype(int) @ [1, 16, 256] for picture in pictures]
-    assert all(len(np.unique(picture)) > 40 for picture in colours)  # the plots
+    colors = [(picture[1300:] * 15).astype(int) @ [1, 16, 256] for picture in pictures]
+    assert all(len(np.unique(picture)) > 40 for picture in colors)  # the plots
     assert (light.min(axis=2) < 0.3).mean() > 0.01 and (dark.max(axis=2) > 0.7).mean() > 0.01  # text, on either

@@ -82,7 +82,7 @@ def test_awkward_names_and_values_survive(tmp_path):
     figures["a"] = Estimate(math.nan)
     write_record(tmp_path, dataclasses.replace(study, rows=(Row("x", figures),)))
     assert math.isnan(read_record(tmp_path).rows[0].figures["a"].value)
-    json.loads((tmp_path / "record.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    json.loads((tmp_path / "record.json").read_text(), parse_constant=pytest.fail)  # JSON has no NaN
 
 
 def test_a_record_says_how_to_repeat_it(tmp_path, study):
@@ -158,12 +158,12 @@ def test_plain_takes_what_configs_hold():
 
 
 def test_environment_is_plain_and_complete():
-    found = environment()
-    assert json.loads(json.dumps(found)) == found
-    assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["versions"]["gecko_jax"] == __import__("gecko_jax").__version__
-    assert set(found["versions"]) >= {"jax", "flax", "optax", "numpy"}
-    assert found["cpu"]["model"] and found["cpu"]["cores"] >= 1
+    record = environment()
+    assert json.loads(json.dumps(record)) == record
+    assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert record["versions"]["gecko_jax"] == __import__("gecko_jax").__version__
+    assert set(record["versions"]) >= {"jax", "flax", "optax", "numpy"}
+    assert record["cpu"]["model"] and record["cpu"]["cores"] >= 1
 
 
 def test_revision_of_a_checkout(tmp_path):

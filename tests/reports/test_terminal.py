@@ -17,16 +17,16 @@ def test_every_figure_stands_within_the_width(study, width):
     assert max(map(len, lines)) <= width
     assert not any(line != line.rstrip() for line in lines)
     for row in study.rows:
-        found = " ".join(line for line in lines if row.name in line)
+        lines_of_row = " ".join(line for line in lines if row.name in line)
         for column in study.columns:
             if column.key in row.figures:
                 figure = row.figures[column.key]
                 spelt = f"{figure.value:,.{column.digits}f}"
                 if figure.low is not None:
                     spelt += f" ± {(figure.high - figure.low) / 2:.{column.digits}f}"
-                assert re.search(rf"(?<![\d.]){re.escape(spelt)}(?![\d.])", found), (row.name, column.key)
+                assert re.search(rf"(?<![\d.]){re.escape(spelt)}(?![\d.])", lines_of_row), (row.name, column.key)
         for value in (row.published or {}).values():
-            assert f"[{value:.2f}]" in found
+            assert f"[{value:.2f}]" in lines_of_row
 
 
 def test_columns_are_aligned(study):

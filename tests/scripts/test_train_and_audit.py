@@ -137,13 +137,13 @@ def test_an_adaptive_threshold_is_not_saved(tmp_path):
 def test_flags_reach_their_rule(settings, rule):
     data = datasets.load("digits")
     config = one_model.Config(hidden=(8,), clip_norm=2.0, epsilon=1.0, **settings)
-    made = one_model._rule(config, one_model.network(config, 10), data)
+    from_flags = one_model._rule(config, one_model.network(config, 10), data)
     if rule.name != "per_layer":
-        assert made is rule  # the same arguments give the same object
+        assert from_flags is rule  # the same arguments give the same object
         return
-    assert made.sensitivity == pytest.approx(2.0) and len(made.groups) == 2
+    assert from_flags.sensitivity == pytest.approx(2.0) and len(from_flags.groups) == 2
     norms = np.array([[3.0, 1.0]], np.float32)
-    np.testing.assert_allclose(made.scale(norms), rule.scale(norms), rtol=1e-6)
+    np.testing.assert_allclose(from_flags.scale(norms), rule.scale(norms), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

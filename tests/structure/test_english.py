@@ -29,10 +29,7 @@ BANNED = {  # expression -> what to write
     r"\b_?(LEAST|MOST|LARGEST|SMALLEST|FEWEST|FAKES|NARROWEST|FURTHEST|LONGEST)\b": "quantity and unit: MAX_ROWS",
 }
 # Room or file -> how many are left. Lower a number when you have mended some; never raise one.
-LEFT = {
-    "datasets": 2,  # the canaries "mislabelled": the name is part of their random stream
-    "tests": 175,
-}
+LEFT = {"datasets": 2}  # the canaries "mislabelled": the name is part of their random stream
 
 
 def room_of(path):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LONGEST = 300
+MAX_LINES = 300
 
 FOLDERS = ("gecko_jax", "experiments", "scripts", "tests", ".ci")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sh"))
@@ -33,14 +33,14 @@ def test_there_are_files_to_check():
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_file_is_short(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{name_of(path)} has {lines} lines, more than {LONGEST}: usually it is two things"
+    assert lines <= MAX_LINES, f"{name_of(path)} has {lines} lines, more than {MAX_LINES}: usually it is two things"
 
 
 @pytest.mark.parametrize("path", [path for path in TEXTS if path != pathlib.Path(__file__).resolve()], ids=name_of)
 def test_no_path_of_one_machine(path):
     text = path.read_text(encoding="utf-8")
-    found = [f"line {number}: {line}" for number, line in enumerate(text.splitlines(), 1) if HOMES.search(line)]
-    assert not found, found
+    paths = [f"line {number}: {line}" for number, line in enumerate(text.splitlines(), 1) if HOMES.search(line)]
+    assert not paths, paths
 
 
 @pytest.mark.parametrize("text, found", [("/home/ann/x", True), ("see /tmp/run1", True), ("~/work/x", False)])

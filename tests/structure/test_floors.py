@@ -1,4 +1,4 @@
-"""A room imports lower floors only, never a neighbour on its own floor. Imports inside functions are read too."""
+"""A room imports lower floors only, never another room on its own floor. Imports inside functions are read too."""
 
 import ast
 import pathlib
@@ -43,18 +43,18 @@ def complaints(room: str, source: str, package: str) -> list[str]:
     """What is wrong with the imports of a file in `room`."""
     if room not in FLOOR:
         return [f"room {room!r} has no floor: add it to FLOORS in tests/structure/test_floors.py"]
-    found = []
+    faults = []
     for name in imports(source, package):
         top, _, rest = name.partition(".")
         other = rest.partition(".")[0]
         if top in OUTSIDE:
-            found.append(f"imports {name}: the library never imports {', '.join(OUTSIDE)}")
+            faults.append(f"imports {name}: the library never imports {', '.join(OUTSIDE)}")
         elif top == "gecko_jax" and other != room and other != "__version__":
             if other not in FLOOR:
-                found.append(f"imports {name}: import a room by its name, one that is in FLOORS")
+                faults.append(f"imports {name}: import a room by its name, one that is in FLOORS")
             elif FLOOR[other] >= FLOOR[room]:
-                found.append(f"imports {name} of floor {FLOOR[other]}, but {room} is itself on floor {FLOOR[room]}")
-    return found
+                faults.append(f"imports {name} of floor {FLOOR[other]}, but {room} is itself on floor {FLOOR[room]}")
+    return faults
 
 
 def room_of(path: pathlib.Path) -> str:

@@ -39,25 +39,25 @@ def locked(python):
         "implementation_name": "cpython",
         "os_name": "posix",
     }
-    found = defaultdict(list)
+    versions = defaultdict(list)
     for line in LOCK.splitlines():
         if match := re.match(r"([\w.-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+))?", line):
             name, version, marker = match.groups()
             if marker is None or Marker(marker.strip()).evaluate(environment):
-                found[canonicalize_name(name)].append(version)
-    return found
+                versions[canonicalize_name(name)].append(version)
+    return versions
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_satisfies_setup_py(python):
     versions = locked(python)
     for requirement in asked():
-        found = versions[canonicalize_name(requirement.name)]
-        assert len(found) == 1, (
-            f"{requirement.name} on {python} has {len(found)} versions in the lock; see CONTRIBUTING.md"
+        pins = versions[canonicalize_name(requirement.name)]
+        assert len(pins) == 1, (
+            f"{requirement.name} on {python} has {len(pins)} versions in the lock; see CONTRIBUTING.md"
         )
-        assert requirement.specifier.contains(found[0], prereleases=True), f"{requirement} against {found[0]}"
-    assert all(len(found) == 1 for found in versions.values()), "a package has two versions on one Python"
+        assert requirement.specifier.contains(pins[0], prereleases=True), f"{requirement} against {pins[0]}"
+    assert all(len(pins) == 1 for pins in versions.values()), "a package has two versions on one Python"
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -33,9 +33,9 @@ def strays(pattern: str, homes: set[str], path: str, text: str) -> list[str]:
 @pytest.mark.parametrize("pattern", HOMES)
 def test_one_home(pattern):
     homes, instead = HOMES[pattern]
-    found = [line for path in FILES
+    lines = [line for path in FILES
              for line in strays(pattern, homes, path.relative_to(ROOT).as_posix(), path.read_text())]  # fmt: skip
-    assert not found, f"call {instead}: {found}"
+    assert not lines, f"call {instead}: {lines}"
     for home in homes:
         assert re.search(pattern, (ROOT / home).read_text()), f"{home} no longer needs its exception"
 

@@ -57,13 +57,13 @@ def test_the_wheel_holds_the_library_alone(wheel):
 def test_the_metadata_are_complete(wheel):
     archive = zipfile.ZipFile(wheel)
     (path,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-    found = email.message_from_bytes(archive.read(path))
-    assert found["Version"] == gecko_jax.__version__ and wheel.name.startswith(f"gecko_jax-{gecko_jax.__version__}-")
-    assert found["License"] == "Apache-2.0" and found["Requires-Python"] == ">=3.11"
-    assert all(found[name] for name in ("Author", "Summary", "Keywords", "Project-URL"))
-    assert "Programming Language :: Python :: 3.13" in found.get_all("Classifier")
-    assert found.get_payload().startswith("# gecko_jax")
-    required = {re.match(r"[\w.-]+", text)[0] for text in found.get_all("Requires-Dist") if "extra ==" not in text}
+    metadata = email.message_from_bytes(archive.read(path))
+    assert metadata["Version"] == gecko_jax.__version__ and wheel.name.startswith(f"gecko_jax-{gecko_jax.__version__}-")
+    assert metadata["License"] == "Apache-2.0" and metadata["Requires-Python"] == ">=3.11"
+    assert all(metadata[name] for name in ("Author", "Summary", "Keywords", "Project-URL"))
+    assert "Programming Language :: Python :: 3.13" in metadata.get_all("Classifier")
+    assert metadata.get_payload().startswith("# gecko_jax")
+    required = {re.match(r"[\w.-]+", text)[0] for text in metadata.get_all("Requires-Dist") if "extra ==" not in text}
     base = {"absl-py", "dp-accounting", "flax", "jax", "numpy", "optax", "orbax-checkpoint", "scipy"}
     assert required == base
 

@@ -46,15 +46,15 @@ def copies(sources):
         lines = code_lines(source)
         for i in range(len(lines) - SHARED_LINES + 1):
             places[tuple(text for _, text in lines[i : i + SHARED_LINES])].append((name, lines[i][0]))
-    found, last = [], None
+    repeats, last = [], None
     for where in places.values():
         if len(where) > 1:
             if last is None or [name for name, _ in last] != [name for name, _ in where]:
-                found.append(where)
+                repeats.append(where)
             last = where
         else:
             last = None
-    return found
+    return repeats
 
 
 def exported():
@@ -83,8 +83,8 @@ def test_audit_has_few_files_at_its_top():
 
 
 def test_no_code_stands_in_two_places():
-    found = copies({path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES})
-    assert not found, f"{SHARED_LINES} or more equal lines of code: call one function instead. {found}"
+    repeats = copies({path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES})
+    assert not repeats, f"{SHARED_LINES} or more equal lines of code: call one function instead. {repeats}"
 
 
 def test_inner_functions_take_few_parameters():

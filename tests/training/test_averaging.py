@@ -101,7 +101,7 @@ def test_latent_weights_are_averaged_as_they_are_projected(quantized_last):
 def test_a_private_run_keeps_threshold_and_average():
     """Neither collection is taken for statistics over the batch; both orders train as without the average.
 
-    The three are different runs, which share no noise and no coins: so there are none, and every batch is the pool.
+    Noise and coins would differ between the three runs. There is therefore no noise, and every batch is the pool.
     """
     rule, loss = clippings.quantile(0.5), losses.cross_entropy()
     rng = np.random.default_rng(3)

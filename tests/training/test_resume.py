@@ -36,7 +36,7 @@ def assert_logged(folder, fitted):
 
 
 def killed(folder, epochs):
-    """Starts the run in a process of its own and kills it a random moment after so many epochs; its epochs so far."""
+    """Starts the run in its own process and kills it soon after `epochs` epochs; returns how many it logged."""
     run = subprocess.Popen(
         [sys.executable, pathlib.Path(__file__).with_name("resume_run.py"), folder],
         cwd=pathlib.Path(__file__).parents[2], stderr=subprocess.PIPE, env=environment(),

@@ -195,7 +195,7 @@ def test_a_fingerprint_leaves_out_what_is_not_read():
 
 
 def test_a_fingerprint_is_of_contents_alone():
-    """Bytes, shapes and types: what Python names anew in each process (identities, hashes of words) has no part."""
+    """Bytes, shapes and types: what Python names afresh in each process (identities, hashes of words) has no part."""
     x = np.arange(15, dtype=np.float32).reshape(5, 3)
     few = x[[0, 1, 2, 4]]
     results = hashlib.blake2b(digest_size=8)

@@ -149,8 +149,8 @@ def test_every_way_in_refuses_alike(name, tmp_path):
 )
 def test_logits_stay_what_they_are(logits):
     p, y, member = models()
-    given = logits(p)
-    np.testing.assert_array_equal(as_logits("logits", given), given)
+    raw_logits = logits(p)
+    np.testing.assert_array_equal(as_logits("logits", raw_logits), raw_logits)
     assert np.array_equal(as_logits("logits", np.array([[0.2, 0.4]]), known=True), [[0.2, 0.4]])
 
 

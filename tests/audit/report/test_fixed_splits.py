@@ -83,12 +83,12 @@ def test_a_claim_that_cannot_be_held_is_refused_before_any_work(epsilon):
     def predict(x):
         raise AssertionError("work was done")
 
-    own = Examples(np.zeros((4, 2)), np.zeros(4, int), np.arange(4))
+    members = Examples(np.zeros((4, 2)), np.zeros(4, int), np.arange(4))
     others = Examples(np.ones((4, 2)), np.zeros(4, int), np.arange(4, 8))
     with pytest.raises(ValueError, match="epsilon"):
-        audit.audit(predict, own, others, claimed_epsilon=epsilon)
+        audit.audit(predict, members, others, claimed_epsilon=epsilon)
     with pytest.raises(ValueError, match="coins='fair'"):
-        audit.audit(predict, own, others, coins="fair")
+        audit.audit(predict, members, others, coins="fair")
     with pytest.raises(ValueError, match="epsilon"):
         audit.audit_model(None, None, None, claimed_epsilon=epsilon)
     with pytest.raises(ValueError, match="epsilon"):

@@ -113,16 +113,16 @@ def test_the_key_and_the_shadows_of_an_audit_are_written_down():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 3)), rng.integers(0, 3, 80)
     pool = Examples(x, y, np.arange(80))
-    own, others = (Examples(*(part[rows] for part in pool)) for rows in (slice(40), slice(40, 80)))
+    members, others = (Examples(*(part[rows] for part in pool)) for rows in (slice(40), slice(40, 80)))
 
     def recipe(rows, key):
-        kept = {tuple(row) for row in x[rows]}
-        return lambda asked: asked + np.array([[2.0 * (tuple(row) in kept)] * 3 for row in asked]) * np.eye(3)[0]
+        seen = {tuple(row) for row in x[rows]}
+        return lambda asked: asked + np.array([[2.0 * (tuple(row) in seen)] * 3 for row in asked]) * np.eye(3)[0]
 
-    report = audit.audit(lambda x: x, own, others, recipe, pool, 3, 7)
+    report = audit.audit(lambda x: x, members, others, recipe, pool, 3, 7)
     assert report.provenance["shadows"] == 3
     assert report.provenance["key"] == jax.random.key_data(jax.random.key(7)).tolist()
-    again = audit.audit(lambda x: x, own, others, recipe, pool, 3, jax.random.key(7))
+    again = audit.audit(lambda x: x, members, others, recipe, pool, 3, jax.random.key(7))
     assert again.provenance == report.provenance
 
 

@@ -41,7 +41,7 @@ def test_without_shadows_table_page_and_json_say_so(alone, several, tmp_path):
         shown = report.table(), page, report.to_json()
         assert [ONLY in text for text in shown] == [said] * 3
         assert ("Only threshold attacks were tried" in report.headline) == said
-    # Shadows that no attack used are no shadows.
+    # Shadows that no attack used do not count as shadows.
     logits, y, member = outputs()
     asked = audit.audit_models(logits, y, member, [attacks.loss(), attacks.gap()])
     assert ONLY in asked.table() and not any(asked.tried.values())

@@ -116,8 +116,8 @@ def test_a_shadow_in_training_mode_is_told():
     fine, noisy = predictor(Net(), False), predictor(Net(dropout=0.5), True)
     pool = Examples(X, Y, np.arange(N))
     options = dict(pool=pool, shadows=2, key=0)
-    said = warned(fine, recipe=lambda rows, key: noisy, **options)
-    assert len(said) == 1 and said[0].startswith("Of a shadow: The model is not in evaluation mode")
+    warnings = warned(fine, recipe=lambda rows, key: noisy, **options)
+    assert len(warnings) == 1 and warnings[0].startswith("Of a shadow: The model is not in evaluation mode")
 
 
 def test_a_predict_that_takes_no_single_record_says_how_to_ask_it():

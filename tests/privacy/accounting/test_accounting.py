@@ -112,8 +112,8 @@ def truncated_density(others, present, rate, cap, noise):
     for count in range(others + 1):
         weight = stats.binom(others, rate).pmf(count)
         alone = stats.norm.pdf(X, -min(count, cap), noise)
-        kept = min(1, cap / (count + 1))  # of the one example, where its coin says so
-        together = kept * stats.norm.pdf(X, 1 - min(count, cap - 1), noise) + (1 - kept) * alone
+        share = min(1, cap / (count + 1))  # of the one example, where its coin says so
+        together = share * stats.norm.pdf(X, 1 - min(count, cap - 1), noise) + (1 - share) * alone
         density += weight * (((1 - rate) * alone + rate * together) if present else alone)
     return density
 
@@ -167,7 +167,7 @@ def test_no_noise_is_no_privacy():
         assert float(accounting.epsilon(MNIST, 0.0, 1e-5, accountant)) == math.inf
         assert float(accounting.epsilon(MNIST, 1.0, 1e-5, accountant, count_noise_multiplier=0)) == math.inf
     assert str(accounting.epsilon(MNIST, 0.0, 1e-5)).startswith("epsilon inf")
-    assert 1e6 < float(accounting.epsilon(MNIST, 0.001, 1e-5)) < 1e8  # next to no noise is no hour's work
+    assert 1e6 < float(accounting.epsilon(MNIST, 0.001, 1e-5)) < 1e8  # almost no noise, and it does not take an hour
 
 
 def test_a_large_delta_is_warned_of():

@@ -16,8 +16,8 @@ RATES = np.array([0.0, 1e-4, 0.01, 0.3, 0.9, 1.0])
 
 @pytest.mark.parametrize("epsilon, delta", [(0.0, 0.0), (0.5, 0.0), (2.0, 0.01), (50.0, 1e-5), (1e4, 0.0)])
 def test_a_ceiling_is_the_least_of_both_directions(epsilon, delta):
-    found = privacy.tpr_ceiling(epsilon, RATES, delta)
-    for rate, value in zip(RATES, found, strict=True):
+    ceilings = privacy.tpr_ceiling(epsilon, RATES, delta)
+    for rate, value in zip(RATES, ceilings, strict=True):
         called = math.exp(min(epsilon, 700)) * rate + delta
         passed = 1 - math.exp(-epsilon) * (1 - delta - rate)
         assert value == pytest.approx(min(1.0, called, passed), abs=1e-12)
@@ -78,9 +78,9 @@ def test_no_noise_is_no_ceiling():
 def test_full_batches_with_several_records_are_the_gaussian_mechanism(records):
     for run, mu in ((privacy.poisson(100, 100, 4), 2 / 9), (privacy.shuffled(100, 10, 9), 3 / 9)):
         for adjacency, distance in (("add_or_remove", 1), ("replace_one", 2)):
-            found = privacy.group_epsilon(run, 9.0, 1e-5, records, adjacency)
+            epsilon = privacy.group_epsilon(run, 9.0, 1e-5, records, adjacency)
             exact = metrics.gaussian_epsilon(mu * records * distance, 1e-5)
-            assert found.value == pytest.approx(exact, rel=1e-6) and found.records == records
+            assert epsilon.value == pytest.approx(exact, rel=1e-6) and epsilon.records == records
 
 
 def hockey_stick(p, q, epsilon, step):
@@ -97,8 +97,8 @@ def test_one_sampled_step_by_enumerating_the_coins(records, rate, noise):
         density += chance * stats.norm.pdf(x, sum(coins), noise)
     without, delta = stats.norm.pdf(x, 0, noise), 5e-4
     run = privacy.poisson(1000, 1000 * rate, 1)
-    found = privacy.group_epsilon(run, noise, delta, records)
-    assert hockey_stick(density, without, found.value, x[1] - x[0]) == pytest.approx(delta, rel=2e-2)
+    epsilon = privacy.group_epsilon(run, noise, delta, records)
+    assert hockey_stick(density, without, epsilon.value, x[1] - x[0]) == pytest.approx(delta, rel=2e-2)
     opposite = np.zeros_like(x)  # all of them replaced by their negatives
     for count in range(records + 1):
         opposite += stats.binom.pmf(count, records, rate) * stats.norm.pdf(x, -count, noise)
@@ -114,9 +114,9 @@ def test_a_mixture_of_gaussians_is_dp_accountings():
     event = dp.dp_event.MixtureOfGaussiansDpEvent(2.0, list(range(records + 1)), chances)
     accountant = dp.pld.PLDAccountant(value_discretization_interval=1e-3)
     direct = accountant.compose(dp.SelfComposedDpEvent(event, run.steps)).get_epsilon(1e-5)
-    found = privacy.group_epsilon(run, 2.0, 1e-5, records)
-    assert direct * (1 - 1e-3) <= found.value <= direct * 1.03  # its grid is the coarser one
-    assert "3 examples of one person at once" in str(found)
+    epsilon = privacy.group_epsilon(run, 2.0, 1e-5, records)
+    assert direct * (1 - 1e-3) <= epsilon.value <= direct * 1.03  # its grid is the coarser one
+    assert "3 examples of one person at once" in str(epsilon)
 
 
 @pytest.mark.parametrize("adjacency", ["add_or_remove", "replace_one"])

@@ -124,8 +124,8 @@ def test_renyi_moments_are_the_naive_sum(rate, noise):
                 for i in range(order + 1)
             )
             total = sum(terms)
-            found = renyi._of_step(order, rate, noise, 0.0, False) * (order - 1)
-            assert found == pytest.approx(float(total.ln()), rel=1e-9)
+            log_moment = renyi._of_step(order, rate, noise, 0.0, False) * (order - 1)
+            assert log_moment == pytest.approx(float(total.ln()), rel=1e-9)
 
 
 def test_no_divergence_is_lost_in_rounding():
@@ -147,8 +147,8 @@ def test_participations_are_a_mixture_of_gaussian_mechanisms(adjacency, shift):
         if mu:
             tail = math.exp(value) * stats.norm.cdf(-mu / 2 - value / mu)
             naive += weight * (stats.norm.cdf(mu / 2 - value / mu) - tail)
-    found = math.exp(participation.participation_log_deltas(run, np.array([value]), adjacency)[0])
-    assert found == pytest.approx(naive, rel=1e-9)
+    delta = math.exp(participation.participation_log_deltas(run, np.array([value]), adjacency)[0])
+    assert delta == pytest.approx(naive, rel=1e-9)
     assert participation.participation_epsilon(run, naive, adjacency) == pytest.approx(value, rel=1e-6)
 
 

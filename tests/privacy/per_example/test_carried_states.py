@@ -130,8 +130,8 @@ def test_what_does_not_depend_on_the_example_is_accepted(block, how):
     _, variables, private, _ = step_of(Lifted(block, how))
     updates = traced_updates(private, variables)
     # A training step scans over its state: what is carried must look as it did.
-    kept = {name: variables[name] for name in updates}
-    assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, kept)
+    before = {name: variables[name] for name in updates}
+    assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, before)
     assert (block in (Spectral, Counted)) <= bool(updates) and not {"penalties", "params"} & set(updates)
 
 
@@ -154,10 +154,10 @@ def test_what_is_carried_is_what_plain_training_carries(block, how):
     options = dict(optimizer=SGD, epochs=3, batch_size=len(X), init=init)
     data = Examples(X, Y, np.arange(len(X)))
     plain = training.fit(model, data, **options)
-    found = training.fit(model, data, gradients=private, **options)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), found.variables, plain.variables)
+    fitted = training.fit(model, data, gradients=private, **options)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), fitted.variables, plain.variables)
     first = lambda variables, name: jax.tree.leaves(variables[name])[0]  # noqa: E731
-    moved = {name for name in init if not np.array_equal(first(init, name), first(found.variables, name))}
+    moved = {name for name in init if not np.array_equal(first(init, name), first(fitted.variables, name))}
     assert moved == {Spectral: {"params", "batch_stats"}, Counted: {"params", "schedule"}, Frozen: {"params"}}[block]
 
 

@@ -24,8 +24,8 @@ B, WIDE = 4, 8
 
 def rules(names):
     """{name: a rule of the table, an adaptive one at a threshold}."""
-    made = {name: clippings.CLIPPINGS[name](GROUPS if name == "per_layer" else 0.7) for name in names}
-    return {name: rule.at(jnp.float32(1.1)) if hasattr(rule, "at") else rule for name, rule in made.items()}
+    by_name = {name: clippings.CLIPPINGS[name](GROUPS if name == "per_layer" else 0.7) for name in names}
+    return {name: rule.at(jnp.float32(1.1)) if hasattr(rule, "at") else rule for name, rule in by_name.items()}
 
 
 def every_site(params, row, key):
@@ -43,9 +43,9 @@ def contributions(*names):
         def one(weight, rule):
             return clipped(every_site)(rule, params, batch, None, weight).sum
 
-        made = rules(names)
-        sums = {name: jax.vmap(lambda w: one(w, made[name]))(jnp.eye(B)) for name in made}  # noqa: B023
-        return {name: (rule.sensitivity, sums[name]) for name, rule in made.items()}
+        by_name = rules(names)
+        sums = {name: jax.vmap(lambda w: one(w, by_name[name]))(jnp.eye(B)) for name in by_name}  # noqa: B023
+        return {name: (rule.sensitivity, sums[name]) for name, rule in by_name.items()}
 
     return compiled(alone)
 
@@ -217,8 +217,8 @@ def test_what_is_no_loss_of_one_example_is_refused():
     with pytest.raises(ValueError, match=r"shape \(1,\) for one example; .*leave out the axis of examples"):
         clipped_sum(lambda w, row, key: row[None] @ w, clippings.flat(1.0))(jnp.ones(2), rows)
     with pytest.raises(ValueError, match="'steps' has dtype int32; every trained parameter must be real"):
-        whole = {"w": jnp.ones(2), "steps": jnp.ones((), int)}
-        clipped_sum(lambda p, row, key: row @ p["w"], FLAT.at(1.0))(whole, rows)
+        params = {"w": jnp.ones(2), "steps": jnp.ones((), int)}
+        clipped_sum(lambda p, row, key: row @ p["w"], FLAT.at(1.0))(params, rows)
     with pytest.raises(ValueError, match="batch has no rows; .*rows of weight 0"):
         clipped_sum(lambda w, row, key: row @ w, clippings.flat(1.0))(jnp.ones(2), rows[:0])
     with pytest.raises(ValueError, match="'per_layer' has no group for the parameter 'w': its groups are"):

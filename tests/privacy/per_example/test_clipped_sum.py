@@ -20,7 +20,7 @@ from gecko_jax.trees import named_leaves
 KEY = jax.random.key(3)
 FLAT = clippings.quantile(1.0)  # `at` any threshold it is flat clipping
 
-# Compiling is all the time that these tests take, and half of it is LLVM's optimisation of programs that run once.
+# Compiling is all the time that these tests take, and half of it is LLVM's optimization of programs that run once.
 QUICKLY = {"xla_backend_optimization_level": 0}
 
 
@@ -56,12 +56,12 @@ def gradients_of(name):
 
 
 def by_hand(name, clip_norm, rows=None):
-    """The flatly clipped sum over some rows, all where None."""
-    found, norms = gradients_of(name)
-    total = jax.tree.map(np.zeros_like, found[0])
-    for i in range(len(found)) if rows is None else rows:
+    """The flatly clipped sum over some rows, or over all if None."""
+    gradients, norms = gradients_of(name)
+    total = jax.tree.map(np.zeros_like, gradients[0])
+    for i in range(len(gradients)) if rows is None else rows:
         factor = min(1.0, clip_norm / norms[i])
-        total = jax.tree.map(lambda so_far, leaf: so_far + factor * leaf, total, found[i])  # noqa: B023
+        total = jax.tree.map(lambda so_far, leaf: so_far + factor * leaf, total, gradients[i])  # noqa: B023
     return total
 
 
@@ -131,24 +131,24 @@ def test_auto_takes_as_many_examples_at_a_time_as_fit(monkeypatch):
     assert "while" in text and "f32[2,1,4,3,3]" in text and "conv_general_dilated" not in text  # two at a time
     check_exact("ghosts", "auto")
     monkeypatch.setattr(microbatch, "MAX_FLOATS_OF_WINDOWS", 5 * floats.count)
-    whole = str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
-    assert "while" not in whole and "conv_general_dilated" in whole
+    one_batch = str(jax.make_jaxpr(clipped_sum(case.loss, FLAT.at(1.0)))(case.variables, case.batch))
+    assert "while" not in one_batch and "conv_general_dilated" in one_batch
 
 
 def check_half_precision(dtype, method="bookkeeping", microbatch=None):
     """Parameters of 16 bits: the gradients are what they are, but norms and sums are not rounded again."""
     rng = np.random.default_rng(4)
     x = jnp.asarray(rng.normal(size=(5, 300)) * 30, dtype)
-    given = np.asarray(x, np.float64)
+    wide = np.asarray(x, np.float64)
 
     def total(x):
         return clipped_sum(lambda w, row, key: row @ w, FLAT.at(1.0), method, microbatch)(jnp.zeros(300, dtype), x)
 
-    found, norms = compiled(total)(x)
-    lengths = np.linalg.norm(given, axis=1)
+    gradient_sum, norms = compiled(total)(x)
+    lengths = np.linalg.norm(wide, axis=1)
     np.testing.assert_allclose(norms, lengths, rtol=1e-5)
-    assert found.dtype == jnp.float32
-    check_equal(found, (given / lengths[:, None]).sum(axis=0))
+    assert gradient_sum.dtype == jnp.float32
+    check_equal(gradient_sum, (wide / lengths[:, None]).sum(axis=0))
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_half_precision(dtype, method, microbatch):
 def check_groups():
     """per_layer: each group by its own norm, against NumPy."""
     bounds = {"bias": 0.05, "layers_0": 0.1, ".": 0.2}
-    found, _ = gradients_of("mlp")
+    gradients, _ = gradients_of("mlp")
     case = case_of("mlp")
     total, norms = compiled(clipped_sum(case.loss, clippings.per_layer(bounds)))(case.variables, case.batch, KEY)
-    names = [name for name, _ in named_leaves(found[0])]
+    names = [name for name, _ in named_leaves(gradients[0])]
     of = {name: next(i for i, group in enumerate(bounds) if group in name or group == ".") for name in names}
     lengths = np.zeros((5, 3))
-    for i, tree in enumerate(found):
+    for i, tree in enumerate(gradients):
         for name, leaf in named_leaves(tree):
             lengths[i, of[name]] += np.sum(leaf**2)
     lengths = np.sqrt(lengths)
@@ -176,7 +176,7 @@ def check_groups():
     assert norms.shape == (5, 3) and set(of.values()) == {0, 1, 2}
     np.testing.assert_allclose(norms, lengths, rtol=1e-5)
     for j, (name, leaf) in enumerate(named_leaves(total)):
-        wanted = sum(factors[i, of[name]] * jax.tree.leaves(tree)[j] for i, tree in enumerate(found))
+        wanted = sum(factors[i, of[name]] * jax.tree.leaves(tree)[j] for i, tree in enumerate(gradients))
         check_equal(leaf, wanted)
 
 

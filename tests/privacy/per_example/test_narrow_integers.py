@@ -41,8 +41,8 @@ def read_tables(params, example, key):
     total = 0.0
     for name, table in params.items():
         mode, rows = name.split()
-        found = jnp.nan_to_num(jnp.take(table, example[rows], axis=0, mode=mode))
-        total += jnp.sum(jnp.sin(jnp.sum(found, axis=0)))
+        entries = jnp.nan_to_num(jnp.take(table, example[rows], axis=0, mode=mode))
+        total += jnp.sum(jnp.sin(jnp.sum(entries, axis=0)))
     return total
 
 
@@ -72,11 +72,11 @@ def test_an_embedding_of_256_rows_learns_from_uint8():
 def test_an_index_stays_on_its_side_of_the_table(dtype, size, data):
     ends = np.iinfo(dtype)
     given_index = np.asarray(data.draw(st.lists(st.integers(int(ends.min), int(ends.max)), min_size=1)), dtype)
-    found = np.asarray(as_index(jnp.asarray(given_index), size), np.int64)
+    index = np.asarray(as_index(jnp.asarray(given_index), size), np.int64)
     wide = given_index.astype(object)
-    assert ((found >= 0) == (wide >= 0)).all() and ((found < size) == (wide < size)).all()
+    assert ((index >= 0) == (wide >= 0)).all() and ((index < size) == (wide < size)).all()
     inside = (wide >= 0) & (wide < size)
-    assert (found[inside] == wide[inside]).all()
+    assert (index[inside] == wide[inside]).all()
 
 
 B, CLASSES = 300, 270  # more examples, and more classes, than a byte counts
@@ -98,7 +98,7 @@ def test_more_examples_than_the_type_can_count(dtype):
     check_every_method(scattered, params, batch, (("bookkeeping", None), ("vmap", np.uint8(200))))
 
 
-def labelled(dtype, b=6):
+def labeled(dtype, b=6):
     rng = np.random.default_rng(3)
     ends = np.iinfo(dtype)
     y = rng.integers(0, min(CLASSES, ends.max), b).astype(dtype)
@@ -115,7 +115,7 @@ VARIABLES["params"]["bias"] = np.zeros(CLASSES, np.float32)
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint32"])
 def test_labels_of_any_type_give_the_same_gradients(dtype):
     """Private and plain; the rows that are right are those of NumPy's arg-max."""
-    batch, loss = labelled(dtype), losses.kullback_leibler()
+    batch, loss = labeled(dtype), losses.kullback_leibler()
     logits = batch.x @ VARIABLES["params"]["kernel"]
     batch.y[1:3] = np.minimum(logits[1:3].argmax(1), np.iinfo(dtype).max)
     wanted = int((logits.argmax(1) == batch.y.astype(np.int64)).sum())
@@ -123,8 +123,8 @@ def test_labels_of_any_type_give_the_same_gradients(dtype):
     of_one = privacy.example_loss(MODEL, loss)
     total, _ = clipped_by_hand(lambda params, row, key: of_one({"params": params}, row)[0], VARIABLES["params"], wide)
     private = compiled(gradients.private_gradients(of_one, clippings.flat(1.0), 0.0, 1.0))
-    found, metrics = private(VARIABLES, batch, jax.random.key(0))
-    check_equal(found, total)
+    step, metrics = private(VARIABLES, batch, jax.random.key(0))
+    check_equal(step, total)
     assert metrics.metric == wanted and metrics.count == 6
     plain = compiled(training.batch_gradients(MODEL, loss))
     (one, of_narrow), (other, of_wide) = (plain(VARIABLES, each, jax.random.key(0)) for each in (batch, wide))

@@ -55,21 +55,21 @@ def test_the_sizes_are_the_mean_and_two_deviations():
 
 @pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 215, 216, 229, 230, 299, 300])
 def test_a_sum_over_fewer_rows_is_the_sum_of_all_real_ones(count):
-    found = run(PARAMS, X, of_first(count), EXPECTED)
+    output = run(PARAMS, X, of_first(count), EXPECTED)
     total, norms = by_hand(count)
-    np.testing.assert_allclose(found.sum, total, atol=1e-5 * max(np.abs(total).max(), 1e-6))
-    np.testing.assert_allclose(found.norms[:count], norms, rtol=1e-5, atol=2e-6)  # x @ w cancels
-    assert found.norms.shape == (B,) and not found.norms[count:].any()
-    np.testing.assert_array_equal(found.results[1][:count], X[:count, 0])
+    np.testing.assert_allclose(output.sum, total, atol=1e-5 * max(np.abs(total).max(), 1e-6))
+    np.testing.assert_allclose(output.norms[:count], norms, rtol=1e-5, atol=2e-6)  # x @ w cancels
+    assert output.norms.shape == (B,) and not output.norms[count:].any()
+    np.testing.assert_array_equal(output.results[1][:count], X[:count, 0])
 
 
 def test_real_rows_after_padding_are_not_lost():
     weight = of_first(10)
     weight[250] = 1
-    found = run(PARAMS, X, weight, EXPECTED)
-    whole = run(PARAMS, X, weight, None)
-    check_equal(found.sum, np.asarray(whole.sum))
-    assert found.norms[250] > 0
+    by_rows = run(PARAMS, X, weight, EXPECTED)
+    at_once = run(PARAMS, X, weight, None)
+    check_equal(by_rows.sum, np.asarray(at_once.sum))
+    assert by_rows.norms[250] > 0
 
 
 def weights_of(counts):
@@ -82,8 +82,8 @@ def test_models_side_by_side_share_one_choice(microbatch):
     rule = FLAT.at(0.7)
     of_one = functools.partial(clipped(loss, microbatch=microbatch, expected=EXPECTED), rule)
     several = jax.vmap(lambda weight: of_one(PARAMS, X, None, weight).sum)
-    found = jax.jit(several)(weights_of([3, 210, 120]))
-    for row, count in zip(found, [3, 210, 120], strict=True):
+    by_model = jax.jit(several)(weights_of([3, 210, 120]))
+    for row, count in zip(by_model, [3, 210, 120], strict=True):
         np.testing.assert_allclose(row, by_hand(count)[0], rtol=1e-4, atol=1e-6)
     [branch] = [
         equation
@@ -110,6 +110,6 @@ def test_a_rule_sees_one_row_at_a_time():
 
     for method in ("bookkeeping", "vmap"):
         of = clipped(loss, method)
-        whole = of(Clipping("mine", scale, 1.0), PARAMS, X, None, None)
+        row_wise = of(Clipping("mine", scale, 1.0), PARAMS, X, None, None)
         right = of(clippings.flat(1.0), PARAMS, X, None, None)
-        np.testing.assert_allclose(whole.sum, right.sum, rtol=1e-6)
+        np.testing.assert_allclose(row_wise.sum, right.sum, rtol=1e-6)

@@ -85,8 +85,8 @@ def test_a_field_of_that_name_is_the_users_own():
     wanted, _ = clipped_by_hand(loss, W, X, weight=only)
     check_equal(clipped_sum(of_patient, RULE)(W, Patients(X, kilograms), None, only)[0], wanted)
     private = gradients.private_gradients(lambda v, row, key: of_patient(v["params"], row, key), RULE, 0.0, 1.0)
-    found, metrics = private({"params": W}, Patients(X, kilograms), jax.random.key(0))
-    check_equal(found, clipped_by_hand(loss, W, X)[0])
+    update, metrics = private({"params": W}, Patients(X, kilograms), jax.random.key(0))
+    check_equal(update, clipped_by_hand(loss, W, X)[0])
     assert metrics.count == 5
 
 
@@ -111,6 +111,6 @@ def test_both_trainings_ask(number):
     half = batch._replace(weight=np.asarray([1, 1, 0.5, 1, 1], np.float32))
     with pytest.raises(ValueError, match=r"batch.weight\[2\]=0.5 must be 1 for a real row or 0 for padding"):
         step(variables, half, jax.random.key(0))
-    found, metrics = compiled(step)(variables, half, jax.random.key(0))
-    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(found)) and np.isnan(metrics.loss)
+    gradients, metrics = compiled(step)(variables, half, jax.random.key(0))
+    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(gradients)) and np.isnan(metrics.loss)
     assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(metrics.updates))

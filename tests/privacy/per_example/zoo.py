@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from zoo_modules import CLASSES, WIDE, Attention, Bare, Residual, Scanned, Standardised, Tied, Twice, flat, mean
+from zoo_modules import CLASSES, WIDE, Attention, Bare, Residual, Scanned, Standardized, Tied, Twice, flat, mean
 
 from gecko_jax import losses, models, quantizers
 from gecko_jax.privacy.example_loss import example_loss
@@ -167,7 +167,7 @@ def unused():
     return Case(loss, arrays(used=(4, CLASSES), unread=(2, 2), seen=(CLASSES,)), rows(4))
 
 
-def quantised(rules, **options):
+def quantized(rules, **options):
     return models.quantized(models.create("mlp", CLASSES, hidden=(WIDE, WIDE), activation="identity", **options), rules)
 
 
@@ -198,7 +198,7 @@ CASES = {
     "layers_scanned": layers_scanned,
     "remat": lambda: supervised(chain(nn.remat(nn.Dense)(WIDE), jnp.tanh, nn.remat(nn.LayerNorm)()), rows(6)),
     "lora": lora,
-    "standardised": lambda: supervised(chain(Standardised(), mean), rows(4, 4, 2)),
+    "standardized": lambda: supervised(chain(Standardized(), mean), rows(4, 4, 2)),
     "wide_residual": lambda: supervised(wide_residual(), rows(8, 8, 3)),
     "ghosts": lambda: supervised(
         chain(nn.Conv(WIDE, (3, 3), padding="VALID"), jnp.tanh, nn.Dense(WIDE), jnp.tanh, mean), rows(4, 3, 3)
@@ -214,9 +214,9 @@ CASES = {
     "decayed": decayed,
     "penalty": penalty,
     "unused": unused,
-    "binary": lambda: created(quantised([("dense", BINARY, BINARY)]), rows(6)),
-    "xnor": lambda: created(quantised([("dense", XNOR, quantizers.xnor_input(scaling=True))]), rows(6)),
-    "four_bits": lambda: created(quantised([(".", FOUR_BITS, quantizers.uniform(4, max_abs=2.0))]), rows(6)),
+    "binary": lambda: created(quantized([("dense", BINARY, BINARY)]), rows(6)),
+    "xnor": lambda: created(quantized([("dense", XNOR, quantizers.xnor_input(scaling=True))]), rows(6)),
+    "four_bits": lambda: created(quantized([(".", FOUR_BITS, quantizers.uniform(4, max_abs=2.0))]), rows(6)),
     "quadratic": lambda: created(models.create("mlp", CLASSES, hidden=(WIDE,), activation="quadratic"), rows(6)),
     "student": lambda: created(
         models.create("mlp", CLASSES, hidden=(WIDE,)), rows(6), losses.symmetric_cross_entropy()

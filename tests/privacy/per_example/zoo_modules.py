@@ -58,8 +58,8 @@ class Bare(nn.Module):
         return logits / jnp.exp(self.param("temperature", nn.initializers.zeros, ()))
 
 
-class Standardised(nn.Module):
-    """Weight-standardised convolution."""
+class Standardized(nn.Module):
+    """Weight-standardized convolution."""
 
     @nn.compact
     def __call__(self, x):

@@ -48,27 +48,27 @@ def drawn(drawing):
 
 def texts(drawing):
     """Each text and how far down it stands."""
-    found = {}
+    heights = {}
     for node in ET.fromstring(drawing).iter(f"{SVG}text"):
         y = node.get("y") or re.findall(r"[-\d.]+", node.attrib["transform"])[1]
-        found["".join(node.itertext()).strip()] = float(y)
-    return found
+        heights["".join(node.itertext()).strip()] = float(y)
+    return heights
 
 
 def test_dots_and_intervals_lie_where_their_figures_are():
-    made = chart()
-    drawing = draw(made)
+    plot = chart()
+    drawing = draw(plot)
     dots, intervals, ((top, bottom),) = drawn(drawing)
     assert len(dots) == len(intervals) == 5 and top[0] == bottom[0]
-    values = np.array([[f.low, f.value, f.high] for f in made.figures])
+    values = np.array([[f.low, f.value, f.high] for f in plot.figures])
     xs = np.stack([intervals[:, :, 0].min(1), dots[:, 0], intervals[:, :, 0].max(1)], 1)
     slope, offset = np.polyfit(values.ravel(), xs.ravel(), 1)
     np.testing.assert_allclose(slope * values + offset, xs, atol=0.01)
     np.testing.assert_allclose(slope * 0.5 + offset, top[0], atol=0.01)
     assert (np.diff(dots[:, 1]) > 15).all(), "each on a line of its own, in order"
-    found = texts(drawing)
-    for (_, y), label, figure in zip(dots, made.labels, made.figures, strict=True):
-        assert abs(found[label] - y) < 8 and f"{figure.value:.3f}" in found, "the label and the value beside it"
+    heights = texts(drawing)
+    for (_, y), label, figure in zip(dots, plot.labels, plot.figures, strict=True):
+        assert abs(heights[label] - y) < 8 and f"{figure.value:.3f}" in heights, "the label and the value beside it"
 
 
 def test_a_long_chart_shows_its_first_lines_and_a_bare_one_is_drawn():

@@ -109,8 +109,8 @@ def point(name, x, y, size=1.0):
 
 def test_many_rows_are_numbered_with_a_key():
     rows = tuple(point(f"row {i}", float(i % 5), float(i * i % 7)) for i in range(23))
-    found = texts(draw(simple(rows, Tradeoff("x", "y", "size")), Tradeoff))
-    assert found.count("23") == 2 and all(row.name in found for row in rows)
+    words = texts(draw(simple(rows, Tradeoff("x", "y", "size")), Tradeoff))
+    assert words.count("23") == 2 and all(row.name in words for row in rows)
 
 
 def test_rows_without_a_finite_figure_are_left_out():

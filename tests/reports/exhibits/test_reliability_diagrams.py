@@ -97,7 +97,7 @@ def test_the_records_of_every_bin_stand_below():
     (fill,) = Panel(reliability_diagram({"a": bins}), 1).styled("opacity: 0.3")
     middles = (bins.edges[1:] + bins.edges[:-1]) / 2
     tops = [max((y for x, y in fill if abs(x - m) <= 1 / 16 + 1e-6), default=0) for m in middles]
-    shared = [max(bins.count[max(i - 1, 0) : i + 2]) for i in range(8)]  # a corner belongs to both of its neighbours
+    shared = [max(bins.count[max(i - 1, 0) : i + 2]) for i in range(8)]  # a corner belongs to both of its neighbors
     np.testing.assert_allclose(tops, np.array(shared) / (1.08 * bins.count.max()), atol=1e-5)
 
 
@@ -162,9 +162,9 @@ def test_on_a_phone_all_text_is_large_inside_and_apart(drawings, browser, tmp_pa
         f"<!DOCTYPE html><meta charset=utf-8><style>{CSS}</style>{figures}<script>{MEASURE}</script>", "utf-8"
     )
     dom = browser(path, "--dump-dom", "--window-size=600,1000")
-    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
-    assert len(found) == len(drawings)
-    for drawing in found:
+    layouts = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
+    assert len(layouts) == len(drawings)
+    for drawing in layouts:
         left, top, right, bottom = drawing["svg"]
         for i, (text, size, *box) in enumerate(drawing["texts"]):
             assert size * drawing["scale"] >= 9, text

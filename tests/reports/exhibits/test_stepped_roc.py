@@ -26,11 +26,11 @@ def rocs(shown):
 
 def lines(drawing):
     """Vertices [k, 2] of every line of a curve (stroke 1.6 wide)."""
-    found = []
+    points = []
     for path in ET.fromstring(drawing).iter(f"{SVG}path"):
         if "stroke-width: 1.6" in path.attrib.get("style", "") and "clip-path" in path.attrib:
-            found.append(np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", path.attrib["d"]), float))
-    return found
+            points.append(np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", path.attrib["d"]), float))
+    return points
 
 
 def roc(seed, n):

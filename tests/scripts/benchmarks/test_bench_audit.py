@@ -14,7 +14,7 @@ def test_it_runs_and_no_case_holds_a_table_of_records_by_population():
     command = [sys.executable, "-m", "scripts.benchmarks.audit", "--repeats=1"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    held = dict(re.findall(r"^  (\S+), .* ms +([\d.]+) MB", done.stdout, re.MULTILINE))
-    assert set(held) == {"lira", "lira_student", "lira_offline", "rmia", "rmia_offline"}
-    assert all(float(megabytes) < 100 for megabytes in held.values())  # the table would be 4,000
+    memory = dict(re.findall(r"^  (\S+), .* ms +([\d.]+) MB", done.stdout, re.MULTILINE))
+    assert set(memory) == {"lira", "lira_student", "lira_offline", "rmia", "rmia_offline"}
+    assert all(float(megabytes) < 100 for megabytes in memory.values())  # the table would be 4,000
     assert re.search(r"lira, 64 shadows x 5000 records x 9 queries .*promised < 0.2 s: (met|NOT MET)", done.stdout)

@@ -26,28 +26,28 @@ OURS, GHOST, EACH, SLOW = ("ours", "auto"), ("Opacus", "ghost"), ("jax-privacy",
 def test_verdict_takes_each_rival_at_its_best():
     ratios = {OURS: 1.1, ("ours", "vmap"): 0.5, GHOST: 2.0, EACH: 20.0, SLOW: 900.0}
     seconds = {OURS: 0.011, ("ours", "vmap"): 0.005, GHOST: 0.009, EACH: 0.22, SLOW: 9.0}
-    found = timing.judge(ratios, seconds, OURS, 1.2, "jax-privacy", 20)
-    assert (found.met, found.best, found.best_ratio) == (True, GHOST, 2.0)
-    assert (found.fastest, found.fastest_seconds) == (GHOST, 0.009)
-    assert found.factor == pytest.approx(20) and found.met_factor == (found.factor >= 20)
-    words = " | ".join(timing.said(found, 0.011, "jax-privacy"))
+    verdict = timing.judge(ratios, seconds, OURS, 1.2, "jax-privacy", 20)
+    assert (verdict.met, verdict.best, verdict.best_ratio) == (True, GHOST, 2.0)
+    assert (verdict.fastest, verdict.fastest_seconds) == (GHOST, 0.009)
+    assert verdict.factor == pytest.approx(20) and verdict.met_factor == (verdict.factor >= 20)
+    words = " | ".join(timing.said(verdict, 0.011, "jax-privacy"))
     assert "promised <= 1.2 x: met" in words
     assert "ours is less" in words and "Opacus WINS" in words  # less over its own framework, and yet not the fastest
 
 
 def test_a_loss_is_said():
     ratios, seconds = {OURS: 1.5, GHOST: 1.4, EACH: 3.0}, {OURS: 0.03, GHOST: 0.04, EACH: 0.02}
-    found = timing.judge(ratios, seconds, OURS, 1.2, "jax-privacy", 1)
-    first, ratio, time, factor = timing.said(found, 0.03, "jax-privacy")
+    verdict = timing.judge(ratios, seconds, OURS, 1.2, "jax-privacy", 1)
+    first, ratio, time, factor = timing.said(verdict, 0.03, "jax-privacy")
     assert first.endswith("NOT MET") and factor.endswith("NOT MET")
     assert ratio.endswith("Opacus WINS") and time.endswith("jax-privacy WINS")
-    assert "not judged" in timing.said(found, 0.03, "jax-privacy", judged=False)[0]
+    assert "not judged" in timing.said(verdict, 0.03, "jax-privacy", judged=False)[0]
 
 
 def test_without_rivals_only_the_promise_is_judged():
-    found = timing.judge({OURS: 1.2, ("ours", "vmap"): 9.0}, {OURS: 1.0, ("ours", "vmap"): 9.0}, OURS, 1.2, "x", 1)
-    assert found.met and found.best is None and found.factor is None
-    assert len(timing.said(found, 1.0, "x")) == 1
+    verdict = timing.judge({OURS: 1.2, ("ours", "vmap"): 9.0}, {OURS: 1.0, ("ours", "vmap"): 9.0}, OURS, 1.2, "x", 1)
+    assert verdict.met and verdict.best is None and verdict.factor is None
+    assert len(timing.said(verdict, 1.0, "x")) == 1
 
 
 class Machine:
@@ -105,12 +105,12 @@ def test_a_small_run_of_all_sections_without_peers(tmp_path):
     done = call(*settings, start=("-c", SMALL))
     assert done.returncode == 0, done.stderr
     assert "WRONG" not in done.stdout and "does not work" not in done.stdout
-    found = json.loads(file.read_text())
-    assert set(found["clipping"]["MLP"]["ways"]) == {"JAX plain", "JAX vmap(grad)", "ours auto", "ours vmap"}
-    assert set(found["noise"]["MLP"]["ways"]) >= {"ours threefry", "ours AES-256"}
-    assert found["poisson"]["MLP"]["ratio"] > 0
-    assert found["memory"]["MLP"]["bytes"]["vmap(grad)"] > 2 * 4 * 7840  # every example's gradient, float32
-    assert "torch" not in found and found["jax"]
+    figures = json.loads(file.read_text())
+    assert set(figures["clipping"]["MLP"]["ways"]) == {"JAX plain", "JAX vmap(grad)", "ours auto", "ours vmap"}
+    assert set(figures["noise"]["MLP"]["ways"]) >= {"ours threefry", "ours AES-256"}
+    assert figures["poisson"]["MLP"]["ratio"] > 0
+    assert figures["memory"]["MLP"]["bytes"]["vmap(grad)"] > 2 * 4 * 7840  # every example's gradient, float32
+    assert "torch" not in figures and figures["jax"]
 
 
 def test_help_and_a_misspelt_case():
