@@ -59,7 +59,7 @@ POLYNOMIALS = {  # a function of x, how many products it takes, their depth
     "negative quadratic": (lambda x: -0.5 * x * x - x, 1, 1),
     "almost linear": (lambda x: 1e-6 * x * x + x, 1, 1),
     "two factors": (lambda x: (x + 1) * (2 - x), 1, 1),
-    "cancelled": (lambda x: x * x + x - x * x, 0, 0),
+    "canceled": (lambda x: x * x + x - x * x, 0, 0),
     "cube": (lambda x: x**3, 2, 2),
     "cubic": (lambda x: x**3 - x * x + 2 * x + 1, 2, 2),
     "fourth power": (lambda x: x**4, 2, 2),
