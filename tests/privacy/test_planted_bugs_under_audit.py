@@ -5,7 +5,7 @@ Nobody names the fault to the auditor: it looks at the same statistics of every 
 
 import numpy as np
 import pytest
-from test_planted_privacy_bugs import plant
+from planting import plant
 
 from experiments.self_audit.measure import shown
 from experiments.self_audit.scenarios import PART, SCENARIOS, Settings, one_run

@@ -5,15 +5,13 @@ A bug is a line of a function replaced. Where that line has changed, the test sa
 
 from __future__ import annotations
 
-import inspect
 import sys
-import textwrap
-from types import FunctionType
 
 import pytest
 import test_clipped_properties as shares
 import test_clipped_sum as sums
 import test_private_gradients as steps
+from planting import plant
 
 from gecko_jax.privacy import gradients, noise
 from gecko_jax.privacy.accounting import epsilon as accounting
@@ -203,21 +201,6 @@ BUGS = {
         lambda: sums.check_exact("penalty"),
     ),
 }  # fmt: skip
-
-
-def plant(monkeypatch, module, name, line, planted):
-    """Replaces a function, wherever it was imported to, by one with a line of its source replaced."""
-    original = getattr(module, name)
-    source = textwrap.dedent(inspect.getsource(original))
-    assert source.count(line) == 1, f"{module.__name__}.{name} has {line!r} {source.count(line)} times, not once"
-    scope = dict(vars(module))
-    exec(compile(source.replace(line, planted), f"<{name}, planted>", "exec"), scope)
-    users = [vars(user) for path, user in sys.modules.items() if path.startswith(("gecko_jax", "test_"))]
-    functions = [value for user in users for value in user.values() if isinstance(value, FunctionType)]
-    defaults = [function.__kwdefaults__ or {} for function in functions]
-    for user in (*users, *defaults):
-        for key in [key for key, value in user.items() if value is original]:
-            monkeypatch.setitem(user, key, scope[name])
 
 
 @pytest.mark.parametrize("bug", BUGS)

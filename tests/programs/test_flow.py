@@ -59,22 +59,44 @@ def written_in_a_loop(a, b, c, d):
     return first[...], d
 
 
-@pytest.mark.parametrize(
-    "function, expected",
-    [
-        (shifted, [[0, 1, 2], [1, 2], [2], [0, 1, 2]]),
-        (lambda a, b, c, d: lax.scan(lambda s, x: (s, x + c), a, b), [[0], [1, 2]]),
-        (until, [[0, 2], [0, 1, 2, 3]]),
-        (lambda a, b, c, d: lax.cond(jnp.sum(a) > 0, lambda: (b, c), lambda: (2 * b, d)), [[0, 1], [0, 2, 3]]),
-        (lambda a, b, c, d: jax.jit(jax.checkpoint(lambda a, b: (a, jnp.sin(b))))(a, b), [[0], [1]]),
-        (lambda a, b, c, d: halves(a, b), [[0], [1]]),
-        (lambda a, b, c, d: (jnp.zeros_like(a), jax.nn.relu(b) + a @ c), [[], [0, 1, 2]]),
-        (written, [[0, 1], [2]]),
-        (written_in_a_loop, [[0, 1, 2], [3]]),
-    ],
-)  # fmt: skip
-def test_dependence_is_told_apart_through_loops_branches_and_references(function, expected):
+def read_in_a_loop(a, b, c, d):
+    """Each turn gives what the first reference holds as it begins: a, then b + 1, then c + 1."""
+    first, second = jax.new_ref(a), jax.new_ref(b)
+
+    def turn(carry, _):
+        before = first[...] * 1
+        first[...] = second[...] + 1
+        second[...] = c * 1
+        return carry, before
+
+    return lax.scan(turn, (), None, length=3)[1], d
+
+
+CASES = {
+    "shifted": (shifted, [[0, 1, 2], [1, 2], [2], [0, 1, 2]]),
+    "unchanged": (lambda a, b, c, d: lax.scan(lambda s, x: (s, x + c), a, b), [[0], [1, 2]]),
+    "constant": (lambda a, b, c, d: lax.scan(lambda s, x: (2 * s, x + c), a, b), [[0], [1, 2]]),
+    "until": (until, [[0, 2], [0, 1, 2, 3]]),
+    "cond": (
+        lambda a, b, c, d: lax.cond(jnp.sum(a) > 0, lambda: (b, c), lambda: (2 * b, d)), [[0, 1], [0, 2, 3]],
+    ),
+    "jit": (lambda a, b, c, d: jax.jit(jax.checkpoint(lambda a, b: (a, jnp.sin(b))))(a, b), [[0], [1]]),
+    "custom_vjp": (lambda a, b, c, d: halves(a, b), [[0], [1]]),
+    "zeros": (lambda a, b, c, d: (jnp.zeros_like(a), jax.nn.relu(b) + a @ c), [[], [0, 1, 2]]),
+    "written": (written, [[0, 1], [2]]),
+    "written_in_a_loop": (written_in_a_loop, [[0, 1, 2], [3]]),
+    "read_in_a_loop": (read_in_a_loop, [[0, 1, 2], [3]]),
+}  # fmt: skip
+
+
+def check_dependence(name):
+    function, expected = CASES[name]
     assert of_outputs(function, *ZEROS) == expected
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_dependence_is_told_apart_through_loops_branches_and_references(name):
+    check_dependence(name)
 
 
 def test_what_no_result_needs_is_dead():
