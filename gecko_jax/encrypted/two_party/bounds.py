@@ -18,34 +18,36 @@ class Magnitudes(NamedTuple):
 
     Attributes:
       nodes: float64 [n_k] of each node; the last is the output's.
-      truncated: sum over all numbers of one example that are truncated.
+      maps: sum over all results of affine maps of one example, each of which is truncated.
+      products: the same sum over elementwise products.
     """
 
     nodes: list[np.ndarray]
-    truncated: float
+    maps: float
+    products: float
 
 
 def bound_magnitudes(
-    circuit: Circuit, input_bound: float, fraction_bits: int, node_bounds: Sequence[Array | float] | None = None
+    circuit: Circuit, input_bound: float, bits: tuple[int, int], node_bounds: Sequence[Array | float] | None = None
 ) -> Magnitudes:
     """Bounds every number that the protocol computes, by intervals around zero.
 
     Args:
       circuit: of products and clamps.
       input_bound: on the absolute value of every input.
-      fraction_bits: f; every map's coefficients and its result are rounded to it.
+      bits: fractional bits of values and of weights.
       node_bounds: one bound for each product's node, a number or [n_k], from a certificate or from data; it holds where
         it is narrower than the interval. None for intervals alone, which always hold, and are wide for deep circuits.
     """
-    unit = 2.0**-fraction_bits
+    unit, weight_unit = (2.0**-each for each in bits)
     nodes = [np.full(int(np.prod(circuit.input_shape, dtype=np.int64)), float(input_bound))]
-    truncated = 0.0
+    maps = products = 0.0
 
     def reach(affine: Affine) -> np.ndarray:
         total = np.abs(affine.bias) + unit
         for node, matrix in affine.terms.items():
             # A stored coefficient is off by half a unit at most; one that is not stored is 0 in the ring, too.
-            stored = abs(matrix) + (matrix != 0) * (unit / 2)
+            stored = abs(matrix) + (matrix != 0) * (weight_unit / 2)
             total = total + stored @ (nodes[node] + unit)
         return total
 
@@ -54,24 +56,27 @@ def bound_magnitudes(
         right = left if product.right is None else reach(product.right)
         narrow = np.inf if node_bounds is None else np.asarray(node_bounds[number], np.float64)
         if isinstance(product, Clamp):
-            truncated += left.sum()
+            maps += float(left.sum())
             nodes.append(np.ones_like(left))
             continue
         if product.right is None:
             left = right = np.minimum(left, np.sqrt(narrow) + unit)
         nodes.append(np.minimum(left * right, narrow))
-        truncated += left.sum() + (left * right).sum() + (0.0 if product.right is None else right.sum())
+        maps += float(left.sum() + (0.0 if product.right is None else right.sum()))
+        products += float((left * right).sum())
     nodes.append(reach(circuit.output))
-    return Magnitudes(nodes, truncated + float(nodes[-1].sum()))
+    return Magnitudes(nodes, maps + float(nodes[-1].sum()), products)
 
 
-def check_truncations(magnitudes: Magnitudes, batch: int, fraction_bits: int, max_failure_probability: float) -> float:
+def check_truncations(
+    magnitudes: Magnitudes, batch: int, bits: tuple[int, int], max_failure_probability: float
+) -> float:
     """Bounds the probability that any truncation of a run fails, and refuses one that is too large.
 
     Args:
       magnitudes: from `bound_magnitudes`.
       batch: examples of the run.
-      fraction_bits: f.
+      bits: fractional bits of values and of weights.
       max_failure_probability: the largest that is accepted.
 
     Returns:
@@ -80,13 +85,14 @@ def check_truncations(magnitudes: Magnitudes, batch: int, fraction_bits: int, ma
     Raises:
       ValueError: a larger bound.
     """
-    probability = failure_probability(batch * magnitudes.truncated, fraction_bits)
+    probability = failure_probability(batch * magnitudes.maps, sum(bits))
+    probability = min(1.0, probability + failure_probability(batch * magnitudes.products, 2 * bits[0]))
     if probability > max_failure_probability:
         largest = max(float(node.max(initial=0)) for node in magnitudes.nodes)
         raise ValueError(
             f"a truncation of the run fails with probability up to {probability:.2g}, and then an output is garbage; "
             f"max_failure_probability={max_failure_probability:.2g} is accepted. Values may reach {largest:.3g} and "
-            f"carry 2 * {fraction_bits} bits after the point. Take fewer fraction_bits or examples, a smaller "
+            f"carry {bits[0]} + {bits[1]} bits after the point. Take fewer of them or fewer examples, a smaller "
             "input_bound, weights that keep the values small, or node_bounds from a range certificate if the intervals "
             "are too wide."
         )

@@ -86,7 +86,8 @@ def deal(layout: Layout, batch: int, random: np.random.Generator) -> Hands:
     Returns:
       Both parties' arrays.
 
-    >>> hands = deal(Layout(2, (Step("output", "output", (0,), (2,), 3),), 13, False), 4, np.random.default_rng(0))
+    >>> layout = Layout(2, (Step("output", "output", (0,), (2,), 3),), (13, 13), False)
+    >>> hands = deal(layout, 4, np.random.default_rng(0))
     >>> [share.shape for share in hands.client]
     [(2, 3), (4, 2), (4, 3)]
     >>> b, a, c = (x + y for x, y in zip(hands.client, hands.server, strict=True))

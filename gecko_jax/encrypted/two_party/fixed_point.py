@@ -3,6 +3,8 @@
     encode(v) = round(v * 2^f) mod 2^64         share: x = x_client + x_server mod 2^64, one of them uniform
 
 A product of two such numbers has 2 f fractional bits. Each party drops f of them from its own share, without a message.
+Weights may have more bits than values: they cost nothing but room in the ring, and most of the error is theirs.
+
 The result is wrong by at most one unit of the last place, unless the shares wrapped around. If the product, as an
 integer, is below 2^k in magnitude, that happens with probability at most 2^(k + 1 - 64), and then the result is off by
 2^(64 - f).
@@ -99,17 +101,17 @@ def truncate(share: np.ndarray, fraction_bits: int, party: int) -> np.ndarray:
     return share >> bits if party == CLIENT else -(-share >> bits)
 
 
-def failure_probability(magnitudes: float, fraction_bits: int) -> float:
+def failure_probability(magnitudes: float, product_bits: int) -> float:
     """Bounds the probability that any of several truncations wraps around, by the sum of 2^(k + 1 - 64).
 
     Args:
       magnitudes: the sum, over all numbers that are truncated, of bounds on their absolute values as real numbers.
-      fraction_bits: f; the numbers have 2 f fractional bits before the truncation.
+      product_bits: fractional bits of these numbers before the truncation.
 
     Returns:
       The bound, at most 1.
 
-    >>> failure_probability(64.0, 13) == 2.0 ** (6 + 26 + 1 - 64)
+    >>> failure_probability(64.0, 26) == 2.0 ** (6 + 26 + 1 - 64)
     True
     """
-    return min(1.0, magnitudes * 2.0 ** (2 * fraction_bits + 1 - RING_BITS))
+    return min(1.0, magnitudes * 2.0 ** (product_bits + 1 - RING_BITS))

@@ -11,6 +11,7 @@ from gecko_jax.encrypted.circuit import Affine, Circuit, Product
 from gecko_jax.encrypted.two_party.clamp import Clamp
 from gecko_jax.encrypted.two_party.fixed_point import WORD_BYTES, encode
 
+DEFAULT_BITS = 13, 16  # after the point, of values and of weights
 MAX_MATRIX_BYTES = 2**29  # of one secret matrix: the dealer, both parties and their triples hold some eight like it
 
 
@@ -43,13 +44,13 @@ class Layout(NamedTuple):
     Attributes:
       inputs: length of node 0.
       steps: of the products, and of the output.
-      fraction_bits: f.
+      bits: fractional bits of values and of weights.
       public_weights: whether both parties know the weights.
     """
 
     inputs: int
     steps: tuple[Step, ...]
-    fraction_bits: int
+    bits: tuple[int, int]
     public_weights: bool
 
 
@@ -58,7 +59,7 @@ class StepWeights(NamedTuple):
 
     Attributes:
       matrices: one a source: uint64 [n_k, outputs] if they are secret, else a csr_array [outputs, n_k].
-      bias: uint64 [outputs] with 2 f fractional bits.
+      bias: uint64 [outputs] with the fractional bits of a value times a weight.
     """
 
     matrices: tuple[Any, ...]
@@ -96,12 +97,12 @@ def maps(circuit: Circuit) -> list[tuple[str, str, Affine]]:
     return [*steps, ("output", "output", circuit.output)]
 
 
-def lay_out(circuit: Circuit, fraction_bits: int, public_weights: bool) -> Layout:
+def lay_out(circuit: Circuit, bits: tuple[int, int] = DEFAULT_BITS, public_weights: bool = False) -> Layout:
     """Returns what both parties know of a circuit.
 
     Args:
       circuit: of products and clamps.
-      fraction_bits: f, 1 to 24.
+      bits: fractional bits of values and of weights.
       public_weights: whether both parties know the weights.
 
     Raises:
@@ -119,7 +120,7 @@ def lay_out(circuit: Circuit, fraction_bits: int, public_weights: bool) -> Layou
                 )
         steps.append(Step(name, what, tuple(affine.terms), widths, outputs))
     inputs = int(np.prod(circuit.input_shape, dtype=np.int64))
-    return Layout(inputs, tuple(steps), fraction_bits, public_weights)
+    return Layout(inputs, tuple(steps), bits, public_weights)
 
 
 def encode_weights(circuit: Circuit, layout: Layout) -> list[StepWeights]:
@@ -137,9 +138,9 @@ def encode_weights(circuit: Circuit, layout: Layout) -> list[StepWeights]:
         matrices = []
         for matrix in affine.terms.values():
             sparse = csr_array(matrix)
-            ring = encode(f"the weights of step {step.name!r}", sparse.data, layout.fraction_bits)
+            ring = encode(f"the weights of step {step.name!r}", sparse.data, layout.bits[1])
             encoded = csr_array((ring, sparse.indices, sparse.indptr), sparse.shape)
             matrices.append(encoded if layout.public_weights else np.ascontiguousarray(encoded.toarray().T))
-        bias = encode(f"the bias of step {step.name!r}", affine.bias, 2 * layout.fraction_bits)
+        bias = encode(f"the bias of step {step.name!r}", affine.bias, sum(layout.bits))
         weights.append(StepWeights(tuple(matrices), bias))
     return weights

@@ -48,7 +48,7 @@ def follow(index: int, layout: Layout, batch: int, secrets: Secrets) -> Exchange
       secrets: what this party holds.
 
     Returns:
-      (from the generator) the client: outputs uint64 [b, out] with f fractional bits; the server: None.
+      (from the generator) the client: outputs uint64 [b, out] with the fractional bits of values; the server: None.
     """
     party = Party(index, iter(secrets.hand).__next__)
     maps = [] if layout.public_weights else (yield from _setup(party, layout, secrets.weights))
@@ -66,9 +66,9 @@ def follow(index: int, layout: Layout, batch: int, secrets: Secrets) -> Exchange
             result = yield from map_secretly(party, f"{step.name}: map", maps[number], sources)
         if weights is not None and index != CLIENT:
             result = result + weights.bias[None]
-        result = truncate(result, layout.fraction_bits, index)
+        result = truncate(result, layout.bits[1], index)
         if step.kind != "output":
-            nodes.append((yield from _apply(party, layout.fraction_bits, (step.kind, name), result)))
+            nodes.append((yield from _apply(party, layout.bits[0], (step.kind, name), result)))
             continue
         shape = (batch, step.outputs)
         if index == CLIENT:

@@ -14,7 +14,7 @@ from gecko_jax.encrypted.two_party.bounds import bound_magnitudes, check_truncat
 from gecko_jax.encrypted.two_party.clamp import node_values
 from gecko_jax.encrypted.two_party.dealer import Hands, deal
 from gecko_jax.encrypted.two_party.fixed_point import CLIENT, SERVER, decode, encode
-from gecko_jax.encrypted.two_party.layout import Layout, encode_weights, lay_out
+from gecko_jax.encrypted.two_party.layout import DEFAULT_BITS, Layout, encode_weights, lay_out
 from gecko_jax.encrypted.two_party.messages import DEALER, NAMES, Channel, Outgoing, run_in_lockstep
 from gecko_jax.encrypted.two_party.parties import Secrets, follow
 from gecko_jax.encrypted.two_party.traffic import LAN, WAN, Network, Traffic, count_traffic, predict_traffic
@@ -23,13 +23,17 @@ from gecko_jax.types import Array, Estimate
 
 MAX_FRACTION_BITS = 24  # a product then has 48, which leaves 15 for the number and for the odds of a truncation
 MAX_FAILURE_PROBABILITY = 2.0**-10
+ALLOWED_FAILURE_PROBABILITY = (
+    0.25  # below it no number reaches the ring's end, where it would wrap without any truncation
+)
 
 
 class Settings(NamedTuple):
     """How a circuit is evaluated by two parties.
 
     Attributes:
-      fraction_bits: f, bits after the point, 1 to 24.
+      fraction_bits: bits of values after the point, 1 to 24.
+      weight_fraction_bits: bits of weights after the point, 1 to 24.
       public_weights: whether both parties know the weights, which saves the matrices' triples; False if they are the
         server's secret.
       input_bound: bound on the absolute value of every input; the client clips its input to it.
@@ -37,7 +41,8 @@ class Settings(NamedTuple):
       max_failure_probability: the largest probability of a failed truncation in a run that is accepted.
     """
 
-    fraction_bits: int = 13
+    fraction_bits: int = DEFAULT_BITS[0]
+    weight_fraction_bits: int = DEFAULT_BITS[1]
     public_weights: bool = False
     input_bound: float = 1.0
     node_bounds: Sequence[Array | float] | None = None
@@ -77,7 +82,8 @@ class Simulation(NamedTuple):
             [
                 f"SIMULATION of two-party inference on {len(self.outputs):,} examples; both parties in one process.",
                 "Semi-honest parties, a trusted dealer; layer sizes are public, weights are " + weights + ".",
-                f"fixed point       {settings.fraction_bits} bits after the point, integers modulo 2^64",
+                f"fixed point       modulo 2^64, bits after the point: values {settings.fraction_bits}, "
+                f"weights {settings.weight_fraction_bits}",
                 f"error             {self.max_error.value:.2g} at most against float64 (measured)",
                 f"failed truncation probability below {self.failure_probability.value:.1g} in the run (modeled)",
                 f"computing         {self.cpu_seconds.value:.3g} CPU s, both parties (measured)",
@@ -93,10 +99,10 @@ class Simulation(NamedTuple):
 
 def check_settings(settings: Settings, circuit: Circuit) -> Settings:
     """Checks a run's settings and returns them."""
-    checks.integer("fraction_bits", settings.fraction_bits, 1)
-    checks.in_range("fraction_bits", settings.fraction_bits, 1, MAX_FRACTION_BITS)
+    for name in ("fraction_bits", "weight_fraction_bits"):
+        checks.in_range(name, checks.integer(name, getattr(settings, name), 1), 1, MAX_FRACTION_BITS)
     checks.positive("input_bound", settings.input_bound)
-    checks.in_range("max_failure_probability", settings.max_failure_probability, 0, 1)
+    checks.in_range("max_failure_probability", settings.max_failure_probability, 0, ALLOWED_FAILURE_PROBABILITY)
     if settings.node_bounds is not None and len(settings.node_bounds) != len(circuit.products):
         raise ValueError(
             f"node_bounds has {len(settings.node_bounds)} entries; expected {len(circuit.products)}, one a product."
@@ -143,17 +149,17 @@ def simulate(
     (True, 5)
     """
     check_settings(settings, circuit)
-    f = settings.fraction_bits
+    bits = settings.fraction_bits, settings.weight_fraction_bits
     batch = len(checks.not_empty("x", x))
     reference = node_values(circuit, x)
     _check_inputs(reference[0], settings.input_bound)
-    magnitudes = bound_magnitudes(circuit, settings.input_bound, f, settings.node_bounds)
-    failure = check_truncations(magnitudes, batch, f, settings.max_failure_probability)
+    magnitudes = bound_magnitudes(circuit, settings.input_bound, bits, settings.node_bounds)
+    failure = check_truncations(magnitudes, batch, bits, settings.max_failure_probability)
     if settings.node_bounds is not None:
         _check_nodes(circuit, reference, magnitudes.nodes)
-    layout = lay_out(circuit, f, settings.public_weights)
-    ring, channel, seconds = run_parties(circuit, layout, encode("x", reference[0], f), seed)
-    outputs = decode(ring, f)
+    layout = lay_out(circuit, bits, settings.public_weights)
+    ring, channel, seconds = run_parties(circuit, layout, encode("x", reference[0], bits[0]), seed)
+    outputs = decode(ring, bits[0])
     if (wild := np.abs(outputs) > magnitudes.nodes[-1][None]).any():
         raise ArithmeticError(
             f"{int(wild.sum())} outputs lie outside their bounds: a truncation failed, which has a probability below "

@@ -123,7 +123,7 @@ def predict_traffic(layout: Layout, batch: int) -> Traffic:
     Returns:
       Its traffic, step by step.
 
-    >>> layout = Layout(784, (Step("output", "output", (0,), (784,), 10),), 13, False)
+    >>> layout = Layout(784, (Step("output", "output", (0,), (784,), 10),), (13, 13), False)
     >>> traffic = predict_traffic(layout, 64)
     >>> traffic.rounds(), traffic.bytes("online")
     (4, 1209344)

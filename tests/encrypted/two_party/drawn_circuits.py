@@ -41,7 +41,7 @@ def inputs(circuit, batch=3, seed=1):
 
 def run(circuit, x, seed, public_weights=False):
     """The outputs in the ring and the messages of one run."""
-    layout = lay_out(circuit, 13, public_weights)
+    layout = lay_out(circuit, (13, 13), public_weights)
     ring, channel, _ = run_parties(circuit, layout, encode("x", x, 13), seed)
     return ring, channel.messages
 

@@ -43,12 +43,12 @@ def test_truncation_fails_as_often_as_its_formula_says(sign, power):
     results, exact = truncated(sign * 2**power, 13), sign * 2.0 ** (power - 13)
     wrong = np.abs(results - exact) > 1
     # The bound allows two signs for a magnitude below 2^power; a number of one sign wraps half as often.
-    bound = failure_probability(2.0**power / 2**26, 13)
+    bound = failure_probability(2.0**power / 2**26, 26)
     assert bound == 2.0 ** (power + 1 - 64)
     assert binomtest(int(wrong.sum()), DRAWS, bound / 2).pvalue > 1e-4
     assert set(np.abs(np.abs(results[wrong] - exact) - 2.0**51)) <= {0, 1}  # off by 2^(64 - 13), never by little
 
 
 def test_the_bound_adds_up_and_stops_at_one():
-    assert failure_probability(3 * 2.0**5, 13) == 3 * 2.0 ** (5 + 26 + 1 - 64)
-    assert failure_probability(1e300, 13) == 1
+    assert failure_probability(3 * 2.0**5, 26) == 3 * 2.0 ** (5 + 26 + 1 - 64)
+    assert failure_probability(1e300, 26) == 1

@@ -15,7 +15,7 @@ CIRCUITS = {"mlp": mlp(11, 7, 3), "residual": residual(), "clamp": with_clamp(ml
 def test_the_formula_predicts_each_message(name, public_weights):
     circuit = CIRCUITS[name]
     _, messages = run(circuit, inputs(circuit, 5), 0, public_weights)
-    predicted = predict_traffic(lay_out(circuit, 13, public_weights), 5)
+    predicted = predict_traffic(lay_out(circuit, (13, 13), public_weights), 5)
     assert count_traffic(messages) == predicted
     assert predicted.bytes() == sum(len(message.payload) for message in messages)
     assert predicted.rounds() == len({message.round for message in messages} - {0})
@@ -23,7 +23,7 @@ def test_the_formula_predicts_each_message(name, public_weights):
 
 
 def test_784_128_10_by_hand():
-    traffic = predict_traffic(lay_out(mlp(784, 128, 10), 13, False), 64)
+    traffic = predict_traffic(lay_out(mlp(784, 128, 10), (13, 13), False), 64)
     weights, hidden = 784 * 128 + 128 * 10, 64 * 128
     assert traffic.bytes("setup") == 8 * 2 * weights
     assert traffic.bytes("online") == 8 * (64 * 784 + 2 * (64 * 784 + hidden + hidden) + 64 * 10)
@@ -33,7 +33,7 @@ def test_784_128_10_by_hand():
 
 def test_a_clamp_by_hand():
     circuit = with_clamp(mlp(11, 7, 3))
-    public = {step.step: step for step in predict_traffic(lay_out(circuit, 13, True), 5).steps}
+    public = {step.step: step for step in predict_traffic(lay_out(circuit, (13, 13), True), 5).steps}
     comparisons = 2 * 5 * 7
     # masked number, 6 levels (one factor and two, at last one, others), the sign's word; then one product.
     sent = 8 * (comparisons * (1 + 5 * 3 + 2 + 1) + 2 * 35)
@@ -50,6 +50,6 @@ def test_time_is_latency_and_the_fuller_direction():
 
 
 def test_the_table_adds_up():
-    lines = str(predict_traffic(lay_out(CIRCUITS["residual"], 13, False), 2)).splitlines()
+    lines = str(predict_traffic(lay_out(CIRCUITS["residual"], (13, 13), False), 2)).splitlines()
     numbers = [[int(cell.replace(",", "")) for cell in line.split()[-4:]] for line in lines[2:]]
     assert np.sum(numbers[:-1], axis=0).tolist() == numbers[-1]

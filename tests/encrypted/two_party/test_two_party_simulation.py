@@ -24,8 +24,8 @@ def test_the_error_of_784_128_10_on_64_examples(weights):
     expected = evaluate_polynomial(circuit, x)
     error = np.abs(result.outputs - expected).max()
     assert result.outputs.shape == (64, 10) and np.abs(expected).max() > 2
-    assert error == result.max_error.value and 1e-4 < error <= 5e-3
-    assert result.failure_probability.value < 1e-4
+    assert error == result.max_error.value and 1e-4 < error <= 2e-3
+    assert result.failure_probability.value < 3e-4
 
 
 @pytest.mark.parametrize("weights", SETTINGS)
@@ -46,7 +46,7 @@ def test_a_flax_model_from_its_circuit():
 
 def test_more_bits_make_the_error_smaller():
     circuit = mlp(20, 9, 4)
-    errors = [simulate(circuit, inputs(circuit), Settings(bits), seed=0).max_error.value for bits in (8, 13, 18)]
+    errors = [simulate(circuit, inputs(circuit), Settings(bits, bits), seed=0).max_error.value for bits in (8, 13, 18)]
     assert errors[0] > 8 * errors[1] > 64 * errors[2] > 0
 
 
@@ -74,7 +74,7 @@ def test_a_row_of_zeros_and_a_constant_are_shared_as_uniformly_as_the_rest(weigh
 def test_values_that_make_a_truncation_likely_to_fail_are_refused():
     circuit = mlp(20, 9, 4)
     big = circuit._replace(output=Affine({1: circuit.output.terms[1] * 2.0**30}, circuit.output.bias))
-    with pytest.raises(ValueError, match="fails with probability up to .*Take fewer fraction_bits"):
+    with pytest.raises(ValueError, match="fails with probability up to .*Take fewer of them"):
         simulate(big, inputs(circuit))
     # Narrower bounds of the same nodes, from data, need not help the output; a larger odds is accepted on demand only.
     with pytest.raises(ValueError, match="fails with probability"):
@@ -97,15 +97,20 @@ def test_bounds_from_data_take_the_place_of_wide_intervals_and_are_checked():
 
 
 def test_a_failed_truncation_does_not_pass_as_an_answer():
-    # Each of 300 outputs wraps around with probability 2^-4: a run without a failure has a chance of 1e-9.
-    output = Affine({0: csr_array(np.full((300, 1), 2.0**34))}, np.zeros(300))
-    circuit = Circuit((1,), (300,), (), output, ("input",))
-    x = np.ones((1, 1))
-    ring, _ = run(circuit, x, seed=0)
-    wrong = np.abs(decode(ring, 13) / 2.0**34 - 1) > 1e-3
-    assert 5 < wrong.sum() < 40
-    with pytest.raises(ArithmeticError, match=f"{wrong.sum()} outputs lie outside their bounds: a truncation failed"):
-        simulate(circuit, x, Settings(max_failure_probability=1.0), seed=0)
+    # Each of 15 outputs wraps around with probability 2^-7, so that one run of 9 is expected to fail.
+    output = Affine({0: csr_array(np.full((15, 1), 2.0**31))}, np.zeros(15))
+    circuit = Circuit((1,), (15,), (), output, ("input",))
+    x, settings, failures = np.ones((1, 1)), Settings(13, 13, max_failure_probability=0.25), 0
+    for seed in range(100):
+        ring, _ = run(circuit, x, seed)
+        wrong = int((np.abs(decode(ring, 13) / 2.0**31 - 1) > 1e-3).sum())
+        failures += wrong > 0
+        if wrong:
+            with pytest.raises(ArithmeticError, match=f"{wrong} outputs lie outside their bounds: a truncation failed"):
+                simulate(circuit, x, settings, seed=seed)
+        else:
+            assert simulate(circuit, x, settings, seed=seed).max_error.value < 1e-2
+    assert 3 <= failures <= 25
 
 
 @pytest.mark.parametrize(
@@ -116,9 +121,14 @@ def test_a_failed_truncation_does_not_pass_as_an_answer():
         (np.zeros((0, 20)), Settings(), "x is empty"),
         (np.zeros((1, 19)), Settings(), "x has shape \\(1, 19\\); expected \\(any, 20\\)"),
         (np.zeros((1, 20)), Settings(25), "fraction_bits=25 must lie between 1 and 24"),
+        (np.zeros((1, 20)), Settings(13, 0), "weight_fraction_bits=0 must be at least 1"),
         (np.zeros((1, 20)), Settings(13.0), "fraction_bits=13.0 must be an integer"),
         (np.zeros((1, 20)), Settings(input_bound=0), "input_bound=0 must be a finite number above 0"),
-        (np.zeros((1, 20)), Settings(max_failure_probability=2), "max_failure_probability=2 must lie between 0 and 1"),
+        (
+            np.zeros((1, 20)),
+            Settings(max_failure_probability=2),
+            "max_failure_probability=2 must lie between 0 and 0.25",
+        ),
     ],
 )
 def test_refusals(x, settings, message):
