@@ -1,6 +1,7 @@
 """Activations, each a small Linen module: one that is trained brings its own parameters.
 
   name                 function                                      trained      where it serves
+  clamp                clamp(x + 1/2, 0, 1)                          -            two-party inference
   identity             x                                             -            binary networks, whose sign comes next
   polynomial           sum_k c_k x^k with fixed c                    -            baselines under encryption
   quadratic            a x^2 + b x (+ c), one (a, b) for each layer  a, b (, c)   deep networks under encryption
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gecko_jax.activations.activation import TRANSITION, Activation
+from gecko_jax.activations.clamp import Clamp
 from gecko_jax.activations.identity import Identity
 from gecko_jax.activations.penalties import PENALTIES, RangePenalty, extremes, outside, pillar
 from gecko_jax.activations.polynomial import Polynomial
@@ -27,6 +29,7 @@ from gecko_jax.activations.square import Square
 from gecko_jax.checks import lookup, one_of
 
 ACTIVATIONS = {
+    "clamp": Clamp,
     "identity": Identity,
     "polynomial": Polynomial,
     "quadratic": Quadratic,
@@ -64,6 +67,7 @@ __all__ = [
     "TRANSITION",
     "Activation",
     "PENALTIES",
+    "Clamp",
     "Identity",
     "Polynomial",
     "Quadratic",

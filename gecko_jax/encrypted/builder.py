@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -68,14 +69,28 @@ class Builder:
         right = None if right is None or equal(left, right) else right
         number = next((i for i, each in enumerate(self.products, 1) if _same(each, Product(left, right))), None)
         if number is None:
-            self.products.append(Product(left, right))
-            self.layers.append(layer)
             with np.errstate(over="ignore", invalid="ignore"):  # the comparison with the model refuses it
-                factor = apply_affine(left, self._values)
-                self._values.append(factor * (factor if right is None else apply_affine(right, self._values)))
-            number = len(self.products)
-        size = len(left.bias)
-        return Affine({number: sparse.csr_array(sparse.eye_array(size))}, np.zeros(size))
+                factor = self.values_of(left)
+                shown = factor * (factor if right is None else self.values_of(right))
+            return self.append(Product(left, right), layer, shown)
+        return _node_alone(number, len(left.bias))
+
+    def values_of(self, affine: Affine) -> np.ndarray:
+        """Returns the values [b, n] of a map on the inputs that show how large values become."""
+        return apply_affine(affine, self._values)
+
+    def append(self, node: Any, layer: str, values: np.ndarray) -> Affine:
+        """Adds a node, and returns the map that reads it.
+
+        Args:
+          node: a product, or what another room computes in place of one.
+          layer: the name of the layer that it belongs to.
+          values: its values [b, n].
+        """
+        self.products.append(node)
+        self.layers.append(layer)
+        self._values.append(values)
+        return _node_alone(len(self.products), values.shape[1])
 
     def _polynomial(self, base: Base, coefficients: Sequence[np.ndarray], layer: str) -> Affine:
         degree = len(coefficients) - 1
@@ -83,7 +98,7 @@ class Builder:
             return scaled(base.affine, coefficients[1] if degree else 0.0, coefficients[0])
         if degree == 2:
             return self._quadratic(base, coefficients, layer)
-        radius = float(np.max(np.abs(apply_affine(base.affine, self._values)), initial=0.0)) or 1.0
+        radius = float(np.max(np.abs(self.values_of(base.affine)), initial=0.0)) or 1.0
         unit = Base(None, base.size, base, 1 / radius, 0.0)  # powers of what lies in -1..1 neither grow nor vanish
         return self._split(unit, [each * radius**k for k, each in enumerate(coefficients)], layer)
 
@@ -123,7 +138,11 @@ class Builder:
         return build(coefficients)
 
 
+def _node_alone(number: int, size: int) -> Affine:
+    return Affine({number: sparse.csr_array(sparse.eye_array(size))}, np.zeros(size))
+
+
 def _same(one: Product, other: Product) -> bool:
-    if (one.right is None) != (other.right is None) or not equal(one.left, other.left):
+    if not isinstance(one, Product) or (one.right is None) != (other.right is None) or not equal(one.left, other.left):
         return False
     return one.right is None or other.right is None or equal(one.right, other.right)

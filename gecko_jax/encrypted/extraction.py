@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -50,6 +51,18 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
     >>> [len(product.left.bias) for product in circuit.products], circuit.output.terms[1].shape
     ([4], (3, 4))
     """
+    circuit = follow(model, variables, x, Interpreter)
+    compare(circuit, model, variables, x, evaluate)
+    return circuit
+
+
+def follow(model: Model, variables: Variables, x: Array, interpreter: type[Interpreter]) -> Circuit:
+    """Returns the circuit of a model, not compared with it; see `extract` for the arguments and refusals.
+
+    Args:
+      model, variables, x: see `extract`.
+      interpreter: what reads the program; a subclass may know more nodes than products.
+    """
     x = _checked(x)
     if (name := first_not_finite(variables)) is not None:
         raise ValueError(f"variables hold a NaN or an infinity in {name}; train the model again, or load another one.")
@@ -63,7 +76,7 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
     builder = Builder(x[:MAX_CHECKED_ROWS].reshape(min(len(x), MAX_CHECKED_ROWS), -1))
     size = int(np.prod(x.shape[1:]))
     data = over(Affine({0: sparse.csr_array(sparse.eye_array(size))}, np.zeros(size)), (1, *x.shape[1:]))
-    [result] = Interpreter(builder, kinds).run(program, [data])
+    [result] = interpreter(builder, kinds).run(program, [data])
     if isinstance(result, NotPolynomial):
         raise ValueError(result.message + _unfinished(variables))
     if not isinstance(result, Value):
@@ -72,9 +85,7 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
             "Look for weights that are zero, and for statistics over the batch."
         )
     output = builder.affine(result)
-    circuit = Circuit(x.shape[1:], shapes.shape[1:], tuple(builder.products), output, tuple(builder.layers))
-    _compare(circuit, model, variables, x[:MAX_CHECKED_ROWS])
-    return circuit
+    return Circuit(x.shape[1:], shapes.shape[1:], tuple(builder.products), output, tuple(builder.layers))
 
 
 def _checked(x: Any) -> np.ndarray:
@@ -100,15 +111,27 @@ def _unfinished(variables: Variables) -> str:
     return f" The transition is not at its end: {checks.listed(shares)}; train on, to 1." if shares else ""
 
 
-def _compare(circuit: Circuit, model: Model, variables: Variables, x: np.ndarray) -> None:
-    """Compares the circuit with the model on a batch, in which an example that sees another one shows, too."""
+def compare(
+    circuit: Circuit, model: Model, variables: Variables, x: Array, oracle: Callable[[Circuit, Array], np.ndarray]
+) -> None:
+    """Compares a circuit with the model on a batch, in which an example that sees another one shows, too.
+
+    Args:
+      circuit: from `follow`.
+      model, variables, x: see `extract`.
+      oracle: computes the circuit's outputs in float64.
+
+    Raises:
+      ValueError: a circuit that departs from the model.
+    """
+    x = np.asarray(x)[:MAX_CHECKED_ROWS]
     x = x if len(x) > 1 else np.concatenate([x, x * x.dtype.type(0.5)])
     expected = np.asarray(model.apply(variables, jnp.asarray(x))[0], np.float64)
     if not np.all(np.isfinite(expected)):
         raise ValueError(
             "model has outputs that are not finite on x: its values overflow. Train it with smaller ranges."
         )
-    outputs = evaluate(circuit, x)
+    outputs = oracle(circuit, x)
     worst, scale = float(np.max(np.abs(outputs - expected))), float(np.max(np.abs(expected)))
     if not worst <= TOLERANCE * scale + 1e-6:
         raise ValueError(

@@ -13,6 +13,7 @@ from gecko_jax.activations import ACTIVATIONS, Activation, Polynomial, Quadratic
 EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
 START = {
+    "clamp": np.clip(X + 0.5, 0, 1),
     "identity": X,
     "polynomial": 0.5 * X + 0.00046984 * X**2,
     "quadratic": X,

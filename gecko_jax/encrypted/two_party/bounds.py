@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gecko_jax import checks
 from gecko_jax.encrypted.circuit import Affine, Circuit
-from gecko_jax.encrypted.two_party.clamp import Clamp
+from gecko_jax.encrypted.two_party.clamp import Clamp, node_values
 from gecko_jax.encrypted.two_party.fixed_point import failure_probability
 from gecko_jax.types import Array
 
@@ -53,19 +54,46 @@ def bound_magnitudes(
 
     for number, product in enumerate(circuit.products):
         left = reach(product.left)
-        right = left if product.right is None else reach(product.right)
-        narrow = np.inf if node_bounds is None else np.asarray(node_bounds[number], np.float64)
+        maps += float(left.sum())
         if isinstance(product, Clamp):
-            maps += float(left.sum())
             nodes.append(np.ones_like(left))
             continue
+        narrow = np.inf if node_bounds is None else np.asarray(node_bounds[number], np.float64)
         if product.right is None:
             left = right = np.minimum(left, np.sqrt(narrow) + unit)
-        nodes.append(np.minimum(left * right, narrow))
-        maps += float(left.sum() + (0.0 if product.right is None else right.sum()))
+        else:
+            right = reach(product.right)
+            maps += float(right.sum())
         products += float((left * right).sum())
+        nodes.append(np.minimum(left * right, narrow))
     nodes.append(reach(circuit.output))
     return Magnitudes(nodes, maps + float(nodes[-1].sum()), products)
+
+
+def observe_bounds(circuit: Circuit, calibration_x: Array, margin: float = 2.0) -> tuple[float, ...]:
+    """Observes how large each product becomes on data, for `Settings.node_bounds`; other data may exceed it.
+
+    Args:
+      circuit: of products and clamps.
+      calibration_x: inputs [b, *input_shape] like those to come.
+      margin: a factor on the largest magnitude.
+
+    Returns:
+      A bound for each product.
+
+    Raises:
+      ValueError: inputs of another shape, a margin below 1.
+
+    >>> from scipy.sparse import csr_array
+    >>> from gecko_jax.encrypted.circuit import Product
+    >>> same = Affine({0: csr_array(np.eye(1))}, np.zeros(1))
+    >>> output = Affine({1: csr_array(np.eye(1))}, np.zeros(1))
+    >>> observe_bounds(Circuit((1,), (1,), (Product(same, None),), output, ("input", "")), np.array([[3.0], [-1.0]]))
+    (18.0,)
+    """
+    checks.at_least("margin", margin, 1)
+    values = node_values(circuit, checks.not_empty("calibration_x", calibration_x))[1:-1]
+    return tuple(margin * float(np.abs(value).max(initial=0)) for value in values)
 
 
 def check_truncations(
@@ -93,7 +121,7 @@ def check_truncations(
             f"a truncation of the run fails with probability up to {probability:.2g}, and then an output is garbage; "
             f"max_failure_probability={max_failure_probability:.2g} is accepted. Values may reach {largest:.3g} and "
             f"carry {bits[0]} + {bits[1]} bits after the point. Take fewer of them or fewer examples, a smaller "
-            "input_bound, weights that keep the values small, or node_bounds from a range certificate if the intervals "
-            "are too wide."
+            "input_bound, weights that keep the values small, or, if the intervals are too wide, node_bounds from "
+            "two_party.observe_bounds or from a range certificate."
         )
     return probability

@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.encrypted.circuit import Affine, Circuit, apply_affine
-from gecko_jax.types import Array
+from gecko_jax.encrypted.extraction import compare, follow
+from gecko_jax.encrypted.interpreter import Interpreter
+from gecko_jax.encrypted.refusals import place_of
+from gecko_jax.encrypted.values import Value, over, scaled
+from gecko_jax.programs import Step
+from gecko_jax.types import Array, Model, Variables
 
 
 class Clamp(NamedTuple):
-    """SecureML's activation clamp(x + 1/2, 0, 1), elementwise; it may take the place of a `Product` in a circuit.
+    """SecureML's activation clamp(x + 1/2, 0, 1), elementwise: a node of a circuit beside its products.
 
     Attributes:
-      left: the map whose values are clamped.
-      right: None.
+      left: the map whose values are clamped. There is no second field, so that nobody takes it for a square.
     """
 
     left: Affine
-    right: None = None
 
 
-def with_clamp(circuit: Circuit) -> Circuit:
-    """Returns the circuit with SecureML's clamp(x + 1/2, 0, 1) in place of each square.
+class _Interpreter(Interpreter):
+    """Reads lax.clamp between two constants as a node, too."""
+
+    def _polynomial(self, step: Step, inputs: list[Any]) -> list[Any] | None:
+        if step.name != "clamp":
+            return super()._polynomial(step, inputs)
+        low, value, high = inputs
+        if isinstance(low, Value) or isinstance(high, Value) or not np.all(np.asarray(high) > np.asarray(low)):
+            return None
+        low, high = (np.broadcast_to(np.asarray(end, np.float64), value.shape).ravel() for end in (low, high))
+        size = high - low
+        left = scaled(self._affine(value), 1 / size, -low / size - 0.5)
+        shown = np.clip(self.builder.values_of(left) + 0.5, 0, 1)
+        node = self.builder.append(Clamp(left), place_of(step.scope, self.kinds), shown)
+        return [over(scaled(node, size, low), value.shape)]
+
+
+def extract(model: Model, variables: Variables, x: Array) -> Circuit:
+    """Extracts a network of linear layers, polynomials and clamps; without clamps it is `encrypted.extract`.
 
     Args:
-      circuit: whose products are squares.
+      model: such as one with activation="clamp", or with jax.lax.clamp(low, x, high) between constants.
+      variables: its variables.
+      x: inputs [b, ...], floats; on up to 8 of its rows the circuit is compared with the model.
 
     Returns:
-      The circuit, for `two_party.simulate` and `two_party.evaluate`; encryption cannot compute a clamp.
+      A circuit of products and clamps, for this room alone: encryption cannot compute a clamp.
 
     Raises:
-      ValueError: a product of two different maps, which is not an activation.
+      ValueError: see `encrypted.extract`.
 
-    >>> from scipy.sparse import csr_array
-    >>> from gecko_jax.encrypted.circuit import Product
-    >>> same = Affine({0: csr_array(np.eye(2))}, np.zeros(2))
-    >>> output = Affine({1: csr_array(np.eye(2))}, np.zeros(2))
-    >>> squared = Circuit((2,), (2,), (Product(same, None),), output, ("input", "square"))
-    >>> evaluate(with_clamp(squared), np.array([[0.25, 7.0]])).tolist()
-    [[0.75, 1.0]]
+    >>> import jax
+    >>> from gecko_jax import models
+    >>> model, x = models.create("mlp", 3, hidden=(4,), activation="clamp"), np.ones((2, 5), np.float32)
+    >>> [type(node).__name__ for node in extract(model, model.init(jax.random.key(0), x), x).products]
+    ['Clamp']
     """
-    for name, product in zip(circuit.layers[1:], circuit.products, strict=True):
-        if product.right is not None:
-            raise ValueError(f"layer {name!r} multiplies two different maps; only a square can become a clamp.")
-    return circuit._replace(products=tuple(Clamp(product.left) for product in circuit.products))  # pyright: ignore
+    circuit = follow(model, variables, x, _Interpreter)
+    compare(circuit, model, variables, x, evaluate)
+    return circuit
 
 
 def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:

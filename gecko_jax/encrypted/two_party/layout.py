@@ -68,7 +68,7 @@ class StepWeights(NamedTuple):
 
 def stacked(product: Product | Clamp) -> Affine:
     """Returns both factors of a product as one map, the right one behind the left."""
-    left, right = product.left, product.right
+    left, right = product.left, None if isinstance(product, Clamp) else product.right
     if right is None:
         return left
     nodes = sorted({*left.terms, *right.terms})
@@ -91,7 +91,7 @@ def kind(product: Product | Clamp) -> str:
 def maps(circuit: Circuit) -> list[tuple[str, str, Affine]]:
     """Returns (name, kind, map) of every step, in order; the output is the last."""
     steps = [
-        (f"{number} {circuit.layers[number]}".strip(), kind(product), stacked(product))
+        (f"{number} {circuit.layers[number].removeprefix('layer ')}".strip(), kind(product), stacked(product))
         for number, product in enumerate(circuit.products, 1)
     ]
     return [*steps, ("output", "output", circuit.output)]
@@ -114,7 +114,7 @@ def lay_out(circuit: Circuit, bits: tuple[int, int] = DEFAULT_BITS, public_weigh
         for width in widths:
             if not public_weights and (size := WORD_BYTES * width * outputs) > MAX_MATRIX_BYTES:
                 raise ValueError(
-                    f"step {name!r} has a matrix of {outputs:,} x {width:,} secret weights, {size / 2**20:,.0f} MiB; "
+                    f"step {name} has a matrix of {outputs:,} x {width:,} secret weights, {size / 2**20:,.0f} MiB; "
                     f"at most {MAX_MATRIX_BYTES / 2**20:,.0f} MiB are shared, zeros included, because their places are "
                     "secret, too. Use public_weights=True, or a smaller layer."
                 )
@@ -138,9 +138,9 @@ def encode_weights(circuit: Circuit, layout: Layout) -> list[StepWeights]:
         matrices = []
         for matrix in affine.terms.values():
             sparse = csr_array(matrix)
-            ring = encode(f"the weights of step {step.name!r}", sparse.data, layout.bits[1])
+            ring = encode(f"the weights of step {step.name}", sparse.data, layout.bits[1])
             encoded = csr_array((ring, sparse.indices, sparse.indptr), sparse.shape)
             matrices.append(encoded if layout.public_weights else np.ascontiguousarray(encoded.toarray().T))
-        bias = encode(f"the bias of step {step.name!r}", affine.bias, sum(layout.bits))
+        bias = encode(f"the bias of step {step.name}", affine.bias, sum(layout.bits))
         weights.append(StepWeights(tuple(matrices), bias))
     return weights

@@ -37,7 +37,8 @@ class Settings(NamedTuple):
       public_weights: whether both parties know the weights, which saves the matrices' triples; False if they are the
         server's secret.
       input_bound: bound on the absolute value of every input; the client clips its input to it.
-      node_bounds: see `bounds.bound_magnitudes`.
+      node_bounds: one bound on the magnitude of each product, a number or [n_k], from a range certificate or from
+        `observe_bounds`; None for intervals, which always hold, and are wide for deep circuits.
       max_failure_probability: the largest probability of a failed truncation in a run that is accepted.
     """
 
@@ -124,7 +125,7 @@ def simulate(
     come from NumPy's generators, which are not cryptographic: this measures a protocol and protects nothing.
 
     Args:
-      circuit: of a network, from `extract`, or `with_clamp` of one.
+      circuit: of a network, from `encrypted.extract`, or from `two_party.extract` if it has clamps.
       x: inputs [b, *input_shape].
       settings: the protocol's settings.
       networks: on which the time is modeled.
@@ -213,6 +214,6 @@ def _check_nodes(circuit: Circuit, values: Sequence[np.ndarray], bounds: Sequenc
     for name, value, bound in zip(circuit.layers[1:], values[1:-1], bounds[1:-1], strict=True):
         if (np.abs(value) > bound[None]).any():
             raise ValueError(
-                f"layer {name!r} reaches {np.abs(value).max():.4g} on x, beyond its node_bounds. Widen them: two real "
-                "parties could not notice it."
+                f"{name or 'a node'} reaches {np.abs(value).max():.4g} on x, beyond its node_bounds. Widen them: two "
+                "real parties could not notice it."
             )

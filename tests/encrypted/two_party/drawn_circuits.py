@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product
-from gecko_jax.encrypted.two_party import lay_out
+from gecko_jax.encrypted.two_party import Clamp, lay_out
 from gecko_jax.encrypted.two_party.fixed_point import encode
 from gecko_jax.encrypted.two_party.simulation import run_parties
 
@@ -22,6 +22,11 @@ def mlp(inputs, hidden, outputs, seed=0):
     random = np.random.default_rng(seed)
     square = Product(affine(random, hidden, n0=inputs), None)
     return Circuit((inputs,), (outputs,), (square,), affine(random, outputs, n1=hidden), ("input", "Dense_0"))
+
+
+def clamped(circuit):
+    """The circuit with a clamp of the left map in place of each product."""
+    return circuit._replace(products=tuple(Clamp(product.left) for product in circuit.products))
 
 
 def residual(seed=0):

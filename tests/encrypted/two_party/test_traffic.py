@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from drawn_circuits import inputs, mlp, residual, run
+from drawn_circuits import clamped, inputs, mlp, residual, run
 
-from gecko_jax.encrypted.two_party import LAN, Network, StepTraffic, Traffic, lay_out, predict_traffic, with_clamp
+from gecko_jax.encrypted.two_party import LAN, Network, StepTraffic, Traffic, lay_out, predict_traffic
 from gecko_jax.encrypted.two_party.traffic import count_traffic
 
-CIRCUITS = {"mlp": mlp(11, 7, 3), "residual": residual(), "clamp": with_clamp(mlp(11, 7, 3))}
+CIRCUITS = {"mlp": mlp(11, 7, 3), "residual": residual(), "clamp": clamped(mlp(11, 7, 3))}
 
 
 @pytest.mark.parametrize("public_weights", [False, True])
@@ -32,7 +32,7 @@ def test_784_128_10_by_hand():
 
 
 def test_a_clamp_by_hand():
-    circuit = with_clamp(mlp(11, 7, 3))
+    circuit = clamped(mlp(11, 7, 3))
     public = {step.step: step for step in predict_traffic(lay_out(circuit, (13, 13), True), 5).steps}
     comparisons = 2 * 5 * 7
     # masked number, 6 levels (one factor and two, at last one, others), the sign's word; then one product.

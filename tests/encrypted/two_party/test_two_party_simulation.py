@@ -1,16 +1,19 @@
 """Two-party inference against the circuit in float64: error, bounds, refusals and what is printed."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn_circuits import affine, inputs, mlp, residual, run
+from drawn_circuits import affine, clamped, inputs, mlp, residual, run
 from scipy.sparse import csr_array
 
 from gecko_jax import models
 from gecko_jax.encrypted import extract
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product
 from gecko_jax.encrypted.circuit import evaluate as evaluate_polynomial
-from gecko_jax.encrypted.two_party import WAN, Settings, evaluate, simulate, with_clamp
+from gecko_jax.encrypted.two_party import WAN, Clamp, Settings, evaluate, observe_bounds, simulate
+from gecko_jax.encrypted.two_party import extract as extract_with_clamps
 from gecko_jax.encrypted.two_party.fixed_point import decode
 
 SETTINGS = {"secret": Settings(), "public": Settings(public_weights=True)}
@@ -29,7 +32,7 @@ def test_the_error_of_784_128_10_on_64_examples(weights):
 
 
 @pytest.mark.parametrize("weights", SETTINGS)
-@pytest.mark.parametrize("circuit", [residual(), with_clamp(mlp(20, 9, 4))], ids=["residual", "clamp"])
+@pytest.mark.parametrize("circuit", [residual(), clamped(mlp(20, 9, 4))], ids=["residual", "clamp"])
 def test_circuits_of_every_kind(circuit, weights):
     x = inputs(circuit, 7)
     result = simulate(circuit, x, SETTINGS[weights])  # masks from the operating system
@@ -50,15 +53,64 @@ def test_more_bits_make_the_error_smaller():
     assert errors[0] > 8 * errors[1] > 64 * errors[2] > 0
 
 
-def test_the_clamp_of_a_polynomial_circuit():
-    circuit = mlp(6, 5, 2)
-    x = inputs(circuit)
-    [first] = [product.left for product in circuit.products]
-    hidden = np.clip(x @ first.terms[0].toarray().T + first.bias + 0.5, 0, 1)
-    expected = hidden @ circuit.output.terms[1].toarray().T + circuit.output.bias
-    np.testing.assert_allclose(evaluate(with_clamp(circuit), x), expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="layer 'b' multiplies two different maps; only a square"):
-        with_clamp(residual())
+class Clamps(nn.Module):
+    """Clamps between ends of every kind, after a normalization that turns signs; a square and a residual sum."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.BatchNorm(use_running_average=True, scale_init=nn.initializers.constant(-1.5))(nn.Dense(8)(x))
+        x = jax.lax.clamp(-0.25, x, 0.75) + x
+        y = nn.Dense(6)(x)
+        low, high = jnp.linspace(-1, 0, 6), jnp.linspace(0.5, 2, 6)
+        y = jax.lax.clamp(jnp.broadcast_to(low, y.shape), 2 - 3 * y, jnp.broadcast_to(high, y.shape))
+        return nn.Dense(3)(jnp.concatenate([y, x * x], axis=-1)) * 2
+
+
+MODELS = {
+    "SecureML": models.create("mlp", num_classes=4, hidden=(16, 8), activation="clamp"),
+    "any ends": models.from_linen(Clamps()),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_with_clamps(name):
+    model = MODELS[name]
+    x = np.random.default_rng(0).uniform(-1, 1, size=(6, 10)).astype(np.float32)
+    circuit = extract_with_clamps(model, variables := model.init(jax.random.key(0), x), x)
+    assert sum(isinstance(node, Clamp) for node in circuit.products) == 2
+    expected = model.apply(variables, x)[0]
+    np.testing.assert_allclose(evaluate(circuit, x), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(simulate(circuit, x).outputs, expected, rtol=0, atol=3e-3)
+    with pytest.raises(ValueError, match="quadratic"):
+        extract(model, variables, x)
+    with pytest.raises((ValueError, AttributeError)):
+        evaluate_polynomial(circuit, x)  # a clamp never passes as a square
+
+
+def test_a_clamp_whose_ends_are_data_and_other_maxima_are_refused():
+    class Other(nn.Module):
+        data: bool
+
+        @nn.compact
+        def __call__(self, x):
+            return jax.lax.clamp(-jnp.abs(x), x, jnp.ones_like(x)) if self.data else nn.relu(x)
+
+    for data in (True, False):
+        model = models.from_linen(Other(data))
+        with pytest.raises(ValueError, match="a ReLU or another maximum"):
+            extract_with_clamps(model, {}, np.ones((2, 3), np.float32))
+
+
+def test_a_deep_network_with_observed_bounds():
+    model = models.create("lenet", num_classes=10, activation="square", pooling="average")
+    x = np.random.default_rng(0).uniform(size=(3, 28, 28, 1)).astype(np.float32)
+    circuit = extract(model, variables := model.init(jax.random.key(0), x), x)
+    settings = Settings(public_weights=True, node_bounds=observe_bounds(circuit, x))
+    np.testing.assert_allclose(simulate(circuit, x, settings).outputs, model.apply(variables, x)[0], rtol=0, atol=3e-3)
+    with pytest.raises(ValueError, match="node_bounds from two_party.observe_bounds"):
+        simulate(circuit, x, settings._replace(node_bounds=None))
+    with pytest.raises(ValueError, match="margin=0.5 must be at least 1"):
+        observe_bounds(circuit, x, 0.5)
 
 
 @pytest.mark.parametrize("weights", SETTINGS)
@@ -86,11 +138,11 @@ def test_bounds_from_data_take_the_place_of_wide_intervals_and_are_checked():
     deep = tuple(Product(affine(random, 40, **{f"n{i}": 40}), None) for i in range(5))
     circuit = Circuit((40,), (2,), deep, affine(random, 2, n5=40), ("input", *"abcde"))
     x = inputs(circuit) / 4
-    with pytest.raises(ValueError, match="node_bounds from a range certificate"):
+    with pytest.raises(ValueError, match="node_bounds from two_party.observe_bounds"):
         simulate(circuit, x)
     result = simulate(circuit, x, Settings(node_bounds=[4.0] * 5))
     np.testing.assert_allclose(result.outputs, evaluate(circuit, x), rtol=0, atol=3e-3)
-    with pytest.raises(ValueError, match="layer 'a' reaches .* beyond its node_bounds"):
+    with pytest.raises(ValueError, match="a reaches .* beyond its node_bounds"):
         simulate(circuit, x, Settings(node_bounds=[1e-3] * 5))
     with pytest.raises(ValueError, match="node_bounds has 2 entries; expected 5"):
         simulate(circuit, x, Settings(node_bounds=[1.0, 1.0]))
@@ -138,7 +190,7 @@ def test_refusals(x, settings, message):
 
 def test_a_secret_matrix_of_a_size_that_no_machine_shares_is_refused():
     wide = Circuit((2**14,), (2**13,), (), Affine({0: csr_array((2**13, 2**14))}, np.zeros(2**13)), ("input",))
-    with pytest.raises(ValueError, match="'output' has a matrix of 8,192 x 16,384 secret weights, 1,024 MiB"):
+    with pytest.raises(ValueError, match="output has a matrix of 8,192 x 16,384 secret weights, 1,024 MiB"):
         simulate(wide, np.zeros((1, 2**14)))
 
 
