@@ -20,7 +20,7 @@ class Clamp(NamedTuple):
     """SecureML's activation clamp(x + 1/2, 0, 1), elementwise: a node of a circuit beside its products.
 
     Attributes:
-      left: the map whose values are clamped. There is no second field, so that nobody takes it for a square.
+      left: the map whose values are clamped. A second field would let it pass for a square.
     """
 
     left: Affine
@@ -52,7 +52,7 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
       x: inputs [b, ...], floats; on up to 8 of its rows the circuit is compared with the model.
 
     Returns:
-      A circuit of products and clamps, for this room alone: encryption cannot compute a clamp.
+      A circuit of products and clamps, which this room alone can run: encryption cannot compute a clamp.
 
     Raises:
       ValueError: see `encrypted.extract`.
