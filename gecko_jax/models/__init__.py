@@ -26,6 +26,7 @@ from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
+from gecko_jax.models.pruned import pruned, without_pruning_state
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
@@ -92,6 +93,7 @@ __all__ = [
     "load",
     "logits_shape",
     "max_pool",
+    "pruned",
     "quantized",
     "save",
     "trace",
@@ -101,4 +103,5 @@ __all__ = [
     "with_rates",
     "without_batch_norm",
     "without_penalty_state",
+    "without_pruning_state",
 ]

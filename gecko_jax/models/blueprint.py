@@ -85,6 +85,7 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
 def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
     from gecko_jax.models import (  # here: all record their step through this file
         create,
+        pruned,
         quantized,
         with_range_penalty,
         with_rates,
@@ -102,6 +103,8 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         power = {} if settings["power"] is None else {"power": settings["power"]}
         penalty = PENALTIES[settings["penalty"]](settings["bound"], **power)
         return with_range_penalty(model, penalty, settings["weight"], settings["path"])
+    if builder == "pruned":
+        return pruned(model, **settings)
     if builder == "with_rates":
         return with_rates(model, settings["factors"])
     raise ValueError(

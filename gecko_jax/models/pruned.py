@@ -1,0 +1,109 @@
+"""Model -> Model: the same network without the groups of weights that cost encrypted inference its time and memory."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gecko_jax import checks
+from gecko_jax.hooks import with_collection
+from gecko_jax.models.blueprint import with_step
+from gecko_jax.models.pruning_groups import GRANULARITIES, group_numbers, kept_groups
+from gecko_jax.trees import map_named, named_leaves
+from gecko_jax.types import Array, Model, Variables
+
+SHARE, MASKS = "pruning", "pruning_masks"  # the collections; schedules set the first
+
+
+def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: str = "", tile: int = 8) -> Model:
+    """Removes the weakest groups of each kernel's weights after each update of training, and keeps them at zero.
+
+    What encrypted inference skips is a whole diagonal or tile of a matrix, not a single weight; see `pruning_groups`
+    for what each granularity saves. The share that is removed is a collection that a schedule may raise during
+    training: schedules={"pruning": training.linear(0.2, 0.7, 0, 0.6)}. A group that is removed does not come back.
+
+    Args:
+      model: any model with kernels; the best start is one that is trained already, `training.fit(..., start=...)`.
+      share: of each kernel's groups to remove, if no schedule says otherwise.
+      granularity: "band" (adjacent diagonals stay), "diagonal", "tile" or "weight". The first three prune kernels of
+        two axes; those of convolutions stay whole.
+      path: a regular expression searched in the kernels' paths ("block1/dense1/kernel"): only these are pruned.
+      tile: side of a tile, in weights.
+
+    Returns:
+      A model whose variables hold two collections more; `without_pruning_state` removes them, and the weights stay
+      zero. It computes what the model computes.
+
+    Raises:
+      ValueError: a share outside 0 to 1 (1 excluded), an unknown granularity, an invalid expression, a tile below 1; at
+        init, no kernel to prune.
+
+    Source: Aharoni et al., "HE-PEx: Efficient Machine Learning under Homomorphic Encryption using Pruning, Permutation
+    and Expansion", 2022 (arXiv 2207.03384).
+
+    >>> from gecko_jax import models
+    >>> from gecko_jax.hooks import finish_update
+    >>> model, x = pruned(models.create("mlp", 4, hidden=(8,)), share=0.75), jnp.ones((1, 8))
+    >>> variables = finish_update(model, model.init(jax.random.key(0), x), x)
+    >>> [int((leaf != 0).sum()) for leaf in (variables["params"]["dense1"]["kernel"],)]  # 2 of 8 diagonals of 8 weights
+    [16]
+    """
+    checks.one_of("granularity", granularity, GRANULARITIES)
+    if not 0 <= checks.at_least("share", share, 0) < 1:
+        raise ValueError(f"share={share!r} must be at least 0 and below 1: the share of weights to remove.")
+    tile = checks.integer("tile", tile, 1)
+    try:
+        re.compile(path)
+    except re.error as error:
+        raise ValueError(f"path={path!r} is not a regular expression: {error}.") from error
+
+    def kernels(params: Any) -> dict[str, Array]:
+        chosen = {
+            name: leaf
+            for name, leaf in named_leaves(params)
+            if name.rpartition("/")[2] == "kernel" and re.search(path, name)
+        }
+        return {name: leaf for name, leaf in chosen.items() if granularity == "weight" or leaf.ndim == 2}
+
+    def start_masks(variables: Variables) -> dict[str, Array]:
+        leaves = kernels(variables["params"])
+        if not leaves:
+            raise ValueError(
+                f"no kernel can be pruned by granularity={granularity!r} at path={path!r}. Kernels: "
+                f"{checks.listed((name for name, leaf in named_leaves(variables['params']) if leaf.ndim > 1), 20)}; "
+                'those of convolutions take granularity="weight".'
+            )
+        groups = {name: group_numbers(leaf.shape, granularity, tile)[1] for name, leaf in leaves.items()}
+        return {name: jnp.ones(count, bool) for name, count in groups.items()}
+
+    def prune(variables: Variables, x: Array) -> Variables:
+        del x
+        masks, share_now, weights = {}, variables[SHARE]["share"], {}
+        for name, kernel in kernels(variables["params"]).items():
+            groups, count = group_numbers(kernel.shape, granularity, tile)
+            energy = jax.ops.segment_sum(jnp.square(kernel).ravel(), groups.ravel(), count)
+            masks[name] = kept_groups(energy, variables[MASKS][name], share_now, granularity == "band")
+            weights[name] = jnp.where(masks[name][groups], kernel, 0)
+        params = map_named(lambda name, leaf: weights.get(name, leaf), variables["params"])
+        return {**variables, "params": params, MASKS: masks}
+
+    changed = with_collection(model, MASKS, start_masks)
+    changed = with_collection(changed, SHARE, lambda variables: {"share": jnp.float32(share)})
+    changed = changed._replace(after_update=(*changed.after_update, prune))
+    settings = {"share": share, "granularity": granularity, "path": path, "tile": tile}
+    return with_step(changed, "pruned", settings, before=model.blueprint)
+
+
+def without_pruning_state(variables: Variables) -> dict[str, Any]:
+    """Returns the variables of the model that `pruned` was put on: its weights, with the removed ones zero.
+
+    Args:
+      variables: of a pruned model, or of any other.
+
+    >>> without_pruning_state({"params": {}, "pruning": {"share": 0.6}})
+    {'params': {}}
+    """
+    return {name: tree for name, tree in variables.items() if name not in (SHARE, MASKS)}

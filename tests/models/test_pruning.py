@@ -1,0 +1,158 @@
+"""Pruning for encrypted inference: which weights go, that they stay away, and that transforms and training compose."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gecko_jax import datasets, models, quantizers, training
+from gecko_jax.hooks import finish_update
+from gecko_jax.models.pruning_groups import group_numbers, kept_groups
+from gecko_jax.types import Rule
+
+
+@pytest.fixture
+def pruned_once(filled):
+    """(net, x, *settings) -> model, its variables before and after one run of its hooks."""
+
+    def prune(net, x, share, *settings, **options):
+        model = models.pruned(net, share, *settings, **options)
+        variables = filled(model, x)
+        variables["pruning"]["share"] = np.float32(share)
+        return model, variables, jax.jit(lambda variables: finish_update(model, variables, x))(variables)
+
+    return prune
+
+
+def network():
+    return models.create("mlp", 5, hidden=(12, 8), activation="square"), jnp.ones((1, 20))
+
+
+def diagonals(kernel):
+    """{diagonal: [weights]} of a kernel [in, out], by the definition: one loop."""
+    count = 1
+    while count < min(kernel.shape):
+        count *= 2
+    lines = {d: [] for d in range(count)}
+    for i in range(kernel.shape[0]):
+        for o in range(kernel.shape[1]):
+            lines[(i - o) % count].append(float(kernel[i, o]))
+    return lines
+
+
+def test_groups_are_diagonals_tiles_or_weights():
+    kernel = np.random.default_rng(0).normal(size=(20, 12))
+    numbers, count = group_numbers(kernel.shape, "diagonal", 1)
+    sums = np.bincount(numbers.ravel(), kernel.ravel(), count)
+    np.testing.assert_allclose(sums, [sum(line) for line in diagonals(kernel).values()])
+    numbers, count = group_numbers((5, 7), "tile", 4)
+    assert numbers[[0, 3, 4, 4], [3, 4, 3, 6]].tolist() == [0, 1, 2, 3] and count == 4
+    assert len(np.unique(group_numbers((2, 3, 4), "weight", 1)[0])) == 24
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 0.99])
+def test_the_strongest_groups_stay(share):
+    random = np.random.default_rng(0)
+    energy = random.permutation(16).astype(np.float32)
+    stay = max(1, round((1 - share) * 16))
+    chosen = np.asarray(kept_groups(jnp.asarray(energy), jnp.ones(16, bool), share, False))
+    assert sorted(energy[chosen]) == sorted(energy)[16 - stay :]
+    band = np.asarray(kept_groups(jnp.asarray(energy), jnp.ones(16, bool), share, True))
+    best = max(range(16), key=lambda start: energy[(start + np.arange(stay)) % 16].sum())
+    assert energy[band].sum() == energy[(best + np.arange(stay)) % 16].sum() and band.sum() == stay
+
+
+@pytest.mark.parametrize("band", [False, True])
+def test_no_group_comes_back(band):
+    energy = jnp.array([0.0, 5.0, 1.0, 4.0, 0.0, 0.0, 0.0, 9.0])
+    mask = jnp.array([False, True, True, True, False, False, False, False])
+    for share in (0.5, 0.7, 0.2):
+        stay = kept_groups(energy, mask, share, band)
+        assert not np.any(stay & ~mask) and np.any(stay)
+
+
+@pytest.mark.parametrize("granularity, left", [("band", 0.25), ("diagonal", 0.25), ("tile", 0.25), ("weight", 0.25)])
+def test_kernels_lose_their_share_and_nothing_else_changes(granularity, left, pruned_once):
+    net, x = network()
+    model, variables, after = pruned_once(net, x, 0.75, granularity, tile=2)
+    for name, layer in after["params"].items():
+        before, kernel = variables["params"][name]["kernel"], layer["kernel"]
+        stays = np.asarray(kernel != 0)
+        np.testing.assert_array_equal(kernel[stays], before[stays])
+        assert stays.mean() == pytest.approx(left, abs=0.06)
+        np.testing.assert_array_equal(layer["bias"], variables["params"][name]["bias"])
+        if granularity in ("band", "diagonal"):
+            lines = diagonals(np.asarray(kernel))
+            assert sum(any(line) for line in lines.values()) == len(lines) // 4
+    plain = models.without_pruning_state(after)
+    assert set(plain) == {"params"}
+    np.testing.assert_array_equal(model.apply(after, x)[0], net.apply(plain, x)[0])
+
+
+def test_a_path_chooses_the_kernels(pruned_once):
+    *_, after = pruned_once(*network(), 0.5, path="dense2")
+    assert [np.all(after["params"][name]["kernel"]) for name in ("dense1", "dense2", "logits")] == [True, False, True]
+
+
+def test_convolutions_lose_single_weights_alone(pruned_once):
+    net, x = models.create("lenet", 3, channels=(2, 4), hidden=8, activation="square"), jnp.ones((1, 8, 8, 1))
+    shares = {}
+    for granularity in ("band", "weight"):
+        params = pruned_once(net, x, 0.5, granularity)[2]["params"]
+        shares[granularity] = {name: float(np.mean(params[name]["kernel"] == 0)) for name in ("conv2", "dense")}
+    assert shares == {"band": {"conv2": 0.0, "dense": 0.5}, "weight": {"conv2": 0.5, "dense": 0.5}}
+
+
+def test_training_raises_the_share_and_removed_weights_stay_zero():
+    data = datasets.load("digits").train
+    data = type(data)(data.x[:64].reshape(64, -1), data.y[:64])
+    model = models.pruned(models.create("mlp", 10, hidden=(16,), activation="square"), 0.5)
+    schedule = training.linear(0, 0.5, 0.1, 0.75)
+    fitted = training.fit(model, data, epochs=4, batch_size=16, schedules={"pruning": schedule})
+    lines = diagonals(np.asarray(fitted.variables["params"]["dense1"]["kernel"]))
+    assert sum(any(line) for line in lines.values()) == 4
+    assert all(all(line) for line in lines.values() if any(line))
+
+
+def test_it_composes_with_quantized_weights_and_ensembles():
+    data = datasets.load("digits").train
+    data = type(data)(data.x[:64].reshape(64, -1), data.y[:64])
+    net = models.create("mlp", 10, hidden=(16,), activation="square")
+    model = models.pruned(
+        models.quantized(net, [Rule(path="dense1", weight=quantizers.uniform(8))], float_layers=()), 0.5
+    )
+    fitted = training.fit_ensemble(model, data, np.ones((2, 64), bool), epochs=2, batch_size=16)
+    kernels = fitted.variables["params"]["dense1"]["kernel"]
+    assert np.mean(kernels == 0, axis=(1, 2)).tolist() == [0.5, 0.5]
+    assert not np.array_equal(kernels[0] != 0, kernels[1] != 0) or not np.array_equal(kernels[0], kernels[1])
+
+
+def test_a_pruned_model_is_saved_and_loaded(tmp_path, pruned_once):
+    net, x = network()
+    model, _, variables = pruned_once(net, x, 0.5, "tile", tile=4)
+    models.save(tmp_path / "model", model, variables, x)
+    saved = models.load(tmp_path / "model")
+    np.testing.assert_array_equal(saved.model.apply(saved.variables, x)[0], model.apply(variables, x)[0])
+    assert saved.model.blueprint == model.blueprint
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"share": 1.0}, "share=1.0 must be at least 0 and below 1"),
+        ({"share": -0.1}, "share=-0.1 must be at least 0"),
+        ({"share": float("nan")}, "share=nan"),
+        ({"granularity": "row"}, "granularity='row' is not known"),
+        ({"tile": 0}, "tile=0 must be at least 1"),
+        ({"path": "("}, "is not a regular expression"),
+    ],
+)
+def test_settings_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        models.pruned(network()[0], **options)
+
+
+def test_a_path_without_kernels_is_refused():
+    net, x = network()
+    with pytest.raises(ValueError, match="no kernel can be pruned .* path='conv'. Kernels: dense1/kernel"):
+        models.pruned(net, path="conv").init(jax.random.key(0), x)
