@@ -8,9 +8,10 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.encrypted import cost_table, parameters, planning
-from gecko_jax.encrypted.circuit import Circuit, apply_affine, evaluate, node_values
+from gecko_jax.encrypted.circuit import Circuit, evaluate
 from gecko_jax.encrypted.parameters import Parameters
 from gecko_jax.encrypted.program import Interface, Program
+from gecko_jax.encrypted.ranges import flat_box, largest_values, value_names
 from gecko_jax.encrypted.report import count, parameter_line, seconds
 from gecko_jax.encrypted.simulation import simulate
 from gecko_jax.types import Array, Model
@@ -30,6 +31,7 @@ class Settings(NamedTuple):
     packing: str | int | None = None
     degree: int | None = None
     tolerance: float = 1e-3
+    box: tuple[Any, Any] | None = None
 
 
 def compile(  # noqa: A001, the name says what it does
@@ -42,14 +44,15 @@ def compile(  # noqa: A001, the name says what it does
     packing: str | int | None = None,
     degree: int | None = None,
     tolerance: float = 1e-3,
+    box: tuple[Any, Any] | None = None,
 ) -> Program:
     """Compiles a polynomial network for ciphertexts.
 
     Args:
       model: of linear layers and polynomials; ReLU, max-pool and softmax are refused, with what to use instead.
       variables: the model's.
-      calibration_x: inputs [b, *input_shape] that span what clients will send: their extremes are the box that clients
-        clip to, and the values of all layers on them fix the gains.
+      calibration_x: inputs [b, *input_shape] that span what clients will send: the values of all layers on them fix the
+        gains.
       security: 128, 192 or 256 bits.
       goal: "latency": few seconds for a run; "throughput": few seconds for an example.
       packing: "interleaved": a ciphertext holds all features of a node for several examples; "tiled": a node takes
@@ -57,6 +60,8 @@ def compile(  # noqa: A001, the name says what it does
         two; None: whichever is the fastest by the cost table.
       degree: N; the smallest that is deep and precise enough if None.
       tolerance: the largest error of an output that is accepted, relative to the largest output.
+      box: (low, high), numbers or arrays of the input's shape, that clients clip to, such as a certificate's; None:
+        from the smallest to the largest number of `calibration_x`.
 
     Returns:
       The program.
@@ -75,7 +80,7 @@ def compile(  # noqa: A001, the name says what it does
     """
     from gecko_jax.encrypted.extraction import extract
 
-    settings = Settings(security, goal, packing, degree, tolerance)
+    settings = Settings(security, goal, packing, degree, tolerance, box)
     return compile_circuit(extract(model, variables, calibration_x), calibration_x, **settings._asdict())
 
 
@@ -85,7 +90,7 @@ def compile_circuit(circuit: Circuit, calibration_x: Array, **settings: Any) -> 
     Args:
       circuit: the network.
       calibration_x: as in `compile`.
-      **settings: security, goal, packing, degree and tolerance, as in `compile`.
+      **settings: security, goal, packing, degree, tolerance and box, as in `compile`.
 
     Returns:
       The program.
@@ -102,28 +107,25 @@ def compile_circuit(circuit: Circuit, calibration_x: Array, **settings: Any) -> 
     >>> simulate(program, np.array([[1.0, 2.0]])).round(3).tolist()
     [[6.0]]
     """
-    security, goal, packing, degree, tolerance = Settings(**settings)
+    security, goal, packing, degree, tolerance, box = Settings(**settings)
     checks.one_of("goal", goal, GOALS)
     checks.positive("tolerance", tolerance)
     checks.lookup("security", security, parameters.MAX_LOG_QP)  # type: ignore[arg-type]
     checks.shape("calibration_x", calibration_x, (None, *circuit.input_shape))
     x = checks.finite("calibration_x", np.asarray(checks.not_empty("calibration_x", calibration_x), np.float64))  # type: ignore[arg-type]
-    depth = planning.required_levels(circuit)
-    limits = parameters.MAX_LOG_QP[security]
-    degrees = [N for N in limits if parameters.max_depth(N, security) >= depth] or [max(limits)]
-    if degree is not None:
-        degrees = [checks.one_of("degree", degree, list(limits))]
-    choices = [parameters.choose(depth, each, security) for each in degrees]  # says what is too deep
-    values, refusals = _extremes(circuit, x), []
+    corners = flat_box(circuit, *((x.min(), x.max()) if box is None else box))
+    x = np.clip(x, *(corner.reshape(1, *circuit.input_shape) for corner in corners))
+    choices = _choices(circuit, degree, security)
+    largest, refusals = _largest(circuit, x), []
     for chosen in choices:
         widths = _widths(packing, circuit, chosen)
-        programs = [_assemble(circuit, x, values, chosen, width, goal) for width in widths]
+        programs = [_assemble(circuit, corners, largest, chosen, width)._replace(goal=goal) for width in widths]
         program = min(programs, key=lambda program: _price(program, goal))
         _check_margins(program)
         rows = x[: min(MAX_CHECKED_EXAMPLES, program.interface.samples)]
         try:
-            error = np.abs(simulate(program, rows) - evaluate(circuit, rows)).max() / (values.output or 1.0)
-        except OverflowError:  # noise that is larger than what the last level holds
+            error = np.abs(simulate(program, rows) - evaluate(circuit, rows)).max() / (largest[-1] or 1.0)
+        except (OverflowError, ValueError):  # noise as large as what the last level holds
             error = np.inf
         if error <= tolerance:
             return program
@@ -135,22 +137,33 @@ def compile_circuit(circuit: Circuit, calibration_x: Array, **settings: Any) -> 
     )
 
 
-def _extremes(circuit: Circuit, x: np.ndarray) -> planning.Extremes:
-    with np.errstate(over="ignore", invalid="ignore"):
-        nodes = node_values(circuit, x)
-        factors = []
-        for number, (left, right) in enumerate(circuit.products):
-            sides = [None if side is None else float(np.abs(apply_affine(side, nodes)).max()) for side in (left, right)]
-            if not np.isfinite(nodes[number + 1]).all():
-                raise ValueError(
-                    f"The values of {circuit.layers[number + 1]} overflow float64 on the calibration data. Train with "
-                    "a range penalty, normalize the layers, or use fewer activations."
-                )
-            factors.append((sides[0], sides[1]))
-        output = float(np.abs(apply_affine(circuit.output, nodes)).max())
-    checks.finite("the outputs on the calibration data", np.array([output]))
-    largest = [float(np.abs(values).max()) for values in nodes]
-    return planning.Extremes(largest[0], tuple(factors), tuple(largest[1:]), output)
+def _choices(circuit: Circuit, degree: int | None, security: int) -> list[Parameters]:
+    """Parameters for each ring that allows the circuit's depth, small rings first."""
+    limits = parameters.MAX_LOG_QP[security]
+    degrees = list(limits) if degree is None else [checks.one_of("degree", degree, list(limits))]
+    levels = planning.required_levels(circuit)
+    deep_enough = [each for each in degrees if parameters.max_depth(each, security) >= max(levels)]
+    if not deep_enough:
+        allowed = parameters.max_depth(degrees[-1], security)
+        names = [*circuit.layers, "the output"]
+        first = next(name for name, used in zip(names, levels, strict=True) if used > allowed)
+        raise ValueError(
+            f"{first} needs more than {allowed} levels, all that N={degrees[-1]} allows at {security}-bit security; "
+            f"the network needs {max(levels)}, one for each linear map and each product. Use fewer activations, "
+            f"polynomials of a lower degree{', or a larger degree=' if degrees[-1] < max(limits) else ''}."
+        )
+    return [parameters.choose(max(levels), each, security) for each in deep_enough]
+
+
+def _largest(circuit: Circuit, x: np.ndarray) -> np.ndarray:
+    largest = largest_values(circuit, x)
+    for name, value in zip(value_names(circuit), largest, strict=True):
+        if not np.isfinite(value):
+            raise ValueError(
+                f"{name} overflows float64 on the calibration data. Train with a range penalty, normalize the layers, "
+                "or use fewer activations."
+            )
+    return largest
 
 
 def _widths(packing: str | int | None, circuit: Circuit, chosen: Parameters) -> list[int]:
@@ -195,10 +208,9 @@ def _check_margins(program: Program) -> None:
 
 
 def _assemble(
-    circuit: Circuit, x: np.ndarray, values: planning.Extremes, chosen: Parameters, width: int, goal: str
+    circuit: Circuit, corners: tuple[np.ndarray, np.ndarray], largest: np.ndarray, chosen: Parameters, width: int
 ) -> Program:
-    plan = planning.plan(circuit, values, chosen, width, cost_table.table(chosen))
-    size = int(np.prod(circuit.input_shape))
+    plan = planning.plan(circuit, largest, chosen, width, cost_table.table(chosen))
     interface = Interface(
         parameters=chosen,
         samples=chosen.slots // width,
@@ -211,9 +223,9 @@ def _assemble(
         rotations=(),
         relinearizes=bool(circuit.products),
         output_level=plan.output.level,
-        box_low=np.full(size, x.min()),
-        box_high=np.full(size, x.max()),
+        box_low=corners[0],
+        box_high=corners[1],
         output_bound=plan.ranges[-1].bound,
     )
-    program = Program(interface, plan.steps, plan.output.register, circuit, plan.ranges, goal)
+    program = Program(interface, plan.steps, plan.output.register, circuit, plan.ranges, GOALS[0])
     return program._replace(interface=interface._replace(rotations=tuple(sorted(count(program).rotations))))

@@ -8,10 +8,11 @@ import numpy as np
 from scipy.sparse import csr_array, hstack
 
 from gecko_jax.encrypted import layouts, rotations
-from gecko_jax.encrypted.circuit import Affine, Circuit
+from gecko_jax.encrypted.circuit import Affine, Circuit, Product
 from gecko_jax.encrypted.cost_table import Costs
 from gecko_jax.encrypted.parameters import HEADROOM_BITS, Parameters
 from gecko_jax.encrypted.program import Multiply, Range, Sum
+from gecko_jax.encrypted.ranges import value_names
 
 MAX_SPARSE_SHARE = 0.5  # of entries that are not zero, above which a map that can be folded is folded
 OUTPUT_SHARE = 2.0 ** (HEADROOM_BITS - 1) / 8  # the output's largest number: an eighth of what wraps around
@@ -49,39 +50,37 @@ class Plan(NamedTuple):
     ranges: tuple[Range, ...]
 
 
-class Extremes(NamedTuple):
-    """The largest absolute values on the calibration data.
-
-    Attributes:
-      input, output: of the circuit's.
-      factors: of each product, (left, right); right is None for a square.
-      products: of each product's value.
-    """
-
-    input: float
-    factors: tuple[tuple[float, float | None], ...]
-    products: tuple[float, ...]
-    output: float
-
-
-def required_levels(circuit: Circuit) -> int:
-    """Counts the rescalings on the longest way: one for each affine map and one for each product.
+def required_levels(circuit: Circuit) -> list[int]:
+    """Counts rescalings on the longest way from the input: one for each affine map and one for each product.
 
     Args:
       circuit: the network.
+
+    Returns:
+      Those of the nodes 0, 1, ..., and of the output.
+
+    >>> from scipy.sparse import csr_array
+    >>> map_ = Affine({0: csr_array(2 * np.eye(2))}, np.zeros(2))
+    >>> fourth = (Product(map_, None), Product(Affine({1: csr_array(np.eye(2))}, np.zeros(2)), None))
+    >>> required_levels(Circuit((2,), (2,), fourth, Affine({2: csr_array(np.eye(2))}, np.ones(2)), ("", "", "")))
+    [0, 2, 3, 4]
     """
     used = [0]
-    for left, right in circuit.products:
-        used.append(2 + max(used[node] for side in (left, right) if side is not None for node in [*side.terms, 0]))
-    return 1 + max(used[node] for node in [*circuit.output.terms, 0])
+
+    def levels(affine: Affine, direct: int | None) -> int:
+        return used[direct] if direct is not None else 1 + max(used[node] for node in [*affine.terms, 0])
+
+    for product in circuit.products:
+        used.append(1 + max(levels(affine, node) for affine, node in zip(*_factors(product), strict=True)))
+    return [*used, levels(circuit.output, _unchanged(circuit.output) or None)]
 
 
-def plan(circuit: Circuit, extremes: Extremes, parameters: Parameters, width: int, costs: Costs) -> Plan:
+def plan(circuit: Circuit, largest: np.ndarray, parameters: Parameters, width: int, costs: Costs) -> Plan:
     """Plans a circuit for ciphertexts of a width.
 
     Args:
       circuit: the network.
-      extremes: of its values, from which the gains follow.
+      largest: `ranges.largest_values` of the calibration data, from which the gains follow.
       parameters: of the ciphertexts.
       width: positions in a ciphertext, a power of two; slots / width samples share it.
       costs: seconds of the operations, by which each map's layout is chosen.
@@ -89,7 +88,28 @@ def plan(circuit: Circuit, extremes: Extremes, parameters: Parameters, width: in
     Returns:
       The plan.
     """
-    return _Planner(circuit, parameters, width, costs).run(extremes)
+    return _Planner(circuit, parameters, width, costs).run(largest.tolist())
+
+
+def _unchanged(affine: Affine) -> int | None:
+    """The node that a map returns as it is; None if it is another map."""
+    if len(affine.terms) != 1 or np.any(affine.bias):
+        return None
+    ((node, matrix),) = affine.terms.items()
+    size = matrix.shape[0]
+    same = matrix.shape == (size, size) and matrix.nnz == size and np.all(matrix.diagonal() == 1)
+    return node if same else None
+
+
+def _factors(product: Product) -> tuple[list[Affine], list[int | None]]:
+    """A product's maps, one for a square, and the nodes of those that need no map."""
+    maps = [product.left] if product.right is None else [product.left, product.right]
+    nodes = [_unchanged(each) for each in maps]
+    if None not in nodes and nodes[0] == nodes[-1]:
+        return maps[:1], nodes[:1]
+    if None not in nodes:  # two nodes may lie at different positions, so that one of them is moved
+        nodes[1] = None
+    return maps, nodes
 
 
 class _Planner:
@@ -97,45 +117,51 @@ class _Planner:
         self.circuit, self.parameters, self.width, self.costs = circuit, parameters, width, costs
         self.steps: list[Sum | Multiply] = []
         self.ranges: list[Range] = []
+        self.names = list(value_names(circuit))
         self.nodes: list[Node] = []
         self.registers = 1
 
-    def run(self, extremes: Extremes) -> Plan:
+    def run(self, largest: list[float]) -> Plan:
         parameters, circuit = self.parameters, self.circuit
         size = int(np.prod(circuit.input_shape))
         ciphertexts = -(-size // self.width)
         features = np.full(ciphertexts * self.width, -1, np.int32)
         features[:size] = np.arange(size)
-        gain = 1 / (extremes.input or 1.0)
+        gain = 1 / (largest[0] or 1.0)
         first = Node(0, features.reshape(-1, self.width), gain, parameters.levels, parameters.scale)
         self.nodes.append(first)
-        self._range(circuit.layers[0], extremes.input, first)
-        for number, (left, right) in enumerate(circuit.products):
-            self._product(circuit.layers[number + 1], (left, right), extremes, number)
-        gain = OUTPUT_SHARE / (extremes.output or 1.0)
-        (output,) = self._sums("the output", [(circuit.output, gain)])
-        self._range("the output", extremes.output, output)
+        self._range(largest[0], first)
+        for layer, product in zip(circuit.layers[1:], circuit.products, strict=True):
+            self._product(layer, product, largest)
+        if same := _unchanged(circuit.output):
+            output = self.nodes[same]
+        else:
+            (output,) = self._sums(self.names[-1], [(circuit.output, OUTPUT_SHARE / (largest[-1] or 1.0))])
+        self._range(largest[-1], output)
         return Plan(first, output, tuple(self.steps), tuple(self.ranges))
 
-    def _product(self, layer: str, sides: tuple[Affine, Affine | None], extremes: Extremes, number: int) -> None:
-        largest = extremes.factors[number]
-        maps = [(side, 1 / (value or 1.0)) for side, value in zip(sides, largest, strict=True) if side is not None]
-        factors = self._sums(layer, maps)
+    def _product(self, layer: str, product: Product, largest: list[float]) -> None:
+        count = 1 if product.right is None else 2
+        extremes = largest[len(self.ranges) : len(self.ranges) + count + 1]
+        maps, unchanged = _factors(product)
+        computed = [(m, 1 / (v or 1.0)) for m, v, node in zip(maps, extremes, unchanged, strict=False) if node is None]
+        fixed = next((self.nodes[node].features for node in unchanged if node is not None), None)
+        results = iter(self._sums(layer, computed, fixed) if computed else ())
+        factors = [next(results) if node is None else self.nodes[node] for node in unchanged]
         left, right = factors[0], factors[-1]
-        scale = left.scale * right.scale
-        before = self.parameters.bound(left.level, scale) / (left.gain * right.gain)
+        level, scale = min(left.level, right.level), left.scale * right.scale
+        before = self.parameters.bound(level, scale) / (left.gain * right.gain)
         target = self._register()
         self.steps.append(Multiply(target, left.register, right.register if len(factors) > 1 else -1, layer))
-        scale /= self.parameters.moduli[left.level]
-        node = Node(target, left.features, left.gain * right.gain, left.level - 1, scale)
+        scale /= self.parameters.moduli[level]
+        node = Node(target, left.features, left.gain * right.gain, level - 1, scale)
         self.nodes.append(node)
-        for factor, value, name in zip(factors, largest, ("left", "right"), strict=False):
-            name = f"{name} factor" if len(factors) > 1 else "before the square"
-            self._range(f"{layer}, {name}", value or 0.0, factor)
-        self._range(layer, extremes.products[number], node, before)
+        for extreme, factor in zip(extremes[:-1], (left, right)[:count], strict=True):
+            self._range(extreme, factor)
+        self._range(extremes[-1], node, before)
 
-    def _sums(self, layer: str, maps: list[tuple[Affine, float]]) -> list[Node]:
-        """Adds the steps of maps that share one layout; each comes with the gain of its result."""
+    def _sums(self, layer: str, maps: list[tuple[Affine, float]], features: np.ndarray | None = None) -> list[Node]:
+        """Adds the steps of maps that share one layout, `features` if given; each map comes with its result's gain."""
         read = sorted({node for affine, _ in maps for node in affine.terms} or {0})
         nodes = [self.nodes[node] for node in read]
         level = min(node.level for node in nodes)
@@ -149,16 +175,19 @@ class _Planner:
         )
         sources = np.array([(node.register, i) for node in nodes for i in range(len(node.features))], np.int32)
         matrices = [self._matrix(affine, gain, read, sizes) for affine, gain in maps]
-        placed = self._cheapest(matrices, columns, level)
+        placed = (
+            self._cheapest(matrices, columns, level) if features is None else layouts.at(matrices, columns, features)
+        )
         diagonals = np.unique(np.concatenate([keys[:, 2] for keys, _ in placed.matrices]))
         split = rotations.split(diagonals, placed.period, len(columns), len(placed.features))
-        features = np.roll(placed.features, split.start, axis=1)
+        shift = split.start if features is None else 0  # free positions move, so that the giants start at 0
+        features = np.roll(placed.features, shift, axis=1)
         results = []
         for (affine, gain), (keys, weights) in zip(maps, placed.matrices, strict=True):
             counted = (keys[:, 2] - split.start) % placed.period
             babies = counted % split.base
-            giants = counted - babies
-            turned = np.stack([np.roll(line, split.start + giant) for line, giant in zip(weights, giants, strict=True)])
+            giants = counted - babies + split.start - shift
+            turned = np.stack([np.roll(line, shift + giant) for line, giant in zip(weights, giants, strict=True)])
             table = np.stack([keys[:, 0], keys[:, 1], giants, babies], 1).astype(np.int32)
             bias = np.where(features >= 0, affine.bias[features] * gain, 0.0)
             target = self._register()
@@ -202,6 +231,6 @@ class _Planner:
         self.registers += 1
         return self.registers - 1
 
-    def _range(self, layer: str, largest: float, node: Node, before: float = float("inf")) -> None:
+    def _range(self, largest: float, node: Node, before: float = float("inf")) -> None:
         bound = min(self.parameters.bound(node.level, node.scale) / node.gain, before)
-        self.ranges.append(Range(layer, float(largest), float(bound)))
+        self.ranges.append(Range(self.names[len(self.ranges)], float(largest), float(bound)))

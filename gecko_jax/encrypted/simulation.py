@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.encrypted.circuit import node_values
 from gecko_jax.encrypted.executor import Executor
 from gecko_jax.encrypted.packing import pack, unpack
 from gecko_jax.encrypted.program import Program
+from gecko_jax.encrypted.ranges import largest_values
 from gecko_jax.encrypted.simulated_backend import SimulatedBackend
 from gecko_jax.types import Array
 
@@ -44,12 +44,10 @@ def simulate(program: Program, x: Array, seed: int = 0) -> np.ndarray:
 def _check_bounds(program: Program, x: Array) -> None:
     """Names the layer whose values wrap around; the backend would only know the level."""
     flat = np.clip(np.asarray(x, np.float64).reshape(len(x), -1), program.interface.box_low, program.interface.box_high)
-    nodes = node_values(program.circuit, flat.reshape(len(x), *program.interface.input_shape))
-    bounds = {each.layer: each.bound for each in program.ranges}
-    for layer, values in zip(program.circuit.layers, nodes, strict=True):
-        largest = np.abs(values).max()
-        if not largest < bounds[layer]:
+    largest = largest_values(program.circuit, flat.reshape(len(x), *program.interface.input_shape))
+    for (name, _, bound), value in zip(program.ranges, largest, strict=True):
+        if not value < bound:
             raise OverflowError(
-                f"{layer} reaches {largest:.3g} on this data; above {bounds[layer]:.3g} its ciphertext wraps around. "
-                "Compile with data of this range, or clip the inputs to a smaller box."
+                f"{name} reaches {value:.3g} on this data; above {bound:.3g} its ciphertext wraps around. Compile with "
+                "data of this range, or clip the inputs to a smaller box."
             )

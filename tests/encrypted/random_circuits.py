@@ -38,6 +38,15 @@ def residual_circuit(seed=0):
     return Circuit((10,), (5,), products, affine(random, 5, {2: 6, 1: 12, 0: 10}), ("input", "gate", "square"))
 
 
+def polynomial_circuit(seed=0):
+    """x^4 of a map, times the map: products of nodes that need no map in between."""
+    random = np.random.default_rng(seed)
+    first = affine(random, 6, {0: 8})
+    same = [Affine({node: csr_array(np.eye(6))}, np.zeros(6)) for node in (1, 2)]
+    products = (Product(first, None), Product(same[0], None), Product(same[1], first))
+    return Circuit((8,), (3,), products, affine(random, 3, {3: 6}), ("input", "square", "fourth", "fifth"))
+
+
 def convolution(size, channels, out_channels, kernel, stride, random):
     """The matrix of a valid convolution of an image [size, size, channels], and the shape of its result."""
     weights = random.normal(size=(out_channels, kernel, kernel, channels)) / kernel

@@ -51,7 +51,7 @@ def test_relu_is_refused():
 
 def test_too_many_layers_are_refused():
     circuit = dense_circuit((4,) * 30)
-    with pytest.raises(ValueError, match="depth 57 leaves .* N=32768"):
+    with pytest.raises(ValueError, match="layer 16 needs more than 32 levels, all that N=32768 .* needs 57"):
         compile_circuit(circuit, inputs(circuit))
 
 
@@ -65,7 +65,7 @@ def test_deeper_networks_get_larger_rings():
 
 def test_values_that_overflow_are_refused():
     huge = CIRCUIT._replace(output=CIRCUIT.output._replace(terms={1: CIRCUIT.output.terms[1] * 1e308}))
-    with np.errstate(over="ignore"), pytest.raises(ValueError, match="outputs on the calibration data"):
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="output overflows float64"):
         compile_circuit(huge, 1e3 * X)
 
 
@@ -105,13 +105,33 @@ def test_inputs_are_clipped_to_the_box():
         ({"packing": 8192}, "packing=8192"),
         ({"tolerance": 0}, "tolerance=0"),
         ({"degree": 1000}, "degree=1000"),
-        ({"degree": 4096}, "depth 3 leaves"),
+        ({"degree": 4096}, "layer 0 needs more than 1 levels.*needs 3, .* or a larger degree="),
+        ({"box": (1, 0)}, "low=1 must not be above high=0"),
         ({"tolerance": 1e-30}, "above tolerance=1e-30"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         compile_circuit(CIRCUIT, X, **arguments)
+
+
+def test_a_box_of_ones_own():
+    program = compile_circuit(CIRCUIT, X, box=(-0.25, 0.5))
+    np.testing.assert_allclose(program.simulate(X), evaluate(CIRCUIT, np.clip(X, -0.25, 0.5)), atol=1e-4)
+
+
+def test_a_power_of_four_takes_three_levels():
+    same = [encrypted.Affine({node: csr_array(np.eye(3))}, np.zeros(3)) for node in range(4)]
+    products = (
+        encrypted.Product(same[0], None),
+        encrypted.Product(same[1], None),
+        encrypted.Product(same[2], same[0]),  # x^5, from nodes of two levels
+    )
+    circuit = encrypted.Circuit((3,), (3,), products, same[3], ("input", "square", "fourth", "fifth"))
+    x = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    program = compile_circuit(circuit, x)
+    np.testing.assert_allclose(program.simulate(x), x**5, atol=1e-3)
+    assert program.interface.parameters.levels == 3 and program.interface.output_level == 0
 
 
 def test_inputs_of_another_kind_are_refused():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from random_circuits import dense_circuit, encrypted_run, residual_circuit
+from random_circuits import dense_circuit, encrypted_run, polynomial_circuit, residual_circuit
 
 from gecko_jax.encrypted import compile_circuit, evaluate
 
@@ -12,6 +12,8 @@ CASES = {  # circuit, packing
     "sample": (dense_circuit((6, 5, 3), 2), "sample"),
     "residual": (residual_circuit(), "interleaved"),
     "residual, tiled": (residual_circuit(), 4),
+    "several ciphertexts": (dense_circuit((3000, 4), 3), None),
+    "powers": (polynomial_circuit(), "interleaved"),
     "dead": (dense_circuit((4, 3, 2))._replace(output=dense_circuit((3, 2)).output), "sample"),
 }
 MAX_UNITS = 2.0**17  # of the scale's last place, in an output as large as the largest: 1e-7 at 2^40, 2e-4 at 2^29
