@@ -85,7 +85,10 @@ def train(config: Config, data: Dataset) -> Saved:
         extra |= dict(extra={"teacher": teacher}, extra_per_model=True)
     if config.transition:
         start, end = (epoch / config.epochs for epoch in config.transition)
-        extra["schedules"] = schedules | {"transition": training.linear(start, end)}
+        if config.activation == "mixed_relu":
+            extra["schedules"] = schedules | {"mixture": training.linear(start, end, 1.0, 0.0)}
+        else:
+            extra["schedules"] = schedules | {"transition": training.linear(start, end)}
     fitted = training.fit_ensemble(
         private.model if private else model,
         data.train,

@@ -22,7 +22,8 @@ RULE_SETTINGS = {
 
 
 DATASETS = (*datasets.LOADERS, "tfds:<name>")
-POLYNOMIAL = ("polynomial", "quadratic", "quadratic_channel")  # those that grow out of ReLU
+# Those that a transition changes: polynomials that grow out of another function, and ReLU that is left at the end.
+CHANGING = ("quadratic", "quadratic_channel", "polynomial", "relu_fit", "gelu_fit", "sigmoid_fit", "mixed_relu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Config:
     optimizer: str = field("adam", "optimizer; of a private run DP-Adam, DP-SGD, ...", OPTIMIZERS)
     learning_rate: float = field(1e-3, "of the optimizer")
     schedule: str = field("constant", "of the learning rate", SCHEDULES)
-    transition: tuple[int, ...] | None = field(None, "start and end epoch of the transition from ReLU to polynomials")
+    transition: tuple[int, ...] | None = field(None, "start and end epoch of a transition to polynomials, or to ReLU")
     seed: int | None = field(
         None, "of members, initial values and order; none: 0, and for a private run's noise and draws a secret one, in "
         "its folder. Give a private run a seed only to repeat a study: who knows it can take the noise off",
@@ -116,7 +117,7 @@ EFFECTS = {
         lambda c: c.weights != "identity" or c.inputs != "identity" or not c.float_layers, "--weights or --inputs"
     ),
     "cross_fit": Setting(lambda c: c.teacher is not None, "a --teacher and a --loss that reads it"),
-    "transition": Setting(lambda c: c.activation in POLYNOMIAL, f"--activation={' or '.join(POLYNOMIAL)}"),
+    "transition": Setting(lambda c: c.activation in CHANGING, f"--activation={' or '.join(CHANGING)}"),
     "clip_norm": Setting(lambda c: c.clipping is not None, "a rule of private training, such as --clipping=flat"),
 }
 

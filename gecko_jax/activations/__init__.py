@@ -2,11 +2,16 @@
 
   name                 function                                      trained      where it serves
   clamp                clamp(x + 1/2, 0, 1)                          -            two-party inference
+  gelu_fit             a polynomial close to GELU on an interval     -            after a transition, or float training
+  herpn                normalized Hermite polynomials of ReLU        gamma, beta  networks of medium depth
   identity             x                                             -            binary networks, whose sign comes next
+  mixed_relu           ReLU mixed with another one that fades        -            float networks
   polynomial           sum_k c_k x^k with fixed c                    -            baselines under encryption
   quadratic            a x^2 + b x (+ c), one (a, b) for each layer  a, b (, c)   deep networks under encryption
   quadratic_channel    the same, one (a, b) for each channel         a, b (, c)   the same
   relu                 max(x, 0)                                     -            float networks
+  relu_fit             a polynomial close to ReLU on an interval     -            as gelu_fit
+  sigmoid_fit          a polynomial close to a sigmoid               -            as gelu_fit
   square               x^2                                           -            two or three layers under encryption
 
 An activation declares what it is (`Activation`): monotone, a polynomial, with statistics over the batch.
@@ -20,7 +25,11 @@ from typing import Any
 
 from gecko_jax.activations.activation import TRANSITION, Activation
 from gecko_jax.activations.clamp import Clamp
+from gecko_jax.activations.fits import FUNCTIONS, METHODS, PolynomialFit, fit_polynomial
+from gecko_jax.activations.fitted import Fitted
+from gecko_jax.activations.herpn import HerPN
 from gecko_jax.activations.identity import Identity
+from gecko_jax.activations.mixed import MIXTURE, MixedRelu
 from gecko_jax.activations.penalties import PENALTIES, RangePenalty, extremes, outside, pillar
 from gecko_jax.activations.polynomial import Polynomial
 from gecko_jax.activations.quadratic import Quadratic
@@ -30,11 +39,16 @@ from gecko_jax.checks import lookup, one_of
 
 ACTIVATIONS = {
     "clamp": Clamp,
+    "gelu_fit": functools.partial(Fitted, function="gelu"),
+    "herpn": HerPN,
     "identity": Identity,
+    "mixed_relu": MixedRelu,
     "polynomial": Polynomial,
     "quadratic": Quadratic,
     "quadratic_channel": functools.partial(Quadratic, granularity="channel"),
     "relu": Relu,
+    "relu_fit": functools.partial(Fitted, function="relu"),
+    "sigmoid_fit": functools.partial(Fitted, function="sigmoid"),
     "square": Square,
 }
 
@@ -64,18 +78,26 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Activation:
 
 __all__ = [
     "ACTIVATIONS",
+    "FUNCTIONS",
+    "METHODS",
+    "MIXTURE",
     "TRANSITION",
     "Activation",
     "PENALTIES",
     "Clamp",
+    "Fitted",
+    "HerPN",
     "Identity",
+    "MixedRelu",
     "Polynomial",
+    "PolynomialFit",
     "Quadratic",
     "RangePenalty",
     "Relu",
     "Square",
     "create",
     "extremes",
+    "fit_polynomial",
     "outside",
     "pillar",
 ]

@@ -14,6 +14,7 @@ from flax import traverse_util
 from flax.linen.dtypes import canonicalize_dtype
 from jax import lax
 
+from gecko_jax.activations import Activation
 from gecko_jax.checks import one_of
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.normalization import groups_of
@@ -71,6 +72,7 @@ def without_batch_norm(model: Model, kind: str = "group") -> Model:
 
         def note(next_fun, args, kwargs, context):
             if _is_batch_norm(context):
+                _refuse_polynomial(context.module)
                 paths.add(layer_path(context.module))
             return next_fun(*args, **kwargs)
 
@@ -102,6 +104,14 @@ def without_batch_norm(model: Model, kind: str = "group") -> Model:
 
 def _is_batch_norm(context: nn.module.InterceptorContext) -> bool:
     return context.method_name == "__call__" and isinstance(context.module, nn.BatchNorm)
+
+
+def _refuse_polynomial(layer: nn.BatchNorm) -> None:
+    if isinstance(layer.parent, Activation):
+        raise ValueError(
+            f"BatchNorm {layer_path(layer)!r} belongs to an activation that is a polynomial with fixed statistics, and "
+            'would not be one without them. Create the model with another activation, such as "quadratic".'
+        )
 
 
 def _check(layer: nn.BatchNorm, x: Array, mask: Any) -> None:

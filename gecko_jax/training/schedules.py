@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.activations import MIXTURE, TRANSITION
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.averaging import AVERAGE
 from gecko_jax.training.layer_schedules import LayerSchedule, PlacedSchedule, check_ramp, checked_value, places_of
@@ -30,7 +31,8 @@ from gecko_jax.types import Model, Variables
 Schedule = Callable[[float], float]  # share of the run that is done, 0 to below 1 -> value
 
 LEARNING_RATE = "learning_rate"
-FINAL_VALUES = {"transition": 1.0}  # what a collection must hold in the last epoch, because that is what is deployed
+# What a collection must hold in the last epoch, because that is what is deployed.
+FINAL_VALUES = {TRANSITION: 1.0, MIXTURE: 0.0}
 NOT_SCHEDULED = ("params", "batch_stats", THRESHOLD, AVERAGE)  # trained or measured: a schedule would undo that
 
 
@@ -192,6 +194,12 @@ def check_collections(schedules: Schedules, variables: Variables) -> None:
       schedules: of the run.
       variables: one model's, or their shapes.
     """
+    if MIXTURE in variables and MIXTURE not in schedules.functions:
+        raise ValueError(
+            f"the model has activations mixed with ReLU, and no schedule sets their share {MIXTURE!r}: plain ReLU "
+            f"would be trained. Pass schedules={{{MIXTURE!r}: training.linear(0.2, 0.8, 1.0, 0.0)}}, or take a model "
+            'with activation="relu".'
+        )
     for name in schedules.functions:
         if name == LEARNING_RATE:
             continue
