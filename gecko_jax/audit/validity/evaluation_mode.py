@@ -15,6 +15,8 @@ RECORDS_ASKED_AGAIN = 4  # each alone: those with the smallest margins, whose po
 MAX_DISTANCE = 1e-3  # total variation between the outputs of two equal calls; a deterministic program has 0
 MAX_BATCH_DISTANCE = 2.0**-6  # of another batch size, times the range of the logits: four roundings of a bfloat16
 
+_Comparison = tuple[np.ndarray, float, Callable[[int], str]]  # distances [k], their limit, i -> what record i gets
+
 
 def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str:
     """Returns a sentence if a model's outputs for one record differ, else "".
@@ -26,25 +28,20 @@ def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str
     posteriors = special.softmax(logits.astype(np.float64), -1)
     top = np.sort(posteriors, -1)
     rows = np.argsort(top[:, -1] - top[:, -2], kind="stable")[:RECORDS_ASKED_AGAIN]
-    once, again = (np.stack([special.softmax(ask(rows[i : i + 1])[0].astype(np.float64)) for i in range(len(rows))])
-                   for _ in range(2))  # fmt: skip
+    once, again = _asked_twice(lambda row: special.softmax(ask(row).astype(np.float64), -1), rows)
     finite = logits[np.isfinite(logits)]
     scale = float(np.ptp(finite)) if finite.size else 0.0
-    ways = (
-        ("asked twice", once, again, MAX_DISTANCE, "it is random: dropout or augmentation is on"),
-        ("asked alone and inside a batch", once, posteriors[rows], max(MAX_DISTANCE, MAX_BATCH_DISTANCE * scale),
-         "it depends on the batch: it normalizes by the batch's statistics"),
+
+    def compare(other, limit, why):
+        apart = np.abs(once - other).sum(-1) / 2
+        return apart, limit, lambda i: f"the probabilities {_shown(once[i])} and {_shown(other[i])}; {why}"
+
+    return _sentence(
+        rows,
+        compare(again, MAX_DISTANCE, "it is random: dropout or augmentation is on"),
+        compare(posteriors[rows], max(MAX_DISTANCE, MAX_BATCH_DISTANCE * scale),
+                "it depends on the batch: it normalizes by the batch's statistics"),
     )  # fmt: skip
-    for how, one, other, limit, why in ways:
-        apart = np.abs(one - other).sum(-1) / 2
-        i = int(apart.argmax())
-        if apart[i] > limit:
-            return (
-                f"The model is not in evaluation mode: {how}, record {rows[i]} gets the probabilities {_shown(one[i])} "
-                f"and {_shown(other[i])}; {why}, and attacks are weaker than on the model that is deployed. Call it in "
-                "evaluation mode (model.eval(), training=False, train=False)."
-            )
-    return ""
 
 
 def unsteady_numbers(ask: Callable[[np.ndarray], np.ndarray], predictions: np.ndarray) -> str:
@@ -55,16 +52,30 @@ def unsteady_numbers(ask: Callable[[np.ndarray], np.ndarray], predictions: np.nd
       predictions: [n, ...] of all records, computed in large batches.
     """
     rows = np.arange(min(RECORDS_ASKED_AGAIN, len(predictions)))
-    once, again = (np.stack([ask(rows[i : i + 1])[0] for i in range(len(rows))]) for _ in range(2))
+    once, again = _asked_twice(ask, rows)
     limit = MAX_BATCH_DISTANCE * (float(np.std(predictions)) + np.finfo(np.float32).tiny)
-    for how, other in (("asked twice", again), ("asked alone and inside a batch", predictions[rows])):
+
+    def compare(other):
         apart = np.abs(once - other).reshape(len(rows), -1).max(-1)
+        return apart, limit, lambda i: f"predictions that differ by {apart[i]:.3g}"
+
+    return _sentence(rows, compare(again), compare(predictions[rows]))
+
+
+def _asked_twice(ask: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> list[np.ndarray]:
+    """Returns the outputs [k, ...] of two series of calls, each of one record."""
+    return [np.stack([ask(rows[i : i + 1])[0] for i in range(len(rows))]) for _ in range(2)]
+
+
+def _sentence(rows: np.ndarray, twice: _Comparison, in_a_batch: _Comparison) -> str:
+    """Returns what the first comparison beyond its limit shows, of the record that differs most; "" if neither is."""
+    for how, (apart, limit, difference) in (("asked twice", twice), ("asked alone and inside a batch", in_a_batch)):
         i = int(apart.argmax())
         if apart[i] > limit:
             return (
-                f"The model is not in evaluation mode: {how}, record {rows[i]} gets predictions that differ by "
-                f"{apart[i]:.3g}, and attacks are weaker than on the model that is deployed. Call it in evaluation "
-                "mode (model.eval(), training=False, train=False)."
+                f"The model is not in evaluation mode: {how}, record {rows[i]} gets {difference(i)}, and attacks are "
+                "weaker than on the model that is deployed. Call it in evaluation mode (model.eval(), training=False, "
+                "train=False)."
             )
     return ""
 
