@@ -62,7 +62,7 @@ def with_collection(
     start: Callable[[Variables], Any],
     update: Callable[[Any, Variables, Array], Any] | None = None,
 ) -> Model:
-    """The model with one more collection among its variables, which its own functions never see.
+    """Adds a collection to a model's variables, which the model's own functions never see.
 
     Training carries the collection from step to step and writes it into checkpoints.
 

@@ -46,7 +46,7 @@ def secret_seed() -> int:
 
 
 def derived_seed(seed: int, **use: object) -> int:
-    """Returns a seed of 128 bits for one use of a seed: the SHA-256 of the seed and of the use.
+    """Derives a 128-bit seed for one use of a seed, from the SHA-256 of the seed and of the use.
 
     Args:
       seed: in 0..2^32-1, or a `secret_seed()`.

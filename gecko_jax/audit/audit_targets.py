@@ -38,7 +38,7 @@ def audit_one_target(
       plan: the attacks.
       readings: of the model [n, ...].
       audited: the n records; member is [1, n].
-      shadows: readings of the shadow models, or None: then thresholds come by split halves.
+      shadows: readings of the shadow models, or None: thresholds then come from split halves of the records.
       population: readings and labels [z] of records that no model was trained on, or None.
       claim: a guarantee to hold the scores against.
 

@@ -36,16 +36,16 @@ def audit_ensemble(
     outputs: str = "logits",
     batch_size: int = 1024,
 ) -> Report:
-    """Audits each of m models with the help of the other m - 1, by their gradients and answers as well as their logits.
+    """Audits each of m models with the other m - 1 as its shadow models, by all signals that can be read off a Model.
 
     Args:
-      model: of all m.
-      variables: theirs, leading axis m, as `training.fit_ensemble` returns them.
+      model: the architecture that all m models share.
+      variables: of all m models, with a leading axis m, as `training.fit_ensemble` returns them.
       records: n of them, members and non-members.
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
-      attacks: which; every listed one that can run, if None. See `audit`.
+      attacks: the attacks to run; None for every listed attack that can run. See `audit`.
       claimed_epsilon: the guarantee that each model is said to have; see `audit_models`.
-      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      slices: name -> bool [n], records to report separately, beside the classes.
       outputs: what the model gives: "logits", "tokens" (a language model's) or "numbers" (a regression's); see `audit`.
       batch_size: records in one call of the model.
 

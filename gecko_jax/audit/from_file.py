@@ -28,7 +28,7 @@ def from_predictions(
         axis if binary models have one output) or `predicted` labels ([n] or [m, n]), `y` [n] labels, and `member` [n]
         or [m, n] bool. An array `classes` [c] names the columns. Or, in place of outputs, arrays named after signals
         ("loss": [n] or [m, n]; see `from_signals`); `y` is then optional. Other arrays are not read.
-      attacks: which; every listed one that the models suffice for, if None. See `audit`.
+      attacks: the attacks to run; None for every listed attack that has enough models. See `audit`.
       classes: the label that each column stands for, in place of the file's.
 
     Returns:

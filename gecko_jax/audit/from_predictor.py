@@ -92,7 +92,7 @@ def audit(
         logits on each, and average their scores. As the target was trained, if with augmentation.
       population: records of the same distribution that neither the target nor the pool has, beside those audited;
         attacks get each target's own signals of them (`Signals.population`).
-      slices: Examples -> name -> bool [n]: records to look at by themselves, beside the classes.
+      slices: Examples -> name -> bool [n], records to report separately, beside the classes.
       outputs: what predict gives: "logits", "probabilities", or "labels", by which attacks that read labels alone run;
         "tokens", a language model's logits [b, t, v] of the tokens y [b, t] (negative ones do not count), or "numbers",
         a regression's predictions [b, ...] of y [b, ...].

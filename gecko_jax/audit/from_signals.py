@@ -52,7 +52,7 @@ def from_signals(
       values: name of a listed signal (`gecko_jax.signals.SIGNALS`), or a Signal -> [m, n] or [n] numbers. The signal
         says which way a member lies: "loss" is smaller for members, "confidence" larger.
       member: bool of the same shape, who was in which model's training set, drawn by independent coins.
-      attacks: which; every listed one that can read these signals, if None. See `audit`.
+      attacks: the attacks to run; None for every listed attack that can read these signals. See `audit`.
       target: the same signals of one target [n]; then `values` are of its shadow models.
       target_member: bool [n], who was in the target's training set; needed with `target`.
       population: the same signals of the same models on z other records that none of them was trained on, [m, z] or
@@ -60,7 +60,7 @@ def from_signals(
       target_population: the target's [z]; needed with `target` and `population`.
       records: the n records, each of x, y and id or None: y (class numbers) for slices by class, x for a blind
         baseline, x and id to show the most exposed.
-      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      slices: name -> bool [n], records to report separately, beside the classes.
       claimed_epsilon: the guarantee that each target is said to have; see `audit`.
       coins: whether each record was a member of the one target by a fair coin, as `claimed_epsilon` needs; see `audit`.
 

@@ -49,19 +49,19 @@ def audit_models(
         or [m, n, 1]; or predicted labels, integers [m, n]; or other outputs, as `outputs` says.
       y: [n] labels; tokens [n, t] or numbers [n, ...] for other outputs.
       member: [m, n] bool, who was in which model's training set, drawn by independent coins.
-      attacks: which; every listed one that can run with m - 2 shadows, if None. See `audit`.
+      attacks: the attacks to run; None for every listed attack that can run with m - 2 shadows. See `audit`.
       records: int [k], the records to look at, or all.
-      claimed_epsilon: the guarantee that each model is said to have; a bound from the attacks is then put below it.
+      claimed_epsilon: the guarantee that each model is said to have. The report compares the attacks' bound with it.
       x: records [n, ...]. A classifier of them is the blind baseline (of the first target), and the most exposed are
         shown; None omits both.
       queries: further logits [m, n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: name of a signal that needs the model -> its values [m, n, ...].
-      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      slices: name -> bool [n], records to report separately, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [m, n] are taken
         for; "tokens", language models' logits [m, n, t, v], or "numbers", regressions' predictions [m, n, ...]. Attacks
         run on the signals of these; those that read more are left out.
-      classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
+      classes: the label that each column stands for (scikit-learn's model.classes_), if it is not the column's number.
 
     Returns:
       A Report over m targets: means with Student t intervals, each target's own figures, ROC bands, warnings.

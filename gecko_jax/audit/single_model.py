@@ -1,4 +1,4 @@
-"""An audit of one model: with shadow models if there are any, else by split halves of its own records."""
+"""An audit of one model: with shadow models if there are any, otherwise by split halves of its records."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def audit_model(
         predicted labels, integers [n]; or other outputs, as `outputs` says.
       y: [n] labels; tokens [n, t] or numbers [n, ...] for other outputs.
       member: [n] bool, who was in the training set.
-      attacks: which; every listed one that can run on what there is, if None. See `audit`.
-      shadows: outputs of shadow models, or None: then the attack accuracy comes by split halves.
+      attacks: the attacks to run; None for every listed attack that can run on what there is. See `audit`.
+      shadows: outputs of shadow models. None: the attack accuracy then comes from split halves of the records.
       x: records [n, ...]; the blind baseline reads them and the most exposed are shown. None omits both.
-      claimed_epsilon: the guarantee that the model is said to have; a bound from the attacks is then put below it, for
-        which each record must have been a member by a fair coin.
+      claimed_epsilon: the guarantee that the model is said to have. The report compares the attacks' bound with it,
+        which requires that each record was a member by a fair coin.
       queries: further logits [n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: name of a signal that needs the model -> its values [n, ...].
       population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
-      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      slices: name -> bool [n], records to report separately, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [n] are taken
         for; "tokens", a language model's logits [n, t, v], or "numbers", a regression's predictions [n, ...]. Attacks
         run on the signals of these; those that read more are left out.
-      classes: the label that each column stands for (scikit-learn's model.classes_), where it is not its number.
+      classes: the label that each column stands for (scikit-learn's model.classes_), if it is not the column's number.
       coins: whether each record was a member by a fair coin, as `claimed_epsilon` needs; see `audit`.
 
     Returns:

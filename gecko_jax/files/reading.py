@@ -60,7 +60,7 @@ def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
     >>> check_present(folder, {"a.txt": sha256("figures"), "absent.txt": sha256("")})
     """
     if not isinstance(digests, Mapping) or not all(isinstance(value, str) for value in digests.values()):
-        raise ValueError(f"files={digests!r} must name the SHA-256 of each file")
+        raise ValueError(f"files={digests!r} must name the SHA-256 of each file: {{name: 64 hexadecimal digits}}.")
     for name, expected in digests.items():
         if (path := pathlib.Path(folder) / name).is_file():
             read_checked(path, expected)

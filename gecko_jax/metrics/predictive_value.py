@@ -17,7 +17,8 @@ def positive_predictive_value(tpr: Array | float, fpr: Array | float, prior: flo
     Args:
       tpr: true-positive rate in 0..1, a number or an array.
       fpr: false-positive rate in 0..1, likewise.
-      prior: share of members among those that an attacker may meet, in (0, 1): 0.5 flatters, 0.01 to 0.1 is usual.
+      prior: share of members among those that an attacker may meet, in (0, 1). 0.5 makes an attack
+        look better than it is; 0.01 to 0.1 is usual.
 
     Returns:
       A float, or an array if an argument is one. If both rates are 0, nobody is called a member and nothing is learned:

@@ -118,7 +118,7 @@ class Metric(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss of ONE example; a batch is a vmap away.
+    """The loss of one example; `jax.vmap` makes it that of a batch.
 
     Attributes:
       name: as listed in `gecko_jax.losses`.

@@ -39,6 +39,9 @@ def read_shadow(path: Path, signals: Collection[Signal], queries: int) -> Readin
     except FileNotFoundError:
         return None
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a complete shadow's file ({error}); delete it to make it again.") from error
+        raise ValueError(
+            f"{path} is not a complete file of a shadow model ({error}). Delete it, and the audit trains "
+            "that model again."
+        ) from error
     wanted = {signal.name for signal in signals if signal.needs}
     return readings if len(readings.queries) == queries and wanted <= set(readings.values) else None

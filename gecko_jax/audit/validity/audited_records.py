@@ -18,7 +18,7 @@ class AuditedRecords(NamedTuple):
       y: [n, ...] labels, or None.
       x: [n, ...] the records; the blind baselines read them and the most exposed are shown. None omits both.
       ids: [n] names of the records, or None.
-      slices: name -> bool [n], records to look at by themselves, beside the classes.
+      slices: name -> bool [n], records to report separately, beside the classes.
     """
 
     member: np.ndarray

@@ -175,8 +175,8 @@ def _check_real(params) -> None:
     for name, leaf in named_leaves(params):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise ValueError(
-                f"parameter {name!r} has dtype {jnp.result_type(leaf)}; every trained parameter must be real: store "
-                'complex ones as two real ones, and put what is not trained beside "params" in the variables.'
+                f"parameter {name!r} has dtype {jnp.result_type(leaf)}; every trained parameter must be real. Store "
+                'a complex one as two real ones, and put what is not trained beside "params" in the variables.'
             )
 
 

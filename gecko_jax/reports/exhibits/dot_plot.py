@@ -22,7 +22,7 @@ MAX_LABEL_WIDTH, MAX_VALUE_WIDTH = 150, 90
 
 
 class DotPlot(NamedTuple):
-    """One figure of several things, below each other: each a dot with its interval, and all of them in a table.
+    """A dot plot: one figure of several models or attacks, each a dot with its interval, and all of them in a table.
 
     Attributes:
       name: its heading.

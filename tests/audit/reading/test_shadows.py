@@ -92,7 +92,7 @@ def test_shadows_are_kept_and_read_again(target, tmp_path):
     fresh = [audited(target, recipe, **queries).rows["loss"]["auc"].value for queries in turned]
     assert asked == fresh and len(list(tmp_path.iterdir())) == 16  # as many copies, but not the same
     stored[1].write_bytes(stored[1].read_bytes()[:100])
-    with pytest.raises(ValueError, match="is not a complete shadow's file"):
+    with pytest.raises(ValueError, match="is not a complete file of a shadow model"):
         audited(target, recipe, folder=tmp_path)
 
 
