@@ -11,6 +11,8 @@ from experiments.dp_clipping import config as clipping_config
 from experiments.dp_clipping.rules import RULES
 from experiments.gecko import config as gecko_config
 from experiments.gecko.methods import METHODS
+from experiments.he_friendly import config as he_friendly_config
+from experiments.he_friendly.methods import METHODS as INGREDIENTS
 from experiments.self_audit import config as self_audit_config
 from experiments.self_audit.scenarios import SCENARIOS
 from gecko_jax import activations, clippings, datasets, losses, models, quantizers, training
@@ -21,6 +23,7 @@ COMMANDS = {
     "audit": (audit_config.Config, audit_config.PRESETS),
     "dp_clipping": (clipping_config.Config, clipping_config.PRESETS),
     "self_audit": (self_audit_config.Config, self_audit_config.PRESETS),
+    "he_friendly": (he_friendly_config.Config, he_friendly_config.PRESETS),
 }
 DEFINED = {name: flags.define(*parts) for name, parts in COMMANDS.items()}
 SIZES = [("hidden", "0", "hidden=(0,)"), ("hidden", "-4", "hidden=(-4,)"), ("hidden", "8,0", "hidden=(8, 0)")]
@@ -84,6 +87,26 @@ BAD = {
         ("canaries", "3", "canaries=3"),
         ("delta", "0", "delta=0.0"),
     ],
+    "he_friendly": [
+        ("hidden", "0", "hidden=(0,)"),
+        ("hidden", "8,8", "hidden=(8, 8) has 2 entries; expected 1"),
+        ("channels", "4", "channels=(4,) has 1 entries"),
+        ("tables", "recepi", "Did you mean 'recipe'"),
+        ("tables", "", "tables is empty"),
+        ("recipe", "teacher,studnet", "Did you mean 'student'"),
+        ("recipe", "student", "lacks 'teacher', which every gap is measured from"),
+        ("recipe", "teacher", "lacks 'student', which the table encrypted runs"),
+        ("leak_rows", "teacher,min_max", "whose norm only the deep networks have"),
+        ("transition", "0.1,0.99", "transition=(0.1, 0.99) must satisfy"),
+        ("transition", "0.5", "transition has shape (1,)"),
+        ("models", "1", "models=1"),
+        ("leak_models", "3", "leak_models=3"),
+        ("alpha", "2", "alpha=2.0"),
+        ("temperature", "0", "temperature=0.0"),
+        ("shift", "0", "shift=0.0"),
+        ("depths", "", "depths is empty"),
+        ("class_weights", "balancd", "Did you mean 'balanced'"),
+    ],
 }
 IDLE = {
     "train": [
@@ -119,6 +142,14 @@ IDLE = {
         ("regression=none --regression_epochs=3", "a --regression"),
         ("regression=none --network=cnn --hidden=3", "--network=mlp"),
         ("grid_clip_norms=() --grid_rates=3", "--grid_clip_norms"),
+    ],
+    "he_friendly": [
+        ("network=mlp --channels=4,4", "--network=lenet"),
+        ("side=32", "a folder of your own images"),
+        ("tables=recipe --depths=4", "depth among --tables"),
+        ("tables=depth --leak_models=5", "leak among --tables"),
+        ("tables=depth,leak --recipe=teacher", "recipe or encrypted among --tables"),
+        ("tables=recipe --samples=3", "encrypted among --tables"),
     ],
 }
 
@@ -208,6 +239,11 @@ def test_help_lists_the_names_of_every_table(name, capsys):
             "optimizers": training.OPTIMIZERS, "network": ("mlp", "cnn"), "regression": ("diabetes", "none"),
         },
         "self_audit": {"scenarios": SCENARIOS},
+        "he_friendly": {
+            "dataset": [*datasets.LOADERS, "three_classes"], "network": models.MODELS, "recipe": INGREDIENTS,
+            "depth_rows": INGREDIENTS, "leak_rows": INGREDIENTS, "tables": he_friendly_config.TABLES,
+            "class_weights": ("none", "balanced"),
+        },
     }[name]  # fmt: skip
     with pytest.raises(SystemExit) as end:
         parse(name, "help")
