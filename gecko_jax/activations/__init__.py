@@ -1,6 +1,7 @@
 """Activations, each a small Linen module: one that is trained brings its own parameters.
 
   name                 function                                      trained      where it serves
+  bounded_relu         max(x, 0) up to a bound, 0 beyond             bound        float networks, against bit flips
   clamp                clamp(x + 1/2, 0, 1)                          -            two-party inference
   gelu_fit             a polynomial close to GELU on an interval     -            after a transition, or float training
   herpn                normalized Hermite polynomials of ReLU        gamma, beta  networks of medium depth
@@ -24,6 +25,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gecko_jax.activations.activation import TRANSITION, Activation
+from gecko_jax.activations.bounded import BoundedRelu
 from gecko_jax.activations.clamp import Clamp
 from gecko_jax.activations.fits import FUNCTIONS, METHODS, PolynomialFit, fit_polynomial
 from gecko_jax.activations.fitted import Fitted
@@ -38,6 +40,7 @@ from gecko_jax.activations.square import Square
 from gecko_jax.checks import lookup, one_of
 
 ACTIVATIONS = {
+    "bounded_relu": BoundedRelu,
     "clamp": Clamp,
     "gelu_fit": functools.partial(Fitted, function="gelu"),
     "herpn": HerPN,
@@ -84,6 +87,7 @@ __all__ = [
     "TRANSITION",
     "Activation",
     "PENALTIES",
+    "BoundedRelu",
     "Clamp",
     "Fitted",
     "HerPN",

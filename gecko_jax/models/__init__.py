@@ -20,6 +20,7 @@ from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
+from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
@@ -85,6 +86,7 @@ __all__ = [
     "Rule",
     "SavedModel",
     "average_pool",
+    "calibrated_bounds",
     "convolutions_as_matmul",
     "create",
     "finish_update",
@@ -99,6 +101,7 @@ __all__ = [
     "trace",
     "weight_quantizers",
     "with_collection",
+    "with_flipped_bits",
     "with_range_penalty",
     "with_rates",
     "without_batch_norm",

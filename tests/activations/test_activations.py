@@ -23,6 +23,7 @@ def least_squares(f):
 
 HERMITE = (0.5 * X + (X**2 - 1) / np.sqrt(8 * np.pi)) / np.sqrt(1 + 1e-4)
 START = {
+    "bounded_relu": np.maximum(X, 0),
     "clamp": np.clip(X + 0.5, 0, 1),
     "gelu_fit": least_squares(lambda x: x * norm.cdf(x)),
     "herpn": HERMITE,
@@ -37,6 +38,7 @@ START = {
     "square": X**2,
 }
 TRAINED = {
+    "bounded_relu": {"bound": (3,)},
     "herpn": {"beta": (3,), "gamma": (3,)},
     "quadratic": {"a": (1,), "b": (1,)},
     "quadratic_channel": {"a": (3,), "b": (3,)},
