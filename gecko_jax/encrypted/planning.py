@@ -15,6 +15,9 @@ from gecko_jax.encrypted.program import Multiply, Range, Sum
 from gecko_jax.encrypted.ranges import value_names
 
 MAX_SPARSE_SHARE = 0.5  # of entries that are not zero, above which a map that can be folded is folded
+# The largest number in a slot of the input and of a product's factors. Rescaling adds the same noise to any number, so
+# that larger ones are more precise; but the weights that bring them back are smaller, and lose digits when encoded.
+LARGEST_FACTOR = 4.0
 OUTPUT_SHARE = 2.0 ** (HEADROOM_BITS - 1) / 8  # the output's largest number: an eighth of what wraps around
 
 
@@ -120,6 +123,9 @@ class _Planner:
         self.names = list(value_names(circuit))
         self.nodes: list[Node] = []
         self.registers = 1
+        # Nodes that are multiplied as they are keep numbers up to 1, because no map would bring their powers back.
+        self.unscaled = {node for product in circuit.products for node in _factors(product)[1]}
+        self.unscaled.add(_unchanged(circuit.output))
 
     def run(self, largest: list[float]) -> Plan:
         parameters, circuit = self.parameters, self.circuit
@@ -127,7 +133,7 @@ class _Planner:
         ciphertexts = -(-size // self.width)
         features = np.full(ciphertexts * self.width, -1, np.int32)
         features[:size] = np.arange(size)
-        gain = 1 / (largest[0] or 1.0)
+        gain = (1.0 if 0 in self.unscaled else LARGEST_FACTOR) / (largest[0] or 1.0)
         first = Node(0, features.reshape(-1, self.width), gain, parameters.levels, parameters.scale)
         self.nodes.append(first)
         self._range(largest[0], first)
@@ -144,7 +150,9 @@ class _Planner:
         count = 1 if product.right is None else 2
         extremes = largest[len(self.ranges) : len(self.ranges) + count + 1]
         maps, unchanged = _factors(product)
-        computed = [(m, 1 / (v or 1.0)) for m, v, node in zip(maps, extremes, unchanged, strict=False) if node is None]
+        size = 1.0 if len(self.nodes) in self.unscaled else LARGEST_FACTOR
+        gains = [size / (extreme or 1.0) for extreme in extremes]
+        computed = [(m, g) for m, g, node in zip(maps, gains, unchanged, strict=False) if node is None]
         fixed = next((self.nodes[node].features for node in unchanged if node is not None), None)
         results = iter(self._sums(layer, computed, fixed) if computed else ())
         factors = [next(results) if node is None else self.nodes[node] for node in unchanged]

@@ -3,7 +3,7 @@
 Noise is drawn in the slots. Independent coefficients of variance v put N v / 2 on the real part of each slot:
 
     encryption      v = 3.2^2                          the error of a fresh ciphertext
-    encoding        v = 1/12                           rounding a plaintext's coefficients
+    encoding        v = 2/12                           rounding coefficients; the error of real numbers is real, too
     rescaling       v = (1 + 2 N / 3) / 12             rounding both halves, one of which meets a ternary key
     key switching   the same rounding, and digits times errors: sum over i of (N q_i^2 / 12) 3.2^2 / P^2
 
@@ -58,7 +58,7 @@ class SimulatedBackend:
           values: float64 [slots].
         """
         fresh = Simulated(np.asarray(values, np.float64), self.parameters.levels, self.parameters.scale)
-        return self._noisy(fresh, ERROR_STD**2 + 1 / 12)
+        return self._noisy(fresh, ERROR_STD**2 + 1 / 6)
 
     def decrypt(self, ciphertext: Simulated) -> np.ndarray:
         """Returns the numbers, after a check that they have not wrapped around the modulus.
@@ -84,7 +84,13 @@ class SimulatedBackend:
         """Returns a rounded plaintext: one number exactly as SEAL rounds it, several with the noise of rounding."""
         if len(values) == 1:
             return Simulated(np.rint(values * scale) / scale, level, scale)
-        return self._noisy(Simulated(np.asarray(values, np.float64), level, scale), 1 / 12)
+        # Numbers that repeat after a period are a polynomial of fewer coefficients, so that less is rounded.
+        values = np.asarray(values, np.float64)
+        period = len(values)
+        while period > 1 and np.array_equal(values[: period // 2], values[period // 2 : period]):
+            period //= 2
+        noise = self._rng.standard_normal(period) * np.sqrt(period / len(values) / 6) * self._spread / scale
+        return Simulated(np.tile(values[:period] + noise, len(values) // period), level, scale)
 
     def add(self, left: Simulated, right: Simulated) -> Simulated:
         """Returns the sum."""
