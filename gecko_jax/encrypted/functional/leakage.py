@@ -22,7 +22,7 @@ class Leakage(NamedTuple):
       inputs: length of the input.
       rank: of the layer's matrix: dimensions of the input that are known exactly, counted.
       result_bits: bits that the results of one input can hold, counted.
-      input_bits: bits that one input on its grid can hold, counted.
+      input_bits: bits that one input can hold if its numbers fill the grid evenly, counted; those of data are fewer.
       recovered: the share of the examples' variance that lies in those dimensions, so that a linear map recovers it
         without knowing the data; measured, None without examples.
 
@@ -44,7 +44,7 @@ class Leakage(NamedTuple):
         verdict = (
             "they probably determine it, and the rank understates the leakage"
             if results >= grid
-            else f"at least {grid - results:,.0f} bits stay hidden"
+            else "they do not tell all of the grid apart, but real inputs hold fewer bits, and may be determined"
         )
         lines = [
             f"The server learns {self.rank:,} of the input's {self.inputs:,} dimensions exactly "

@@ -78,6 +78,28 @@ def test_no_mask_serves_twice():
     assert len(np.unique(seen)) == len(seen) > 10_000
 
 
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_equal_numbers_are_opened_under_different_masks(name):
+    """All values of a circuit without weights are equal, so that equal openings would be equal masks."""
+
+    def silent(part):
+        return part and part._replace(terms={node: 0 * each for node, each in part.terms.items()}, bias=0 * part.bias)
+
+    circuit = CIRCUITS[name]
+    circuit = circuit._replace(
+        products=tuple(type(each)(*map(silent, each)) for each in circuit.products), output=silent(circuit.output)
+    )
+    _, messages = run(circuit, np.zeros((4, *circuit.input_shape)), 0)
+    sent = {}
+    for message in messages:
+        if message.step not in ("dealer", "input", "output"):
+            sent.setdefault(message.round, []).append(np.frombuffer(message.payload, "<u8"))
+    assert len(sent) >= 4
+    for client, server in sent.values():
+        for opened in (client + server, client ^ server):
+            assert len(np.unique(opened)) == len(opened)
+
+
 def test_masks_come_from_the_operating_system_unless_a_seed_is_given():
     circuit = mlp(6, 4, 2)
     x = inputs(circuit)
