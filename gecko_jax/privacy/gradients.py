@@ -127,7 +127,7 @@ def private_gradients(
     checks.positive("expected_batch_size", expected_batch_size)
     try_parts(clipping, noise, noise_multiplier)
     trainable = trainable_patterns(trainable)
-    adaptive = isinstance(clipping, AdaptiveClipping)
+    adaptive = clipping if isinstance(clipping, AdaptiveClipping) else None
     if count_noise is not None and not adaptive:
         raise ValueError(f"count_noise={count_noise} needs an adaptive rule; {clipping.name!r} counts nothing.")
     count_noise = expected_batch_size / 20 if count_noise is None else _check_deviation("count_noise", count_noise)
@@ -138,9 +138,9 @@ def private_gradients(
         real, valid = check_weights("batch.weight", weight_of(batch), row_count("batch", batch))
         of_loss, of_noise, of_count = jax.random.split(key, 3)
         rule, updates = clipping, states(variables, batch, jax.random.fold_in(of_loss, 0)) if states else {}
-        if adaptive:
-            threshold = _threshold(variables, clipping)
-            rule = clipping.at(threshold)
+        if isinstance(rule, AdaptiveClipping):
+            threshold = _threshold(variables, rule)
+            rule = rule.at(threshold)
         keep = live(variables, batch, of_loss)
         summed = clip(rule, variables, batch, of_loss, live=keep)
         all_sums = summed.sum
@@ -150,12 +150,12 @@ def private_gradients(
         private = jax.tree.map(lambda total, noisy: (total + noisy) / expected_batch_size, summed.sum, drawn)
         private = with_leaves(private, all_sums, keep)
         if adaptive:
-            norms = summed.norms.reshape(len(real), -1)
-            share = by_row(lambda row: clipping.exceeds(row, threshold), norms)
+            exceeds, norms = adaptive.exceeds, summed.norms.reshape(len(real), -1)
+            share = by_row(lambda row: exceeds(row, threshold), norms)
             share = jnp.where(jnp.all(jnp.isfinite(norms), axis=1), share, 0)
             # Counted from the middle, as Andrew et al. do: one example moves the sum by 1/2, not by 1.
             centered = jnp.sum(jnp.where(real, share - 0.5, 0)) + count_noise * jax.random.normal(of_count)
-            new = valid * clipping.update(threshold, centered / expected_batch_size + 0.5)
+            new = valid * adaptive.update(threshold, centered / expected_batch_size + 0.5)
             updates = {**updates, THRESHOLD: {"threshold": new}}
         return private, _metrics(summed.results, real, valid, updates)
 

@@ -195,7 +195,7 @@ def _aes_stream(key: bytes, start: bytes) -> Callable[[int], np.ndarray]:
 
     def words(count: int) -> np.ndarray:
         out = np.empty(count, np.uint32)
-        room = memoryview(out).cast("B")
+        room = out.data.cast("B")
         for first in range(0, len(room), len(zeros)):
             piece = room[first : first + len(zeros)]
             encryptor.update_into(zeros[: len(piece)], piece)

@@ -124,6 +124,7 @@ def private_training(
         count_noise = options["count_noise"] = batch_size / 20 if count_noise is None else count_noise
         model = with_threshold(model, clipping)
     if noise_multiplier is None:
+        assert target_epsilon is not None  # one of the two is given
         noise_multiplier = calibrate_noise(together, target_epsilon, delta, count_noise_multiplier=count_noise)
     of_one = example_loss(model, loss)
     if augment is not None:

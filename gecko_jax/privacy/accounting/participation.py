@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special
 
 from gecko_jax.metrics.gaussian_dp import log_gaussian_delta, smallest_epsilon
-from gecko_jax.privacy.accounting.phases import Phase, full_batch_probability, is_cut
+from gecko_jax.privacy.accounting.phases import Phase, full_batch_probability, is_cut, log_sum
 
 BINS = 1024  # of mu^2; rounding up to the next costs a thousandth at most
 MAX_MU = 1e152  # whose epsilon, mu^2 / 2 for each step, comes near the end of the floats
@@ -49,7 +49,7 @@ def is_exact(phases: Sequence[Phase]) -> bool:
 
 
 def _log_delta(log_mass: np.ndarray, squares: np.ndarray, missed: float, epsilon: float) -> float:
-    value = float(special.logsumexp(log_mass + log_gaussian_delta(np.sqrt(squares), epsilon)))
+    value = log_sum(log_mass + log_gaussian_delta(np.sqrt(squares), epsilon))
     return min(float(np.logaddexp(value, missed)), 0.0)
 
 
@@ -85,7 +85,7 @@ def _spread(phases: Sequence[Phase], adjacency: str, log_missed: float) -> tuple
         log_mass, squares = _rebinned(
             (log_mass[:, None] + more[None]).ravel(), (squares[:, None] + (number * one)[None]).ravel()
         )
-    return log_mass, squares, float(special.logsumexp(left_out)) if left_out else -math.inf
+    return log_mass, squares, log_sum(np.array(left_out)) if left_out else -math.inf
 
 
 def _binomial(steps: int, rate: float, log_missed: float) -> tuple[np.ndarray, np.ndarray, float]:

@@ -90,6 +90,12 @@ def full_batch_probability(sampling: Sampling) -> float:
     return float(special.betainc(sampling.cap, sampling.n - sampling.cap, sampling.rate))
 
 
+def log_sum(logs: np.ndarray) -> float:
+    """Returns the logarithm of a sum of numbers [k] whose logarithms are given."""
+    total: Any = special.logsumexp(logs)
+    return float(total)
+
+
 def _spread(name: str, value: Any, length: int) -> list[Any]:
     """Returns one value for each phase, from one for all or a sequence."""
     if isinstance(value, (Sequence, np.ndarray)):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from gecko_jax.privacy.accounting.phases import Phase, full_batch_probability, is_cut
+from gecko_jax.privacy.accounting.phases import Phase, full_batch_probability, is_cut, log_sum
 
 ORDERS = (*range(2, 33), *(int(32 * 1.2**k) for k in range(1, 27)), *(int(4096 * 1.5**k) for k in range(31)))  # to 1e9
 MAX_FULL_SUM_ORDER = 4096  # orders up to this one are summed in full
@@ -45,7 +45,7 @@ def renyi_log_deltas(phases: Sequence[Phase], epsilons: np.ndarray, adjacency: s
 
 
 def _divergences(phases: Sequence[Phase], adjacency: str) -> np.ndarray:
-    return sum(_of_phase(phase, adjacency) for phase in phases)
+    return sum((_of_phase(phase, adjacency) for phase in phases), np.zeros(len(ORDERS)))
 
 
 def _of_phase(phase: Phase, adjacency: str) -> np.ndarray:
@@ -109,4 +109,4 @@ def _log_excess(order: int, rate: float, noise: float) -> float:
     slack = 1e-15 * float(special.gammaln(order + 1))  # what the differences of log_choose may lose
     # Zero for a noise beyond the floats' range: below the smallest positive number nothing is told apart.
     log_gain = x + np.log(-np.expm1(-np.maximum(x, 1e-300)))
-    return float(special.logsumexp(log_pmf + log_gain)) + slack
+    return log_sum(log_pmf + log_gain) + slack

@@ -60,7 +60,7 @@ def bookkeep(function: Callable[..., Any], params: Any, examples: Any) -> PerExa
     squared = [by_leaf[i].squared if i in by_leaf else nothing for i in range(len(leaves))]
 
     def weighted(factors, is_finite):
-        sums = [jnp.zeros_like(rules.at_least_float32(leaf)) for leaf in leaves]
+        sums: list[Array] = [jnp.zeros_like(rules.at_least_float32(leaf)) for leaf in leaves]
         for position, gradients in by_leaf.items():
             sums[position] = gradients.weighted(factors[:, position], is_finite).astype(sums[position].dtype)
         return structure.unflatten(sums)
@@ -87,7 +87,7 @@ def _pass(graph: graphs.Graph, planned: Plan, plain: dict[int, Array], examples:
         for step, number in zip(planned.inside, planned.numbers, strict=True):
             outs = run_step(step, [read(values, atom) for atom in step.inputs])
             if number is not None:
-                saved.append([values[step.inputs[i]] for i in planned.sites[number].saved])
+                saved.append([values[value] for value in planned.sites[number].saved_numbers])
                 tap = iter(taps[number])
                 outs = [out + next(tap) if graphs.is_float(a) else out for out, a in zip(outs, step.avals, strict=True)]
             values.update(zip(step.outputs, outs, strict=True))
@@ -109,7 +109,7 @@ def _part(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list
     gradients = _by_rule(planned, part, plain, saved, backs) if part.direct else None
     if gradients:
         position, site = part.params[0], planned.sites[part.sites[0]]
-        number = site.step.inputs[site.weights[0]]
+        number = site.weight_numbers[0]
         if number == graph.params[position]:
             return [gradients]
         to_own_shape = _own_shape(graph, planned, position, number, leaves)
@@ -124,7 +124,7 @@ def _part(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list
 def _by_rule(planned: Plan, part: Part, plain, saved, backs) -> rules.SiteGradients | None:
     """Applies the rule of the primitive; None if the generic way is as good or the only one."""
     sites = [planned.sites[number] for number in part.sites]
-    weight = plain[sites[0].step.inputs[sites[0].weights[0]]]
+    weight = plain[sites[0].weight_numbers[0]]
     first, name = sites[0], sites[0].step.name
     if any(site.step.name != name or len(site.saved) != 1 for site in sites):
         return None
@@ -153,7 +153,7 @@ def _own_shape(graph, planned: Plan, position: int, number: int, leaves):
 
 def _generic(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list[rules.SiteGradients]:
     """Computes each example's gradients of the sites' weights, then of the parameters that the weights are made of."""
-    numbers = [planned.sites[n].step.inputs[i] for n in part.sites for i in planned.sites[n].weights]
+    numbers = [number for n in part.sites for number in planned.sites[n].weight_numbers]
 
     def behind(chosen):
         values = dict(zip(graph.params, leaves, strict=True))
@@ -164,7 +164,7 @@ def _generic(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> l
     pulled = []
     for n in part.sites:
         site = planned.sites[n]
-        weights = [plain[site.step.inputs[i]] for i in site.weights]
+        weights = [plain[number] for number in site.weight_numbers]
         pulled += rules.instantiate(site, plain, weights, saved[n], backs[n])
     _, pull = jax.vjp(behind, [leaves[position] for position in part.params])
     return [rules.from_gradients(gradients) for gradients in jax.vmap(pull)(pulled)[0]]

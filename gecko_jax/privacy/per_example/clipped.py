@@ -132,7 +132,7 @@ def clipped(
         choices = sizes(expected, size) if real is not None else (size,)
         if chunk < size:
             clipped_rows = by_microbatches(part, examples, real, size, chunk)
-        elif len(choices) > 1:
+        elif real is not None and len(choices) > 1:
             clipped_rows = with_static_sizes(part, examples, real, choices)
         else:
             clipped_rows = part(examples, real)

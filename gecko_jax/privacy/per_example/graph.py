@@ -8,7 +8,7 @@ user's own derivative stay as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -42,11 +42,11 @@ class Graph(NamedTuple):
     mixed: frozenset[int]
     trained: frozenset[int]
 
-    def depends_on_data(self, value: int | Constant) -> bool:
+    def depends_on_data(self, value: int | Constant) -> TypeGuard[int]:
         """Tells whether a value differs between examples."""
         return not isinstance(value, Constant) and value in self.mixed
 
-    def only_trained(self, value: int | Constant) -> bool:
+    def only_trained(self, value: int | Constant) -> TypeGuard[int]:
         """Tells whether a value depends on parameters and on no data."""
         return not isinstance(value, Constant) and value in self.trained and value not in self.mixed
 

@@ -38,11 +38,8 @@ def is_convolution(step: Step) -> bool:
 
 
 def _convolution(step: Step, images, kernel):
-    options = dict(step.params)
-    where = (options.pop(name) for name in ("window_strides", "padding", "lhs_dilation", "rhs_dilation"))
-    as_products = options["batch_group_count"] == 1 and options["preferred_element_type"] in (None, images.dtype)
-    if not as_products:
+    options = step.params
+    if options["batch_group_count"] != 1 or options["preferred_element_type"] not in (None, images.dtype):
         return run_step(step, (images, kernel))[0]
-    numbers = options["dimension_numbers"]
-    groups, precision = options["feature_group_count"], options["precision"]
-    return as_matmul(images, kernel, *where, numbers, feature_group_count=groups, precision=precision)
+    names = ("window_strides", "padding", "lhs_dilation", "rhs_dilation", "dimension_numbers", "feature_group_count")
+    return as_matmul(images, kernel, **{name: options[name] for name in (*names, "precision")})

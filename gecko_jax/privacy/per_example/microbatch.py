@@ -43,8 +43,9 @@ def floats_of_one(function: Callable[..., Any], params: Any, examples: Any) -> F
     total = sum(math.prod(aval.shape) for step in planned.inside for aval in step.avals)
     for site in planned.sites:
         total += sum(math.prod(aval.shape) for aval in site.step.avals)
-        if is_convolution(site.step):
-            kernel = graph.avals[site.step.inputs[1]].shape
+        kernel_number = site.step.inputs[1] if is_convolution(site.step) else None
+        if isinstance(kernel_number, int):
+            kernel = graph.avals[kernel_number].shape
             spec = site.step.params["dimension_numbers"]
             places = [site.step.avals[0].shape[axis] for axis in (spec.out_spec[0], *spec.out_spec[2:])]
             total += math.prod(places) * math.prod(kernel) // kernel[spec.rhs_spec[0]]

@@ -7,7 +7,7 @@ the generic one: quantized, standardized, tied or reused weights, normalizations
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from gecko_jax.privacy.per_example.graph import Graph, is_float
 from gecko_jax.programs import Constant, Step, needed
@@ -23,11 +23,14 @@ class Site(NamedTuple):
       step: the step.
       weights: positions of its inputs that depend on parameters alone and have a gradient.
       saved: positions of its inputs that depend on data.
+      weight_numbers, saved_numbers: the values at these positions, by their numbers in the graph.
     """
 
     step: Step
     weights: tuple[int, ...]
     saved: tuple[int, ...]
+    weight_numbers: tuple[int, ...]
+    saved_numbers: tuple[int, ...]
 
 
 class Part(NamedTuple):
@@ -69,17 +72,17 @@ def plan(graph: Graph) -> Plan:
     inside = tuple(s for s in graph.steps if live & set(s.outputs) and graph.mixed & set(s.outputs))
     sites, numbers = [], []
     for step in inside:
-        weights = tuple(i for i, value in enumerate(step.inputs) if _is_weight(graph, value))
+        weights = {i: value for i, value in enumerate(step.inputs) if _is_weight(value, graph)}
         if not weights or not any(is_float(aval) for aval in step.avals):
             numbers.append(None)
             continue
-        saved = tuple(i for i, value in enumerate(step.inputs) if graph.depends_on_data(value))
+        saved = {i: value for i, value in enumerate(step.inputs) if graph.depends_on_data(value)}
         numbers.append(len(sites))
-        sites.append(Site(step, weights, saved))
+        sites.append(Site(step, tuple(weights), tuple(saved), tuple(weights.values()), tuple(saved.values())))
     return Plan(outside, inside, tuple(sites), tuple(numbers), _parts(graph, outside, sites))
 
 
-def _is_weight(graph: Graph, value: Any) -> bool:
+def _is_weight(value: int | Constant, graph: Graph) -> TypeGuard[int]:
     return graph.only_trained(value) and is_float(graph.avals[value])
 
 
@@ -88,7 +91,7 @@ def _parts(graph: Graph, outside: tuple[Step, ...], sites: list[Site]) -> tuple[
     roots, same = _origins(graph, outside)
     groups: list[tuple[set[int], list[int]]] = []
     for number, site in enumerate(sites):
-        params = {param for i in site.weights for param in roots[site.step.inputs[i]]}
+        params = {param for value in site.weight_numbers for param in roots[value]}
         members = [number]
         for group in [group for group in groups if group[0] & params]:
             groups.remove(group)
@@ -97,7 +100,7 @@ def _parts(graph: Graph, outside: tuple[Step, ...], sites: list[Site]) -> tuple[
             groups.append((params, members))
     parts = []
     for params, members in groups:
-        weights = {sites[number].step.inputs[i] for number in members for i in sites[number].weights}
+        weights = {value for number in members for value in sites[number].weight_numbers}
         alone = all(len(sites[number].weights) == 1 for number in members)
         direct = len(params) == 1 and len(weights) == 1 and alone and weights <= same
         parts.append(Part(tuple(sorted(params)), tuple(sorted(members)), direct))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gecko_jax import checks
 from gecko_jax.types import Array, Batch
@@ -39,7 +39,7 @@ def check_weights(name: str, weight: Array | None, rows: int) -> tuple[Array, Ar
     if weight is None:
         return jnp.ones(rows, bool), jnp.float32(1)
     checks.shape(name, weight, (rows,))
-    if not isinstance(weight, jax.core.Tracer) and getattr(weight, "is_fully_addressable", True):
+    if not isinstance(weight, Tracer) and getattr(weight, "is_fully_addressable", True):
         values = np.asarray(weight)
         wrong = np.flatnonzero(~((values == 0) | (values == 1)))
         if len(wrong):
