@@ -19,6 +19,7 @@ for each output" and "one for each layer" therefore mean the same for every laye
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -133,7 +134,8 @@ def bound(quantizer: Quantizer, axes: WeightAxes, shape: tuple[int, ...]) -> Qua
         return quantizer
     lengths = {group: tuple(shape[axis] for axis in getattr(axes, group)) for group in axes._fields}
     one = (*lengths["window"], math.prod(lengths["inputs"]), math.prod(lengths["outputs"]))
-    stack = (math.prod(lengths["layers"]),) if several else ()
+    layers = math.prod(lengths["layers"])
+    stack = (layers,) if several else ()
     inverse = tuple(axes.order.index(axis) for axis in range(rank))
 
     def split(w: Array) -> Array:
@@ -158,30 +160,33 @@ def bound(quantizer: Quantizer, axes: WeightAxes, shape: tuple[int, ...]) -> Qua
     def apply(state, w, key=None):
         if key is None:
             return join(each(lambda state, w: quantizer.apply(state, w))(state, split(w)))
-        keys = jax.random.split(key, stack[0]) if several else key
+        keys = jax.random.split(key, layers) if several else key
         return join(each(lambda state, w, key: quantizer.apply(state, w, key=key))(state, split(w), keys))
 
-    def codes(state, w):
+    def codes(codes_of_layer, state, w):
         bits = []
 
         def of_one(state, w):
-            values, scale, width = quantizer.codes(state, w)
+            values, scale, width = codes_of_layer(state, w)
             bits.append(width)
             return values, jnp.asarray(scale)
 
         values, scale = each(of_one)(state, split(w))
         return Codes(join(values), join_scale(scale) if scale.ndim else scale, bits[0])
 
-    def rate(w):
+    def project(project_layer, w):
+        return join(each(project_layer)(split(w)))
+
+    def rate(rate_of_layer, w):
         if not several:
-            return quantizer.rate(split(w))
-        factors = each(lambda w: jnp.asarray(quantizer.rate(w), w.dtype))(split(w))
+            return rate_of_layer(split(w))
+        factors = each(lambda w: jnp.asarray(rate_of_layer(w), w.dtype))(split(w))
         return factors.reshape(*(length if axis in axes.layers else 1 for axis, length in enumerate(shape)))
 
     return quantizer._replace(
         init=lambda w: each(quantizer.init)(split(w)),
         apply=apply,
-        codes=quantizer.codes and codes,
-        project=quantizer.project and (lambda w: join(each(quantizer.project)(split(w)))),
-        rate=quantizer.rate and rate,
+        codes=quantizer.codes and functools.partial(codes, quantizer.codes),
+        project=quantizer.project and functools.partial(project, quantizer.project),
+        rate=quantizer.rate and functools.partial(rate, quantizer.rate),
     )

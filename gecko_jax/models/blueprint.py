@@ -94,21 +94,21 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
 
     if builder == "create":
         return create(**_with_tuples(settings))
-    if builder == "quantized":
+    if builder == "quantized" and model is not None:
         rules = [(path, _quantizer(weight), _quantizer(inputs)) for path, weight, inputs in settings["rules"]]
         return quantized(model, rules, settings["float_layers"])
-    if builder == "without_batch_norm":
+    if builder == "without_batch_norm" and model is not None:
         return without_batch_norm(model, settings["kind"])
-    if builder == "with_range_penalty":
+    if builder == "with_range_penalty" and model is not None:
         power = {} if settings["power"] is None else {"power": settings["power"]}
         penalty = PENALTIES[settings["penalty"]](settings["bound"], **power)
         return with_range_penalty(model, penalty, settings["weight"], settings["path"])
-    if builder == "pruned":
+    if builder == "pruned" and model is not None:
         return pruned(model, **settings)
-    if builder == "with_rates":
+    if builder == "with_rates" and model is not None:
         return with_rates(model, settings["factors"])
     raise ValueError(
-        f"the saved model was built by {_listed(steps)}, and {builder} needs code that is not saved. Pass it: "
+        f"the saved model was built by {_listed(steps)}; {builder} needs a network or code that is not saved. Pass it: "
         "models.load(folder, model), with the Flax module or the whole model."
     )
 

@@ -90,17 +90,17 @@ def _follow(program: Program, inputs: list[Origin | None], note) -> list[Origin 
 
 def _passed_on(step: Step, origins: list[Origin | None], program: Program, note) -> list[Origin | None]:
     """Origins of a step's outputs."""
-    nothing = [None] * len(step.outputs)
+    nothing: list[Origin | None] = [None] * len(step.outputs)
     if step.name == "name" and step.params["name"].startswith(_MARK):
         note(step.params["name"], origins[0])
     elif step.name in _PRODUCTS:
         for side, at in enumerate(origins):
             if at:
                 note("product", (at[0], tuple(at[1][axis] for axis in _PRODUCTS[step.name](step, side, len(at[1])))))
-    elif step.name == "transpose":
+    elif step.name == "transpose" and origins[0]:
         leaf, axes = origins[0]
         return [(leaf, tuple(axes[axis] for axis in step.params["permutation"]))]
-    elif step.name in ("reduce_sum", "squeeze"):
+    elif step.name in ("reduce_sum", "squeeze") and origins[0]:
         leaf, axes = origins[0]
         gone = step.params["axes" if step.name == "reduce_sum" else "dimensions"]
         return [(leaf, tuple(axis for i, axis in enumerate(axes) if i not in gone))]
@@ -108,9 +108,9 @@ def _passed_on(step: Step, origins: list[Origin | None], program: Program, note)
         ends = [_follow(body, inputs, note) for body, inputs in _inner(step, origins)]
         return ends[-1] if step.name == "cond" else nothing
     elif len(step.outputs) == 1:  # elementwise work, such as a change of type or a normalization of the weight
-        pairs = zip(origins, step.inputs, strict=True)
-        alike = [at for at, atom in pairs if at and program.avals[atom].shape == step.avals[0].shape]
-        return alike[:1] or nothing
+        for at, atom in zip(origins, step.inputs, strict=True):
+            if at and not isinstance(atom, Constant) and program.avals[atom].shape == step.avals[0].shape:
+                return [at]
     return nothing
 
 

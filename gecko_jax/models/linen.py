@@ -14,7 +14,7 @@ from flax.errors import InvalidRngError, ScopeParamShapeError
 from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.switches import Switches, find_switches
-from gecko_jax.types import Array, Model
+from gecko_jax.types import Model
 
 
 def from_linen(
@@ -95,7 +95,7 @@ def _changed(new: Any, old: Any) -> bool:
     return len(new) != len(old) or any(a is not b for a, b in zip(new, old, strict=True))
 
 
-def _stream_of(key: Array, name: str) -> Array:
+def _stream_of(key: jax.Array, name: str) -> jax.Array:
     return key if name == "dropout" else stream(key, "rng", name)
 
 

@@ -117,8 +117,8 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         seen = set()
 
         def quantize_input(next_fun, args, kwargs, context):
-            path = _layer_of(context)
-            if path not in plan.rules or plan.rules[path].input is None:
+            quantizer = plan.rules[path].input if (path := _layer_of(context)) in plan.rules else None
+            if quantizer is None:
                 return next_fun(*args, **kwargs)
 
             def inner(x_hat):
@@ -128,7 +128,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
             seen.add(path)
             state = states.get(f"input:{path}", ())
-            return with_quantized_input(plan.rules[path].input, state, layer_input(args, kwargs), inner, context.module)
+            return with_quantized_input(quantizer, state, layer_input(args, kwargs), inner, context.module)
 
         def run(variables, x):
             with nn.intercept_methods(quantize_input):
@@ -209,7 +209,7 @@ def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str,
     >>> {name: each.name for name, each in weight_quantizers(model, model.init(jax.random.key(0), x), x).items()}
     {'kernel': 'binary'}
     """
-    return model.weights(variables, x) if model.weights else {}
+    return dict(model.weights(variables, x)) if model.weights else {}
 
 
 def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:

@@ -53,14 +53,14 @@ def with_rates(model: Model, factors: Mapping[str, float]) -> Model:
     def rates(variables: Variables, x: Array) -> Variables:
         del x
         names = [name for name, _ in named_leaves(variables["params"])]
-        rules = {name: first_found(name) for name in names}
+        rules = {name: path for name in names if (path := first_found(name)) is not None}
         idle = set(factors) - set(rules.values())
         if idle:
             raise ValueError(
                 f"factors: {sorted(idle)} hold for no parameter (or for none that an earlier expression has left) of "
                 f"{checks.listed(names, 20)}. Leave them out, or name a path of the model."
             )
-        return map_named(lambda name, leaf: factors.get(rules[name], 1.0), variables["params"])
+        return map_named(lambda name, leaf: factors[rules[name]] if name in rules else 1.0, variables["params"])
 
     changed = model._replace(rates=(*model.rates, rates))
     return with_step(changed, "with_rates", {"factors": factors}, before=model.blueprint)

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -52,7 +52,8 @@ def check_rule(rule: Rule | tuple) -> Rule:
             f"rules: {rule!r} is not a rule; expected a list of (path, weight quantizer, input quantizer), for example "
             '[models.Rule(path="dense", weight=quantizers.xnor())].'
         )
-    rule = Rule(*rule)
+    parts: Any = rule
+    rule = Rule(*parts)
     try:
         re.compile(rule.path)
     except re.error as error:
@@ -180,14 +181,14 @@ def _check_matched(
 
 def _check_no_learned_input(in_force: dict[str, Rule], nested: frozenset[str], traced: Traced) -> None:
     for call in traced.calls:
-        if call.path in nested:
-            quantizer = in_force[call.path].input
-            if jax.tree.leaves(jax.eval_shape(quantizer.init, jax.ShapeDtypeStruct(call.input, "float32"))):
-                raise ValueError(
-                    f"rules: input {quantizer.name!r} at {call.path!r} learns a state, and that layer runs inside "
-                    "nn.jit, nn.remat, nn.scan or nn.vmap, where no state can be made or told apart. Take an input "
-                    "quantizer without a state there, such as uniform(bits, max_abs=...)."
-                )
+        quantizer = in_force[call.path].input if call.path in nested else None
+        shape = jax.ShapeDtypeStruct(call.input, "float32")
+        if quantizer and jax.tree.leaves(jax.eval_shape(quantizer.init, shape)):
+            raise ValueError(
+                f"rules: input {quantizer.name!r} at {call.path!r} learns a state, and that layer runs inside "
+                "nn.jit, nn.remat, nn.scan or nn.vmap, where no state can be made or told apart. Take an input "
+                "quantizer without a state there, such as uniform(bits, max_abs=...)."
+            )
 
 
 def _listed(names: list[str]) -> str:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import flax.serialization
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import __version__, files
@@ -176,7 +177,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     digests = dict(head["files"])
     content = files.read_checked(folder / ARRAYS_FILE, digests.pop(ARRAYS_FILE))
     files.check_present(folder, digests)
-    return head, flax.serialization.msgpack_restore(content)
+    state: Any = flax.serialization.msgpack_restore(content)
+    return head, state
 
 
 def _hooks(model: Model) -> dict[str, int]:
@@ -185,8 +187,9 @@ def _hooks(model: Model) -> dict[str, int]:
 
 
 def _host(leaf: Array) -> np.ndarray:
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.extended):
-        raise ValueError(f"variables hold an array of type {leaf.dtype}. Save jax.random.key_data of it.")
+    dtype: Any = getattr(leaf, "dtype", None)
+    if jnp.issubdtype(dtype, jax.dtypes.extended):
+        raise ValueError(f"variables hold an array of type {dtype}. Save jax.random.key_data of it.")
     return np.asarray(leaf)
 
 

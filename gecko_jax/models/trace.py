@@ -60,13 +60,14 @@ def kernel_of(module: nn.Module) -> Array | None:
 
 def _weight_of(module: nn.Module) -> tuple[str, Array | None]:
     for name in WEIGHTS if module.scope is not None else ():  # a module outside a call owns nothing
-        if module.has_variable("params", name) and hasattr(weight := module.get_variable("params", name), "shape"):
+        weight: Any = module.get_variable("params", name) if module.has_variable("params", name) else None
+        if hasattr(weight, "shape"):
             return name, weight
     return "", None
 
 
-def layer_input(args: tuple, kwargs: dict) -> Array | None:
-    """Returns the first argument of a call, by position or by name."""
+def layer_input(args: tuple, kwargs: dict) -> Any:
+    """Returns the first argument of a call, by position or by name; None for a call without arguments."""
     return args[0] if args else next(iter(kwargs.values()), None)
 
 
@@ -136,7 +137,8 @@ def _shapes(variables: Variables, x: Array) -> tuple[Any, tuple[jax.ShapeDtypeSt
 
 def _settings() -> tuple:
     """The settings of JAX that a trace depends on beside its arguments."""
-    return jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion, jax.config.jax_numpy_rank_promotion
+    config: Any = jax.config
+    return config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_numpy_rank_promotion
 
 
 class _Hidden(Exception):
@@ -207,9 +209,9 @@ def _traced(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ..
             collected.clear()
     axes = {name: own if len(own.order) == stored.get(name) else None for name, own in seen.items()}
     for name, places in traced.axes.items():
-        axes[name] = lifted(seen[name], places, stored[name])
+        axes[name] = own = lifted(seen[name], places, stored[name])
         if name in foreign and name in traced.unsummed:
-            axes[name] = told_by_product(axes[name], places, traced.unsummed[name])
+            axes[name] = told_by_product(own, places, traced.unsummed[name])
     return Traced(tuple(calls), jax.tree.map(lambda leaf: leaf.shape, logits), axes, ranks, frozenset(nested))
 
 

@@ -193,7 +193,7 @@ def saved_own(folder, module=None):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: None, r"from_linen needs code that is not saved. Pass it: models.load\(folder, model\)"),
+        (lambda: None, r"from_linen needs a network or code that is not saved. Pass it: models.load\(folder, model\)"),
         (lambda: Own(width=4), r"do not fit the model: .* has shape .*3.*, the model's has .*4"),
         (lambda: Own(activation="tanh"), "computes other outputs than the one saved"),
         (lambda: nn.Dense(3), "model was built by from_linen.*Dense.*saved one was built by from_linen.*Own"),
@@ -214,6 +214,17 @@ def test_a_model_changed_by_hand_is_not_taken_for_its_blueprint(tmp_path):
     models.save(tmp_path, model, drawn(model, X), X)
     with pytest.raises(ValueError, match="computes other outputs"):
         models.load(tmp_path)
+
+
+@pytest.mark.parametrize("transform", [lambda model: models.quantized(model, RULES, ()),
+                                       lambda model: models.with_rates(model, {".": 0.5})])  # fmt: skip
+def test_what_was_built_on_a_network_by_hand_needs_that_network(tmp_path, transform):
+    plain = models.from_linen(Own())
+    model = transform(plain._replace(blueprint=()))
+    models.save(tmp_path, model, drawn(model, OWN_X), OWN_X)
+    with pytest.raises(ValueError, match=r"needs a network or code that is not saved. Pass it: models.load\(folder"):
+        models.load(tmp_path)
+    assert models.load(tmp_path, model).model is model
 
 
 def test_a_hook_that_was_added_by_hand_is_missed(tmp_path):
