@@ -45,5 +45,5 @@ def check_estimate(where: str, estimate: Estimate, unit: str, whose: str) -> Non
         )
     if (estimate.low is None) != (estimate.high is None):
         raise ValueError(f"{where} has only one end of its interval; give both low and high, or neither.")
-    if estimate.low is not None and estimate.low > estimate.high:
+    if estimate.low is not None and estimate.high is not None and estimate.low > estimate.high:
         raise ValueError(f"{where} has low={estimate.low!r} above high={estimate.high!r}; swap them.")

@@ -6,13 +6,12 @@ import collections.abc
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union
+from typing import Any, Union
 
-T = TypeVar("T")
 NUMBERS = ("nan", "inf", "-inf")  # as `json_values.plain` spells them
 
 
-def decode(hint: type[T], value: Any, where: str) -> T:
+def decode(hint: Any, value: Any, where: str) -> Any:
     """Returns a value of a type from what JSON holds of it: the inverse of `json_values.plain`.
 
     Args:

@@ -28,7 +28,7 @@ def environment() -> dict[str, Any]:
     """
     from gecko_jax import __version__
 
-    versions = {"python": platform.python_version(), "gecko_jax": __version__}
+    versions: dict[str, str | None] = {"python": platform.python_version(), "gecko_jax": __version__}
     versions.update({package: _version(package) for package in PACKAGES})
     return {
         "versions": versions,

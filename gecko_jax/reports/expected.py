@@ -67,7 +67,7 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
         header = next(reader, [])
         if header != HEADER:
             raise ValueError(f"{path} begins with {','.join(header)!r}; expected the header {','.join(HEADER)!r}.")
-        expected = {}
+        expected: dict[tuple[str, str], tuple[float, float]] = {}
         for fields in filter(None, reader):
             where = f"{path}, line {reader.line_num}"
             if len(fields) != len(HEADER):
@@ -82,7 +82,7 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
             checks.in_range(f"tolerance in {where}", expected[row, metric][1], 0, float("inf"))
     checks.not_empty(f"{path}", expected)
     figures = {(row.name, metric): figure.value for row in rows for metric, figure in row.figures.items()}
-    compared = [Difference(*key, *pair, figures.get(key)) for key, pair in expected.items()]
+    compared = [Difference(row, metric, *pair, figures.get((row, metric))) for (row, metric), pair in expected.items()]
     return [difference for difference in compared if not _as_expected(difference)]
 
 

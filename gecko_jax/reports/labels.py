@@ -62,7 +62,7 @@ def place_labels(
             chosen[i] = tried[i][min(range(len(totals)), key=totals.__getitem__)]
         if chosen == before:
             break
-    return chosen
+    return [box for box in chosen if box is not None]  # all are: each point has candidates
 
 
 def _around(x: float, y: float, radius: float, clear: float) -> Box:

@@ -55,7 +55,7 @@ def front_rows(table: Table, keys: Sequence[str]) -> frozenset[str]:
       table: rows and columns.
       keys: of columns, each with a better end.
     """
-    better = [next(column.better for column in table.columns if column.key == key) for key in keys]
+    better = [next(str(column.better) for column in table.columns if column.key == key) for key in keys]
     rows = [row for row in table.rows if all(key in row.figures and key not in row.unresolved for key in keys)]
     points = {row.name: [row.figures[key].value for key in keys] for row in rows}
     points = {name: values for name, values in points.items() if not any(map(math.isnan, values))}

@@ -113,7 +113,7 @@ def percent(estimate: Estimate) -> Estimate:
 
 def half_width(estimate: Estimate) -> float | None:
     """Returns half the width of the interval, (high - low) / 2, or None if the figure has none."""
-    return None if estimate.low is None else (estimate.high - estimate.low) / 2
+    return None if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 2
 
 
 def best(table: Table, column: Column) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def rivals(table: Table, column: Column) -> tuple[str, ...]:
 
 def _ends(figure: Estimate) -> tuple[float, float]:
     """Returns the ends of the interval, or the figure twice if it has none."""
-    return (figure.value, figure.value) if figure.low is None else (figure.low, figure.high)
+    return (figure.value, figure.value) if figure.low is None or figure.high is None else (figure.low, figure.high)
 
 
 def largest(table: Table, column: Column) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ def alarming(table: Table, column: Column) -> tuple[str, ...]:
     names = largest(table, column)
     figures = {row.name: row.figures[column.key] for row in table.rows if row.name in names}
     ends = {name: figure.value if figure.low is None else figure.low for name, figure in figures.items()}
-    return tuple(name for name, end in ends.items() if end > column.alarm)
+    return tuple(name for name, end in ends.items() if column.alarm is not None and end > column.alarm)
 
 
 def _extreme(

@@ -53,7 +53,7 @@ def finish(fig: Any, name: str, title: str) -> str:
     import matplotlib
 
     out = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "path.simplify": True}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "path.simplify": True}
     with matplotlib.rc_context(settings), _any_script():
         nothing = {key: None for key in ("Creator", "Date", "Format", "Type")}
         fig.savefig(out, format="svg", transparent=True, metadata=nothing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gecko_jax.reports.rows import Column, Row, Table, half_width
+from gecko_jax.reports.rows import Column, Row, Table
 from gecko_jax.types import Estimate
 
 MISSING = "–"
@@ -39,7 +39,8 @@ def format_value(estimate: Estimate, digits: int) -> str:
     >>> format_value(Estimate(0.0003, -0.002, 0.0026), 3), format_value(Estimate(0.0003), 3)
     ('0.000', '3e-04')
     """
-    nothing = round(estimate.value, digits) == 0 and estimate.low is not None and estimate.low <= 0 <= estimate.high
+    value, low, high = estimate[:3]
+    nothing = round(value, digits) == 0 and low is not None and high is not None and low <= 0 <= high
     return f"{0:.{digits}f}" if nothing else number(estimate.value, digits)
 
 
@@ -71,12 +72,12 @@ def interval(estimate: Estimate, digits: int) -> str:
     ('± 0.10', '[0.0, 30.8]', '')
     """
     value, low, high = estimate[:3]
-    if low is None:
+    if low is None or high is None:
         return ""
     below, above = value - low, high - value
     slack = max(1e-9 * (high - low), min(0.5 * 10.0**-digits, 0.1 * max(below, above)))
     even = abs(below - above) <= slack and (min(below, above) > 0 or low == high == value)
-    return f"± {number(half_width(estimate), digits)}" if even else f"[{number(low, digits)}, {number(high, digits)}]"
+    return f"± {number((high - low) / 2, digits)}" if even else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def interval_meanings(table: Table) -> list[str]:

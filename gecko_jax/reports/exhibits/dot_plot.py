@@ -60,7 +60,7 @@ class DotPlot(NamedTuple):
         del table
         lines = []
         for label, figure in zip(self.labels, self.figures, strict=True):
-            ends = (number(end, self.digits) for end in (figure.low, figure.high)) if figure.low is not None else ()
+            ends = (number(end, self.digits) for end in (figure.low, figure.high) if end is not None)
             lines.append([label, number(figure.value, self.digits), " to ".join(ends)])
         more = len(self.labels) - MAX_DOTS
         left_out = f"The first {MAX_DOTS} are drawn; the table has {more} more." if more > 0 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from gecko_jax.reports.rows import Table
 
@@ -31,6 +31,15 @@ class Exhibit(Protocol):
     @property
     def name(self) -> str:
         """Its heading, unique among the exhibits of its kind."""
+        ...
+
+    def _asdict(self) -> dict[str, Any]:
+        """Returns its fields, which a NamedTuple does by itself."""
+        ...
+
+    def _replace(self, **fields: Any) -> Self:
+        """Returns it with other values of some fields, which a NamedTuple does by itself."""
+        ...
 
     def check(self, table: Table) -> None:
         """Raises ValueError, with the exhibit's name, if it cannot be shown beside the table."""

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,5 +101,6 @@ def data_uri(image: Array) -> str:
     step = -(-max(image.shape[:2]) // MAX_PIXELS_PER_SIDE)
     pixels = np.rint(255.0 * image[::step, ::step]).astype(np.uint8)
     file = io.BytesIO()
-    imsave(file, np.broadcast_to(pixels, (*pixels.shape[:2], 3)), format="png", metadata={"Software": None})
+    no_version: Any = {"Software": None}  # Matplotlib's types leave out None
+    imsave(file, np.broadcast_to(pixels, (*pixels.shape[:2], 3)), format="png", metadata=no_version)
     return PNG_URI + base64.b64encode(file.getvalue()).decode()

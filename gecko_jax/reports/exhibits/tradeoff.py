@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from gecko_jax.reports.text import heading, in_sentence, place_of, short
 
 MAX_RADIUS, MIN_RADIUS = 15.0, 3.0  # of markers, in units of the drawing
 MAX_NAMES, MAX_NAME_WIDTH = 10, 200  # beyond either, numbers and a key replace the names beside the points
-CORNERS = {"high": ("top", "right"), "low": ("bottom", "left")}
+CORNERS: Mapping[str | None, tuple[str, str]] = {"high": ("top", "right"), "low": ("bottom", "left")}
 
 
 class Tradeoff(NamedTuple):
@@ -84,7 +84,8 @@ def front_meaning(table: Table, keys: Sequence[str]) -> str:
 
 
 def _svg(table: Table, tradeoff: Tradeoff, rows: Sequence[Row], prefix: str, title: str) -> str:
-    x, y, size = (next((c for c in table.columns if c.key == key), None) for key in tradeoff)
+    x, y = (next(c for c in table.columns if c.key == key) for key in (tradeoff.x, tradeoff.y))
+    size = next((c for c in table.columns if c.key == tradeoff.area), None)
     on_front, points = front_rows(table, tradeoff.keys), [_point(row, x, y) for row in rows]
     areas = np.array([row.figures[size.key].value if size else 0.0 for row in rows])
     shares = np.maximum(areas, 0) / areas.max() if areas.max() > 0 else np.full(len(rows), 1 / 9)
@@ -159,7 +160,8 @@ def _point(row: Row, x: Column, y: Column) -> tuple[tuple[float, float, float], 
     """Returns (low, value, high) on each axis; the bar of a figure without an interval has no length."""
     ends = []
     for value, low, high, *_ in (row.figures[column.key] for column in (x, y)):
-        ends.append((value, value, value) if low is None else (min(low, value), value, max(high, value)))
+        low, high = value if low is None else low, value if high is None else high
+        ends.append((min(low, value), value, max(high, value)))
     return tuple(ends)
 
 
@@ -170,4 +172,4 @@ def _padded(triples: Sequence[tuple[float, float, float]]) -> tuple[float, float
 
 
 def _wanted(column: Column) -> str:
-    return {"high": "higher", "low": "lower"}[column.better]
+    return "higher" if column.better == "high" else "lower"
