@@ -11,6 +11,7 @@ saving       a verified program as a folder
 executor     runs a program over a backend: SEAL, a simulation, or a counter of operations
 ranges       how far values go: measured on data, bounded over a box of inputs
 certificate  the ranges against the headroom of ciphertexts, and the box that clients clip to
+arrangement  other orders of hidden units, in which matrices have few diagonals
 seal_bytes   SEAL's objects as bytes
 blobs        the frame of everything that client and server exchange
 records      named tuples of arrays as bytes, without pickle
@@ -19,6 +20,7 @@ two_party    the same circuit on additive shares of two parties, simulated
 functional   a quantized first layer under inner-product functional encryption
 """
 
+from gecko_jax.encrypted.arrangement import arranged, diagonal_count, reordered
 from gecko_jax.encrypted.blobs import Refused
 from gecko_jax.encrypted.certificate import Certificate, certify, shifted
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product, depth, evaluate, node_values
@@ -49,16 +51,19 @@ __all__ = [
     "RemoteServer",
     "Server",
     "Verification",
+    "arranged",
     "certify",
     "compile",
     "compile_circuit",
     "depth",
+    "diagonal_count",
     "evaluate",
     "extract",
     "interval_bounds",
     "largest_values",
     "load",
     "node_values",
+    "reordered",
     "save",
     "serve",
     "shifted",

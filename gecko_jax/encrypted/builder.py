@@ -11,8 +11,8 @@ from scipy import sparse
 from gecko_jax.encrypted.circuit import Affine, Product, apply_affine
 from gecko_jax.encrypted.values import Base, Value, added, equal, over, scaled, square, times
 
-# A square (s x + t)^2 - t^2 loses the digits of t^2 to cancellation: beyond this t^2, x (a x + b) takes its place.
-MAX_SQUARED_SHIFT = 64.0
+# (s x + t)^2 - t^2 loses the digits by which the square exceeds its result; x (a x + b) loses none, and takes two maps.
+MAX_CANCELLATION = 64.0
 
 
 class Builder:
@@ -105,11 +105,19 @@ class Builder:
     def _quadratic(self, base: Base, coefficients: Sequence[np.ndarray], layer: str) -> Affine:
         """Returns a x^2 + b x + c as +-(s x + t)^2 + constant, s = sqrt|a|; as x (a x + b) + c if some |a| is tiny."""
         c, b, a = coefficients
-        if np.all(b * b <= 4 * MAX_SQUARED_SHIFT * np.abs(a)):
-            sign, s = np.where(a < 0, -1.0, 1.0), np.sqrt(np.abs(a))
-            t = np.divide(sign * b, 2 * s, out=np.zeros_like(s), where=s > 0)
+        sign, s = np.where(a < 0, -1.0, 1.0), np.sqrt(np.abs(a))
+        t = np.divide(sign * b, 2 * s, out=np.where(b == 0, 0.0, np.inf), where=s > 0)
+        if self._cancellation(base, s, t) <= MAX_CANCELLATION:
             return scaled(self._node(scaled(base.affine, s, t), None, layer), sign, c - sign * t * t)
         return scaled(self._node(base.affine, scaled(base.affine, a, b), layer), 1.0, c)
+
+    def _cancellation(self, base: Base, s: np.ndarray, t: np.ndarray) -> float:
+        """Returns how many times larger (s x + t)^2 becomes than (s x + t)^2 - t^2, on the builder's inputs."""
+        if not np.all(np.isfinite(t)):
+            return np.inf
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = (s[None] * apply_affine(base.affine, self._values) + t[None]) ** 2
+            return float(np.max(square) / max(np.max(np.abs(square - t[None] ** 2)), np.finfo(np.float64).tiny))
 
     def _split(self, base: Base, coefficients: Sequence[np.ndarray], layer: str) -> Affine:
         """Returns a polynomial of degree 3 or more: low(x) + x^m high(x), in depth ceil(log2(degree)) or one more."""

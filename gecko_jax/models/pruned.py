@@ -26,7 +26,8 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
     training: schedules={"pruning": training.linear(0.2, 0.7, 0, 0.6)}. A group that is removed does not come back.
 
     Args:
-      model: any model with kernels; the best start is one that is trained already, `training.fit(..., start=...)`.
+      model: any model with kernels, fresh or trained already, `training.fit(..., init=variables)`. Bands and diagonals
+        want a larger learning rate than the whole network, because what is left has to take over.
       share: of each kernel's groups to remove, if no schedule says otherwise.
       granularity: "band" (adjacent diagonals stay), "diagonal", "tile" or "weight". The first three prune kernels of
         two axes; those of convolutions stay whole.
