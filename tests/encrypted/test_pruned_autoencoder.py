@@ -26,9 +26,9 @@ def test_a_pruned_autoencoder_is_cheaper_and_nearly_as_good():
         squares = circuit._replace(products=tuple(product._replace(right=None) for product in circuit.products))
         diagonals.append(diagonal_count(squares))
         reports.append(compile_circuit(circuit, x, packing="interleaved", degree=16384).report())
-    whole, pruned = reports
+    dense, pruned = reports
     assert diagonals[1] <= 0.41 * diagonals[0]
     assert errors[1] <= 1.3 * errors[0] < other.var(0).mean() / 4
-    assert pruned.operations["mul_plain"] <= 0.41 * whole.operations["mul_plain"]
-    assert pruned.run_seconds <= 0.65 * whole.run_seconds
-    assert pruned.server_megabytes < 0.8 * whole.server_megabytes
+    assert pruned.operations["mul_plain"] <= 0.41 * dense.operations["mul_plain"]
+    assert pruned.run_seconds <= 0.65 * dense.run_seconds
+    assert pruned.server_megabytes < 0.8 * dense.server_megabytes
