@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.encrypted.circuit import Affine, Circuit, apply_affine, node_values
+from gecko_jax.encrypted.circuit import Affine, Circuit, Product, apply_affine, node_values
 from gecko_jax.quantizers import uniform
 from gecko_jax.types import Array
 
@@ -108,6 +108,8 @@ def quantize_first_layer(
     >>> quantize_first_layer(circuit, weight_bits=4).weights.tolist()
     [[7, -3]]
     """
+    if not isinstance(circuit, Circuit) or not all(isinstance(product, Product) for product in circuit.products):
+        raise ValueError("circuit must be a Circuit of products, from encrypted.extract(model, variables, x).")
     checks.integer("input_levels", input_levels, 1)
     checks.positive("input_bound", input_bound)
     first = circuit.products[0] if circuit.products else None

@@ -99,7 +99,14 @@ class Simulation(NamedTuple):
 
 
 def check_settings(settings: Settings, circuit: Circuit) -> Settings:
-    """Checks a run's settings and returns them."""
+    """Checks a run's circuit and settings, and returns the settings."""
+    if not isinstance(circuit, Circuit):
+        raise ValueError(
+            f"circuit is a {type(circuit).__name__}; expected a Circuit: encrypted.extract(model, variables, x), or the "
+            "`circuit` of a compiled program."
+        )
+    if not isinstance(settings, Settings):
+        raise ValueError(f"settings={settings!r} must be a two_party.Settings, such as Settings(fraction_bits=13).")
     for name in ("fraction_bits", "weight_fraction_bits"):
         checks.in_range(name, checks.integer(name, getattr(settings, name), 1), 1, MAX_FRACTION_BITS)
     checks.positive("input_bound", settings.input_bound)
@@ -108,6 +115,12 @@ def check_settings(settings: Settings, circuit: Circuit) -> Settings:
         raise ValueError(
             f"node_bounds has {len(settings.node_bounds)} entries; expected {len(circuit.products)}, one a product."
         )
+    for number, (product, bound) in enumerate(zip(circuit.products, settings.node_bounds or (), strict=False)):
+        shapes = (), product.left.bias.shape
+        if np.shape(bound) not in shapes or not np.all(np.asarray(bound) >= 0):
+            raise ValueError(
+                f"node_bounds[{number}]={bound!r} must be a number of at least 0, or {len(product.left.bias)} of them."
+            )
     return settings
 
 

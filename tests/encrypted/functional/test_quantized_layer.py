@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product, evaluate
 from gecko_jax.encrypted.functional import QuantizedLayer, measure_leakage, quantize_first_layer
+from gecko_jax.encrypted.two_party import Clamp
 
 
 def drawn_affine(random, outputs, **widths):
@@ -83,6 +84,8 @@ def test_circuits_that_need_the_input_again_are_refused():
             quantize_first_layer(wrong)
     with pytest.raises(ValueError, match="it is a constant"):
         quantize_first_layer(plain(2)._replace(output=Affine({}, np.zeros(1))))
+    with pytest.raises(ValueError, match="circuit must be a Circuit of products"):
+        quantize_first_layer(circuit._replace(products=(Clamp(first.left), *circuit.products[1:])))
     with pytest.raises(ValueError, match="bits=9 must be an integer from 2 to 8"):
         quantize_first_layer(circuit, 9)
 
