@@ -102,8 +102,8 @@ def check_settings(settings: Settings, circuit: Circuit) -> Settings:
     """Checks a run's circuit and settings, and returns the settings."""
     if not isinstance(circuit, Circuit):
         raise ValueError(
-            f"circuit is a {type(circuit).__name__}; expected a Circuit: encrypted.extract(model, variables, x), or the "
-            "`circuit` of a compiled program."
+            f"circuit is a {type(circuit).__name__}; expected a Circuit: encrypted.extract(model, variables, x), or "
+            "the `circuit` of a compiled program."
         )
     if not isinstance(settings, Settings):
         raise ValueError(f"settings={settings!r} must be a two_party.Settings, such as Settings(fraction_bits=13).")
