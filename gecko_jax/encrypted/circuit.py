@@ -61,6 +61,27 @@ class Circuit(NamedTuple):
     layers: tuple[str, ...]
 
 
+def products_of(circuit: Circuit) -> tuple[Product, ...]:
+    """Returns a circuit's nodes if all of them are products, which is what encryption computes.
+
+    Args:
+      circuit: of a network.
+
+    Raises:
+      ValueError: another node, such as a clamp, which two parties can compute.
+
+    >>> products_of(Circuit((2,), (2,), (), Affine({}, np.zeros(2)), ("input",)))
+    ()
+    """
+    for layer, node in zip(circuit.layers[1:], circuit.products, strict=True):
+        if not isinstance(node, Product):
+            raise ValueError(
+                f"{layer or 'a node'} is a {type(node).__name__}, which is not a polynomial; expected products. Run it "
+                'by encrypted.two_party.simulate, or train with activation="quadratic" and use encrypted.extract.'
+            )
+    return circuit.products
+
+
 def apply_affine(affine: Affine, nodes: Sequence[np.ndarray]) -> np.ndarray:
     """Computes an affine map of the nodes' values.
 
@@ -103,7 +124,7 @@ def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
     """
     checks.shape("x", x, (None, *circuit.input_shape))
     nodes = [np.asarray(x, np.float64).reshape(len(x), -1)]
-    for left, right in circuit.products:
+    for left, right in products_of(circuit):
         factor = apply_affine(left, nodes)
         nodes.append(factor * (factor if right is None else apply_affine(right, nodes)))
     return nodes
@@ -148,6 +169,6 @@ def depth(circuit: Circuit) -> int:
     def deepest(affine: Affine) -> int:
         return max((depths[node] for node in affine.terms), default=0)
 
-    for left, right in circuit.products:
+    for left, right in products_of(circuit):
         depths.append(1 + max(deepest(left), deepest(right) if right else 0))
     return deepest(circuit.output)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.encrypted import cost_table, parameters, planning
-from gecko_jax.encrypted.circuit import Circuit, evaluate
+from gecko_jax.encrypted.circuit import Circuit, evaluate, products_of
 from gecko_jax.encrypted.parameters import Parameters
 from gecko_jax.encrypted.program import Interface, Program
 from gecko_jax.encrypted.ranges import flat_box, largest_values, value_names
@@ -107,6 +107,7 @@ def compile_circuit(circuit: Circuit, calibration_x: Array, **settings: Any) -> 
     >>> simulate(program, np.array([[1.0, 2.0]])).round(3).tolist()
     [[6.0]]
     """
+    products_of(circuit)
     security, goal, packing, degree, tolerance, box = Settings(**settings)
     checks.one_of("goal", goal, GOALS)
     checks.positive("tolerance", tolerance)
