@@ -156,7 +156,7 @@ def claim(saved: Saved) -> privacy.Epsilon | None:
 def _size(config: Config, architecture: str) -> dict:
     if architecture == "mlp":
         return dict(hidden=config.hidden)
-    return dict(channels=config.channels, hidden=config.hidden[0])
+    return dict(channels=config.channels, hidden=config.hidden if architecture == "alexnet" else config.hidden[0])
 
 
 def _private(

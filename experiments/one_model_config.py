@@ -34,8 +34,8 @@ class Config:
     data_dir: str | None = field(None, "folder to look for the data in")
     output: str = field("runs/model", "folder to save the model in; a killed run goes on from there")
     architecture: str = field("mlp", "network", models.MODELS)
-    hidden: tuple[int, ...] = field((128, 128), "widths of the mlp; the lenet's dense layer is the first of them")
-    channels: tuple[int, ...] = field((32, 64), "filters of the lenet's two convolutions")
+    hidden: tuple[int, ...] = field((128, 128), "widths of the mlp or alexnet; the lenet's is the first of them")
+    channels: tuple[int, ...] = field((32, 64), "filters of the lenet's two convolutions, or the alexnet's five")
     order: str = field("post", "post: layer, norm, activation; xnor: norm, sign, layer, activation", ORDERS)
     activation: str = field("relu", "activation", activations.ACTIVATIONS)
     normalize: bool = field(False, "normalization in the order post; the order xnor always has it")
@@ -109,9 +109,12 @@ def _uses(config: Config, architecture: str) -> bool:
 # setting -> (whether something reads it, what it needs to be read)
 EFFECTS = {
     "hidden": Setting(
-        lambda c: _uses(c, "mlp") or len(c.hidden) == 1, "an mlp, or one width alone, which is the lenet's dense layer"
+        lambda c: _uses(c, "mlp") or _uses(c, "alexnet") or len(c.hidden) == 1,
+        "an mlp, an alexnet, or one width alone, which is the lenet's dense layer",
     ),
-    "channels": Setting(lambda c: _uses(c, "lenet"), "a lenet, as --architecture or --teacher"),
+    "channels": Setting(
+        lambda c: _uses(c, "lenet") or _uses(c, "alexnet"), "a lenet or an alexnet, as --architecture or --teacher"
+    ),
     "norm": Setting(lambda c: c.normalize or c.order == "xnor", "--normalize or --order=xnor"),
     "float_layers": Setting(  # () exempts no layer, which is so of a float network, too
         lambda c: c.weights != "identity" or c.inputs != "identity" or not c.float_layers, "--weights or --inputs"
@@ -127,6 +130,9 @@ def _check_sizes(config: Config) -> None:
     if _uses(config, "lenet"):
         checks.sizes("hidden", config.hidden[:1], "the lenet's dense layer takes the first of them", 1)
         checks.sizes("channels", config.channels, "one number for each of the lenet's two convolutions", 2)
+    if _uses(config, "alexnet"):
+        checks.sizes("hidden", config.hidden, "the widths of the alexnet's two dense layers", 2)
+        checks.sizes("channels", config.channels, "one number for each of the alexnet's five convolutions", 5)
     checks.sizes("hidden", config.hidden, "the widths of the mlp")
     for name in config.float_layers:
         checks.one_of("float_layers", name, ("first", "last"))

@@ -17,6 +17,7 @@ import dataclasses
 from gecko_jax import activations
 from gecko_jax.checks import at_least, lookup, one_of, sizes
 from gecko_jax.hooks import finish_update, with_collection
+from gecko_jax.models.alexnet import AlexNet
 from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
@@ -35,18 +36,29 @@ from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.types import Model, Rule
 
-MODELS = {"lenet": LeNet, "mlp": MLP}
+MODELS = {"alexnet": AlexNet, "lenet": LeNet, "mlp": MLP}
+SIZES = {  # option of an architecture -> (what its numbers are, how many of them; None: any number)
+    "alexnet": {
+        "channels": ("filters of the alexnet's five convolutions", 5),
+        "hidden": ("widths of its two dense layers", 2),
+    },
+    "lenet": {
+        "channels": ("filters of the lenet's two convolutions", 2),
+        "hidden": ("widths of the lenet", 1),
+    },
+    "mlp": {"hidden": ("widths of the mlp", None)},
+}
 
 
 def create(name: str, num_classes: int, **options) -> Model:
     """Creates a float model by name.
 
     Args:
-      name: "mlp" (Gecko's Architecture 2) or "lenet" (Architecture 1).
+      name: "mlp" (Gecko's Architecture 2), "lenet" (Architecture 1) or "alexnet" (for images of at least 63 x 63).
       num_classes: number of outputs; 1 for regression.
       **options: fields of the architecture: order, activation and its activation_options ({"constant": True}),
-        normalize (False, True or "batch", "group", "layer"); hidden (mlp, lenet), channels and pooling (lenet: "max" or
-        "average").
+        normalize (False, True or "batch", "group", "layer"); hidden; channels and pooling ("max" or "average") of
+        networks for images.
 
     Returns:
       A Model that maps inputs [b, ...] to logits [b, num_classes].
@@ -70,16 +82,17 @@ def create(name: str, num_classes: int, **options) -> Model:
         one_of("pooling", options["pooling"], POOLS)
     kind_of(options.get("normalize", False))
     activations.create(options.get("activation", "relu"), options.get("activation_options"))
-    if "hidden" in options:
-        sizes("hidden", options["hidden"] if name == "mlp" else (options["hidden"],), f"widths of the {name}")
-    if "channels" in options:
-        sizes("channels", options["channels"], "filters of the lenet's two convolutions", 2)
+    for option in options.keys() & SIZES[name].keys():
+        meaning, count = SIZES[name][option]
+        numbers = (options[option],) if (name, option) == ("lenet", "hidden") else options[option]
+        sizes(option, numbers, meaning, count)
     settings = {"name": name, "num_classes": num_classes, **options}
     return with_step(from_linen(architecture(num_classes, **options)), "create", settings)
 
 
 __all__ = [
     "MODELS",
+    "AlexNet",
     "Call",
     "LeNet",
     "MLP",

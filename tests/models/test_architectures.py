@@ -15,13 +15,36 @@ from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.pooling import average_pool, max_pool
 from gecko_jax.types import Model
 
-SMALL = {"lenet": dict(channels=(2, 3), hidden=4), "mlp": dict(hidden=(4, 5))}
+SMALL = {
+    "alexnet": dict(channels=(2, 3, 2, 3, 2), hidden=(4, 5)),
+    "lenet": dict(channels=(2, 3), hidden=4),
+    "mlp": dict(hidden=(4, 5)),
+}
 EVERY = pytest.mark.parametrize("name", sorted(models.MODELS))
 X = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
+INPUTS = {"alexnet": np.random.default_rng(0).normal(size=(3, 64, 66, 1)).astype(np.float32)}  # X of the others
 
 
 def count(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_the_alexnet_is_torchvision_s():
+    """61,100,840 parameters, 6 x 6 x 256 values before the dense layers, 8 linear layers; 7 activations in between."""
+    model, x = models.create("alexnet", 1000), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    assert count(variables["params"]) == 61_100_840
+    calls = {call.path: call for call in models.trace(model, variables, x)}
+    assert len(calls) == 8 and calls["dense1"].input == (1, 6 * 6 * 256)
+    sides = [calls[f"conv{i}"].output[1] for i in range(1, 6)]
+    assert sides == [55, 27, 13, 13, 13]
+    student = models.create("alexnet", 3, activation="quadratic", pooling="average", normalize=True)
+    transition = jax.eval_shape(student.init, jax.random.key(0), x)["transition"]
+    assert len(jax.tree.leaves(transition)) == 7
+    with pytest.raises(
+        ValueError, match=r"x has shape \(1, 62, 80, 3\); AlexNet takes images .* Enlarge smaller images"
+    ):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 62, 80, 3)))
 
 
 @pytest.mark.parametrize("name, parameters", [("lenet", 1_199_882), ("mlp", 932_362)])
@@ -34,10 +57,11 @@ def test_the_sizes_of_gecko_architectures(name, parameters):
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("activation, normalize", [*((name, True) for name in sorted(ACTIVATIONS)), ("relu", False)])
 def test_every_composition_gives_logits_and_updates(name, order, activation, normalize):
+    x = INPUTS.get(name, X)
     model = models.create(name, 3, order=order, activation=activation, normalize=normalize, **SMALL[name])
     assert isinstance(model, Model) and model.rules == ()
-    variables = jax.eval_shape(model.init, jax.random.key(0), X)
-    plain, trained = (jax.eval_shape(lambda v, t=t: model.apply(v, X, train=t), variables) for t in (False, True))
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    plain, trained = (jax.eval_shape(lambda v, t=t: model.apply(v, x, train=t), variables) for t in (False, True))
     assert plain[0].shape == trained[0].shape == (3, 3) and plain[0].dtype == jnp.float32
     assert plain[1] == {}
     normalized = normalize or order == "xnor"
@@ -49,26 +73,30 @@ def test_every_composition_gives_logits_and_updates(name, order, activation, nor
 @EVERY
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_parameter_is_trained(name, order):
+    x = INPUTS.get(name, X)
     model = models.create(name, 3, order=order, activation="quadratic", normalize=True, **SMALL[name])
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(X))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x))
     rest = {key: leaf for key, leaf in variables.items() if key != "params"}
 
     def loss(params):
-        return (model.apply({**rest, "params": params}, jnp.asarray(X), train=True)[0] ** 3).sum()
+        return (model.apply({**rest, "params": params}, jnp.asarray(x), train=True)[0] ** 3).sum()
 
     # A bias right before a BatchNorm has no effect, the mean being taken out; all else has.
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
+    quickly = {"xla_backend_optimization_level": 0}  # compiled in a fraction of the time
+    slopes = jax.jit(jax.grad(loss), compiler_options=quickly)(variables["params"])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):
         assert np.isfinite(leaf).all()
         assert np.asarray(leaf).any() or "bias" in jax.tree_util.keystr(path), path
 
 
 @EVERY
 def test_examples_are_apart_when_not_training(name):
+    x = INPUTS.get(name, X)
     model = models.create(name, 3, normalize=True, **SMALL[name])
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(X))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x))
     apply = jax.jit(model.apply)
-    together = apply(variables, jnp.asarray(X))[0]
-    np.testing.assert_allclose(apply(variables, jnp.asarray(X[1:2]))[0], together[1:2], rtol=1e-4, atol=1e-5)
+    together = apply(variables, jnp.asarray(x))[0]
+    np.testing.assert_allclose(apply(variables, jnp.asarray(x[1:2]))[0], together[1:2], rtol=1e-4, atol=1e-5)
 
 
 def by_hand(params, stats, order, x):
@@ -207,6 +235,8 @@ def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
         (lambda: models.create("mlp", 10, order="prae"), "order='prae'"),
         (lambda: models.create("mlp", 10, activation="rellu"), "Did you mean 'relu'"),
         (lambda: models.create("lenet", 10, pooling="mean"), "pooling='mean' is not known"),
+        (lambda: models.create("alexnet", 10, channels=(1, 2)), r"channels=\(1, 2\) has 2 entries; expected 5"),
+        (lambda: models.create("alexnet", 10, hidden=(1,)), r"hidden=\(1,\) has 1 entries; expected 2"),
         (lambda: models.create("mlp", 10, pooling="max"), "option of 'mlp'='pooling' is not known"),
         (lambda: models.create("mlp", 10, activation_options={"a": 1}), "option of activation 'relu'='a' is not known"),
         (lambda: models.create("lenet", 10).init(jax.random.key(0), X[:, :5]), r"x has shape \(3, 5, 8, 1\)"),
