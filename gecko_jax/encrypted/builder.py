@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 from scipy import sparse
 
 from gecko_jax.encrypted.circuit import Affine, Product, apply_affine
+from gecko_jax.encrypted.factoring import factored, without_rounding
 from gecko_jax.encrypted.values import Base, Value, added, equal, over, scaled, square, times
 
 # (s x + t)^2 - t^2 loses the digits by which the square exceeds its result; x (a x + b) loses none, and takes two maps.
 MAX_CANCELLATION = 64.0
+MAX_EXPANDED_DEGREE = 32  # of a product of polynomials over one variable; coefficients of higher degrees lose digits
 
 
 class Builder:
@@ -48,7 +51,7 @@ class Builder:
           left, right: the values.
           layer: the name of the layer that a product belongs to.
         """
-        if min(left.degree, right.degree) > 1:  # a polynomial of a polynomial: expanded, it would take more products
+        if min(left.degree, right.degree) > 1 and left.degree + right.degree > MAX_EXPANDED_DEGREE:
             self._close(left)
             self._close(right)
         product = times(left, right)
@@ -128,6 +131,18 @@ class Builder:
                 half = 2 ** (m.bit_length() - 1) if m & (m - 1) else m // 2
                 powers[m] = self._node(power(half), power(m - half), layer)
             return powers[m]
+
+        def weighted(weights: np.ndarray) -> Affine:
+            constant = Affine({}, np.full(base.size, weights[0]))
+            return functools.reduce(added, [scaled(power(k), w) for k, w in enumerate(weights) if k and w], constant)
+
+        if all(np.all(each == each[0]) for each in coefficients):
+            line = without_rounding([each[0] for each in coefficients])
+            line = np.trim_zeros(line, "b")
+            factors = factored(line) if np.count_nonzero(line[1:]) > 1 and len(line) > 4 else None
+            if factors is not None:
+                return scaled(self._node(*map(weighted, factors), layer), 1.0, coefficients[0])
+            coefficients = [np.full(base.size, each) for each in line]
 
         def build(part: Sequence[np.ndarray]) -> Affine:
             part = list(part)

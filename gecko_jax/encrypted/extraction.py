@@ -20,6 +20,7 @@ from gecko_jax.trees import first_not_finite, named_leaves
 from gecko_jax.types import Array, Model, Variables
 
 MAX_CHECKED_ROWS = 8
+MAX_SCALE_ROWS = 256  # of x, which show how large values become
 TOLERANCE = 1e-3  # of the largest output, between the circuit and the model in its own precision
 
 
@@ -33,7 +34,8 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
     Args:
       model: any model of linear layers and polynomials: Dense, Conv, BatchNorm, average pools, residual sums, products.
       variables: its variables.
-      x: inputs [b, ...], floats; on up to 8 of its rows the circuit is compared with the model.
+      x: inputs [b, ...], floats: up to 256 rows show how large values become, so that powers are scaled; on up to 8 the
+        circuit is compared with the model.
 
     Returns:
       The Circuit.
@@ -73,7 +75,7 @@ def follow(model: Model, variables: Variables, x: Array, interpreter: type[Inter
             f"model returns {jax.tree.map(lambda leaf: leaf.shape, shapes)} for one example; expected one array "
             "[1, ...]. Return the logits alone, with the examples along the first axis."
         )
-    builder = Builder(x[:MAX_CHECKED_ROWS].reshape(min(len(x), MAX_CHECKED_ROWS), -1))
+    builder = Builder(x[:MAX_SCALE_ROWS].reshape(min(len(x), MAX_SCALE_ROWS), -1))
     size = int(np.prod(x.shape[1:]))
     data = over(Affine({0: sparse.csr_array(sparse.eye_array(size))}, np.zeros(size)), (1, *x.shape[1:]))
     [result] = interpreter(builder, kinds).run(program, [data])

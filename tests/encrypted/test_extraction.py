@@ -64,7 +64,7 @@ POLYNOMIALS = {  # a function of x, how many products it takes, their depth
     "cubic": (lambda x: x**3 - x * x + 2 * x + 1, 2, 2),
     "fourth power": (lambda x: x**4, 2, 2),
     "eighth power": (lambda x: x**8, 3, 3),
-    "degree 7": (lambda x: jnp.polyval(jnp.array([0.1, -0.2, 0.3, 0.1, -0.5, 0.2, 1.0, 0.4]), x), 7, 3),
+    "degree 7": (lambda x: jnp.polyval(jnp.array([0.1, -0.2, 0.3, 0.1, -0.5, 0.2, 1.0, 0.4]), x), 4, 3),
     "float power": (lambda x: x**2.0, 1, 1),
     "quadratic of a quadratic": (lambda x: (lambda y: y * y + y)(0.1 * x * x + x), 2, 2),
     "neighbors": (lambda x: x * jnp.roll(x, 1, 1), 1, 1),
