@@ -141,7 +141,7 @@ class Builder:
             line = np.trim_zeros(line, "b")
             factors = factored(line) if np.count_nonzero(line[1:]) > 1 and len(line) > 4 else None
             if factors is not None:
-                return scaled(self._node(*map(weighted, factors), layer), 1.0, coefficients[0])
+                return scaled(self._node(weighted(factors[0]), weighted(factors[1]), layer), 1.0, coefficients[0])
             coefficients = [np.full(base.size, each) for each in line]
 
         def build(part: Sequence[np.ndarray]) -> Affine:

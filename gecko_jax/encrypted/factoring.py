@@ -14,7 +14,7 @@ GRID = np.linspace(-1, 1, 257)
 TOLERANCE = 1e-10  # of the largest value on -1..1, between a polynomial and its factors
 
 
-def without_rounding(coefficients: Sequence[float]) -> np.ndarray:
+def without_rounding(coefficients: Sequence[float] | np.ndarray) -> np.ndarray:
     """Returns coefficients over -1..1 with those at zero that are rounding of the largest.
 
     Args:
@@ -27,7 +27,7 @@ def without_rounding(coefficients: Sequence[float]) -> np.ndarray:
     return np.where(np.abs(values) > 1e-15 * np.abs(values).max(initial=0), values, 0.0)
 
 
-def factored(coefficients: Sequence[float]) -> tuple[np.ndarray, np.ndarray] | None:
+def factored(coefficients: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Factors a polynomial without its constant term, for arguments in -1..1.
 
     Args:
