@@ -9,8 +9,8 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.encrypted.circuit import Affine, Circuit
-from gecko_jax.encrypted.two_party.clamp import Clamp, node_values
 from gecko_jax.encrypted.two_party.fixed_point import failure_probability
+from gecko_jax.encrypted.two_party.nodes import Clamp, Relu, node_values
 from gecko_jax.types import Array
 
 
@@ -34,7 +34,7 @@ def bound_magnitudes(
     """Bounds every number that the protocol computes, by intervals around zero.
 
     Args:
-      circuit: of products and clamps.
+      circuit: of products, clamps and ReLUs.
       input_bound: on the absolute value of every input.
       bits: fractional bits of values and of weights.
       node_bounds: one bound for each product's node, a number or [n_k], from a certificate or from data; it holds where
@@ -55,10 +55,12 @@ def bound_magnitudes(
     for number, product in enumerate(circuit.products):
         left = reach(product.left)
         maps += float(left.sum())
-        if isinstance(product, Clamp):
-            nodes.append(np.ones_like(left))
-            continue
         narrow = np.inf if node_bounds is None else np.asarray(node_bounds[number], np.float64)
+        if isinstance(product, (Clamp, Relu)):
+            nodes.append(
+                np.minimum(left + unit if isinstance(product, Relu) else 1.0, np.broadcast_to(narrow, left.shape))
+            )
+            continue
         if product.right is None:
             left = right = np.minimum(left, np.sqrt(narrow) + unit)
         else:
@@ -74,7 +76,7 @@ def observe_bounds(circuit: Circuit, calibration_x: Array, margin: float = 2.0) 
     """Observes how large each product becomes on data, for `Settings.node_bounds`; other data may exceed it.
 
     Args:
-      circuit: of products and clamps.
+      circuit: of products, clamps and ReLUs.
       calibration_x: inputs [b, *input_shape] like those to come.
       margin: a factor on the largest magnitude.
 

@@ -1,4 +1,4 @@
-"""Signs of shared numbers, with the dealer's help, and the clamp that SecureML's activation is made of.
+"""Signs of shared numbers, with the dealer's help, and what they make: SecureML's clamp, and the ReLU.
 
 The parties open m = x + r under a uniform r of which they hold shares, of the number and of its bits. The sign of
 x = m - r is bit 63 of m xor bit 63 of r xor the borrow [m mod 2^63 < r mod 2^63]. The borrow is computed on shared bits
@@ -82,3 +82,19 @@ def clamp(party: Party, step: str, x: np.ndarray, fraction_bits: int) -> Shares:
     inside = yield from multiply(party, step, under - below, raised)
     result = inside - one * under
     return result + one if first else result
+
+
+def relu(party: Party, step: str, x: np.ndarray) -> Shares:
+    """Computes the shares of max(x, 0) = (1 - [x < 0]) x, in nine rounds.
+
+    Args:
+      party: this party.
+      step: of the protocol.
+      x: its shares [b, n], with any number of fractional bits.
+
+    Returns:
+      (from the generator) its shares, with as many.
+    """
+    [below] = yield from negative(party, step, x[None])
+    above = np.uint64(1) - below if party.index == CLIENT else -below
+    return (yield from multiply(party, step, above, x))

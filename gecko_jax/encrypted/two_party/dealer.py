@@ -113,7 +113,7 @@ def deal(layout: Layout, batch: int, random: np.random.Generator) -> Hands:
 
 def deal_elementwise(hands: Hands, batch: int, step: Step) -> None:
     """Deals what the elementwise part of a step uses up."""
-    deals = {"square": _square, "product": _product, "clamp": _clamp}
+    deals = {"square": _square, "product": _product, "clamp": _compared, "relu": _compared}
     if step.kind != "output":
         deals[step.kind](hands, batch, step)
 
@@ -130,8 +130,8 @@ def _product(hands: Hands, batch: int, step: Step) -> None:
         hands.give(value)
 
 
-def _clamp(hands: Hands, batch: int, step: Step) -> None:
-    shape = (2, batch, step.nodes)  # a clamp is two comparisons
+def _compared(hands: Hands, batch: int, step: Step) -> None:
+    shape = (step.comparisons, batch, step.nodes)
     mask = hands.draw(*shape)
     hands.give(mask)
     hands.give(mask, bitwise)

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product
-from gecko_jax.encrypted.two_party.clamp import Clamp
 from gecko_jax.encrypted.two_party.fixed_point import WORD_BYTES, encode
+from gecko_jax.encrypted.two_party.nodes import Clamp, Relu
 
 DEFAULT_BITS = 13, 16  # after the point, of values and of weights
 MAX_MATRIX_BYTES = 2**29  # of one secret matrix: the dealer, both parties and their triples hold some eight like it
@@ -20,7 +20,7 @@ class Step(NamedTuple):
 
     Attributes:
       name: for messages and tables.
-      kind: "square", "product", "clamp" or "output".
+      kind: "square", "product", "clamp", "relu" or "output".
       sources: numbers of the nodes that the map reads.
       widths: their lengths.
       outputs: length of the map's result; both factors of a product, one behind the other.
@@ -31,6 +31,11 @@ class Step(NamedTuple):
     sources: tuple[int, ...]
     widths: tuple[int, ...]
     outputs: int
+
+    @property
+    def comparisons(self) -> int:
+        """Comparisons of each number."""
+        return {"clamp": 2, "relu": 1}.get(self.kind, 0)
 
     @property
     def nodes(self) -> int:
@@ -66,9 +71,9 @@ class StepWeights(NamedTuple):
     bias: np.ndarray
 
 
-def stacked(product: Product | Clamp) -> Affine:
+def stacked(product: Product | Clamp | Relu) -> Affine:
     """Returns both factors of a product as one map, the right one behind the left."""
-    left, right = product.left, None if isinstance(product, Clamp) else product.right
+    left, right = product.left, product.right if isinstance(product, Product) else None
     if right is None:
         return left
     nodes = sorted({*left.terms, *right.terms})
@@ -81,10 +86,10 @@ def stacked(product: Product | Clamp) -> Affine:
     return Affine({node: both(node) for node in nodes}, np.concatenate([left.bias, right.bias]))
 
 
-def kind(product: Product | Clamp) -> str:
+def kind(product: Product | Clamp | Relu) -> str:
     """Returns the name of what a step does with its map's result."""
-    if isinstance(product, Clamp):
-        return "clamp"
+    if not isinstance(product, Product):
+        return "clamp" if isinstance(product, Clamp) else "relu"
     return "square" if product.right is None else "product"
 
 
@@ -101,7 +106,7 @@ def lay_out(circuit: Circuit, bits: tuple[int, int] = DEFAULT_BITS, public_weigh
     """Returns what both parties know of a circuit.
 
     Args:
-      circuit: of products and clamps.
+      circuit: of products, clamps and ReLUs.
       bits: fractional bits of values and of weights.
       public_weights: whether both parties know the weights.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gecko_jax.encrypted.two_party.comparison import clamp
+from gecko_jax.encrypted.two_party.comparison import clamp, relu
 from gecko_jax.encrypted.two_party.fixed_point import CLIENT, truncate, uniform
 from gecko_jax.encrypted.two_party.layout import Layout, StepWeights
 from gecko_jax.encrypted.two_party.messages import Exchange, Outgoing
@@ -100,6 +100,8 @@ def _apply(party: Party, fraction_bits: int, what: tuple[str, str], x: np.ndarra
     kind, step = what
     if kind == "clamp":
         return (yield from clamp(party, step, x, fraction_bits))
+    if kind == "relu":
+        return (yield from relu(party, step, x))
     if kind == "square":
         result = yield from square(party, step, x)
     else:

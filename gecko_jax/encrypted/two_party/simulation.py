@@ -11,11 +11,11 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.encrypted.circuit import Circuit
 from gecko_jax.encrypted.two_party.bounds import bound_magnitudes, check_truncations
-from gecko_jax.encrypted.two_party.clamp import node_values
 from gecko_jax.encrypted.two_party.dealer import Hands, deal
 from gecko_jax.encrypted.two_party.fixed_point import CLIENT, SERVER, decode, encode
 from gecko_jax.encrypted.two_party.layout import DEFAULT_BITS, Layout, encode_weights, lay_out
 from gecko_jax.encrypted.two_party.messages import DEALER, NAMES, Channel, Outgoing, run_in_lockstep
+from gecko_jax.encrypted.two_party.nodes import node_values
 from gecko_jax.encrypted.two_party.parties import Secrets, follow
 from gecko_jax.encrypted.two_party.traffic import LAN, WAN, Network, Traffic, count_traffic, predict_traffic
 from gecko_jax.keys import generator, secret_seed
@@ -138,7 +138,7 @@ def simulate(
     come from NumPy's generators, which are not cryptographic: this measures a protocol and protects nothing.
 
     Args:
-      circuit: of a network, from `encrypted.extract`, or from `two_party.extract` if it has clamps.
+      circuit: of a network, from `encrypted.extract`, or from `two_party.extract` if it has ReLUs or clamps.
       x: inputs [b, *input_shape].
       settings: the protocol's settings.
       networks: on which the time is modeled.

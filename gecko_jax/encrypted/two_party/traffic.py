@@ -7,11 +7,11 @@ With b examples, n_k the widths of the nodes that a step's map reads, and m its 
     input        b n_0, the client alone                        1 round
     map          b times the sum of n_k                         1 round, secret weights only
     square       b m            product   b m                   1 round       (m holds both factors of a product)
-    clamp        2 b m (1 + 5 * 3 + 2 + 1) + 2 b m              9 rounds
+    comparison   k b m (1 + 5 * 3 + 2 + 1) + 2 b m              9 rounds        (a clamp: k = 2, a ReLU: k = 1)
     output       b m, the server alone                          1 round
 
 The dealer sends each party, before the inputs are known, n_k m and b n_k a secret matrix, b m a map, 2 b m a square,
-3 b m / 2 a product, and 2 b m (2 + 5 * 5 + 3 + 2) + 3 b m a clamp.
+3 b m / 2 a product, and k b m (2 + 5 * 5 + 3 + 2) + 3 b m a comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gecko_jax.encrypted.two_party.layout import Layout, Step
 from gecko_jax.encrypted.two_party.messages import DEALER, NAMES, Message
 from gecko_jax.text_tables import aligned
 
-_CLAMP_ROUNDS = 9
+_COMPARISON_ROUNDS = 9
 
 
 class StepTraffic(NamedTuple):
@@ -150,8 +150,8 @@ def predict_traffic(layout: Layout, batch: int) -> Traffic:
 
 def _elementwise(step: Step, size: int) -> tuple[int, int, int]:
     """Numbers that a party sends and is dealt, and rounds."""
-    if step.kind == "clamp":
-        return 2 * size * 19 + 2 * size, 2 * size * 32 + 3 * size, _CLAMP_ROUNDS
+    if step.comparisons:
+        return size * (19 * step.comparisons + 2), size * (32 * step.comparisons + 3), _COMPARISON_ROUNDS
     return {"square": (size, 2 * size, 1), "product": (size, 3 * size // 2, 1), "output": (0, 0, 0)}[step.kind]
 
 

@@ -24,9 +24,9 @@ def mlp(inputs, hidden, outputs, seed=0):
     return Circuit((inputs,), (outputs,), (square,), affine(random, outputs, n1=hidden), ("input", "Dense_0"))
 
 
-def clamped(circuit):
-    """The circuit with a clamp of the left map in place of each product."""
-    return circuit._replace(products=tuple(Clamp(product.left) for product in circuit.products))
+def clamped(circuit, node=Clamp):
+    """The circuit with a clamp of the left map, or a ReLU, in place of each product."""
+    return circuit._replace(products=tuple(node(product.left) for product in circuit.products))
 
 
 def residual(seed=0):

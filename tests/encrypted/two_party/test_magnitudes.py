@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from gecko_jax.encrypted.circuit import Affine, Circuit
 from gecko_jax.encrypted.two_party import Settings, simulate
 from gecko_jax.encrypted.two_party.bounds import bound_magnitudes, check_truncations
-from gecko_jax.encrypted.two_party.clamp import Clamp, node_values
+from gecko_jax.encrypted.two_party.nodes import Clamp, Relu, node_values
 
 BITS = 13, 16
 
@@ -30,6 +30,9 @@ def by_hand(circuit, input_bound):
         if isinstance(product, Clamp):
             nodes.append([1.0] * len(left))
             continue
+        if isinstance(product, Relu):
+            nodes.append(left)
+            continue
         right = left if product.right is None else reach(product.right)
         nodes.append([a * b for a, b in zip(left, right, strict=True)])
         products.extend(nodes[-1])
@@ -37,7 +40,11 @@ def by_hand(circuit, input_bound):
     return nodes, sum(maps), sum(products)
 
 
-@pytest.mark.parametrize("circuit", [mlp(6, 5, 2), residual(), clamped(mlp(6, 5, 2))], ids=["mlp", "residual", "clamp"])
+CIRCUITS = {"mlp": mlp(6, 5, 2), "residual": residual(), "clamp": clamped(mlp(6, 5, 2)),
+            "relu": clamped(mlp(6, 5, 2), Relu)}  # fmt: skip
+
+
+@pytest.mark.parametrize("circuit", CIRCUITS.values(), ids=CIRCUITS)
 def test_the_intervals_are_those_by_hand_and_a_little_wider(circuit):
     magnitudes = bound_magnitudes(circuit, 1.5, (24, 24))
     nodes, maps, products = by_hand(circuit, 1.5)

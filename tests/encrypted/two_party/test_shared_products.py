@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gecko_jax.encrypted.two_party import Step
-from gecko_jax.encrypted.two_party.comparison import clamp, negative
+from gecko_jax.encrypted.two_party.comparison import clamp, negative, relu
 from gecko_jax.encrypted.two_party.dealer import Hands, additive, deal_elementwise
 from gecko_jax.encrypted.two_party.fixed_point import decode, encode, uniform
 from gecko_jax.encrypted.two_party.messages import Channel, Outgoing, read, run_in_lockstep
@@ -62,6 +62,12 @@ def test_the_clamp_is_exact():
     x = encode("x", values, 13).reshape(2, -1)
     result, rounds = together("clamp", lambda party, step, share: clamp(party, step, share, 13), x)
     assert (decode(result, 13) == np.clip(decode(x, 13) + 0.5, 0, 1)).all() and rounds == 9
+
+
+def test_the_relu_is_exact():
+    values = np.concatenate([EDGES, uniform(np.random.default_rng(0), (990,)).view(np.int64)])
+    result, rounds = together("relu", relu, ring(values))
+    assert result.view(np.int64).reshape(-1).tolist() == [max(int(value), 0) for value in values] and rounds == 9
 
 
 def test_a_message_of_another_length_is_refused():

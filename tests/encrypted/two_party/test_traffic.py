@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from drawn_circuits import clamped, inputs, mlp, residual, run
 
-from gecko_jax.encrypted.two_party import LAN, Network, StepTraffic, Traffic, lay_out, predict_traffic
+from gecko_jax.encrypted.two_party import LAN, Network, Relu, StepTraffic, Traffic, lay_out, predict_traffic
 from gecko_jax.encrypted.two_party.traffic import count_traffic
 
-CIRCUITS = {"mlp": mlp(11, 7, 3), "residual": residual(), "clamp": clamped(mlp(11, 7, 3))}
+CIRCUITS = {
+    "mlp": mlp(11, 7, 3),
+    "residual": residual(),
+    "clamp": clamped(mlp(11, 7, 3)),
+    "relu": clamped(mlp(11, 7, 3), Relu),
+}
 
 
 @pytest.mark.parametrize("public_weights", [False, True])

@@ -1,5 +1,7 @@
 """Two-party inference against the circuit in float64: error, bounds, refusals and what is printed."""
 
+from collections import Counter
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from gecko_jax import models
 from gecko_jax.encrypted import compile_circuit, depth, extract
 from gecko_jax.encrypted.circuit import Affine, Circuit, Product, node_values
 from gecko_jax.encrypted.circuit import evaluate as evaluate_polynomial
-from gecko_jax.encrypted.two_party import WAN, Clamp, Settings, evaluate, observe_bounds, simulate
+from gecko_jax.encrypted.two_party import WAN, Settings, evaluate, observe_bounds, simulate
 from gecko_jax.encrypted.two_party import extract as extract_with_clamps
 from gecko_jax.encrypted.two_party.fixed_point import decode
 
@@ -66,26 +68,38 @@ class Clamps(nn.Module):
         return nn.Dense(3)(jnp.concatenate([y, x * x], axis=-1)) * 2
 
 
+class Maxima(nn.Module):
+    """A maximum and a minimum with constants on either side, and of two layers."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = jnp.minimum(0.5, nn.Dense(7)(x)) - jnp.maximum(nn.Dense(7)(x), jnp.linspace(-0.3, 0.3, 7))
+        return nn.Dense(3)(jnp.maximum(nn.Dense(5)(x), nn.Dense(5)(x * x)))
+
+
 MODELS = {
     "SecureML": models.create("mlp", num_classes=4, hidden=(16, 8), activation="clamp"),
     "any ends": models.from_linen(Clamps()),
+    "ReLU": models.create("mlp", num_classes=4, hidden=(16, 8), activation="relu"),
+    "maxima": models.from_linen(Maxima()),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_with_clamps(name):
+def test_a_model_with_comparisons(name):
     model = MODELS[name]
     x = np.random.default_rng(0).uniform(-1, 1, size=(6, 10)).astype(np.float32)
     circuit = extract_with_clamps(model, variables := model.init(jax.random.key(0), x), x)
-    assert sum(isinstance(node, Clamp) for node in circuit.products) == 2
+    kinds = Counter(type(node).__name__ for node in circuit.products)
+    assert kinds["Clamp"] + kinds["Relu"] == (3 if name == "maxima" else 2)
     expected = model.apply(variables, x)[0]
     np.testing.assert_allclose(evaluate(circuit, x), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(simulate(circuit, x).outputs, expected, rtol=0, atol=3e-3)
     with pytest.raises(ValueError, match="quadratic"):
         extract(model, variables, x)
     for door in (evaluate_polynomial, compile_circuit, lambda circuit, x: depth(circuit)):
-        with pytest.raises(ValueError, match="is a Clamp, which is not a polynomial.*two_party.simulate"):
-            door(circuit, x)  # a clamp never passes as a square
+        with pytest.raises(ValueError, match="is a (Clamp|Relu), which is not a polynomial.*two_party.simulate"):
+            door(circuit, x)  # never taken for a square
 
 
 def test_a_clamp_whose_ends_are_data_and_other_maxima_are_refused():
@@ -94,11 +108,11 @@ def test_a_clamp_whose_ends_are_data_and_other_maxima_are_refused():
 
         @nn.compact
         def __call__(self, x):
-            return jax.lax.clamp(-jnp.abs(x), x, jnp.ones_like(x)) if self.data else nn.relu(x)
+            return jax.lax.clamp(-x, x, jnp.ones_like(x)) if self.data else jnp.max(x, axis=-1, keepdims=True)
 
     for data in (True, False):
         model = models.from_linen(Other(data))
-        with pytest.raises(ValueError, match="a ReLU or another maximum"):
+        with pytest.raises(ValueError, match="a ReLU or another maximum" if data else "a maximum over data"):
             extract_with_clamps(model, {}, np.ones((2, 3), np.float32))
 
 

@@ -6,9 +6,15 @@ from drawn_circuits import clamped, inputs, mlp, residual, run, words
 from scipy.stats import chi2_contingency, chisquare
 
 from gecko_jax.encrypted.circuit import Affine
+from gecko_jax.encrypted.two_party import Relu
 
 PARTIES = ("client", "server")
-CIRCUITS = {"mlp": mlp(40, 20, 3), "residual": residual(), "clamp": clamped(mlp(20, 8, 3))}
+CIRCUITS = {
+    "mlp": mlp(40, 20, 3),
+    "residual": residual(),
+    "clamp": clamped(mlp(20, 8, 3)),
+    "relu": clamped(mlp(20, 8, 3), Relu),
+}
 LEVEL = 1e-4  # of each test; all seeds are fixed
 
 

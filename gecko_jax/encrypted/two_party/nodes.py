@@ -1,4 +1,4 @@
-"""SecureML's activation clamp(x + 1/2, 0, 1) in a circuit, which secret sharing can compute and encryption cannot."""
+"""Nodes that two parties can compute and encryption cannot: SecureML's clamp(x + 1/2, 0, 1), and the ReLU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gecko_jax.encrypted.circuit import Affine, Circuit, apply_affine
 from gecko_jax.encrypted.extraction import compare, follow
 from gecko_jax.encrypted.interpreter import Interpreter
 from gecko_jax.encrypted.refusals import place_of
-from gecko_jax.encrypted.values import Value, over, scaled
+from gecko_jax.encrypted.values import Value, added, over, scaled
 from gecko_jax.programs import Step
 from gecko_jax.types import Array, Model, Variables
 
@@ -26,33 +26,64 @@ class Clamp(NamedTuple):
     left: Affine
 
 
+class Relu(NamedTuple):
+    """max(x, 0), elementwise: a node of a circuit beside its products.
+
+    Attributes:
+      left: the map whose negative values become 0.
+    """
+
+    left: Affine
+
+
+def compared(node: Clamp | Relu, left: np.ndarray) -> np.ndarray:
+    """Returns the values of a clamp or a ReLU.
+
+    Args:
+      node: the clamp or the ReLU.
+      left: values of its map.
+    """
+    return np.clip(left + 0.5, 0, 1) if isinstance(node, Clamp) else np.maximum(left, 0)
+
+
 class _Interpreter(Interpreter):
-    """Reads lax.clamp between two constants as a node, too."""
+    """Reads lax.clamp between two constants, and maxima and minima of two numbers, as nodes, too."""
 
     def _polynomial(self, step: Step, inputs: list[Any]) -> list[Any] | None:
+        place, shape = place_of(step.scope, self.kinds), tuple(step.avals[0].shape)
+        if step.name in ("max", "min"):
+            first, second = inputs if isinstance(inputs[0], Value) else reversed(inputs)
+            if not isinstance(second, Value):
+                second = np.broadcast_to(second, shape)
+            first, second = self._affine(first), self._affine(second)
+            excess = self._node(Relu(added(first, scaled(second, -1.0, 0.0))), place)
+            result = added(second, excess) if step.name == "max" else added(first, scaled(excess, -1.0, 0.0))
+            return [over(result, shape)]
         if step.name != "clamp":
             return super()._polynomial(step, inputs)
         low, value, high = inputs
         if isinstance(low, Value) or isinstance(high, Value) or not np.all(np.asarray(high) > np.asarray(low)):
             return None
-        low, high = (np.broadcast_to(np.asarray(end, np.float64), value.shape).ravel() for end in (low, high))
+        low, high = (np.broadcast_to(np.asarray(end, np.float64), shape).ravel() for end in (low, high))
         size = high - low
-        left = scaled(self._affine(value), 1 / size, -low / size - 0.5)
-        shown = np.clip(self.builder.values_of(left) + 0.5, 0, 1)
-        node = self.builder.append(Clamp(left), place_of(step.scope, self.kinds), shown)
-        return [over(scaled(node, size, low), value.shape)]
+        node = self._node(Clamp(scaled(self._affine(value), 1 / size, -low / size - 0.5)), place)
+        return [over(scaled(node, size, low), shape)]
+
+    def _node(self, node: Clamp | Relu, place: str) -> Affine:
+        return self.builder.append(node, place, compared(node, self.builder.values_of(node.left)))
 
 
 def extract(model: Model, variables: Variables, x: Array) -> Circuit:
-    """Extracts a network of linear layers, polynomials and clamps; without clamps it is `encrypted.extract`.
+    """Extracts a network of linear layers, polynomials, ReLUs and clamps; without the latter as `encrypted.extract`.
 
     Args:
-      model: such as one with activation="clamp", or with jax.lax.clamp(low, x, high) between constants.
+      model: such as one with activation="relu" or "clamp"; maxima and minima of two numbers, and jax.lax.clamp(low, x,
+        high) between constants, are read. A max-pool is not: use average pools.
       variables: its variables.
       x: inputs [b, ...], floats; on up to 8 of its rows the circuit is compared with the model.
 
     Returns:
-      A circuit of products and clamps, which this room alone can run: encryption cannot compute a clamp.
+      A circuit of products, clamps and ReLUs, which this room alone can run: encryption computes products only.
 
     Raises:
       ValueError: see `encrypted.extract`.
@@ -69,10 +100,10 @@ def extract(model: Model, variables: Variables, x: Array) -> Circuit:
 
 
 def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
-    """Computes the values of all nodes in float64, clamps included.
+    """Computes the values of all nodes in float64, clamps and ReLUs included.
 
     Args:
-      circuit: of products and clamps.
+      circuit: of products, clamps and ReLUs.
       x: inputs [b, *input_shape].
 
     Returns:
@@ -82,18 +113,18 @@ def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
     nodes = [np.asarray(x, np.float64).reshape(len(x), -1)]
     for product in circuit.products:
         left = apply_affine(product.left, nodes)
-        if isinstance(product, Clamp):
-            nodes.append(np.clip(left + 0.5, 0, 1))
+        if isinstance(product, (Clamp, Relu)):
+            nodes.append(compared(product, left))
         else:
             nodes.append(left * (left if product.right is None else apply_affine(product.right, nodes)))
     return [*nodes, apply_affine(circuit.output, nodes)]
 
 
 def evaluate(circuit: Circuit, x: Array) -> np.ndarray:
-    """Computes the outputs of a circuit with clamps in float64.
+    """Computes the outputs of a circuit with clamps or ReLUs in float64.
 
     Args:
-      circuit: of products and clamps.
+      circuit: of products, clamps and ReLUs.
       x: inputs [b, *input_shape].
 
     Returns:
