@@ -57,9 +57,7 @@ def bound_magnitudes(
         maps += float(left.sum())
         narrow = np.inf if node_bounds is None else np.asarray(node_bounds[number], np.float64)
         if isinstance(product, (Clamp, Relu)):
-            nodes.append(
-                np.minimum(left + unit if isinstance(product, Relu) else 1.0, np.broadcast_to(narrow, left.shape))
-            )
+            nodes.append(np.minimum(left if isinstance(product, Relu) else np.ones_like(left), narrow))
             continue
         if product.right is None:
             left = right = np.minimum(left, np.sqrt(narrow) + unit)

@@ -73,7 +73,7 @@ class Maxima(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = jnp.minimum(0.5, nn.Dense(7)(x)) - jnp.maximum(nn.Dense(7)(x), jnp.linspace(-0.3, 0.3, 7))
+        x = jnp.minimum(0.5, nn.Dense(7)(x)) - jnp.maximum(nn.Dense(7)(x), jnp.linspace(-0.3, 0.3, 7)[None])
         return nn.Dense(3)(jnp.maximum(nn.Dense(5)(x), nn.Dense(5)(x * x)))
 
 
