@@ -106,9 +106,8 @@ class Config:
 
     def options(self) -> dict:
         """Returns the size of the network, as `models.create` takes it."""
-        return {"lenet": dict(channels=self.channels, hidden=self.hidden[0]), "mlp": dict(hidden=self.hidden)}[
-            self.network
-        ]
+        sizes = {"lenet": dict(channels=self.channels, hidden=self.hidden[0]), "mlp": dict(hidden=self.hidden)}
+        return sizes.get(self.network, {})
 
 
 def _makes(*tables: str):
@@ -124,6 +123,7 @@ _OWN = Setting(lambda c: c.dataset not in (*datasets.LOADERS, MADE), "a --datase
 EFFECTS = {
     "side": _OWN,
     "channels": Setting(lambda c: c.network == "lenet", "--network=lenet"),
+    "hidden": Setting(lambda c: c.network in ("lenet", "mlp"), "--network=lenet or mlp"),
     "recipe": _RECIPE,
     **dict.fromkeys(("depths", "depth_rows", "width", "depth_epochs"), _DEPTH),
     **dict.fromkeys(("leak_rows", "leak_models"), _LEAK),
@@ -137,7 +137,7 @@ PRESETS = {
         depth_rows=("teacher", "square", "norm", "student"),
         leak_rows=("teacher", "student"),
     ),
-    "ablation": Config(output="runs/he_friendly_ablation", tables=("recipe", "depth", "leak"), leak_models=16),
+    "ablation": Config(output="runs/he_friendly_ablation", tables=("depth",)),
     "fashion_mnist": Config(
         dataset="fashion_mnist",
         output="runs/he_friendly_fashion_mnist",
@@ -149,13 +149,14 @@ PRESETS = {
         transition=(0.1, 0.6),
         leak_rows=("teacher", "student"),
         leak_models=4,
-        samples=200,
+        samples=2,
     ),
     "three_classes": Config(
         dataset="three_classes",
         output="runs/he_friendly_three_classes",
         tables=("recipe", "encrypted"),
         recipe=("teacher", "average", "student", "unweighted"),
+        epochs=10,
         class_weights="balanced",
     ),
 }
