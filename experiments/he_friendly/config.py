@@ -156,7 +156,9 @@ PRESETS = {
         output="runs/he_friendly_three_classes",
         tables=("recipe", "encrypted"),
         recipe=("teacher", "average", "student", "unweighted"),
+        channels=(4, 8),
         epochs=10,
         class_weights="balanced",
+        samples=8,
     ),
 }
