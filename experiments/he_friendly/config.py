@@ -135,7 +135,7 @@ PRESETS = {
         recipe=("teacher", "average", "square", "norm", "student"),
         depths=(12,),
         depth_rows=("teacher", "square", "norm", "student"),
-        leak_rows=("teacher", "smooth", "student"),
+        leak_rows=("teacher", "average", "smooth", "student"),
     ),
     "ablation": Config(output="runs/he_friendly_ablation", tables=("depth",)),
     "fashion_mnist": Config(
