@@ -24,7 +24,7 @@ TABLES = ("recipe", "depth", "leak", "encrypted")
 RECIPE = ("teacher", "average", "square", "fixed", "norm", "smooth", "distilled", "student", "channel")
 DEPTH = ("teacher", "square", "square_norm", "fixed", "trained", "norm", "smooth", "distilled", "student", "no_norm",
          "channel", "last_first", "penalized",
-    "herpn", "quail", "min_max")  # fmt: skip
+         "herpn", "quail", "min_max")  # fmt: skip
 DATASETS = (*datasets.LOADERS, MADE, "<file>.npz", "<folder of images>")
 WEIGHTS = ("none", "balanced")
 
