@@ -61,9 +61,9 @@ def study(config: Config, trained: Trained, data: Dataset) -> reports.Study:
         "predicted": Estimate(predicted.run_seconds + predicted.setup_seconds / runs, kind="modeled", unit="s"),
         "run": Estimate(verified.run_seconds / runs, unit="s", n=runs),
         "each": Estimate(1000 * verified.run_seconds / len(x), unit="ms", n=len(x)),
-        "keys": Estimate(verified.key_bytes / 1e6, kind="counted", unit="MB"),
-        "upload": Estimate(verified.input_bytes / 1000, kind="counted", unit="kB"),
-        "download": Estimate(verified.output_bytes / 1000, kind="counted", unit="kB"),
+        "keys": Estimate(verified.key_bytes / 1e6, unit="MB"),
+        "upload": Estimate(verified.input_bytes / 1000, unit="kB"),
+        "download": Estimate(verified.output_bytes / 1000, unit="kB"),
     }
     first = slice(program.interface.samples)
     labels = ask(program, x[first])
@@ -73,9 +73,9 @@ def study(config: Config, trained: Trained, data: Dataset) -> reports.Study:
         summary=f"The first model of the row {method.label!r}, compiled for CKKS at {predicted.security} bits of "
         f"security and run on {len(x)} encrypted test images by a server that holds evaluation keys and no secret "
         "key. Seconds are CPU seconds of one core; the encoding of the weights, which is done once, is shared by the "
-        f"{runs} runs. A range margin is the headroom of a ciphertext over the largest "
-        "value in it: below 1, it would wrap around. Shifted: the smallest of images that are brighter by half, "
-        "offset, noisy or inverted. Clients clip to the training images' range.",
+        f"{runs} runs. A range margin is the headroom of a ciphertext over the largest value in it: below 1, it would "
+        "wrap around. Shifted: the smallest of images that are brighter by half, offset, noisy or inverted. Clients "
+        "clip to the training images' range.",
         rows=(reports.Row(method.label, figures, "", method.note),),
         columns=COLUMNS,
         notes=reports.Notes(

@@ -18,7 +18,6 @@ from experiments.flags import Setting, field, idle
 from experiments.he_friendly.data import MADE
 from experiments.he_friendly.methods import HE_FRIENDLY, METHODS, TEACHER
 from gecko_jax import checks, datasets
-from gecko_jax.models import MODELS
 
 TABLES = ("recipe", "depth", "leak", "encrypted")
 RECIPE = ("teacher", "average", "square", "fixed", "norm", "smooth", "distilled", "student", "channel")
@@ -27,6 +26,8 @@ DEPTH = ("teacher", "square", "square_norm", "fixed", "trained", "norm", "smooth
          "herpn", "quail", "min_max")  # fmt: skip
 DATASETS = (*datasets.LOADERS, MADE, "<file>.npz", "<folder of images>")
 WEIGHTS = ("none", "balanced")
+# network -> how many convolutions and dense layers of free width it has; None: any number
+LAYERS: dict[str, tuple[int | None, int | None]] = {"alexnet": (5, 2), "lenet": (2, 1), "mlp": (None, None)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Config:
         "runs/he_friendly", "folder for the reports and the checkpoints; a killed run goes on from there"
     )
     tables: tuple[str, ...] = field(TABLES, "tables to make", TABLES)
-    network: str = field("lenet", "network of all tables but the one over depth", MODELS)
-    channels: tuple[int, ...] = field((8, 16), "filters of the LeNet")
-    hidden: tuple[int, ...] = field((32,), "widths of the dense layers; the LeNet has one")
+    network: str = field("lenet", "network of all tables but the one over depth", LAYERS)
+    channels: tuple[int, ...] = field((8, 16), "filters of the convolutions: 2 of the LeNet, 5 of the AlexNet")
+    hidden: tuple[int, ...] = field((32,), "widths of the dense layers: 1 of the LeNet, 2 of the AlexNet")
     recipe: tuple[str, ...] = field(RECIPE, "rows of the recipe's table", METHODS)
     models: int = field(3, "models of each row: seeds, all trained on the same examples; 2 at least")
     epochs: int = field(20, "passes over the training file")
@@ -66,7 +67,7 @@ class Config:
     def __post_init__(self):
         for name in checks.not_empty("tables", self.tables):
             checks.one_of("tables", name, TABLES)
-        checks.one_of("network", self.network, MODELS)
+        checks.one_of("network", self.network, LAYERS)
         checks.one_of("class_weights", self.class_weights, WEIGHTS)
         for rows in ("recipe", "depth_rows", "leak_rows"):
             names = getattr(self, rows)
@@ -90,8 +91,9 @@ class Config:
         for name in ("learning_rate", "activation_rate", "temperature", "shift"):
             checks.positive(name, getattr(self, name))
         checks.in_range("alpha", self.alpha, 0, 1)
-        checks.sizes("hidden", self.hidden, "widths of the dense layers", 1 if self.network == "lenet" else None)
-        checks.sizes("channels", self.channels, "one number for each of the lenet's two convolutions", 2)
+        convolutions, dense = LAYERS[self.network]
+        checks.sizes("hidden", self.hidden, f"widths of the {self.network}'s dense layers", dense)
+        checks.sizes("channels", self.channels, f"filters of the {self.network}'s convolutions", convolutions)
         checks.sizes("depths", checks.not_empty("depths", self.depths), "layers of the deep networks")
         start, end = checks.shape("transition", self.transition, (2,))
         last = 1 - 1 / min(self.epochs, self.depth_epochs)  # where the last epoch begins
@@ -107,8 +109,8 @@ class Config:
 
     def options(self) -> dict:
         """Returns the size of the network, as `models.create` takes it."""
-        sizes = {"lenet": dict(channels=self.channels, hidden=self.hidden[0]), "mlp": dict(hidden=self.hidden)}
-        return sizes.get(self.network, {})
+        hidden = self.hidden[0] if self.network == "lenet" else self.hidden
+        return dict(hidden=hidden) if self.network == "mlp" else dict(channels=self.channels, hidden=hidden)
 
 
 def _makes(*tables: str):
@@ -123,8 +125,7 @@ _OWN = Setting(lambda c: c.dataset not in (*datasets.LOADERS, MADE), "a --datase
 # setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
 EFFECTS = {
     "side": _OWN,
-    "channels": Setting(lambda c: c.network == "lenet", "--network=lenet"),
-    "hidden": Setting(lambda c: c.network in ("lenet", "mlp"), "--network=lenet or mlp"),
+    "channels": Setting(lambda c: c.network != "mlp", "--network=lenet or alexnet"),
     "recipe": _RECIPE,
     **dict.fromkeys(("depths", "depth_rows", "width", "depth_epochs"), _DEPTH),
     **dict.fromkeys(("leak_rows", "leak_models"), _LEAK),

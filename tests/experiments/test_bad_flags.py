@@ -91,6 +91,7 @@ BAD = {
         ("hidden", "0", "hidden=(0,)"),
         ("hidden", "8,8", "hidden=(8, 8) has 2 entries; expected 1"),
         ("channels", "4", "channels=(4,) has 1 entries"),
+        ("network", "alexnet", "hidden=(32,) has 1 entries; expected 2"),
         ("tables", "recepi", "Did you mean 'recipe'"),
         ("tables", "", "tables is empty"),
         ("recipe", "teacher,studnet", "Did you mean 'student'"),
@@ -144,7 +145,7 @@ IDLE = {
         ("grid_clip_norms=() --grid_rates=3", "--grid_clip_norms"),
     ],
     "he_friendly": [
-        ("network=mlp --channels=4,4", "--network=lenet"),
+        ("network=mlp --channels=4,4", "--network=lenet or alexnet"),
         ("side=32", "a folder of your own images"),
         ("tables=recipe --depths=4", "depth among --tables"),
         ("tables=depth --leak_models=5", "leak among --tables"),

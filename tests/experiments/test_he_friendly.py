@@ -205,6 +205,7 @@ def test_a_path_that_is_not_there_is_refused_with_what_is_known(tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_makes_a_network(name):
+    """Shapes alone: nothing is computed."""
     method, images = METHODS[name], data.three_classes((20, 10), side=8)
     builders = [train.deep_network_of(Config(activation_rate=0.5), images, 3)]
     if method.norm != "min_max":
@@ -229,3 +230,13 @@ def test_an_expected_table_is_of_its_preset(path):
         "depth": [f"{depth} layers: {METHODS[name].label}" for depth in config.depths for name in config.depth_rows],
     }[table]
     assert names <= set(labels) and METHODS["student"].label in {name.rpartition(": ")[2] for name in names}
+
+
+def test_alexnet_is_a_network_of_the_study():
+    images = data.three_classes((20, 10), side=64)
+    config = Config(network="alexnet", channels=(4, 4, 4, 4, 4), hidden=(8, 8))
+    for name in ("teacher", "student"):
+        model = train.network_of(config, images)(METHODS[name])
+        shapes = jax.eval_shape(model.init, jax.random.key(0), images.train.x[:1])
+        assert len([path for path in shapes["params"] if path.startswith("block") or path == "logits"]) == 8
+        assert jax.eval_shape(model.apply, shapes, images.train.x[:2])[0].shape == (2, 3)
