@@ -29,6 +29,7 @@ from gecko_jax.encrypted.compiling import compile, compile_circuit
 from gecko_jax.encrypted.executor import Executor
 from gecko_jax.encrypted.extraction import extract
 from gecko_jax.encrypted.http_demo import RemoteServer, serve
+from gecko_jax.encrypted.packing import outside_box
 from gecko_jax.encrypted.program import Interface, Program
 from gecko_jax.encrypted.ranges import interval_bounds, largest_values, value_names
 from gecko_jax.encrypted.report import EncryptedReport
@@ -63,6 +64,7 @@ __all__ = [
     "largest_values",
     "load",
     "node_values",
+    "outside_box",
     "reordered",
     "save",
     "serve",

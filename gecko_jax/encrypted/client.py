@@ -94,7 +94,7 @@ class Client:
         return blobs.write(self._header("evaluation keys"), [relinearization, galois])
 
     def encrypt(self, x: Any) -> bytes:
-        """Encrypts a batch, clipped to the box that the program was certified for; seeded, half the bytes.
+        """Encrypts a batch, clipped to the program's box (see `outside_box`); seeded, half the bytes.
 
         Args:
           x: [b, ...], at most `interface.samples` examples; `predict` takes any number.

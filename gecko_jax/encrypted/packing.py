@@ -37,6 +37,28 @@ def pack(x: Array, interface: Interface) -> np.ndarray:
     return values.reshape(len(features), -1)
 
 
+def outside_box(x: Array, interface: Interface) -> np.ndarray:
+    """Finds the examples that a client clips, whose answers are those of other inputs.
+
+    Args:
+      x: inputs [b, *input_shape], any number.
+      interface: of the program.
+
+    Returns:
+      bool [b].
+
+    Raises:
+      ValueError: inputs of another shape.
+
+    >>> from types import SimpleNamespace
+    >>> interface = SimpleNamespace(input_shape=(2,), box_low=np.zeros(2), box_high=np.ones(2))
+    >>> outside_box(np.array([[0.5, 1.0], [0.5, 1.5]]), interface).tolist()
+    [False, True]
+    """
+    flat = np.asarray(checks.shape("x", x, (None, *interface.input_shape)), np.float64).reshape(len(x), -1)
+    return np.any((flat < interface.box_low[None]) | (flat > interface.box_high[None]), axis=1)
+
+
 def unpack(vectors: Array, count: int, interface: Interface) -> np.ndarray:
     """Takes the outputs out of decrypted slots.
 

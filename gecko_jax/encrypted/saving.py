@@ -116,8 +116,11 @@ def load(folder: str | os.PathLike[str]) -> Program:
     FileNotFoundError: [Errno 2] No such file or directory: 'no/such/folder/program.json'
     """
     folder = pathlib.Path(folder)
-    marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    content = files.read_checked(folder / PROGRAM, marker["files"][PROGRAM])
+    try:
+        expected = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"][PROGRAM]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{folder / MARKER} is not what save wrote ({type(error).__name__}). Save it again.") from error
+    content = files.read_checked(folder / PROGRAM, expected)
     header, parts = blobs.read(content, "program", len(content))
     program = records.decode(parts, TYPES)
     if not isinstance(program, Program) or program.digest != header.program.hex():

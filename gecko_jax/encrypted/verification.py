@@ -9,6 +9,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.encrypted.circuit import evaluate
+from gecko_jax.encrypted.packing import outside_box
 from gecko_jax.encrypted.program import Program
 from gecko_jax.types import Array
 
@@ -72,8 +73,7 @@ def verify(program: Program, x: Array, tolerance: float = 1e-3) -> Verification:
 
     interface = program.interface
     x = checks.not_empty("x", np.asarray(checks.shape("x", x, (None, *interface.input_shape)), np.float64))
-    flat = x.reshape(len(x), -1)
-    inside = np.clip(flat, interface.box_low, interface.box_high)
+    inside = np.clip(x.reshape(len(x), -1), interface.box_low, interface.box_high)
     expected = evaluate(program.circuit, inside.reshape(x.shape)).reshape(len(x), -1)
     client, server = Client(interface, program.digest), Server(program)
     server.add_keys(keys := client.evaluation_keys())
@@ -90,7 +90,7 @@ def verify(program: Program, x: Array, tolerance: float = 1e-3) -> Verification:
     encrypted = np.concatenate(outputs).reshape(expected.shape)
     result = Verification(
         examples=len(x),
-        clipped=int(np.count_nonzero(np.any(inside != flat, axis=1))),
+        clipped=int(np.count_nonzero(outside_box(x, interface))),
         max_error=float(np.abs(encrypted - expected).max()),
         largest_output=float(np.abs(expected).max()),
         same_label=float(np.mean(encrypted.argmax(1) == expected.argmax(1))),

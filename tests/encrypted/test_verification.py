@@ -5,7 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from gecko_jax.encrypted import NotVerified, Refused, Server, blobs, load, records, save, saving, verify
+from gecko_jax.encrypted import (
+    NotVerified,
+    Refused,
+    Server,
+    blobs,
+    load,
+    outside_box,
+    records,
+    save,
+    saving,
+    verify,
+)
 from gecko_jax.encrypted.program import Sum
 from gecko_jax.encrypted.verification import check_agreement
 
@@ -34,6 +45,7 @@ def test_inputs_outside_the_box_are_counted_and_compared_where_they_are_clipped_
     x = np.concatenate([exchange.x, 3 * exchange.x[:2]])
     result = verify(exchange.program, x)
     assert (result.examples, result.clipped) == (8, 2)
+    assert outside_box(x, exchange.program.interface).tolist() == [False] * 6 + [True] * 2
 
 
 def test_a_program_that_disagrees_is_refused_and_not_written(exchange, tmp_path):
@@ -85,6 +97,10 @@ def test_a_damaged_folder_is_refused(exchange, tmp_path):
     (tmp_path / "program.bin").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ValueError, match="is not the file that was written with the others"):
         load(tmp_path)
+    for text in ("", "{}", "[]", '{"files": 1}'):
+        (tmp_path / "program.json").write_text(text)
+        with pytest.raises(Refused, match="is not what save wrote"):
+            load(tmp_path)
     (tmp_path / "program.json").unlink()
     with pytest.raises(FileNotFoundError):
         load(tmp_path)
