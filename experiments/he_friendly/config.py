@@ -120,11 +120,14 @@ def _makes(*tables: str):
 _RECIPE = Setting(_makes("recipe", "encrypted"), "recipe or encrypted among --tables")
 _DEPTH = Setting(_makes("depth"), "depth among --tables")
 _LEAK = Setting(_makes("leak"), "leak among --tables")
-_OWN = Setting(lambda c: c.dataset not in (*datasets.LOADERS, MADE), "a --dataset that is a folder of your own images")
+_FOLDER = Setting(
+    lambda c: c.dataset not in (*datasets.LOADERS, MADE) and not c.dataset.endswith(".npz"),
+    "a --dataset that is a folder of your own images",
+)
 
 # setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
 EFFECTS = {
-    "side": _OWN,
+    "side": _FOLDER,
     "channels": Setting(lambda c: c.network != "mlp", "--network=lenet or alexnet"),
     "recipe": _RECIPE,
     **dict.fromkeys(("depths", "depth_rows", "width", "depth_epochs"), _DEPTH),
