@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -143,9 +144,17 @@ class Executor:
             total = backend.add(self._rotated(total, fold), total)
         if np.any(bias):
             values = bias if len(bias) == 1 else np.repeat(bias, self.samples)
-            plaintext = backend.encode(values, step.level - 1, backend.parameters.scale)
-            total = backend.add_plain(total, plaintext)
+            # A bias that cancels against larger terms may itself be too large for a plaintext: it is added in parts.
+            parts = max(1, math.ceil(np.abs(values).max() / self._room(step.level - 1)))
+            plaintext = backend.encode(values / parts, step.level - 1, backend.parameters.scale)
+            for _ in range(parts):
+                total = backend.add_plain(total, plaintext)
         return total
+
+    def _room(self, level: int) -> float:
+        """Returns the largest number that a plaintext of a level holds, by a quarter of its modulus."""
+        parameters = self.backend.parameters
+        return math.exp(sum(map(math.log, parameters.moduli[: level + 1])) - math.log(parameters.scale)) / 4
 
     def _plaintext(self, number: int, step: Sum, row: int, scale: float) -> Any:
         if step.weights.shape[1] == 1:  # one number in all slots: encoding costs less than keeping it

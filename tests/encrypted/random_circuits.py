@@ -47,6 +47,13 @@ def polynomial_circuit(seed=0):
     return Circuit((8,), (3,), products, affine(random, 3, {3: 6}), ("input", "square", "fourth", "fifth"))
 
 
+def cancelling_circuit():
+    """(x + 9)^2 - 18 x - 81 = x^2: the output's bias is much larger than an output, and than its modulus holds."""
+    eye = csr_array(np.eye(6))
+    output = Affine({0: -18 * eye, 1: eye}, np.full(6, -81.0))
+    return Circuit((6,), (6,), (Product(Affine({0: eye}, np.full(6, 9.0)), None),), output, ("input", "square"))
+
+
 def convolution(size, channels, out_channels, kernel, stride, random):
     """The matrix of a valid convolution of an image [size, size, channels], and the shape of its result."""
     weights = random.normal(size=(out_channels, kernel, kernel, channels)) / kernel

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from random_circuits import dense_circuit, encrypted_run, polynomial_circuit, residual_circuit
+from random_circuits import cancelling_circuit, dense_circuit, encrypted_run, polynomial_circuit, residual_circuit
 
 from gecko_jax.encrypted import compile_circuit, evaluate
 
@@ -40,6 +40,18 @@ def test_outputs_are_the_circuits(name):
     assert 1 / 3 < error / predicted < 3
     np.testing.assert_array_equal(outputs.argmax(1), expected.argmax(1))
     np.testing.assert_array_equal(outputs.argmax(1), simulated.argmax(1))
+
+
+@pytest.mark.parametrize("packing", ["interleaved", "sample"])
+def test_a_bias_may_be_larger_than_its_modulus_holds(packing):
+    """It cancels against other terms: only their sum has to fit."""
+    circuit, largest_term = cancelling_circuit(), 100
+    x = inputs(circuit, 50)
+    program = compile_circuit(circuit, x, packing=packing)
+    expected, outputs = evaluate(circuit, x), encrypted_run(program, x)
+    np.testing.assert_allclose(expected, x**2, atol=1e-12)
+    error, predicted = np.abs(outputs - expected).max(), np.abs(program.simulate(x) - expected).max()
+    assert error < MAX_UNITS / program.interface.parameters.scale * largest_term and 1 / 3 < error / predicted < 3
 
 
 def test_fewer_examples_than_slots():
