@@ -20,7 +20,8 @@ from gecko_jax.encrypted import rotations
 
 MAX_DENSE_ENTRIES = 2**25  # of a matrix that is laid out as a dense one
 ROTATION_PRICES = (0.01, 20.0)  # in products with plaintexts: of equal diagonals the fewest rotations, or both together
-MAX_SEARCH = 2 * 10**8  # lookups of the search for free positions
+ROUND_SHIFT_PRICE = 1e-4
+MAX_SEARCH = 4 * 10**8  # lookups of the search for a channel's positions; in order if there would be more
 
 
 class Placed(NamedTuple):
@@ -97,17 +98,13 @@ def sparse(matrices: list[Any], columns: np.ndarray, rotation_price: float = 0.0
     period = _period(columns)
     support: Any = csr_array(sum(abs(matrix) for matrix in matrices))
     features = np.full((-(-count // width), width), -1, np.int32)
-    if width == 1 or support.nnz * width > MAX_SEARCH:
+    if width == 1:
         features.reshape(-1)[:count] = np.arange(count)
         return at(matrices, columns, features)
     search = _Search(support, *_places(columns, total), np.zeros((len(columns), period), bool), rotation_price)
     rank = _ranks(support)
-    order = np.argsort(rank, kind="stable")
-    for output, start in enumerate(range(0, count, width)):
-        rows = order[start : start + width]
-        groups = [rows[rank[rows] == each] for each in np.unique(rank[rows])]
-        features[output] = _channels(search, groups, width)
-    return at(matrices, columns, features)
+    groups = [np.flatnonzero(rank == each) for each in np.unique(rank)]
+    return at(matrices, columns, _channels(search, groups, features))
 
 
 def at(matrices: list[Any], columns: np.ndarray, features: np.ndarray) -> Placed:
@@ -178,47 +175,77 @@ class _Search(NamedTuple):
         return self.source[columns], self.position[columns]
 
 
-def _channels(search: _Search, groups: list[np.ndarray], width: int) -> np.ndarray:
+def _channels(search: _Search, groups: list[np.ndarray], features: np.ndarray) -> np.ndarray:
     """Positions of a convolution's outputs: the first channel's one by one, the others' like it but shifted.
 
-    A channel that fits nowhere as one is placed one by one, too; so is every row of a map that is not a convolution.
+    A channel that does not fit as one goes to the next ciphertext. If none is left, it is placed one by one, as is
+    every row of a map that is not a convolution.
     """
-    features = np.full(width, -1, np.int32)
+    period, width = search.used.shape[1], features.shape[1]
+    current = 0
     first: dict[int, int] = {}  # row of the first channel -> its position
     for group in groups:
-        if first and (shift := _shift(search, group, first, features)) is not None:
-            places = (np.array(list(first.values()))[: len(group)] + shift) % width
-            features[places] = group
+        shift = _shift(search, group, first, features[current])
+        if shift is None and current + 1 < len(features) and len(group) == len(first):
+            current += 1
+            shift = _shift(search, group, first, features[current])
+        if shift is not None:
+            places = (np.array(list(first.values())) + shift) % width
+            features[current, places] = group
             for row, place in zip(group, places, strict=True):
                 source, position = search.read(row)
-                search.used[source, (position - place) % search.used.shape[1]] = True
+                search.used[source, (position - place) % period] = True
             continue
+        thorough = width * sum(len(search.read(row)[0]) for row in group) <= MAX_SEARCH
         for row in group:
             source, position = search.read(row)
-            free = np.flatnonzero(features < 0)
-            diagonals = (position[:, None] - free[None]) % search.used.shape[1]
-            best = int(np.argmin(np.count_nonzero(~search.used[source[:, None], diagonals], axis=0)))
-            search.used[source, diagonals[:, best]] = True
-            features[free[best]] = row
+            output = int(np.argmax((features < 0).any(axis=1)))  # the first ciphertext with room
+            place = _free_place(source, position, features[output], search.used, thorough)
+            search.used[source, (position - place) % period] = True
+            features[output, place] = row
             if group is groups[0]:
-                first[int(row)] = int(free[best])
+                first[int(row)] = output * width + place
+        if first and max(first.values()) >= width:
+            first = {}  # a channel of several ciphertexts is not shifted
     return features
+
+
+def _free_place(
+    source: np.ndarray, position: np.ndarray, features: np.ndarray, used: np.ndarray, thorough: bool
+) -> int:
+    """The free position from which a row that reads these positions adds the fewest diagonals."""
+    period, width = used.shape[1], len(features)
+    free = np.flatnonzero(features < 0)
+    candidates = free[:1]
+    if len(position):  # a place that adds none reads its first column along a diagonal that is used
+        known = (position[0] - np.flatnonzero(used[source[0]])) % period
+        near = np.unique((known[:, None] + np.arange(0, width, period)[None]).reshape(-1))
+        candidates = np.concatenate([near[features[near] < 0], candidates])
+    for places in (candidates, free) if thorough else (candidates,):
+        diagonals = (position[:, None] - places[None]) % period
+        added = np.count_nonzero(~used[source[:, None], diagonals], axis=0)
+        best = int(np.argmin(added))
+        if added[best] == 0:
+            break
+    return int(places[best])
 
 
 def _shift(search: _Search, group: np.ndarray, first: dict[int, int], features: np.ndarray) -> int | None:
     """The shift of the first channel's positions that costs least; None if all of them collide."""
-    places = np.array(list(first.values()))
-    if len(group) != len(places):
+    places = np.array(list(first.values()), int)
+    if not first or len(group) != len(places):
         return None
     width = len(features)
-    free = [shift for shift in range(width) if (features[(places + shift) % width] < 0).all()]
-    if not free:
+    taken = np.flatnonzero(features >= 0)
+    blocked = np.unique((taken[:, None] - places[None]) % width) if len(taken) else np.array([], int)
+    free = np.setdiff1d(np.arange(width), blocked)
+    if not len(free):
         return None
     sources, positions = (np.concatenate(each) for each in zip(*map(search.read, group), strict=True))
     counts = [len(search.read(row)[0]) for row in group]
     pairs = np.unique(np.stack([sources, positions - np.repeat(places, counts)]), axis=1)
     period = search.used.shape[1]
-    diagonals = (pairs[1][:, None] - np.array(free)[None]) % period
+    diagonals = (pairs[1][:, None] - free[None]) % period
     price = np.count_nonzero(~search.used[pairs[0][:, None], diagonals], axis=0).astype(float)
     known = np.flatnonzero(search.used.any(axis=0))
     split = rotations.split(known, period, 1, 1)
@@ -228,7 +255,9 @@ def _shift(search: _Search, group: np.ndarray, first: dict[int, int], features: 
         fresh = ~np.isin(steps, old)
         fresh[1:] &= steps[1:] != steps[:-1]
         price += search.rotation_price * np.count_nonzero(fresh, axis=0)
-    return free[int(np.argmin(price))]
+    # Of equal ones the shift by the largest power of two: differences of such shifts are few.
+    price += ROUND_SHIFT_PRICE * np.log2(width / np.gcd(free, width))
+    return int(free[np.argmin(price)])
 
 
 def _ranks(support: Any) -> np.ndarray:

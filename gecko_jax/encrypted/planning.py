@@ -14,7 +14,8 @@ from gecko_jax.encrypted.parameters import HEADROOM_BITS, Parameters
 from gecko_jax.encrypted.program import Multiply, Range, Sum
 from gecko_jax.encrypted.ranges import value_names
 
-MAX_SPARSE_SHARE = 0.5  # of entries that are not zero, above which a map that can be folded is folded
+# Shares of entries that are not zero: below the first a map is not tried folded, above the second it is, if it fits.
+MIN_FOLDED_SHARE, MAX_SPARSE_SHARE = 0.05, 0.5
 # The largest number in a slot of the input and of a product's factors. Rescaling adds the same noise to any number, so
 # that larger ones are more precise; but the weights that bring them back are smaller, and lose digits when encoded.
 LARGEST_FACTOR = 4.0
@@ -115,6 +116,19 @@ def _factors(product: Product) -> tuple[list[Affine], list[int | None]]:
     return maps, nodes
 
 
+def _input_features(shape: tuple[int, ...], width: int) -> np.ndarray:
+    """The input's layout: rows of images start at multiples of a power of two, if that takes no further ciphertext."""
+    size = int(np.prod(shape))
+    ciphertexts = -(-size // width)
+    padded = [1 << (length - 1).bit_length() for length in shape[1:]]
+    positions = np.arange(size)
+    if len(shape) > 1 and shape[0] * int(np.prod(padded)) <= ciphertexts * width:
+        positions = np.ravel_multi_index(np.unravel_index(positions, shape), (shape[0], *padded))
+    features = np.full(ciphertexts * width, -1, np.int32)
+    features[positions] = np.arange(size)
+    return features.reshape(-1, width)
+
+
 class _Planner:
     def __init__(self, circuit: Circuit, parameters: Parameters, width: int, costs: Costs):
         self.circuit, self.parameters, self.width, self.costs = circuit, parameters, width, costs
@@ -129,12 +143,9 @@ class _Planner:
 
     def run(self, largest: list[float]) -> Plan:
         parameters, circuit = self.parameters, self.circuit
-        size = int(np.prod(circuit.input_shape))
-        ciphertexts = -(-size // self.width)
-        features = np.full(ciphertexts * self.width, -1, np.int32)
-        features[:size] = np.arange(size)
+        features = _input_features(circuit.input_shape, self.width)
         gain = (1.0 if 0 in self.unscaled else LARGEST_FACTOR) / (largest[0] or 1.0)
-        first = Node(0, features.reshape(-1, self.width), gain, parameters.levels, parameters.scale)
+        first = Node(0, features, gain, parameters.levels, parameters.scale)
         self.nodes.append(first)
         self._range(largest[0], first)
         for layer, product in zip(circuit.layers[1:], circuit.products, strict=True):
@@ -213,8 +224,8 @@ class _Planner:
         return csr_array(hstack(blocks, format="csr"))
 
     def _cheapest(self, matrices: list[Any], columns: np.ndarray, level: int) -> layouts.Placed:
-        candidates = [layouts.folded(matrices, columns)]
         filled = max(matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1) for matrix in matrices)
+        candidates = [layouts.folded(matrices, columns) if filled > MIN_FOLDED_SHARE else None]
         if candidates[0] is None or filled < MAX_SPARSE_SHARE:
             candidates += [layouts.sparse(matrices, columns, price) for price in layouts.ROTATION_PRICES]
         return min((placed for placed in candidates if placed is not None), key=lambda p: self._seconds(p, level))

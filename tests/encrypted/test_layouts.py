@@ -61,6 +61,27 @@ def test_strided_convolution_has_few_diagonals():
     assert len(placed.matrices[0][0]) <= 84 < 400 < len(plain.matrices[0][0])
 
 
+def test_channels_are_shifted_copies_in_several_ciphertexts():
+    # Rows of 8 positions: 4 input channels at multiples of 64, and 8 output channels, 4 in each of two ciphertexts.
+    matrix, shape = convolution(8, 4, 8, 3, 1, np.random.default_rng(1))
+    table = np.full((1, 256), -1)
+    for channel in range(4):
+        table[0, 64 * channel : 64 * (channel + 1)] = 4 * np.arange(64) + channel
+    placed = layouts.sparse([matrix], table)
+    check(placed, matrix, table)
+    assert shape == (6, 6, 8) and placed.features.shape == (2, 256)
+    # Four differences of channels and nine offsets, for each of two ciphertexts.
+    assert len(placed.matrices[0][0]) == 2 * 4 * 9
+
+
+def test_irregular_maps_fill_several_ciphertexts():
+    random = np.random.default_rng(2)
+    matrix = csr_array(random.normal(size=(70, 24)) * (random.random((70, 24)) < 0.2))
+    placed = layouts.sparse([matrix], columns(24, 32))
+    assert placed.features.shape == (3, 32)
+    check(placed, matrix, columns(24, 32))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_split_reaches_every_diagonal(seed):
     random = np.random.default_rng(seed)
