@@ -16,12 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from gecko_jax.encrypted import rotations
+from gecko_jax.encrypted import channels
 
 MAX_DENSE_ENTRIES = 2**25  # of a matrix that is laid out as a dense one
 ROTATION_PRICES = (0.01, 20.0)  # in products with plaintexts: of equal diagonals the fewest rotations, or both together
-ROUND_SHIFT_PRICE = 1e-4
-MAX_SEARCH = 4 * 10**8  # lookups of the search for a channel's positions; in order if there would be more
 
 
 class Placed(NamedTuple):
@@ -39,6 +37,30 @@ class Placed(NamedTuple):
     matrices: tuple[tuple[np.ndarray, np.ndarray], ...]
     folds: tuple[int, ...]
     period: int
+
+
+def of_input(shape: tuple[int, ...], width: int) -> np.ndarray:
+    """Lays out the input: rows of images start at multiples of a power of two, if that takes no further ciphertext.
+
+    Args:
+      shape: of one example.
+      width: positions in a ciphertext.
+
+    Returns:
+      int32 [ciphertexts, width], the feature at each position, or -1.
+
+    >>> of_input((2, 3), 8).tolist()
+    [[0, 1, 2, -1, 3, 4, 5, -1]]
+    """
+    size = int(np.prod(shape))
+    ciphertexts = -(-size // width)
+    padded = [1 << (length - 1).bit_length() for length in shape[1:]]
+    positions = np.arange(size)
+    if len(shape) > 1 and shape[0] * int(np.prod(padded)) <= ciphertexts * width:
+        positions = np.ravel_multi_index(np.unravel_index(positions, shape), (shape[0], *padded))
+    features = np.full(ciphertexts * width, -1, np.int32)
+    features[positions] = np.arange(size)
+    return features.reshape(-1, width)
 
 
 def folded(matrices: list[Any], columns: np.ndarray) -> Placed | None:
@@ -101,10 +123,8 @@ def sparse(matrices: list[Any], columns: np.ndarray, rotation_price: float = 0.0
     if width == 1:
         features.reshape(-1)[:count] = np.arange(count)
         return at(matrices, columns, features)
-    search = _Search(support, *_places(columns, total), np.zeros((len(columns), period), bool), rotation_price)
-    rank = _ranks(support)
-    groups = [np.flatnonzero(rank == each) for each in np.unique(rank)]
-    return at(matrices, columns, _channels(search, groups, features))
+    search = channels.Search(support, *_places(columns, total), np.zeros((len(columns), period), bool), rotation_price)
+    return at(matrices, columns, channels.place(search, features))
 
 
 def at(matrices: list[Any], columns: np.ndarray, features: np.ndarray) -> Placed:
@@ -158,112 +178,3 @@ def _places(columns: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
     filled = np.flatnonzero(flat >= 0)[::-1]
     places[flat[filled]] = filled
     return places // columns.shape[1], places % columns.shape[1]
-
-
-class _Search(NamedTuple):
-    """What the search for positions reads: the map's pattern, where columns are, and the diagonals used so far."""
-
-    support: Any
-    source: np.ndarray
-    position: np.ndarray
-    used: np.ndarray
-    rotation_price: float
-
-    def read(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Input ciphertexts and positions that a row reads."""
-        columns = self.support.indices[self.support.indptr[row] : self.support.indptr[row + 1]]
-        return self.source[columns], self.position[columns]
-
-
-def _channels(search: _Search, groups: list[np.ndarray], features: np.ndarray) -> np.ndarray:
-    """Positions of a convolution's outputs: the first channel's one by one, the others' like it but shifted.
-
-    A channel that does not fit as one goes to the next ciphertext. If none is left, it is placed one by one, as is
-    every row of a map that is not a convolution.
-    """
-    period, width = search.used.shape[1], features.shape[1]
-    current = 0
-    first: dict[int, int] = {}  # row of the first channel -> its position
-    for group in groups:
-        shift = _shift(search, group, first, features[current])
-        if shift is None and current + 1 < len(features) and len(group) == len(first):
-            current += 1
-            shift = _shift(search, group, first, features[current])
-        if shift is not None:
-            places = (np.array(list(first.values())) + shift) % width
-            features[current, places] = group
-            for row, place in zip(group, places, strict=True):
-                source, position = search.read(row)
-                search.used[source, (position - place) % period] = True
-            continue
-        thorough = width * sum(len(search.read(row)[0]) for row in group) <= MAX_SEARCH
-        for row in group:
-            source, position = search.read(row)
-            output = int(np.argmax((features < 0).any(axis=1)))  # the first ciphertext with room
-            place = _free_place(source, position, features[output], search.used, thorough)
-            search.used[source, (position - place) % period] = True
-            features[output, place] = row
-            if group is groups[0]:
-                first[int(row)] = output * width + place
-        if first and max(first.values()) >= width:
-            first = {}  # a channel of several ciphertexts is not shifted
-    return features
-
-
-def _free_place(
-    source: np.ndarray, position: np.ndarray, features: np.ndarray, used: np.ndarray, thorough: bool
-) -> int:
-    """The free position from which a row that reads these positions adds the fewest diagonals."""
-    period, width = used.shape[1], len(features)
-    free = np.flatnonzero(features < 0)
-    candidates = free[:1]
-    if len(position):  # a place that adds none reads its first column along a diagonal that is used
-        known = (position[0] - np.flatnonzero(used[source[0]])) % period
-        near = np.unique((known[:, None] + np.arange(0, width, period)[None]).reshape(-1))
-        candidates = np.concatenate([near[features[near] < 0], candidates])
-    for places in (candidates, free) if thorough else (candidates,):
-        diagonals = (position[:, None] - places[None]) % period
-        added = np.count_nonzero(~used[source[:, None], diagonals], axis=0)
-        best = int(np.argmin(added))
-        if added[best] == 0:
-            break
-    return int(places[best])
-
-
-def _shift(search: _Search, group: np.ndarray, first: dict[int, int], features: np.ndarray) -> int | None:
-    """The shift of the first channel's positions that costs least; None if all of them collide."""
-    places = np.array(list(first.values()), int)
-    if not first or len(group) != len(places):
-        return None
-    width = len(features)
-    taken = np.flatnonzero(features >= 0)
-    blocked = np.unique((taken[:, None] - places[None]) % width) if len(taken) else np.array([], int)
-    free = np.setdiff1d(np.arange(width), blocked)
-    if not len(free):
-        return None
-    sources, positions = (np.concatenate(each) for each in zip(*map(search.read, group), strict=True))
-    counts = [len(search.read(row)[0]) for row in group]
-    pairs = np.unique(np.stack([sources, positions - np.repeat(places, counts)]), axis=1)
-    period = search.used.shape[1]
-    diagonals = (pairs[1][:, None] - free[None]) % period
-    price = np.count_nonzero(~search.used[pairs[0][:, None], diagonals], axis=0).astype(float)
-    known = np.flatnonzero(search.used.any(axis=0))
-    split = rotations.split(known, period, 1, 1)
-    for part in (np.mod, np.floor_divide):  # baby steps and giant steps that are new
-        old = np.unique(part((known - split.start) % period, split.base))
-        steps = np.sort(part((diagonals - split.start) % period, split.base), axis=0)
-        fresh = ~np.isin(steps, old)
-        fresh[1:] &= steps[1:] != steps[:-1]
-        price += search.rotation_price * np.count_nonzero(fresh, axis=0)
-    # Of equal ones the shift by the largest power of two: differences of such shifts are few.
-    price += ROUND_SHIFT_PRICE * np.log2(width / np.gcd(free, width))
-    return int(free[np.argmin(price)])
-
-
-def _ranks(support: Any) -> np.ndarray:
-    """Each row's number within a run of rows that read the same columns: the channel of a convolution's output."""
-    rank = np.zeros(support.shape[0], np.int64)
-    for row in range(1, len(rank)):
-        this, last = (support.indices[support.indptr[r] : support.indptr[r + 1]] for r in (row, row - 1))
-        rank[row] = rank[row - 1] + 1 if np.array_equal(this, last) else 0
-    return rank

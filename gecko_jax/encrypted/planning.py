@@ -116,19 +116,6 @@ def _factors(product: Product) -> tuple[list[Affine], list[int | None]]:
     return maps, nodes
 
 
-def _input_features(shape: tuple[int, ...], width: int) -> np.ndarray:
-    """The input's layout: rows of images start at multiples of a power of two, if that takes no further ciphertext."""
-    size = int(np.prod(shape))
-    ciphertexts = -(-size // width)
-    padded = [1 << (length - 1).bit_length() for length in shape[1:]]
-    positions = np.arange(size)
-    if len(shape) > 1 and shape[0] * int(np.prod(padded)) <= ciphertexts * width:
-        positions = np.ravel_multi_index(np.unravel_index(positions, shape), (shape[0], *padded))
-    features = np.full(ciphertexts * width, -1, np.int32)
-    features[positions] = np.arange(size)
-    return features.reshape(-1, width)
-
-
 class _Planner:
     def __init__(self, circuit: Circuit, parameters: Parameters, width: int, costs: Costs):
         self.circuit, self.parameters, self.width, self.costs = circuit, parameters, width, costs
@@ -143,7 +130,7 @@ class _Planner:
 
     def run(self, largest: list[float]) -> Plan:
         parameters, circuit = self.parameters, self.circuit
-        features = _input_features(circuit.input_shape, self.width)
+        features = layouts.of_input(circuit.input_shape, self.width)
         gain = (1.0 if 0 in self.unscaled else LARGEST_FACTOR) / (largest[0] or 1.0)
         first = Node(0, features, gain, parameters.levels, parameters.scale)
         self.nodes.append(first)
