@@ -47,7 +47,7 @@ def polynomial_circuit(seed=0):
     return Circuit((8,), (3,), products, affine(random, 3, {3: 6}), ("input", "square", "fourth", "fifth"))
 
 
-def cancelling_circuit():
+def canceling_circuit():
     """(x + 9)^2 - 18 x - 81 = x^2: the output's bias is much larger than an output, and than its modulus holds."""
     eye = csr_array(np.eye(6))
     output = Affine({0: -18 * eye, 1: eye}, np.full(6, -81.0))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from random_circuits import cancelling_circuit, dense_circuit, encrypted_run, polynomial_circuit, residual_circuit
+from random_circuits import canceling_circuit, dense_circuit, encrypted_run, polynomial_circuit, residual_circuit
 
 from gecko_jax.encrypted import compile_circuit, evaluate
 
@@ -45,7 +45,7 @@ def test_outputs_are_the_circuits(name):
 @pytest.mark.parametrize("packing", ["interleaved", "sample"])
 def test_a_bias_may_be_larger_than_its_modulus_holds(packing):
     """It cancels against other terms: only their sum has to fit."""
-    circuit, largest_term = cancelling_circuit(), 100
+    circuit, largest_term = canceling_circuit(), 100
     x = inputs(circuit, 50)
     program = compile_circuit(circuit, x, packing=packing)
     expected, outputs = evaluate(circuit, x), encrypted_run(program, x)
