@@ -8,7 +8,16 @@ import pytest
 from extracted_circuits import Function, draws, variables_of
 
 from gecko_jax import models
-from gecko_jax.encrypted import certify, evaluate, extract, interval_bounds, largest_values, shifted, value_names
+from gecko_jax.encrypted import (
+    certify,
+    compile_circuit,
+    evaluate,
+    extract,
+    interval_bounds,
+    largest_values,
+    shifted,
+    value_names,
+)
 
 
 def network(layers, width=6, scale=1.0):
@@ -139,3 +148,18 @@ def test_shifts_are_what_they_say():
     np.testing.assert_allclose(changed["offset"] - x, x.std() / 2, rtol=1e-6)
     assert all(each.dtype == np.float32 and each.shape == x.shape for each in changed.values())
     assert jnp.all(changed["times 1.5"] == 1.5 * x)
+
+
+def test_the_headroom_is_that_of_a_compiled_program():
+    *_, x, circuit = network(2)
+    program = compile_circuit(circuit, x)
+    headroom = [each.bound for each in program.ranges]
+    far = 1e4 * x
+    certificate = certify(circuit, {"calibration": x, "far": far}, headroom)
+    np.testing.assert_allclose(
+        certificate.measured["calibration"], [each.largest for each in program.ranges], rtol=1e-9
+    )
+    assert certificate.margins["calibration"] >= 4 and certificate.margins["far"] < 1
+    (flag,) = certificate.flags
+    assert flag.startswith("far: ") and flag.endswith("clipped to the box, the data stay within it.")
+    certificate.check()
