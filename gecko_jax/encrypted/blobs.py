@@ -173,3 +173,22 @@ def check_belongs(header: Header, program: bytes, key: bytes | None = None) -> N
             f"{header.kind}: made with key {header.key.hex()[:16]}..., expected {key.hex()[:16]}.... "
             "It would decrypt to noise: use the client that sent the evaluation keys."
         )
+
+
+def check_answers(answer: Header, question: Header) -> None:
+    """Checks that an answer is that of a question, and of as many examples.
+
+    Args:
+      answer, question: headers of an encrypted output and of an encrypted input.
+
+    Raises:
+      Refused: if it is of another.
+
+    >>> answer, question = (Header(kind, bytes(16), bytes(16)) for kind in ("encrypted output", "encrypted input"))
+    >>> check_answers(answer, question)
+    """
+    if question != answer._replace(kind="encrypted input"):
+        raise Refused(
+            f"encrypted output: answers request {answer.request.hex()[:16]}... with {answer.samples} examples; the "
+            f"question is an {question.kind}, request {question.request.hex()[:16]}... with {question.samples}."
+        )

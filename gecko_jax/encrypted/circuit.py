@@ -103,6 +103,26 @@ def apply_affine(affine: Affine, nodes: Sequence[np.ndarray]) -> np.ndarray:
     return result
 
 
+def real_rows(name: str, x: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns inputs as float64, after a check that none is lost on the way.
+
+    Args:
+      name: of the argument, for messages.
+      x: real numbers [b, *shape], b at least 1.
+      shape: of one example.
+
+    Raises:
+      ValueError: another shape, no example, numbers that are not real, not finite, or hidden by a mask.
+
+    >>> real_rows("x", np.array([[1, 2]]), (2,)).dtype
+    dtype('float64')
+    """
+    rows = np.asarray(checks.shape(name, checks.unmasked(name, checks.not_empty(name, x)), (None, *shape)))
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {rows.dtype}; expected real numbers.")
+    return np.asarray(checks.finite(name, rows), np.float64)
+
+
 def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
     """Computes the values of all nodes.
 

@@ -94,7 +94,7 @@ class Client:
         return blobs.write(self._header("evaluation keys"), [relinearization, galois])
 
     def encrypt(self, x: Any) -> bytes:
-        """Encrypts a batch, clipped to the program's box (see `outside_box`); seeded, half the bytes.
+        """Encrypts a batch, clipped to the program's box with a warning (see `outside_box`); seeded, half the bytes.
 
         Args:
           x: [b, ...], at most `interface.samples` examples; `predict` takes any number.
@@ -103,6 +103,7 @@ class Client:
           ValueError: if x is empty or too long, of another shape, or not finite.
         """
         vectors = packing.pack(x, self.interface)
+        packing.warn_of_clipping(x, self.interface)
         parts = [seal_bytes.to_bytes(self._secrets.encrypt(vector, serializable=True)) for vector in vectors]
         request = secrets.token_bytes(blobs.ID_BYTES)
         return blobs.write(self._header("encrypted input")._replace(request=request, samples=len(x)), parts)
@@ -124,10 +125,8 @@ class Client:
         interface = self.interface
         header, parts = blobs.read(answer, "encrypted output", limits.max_bytes("encrypted output", interface))
         blobs.check_belongs(header, self._program, self._key_id)
-        if question is not None and header.request != (asked := blobs.peek(question).request):
-            raise Refused(
-                f"encrypted output: answers request {header.request.hex()[:16]}..., not {asked.hex()[:16]}...."
-            )
+        if question is not None:
+            blobs.check_answers(header, blobs.peek(question))
         if len(parts) != len(interface.output_features) or not 1 <= header.samples <= interface.samples:
             raise Refused(f"encrypted output: {len(parts)} ciphertexts of {header.samples} examples do not fit.")
         try:
@@ -152,7 +151,9 @@ class Client:
 
         Raises:
           Refused: see `decrypt`.
+          ValueError: if an example's outputs are not the logits of two classes or more.
         """
+        packing.check_classes(self.interface)
         return _labels(self.decrypt(answer, question))
 
     def predict(self, server: Answers, x: Any, decimals: int | None = None) -> np.ndarray:
@@ -187,7 +188,9 @@ class Client:
 
         Raises:
           Refused: see `predict`.
+          ValueError: see `labels`.
         """
+        packing.check_classes(self.interface)
         return _labels(self.predict(server, x))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -239,4 +242,4 @@ class Client:
 
 
 def _labels(outputs: np.ndarray) -> np.ndarray:
-    return np.argmax(outputs.reshape(len(outputs), -1), axis=1)
+    return np.argmax(outputs, axis=1)

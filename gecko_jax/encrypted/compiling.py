@@ -8,7 +8,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.encrypted import cost_table, parameters, planning
-from gecko_jax.encrypted.circuit import Circuit, evaluate, products_of
+from gecko_jax.encrypted.circuit import Circuit, evaluate, products_of, real_rows
 from gecko_jax.encrypted.parameters import Parameters
 from gecko_jax.encrypted.program import Interface, Program
 from gecko_jax.encrypted.ranges import flat_box, largest_values, value_names
@@ -73,7 +73,7 @@ def compile(  # noqa: A001, the name says what it does
     >>> import flax.linen as nn
     >>> import jax
     >>> from gecko_jax import models
-    >>> model, x = models.from_linen(nn.Dense(2)), np.ones((1, 3))
+    >>> model, x = models.from_linen(nn.Dense(2)), np.eye(3)
     >>> program = compile(model, model.init(jax.random.key(0), x), x)
     >>> program.interface.samples  # each of the three features has its own ciphertext, of N / 2 slots
     2048
@@ -112,8 +112,12 @@ def compile_circuit(circuit: Circuit, calibration_x: Array, **settings: Any) -> 
     checks.one_of("goal", goal, GOALS)
     checks.positive("tolerance", tolerance)
     checks.lookup("security", security, parameters.MAX_LOG_QP)  # type: ignore[arg-type]
-    checks.shape("calibration_x", calibration_x, (None, *circuit.input_shape))
-    x = checks.finite("calibration_x", np.asarray(checks.not_empty("calibration_x", calibration_x), np.float64))  # type: ignore[arg-type]
+    x = real_rows("calibration_x", calibration_x, circuit.input_shape)
+    if box is None and x.min() == x.max():
+        raise ValueError(
+            f"calibration_x holds {x.min():g} alone, and clients clip to its range: every input would become the same. "
+            "Pass data like those that clients will send, or box=(low, high)."
+        )
     corners = flat_box(circuit, *((x.min(), x.max()) if box is None else box))
     x = np.clip(x, *(corner.reshape(1, *circuit.input_shape) for corner in corners))
     choices = _choices(circuit, degree, security)

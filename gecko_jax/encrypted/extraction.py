@@ -97,7 +97,7 @@ def _checked(x: Any) -> np.ndarray:
             f"x is a {type(x).__name__} of {len(leaves)} arrays; a circuit takes one array [b, ...]. Concatenate the "
             "inputs, and split them within the model."
         )
-    x = np.asarray(x)
+    x = np.asarray(checks.unmasked("x", x))
     if x.ndim < 2 or x.dtype not in (np.float32, np.float64):
         raise ValueError(
             f"x has shape {x.shape} and dtype {x.dtype}; expected float32 numbers [b, ...]. Convert with "

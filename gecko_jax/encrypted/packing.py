@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.encrypted.circuit import real_rows
 from gecko_jax.encrypted.program import Interface
 from gecko_jax.types import Array
 
@@ -22,11 +25,9 @@ def pack(x: Array, interface: Interface) -> np.ndarray:
       float64 [ciphertexts, slots].
 
     Raises:
-      ValueError: inputs of another shape, too many of them, or one that is not finite.
+      ValueError: inputs of another shape, too many of them, or one that is not finite, not real or hidden by a mask.
     """
-    checks.shape("x", x, (None, *interface.input_shape))
-    checks.not_empty("x", x)  # type: ignore[arg-type]
-    flat = checks.finite("x", np.asarray(x, np.float64).reshape(len(x), -1))
+    flat = real_rows("x", x, interface.input_shape).reshape(len(x), -1)
     if len(flat) > interface.samples:
         raise ValueError(f"x has {len(flat)} examples; one run takes {interface.samples}. Split x into several runs.")
     full = np.zeros((interface.samples, flat.shape[1]))
@@ -57,6 +58,36 @@ def outside_box(x: Array, interface: Interface) -> np.ndarray:
     """
     flat = np.asarray(checks.shape("x", x, (None, *interface.input_shape)), np.float64).reshape(len(x), -1)
     return np.any((flat < interface.box_low[None]) | (flat > interface.box_high[None]), axis=1)
+
+
+def warn_of_clipping(x: Array, interface: Interface) -> None:
+    """Warns if numbers lie outside the box, whose answer is that of other numbers: those that they are clipped to.
+
+    Args:
+      x: inputs [b, *input_shape].
+      interface: of the program.
+    """
+    if clipped := int(np.count_nonzero(outside_box(x, interface))):
+        warnings.warn(
+            f"{clipped:,} of {len(x):,} examples are clipped to the box {interface.box_low.min():.4g} to "
+            f"{interface.box_high.max():.4g}; their numbers reach from {np.min(x):.4g} to {np.max(x):.4g}. Scale them "
+            "as the calibration data was scaled, or clip them yourself.",
+            stacklevel=3,
+        )
+
+
+def check_classes(interface: Interface) -> None:
+    """Raises ValueError unless an example's outputs are logits, of which the largest names a class.
+
+    Args:
+      interface: of the program.
+    """
+    shape = interface.output_shape
+    if len(shape) != 1 or shape[0] < 2:
+        raise ValueError(
+            f"an example's outputs have shape {shape}; labels need (classes,), two or more. Use decrypt or predict, "
+            "with few decimals; of a single logit, its sign is the label."
+        )
 
 
 def unpack(vectors: Array, count: int, interface: Interface) -> np.ndarray:

@@ -57,7 +57,7 @@ def largest_values(circuit: Circuit, x: Array) -> np.ndarray:
     >>> largest_values(circuit, np.array([[-3.0, 2.0]])).tolist()
     [3.0, 3.0, 9.0, 3.0]
     """
-    x = np.asarray(checks.not_empty("x", x))
+    x = np.asarray(checks.unmasked("x", checks.not_empty("x", x)))
     largest = np.zeros(len(value_names(circuit)))
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(x), ROWS_AT_ONCE):
@@ -108,7 +108,7 @@ def flat_box(circuit: Circuit, low: Array | float, high: Array | float) -> tuple
 
     Args:
       circuit: of a network.
-      low, high: numbers, or arrays of the input's shape.
+      low, high: finite numbers, or arrays of the input's shape.
 
     >>> from scipy.sparse import csr_array
     >>> flat_box(Circuit((2,), (2,), (), Affine({0: csr_array(np.eye(2))}, np.zeros(2)), ("input",)), 0, 1)[1].tolist()
@@ -119,6 +119,7 @@ def flat_box(circuit: Circuit, low: Array | float, high: Array | float) -> tuple
         if np.ndim(corner) and np.shape(corner) != circuit.input_shape:
             raise ValueError(f"{name} has shape {np.shape(corner)}; expected a number, or {circuit.input_shape}.")
         corners.append(np.broadcast_to(np.asarray(corner, np.float64), circuit.input_shape).ravel())
+        checks.finite(name, corners[-1])
     if not np.all(corners[0] <= corners[1]):
         raise ValueError(f"low={low!r} must not be above high={high!r}, in any entry.")
     return corners[0], corners[1]

@@ -11,6 +11,8 @@ import json
 import os
 import pathlib
 
+import numpy as np
+
 from gecko_jax import __version__, files, json_values
 from gecko_jax.encrypted import blobs, limits, records
 from gecko_jax.encrypted.blobs import Refused
@@ -148,7 +150,14 @@ def _check(interface: Interface) -> None:
         interface.box_low.shape == interface.box_high.shape == (features,)
     ):
         raise ValueError(f"{features} features, but tables of more, or a box of {interface.box_low.shape}")
+    box = np.stack([interface.box_low, interface.box_high])
+    if not np.all(np.isfinite(box)) or np.any(box[0] > box[1]):
+        raise ValueError("a box whose low is above its high, or that is not finite")
     if not 0 < interface.input_gain < float("inf") or not 0 < interface.output_gain < float("inf"):
         raise ValueError(f"gains {interface.input_gain} and {interface.output_gain} must be positive")
+    if not 0 < interface.output_bound < float("inf"):
+        raise ValueError(
+            f"a bound of {interface.output_bound} on outputs, without which noise would pass for an answer"
+        )
     if not all(0 < step < slots for step in interface.rotations):
         raise ValueError(f"rotations must lie between 0 and {slots}")

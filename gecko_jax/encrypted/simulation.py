@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gecko_jax import checks
+from gecko_jax.encrypted.circuit import real_rows
 from gecko_jax.encrypted.executor import Executor
 from gecko_jax.encrypted.packing import pack, unpack
 from gecko_jax.encrypted.program import Program
@@ -29,7 +29,7 @@ def simulate(program: Program, x: Array, seed: int = 0) -> np.ndarray:
       OverflowError: a layer's values wrap around the modulus; an encrypted run would return noise.
     """
     interface = program.interface
-    checks.finite("x", checks.not_empty("x", checks.shape("x", x, (None, *interface.input_shape))))  # type: ignore[arg-type]
+    x = real_rows("x", x, interface.input_shape)
     _check_bounds(program, x)
     backend = SimulatedBackend(interface.parameters, seed)
     execute = Executor(program, backend)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.encrypted.circuit import evaluate
+from gecko_jax.encrypted.circuit import evaluate, real_rows
 from gecko_jax.encrypted.packing import outside_box
 from gecko_jax.encrypted.program import Program
 from gecko_jax.types import Array
@@ -23,7 +23,7 @@ class Verification(NamedTuple):
 
     Attributes:
       examples: how many were compared.
-      clipped: how many of them the client clipped to the program's box.
+      clipped: how many of them the client clipped to the program's box, and the network is asked about as clipped.
       max_error: the largest absolute error of an output.
       largest_output: the largest absolute output of the network.
       same_label: share of the examples with the network's own label.
@@ -72,7 +72,7 @@ def verify(program: Program, x: Array, tolerance: float = 1e-3) -> Verification:
     from gecko_jax.encrypted.server import Server
 
     interface = program.interface
-    x = checks.not_empty("x", np.asarray(checks.shape("x", x, (None, *interface.input_shape)), np.float64))
+    x = real_rows("x", x, interface.input_shape)
     inside = np.clip(x.reshape(len(x), -1), interface.box_low, interface.box_high)
     expected = evaluate(program.circuit, inside.reshape(x.shape)).reshape(len(x), -1)
     client, server = Client(interface, program.digest), Server(program)

@@ -48,10 +48,48 @@ def test_what_is_shown_to_others_is_rounded(exchange):
     assert not np.array_equal(exchange.client.decrypt(answer), rounded)
 
 
+def test_inputs_of_another_scale_are_said_to_be_clipped(exchange):
+    low, high = exchange.x.min(), exchange.x.max()
+    pixels = np.round((exchange.x - low) / (high - low) * 255).astype(np.uint8)
+    count = np.count_nonzero(((pixels < low) | (pixels > high)).any(1))
+    with pytest.warns(UserWarning, match=f"{count} of 6 examples are clipped .* reach from 0 to 255"):
+        exchange.client.encrypt(pixels)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.ma.array(np.zeros((1, 5)), mask=[[1, 0, 0, 0, 0]]), np.zeros((1, 5), complex), np.full((1, 5), "0")]
+)
+def test_numbers_that_would_be_lost_are_refused(exchange, bad):
+    for entrance in (exchange.client.encrypt, exchange.program.simulate, exchange.program.verify):
+        with pytest.raises(ValueError, match="x hides 1 entry|x has dtype .*; expected real numbers"):
+            entrance(bad)
+
+
+@pytest.mark.parametrize("samples", [2, 6])
+def test_an_answer_of_another_number_of_examples_is_refused(exchange, samples):
+    question = exchange.client.encrypt(exchange.x[:4])
+    answer = exchange.server.answer(question)
+    header, parts = blobs.read(answer, "encrypted output", len(answer))
+    forged = blobs.write(header._replace(samples=samples), parts)
+    with pytest.raises(Refused, match=f"with {samples} examples; the question is an encrypted input, .* with 4"):
+        exchange.client.decrypt(forged, question)
+    with pytest.raises(Refused, match="the question is an encrypted output"):
+        exchange.client.decrypt(answer, answer)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 1), ()])
+def test_outputs_that_are_not_logits_have_no_labels(exchange, shape):
+    client = Client(exchange.program.interface._replace(output_shape=shape), exchange.program.digest)
+    for ask in (client.labels, client.predict_labels):
+        with pytest.raises(ValueError, match="labels need"):
+            ask(*(b"", b"") if ask == client.labels else (exchange.server, exchange.x))
+
+
 def test_inputs_are_clipped_to_the_box_before_they_are_encrypted(exchange):
     box = exchange.program.interface.box_low, exchange.program.interface.box_high
     far = exchange.x * 50
-    outputs = exchange.client.predict(exchange.server, far)
+    with pytest.warns(UserWarning, match="6 of 6 examples are clipped to the box"):
+        outputs = exchange.client.predict(exchange.server, far)
     np.testing.assert_allclose(outputs, exchange.client.predict(exchange.server, np.clip(far, *box)), atol=1e-4)
 
 
@@ -116,7 +154,8 @@ def test_after_forgeries_the_server_serves_on(exchange):
 
 def test_another_program_is_refused_by_either_side(exchange, other):
     program, client = other
-    for kind, blob in (("evaluation keys", client.evaluation_keys()), ("encrypted input", client.encrypt(exchange.x))):
+    question = client.encrypt(np.clip(exchange.x, program.interface.box_low, program.interface.box_high))
+    for kind, blob in (("evaluation keys", client.evaluation_keys()), ("encrypted input", question)):
         with pytest.raises(Refused, match=f"{kind}: made for program {program.digest[:16]}.*, this is"):
             send(exchange, kind, blob)
     with pytest.raises(Refused, match="encrypted output: made for program"):

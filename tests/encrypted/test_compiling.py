@@ -115,6 +115,19 @@ def test_bad_arguments_are_refused(arguments, message):
         compile_circuit(CIRCUIT, X, **arguments)
 
 
+def test_data_that_would_clip_every_input_to_one_number_are_refused():
+    with pytest.raises(ValueError, match=r"calibration_x holds 1 alone, .* every input would become the same"):
+        compile_circuit(CIRCUIT, np.ones_like(X))
+    program = compile_circuit(CIRCUIT, np.ones_like(X), box=(0, 1))
+    assert np.array_equal([program.interface.box_low, program.interface.box_high], [[0] * 20, [1] * 20])
+
+
+@pytest.mark.parametrize("box", [(-np.inf, 1), (0, np.inf), (np.nan, 1)])
+def test_a_box_without_an_end_clips_nothing_and_is_refused(box):
+    with pytest.raises(ValueError, match="(low|high) holds 20 entries that are NaN or infinite"):
+        compile_circuit(CIRCUIT, X, box=box)
+
+
 def test_a_box_of_ones_own():
     program = compile_circuit(CIRCUIT, X, box=(-0.25, 0.5))
     np.testing.assert_allclose(program.simulate(X), evaluate(CIRCUIT, np.clip(X, -0.25, 0.5)), atol=1e-4)

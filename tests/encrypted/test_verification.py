@@ -43,7 +43,8 @@ def test_what_a_verification_finds(exchange):
 
 def test_inputs_outside_the_box_are_counted_and_compared_where_they_are_clipped_to(exchange):
     x = np.concatenate([exchange.x, 3 * exchange.x[:2]])
-    result = verify(exchange.program, x)
+    with pytest.warns(UserWarning, match="2 of 8 examples are clipped"):
+        result = verify(exchange.program, x)
     assert (result.examples, result.clipped) == (8, 2)
     assert outside_box(x, exchange.program.interface).tolist() == [False] * 6 + [True] * 2
 
@@ -132,6 +133,10 @@ def changed(interface, **changes):
         lambda i: i._replace(input_features=i.input_features - 5),
         lambda i: i._replace(output_features=i.output_features.astype(float)[0]),
         lambda i: i._replace(box_low=i.box_low[:-1]),
+        lambda i: i._replace(box_low=i.box_high, box_high=i.box_low),
+        lambda i: i._replace(box_high=np.full_like(i.box_high, np.inf)),
+        lambda i: i._replace(box_low=np.full_like(i.box_low, np.nan)),
+        lambda i: i._replace(output_bound=float("inf")),
         lambda i: i._replace(input_gain=0.0),
         lambda i: i._replace(output_gain=float("inf")),
         lambda i: i._replace(rotations=(0,)),
