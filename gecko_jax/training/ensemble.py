@@ -22,7 +22,7 @@ from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
-from gecko_jax.training.hook_checks import check_hooks, check_unread
+from gecko_jax.training.hook_checks import check_hooks, check_penalty, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
@@ -164,6 +164,7 @@ def fit_ensemble(
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
     plan = plan._replace(schedules=for_model(timetable, model, shapes, batch.x))
     check_hooks(model, shapes, batch.x)
+    check_penalty(gradients, shapes, batch)
     check_unread(gradients, model, shapes, batch.x, is_fresh=init is None)
 
     # 4. Start: the seed, the variables, and for a private run seeds that no other run shares.

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.models.range_penalty import WEIGHT
 from gecko_jax.programs import flow, trace
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
@@ -70,6 +71,29 @@ def check_unread(gradients: Any, model: Model, variables: Variables, x: Any, is_
         key = jax.eval_shape(lambda: jax.random.key(0))
         way = "Start from public inputs: pass fit(..., init=model.init(key, public_x))"
         _refuse_reading("model.init", model.init, key, x, way)
+
+
+def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
+    """Raises ValueError if the model has a range penalty that the gradients do not follow.
+
+    Gradients that were made for the model without its penalty would train without it, and nothing would show.
+
+    Args:
+      gradients: of the run.
+      variables, batch: one model's variables and one step's rows, as shapes.
+    """
+    if WEIGHT not in variables:
+        return
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    program, (slopes, _) = trace(gradients, variables, batch, key)
+    marks = [name.partition("/")[0] == WEIGHT for name, _ in named_leaves(variables)]
+    marks += [False] * len(jax.tree.leaves((batch, key)))
+    reached = flow(program, marks, lambda *marks: any(marks)).outputs
+    if not any(reached[: len(jax.tree.leaves(slopes))]):
+        raise ValueError(
+            "model has a range penalty, which the gradients do not follow: they were made for another model. Make them "
+            "for this one, as in batch_gradients(model, loss) or private_training(model, ...)."
+        )
 
 
 def _refuse_reading(name: str, function: Callable[..., Any], first: Any, x: Any, way: str) -> None:

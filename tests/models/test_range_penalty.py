@@ -116,6 +116,18 @@ def test_it_composes_with_other_transforms_and_is_saved(tmp_path):
     np.testing.assert_array_equal(*pair)
 
 
+def test_gradients_of_the_model_without_its_penalty_are_refused():
+    for make in (training.batch_gradients, private):
+        with pytest.raises(ValueError, match="has a range penalty, which the gradients do not follow"):
+            training.fit(PILLAR, DATA, epochs=1, batch_size=10, gradients=make(NET, losses.cross_entropy()))
+        fitted = training.fit(PILLAR, DATA, epochs=1, batch_size=10, gradients=make(PILLAR, losses.cross_entropy()))
+        assert np.isfinite(fitted.loss).all()
+
+
+def private(model, loss):
+    return privacy.private_gradients(privacy.example_loss(model, loss), clippings.flat(1.0), 0.0, 10.0)
+
+
 def test_another_weight_is_another_run(tmp_path):
     training.fit(PILLAR, DATA, epochs=1, folder=tmp_path)
     other = models.with_range_penalty(NET, activations.pillar(1.4, power=4.0), weight=0.02)
