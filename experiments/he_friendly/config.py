@@ -154,7 +154,7 @@ PRESETS = {
         transition=(0.1, 0.6),
         leak_rows=("teacher", "student"),
         leak_models=4,
-        samples=2,
+        samples=50,
     ),
     "three_classes": Config(
         dataset="three_classes",
