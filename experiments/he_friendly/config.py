@@ -3,7 +3,7 @@
   preset         command                                                        time
   quick          python -m experiments.he_friendly.run                          under 3 minutes on 2 idle cores
   ablation       python -m experiments.he_friendly.run --preset=ablation        6 minutes of CPU
-  fashion_mnist  python -m experiments.he_friendly.run --preset=fashion_mnist   16 minutes of CPU
+  fashion_mnist  python -m experiments.he_friendly.run --preset=fashion_mnist   15 minutes of CPU
   three_classes  python -m experiments.he_friendly.run --preset=three_classes   2 minutes of CPU
 
 Your own images: --preset=three_classes --dataset=/path/of/folder (one folder a class) or --dataset=/path/of/file.npz.
