@@ -21,8 +21,10 @@ MILLISECONDS = {  # at N=8192: (for each prime, for each pair of primes)
     "add": (0.014, 0.0),
     "encode": (0.145, 0.0),
     "encode_scalar": (0.003, 0.0),
-    "encrypt": (0.41, 0.0),
-    "decrypt": (0.34, 0.0),  # and decode
+    "encrypt": (0.95, 0.0),  # encode, and write the seeded form as bytes
+    "decrypt": (0.65, 0.0),  # read from bytes, and decode
+    "read": (0.32, 0.0),  # a seeded ciphertext from bytes
+    "write": (0.55, 0.0),  # a ciphertext as bytes
     "mul_plain": (0.055, 0.0),
     "multiply": (0.54, 0.11),  # and relinearize, as in a square
     "square": (0.51, 0.11),
@@ -70,13 +72,19 @@ def measure(parameters: Parameters, repeats: int = 3) -> dict[tuple[str, int], f
     True
     """
     from gecko_jax.encrypted.seal_backend import SealBackend
+    from gecko_jax.encrypted.seal_bytes import from_bytes, to_bytes
     from gecko_jax.encrypted.seal_secrets import SealSecrets
 
     secrets = SealSecrets(parameters)
     backend = SealBackend(parameters, secrets.relin_keys(), secrets.galois_keys([1]), secrets.context)
     values = np.linspace(-1, 1, parameters.slots)
     fresh = secrets.encrypt(values)
-    seconds = {("encrypt", parameters.levels + 1): _fastest(lambda: secrets.encrypt(values), repeats)}
+    sent = to_bytes(secrets.encrypt(values, serializable=True))
+    on_fresh: dict[str, Callable[[], Any]] = {
+        "encrypt": lambda: to_bytes(secrets.encrypt(values, serializable=True)),
+        "read": lambda: from_bytes("Ciphertext", sent, secrets.context),
+    }
+    seconds = {(operation, parameters.levels + 1): _fastest(run, repeats) for operation, run in on_fresh.items()}
     for level in range(parameters.levels, -1, -1):
         for operation, run in _operations(backend, secrets, backend.mod_switch(fresh, level), values).items():
             seconds[operation, level + 1] = _fastest(run, repeats)
@@ -85,14 +93,17 @@ def measure(parameters: Parameters, repeats: int = 3) -> dict[tuple[str, int], f
 
 def _operations(backend: Any, secrets: Any, item: Any, values: np.ndarray) -> dict[str, Callable[[], Any]]:
     """{operation: a function that runs it once} on a ciphertext's level."""
+    from gecko_jax.encrypted.seal_bytes import from_bytes, to_bytes
+
     level, scale = backend.level(item), backend.scale(item)
-    total = backend.rotate(item, 1)
+    total, content = backend.rotate(item, 1), to_bytes(item)
     operations: dict[str, Callable[[], Any]] = {
         "add": lambda: backend.add(total, item),
         "encode": lambda: backend.encode(values, level, scale),
         "encode_scalar": lambda: backend.encode(values[-1:], level, scale),
         "rotate": lambda: backend.rotate(item, 1),
-        "decrypt": lambda: secrets.decrypt(item),
+        "decrypt": lambda: secrets.decrypt(from_bytes("Ciphertext", content, secrets.context)),
+        "write": lambda: to_bytes(item),
     }
     if level:  # each of these is followed by a rescaling
         plaintext = backend.encode(values, level, scale)

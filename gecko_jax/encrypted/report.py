@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax import text_tables
 from gecko_jax.encrypted.cost_table import Costs, measure, table
 from gecko_jax.encrypted.counting_backend import CountingBackend
-from gecko_jax.encrypted.executor import Executor, encoded_bytes
+from gecko_jax.encrypted.executor import MAX_CACHED_BYTES, Executor, encoded_bytes
 from gecko_jax.encrypted.parameters import Parameters
 from gecko_jax.encrypted.program import Program
 
@@ -25,14 +25,14 @@ class EncryptedReport(NamedTuple):
       degree, modulus_bits, security, levels: of the parameters.
       width, samples: positions in a ciphertext, and examples that share a run.
       operations: {operation: how often}.
-      setup_seconds: encoding the weights, once.
-      run_seconds: of the server.
+      setup_seconds: encoding the weights, once; 0 if they do not fit in memory, because each run then encodes them.
+      run_seconds: of the server, from bytes to bytes.
       seconds_per_sample: run_seconds over samples.
-      encrypt_seconds, decrypt_seconds: of the client.
+      encrypt_seconds, decrypt_seconds: of the client, to bytes and from bytes.
       rotation_keys: how many Galois keys the client makes.
       keys_megabytes: of all evaluation keys, in the seeded form that is sent.
       upload_megabytes, download_megabytes: ciphertexts of one run, the upload seeded.
-      server_megabytes: keys and encoded weights in the server's memory.
+      server_megabytes: keys and encoded weights that stay in the server's memory.
     """
 
     seconds_from: str
@@ -82,9 +82,14 @@ def report(program: Program, measured: bool = False) -> EncryptedReport:
     operations: dict[str, int] = {}
     for (operation, _), number in sorted(counts.items()):
         operations[operation] = operations.get(operation, 0) + number
-    run = seconds(counts, costs)
+    fresh = parameters.levels + 1
+    setup = sum(number * costs[item] for item, number in counts.items() if item[0] == "encode")
+    exchange = inputs * costs["read", fresh] + outputs * costs["write", interface.output_level + 1]
+    encoded = encoded_bytes(program)
+    in_memory = encoded <= MAX_CACHED_BYTES  # else each run encodes the weights again
+    run = seconds(counts, costs) + exchange + (0.0 if in_memory else setup)
     words = [word_bytes(modulus) for modulus in parameters.moduli]
-    degree, fresh = parameters.degree, parameters.levels + 1
+    degree = parameters.degree
     key = degree * fresh * sum(words)  # seeded: one of two polynomials for each digit
     keys = len(interface.rotations) + interface.relinearizes
     return EncryptedReport(
@@ -96,7 +101,7 @@ def report(program: Program, measured: bool = False) -> EncryptedReport:
         width=interface.input_features.shape[1],
         samples=interface.samples,
         operations=operations,
-        setup_seconds=sum(number * costs[item] for item, number in counts.items() if item[0] == "encode"),
+        setup_seconds=setup if in_memory else 0.0,
         run_seconds=run,
         seconds_per_sample=run / interface.samples,
         encrypt_seconds=inputs * costs["encrypt", fresh],
@@ -105,7 +110,7 @@ def report(program: Program, measured: bool = False) -> EncryptedReport:
         keys_megabytes=keys * key / 1e6,
         upload_megabytes=inputs * degree * sum(words[:-1]) / 1e6,
         download_megabytes=outputs * 2 * degree * sum(words[: interface.output_level + 1]) / 1e6,
-        server_megabytes=(keys * 2 * degree * fresh * (fresh + 1) * WORD_BYTES + encoded_bytes(program)) / 1e6,
+        server_megabytes=(keys * 2 * degree * fresh * (fresh + 1) * WORD_BYTES + encoded * in_memory) / 1e6,
     )
 
 
