@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import fft
 
@@ -31,9 +29,9 @@ def directions(rng: np.random.Generator, groups: int, d: int) -> np.ndarray:
             q, r = np.linalg.qr(rng.standard_normal((d, d)))
             basis = (q * np.sign(np.diagonal(r))).T
         else:
-            basis: Any = np.eye(min(missing, d), d, dtype=np.float32)
+            basis = np.eye(min(missing, d), d, dtype=np.float32)
             for _ in range(3):
-                basis = fft.dct(basis, axis=1, norm="ortho") * rng.choice(signs, d)
+                basis = np.asarray(fft.dct(basis, axis=1, norm="ortho")) * rng.choice(signs, d)
         parts.append(basis[:missing].astype(np.float32))
         missing -= len(parts[-1])
     return np.concatenate(parts)

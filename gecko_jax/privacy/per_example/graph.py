@@ -97,7 +97,7 @@ def _with_windows(value: Any) -> Any:
     """Rewrites the convolutions of a loop's or a branch's jaxpr; returns anything else as it is."""
     if isinstance(value, tuple):
         return tuple(_with_windows(each) for each in value)
-    if not isinstance(value, core.ClosedJaxpr):
+    if not isinstance(value, core.ClosedJaxpr):  # pyright: ignore[reportPrivateImportUsage]
         return value
     body = flatten(value, differentiable=True)
     if not _has_convolution(body):
