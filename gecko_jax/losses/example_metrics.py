@@ -59,7 +59,8 @@ def macro_f1() -> Metric:
     """Builds the macro-F1 of class numbers: the mean over classes of 2 TP / (2 TP + FP + FN), as in scikit-learn.
 
     Take it for data in which some classes are rare: `losses.cross_entropy()._replace(metric=losses.macro_f1())`. A
-    class that is neither a label nor a prediction does not count.
+    class that is neither a label nor a prediction does not count. An example with a NaN among its logits is predicted
+    to be no class, which its own class misses.
 
     >>> from gecko_jax.types import Batch
     >>> pieces = [macro_f1().apply(jnp.array(logits), Batch(None, 0, None)) for logits in ([1.0, 0.0], [0.0, 1.0])]
@@ -72,12 +73,13 @@ def macro_f1() -> Metric:
         y = class_numbers("macro_f1", example.y)
         classes = jnp.arange(logits.shape[0])
         predicted = jax.vmap(lambda label: is_top1(logits, label))(classes)
+        predicted = jnp.append(predicted, ~jnp.any(predicted))  # a last column for no class
         return ((classes == y)[:, None] & predicted[None]).astype(jnp.float32).ravel()
 
     def summary(means):
         counts = np.asarray(means, np.float64)
-        counts = counts.reshape(math.isqrt(counts.size), -1)
-        seen = counts.sum(0) + counts.sum(1)
+        counts = counts.reshape(math.isqrt(counts.size), -1)  # c rows of c + 1
+        seen = counts[:, :-1].sum(0) + counts.sum(1)
         return float(np.mean(2 * np.diagonal(counts)[seen > 0] / seen[seen > 0])) if seen.any() else math.nan
 
     return Metric("macro_f1", apply, summary)

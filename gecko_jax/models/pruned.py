@@ -98,6 +98,21 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
     return with_step(changed, "pruned", settings, before=model.blueprint)
 
 
+def at_zero(variables: Variables, params: Any) -> Any:
+    """Returns other parameters with those at zero that pruning has removed from the model's own, such as an average.
+
+    Args:
+      variables: of a pruned model, or of any other.
+      params: of the same structure.
+
+    >>> at_zero({"params": {"kernel": np.zeros(2)}, "pruning_masks": {"kernel": np.zeros(1)}}, {"kernel": np.ones(2)})
+    {'kernel': array([0., 0.])}
+    """
+    pruned_kernels = variables.get(MASKS, {})
+    removed = {name: leaf == 0 for name, leaf in named_leaves(variables["params"]) if name in pruned_kernels}
+    return map_named(lambda name, leaf: leaf * ~removed[name] if name in removed else leaf, params)
+
+
 def without_pruning_state(variables: Variables) -> dict[str, Any]:
     """Returns the variables of the model that `pruned` was put on: its weights, with the removed ones zero.
 

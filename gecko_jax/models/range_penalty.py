@@ -77,7 +77,8 @@ def with_range_penalty(model: Model, penalty: RangePenalty, weight: float = 5e-5
 
         def note(next_fun, args, kwargs, context):
             module = context.module
-            if context.method_name == "__call__" and isinstance(module, Activation):
+            inside = isinstance(module.parent, Activation)  # of a mixture, which is penalized itself
+            if context.method_name == "__call__" and isinstance(module, Activation) and not inside:
                 name = layer_path(module)
                 if re.search(path, name):
                     _check_outermost(name, outermost)

@@ -19,6 +19,7 @@ from jax.core import Tracer
 
 from gecko_jax import checks
 from gecko_jax.hooks import with_collection
+from gecko_jax.models.pruned import at_zero
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
 
@@ -101,4 +102,5 @@ def averaged(variables: Variables) -> Variables:
     if names != [name for name, _ in named_leaves(average["params"])]:
         raise ValueError("the average has other parameters than the variables: apply with_average last.")
     params = jax.tree.map(lambda mean, p: mean.astype(p.dtype), average["params"], variables["params"])
+    params = at_zero(variables, params)  # what pruning has removed, to which an average only comes near
     return {**variables, "params": params}

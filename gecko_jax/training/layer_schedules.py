@@ -14,9 +14,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.activations import MIXTURE, TRANSITION
+from gecko_jax.models.pruned import SHARE as PRUNING_SHARE
+from gecko_jax.models.range_penalty import POWER as PENALTY_POWER
+from gecko_jax.models.range_penalty import WEIGHT as PENALTY_WEIGHT
 from gecko_jax.programs import trace
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
+
+# The smallest and the largest value of collections whose use elsewhere would be another one, or none.
+RANGES = {
+    TRANSITION: (0.0, 1.0),
+    MIXTURE: (0.0, 1.0),
+    PRUNING_SHARE: (0.0, 1.0),
+    PENALTY_WEIGHT: (0.0, np.inf),
+    PENALTY_POWER: (1.0, np.inf),  # below 1 the slope at 0 has no limit
+}
 
 
 class LayerSchedule(NamedTuple):
@@ -138,9 +151,9 @@ def checked_value(name: str, share: float, value: Any) -> float:
       value: what it returned.
 
     Raises:
-      ValueError: anything but one finite number.
+      ValueError: anything but one finite number, or one that the collection cannot hold.
     """
     argument = f"schedules[{name!r}]({share:g})"
     if np.ndim(value) or isinstance(value, str):
         raise ValueError(f"{argument} is {value!r}; expected one number.")
-    return float(checks.finite(argument, value))
+    return checks.in_range(argument, float(checks.finite(argument, value)), *RANGES.get(name, (-np.inf, np.inf)))

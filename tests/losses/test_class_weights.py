@@ -65,7 +65,19 @@ def test_macro_f1_is_reported_by_training_and_evaluation():
     np.testing.assert_allclose(fitted.metrics["macro_f1"], expected, rtol=1e-6)
     evaluation = training.evaluate(model, fitted.variables, data, loss)
     assert evaluation.metrics == {"macro_f1": pytest.approx(expected)}
-    assert np.isnan(losses.macro_f1().summary(np.zeros(9)))
+    assert np.isnan(losses.macro_f1().summary(np.zeros(12)))
+
+
+def test_examples_without_a_prediction_count_against_their_class():
+    logits = np.array([[1, 0, 0], [0, 1, 0], [np.nan, 0, 0], [0, np.nan, 2], [0, 0, np.nan]], np.float32)
+    y, nothing = np.array([0, 1, 0, 1, 2]), 3
+    predicted = np.where(np.isnan(logits).any(1), nothing, np.nan_to_num(logits).argmax(1))
+    means = np.mean(
+        [losses.macro_f1().apply(jnp.array(row), Batch(None, k, None)) for row, k in zip(logits, y, strict=True)],
+        axis=0,
+    )
+    expected = f1_score(y, predicted, labels=[0, 1, 2], average="macro", zero_division=0)
+    assert losses.macro_f1().summary(means) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

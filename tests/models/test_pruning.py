@@ -8,7 +8,7 @@ import pytest
 from gecko_jax import datasets, models, quantizers, training
 from gecko_jax.hooks import finish_update
 from gecko_jax.models.pruning_groups import group_numbers, kept_groups
-from gecko_jax.types import Rule
+from gecko_jax.types import Examples, Rule
 
 
 @pytest.fixture
@@ -156,3 +156,18 @@ def test_a_path_without_kernels_is_refused():
     net, x = network()
     with pytest.raises(ValueError, match="no kernel can be pruned .* path='conv'. Kernels: dense1/kernel"):
         models.pruned(net, path="conv").init(jax.random.key(0), x)
+
+
+def test_the_average_of_a_pruned_network_is_pruned():
+    data = Examples(*(part[:60] for part in datasets.load("digits").train[:2]))
+    net = models.create("mlp", 10, hidden=(8,), activation="square")
+    model = training.with_average(models.pruned(net, 0.75, "diagonal"), 0.99)
+    variables = training.fit(model, data, epochs=2, batch_size=20).variables
+    trained, averaged = (each["params"] for each in (variables, training.averaged(variables)))
+    for layer in ("dense1", "logits"):
+        kept = np.asarray(trained[layer]["kernel"]) != 0
+        assert 0 < kept.mean() <= 0.26
+        np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"]) != 0, kept)
+        mean = np.asarray(variables["average"]["params"][layer]["kernel"])
+        np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"])[kept], mean[kept])
+    assert np.asarray(averaged["dense1"]["bias"]).any()

@@ -142,6 +142,15 @@ def test_a_path_chooses_the_activations():
     np.testing.assert_allclose(penalty, 0.02 * ((np.abs(z) / 1.5) ** 4).mean(-1), rtol=1e-4)
 
 
+def test_a_mixture_is_penalized_once():
+    net = models.create("mlp", 3, hidden=(5, 4), activation="mixed_relu")
+    model = models.with_range_penalty(net, activations.pillar(1.5, power=4.0), weight=0.02)
+    variables = {**START, "mixture": model.init(jax.random.key(0), DATA.x[:1])["mixture"]}  # share 0: ReLU alone
+    traced = jax.jit(lambda variables: model.apply(variables, DATA.x, train=True)[0].penalty)(variables)
+    expected = [by_hand(START["params"], x, y)[1] for x, y in zip(DATA.x, DATA.y, strict=True)]
+    np.testing.assert_allclose(traced, expected, rtol=1e-4)
+
+
 class Remat(nn.Module):
     @nn.compact
     def __call__(self, x):

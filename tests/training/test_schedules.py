@@ -121,3 +121,19 @@ def test_a_function_that_changes_its_mind_is_refused(pool, mlp):
     answers = iter([1.0, 1.0, 1.0, 0.5])
     with pytest.raises(ValueError, match=r"\(0.5\) was 1.0 when the run began and is 0.5 now"):
         training.fit(mlp, pool, epochs=2, batch_size=60, schedules={"learning_rate": lambda done: next(answers)})
+
+
+@pytest.mark.parametrize(
+    "name, first, last, end",
+    [
+        ("transition", -1.0, 1.0, "0.0 and 1.0"),
+        ("mixture", 1.5, 0.0, "0.0 and 1.0"),
+        ("pruning", 0.0, 1.2, "0.0 and 1.0"),
+        ("penalty_weight", 1.0, -1.0, "0.0 and inf"),
+        ("penalty_power", 0.0, 10.0, "1.0 and inf"),
+    ],
+)
+def test_values_that_a_collection_cannot_hold_are_refused(name, first, last, end):
+    for schedule in (training.linear(0.2, 0.8, first, last), training.last_layer_first(0.2, 0.8, first, last)):
+        with pytest.raises(ValueError, match=rf"schedules\['{name}'\]\(.*\)=.* must lie between {end}"):
+            tabulate({name: schedule}, 10)
