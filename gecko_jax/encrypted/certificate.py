@@ -139,8 +139,9 @@ def certify(
     >>> certificate.check(), "proved for every input" in certificate.table()
     (None, True)
     """
-    if not data:
-        raise ValueError("data is empty; expected {name: inputs}, such as {'train': x, 'validation': y}.")
+    if not isinstance(data, Mapping) or not data:
+        kind = "empty" if isinstance(data, Mapping) else f"a {type(data).__name__}"
+        raise ValueError(f"data is {kind}; expected {{name: inputs}}, such as {{'train': x, 'validation': y}}.")
     names = value_names(circuit)
     for name, x in data.items():
         checks.shape(f"data[{name!r}]", checks.unmasked(f"data[{name!r}]", x), (None, *circuit.input_shape))
@@ -169,17 +170,26 @@ def shifted(x: Array, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns inputs under shifts that deployment brings: larger, offset, noisy, inverted.
 
     Args:
-      x: inputs [b, ...].
+      x: floats [b, ...]; integers would wrap around.
       seed: of the noise.
 
     Returns:
       {name: inputs [b, ...] of the same dtype}: 1.5 times as large; plus half of x's standard deviation; plus normal
       noise of that size; and largest + smallest - x.
 
+    Raises:
+      ValueError: numbers that are not floats or not finite, or no inputs.
+
     >>> sorted(shifted(np.array([[0.0, 2.0]])))
     ['inverted', 'noisy', 'offset', 'times 1.5']
     """
-    x = np.asarray(checks.finite("x", checks.not_empty("x", x)))
+    x = np.asarray(checks.unmasked("x", checks.not_empty("x", x)))
+    if x.dtype.kind != "f":
+        raise ValueError(
+            f"x has dtype {x.dtype}, in which shifted numbers would wrap around; expected floats, as the model reads. "
+            "Convert with x.astype('float32'), and scale as in training."
+        )
+    checks.finite("x", x)
     size = x.std() / 2
     noise = np.random.default_rng(seed).normal(0, size, x.shape)
     changed = {"times 1.5": 1.5 * x, "offset": x + size, "noisy": x + noise, "inverted": x.max() + x.min() - x}

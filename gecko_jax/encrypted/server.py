@@ -46,6 +46,10 @@ class Server:
     __slots__ = ("_backends", "_context", "_executor", "_hash", "_lock", "_max_clients", "_program")
 
     def __init__(self, program: Program, max_clients: int = 4):
+        if not isinstance(program, Program):
+            raise ValueError(
+                f"program is a {type(program).__name__}; expected what encrypted.compile or encrypted.load returned."
+            )
         self._program, self._hash = program, bytes.fromhex(program.digest)
         self._context = seal_context(program.interface.parameters)
         self._max_clients = checks.integer("max_clients", max_clients, 1)

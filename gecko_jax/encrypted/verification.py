@@ -71,11 +71,11 @@ def verify(program: Program, x: Array, tolerance: float = 1e-3) -> Verification:
     from gecko_jax.encrypted.client import Client
     from gecko_jax.encrypted.server import Server
 
-    interface = program.interface
+    server, interface = Server(program), program.interface
     x = real_rows("x", x, interface.input_shape)
     inside = np.clip(x.reshape(len(x), -1), interface.box_low, interface.box_high)
     expected = evaluate(program.circuit, inside.reshape(x.shape)).reshape(len(x), -1)
-    client, server = Client(interface, program.digest), Server(program)
+    client = Client(interface, program.digest)
     server.add_keys(keys := client.evaluation_keys())
     seconds = np.zeros(3)
     outputs, question, answer = [], b"", b""

@@ -127,6 +127,8 @@ def test_check_raises_if_clipping_does_not_help():
     "change, message",
     [
         ({"data": {}}, "data is empty"),
+        ({"data": np.ones((2, 4))}, "data is a ndarray; expected"),
+        ({"box": (-np.inf, 1)}, "low holds 4 entries that are NaN or infinite"),
         ({"headroom": 0}, "headroom=0 must be above 0"),
         ({"headroom": [1.0, 2.0]}, r"headroom has shape \(2,\)"),
         ({"box": (1, 0)}, "low=1 must not be above high=0"),
@@ -163,3 +165,9 @@ def test_the_headroom_is_that_of_a_compiled_program():
     (flag,) = certificate.flags
     assert flag.startswith("far: ") and flag.endswith("clipped to the box, the data stay within it.")
     certificate.check()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool])
+def test_integers_are_not_shifted_because_they_would_wrap_around(dtype):
+    with pytest.raises(ValueError, match="would wrap around; expected floats"):
+        shifted(np.array([[0, 200]]).astype(dtype))

@@ -137,3 +137,16 @@ def test_outputs_are_one_array_of_the_inputs(function, message):
 def test_values_beyond_float32_are_refused():
     with pytest.raises(ValueError, match="outputs that are not finite"):
         extract(models.from_linen(Function(lambda x: (1e12 * x) ** 4)), {}, draws((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "model, variables, message",
+    [
+        ("mlp", {}, "model is a str; expected a Model"),
+        (models.from_linen(nn.Dense(2)), None, "variables are a NoneType; expected what model.init"),
+        (models.from_linen(nn.Dense(2)), {"kernel": np.ones((3, 2))}, r"variables are \['kernel'\]; expected"),
+    ],
+)
+def test_what_is_not_a_model_with_its_variables_is_refused(model, variables, message):
+    with pytest.raises(ValueError, match=message):
+        extract(model, variables, draws((2, 3)))

@@ -31,6 +31,12 @@ def broken(program):
     return program._replace(steps=tuple(steps))
 
 
+def test_what_is_not_a_program_is_refused(exchange):
+    for entrance in (Server, lambda program: verify(program, exchange.x)):
+        with pytest.raises(ValueError, match="program is a Circuit; expected what encrypted.compile"):
+            entrance(exchange.program.circuit)
+
+
 def test_what_a_verification_finds(exchange):
     result = verify(exchange.program, exchange.x)
     assert result.examples == 6 and result.clipped == 0 and result.same_label == 1
