@@ -165,9 +165,9 @@ def test_the_average_of_a_pruned_network_is_pruned():
     variables = training.fit(model, data, epochs=2, batch_size=20).variables
     trained, averaged = (each["params"] for each in (variables, training.averaged(variables)))
     for layer in ("dense1", "logits"):
-        kept = np.asarray(trained[layer]["kernel"]) != 0
-        assert 0 < kept.mean() <= 0.26
-        np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"]) != 0, kept)
+        remaining = np.asarray(trained[layer]["kernel"]) != 0
+        assert 0 < remaining.mean() <= 0.26
+        np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"]) != 0, remaining)
         mean = np.asarray(variables["average"]["params"][layer]["kernel"])
-        np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"])[kept], mean[kept])
+        np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"])[remaining], mean[remaining])
     assert np.asarray(averaged["dense1"]["bias"]).any()
