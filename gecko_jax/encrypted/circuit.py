@@ -117,10 +117,27 @@ def real_rows(name: str, x: Array, shape: tuple[int, ...]) -> np.ndarray:
     >>> real_rows("x", np.array([[1, 2]]), (2,)).dtype
     dtype('float64')
     """
-    rows = np.asarray(checks.shape(name, checks.unmasked(name, checks.not_empty(name, x)), (None, *shape)))
+    return checks.finite(name, flat_rows(name, checks.not_empty(name, x), shape)).reshape(-1, *shape)
+
+
+def flat_rows(name: str, x: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns inputs as float64 [b, features]; they may be none, or not finite.
+
+    Args:
+      name: of the argument, for messages.
+      x: real numbers [b, *shape].
+      shape: of one example.
+
+    Raises:
+      ValueError: another shape, numbers that are not real, or hidden by a mask.
+
+    >>> flat_rows("x", np.ones((2, 2, 3)), (2, 3)).shape
+    (2, 6)
+    """
+    rows = np.asarray(checks.shape(name, checks.unmasked(name, x), (None, *shape)))
     if rows.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {rows.dtype}; expected real numbers.")
-    return np.asarray(checks.finite(name, rows), np.float64)
+    return np.asarray(rows, np.float64).reshape(len(rows), int(np.prod(shape)))
 
 
 def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
@@ -142,8 +159,7 @@ def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
     >>> [values.tolist() for values in node_values(square, np.array([[3.0, 4.0]]))]
     [[[3.0, 4.0]], [[9.0, 16.0]]]
     """
-    checks.shape("x", x, (None, *circuit.input_shape))
-    nodes = [np.asarray(x, np.float64).reshape(len(x), -1)]
+    nodes = [flat_rows("x", x, circuit.input_shape)]
     for left, right in products_of(circuit):
         factor = apply_affine(left, nodes)
         nodes.append(factor * (factor if right is None else apply_affine(right, nodes)))

@@ -45,6 +45,7 @@ def calibrated_bounds(model: Model, variables: Variables, x: Any, margin: float 
     True
     """
     checks.positive("margin", margin)
+    checks.not_empty("x", jax.tree.leaves(x)[0])
     shapes = jax.eval_shape(model.init, jax.random.key(0), take(x, slice(0, 1)))
     paths = _bounded_paths(model, shapes, take(x, slice(0, 1)))
     if not paths:
@@ -79,6 +80,8 @@ def calibrated_bounds(model: Model, variables: Variables, x: Any, margin: float 
     count = len(jax.tree.leaves(x)[0])
     blocks = [largest(take(x, index)) for index in row_blocks(count, min(ROWS_PER_CALL, count), full=True)]
     tops = {path: margin * np.max([np.asarray(block[path]) for block in blocks], axis=0) for path in paths}
+    for path, top in tops.items():
+        checks.finite(f"the largest values at {path!r} on x", top)
     return {**variables, "params": with_values(tops, variables["params"])}
 
 
@@ -130,7 +133,13 @@ def with_flipped_bits(
         if fixed_point is not None:
             bits, fraction = fixed_point
             limit, scale = 2 ** (bits - 1), 2.0**-fraction
-            return np.clip(np.rint(np.asarray(leaf, np.float64) / scale), -limit, limit - 1), scale, bits
+            values = np.rint(np.asarray(leaf, np.float64) / scale)
+            if not np.all((-limit <= values) & (values < limit)):
+                raise ValueError(
+                    f"{name} holds {np.abs(values).max() * scale:.4g}; fixed_point={fixed_point} stores numbers from "
+                    f"{-limit * scale:g} to below {limit * scale:g}. Take fewer fraction bits, or more bits."
+                )
+            return values, scale, bits
         if name not in quantizers:
             return None
         quantizer = quantizers[name]

@@ -8,7 +8,7 @@ import pytest
 from forged_blobs import rewritten, serves
 from hypothesis import strategies
 
-from gecko_jax.encrypted import Client, Refused, blobs, seal_bytes
+from gecko_jax.encrypted import Client, Refused, blobs, evaluate, functional, seal_bytes, two_party
 from gecko_jax.encrypted.blobs import HEADER_BYTES
 
 KINDS = {"evaluation keys": "add_keys", "encrypted input": "answer"}
@@ -60,7 +60,12 @@ def test_inputs_of_another_scale_are_said_to_be_clipped(exchange):
     "bad", [np.ma.array(np.zeros((1, 5)), mask=[[1, 0, 0, 0, 0]]), np.zeros((1, 5), complex), np.full((1, 5), "0")]
 )
 def test_numbers_that_would_be_lost_are_refused(exchange, bad):
-    for entrance in (exchange.client.encrypt, exchange.program.simulate, exchange.program.verify):
+    circuit = exchange.program.circuit
+    layer = functional.quantize_first_layer(circuit)
+    for entrance in (
+        exchange.client.encrypt, exchange.program.simulate, exchange.program.verify, layer.quantize,
+        *(lambda x, of=of: of(circuit, x) for of in (evaluate, two_party.simulate, two_party.observe_bounds)),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="x hides 1 entry|x has dtype .*; expected real numbers"):
             entrance(bad)
 

@@ -120,6 +120,12 @@ def test_bounds_save_a_network_in_fixed_point_from_flipped_bits(digits):
         (lambda v, x: models.calibrated_bounds(PLAIN, v, x), 'has no "bounded_relu" activation'),
         (lambda v, x: models.calibrated_bounds(network("mlp", "bounded_relu"), {"params": {}}, x), "variables lack"),
         (lambda v, x: models.calibrated_bounds(BOUNDED, v, x, margin=0.0), "margin=0.0 must be"),
+        (lambda v, x: models.calibrated_bounds(BOUNDED, v, x[:0]), "x is empty"),
+        (lambda v, x: models.calibrated_bounds(BOUNDED, v, x * np.nan), "the largest values at 'block1/.* on x holds"),
+        (
+            lambda v, x: models.with_flipped_bits(PLAIN, jax.tree.map(lambda w: 1e3 * w, v), x, 0.0, 0, (8, 4)),
+            r"kernel holds .*; fixed_point=\(8, 4\) stores numbers from -8 to below 8",
+        ),
         (lambda v, x: models.with_flipped_bits(PLAIN, v, x, 0.1, 0), "fixed_point=None with 0 quantized weights"),
         (lambda v, x: models.with_flipped_bits(PLAIN, v, x, 1.5, 0, (16, 8)), "rate=1.5 must lie between 0 and 1"),
         (lambda v, x: models.with_flipped_bits(PLAIN, v, x, 0.1, 0, (40, 8)), r"fixed_point\[0\]=40"),

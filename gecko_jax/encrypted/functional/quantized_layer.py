@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.encrypted.circuit import Affine, Circuit, Product, apply_affine, node_values
+from gecko_jax.encrypted.circuit import Affine, Circuit, Product, apply_affine, flat_rows, node_values
 from gecko_jax.quantizers import uniform
 from gecko_jax.types import Array
 
@@ -51,8 +51,7 @@ class QuantizedLayer(NamedTuple):
         Raises:
           ValueError: inputs of another shape, not finite or beyond the bound.
         """
-        checks.finite("x", checks.shape("x", x, (None, *self.circuit.input_shape)))
-        codes = np.rint(np.asarray(x, np.float64).reshape(len(x), -1) / self.input_step)
+        codes = np.rint(checks.finite("x", flat_rows("x", x, self.circuit.input_shape)) / self.input_step)
         if (largest := np.abs(codes).max(initial=0)) > self.input_levels:
             bound = self.input_step * self.input_levels
             raise ValueError(

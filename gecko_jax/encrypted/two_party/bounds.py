@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.encrypted.circuit import Affine, Circuit
+from gecko_jax.encrypted.circuit import Affine, Circuit, real_rows
 from gecko_jax.encrypted.two_party.fixed_point import failure_probability
 from gecko_jax.encrypted.two_party.nodes import Clamp, Relu, node_values
 from gecko_jax.types import Array
@@ -92,7 +92,7 @@ def observe_bounds(circuit: Circuit, calibration_x: Array, margin: float = 2.0) 
     (18.0,)
     """
     checks.at_least("margin", margin, 1)
-    values = node_values(circuit, checks.not_empty("calibration_x", calibration_x))[1:-1]
+    values = node_values(circuit, real_rows("calibration_x", calibration_x, circuit.input_shape))[1:-1]
     return tuple(margin * float(np.abs(value).max(initial=0)) for value in values)
 
 

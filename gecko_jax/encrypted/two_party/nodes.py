@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gecko_jax import checks
-from gecko_jax.encrypted.circuit import Affine, Circuit, apply_affine
+from gecko_jax.encrypted.circuit import Affine, Circuit, apply_affine, flat_rows
 from gecko_jax.encrypted.extraction import compare, follow
 from gecko_jax.encrypted.interpreter import Interpreter
 from gecko_jax.encrypted.refusals import place_of
@@ -109,8 +108,7 @@ def node_values(circuit: Circuit, x: Array) -> list[np.ndarray]:
     Returns:
       Values [b, n_k] of the nodes 0, 1, ..., and last the output [b, out].
     """
-    checks.shape("x", x, (None, *circuit.input_shape))
-    nodes = [np.asarray(x, np.float64).reshape(len(x), -1)]
+    nodes = [flat_rows("x", x, circuit.input_shape)]
     for product in circuit.products:
         left = apply_affine(product.left, nodes)
         if isinstance(product, (Clamp, Relu)):
