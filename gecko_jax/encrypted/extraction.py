@@ -69,8 +69,10 @@ def follow(model: Model, variables: Variables, x: Array, interpreter: type[Inter
     if not isinstance(model, Model):
         raise ValueError(f"model is a {type(model).__name__}; expected a Model, such as models.from_linen(module).")
     if not isinstance(variables, Mapping) or (variables and "params" not in variables):
-        held = sorted(variables) if isinstance(variables, Mapping) else f"a {type(variables).__name__}"
-        raise ValueError(f"variables are {held}; expected what model.init or fit(...).variables is: {{'params': ...}}.")
+        collections = sorted(variables) if isinstance(variables, Mapping) else f"a {type(variables).__name__}"
+        raise ValueError(
+            f"variables are {collections}; expected what model.init or fit(...).variables is: {{'params': ...}}."
+        )
     if (name := first_not_finite(variables)) is not None:
         raise ValueError(f"variables hold a NaN or an infinity in {name}; train the model again, or load another one.")
     with layer_scopes() as kinds:
