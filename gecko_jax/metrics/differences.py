@@ -6,6 +6,8 @@ records are correlated, and so are their figures for the same members and seed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import special
 
@@ -56,7 +58,9 @@ def paired_auc_difference(scores_a: Array, scores_b: Array, member: Array, confi
     return Estimate(value, max(value - half, -1.0), min(value + half, 1.0), n=len(member))
 
 
-def paired_difference(values_a: Array, values_b: Array, confidence: float = 0.95, unit: str = "") -> Estimate:
+def paired_difference(
+    values_a: Array | Sequence[float], values_b: Array | Sequence[float], confidence: float = 0.95, unit: str = ""
+) -> Estimate:
     """Returns the mean of a_i - b_i over m pairs, with Student's t interval of the differences.
 
     Args:

@@ -6,6 +6,7 @@ The two answer different questions, and one cannot replace the other: a target i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def auc_interval(scores: Array, member: Array, confidence: float = 0.95) -> Esti
     return Estimate(auc, max(auc - half, 0.0), min(auc + half, 1.0), n=len(scores))
 
 
-def mean_interval(values: Array, confidence: float = 0.95, unit: str = "") -> Estimate:
+def mean_interval(values: Array | Sequence[float], confidence: float = 0.95, unit: str = "") -> Estimate:
     """Returns the mean over seeds or targets, with Student's t interval: mean +- t(n-1) * s / sqrt(n).
 
     Args:

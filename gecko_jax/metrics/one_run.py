@@ -7,7 +7,7 @@ other as they like: it is the coins that are independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -145,7 +145,7 @@ def _largest(refutes: Callable[[np.ndarray], np.ndarray], points: int) -> float:
 def one_run_epsilon_from_scores(
     scores: Array,
     member: Array,
-    guesses: int | Array,
+    guesses: int | Sequence[int] | Array,
     delta: float = 0.0,
     confidence: float = 0.95,
     assumption: str = "dp",

@@ -107,8 +107,7 @@ def percent(estimate: Estimate) -> Estimate:
     75.0
     """
     checks.one_of("unit of the proportion", estimate.unit, ("",))
-    low, high = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
-    return estimate._replace(value=100 * estimate.value, low=low, high=high, unit="%")
+    return estimate.map(lambda part: 100 * part)._replace(unit="%")
 
 
 def half_width(estimate: Estimate) -> float | None:

@@ -218,3 +218,12 @@ class Estimate(NamedTuple):
     kind: str = "measured"
     unit: str = ""
     n: int | None = None
+
+    def map(self, function: Callable[[float], float]) -> Estimate:
+        """Applies an increasing function to the value and to the ends of its interval, if it has one.
+
+        >>> Estimate(0.75, 0.5, 1.0).map(lambda accuracy: 2 * accuracy - 1)[:3]
+        (0.5, 0.0, 1.0)
+        """
+        low, high = (None if end is None else function(end) for end in (self.low, self.high))
+        return self._replace(value=function(self.value), low=low, high=high)

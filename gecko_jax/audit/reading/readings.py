@@ -63,12 +63,12 @@ class Readings(NamedTuple):
             return Available((), tuple(self.values), self.own)
         return Available(OF_CLASSES if self.kind == "classes" else (self.kind,), tuple(self.values), self.own)
 
-    def signal(self, signal: Signal, y: np.ndarray) -> list[np.ndarray]:
+    def signal(self, signal: Signal, y: Any) -> list[np.ndarray]:
         """Returns values [..., n, *axes] of a signal: one array for each query, the records themselves first.
 
         Args:
           signal: what an attack reads.
-          y: labels [n, ...], which signals of outputs read.
+          y: labels [n, ...], which signals of outputs read; None suffices for values.
 
         Raises:
           ValueError: a signal that was not read.

@@ -67,7 +67,7 @@ def target_figures(scores: np.ndarray, member: np.ndarray, threshold: np.ndarray
     row = {
         "auc": metrics.auc_interval(scores, member),
         "attack_accuracy": accuracy,
-        "advantage": accuracy._replace(value=2 * accuracy[0] - 1, low=2 * accuracy[1] - 1, high=2 * accuracy[2] - 1),
+        "advantage": accuracy.map(lambda part: 2 * part - 1),
     }
     row |= {name: metrics.tpr_interval_at_fpr(scores, member, fpr) for name, fpr in FPRS.items()}
     for name, prior in PRIORS.items():
@@ -88,22 +88,21 @@ def over_targets(rows: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
             result[name] = Estimate(max(values), kind="counted", n=len(rows))
         else:
             least = -1.0 if name == "advantage" else 0.0
-            mean = metrics.mean_interval(values)
-            result[name] = mean._replace(low=max(mean.low, least), high=min(mean.high, 1.0))
+            result[name] = metrics.mean_interval(values).map(lambda part, least=least: min(max(part, least), 1.0))
     return result
 
 
 def roc_curves(scores: Sequence[np.ndarray], member: np.ndarray) -> Curve:
     """Returns the ROC curves of m targets: scores m x [n], member [m, n]."""
-    tpr, low, high = [], [], []
+    steps, low, high = [], [], []
     for one, truth in zip(scores, member, strict=True):
         curve_fpr, curve_tpr, _ = metrics.roc_curve(one, truth)
-        tpr.append(curve_tpr[np.searchsorted(curve_fpr, GRID, "right") - 1])
+        steps.append(curve_tpr[np.searchsorted(curve_fpr, GRID, "right") - 1])
         members = int(truth.sum())
-        bounds = metrics.clopper_pearson(np.rint(tpr[-1] * members), members)
+        bounds = metrics.clopper_pearson(np.rint(steps[-1] * members), members)
         low.append(bounds[0])
         high.append(bounds[1])
-    tpr = np.array(tpr)
+    tpr = np.array(steps)
     if len(tpr) == 1:
         return Curve(GRID, tpr, np.array(low), np.array(high), tpr[0], None, None)
     mean, mean_low, mean_high = (np.clip(part, 0.0, 1.0) for part in metrics.mean_band(tpr))
@@ -121,8 +120,8 @@ def score_histogram(scores: Sequence[np.ndarray], member: np.ndarray) -> Histogr
       scores: m x [n]; infinite ones allowed.
       member: [m, n] bool.
     """
-    scores = np.asarray(scores, np.float64)
-    finite = np.clip(scores[np.isfinite(scores)], -MAX_SCORE, MAX_SCORE)
+    values = np.asarray(scores, np.float64)
+    finite = np.clip(values[np.isfinite(values)], -MAX_SCORE, MAX_SCORE)
     low, high = np.quantile(finite, [CLIPPED_SHARE, 1 - CLIPPED_SHARE]) if len(finite) else (0.0, 1.0)
     if low == high:
         low, high = finite.min(), finite.max()
@@ -131,8 +130,8 @@ def score_histogram(scores: Sequence[np.ndarray], member: np.ndarray) -> Histogr
         half = max(0.5, 1e-3 * abs(low))
         low, high = low - half, high + half
     edges = np.linspace(low, high, BINS + 1)
-    clipped = int(((scores < low) | (scores > high)).sum())
-    return counts_in_bins(edges, np.clip(scores, low, high), member)._replace(clipped=clipped)
+    clipped = int(((values < low) | (values > high)).sum())
+    return counts_in_bins(edges, np.clip(values, low, high), member)._replace(clipped=clipped)
 
 
 def counts_in_bins(edges: np.ndarray, values: np.ndarray, member: np.ndarray) -> Histogram:
@@ -151,7 +150,7 @@ def model_accuracies(correct: np.ndarray, member: np.ndarray) -> dict[str, Estim
             result[name] = Estimate(hits / trials, *metrics.clopper_pearson(hits, trials), n=trials)
         else:
             mean = metrics.mean_interval([row[rows].mean() for row, rows in zip(correct, mask, strict=True)])
-            result[name] = mean._replace(low=max(mean.low, 0.0), high=min(mean.high, 1.0))
+            result[name] = mean.map(lambda part: min(max(part, 0.0), 1.0))
     return result
 
 

@@ -28,8 +28,8 @@ def check_bounds(bounds: Mapping[str, Any]) -> None:
         checks.one_of("metric", metric, METRICS)
         if isinstance(bound, (bool, np.bool_)) or not isinstance(bound, numbers.Real):
             raise ValueError(f"{metric}={bound!r} is a {type(bound).__name__}; expected a number, for example 0.05.")
-        if not 0 <= bound <= 1:
-            percent = f" For {bound:g} %, write {metric}={bound / 100:g}." if 1 < bound <= 100 else ""
+        if not 0 <= float(bound) <= 1:
+            percent = f" For {bound:g} %, write {metric}={bound / 100:g}." if 1 < float(bound) <= 100 else ""
             raise ValueError(f"{metric}={bound!r} must be a fraction between 0 and 1.{percent}")
 
 

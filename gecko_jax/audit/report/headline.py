@@ -30,11 +30,11 @@ def headline(targets: Sequence[Mapping[str, Mapping[str, Estimate]]], nonmembers
     values = rates[strongest]
     level = 1 - (1 - CONFIDENCE) / len(rates)
     if len(values) == 1:
-        members = targets[0][strongest]["tpr_at_1pct"].n
-        low, high = metrics.clopper_pearson(round(values[0] * members), members, level)
+        members = targets[0][strongest]["tpr_at_1pct"].n or 0
+        ends = metrics.clopper_pearson(round(values[0] * members), members, level)
     else:
-        low, high = np.clip(metrics.mean_interval(values, level)[1:3], 0.0, 1.0)
-    value, low, high = (_of_100(part) for part in (np.mean(values), low, high))
+        ends = tuple(np.clip(part, 0.0, 1.0) for part in metrics.mean_band(np.array(values), level)[1:])
+    value, low, high = (_of_100(float(np.mean(part))) for part in (values, *ends))
     fewest = min(nonmembers)
     if fewest * FPRS["tpr_at_1pct"] >= 1 - 1e-9:
         where = "at 1 false alarm in 100 others (guessing picks out 1)"

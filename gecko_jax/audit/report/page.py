@@ -107,7 +107,7 @@ def by_reputation(attacks: Iterable[str]) -> list[str]:
 
 
 def _ceiling(report: AuditResults) -> str:
-    return f"ceiling, epsilon {float(report.claim.claimed_epsilon):.4g}"
+    return f"ceiling, epsilon {float(report.claim.claimed_epsilon):.4g}" if report.claim else ""
 
 
 def _ceilings(report: AuditResults) -> dict[str, Estimate]:

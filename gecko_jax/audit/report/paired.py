@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from gecko_jax import checks, metrics
 from gecko_jax.audit.report.figures import METRICS
-from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.report.results import AuditResults
 from gecko_jax.types import Estimate
 
 
-def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
+def differences(ours: AuditResults, theirs: AuditResults) -> dict[str, dict[str, Estimate]]:
     """Returns the figures of one audit minus those of another, for example of 1-bit models minus their float twins.
 
     Args:
@@ -48,7 +48,8 @@ def differences(ours: Report, theirs: Report) -> dict[str, dict[str, Estimate]]:
         raise ValueError(f"the audits have no attack in common: {names}.")
 
     def less(attack: str, metric: str) -> Estimate:
-        return metrics.paired_difference(*([t[attack][metric].value for t in one.targets] for one in (ours, theirs)))
+        values, others = ([target[attack][metric].value for target in one.targets] for one in (ours, theirs))
+        return metrics.paired_difference(values, others)
 
     compared = [metric for metric in METRICS if metric != "smallest_fpr"]
     return {attack: {metric: less(attack, metric) for metric in compared} for attack in shared}

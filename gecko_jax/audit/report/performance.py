@@ -25,7 +25,7 @@ def performance(readings: Readings, audited: AuditedRecords) -> dict[str, dict[s
       readings: of m targets on n records.
       audited: the records, and member [m, n].
     """
-    if readings.logits is not None:
+    if readings.logits is not None and audited.y is not None:
         return {"accuracy": model_accuracies(SIGNALS["correct"](readings.logits, audited.y), audited.member)}
     for name in LOSSES:
         if SIGNALS[name] in readings.available:
@@ -37,7 +37,7 @@ def performance(readings: Readings, audited: AuditedRecords) -> dict[str, dict[s
 
 def confidence_histogram(readings: Readings, audited: AuditedRecords) -> Histogram | None:
     """Returns counts of the largest probability of members and of non-members; None without class outputs."""
-    if readings.logits is None:
+    if readings.logits is None or audited.y is None:
         return None
     confidence = SIGNALS["confidence"](readings.logits, audited.y)
     return counts_in_bins(np.linspace(0.0, 1.0, BINS + 1), np.minimum(confidence, 1.0), audited.member)

@@ -54,7 +54,7 @@ def key_words(key: Any) -> list[int] | None:
 
     if isinstance(key, (int, np.integer)):
         key = jax.random.key(int(key))
-    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    typed = jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key).tolist()
 
 

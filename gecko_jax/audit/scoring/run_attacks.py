@@ -81,7 +81,7 @@ def _attack(
     choice: Choice, comparison: Comparison, member: np.ndarray, y: np.ndarray
 ) -> tuple[Attack, np.ndarray, np.ndarray]:
     """Returns (the attack on one target, its scores [n], its thresholds [n])."""
-    if comparison.reference is None:
+    if comparison.reference is None or comparison.reference_y is None:
         (attack,) = choice.attacks  # of several one is chosen on shadows
         scores = attack(comparison.audited(attack.signal))
         return attack, scores, thresholds.split_half(attack, scores, member, y)

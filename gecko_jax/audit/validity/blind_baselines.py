@@ -35,7 +35,7 @@ class Baselines(NamedTuple):
 
 
 def baselines(
-    x: Any, y: Array, member: Array, loss: Array | None = None, inside: Array | None = None
+    x: Any, y: np.ndarray, member: np.ndarray, loss: np.ndarray | None = None, inside: np.ndarray | None = None
 ) -> Baselines:
     """Returns the AUCs, with DeLong's intervals, of classifiers that tell one target's members without the target.
 
@@ -51,19 +51,22 @@ def baselines(
       or if there are fewer than five members or non-members.
     """
     aucs, sentences, differ = {}, [], False
-    lacking, ways = x is not None and _lacking(x, member), {}
+    ways: dict[str, Any] = {}  # what tells members -> (scores, member), or something false
+    lacking = x is not None and _lacking(x, member)
     try:
         ways["records"] = x is not None and not lacking and of_records(x, y, member)
     except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
         lacking = f"{type(error).__name__}: {error}"
     if lacking:
         sentences.append(f"No classifier of the records was tried because {lacking}: they may be of two distributions.")
-    ways["reference loss"] = loss is not None and len(loss) and of_references(loss, inside, member)
+    there = loss is not None and inside is not None and len(loss)
+    ways["reference loss"] = there and of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:
             continue
-        aucs[name] = auc = metrics.auc_interval(*way)
-        if metrics.auc_interval(*way, WARNING_CONFIDENCE).low > 0.5:
+        scores, truth = way
+        aucs[name] = auc = metrics.auc_interval(scores, truth)
+        if (metrics.auc_interval(scores, truth, WARNING_CONFIDENCE).low or 0.0) > 0.5:
             differ = True
             sentences.append(
                 f"Members and non-members can be told apart without the model, by the {name}: AUC {auc.value:.3f} "
@@ -97,7 +100,7 @@ def of_records(x: Any, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]
     return _scores(features, y[chosen], member[chosen]), member[chosen]
 
 
-def of_references(loss: Array, inside: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+def of_references(loss: np.ndarray, inside: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns (scores, member), [n] each: the mean loss on a record of the other models that were not trained on it.
 
     The sign is the one whose AUC is above 1/2, because members that are harder for every model differ, too.
@@ -128,7 +131,7 @@ def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarr
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    steps = [StandardScaler()]
+    steps: list[Any] = [StandardScaler()]
     if features.shape[1] > MAX_FEATURES:
         fitted = len(member) * (FOLDS - 1) // FOLDS - 2  # four folds of five hold at least this many records
         steps.append(PCA(min(MAX_FEATURES, fitted), random_state=0))

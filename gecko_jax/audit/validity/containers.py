@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.types import Array
 
 MAX_DENSE_VALUES = 2**26  # of a dense copy of a sparse matrix
 
@@ -90,7 +89,7 @@ def copied(x: Any) -> Any:
     return x.copy() if is_sparse(x) else np.array(x)
 
 
-def numbers_of(x: Array, rows: np.ndarray | None = None) -> np.ndarray:
+def numbers_of(x: Any, rows: np.ndarray | None = None) -> np.ndarray:
     """Returns the numbers of some records, or of all: float64 [k, d], a dict's parts side by side.
 
     Raises:

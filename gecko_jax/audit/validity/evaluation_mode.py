@@ -32,7 +32,7 @@ def unsteady(ask: Callable[[np.ndarray], np.ndarray], logits: np.ndarray) -> str
     finite = logits[np.isfinite(logits)]
     scale = float(np.ptp(finite)) if finite.size else 0.0
 
-    def compare(other, limit, why):
+    def compare(other: np.ndarray, limit: float, why: str) -> _Comparison:
         apart = np.abs(once - other).sum(-1) / 2
         return apart, limit, lambda i: f"the probabilities {_shown(once[i])} and {_shown(other[i])}; {why}"
 
@@ -53,9 +53,9 @@ def unsteady_numbers(ask: Callable[[np.ndarray], np.ndarray], predictions: np.nd
     """
     rows = np.arange(min(RECORDS_ASKED_AGAIN, len(predictions)))
     once, again = _asked_twice(ask, rows)
-    limit = MAX_BATCH_DISTANCE * (float(np.std(predictions)) + np.finfo(np.float32).tiny)
+    limit = MAX_BATCH_DISTANCE * (float(np.std(predictions)) + float(np.finfo(np.float32).tiny))
 
-    def compare(other):
+    def compare(other: np.ndarray) -> _Comparison:
         apart = np.abs(once - other).reshape(len(rows), -1).max(-1)
         return apart, limit, lambda i: f"predictions that differ by {apart[i]:.3g}"
 

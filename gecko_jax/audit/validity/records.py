@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -28,8 +30,8 @@ def named_apart(part: Examples, *others: Examples | None) -> Examples:
 
 
 def _has_places_for_ids(part: Examples) -> bool:
-    ids = getattr(part, "id", None)
-    return np.ndim(ids) == 1 and np.array_equal(ids, np.arange(len(ids)))
+    ids = np.asarray(getattr(part, "id", None))
+    return ids.ndim == 1 and np.array_equal(ids, np.arange(len(ids)))
 
 
 def check_apart(members: Examples, nonmembers: Examples) -> None:
@@ -63,7 +65,8 @@ def check_pool(member: np.ndarray, extra: np.ndarray) -> None:
     """
     outside = np.isin(np.arange(len(member)), extra)
     counts = [[int((outside & kind).sum()), int((~outside & kind).sum())] for kind in (member, ~member)]
-    if stats.fisher_exact(counts).pvalue < MAX_P_VALUE:
+    p_value: Any = stats.fisher_exact(counts)[1]
+    if p_value < MAX_P_VALUE:
         raise ValueError(
             f"pool lacks {counts[0][0]} of {sum(counts[0])} members and {counts[1][0]} of {sum(counts[1])} nonmembers, "
             "which alone tells the two apart: attacks would report a leak where there is none. Pass a pool of both "
