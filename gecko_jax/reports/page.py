@@ -15,7 +15,7 @@ from gecko_jax.files import write_atomic
 from gecko_jax.reports.exhibits import Drawing, kind_of
 from gecko_jax.reports.exhibits.tradeoff import front_meaning
 from gecko_jax.reports.page_style import CSS
-from gecko_jax.reports.rows import Column, Row, alarming, best, largest, rivals
+from gecko_jax.reports.rows import Column, Row, alarming, best, compared, largest, resolved_best, rivals
 from gecko_jax.reports.study import Study, front
 from gecko_jax.reports.text import (
     LETTERS,
@@ -130,9 +130,10 @@ def _tiles(study: Study) -> str:
         close = len(rivals(study, column)) if column.better else 0
         close = f"; {close} other row{'s' * (close > 1)} within the intervals" if close else ""
         word = "Lowest" if column.better == "low" else "Highest" if column.better else "Largest"
+        title = f"{word} {in_sentence(column.heading)}" if compared(study, column) else column.heading
         alarm = ' class="alarm"' if alarming(study, column) else ""
         tiles.append(
-            f"<div{alarm}><dt>{word} {escape(in_sentence(column.heading))}</dt>"
+            f"<div{alarm}><dt>{escape(title)}</dt>"
             f'<dd class="figure" title="{escape(explained(row, column))}">'
             f"{format_value(figure, column.digits)} {escape(column.unit)}"
             f"{f' <small>{ends}</small>' if ends else ''}</dd>"
@@ -145,7 +146,7 @@ def _table(study: Study) -> str:
     on_front = front(study)
     shared = {column.key: common_kind(study, column) for column in study.columns}
     marks = {
-        column.key: dict.fromkeys(() if rivals(study, column) else best(study, column), "best")
+        column.key: dict.fromkeys(resolved_best(study, column), "best")
         | dict.fromkeys(alarming(study, column), "alarm")
         for column in study.columns
     }
@@ -202,7 +203,7 @@ def _legend(study: Study) -> str:
     kinds = {figure.kind for figure in estimates}
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
     lines += [f"{line}." for line in interval_meanings(study)]
-    if any(column.better for column in study.columns):
+    if any(column.better and compared(study, column) for column in study.columns):
         lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined if its ")
         lines[-1] += "interval overlaps no other row's."
     if any(alarming(study, column) for column in study.columns):

@@ -132,6 +132,16 @@ def rivals(table: Table, column: Column) -> tuple[str, ...]:
     )
 
 
+def compared(table: Table, column: Column) -> bool:
+    """Returns whether several rows have the column's figure: one alone is neither the best nor the worst."""
+    return sum(column.key in row.figures for row in table.rows) > 1
+
+
+def resolved_best(table: Table, column: Column) -> tuple[str, ...]:
+    """Returns the rows with a column's best figure, if it is compared and its interval overlaps no other row's."""
+    return best(table, column) if compared(table, column) and not rivals(table, column) else ()
+
+
 def _ends(figure: Estimate) -> tuple[float, float]:
     """Returns the ends of the interval, or the figure twice if it has none."""
     return (figure.value, figure.value) if figure.low is None or figure.high is None else (figure.low, figure.high)

@@ -47,6 +47,12 @@ def test_an_unresolved_figure_is_never_the_best(better, tmp_path):
         Study("t", "", (Row("a", {}, unresolved=("x",)),), (Column("x", "X"),))
 
 
+def test_the_only_row_is_not_called_the_best():
+    study = Study("t", "", (Row("one", {"x": Estimate(1.0)}),), (Column("x", "X", better="high"),))
+    page = reports.html(study)
+    assert cells(page) == {"one": [("", "1.00")]} and "<dt>X</dt>" in page and "underlined" not in page
+
+
 def alarm_study(*figures):
     rows = tuple(Row(f"r{i}", {"x": figure}) for i, figure in enumerate(figures))
     return Study("t", "", rows, (Column("x", "AUC", alarm=0.5),))
