@@ -19,7 +19,7 @@ from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.blind_baselines import Baselines, baselines
 from gecko_jax.signals import Signal
-from gecko_jax.types import Signals
+from gecko_jax.types import Array, Signals
 
 MAX_CACHED_SIGNALS = 4  # of all models: attacks on one signal follow each other, and some read several
 
@@ -29,7 +29,7 @@ def audit_one_target(
     readings: Readings,
     audited: AuditedRecords,
     shadows: Shadows | None = None,
-    population: tuple[Readings, np.ndarray] | None = None,
+    population: tuple[Readings, Array] | None = None,
     claim: PrivacyClaim = NO_CLAIM,
 ) -> Report:
     """Audits one model, beside shadow models if there are any.
@@ -107,8 +107,8 @@ def _audit(
             )
     results = run_attacks(plan, comparisons, audited.threshold_groups, audited.member)
     how, shadows, warnings = setting
-    if readings.logits is not None:
-        warnings = [*warnings, *check_columns(readings.logits, audited.y, audited.member)]
+    if readings.logits is not None and audited.class_numbers is not None:
+        warnings = [*warnings, *check_columns(readings.logits, audited.class_numbers, audited.member)]
     blind = _blind(audited, comparisons[0], readings)
     return compose(
         results,
@@ -124,7 +124,7 @@ def _beside_shadows(
     readings: Readings,
     audited: AuditedRecords,
     shadows: Shadows | None,
-    population: tuple[Readings, np.ndarray] | None,
+    population: tuple[Readings, Array] | None,
 ) -> Comparison:
     def target(signal: Signal) -> list[Signals]:
         values = readings.signal(signal, audited.y)
@@ -134,11 +134,14 @@ def _beside_shadows(
             empty = [None if z is None else (np.zeros((0, *z.shape)), z) for z in unseen]
             return [Signals(np.zeros((0, *t.shape)), nobody, t, z) for t, z in zip(values, empty, strict=True)]
         of_shadows, of_population = of_all_shadows(signal).values, of_all_shadows(signal).population or unseen
-        pairs = [None if z is None else (s, z) for s, z in zip(of_population, unseen, strict=True)]
+        pairs = [None if s is None or z is None else (s, z) for s, z in zip(of_population, unseen, strict=True)]
         member = shadows.member[:, shadows.rows]
         return [
             Signals(s[:, shadows.rows], member, t, z) for s, t, z in zip(of_shadows, values, pairs, strict=True)
         ]
+
+    if shadows is None:
+        return Comparison(target)
 
     @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
     def of_all_shadows(signal: Signal) -> EnsembleSignals:
@@ -146,8 +149,6 @@ def _beside_shadows(
         unseen = None if population is None else [one[:, shadows.unseen] for one in values]
         return EnsembleSignals(values, shadows.member, unseen)
 
-    if shadows is None:
-        return Comparison(target)
     pool = slice(0, shadows.pool)
     return Comparison(target, lambda signal: of_all_shadows(signal).on(pool), shadows.y[pool])
 

@@ -13,13 +13,13 @@ from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.single_model import audit_model
 from gecko_jax.files import read_arrays
 from gecko_jax.signals import SIGNALS
-from gecko_jax.types import Examples
+from gecko_jax.types import Array, Examples
 
 NAMES = {"logits": "logits", "probs": "probabilities", "predicted": "labels"}  # of arrays: what they hold
 
 
 def from_predictions(
-    path: str | os.PathLike, attacks: Iterable | str | None = None, *, classes: Sequence | None = None
+    path: str | os.PathLike, attacks: Iterable | str | None = None, *, classes: Sequence | Array | None = None
 ) -> Report:
     """Audits the models whose outputs, or whose signals, are in an .npz file.
 

@@ -57,7 +57,7 @@ def audit(
     population: Examples | None = None,
     slices: Callable[[Examples], Mapping[str, Array]] | None = None,
     outputs: str = "logits",
-    classes: Sequence | None = None,
+    classes: Sequence | Array | None = None,
     layout: str | None = None,
     batch_size: int | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -130,13 +130,15 @@ def audit(
     checks.integer("shadows", shadows, 0)
     claim = privacy_claim(claimed_epsilon, coins)
     checks.one_of("outputs", outputs, (*OUTPUTS, *OTHER_OUTPUTS))
-    layout is None or checks.one_of("layout", layout, LAYOUTS)
+    if layout is not None:
+        checks.one_of("layout", layout, LAYOUTS)
     size = 1024 if batch_size is None else checks.integer("batch_size", batch_size, 1)
     if not (callable(predict) or isinstance(predict, Model)):
         raise ValueError(f"predict is a {type(predict).__name__}; expected a function of x, such as its predict_proba.")
     if shadows and (recipe is None or pool is None or key is None):
         raise ValueError(f"shadows={shadows} needs recipe=, pool= and key=; leave shadows=0 for an audit without them.")
-    key is None or checked_key("key", key)
+    if key is not None:
+        checked_key("key", key)
     if not shadows and (recipe is not None or pool is not None):
         raise ValueError("recipe and pool are for shadow models, and shadows=0; say how many, for example shadows=8.")
     if isinstance(predict, Model) and variables is None:
@@ -147,16 +149,19 @@ def audit(
     names = as_classes(classes)
     if names is not None and outputs in OTHER_OUTPUTS:
         raise ValueError(f"classes= names the columns of a classifier, and outputs={outputs!r}; leave it out.")
-    known, pool_given, population = (encode_examples(n, part, names) for n, part in (
-        ("members", members), ("pool", pool), ("population", population)))  # fmt: skip
+    known = encode_examples("members", members, names)
+    pool_given = None if pool is None else encode_examples("pool", pool, names)
+    population = None if population is None else encode_examples("population", population, names)
     unknown = encode_examples("nonmembers", nonmembers, names)
     x = join([known.x, unknown.x])
     y, ids = (np.concatenate(parts) for parts in ((known.y, unknown.y), (known.id, unknown.id)))
     audited, member = Examples(x, y, ids), check_member(np.arange(len(y)) < len(known.y), (len(y),))
     if population is not None:
         check_unseen(population, audited, pool)
-    where = locate(recipe, audited, member, pool_given) if shadows else None
-    make = _maker(recipe, pool, predict, variables, folder) if shadows else None
+    how = where = None
+    if recipe is not None and pool is not None and pool_given is not None and key is not None:  # shadows > 0
+        where = locate(recipe, audited, member, pool_given)
+        how = ShadowTraining(_maker(recipe, pool, predict, variables, folder), pool_given, shadows, key, folder)
     original = Examples(x, np.concatenate([members.y, nonmembers.y]), ids)
     groups = check_groups(slices(original), len(y)) if slices else None
     fixed = batch_size is not None
@@ -181,8 +186,7 @@ def audit(
     readings, of_shadows = reader.read(target, x, y, plan.signals, tolerated), None
     if doubt := evaluation_doubt(reader, target, x, readings):
         warnings.append(doubt)
-    if shadows:
-        how = ShadowTraining(make, pool_given, shadows, key, folder)
+    if how is not None and where is not None:
         on = ShadowRecords(audited._replace(y=y), *where, population)
         read = plan.signals - set(errors)
         of_shadows = make_shadows(how, on, reader, read, columns, ReadingLog(tolerated, warnings))

@@ -12,7 +12,7 @@ from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_each_target, audit_one_target
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.reading.recipe_checks import Shadows
-from gecko_jax.audit.reading.saved_signals import check_population, pointing_away, saved_signals
+from gecko_jax.audit.reading.saved_signals import Values, check_population, pointing_away, saved_signals
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, plan_attacks
@@ -21,10 +21,8 @@ from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records, count
 from gecko_jax.metrics.roc import as_member
 from gecko_jax.privacy import Epsilon
-from gecko_jax.signals import Signal
 from gecko_jax.types import Array, Examples
 
-Values = Mapping[str | Signal, Array]
 NO_LABELS = np.zeros(0, np.int64)  # of a population whose signals were saved
 
 
@@ -122,7 +120,7 @@ def from_signals(
         plan = _plan(attacks, len(member), readings, unseen)
         warnings = pointing_away(of_target.models(None), audited.member)
         others = None
-        if unseen is not None:
+        if unseen is not None and target_population is not None:
             z = next(iter(unseen.values.values())).shape[1]
             others = saved_signals("target_population", target_population, (z,), readings), NO_LABELS
         report = audit_one_target(plan, of_target, audited, _shadows(readings, member, audited, unseen), others, claim)

@@ -40,7 +40,7 @@ def audit_models(
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
     outputs: str = "logits",
-    classes: Sequence | None = None,
+    classes: Sequence | Array | None = None,
 ) -> Report:
     """Audits each of m models with the help of the other m - 1.
 
@@ -81,7 +81,7 @@ def audit_models(
     claim = privacy_claim(claimed_epsilon, True)
     encoded = encode(logits, y, queries, probed, outputs, classes, np.shape(member)[:1])
     readings, y = encoded.readings, encoded.y
-    models, n = readings.outputs.shape[0], len(y)
+    models, n = len(readings.model_outputs()), len(y)
     if models < 2:
         raise ValueError(
             f"logits holds {models} model; each target needs another model to choose its threshold on. Train two or "

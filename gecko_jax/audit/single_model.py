@@ -34,7 +34,7 @@ def audit_model(
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
     outputs: str = "logits",
-    classes: Sequence | None = None,
+    classes: Sequence | Array | None = None,
     coins: bool | None = None,
 ) -> Report:
     """Audits one model from its outputs.

@@ -15,7 +15,7 @@ MAX_MATCHED_CLASSES = 300  # whose columns are matched one to one, which takes t
 MAX_CHANCE = 1e-6  # of an accuracy that far below chance
 
 
-def as_classes(classes: Sequence | None, columns: int | None = None) -> list | None:
+def as_classes(classes: Sequence | Array | None, columns: int | None = None) -> list | None:
     """Returns the names of the columns as a list, checked: two or more, no name twice, one for each column.
 
     Raises:
@@ -36,16 +36,17 @@ def as_classes(classes: Sequence | None, columns: int | None = None) -> list | N
     return names
 
 
-def class_numbers(name: str, y: Array, classes: Sequence | None) -> np.ndarray:
+def class_numbers(name: str, y: Array, classes: Sequence | Array | None) -> np.ndarray:
     """Returns labels [n] as columns of the outputs: the place of each among `classes`; as they are, if None.
 
     >>> class_numbers("y", ["dog", "cat", "dog"], ["cat", "dog"]).tolist()
     [1, 0, 1]
     """
     y = np.asarray(checks.unmasked("y", y))
-    if classes is None:
+    names = as_classes(classes)
+    if names is None:
         return y.astype(np.int64) if y.dtype == bool else y
-    place = {value: i for i, value in enumerate(as_classes(classes))}
+    place = {value: i for i, value in enumerate(names)}
     values = y.tolist() if y.ndim == 1 else checks.shape(name, y, (None,))
     missing = sorted({repr(value) for value in values if value not in place})
     if missing:

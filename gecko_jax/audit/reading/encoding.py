@@ -40,7 +40,7 @@ def encode(
     queries: Sequence[Array] = (),
     probed: Mapping[str, Array] | None = None,
     kind: str = "logits",
-    classes: Sequence | None = None,
+    classes: Sequence | Array | None = None,
     models: tuple[int, ...] = (),
 ) -> Encoded:
     """Returns what `audit_model` and `audit_models` are given, checked and encoded.
@@ -79,9 +79,9 @@ def encode(
     else:
         outputs.check_binary(kind, given, y)
         readings = class_readings(given, queries, probed, kind)
-        class_names.as_classes(names, readings.outputs.shape[-1])
-    checks.shape("logits", readings.outputs, (None,) * (len(models) + 2))
-    return Encoded(readings, check_labels(y, *readings.outputs.shape[-2:]), kind, names)
+        class_names.as_classes(names, readings.model_outputs().shape[-1])
+    logits = checks.shape("logits", readings.model_outputs(), (None,) * (len(models) + 2))
+    return Encoded(readings, check_labels(y, *logits.shape[-2:]), kind, names)
 
 
 def _labels(labels: np.ndarray, names: list | None) -> np.ndarray:
@@ -89,10 +89,8 @@ def _labels(labels: np.ndarray, names: list | None) -> np.ndarray:
     return class_names.class_numbers("labels", labels.reshape(-1), names).reshape(labels.shape[:-1])
 
 
-def encode_examples(name: str, part: Examples | None, names: list | None) -> Examples | None:
-    """Returns records as arrays, and labels as columns of the outputs; None for None."""
-    if part is None:
-        return None
+def encode_examples(name: str, part: Examples, names: list | None) -> Examples:
+    """Returns records as arrays, and labels as columns of the outputs."""
     check_rows(name, part)
     return Examples(as_records(part.x), class_names.class_numbers(f"{name}.y", part.y, names), np.asarray(part.id))
 
@@ -131,5 +129,6 @@ def first_answer(
         return reader, None
     outputs.check_binary("output of predict", first, audited.y)
     columns = outputs.as_logits("outputs of predict", first, reader.outputs, known=True).shape[-1]
-    class_names.as_classes(reader.classes, columns)
+    if not isinstance(reader.classes, int):
+        class_names.as_classes(reader.classes, columns)
     return reader, columns

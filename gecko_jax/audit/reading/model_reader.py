@@ -91,10 +91,10 @@ class ModelReader(NamedTuple):
 
     def call(self, model: Any) -> Callable[[Any], Array]:
         """Returns x [b, ...] -> outputs [b, c] of a model, as predict gives them."""
-        if isinstance(self.predict, Model):
+        if isinstance(network := self.predict, Model):
             if isinstance(self.reference_inputs, Mapping):
-                return functools.partial(_compiled(self.predict), model)
-            return lambda x: training.predict(self.predict, model, x)
+                return functools.partial(_compiled(network), model)
+            return lambda x: training.predict(network, model, x)
         predict = functools.partial(self.predict, model) if self.variables else model
         if self.fixed:
             return functools.partial(_in_full_batches, predict, self.batch_size, self.kind)
@@ -133,6 +133,7 @@ class ModelReader(NamedTuple):
         if self.kind != "classes":
             return result
         if self.outputs == "labels":
+            assert self.classes is not None  # the first answer showed how many there are
             classes = self.classes if isinstance(self.classes, int) else len(self.classes)
             return outputs.labels_as_logits("outputs of predict", self._labels(result), classes)
         return outputs.as_logits("outputs of predict", result, self.outputs, known)

@@ -51,6 +51,21 @@ class Readings(NamedTuple):
     own: tuple[Signal, ...] = ()
     kind: str = "classes"
 
+    def model_outputs(self) -> np.ndarray:
+        """Returns the outputs, or raises ValueError if only values of signals are there.
+
+        >>> Readings(None, values={"loss": np.zeros(2)}).model_outputs()
+        Traceback (most recent call last):
+        ...
+        ValueError: these readings hold values of signals (loss) and no outputs; read the model's outputs as well.
+        """
+        if self.outputs is None:
+            raise ValueError(
+                f"these readings hold values of signals ({', '.join(self.values)}) and no outputs; read the model's "
+                "outputs as well."
+            )
+        return self.outputs
+
     @property
     def logits(self) -> np.ndarray | None:
         """Returns a classifier's logits [..., n, c]; None for other outputs."""
@@ -63,7 +78,7 @@ class Readings(NamedTuple):
             return Available((), tuple(self.values), self.own)
         return Available(OF_CLASSES if self.kind == "classes" else (self.kind,), tuple(self.values), self.own)
 
-    def signal(self, signal: Signal, y: Any) -> list[np.ndarray]:
+    def signal(self, signal: Signal, y: Array | None) -> list[np.ndarray]:
         """Returns values [..., n, *axes] of a signal: one array for each query, the records themselves first.
 
         Args:
@@ -78,9 +93,9 @@ class Readings(NamedTuple):
         """
         if signal.name in self.values:
             return [self.values[signal.name]]
-        if signal not in self.available:
+        if signal not in self.available or y is None:
             raise ValueError(f"signal {signal.name!r} was not read off the model; it comes from {signal.source}.")
-        return [signal(outputs, y) for outputs in (self.outputs, *self.queries)]
+        return [signal(outputs, y) for outputs in (self.model_outputs(), *self.queries)]
 
     @property
     def loss_signal(self) -> Signal | None:
@@ -109,7 +124,7 @@ class Readings(NamedTuple):
 def stacked(readings: list[Readings]) -> Readings:
     """Returns the readings of several models as one, with a leading axis."""
     return Readings(
-        None if readings[0].outputs is None else np.stack([one.outputs for one in readings]),
+        None if readings[0].outputs is None else np.stack([one.model_outputs() for one in readings]),
         tuple(np.stack(parts) for parts in zip(*(one.queries for one in readings), strict=True)),
         {
             name: np.stack([one.values[name] for one in readings])
@@ -126,7 +141,7 @@ def class_readings(
     queries: Any = (),
     probed: Mapping[str, Array] | None = None,
     kind: str = "logits",
-    classes: int | None = None,
+    classes: int = 0,
 ) -> Readings:
     """Returns readings of a classifier's outputs that a caller gives.
 

@@ -40,9 +40,10 @@ def evaluation_doubt(reader: ModelReader, model: Any, x: Any, readings: Readings
         result = reader.encoded(model, take(x, rows), True)
         return result[:, -1] if reader.kind == "tokens" else result
 
+    outputs = readings.model_outputs()
     if reader.kind == "numbers":
-        return unsteady_numbers(ask, readings.outputs)
-    return unsteady(ask, readings.outputs[:, -1] if reader.kind == "tokens" else readings.outputs)
+        return unsteady_numbers(ask, outputs)
+    return unsteady(ask, outputs[:, -1] if reader.kind == "tokens" else outputs)
 
 
 def check_recipe(shadows: Shadows) -> list[str]:
@@ -51,17 +52,19 @@ def check_recipe(shadows: Shadows) -> list[str]:
     Raises:
       ValueError: shadows that are all the same.
     """
-    outputs, member, p = shadows.readings.outputs, shadows.member, shadows.pool
+    outputs, member, p = shadows.readings.model_outputs(), shadows.member, shadows.pool
     if len(outputs) > 1 and all((one == outputs[0]).all() for one in outputs[1:]):
         raise ValueError(
             f"all {len(outputs)} shadows give the same outputs: the recipe ignores its rows and its key. It must train "
             "on pool rows `rows` alone, with draws from `key`."
         )
-    losses = shadows.readings.signal(shadows.readings.loss_signal, shadows.y)[0][:, :p]
+    loss = shadows.readings.loss_signal
+    assert loss is not None  # outputs of every kind have one
+    losses = shadows.readings.signal(loss, shadows.y)[0][:, :p]
     # Of many shadows of a recipe that ignores its rows some do well by luck: together they have one chance in twenty.
     level = 1 - 0.05 / len(losses)
     aucs = [metrics.auc_interval(-values, row, level) for values, row in zip(losses, member[:, :p], strict=True)]
-    if any(auc.low > 0.5 for auc in aucs):
+    if any(auc.low is not None and auc.low > 0.5 for auc in aucs):
         return []
     mean = np.mean([auc.value for auc in aucs])
     return [

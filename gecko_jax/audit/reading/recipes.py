@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.audit.validity import containers
@@ -81,7 +82,7 @@ def fingerprint(*parts: Any) -> str:
     return value_digest(repr(sys.version_info[:2]), repr(_content(parts, 0, (), homes)))
 
 
-def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[str]) -> Any:
+def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[str | None]) -> Any:
     """Returns what decides a value's behavior; globals are followed in the modules `homes` alone, not in libraries."""
     if isinstance(value, PLAIN_TYPES):
         return repr(value)
@@ -89,7 +90,7 @@ def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[s
         return type(value).__qualname__
     deeper = functools.partial(_content, depth=depth + 1, inside=(*inside, id(value)), homes=homes)
     if isinstance(value, (np.ndarray, jax.Array)) or containers.is_sparse(value):
-        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)
         return value_digest(value)
     if isinstance(value, tuple):

@@ -12,6 +12,7 @@ from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.signals import SIGNALS, Signal
 from gecko_jax.types import Array
 
+Values = Mapping[str, Array] | Mapping[str | Signal, Array]
 ROUNDING = 1e-4  # by which a saved value may lie beyond its signal's bounds
 CHANCE = 1e-6  # of a warning that a signal points the other way, if it says nothing
 OWN = 'a Signal of your own as its key: {gecko_jax.signals.Signal("name", larger="members"): values}'
@@ -19,7 +20,7 @@ OWN = 'a Signal of your own as its key: {gecko_jax.signals.Signal("name", larger
 
 def saved_signals(
     name: str,
-    values: Mapping[str | Signal, Array],
+    values: Values,
     leading: tuple[int | None, ...],
     like: Readings | None = None,
 ) -> Readings:
@@ -68,7 +69,7 @@ def pointing_away(readings: Readings, member: np.ndarray) -> list[str]:
         aucs = [
             metrics.auc_interval(sign * row, inside, 1 - CHANCE) for row, inside in zip(values, member, strict=True)
         ]
-        if sum(auc.high < 0.5 for auc in aucs) * 2 > len(aucs):
+        if sum(auc.high is not None and auc.high < 0.5 for auc in aucs) * 2 > len(aucs):
             mean = np.mean([auc.value for auc in aucs])
             warnings.append(
                 f"By {name}, members look like non-members (mean AUC {mean:.3f}): {name} is taken to be larger for "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from gecko_jax.signals import Signal
 def write_shadow(path: Path, readings: Readings) -> None:
     """Writes the readings of one model to an .npz, whole or not at all."""
     file = io.BytesIO()
-    queries = {f"query:{i}": logits for i, logits in enumerate(readings.queries)}
-    values = {f"probed:{name}": values for name, values in readings.values.items()}
-    np.savez(file, outputs=readings.outputs, kind=readings.kind, **queries, **values)
+    arrays: dict[str, Any] = {f"query:{i}": outputs for i, outputs in enumerate(readings.queries)}
+    arrays |= {f"probed:{name}": values for name, values in readings.values.items()}
+    np.savez(file, outputs=readings.model_outputs(), kind=readings.kind, **arrays)
     write_atomic(path, file.getvalue())
 
 

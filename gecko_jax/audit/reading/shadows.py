@@ -115,7 +115,7 @@ def make_shadows(
     y = np.concatenate([np.asarray(pool.y), audited.y[records.extra], np.asarray(unseen.y)])
     # The draw has its own stream, so it never repeats the draw that made the target from the same seed.
     seed = int(jax.random.bits(keys.stream(training.key, "audit", "members"), (), "uint32"))
-    member = membership.coins(pool.id, count, seed)
+    member = membership.coins(np.asarray(pool.id), count, seed)
     for row in member:
         if row.all() or not row.any():
             raise ValueError(f"pool has {len(row)} rows, too few for coins: a shadow got all of them or none.")
@@ -147,34 +147,35 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
     x, y, _ = read_on
     asked = folder and f"{value_digest(x, y)}-{reader.fingerprint(x, signals)}"
     labels = [len(np.unique(y[: member.shape[1]][row])) for row in member]
-    readings, of_other_recipes = [None] * count, 0
+    readings, of_other_recipes = dict[int, Readings](), 0
     for i in np.argsort(labels, kind="stable"):
         row, row_key = member[i], jax.random.fold_in(key, int(i))
         start = folder and f"shadow-{asked}-{value_digest(row, jax.random.key_data(row_key))}"
-        path = folder and Path(folder) / f"{start}-{recipe.fingerprint}.npz"
+        path = Path(folder) / f"{start}-{recipe.fingerprint}.npz" if folder else None
         one = read_shadow(path, signals, len(reader.copies(take(x, slice(0, 1))))) if path else None
         if one is None:
-            of_other_recipes += bool(path) and any(other != path for other in Path(folder).glob(f"{start}-*.npz"))
+            of_other_recipes += path is not None and any(other != path for other in path.parent.glob(f"{start}-*.npz"))
             model = _train(recipe, row, row_key, reader.variables)
             one = reader.read(model, x, y, signals, log.errors)
-            if not any(readings):
+            if not readings:
                 log.warnings.extend(_evaluation_warnings(reader, model, x, one))
             if path:
                 write_shadow(path, one)
-        if columns is not None and one.logits.shape[-1] != columns:
+        width = one.model_outputs().shape[-1]
+        if columns is not None and width != columns:
             raise ValueError(
-                f"a shadow's outputs have {one.logits.shape[-1]} columns and the target's {columns}: its {row.sum()} "
+                f"a shadow's outputs have {width} columns and the target's {columns}: its {row.sum()} "
                 f"rows of the pool have {labels[i]} of {len(np.unique(y))} classes. Return a column for every class, 0 "
                 "for those that a model has not seen: probs = np.zeros((len(x), classes)); probs[:, model.classes_] = "
                 "model.predict_proba(x)."
             )
-        readings[i] = one
+        readings[int(i)] = one
     if of_other_recipes:
         log.warnings.append(
             f"The folder keeps {of_other_recipes} shadows that were made for these members by another recipe or "
             "predict (its code, or a value that it holds, is not the same); they were not used, and new ones were made."
         )
-    return readings
+    return [readings[i] for i in range(count)]
 
 
 def _train(recipe: Callable[..., Any], row: np.ndarray, key: jax.Array, variables: bool) -> Any:
