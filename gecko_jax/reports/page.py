@@ -124,11 +124,10 @@ def _tiles(study: Study) -> str:
         if not (names := best(study, column) or largest(study, column)):
             continue
         row = next(row for row in study.rows if row.name == names[0])
-        figure = row.figures[column.key]
-        ends = interval(figure, column.digits)
+        figure, ends = row.figures[column.key], interval(row.figures[column.key], column.digits)
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        close = len(rivals(study, column)) if column.better else 0
-        close = f"; {close} other row{'s' * (close > 1)} within the intervals" if close else ""
+        near = len(rivals(study, column)) if column.better else 0
+        close = f"; {near} other row{'s' * (near > 1)} within the intervals" if near else ""
         word = "Lowest" if column.better == "low" else "Highest" if column.better else "Largest"
         title = f"{word} {in_sentence(column.heading)}" if compared(study, column) else column.heading
         alarm = ' class="alarm"' if alarming(study, column) else ""

@@ -13,7 +13,7 @@ from gecko_jax.types import Estimate
 CONFIDENCE = 0.95
 
 
-def headline(targets: Sequence[Mapping[str, Mapping[str, Estimate]]], nonmembers: Sequence[int]) -> str:
+def headline(targets: Sequence[Mapping[str, Mapping[str, Estimate]]], nonmembers: Sequence[int] | np.ndarray) -> str:
     """Returns a sentence: "Of 100 training records 11 [8.6, 13.9] are picked out at 1 false alarm in 100 others (...)".
 
     The attack is the one with the largest TPR at 1 % FPR, in the mean over the targets. It is chosen by the figures

@@ -59,8 +59,8 @@ def baselines(
         lacking = f"{type(error).__name__}: {error}"
     if lacking:
         sentences.append(f"No classifier of the records was tried because {lacking}: they may be of two distributions.")
-    there = loss is not None and inside is not None and len(loss)
-    ways["reference loss"] = there and of_references(loss, inside, member)
+    if loss is not None and inside is not None and len(loss):
+        ways["reference loss"] = of_references(loss, inside, member)
     for name, way in ways.items():
         if not way:
             continue
