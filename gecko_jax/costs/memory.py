@@ -29,7 +29,8 @@ VIEWS = frozenset("reshape squeeze expand_dims pad slice copy stop_gradient broa
 ELEMENTWISE = frozenset(
     "add sub mul div max min neg sign abs exp exp2 expm1 log log1p logistic tanh erf erf_inv erfc sqrt rsqrt cbrt pow "
     "integer_pow square floor ceil round rem and or xor not eq ne lt le gt ge select_n clamp convert_element_type "
-    "is_finite sin cos tan atan2 nextafter shift_left shift_right_logical reduce_precision optimization_barrier".split()
+    "is_finite polynomial sin cos tan atan2 nextafter shift_left shift_right_logical reduce_precision "
+    "optimization_barrier".split()
 )
 
 

@@ -12,7 +12,7 @@ from gecko_jax.encrypted.circuit import Affine
 from gecko_jax.encrypted.linear_steps import numbered
 from gecko_jax.encrypted.values import Value
 
-ELEMENTWISE = ("add", "add_any", "sub", "mul", "div", "neg", "square", "integer_pow", "pow")
+ELEMENTWISE = ("add", "add_any", "sub", "mul", "div", "neg", "square", "integer_pow", "pow", "polynomial")
 
 
 class Arithmetic:
@@ -37,6 +37,8 @@ class Arithmetic:
         """
         if name == "neg":
             return self.times(inputs[0], -1.0)
+        if name == "polynomial":  # JAX 0.12's: x and its coefficients, that of x^0 first
+            return self._horner(*(self._expanded(each) for each in inputs))
         if name in ("square", "integer_pow", "pow"):
             exponent = {"square": 2, "integer_pow": exponent}.get(name, inputs[-1])
             return self._power(inputs[0], exponent)
@@ -71,6 +73,12 @@ class Arithmetic:
             factor = self._flat(right)
             return values.polynomial(left.base, [each * factor for each in left.coefficients], left.shape)
         return self.builder.multiply(left, right, self.layer)
+
+    def _horner(self, value: Any, *ascending: Any) -> Value | np.ndarray:
+        result: Any = np.zeros(self.shape)
+        for coefficient in reversed(ascending):
+            result = self.plus(self.times(result, value), coefficient)
+        return result
 
     def _power(self, value: Any, exponent: Any) -> Value | np.ndarray | None:
         if not isinstance(value, Value) or isinstance(exponent, Value) or np.unique(exponent).size != 1:

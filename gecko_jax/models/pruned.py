@@ -105,6 +105,7 @@ def at_zero(variables: Variables, params: Any) -> Any:
       variables: of a pruned model, or of any other.
       params: of the same structure.
 
+    >>> import numpy as np
     >>> at_zero({"params": {"kernel": np.zeros(2)}, "pruning_masks": {"kernel": np.zeros(1)}}, {"kernel": np.ones(2)})
     {'kernel': array([0., 0.])}
     """

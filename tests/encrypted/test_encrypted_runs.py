@@ -23,6 +23,18 @@ def inputs(circuit, count, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (count, *circuit.input_shape))
 
 
+def check_is_as_simulated(errors, program, x):
+    """The error is a third to three times as large as simulated; the largest is that of several draws.
+
+    The largest error is often that of one slot, the one whose root is next to 1: a single draw of it may lie near 0.
+    """
+    draws = [program.simulate(x, seed) - evaluate(program.circuit, x) for seed in range(12)]
+    rms = [np.sqrt(np.mean(np.square(each))) for each in (errors, draws)]
+    assert 1 / 3 < rms[0] / rms[1] < 3
+    largest = np.abs(draws).reshape(len(draws), -1).max(1)
+    assert np.median(largest) / 3 < np.abs(errors).max() < 3 * largest.max()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_are_the_circuits(name):
     circuit, packing = CASES[name]
@@ -35,9 +47,8 @@ def test_outputs_are_the_circuits(name):
     x = x[: program.interface.samples]
     expected = evaluate(circuit, x)
     outputs, simulated = encrypted_run(program, x), program.simulate(x)
-    error, predicted = np.abs(outputs - expected).max(), np.abs(simulated - expected).max()
-    assert error < MAX_UNITS / program.interface.parameters.scale * np.abs(expected).max()
-    assert 1 / 3 < error / predicted < 3
+    assert np.abs(outputs - expected).max() < MAX_UNITS / program.interface.parameters.scale * np.abs(expected).max()
+    check_is_as_simulated(outputs - expected, program, x)
     np.testing.assert_array_equal(outputs.argmax(1), expected.argmax(1))
     np.testing.assert_array_equal(outputs.argmax(1), simulated.argmax(1))
 
@@ -50,8 +61,8 @@ def test_a_bias_may_be_larger_than_its_modulus_holds(packing):
     program = compile_circuit(circuit, x, packing=packing)
     expected, outputs = evaluate(circuit, x), encrypted_run(program, x)
     np.testing.assert_allclose(expected, x**2, atol=1e-12)
-    error, predicted = np.abs(outputs - expected).max(), np.abs(program.simulate(x) - expected).max()
-    assert error < MAX_UNITS / program.interface.parameters.scale * largest_term and 1 / 3 < error / predicted < 3
+    assert np.abs(outputs - expected).max() < MAX_UNITS / program.interface.parameters.scale * largest_term
+    check_is_as_simulated(outputs - expected, program, x)
 
 
 def test_fewer_examples_than_slots():
