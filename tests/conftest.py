@@ -12,6 +12,7 @@ import pytest
 assert "jax" not in sys.modules, "JAX was imported before tests/conftest.py could set its devices"
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+collect_ignore_glob = ["*/conftest.py"]  # several of one name, which --doctest-modules would import as one module
 
 FLAGS = {
     # Four devices on the host, so that a sum over a sharded axis that is wrong on several devices is wrong here too. It
