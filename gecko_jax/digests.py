@@ -40,7 +40,7 @@ def sha256(*contents: bytes | str) -> str:
 
 
 def running_sha256() -> Any:
-    """Returns a SHA-256 with `update(block)` and `hexdigest()`, for a file larger than memory.
+    """Returns an empty SHA-256 with `update(block)` and `hexdigest()`; a file larger than memory is hashed by blocks.
 
     >>> (running := running_sha256()).update(b"abc")
     >>> running.hexdigest()[:16]

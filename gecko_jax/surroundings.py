@@ -46,7 +46,7 @@ def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """Restores Linen as it was imported, without interceptors, for the duration of a block.
+    """Restores Linen as it was imported, without interceptors, while a block runs.
 
     >>> unchanged = lambda call, args, kwargs, context: call(*args, **kwargs)
     >>> with nn.intercept_methods(unchanged), plain():

@@ -73,7 +73,7 @@ def check_deployed(name: str, variables: Variables) -> None:
     """Raises ValueError if a transition is under way, which has no coefficients.
 
     Args:
-      name: of the activation, for the message.
+      name: the activation's, which the message gives.
       variables: of its module alone.
     """
     r = float(variables.get(TRANSITION, {}).get("r", 1.0))

@@ -19,8 +19,8 @@ FIRST, SECOND = 0.5, 1 / math.sqrt(4 * math.pi)  # ReLU's coefficients of h_1 an
 class HerPN(Activation):
     """Computes gamma (f_1 BN(x) + f_2 BN((x^2 - 1) / sqrt 2)) + beta, with f_1 = 1/2 and f_2 = 1 / sqrt(4 pi).
 
-    BN normalizes each basis over the batch, for each channel. In evaluation it takes its running statistics, and the
-    activation is one quadratic for each channel (`coefficients`). It replaces a layer's BatchNorm and ReLU together:
+    BN normalizes each channel of each basis over the batch. In evaluation it takes its running statistics, and the
+    activation is one quadratic a channel (`coefficients`). It replaces a layer's BatchNorm and ReLU together:
     take normalize=False beside it, or "batch". Private training refuses it, as it refuses BatchNorm.
 
     Source: Park et al., "AESPA: Accuracy Preserving Low-degree Polynomial Activation for Fast Private Inference", 2022
@@ -52,6 +52,11 @@ class HerPN(Activation):
 
     def coefficients(self, variables: Variables) -> np.ndarray:
         """Returns (c, b, a) of each channel, with the running statistics."""
+        if "batch_stats" not in variables:
+            raise ValueError(
+                f"variables have the collections {sorted(variables)} and no batch_stats, whose running statistics the "
+                "coefficients depend on. Pass all variables of the layer, not its parameters alone."
+            )
         params, statistics = variables["params"], variables["batch_stats"]
         gamma, beta = (np.asarray(params[name], np.float64) for name in ("gamma", "beta"))
         scale, mean = {}, {}

@@ -17,7 +17,7 @@ from gecko_jax.encrypted.parameters import Parameters
 
 Costs = Mapping[tuple[str, int], float]
 
-MILLISECONDS = {  # at N=8192: (for each prime, for each pair of primes)
+MILLISECONDS = {  # at N=8192: (time per prime, time per pair of primes)
     "add": (0.014, 0.0),
     "encode": (0.145, 0.0),
     "encode_scalar": (0.003, 0.0),

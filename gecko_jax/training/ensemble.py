@@ -22,7 +22,7 @@ from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
-from gecko_jax.training.hook_checks import check_hooks, check_penalty, check_unread
+from gecko_jax.training.hook_checks import check_hooks, check_penalty, check_pruned, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
@@ -32,7 +32,7 @@ from gecko_jax.training.run_log import RunLog, epoch_means
 from gecko_jax.training.schedules import Schedule, for_model, tabulate
 from gecko_jax.training.start import check_init, start_states
 from gecko_jax.training.step import UpdateRule, make_step
-from gecko_jax.trees import row_count, take, trainable_leaves, trainable_patterns
+from gecko_jax.trees import row_count, take, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
 CHECKPOINT_INTERVAL_SECONDS = 20.0  # a checkpoint of the last epoch is always written
@@ -158,9 +158,9 @@ def fit_ensemble(
     rule = UpdateRule(model, gradients, optimizer or named_optimizer(), trainable)
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), data.x)
     shapes, batch = jax.eval_shape(model.init, jax.random.key(0), first), batch_shapes(plan.slots, pool)
-    trainable_leaves(shapes["params"], trainable)
     if init is not None:
         check_init(init, shapes, len(ids))
+    check_pruned(shapes, trainable, init)
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
     plan = plan._replace(schedules=for_model(timetable, model, shapes, batch.x))
     check_hooks(model, shapes, batch.x)

@@ -5,16 +5,17 @@ In a private run they must not compute with the inputs either, which would reach
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.models.pruned import MASKS
 from gecko_jax.models.range_penalty import WEIGHT
 from gecko_jax.programs import flow, trace
-from gecko_jax.trees import named_leaves
+from gecko_jax.trees import named_leaves, trainable_leaves
 from gecko_jax.types import Model, Variables
 
 
@@ -94,6 +95,25 @@ def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
             "model has a range penalty, which the gradients do not follow: they were made for another model. Make them "
             "for this one, as in batch_gradients(model, loss) or private_training(model, ...)."
         )
+
+
+def check_pruned(variables: Variables, trainable: Sequence[str] | None, init: Variables | None) -> None:
+    """Raises ValueError if a kernel that the model prunes is frozen and still whole: it would never be pruned.
+
+    Args:
+      variables: one model's, as shapes.
+      trainable: see `fit`.
+      init: values that training starts from, with any leading axes; None: those of `model.init`.
+    """
+    names = [name for name, _ in named_leaves(variables["params"])]
+    is_trained = dict(zip(names, trainable_leaves(variables["params"], trainable), strict=True))
+    start = dict(named_leaves(init["params"])) if init is not None else {}
+    for name in variables.get(MASKS, {}):
+        if not is_trained[name] and (name not in start or np.all(np.asarray(start[name]) != 0)):
+            raise ValueError(
+                f"{name!r} is pruned by the model and not trained, so that no weight of it would be removed. Add it to "
+                "trainable=, leave it out of pruned(model, path=...), or start from a network that was pruned before."
+            )
 
 
 def _refuse_reading(name: str, function: Callable[..., Any], first: Any, x: Any, way: str) -> None:

@@ -33,7 +33,7 @@ RANGES = {
 
 
 class LayerSchedule(NamedTuple):
-    """A function of time and of a layer's place, for a collection in which each layer has one number.
+    """A schedule of a collection that holds one number a layer: a function of time and of the layer's place.
 
     Attributes:
       at: (share of the run that is done, place of the layer, 0 for the first, number of layers) -> its value.

@@ -158,6 +158,17 @@ def test_a_path_without_kernels_is_refused():
         models.pruned(net, path="conv").init(jax.random.key(0), x)
 
 
+def test_a_frozen_kernel_that_would_never_be_pruned_is_refused():
+    data = Examples(np.ones((8, 8), np.float32), np.zeros(8, np.int32))
+    model = models.pruned(models.create("mlp", 4, hidden=(8,)), share=0.5)
+    fitted = training.fit(model, data, epochs=1, batch_size=4, seed=0)
+    assert (fitted.variables["params"]["dense1"]["kernel"] == 0).any()
+    with pytest.raises(ValueError, match="'dense1/kernel' is pruned by the model and not trained"):
+        training.fit(model, data, epochs=1, batch_size=4, seed=0, trainable=["logits"])
+    again = training.fit(model, data, epochs=1, batch_size=4, seed=0, trainable=["logits"], init=fitted.variables)
+    np.testing.assert_array_equal(*(one.variables["params"]["dense1"]["kernel"] for one in (again, fitted)))
+
+
 def test_the_average_of_a_pruned_network_is_pruned():
     data = Examples(*(part[:60] for part in datasets.load("digits").train[:2]))
     net = models.create("mlp", 10, hidden=(8,), activation="square")

@@ -33,7 +33,7 @@ def square(party: Party, step: str, x: np.ndarray) -> Shares:
 
     Args:
       party: this party.
-      step: of the protocol, for the message's log.
+      step: the protocol's step, which the log of messages names.
       x: its shares [b, n], with f fractional bits.
 
     Returns:
