@@ -123,13 +123,7 @@ def evaluate(circuit: Circuit, x: Array) -> np.ndarray:
 
     Args:
       circuit: of products, clamps and ReLUs.
-      x: inputs [b, *input_shape].
-
-    Returns:
-      [b, *output_shape] float64.
-
-    Raises:
-      ValueError: inputs of another shape.
+      x: inputs [b, *input_shape], as of `encrypted.evaluate`, whose result and errors it has.
 
     >>> from scipy.sparse import csr_array
     >>> same = Affine({0: csr_array(np.eye(1))}, np.zeros(1))
