@@ -202,9 +202,9 @@ def _legend(study: Study) -> str:
     kinds = {figure.kind for figure in estimates}
     lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
     lines += [f"{line}." for line in interval_meanings(study)]
-    if any(column.better and compared(study, column) for column in study.columns):
-        lines.append("↑ or ↓ says whether high or low is better; the best figure of a column is underlined if its ")
-        lines[-1] += "interval overlaps no other row's."
+    if any(column.better for column in study.columns):
+        underlined = "; the best figure of a column is underlined if its interval overlaps no other row's"
+        lines.append(f"↑ or ↓ says whether high or low is better{underlined if len(study.rows) > 1 else ''}.")
     if any(alarming(study, column) for column in study.columns):
         lines.append("Bold and red: the largest figure of a column, if its interval lies above what guessing gives.")
     if study.tradeoff is not None:
