@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,14 +15,13 @@ import optax
 from gecko_jax import checks, runtime
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
-from gecko_jax.training import batch_plan, run_identity, seeds
-from gecko_jax.training import layout as layouts
+from gecko_jax.training import batch_plan, layout, run_identity, seeds
 from gecko_jax.training.agreement import check_batch_size, check_fits, loss_of, resolve_trainable
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
-from gecko_jax.training.hook_checks import check_hooks, check_penalty, check_pruned, check_unread
+from gecko_jax.training.hook_checks import check_hooks, check_observer, check_penalty, check_pruned, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
@@ -73,13 +72,13 @@ def fit_ensemble(
     trainable: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
+    observe: Callable[[int, Variables], Any] | None = None,
 ) -> Fit:
     """Trains m models in one compiled program; the library chooses loop, scan, vmap width and sharding.
 
     Model i is a function of (seed, model_ids[i], its members) and of the settings alone. Alone or among others it sees
-    the same initial values, rows and random draws. Its results are the same bits if it shares a program with as many
-    others (`layout.Layout`). A product over one model and one over several may round differently in the last bit, which
-    training can amplify.
+    the same initial values, rows and draws. Its results are the same bits if it shares a program with as many others
+    (`layout.Layout`): a product over one model and over several may round differently, which training can amplify.
 
     Args:
       model: the architecture that all share.
@@ -94,10 +93,9 @@ def fit_ensemble(
       sampling: how batches are drawn, if not in passes over all members (`privacy.poisson`). Its steps are divided into
         `epochs` equal parts, and its slots replace `batch_size`. It is what the accountant was told.
       seed: of initial values, order and draws, in 0..2^32-1. None: 0 for a plain run. For a private run (with
-        `gradients`) None draws 128 secret bits from the operating system and keeps them in `folder`, in a file that
-        its owner alone can read. Give a private run a seed only to repeat a study, because anyone who knows the seed,
-        the data and the settings can compute the noise and subtract it. The noise and the batches of a private run
-        depend on the seed and on everything that the run is: two runs that differ in anything share no noise.
+        `gradients`) None draws 128 secret bits from the operating system and keeps them in `folder`, in a file that its
+        owner alone can read. Give a private run a seed only to repeat a study: who knows the seed, the data and the
+        settings can compute the noise and subtract it. Two private runs that differ in anything share no noise.
       model_ids: [m] IDs that select each model's random stream, different integers from 0; 0..m-1 if None.
       init: variables with a leading axis [m] to start from, instead of fresh ones.
       extra: what the loss reads beside x and y, {name: pytree with one row for each of the n examples}, such as
@@ -105,17 +103,17 @@ def fit_ensemble(
       extra_per_model: whether every array of `extra` has a leading axis of the m models, [m, n, ...].
       schedules: what changes with time, {name: function from the share of the run that is done, 0 to below 1, to the
         value in the epoch that begins there}. "learning_rate" is a factor on the optimizer's own (`training.cosine`);
-        any other name is a collection of the model's variables, such as "transition", which must be 1 in the last
-        epoch (`training.linear(start, end)`, or `training.last_layer_first`): the polynomials alone are deployed. See
-        `training.schedules`. Runs that differ in the functions alone share a compiled program.
+        any other name is a collection of variables, such as "transition", which must be 1 in the last epoch
+        (`training.linear(start, end)`, or `training.last_layer_first`): the polynomials alone are deployed. Runs that
+        differ in the functions alone share a compiled program. See `training.schedules`.
       trainable: for fine-tuning, regular expressions searched in the parameters' paths ("Dense_1/kernel"). A parameter
         that no expression matches stays as it is, to the bit: no gradient, optimizer state, weight decay or projection.
-        So do the statistics (BatchNorm's) of a layer without a trained parameter. A quantizer's learned state is
-        trained with the layer in its path. None: all parameters. A parameter without a gradient path to the loss
-        (unread, or behind `stop_gradient`) never moves.
-      folder: where the run writes its checkpoints and metrics.jsonl. A killed run continues from there, to the same
-        bits. None: nothing is written.
+        So do the statistics of a layer without a trained parameter. A quantizer's learned state is trained with the
+        layer in its path. None: all. A parameter without a gradient path to the loss (unread) never moves.
+      folder: for checkpoints and metrics.jsonl, from which a killed run continues to the same bits; None: nowhere.
       label: shown with the progress; None: no progress is shown.
+      observe: called with (epochs done, variables [m, ...] on the host) after every epoch, to evaluate or copy them. An
+        exception of its own ends the run. It does not see the epochs that `folder` restores.
 
     Returns:
       A Fit with a leading axis [m].
@@ -134,6 +132,7 @@ def fit_ensemble(
     ((2, 2), (2, 4, 2))
     """
     # 1. Check what is known before any work: a run that cannot begin claims no folder.
+    check_observer(observe)
     loss, data = loss_of(gradients, loss) or loss, examples_of(data)
     loss, is_known = loss or cross_entropy(), loss is not None or gradients is None
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
@@ -176,9 +175,9 @@ def fit_ensemble(
     plan = plan._replace(seeds=model_seeds)
 
     # 5. Lay the models out on the devices, and compile the epoch of a group of them.
-    layout = layouts.choose(model, shapes, batch.x, len(ids))
-    groups = DeviceGroups(layout, len(ids))
-    run_epoch = compiled_epoch(rule, layout, plan.skips)
+    arrangement = layout.choose(model, shapes, batch.x, len(ids))
+    groups = DeviceGroups(arrangement, len(ids))
+    run_epoch = compiled_epoch(rule, arrangement, plan.skips)
     shared = groups.share(pool._replace(own_extra=None))
     pools = [shared._replace(own_extra=groups.place(take(pool.own_extra, rows))) for rows in groups.rows]
 
@@ -203,6 +202,8 @@ def fit_ensemble(
                     check_losses(losses, model, make_step(rule, plan.skips), each, [ids[row] for row in rows], epoch)
                     history[:, epoch, rows] = epoch_means(losses, scores, counts, metric)
                 log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
+                if observe:
+                    observe(epoch + 1, groups.join(placed).variables)
                 bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
 
     # 8. Finish: check the last update, which no loss has seen.
@@ -218,7 +219,7 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
       model: the architecture.
       data: the pool of examples, n rows.
       member: bool [n], who is trained on; None: all.
-      **options: of `fit_ensemble`; `init` without the axis of models, `model_id` for `model_ids`.
+      **options: of `fit_ensemble`; `init` and `observe` without the axis of models, `model_id` for `model_ids`.
 
     Returns:
       A Fit without the axis of models.
@@ -237,9 +238,10 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     checks.shape("member", member, (rows,))
     if options.get("init") is not None:
         options["init"] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], options["init"])
+    if callable(observe := options.get("observe")):
+        options["observe"] = lambda epoch, variables: observe(epoch, take(variables, 0))
     trained = fit_ensemble(model, data, member[None], model_ids=[options.pop("model_id", 0)], **options)
-    metrics = {name: values[:, 0] for name, values in trained.metrics.items()}
-    return Fit(take(trained.variables, 0), trained.loss[:, 0], metrics)
+    return Fit(take(trained.variables, 0), trained.loss[:, 0], {k: v[:, 0] for k, v in trained.metrics.items()})
 
 
 @functools.lru_cache(maxsize=64)

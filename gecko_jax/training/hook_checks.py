@@ -45,6 +45,12 @@ def check_hooks(model: Model, variables: Variables, x: Any) -> None:
         _compare(f"model.rates[{number}]", _shapes(hook, variables, x), variables["params"], _broadcasts)
 
 
+def check_observer(observe: Any) -> None:
+    """Raises ValueError unless `observe` of a run is a function, or None."""
+    if observe is not None and not callable(observe):
+        raise ValueError(f"observe={observe!r} must be a function (epochs done, variables) -> ..., or None.")
+
+
 def check_unread(gradients: Any, model: Model, variables: Variables, x: Any, is_fresh: bool) -> None:
     """Raises ValueError if noised gradients are not all through which the inputs reach the variables of a private run.
 
