@@ -15,11 +15,13 @@ EXTRAS = {
     "he": ["tenseal"],  # its sealapi is what gecko_jax.encrypted computes with
     "reports": ["matplotlib"],
     "sklearn": ["scikit-learn"],
+    "text": ["tokenizers"],  # byte-pair encoding: gecko_jax.datasets.text.learn_bpe
     "tfds": ["importlib_resources", "tensorflow-datasets"],  # TFDS needs the first one and does not declare it
 }
 EXTRAS["audit"] = [*EXTRAS["reports"], *EXTRAS["sklearn"]]
 # Also for scripts/.
-EXTRAS["experiments"] = [*EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["fe"], *EXTRAS["he"], *EXTRAS["tfds"]]
+EXTRAS["experiments"] = [*EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["fe"], *EXTRAS["he"]]
+EXTRAS["experiments"] += [*EXTRAS["text"], *EXTRAS["tfds"]]
 EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
 EXTRAS["cuda"] = ["jax[cuda13]"]
 EXTRAS["tpu"] = ["jax[tpu]"]

@@ -11,6 +11,7 @@ EXTRAS = {
     "sklearn": "sklearn",
     "tenseal": "he",
     "tensorflow_datasets": "tfds",
+    "tokenizers": "text",
 }
 
 

@@ -24,6 +24,7 @@ DOORS = {
     "sklearn": lambda: datasets.load("digits"),
     "tenseal": lambda: SealSecrets(choose(1, 4096)),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
+    "tokenizers": lambda: datasets.text.learn_bpe(["public text"]),
 }
 
 

@@ -5,6 +5,7 @@
   from_csv(path, label), from_npz(path)     your own files
   from_images(folder)                       your own images, one folder a class
   from_examples(name, Examples(x, y))       several inputs, tokens, numbers, several labels, sequences
+  text                                      documents, tokenizers and token rows for language models
 
 Membership (`coins`, `balanced`, `single`) is keyed by the rows' ids, `batches` turns it into row indices of one static
 shape. `canaries` are records that a model can only know by having been trained on them.
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gecko_jax import checks
-from gecko_jax.datasets import canaries, delimited, digits, location, mnist, purchase, tfds
+from gecko_jax.datasets import canaries, delimited, digits, location, mnist, purchase, text, tfds
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.batches import Batches, batches
 from gecko_jax.datasets.examples import from_examples
@@ -46,6 +47,7 @@ __all__ = [
     "prepare",
     "single",
     "synthetic",
+    "text",
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax import extras
+from gecko_jax import checks, extras
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.hashing import count_on
 from gecko_jax.datasets.places import home
@@ -40,6 +40,28 @@ def _builder(name: str, data_dir: str | os.PathLike | None) -> Any:
         raise ValueError(f"tfds:{name}: {error}") from error
 
 
+def _prepared(name: str, data_dir: str | os.PathLike | None) -> Any:
+    builder = _builder(name, data_dir)
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"tfds:{name} is not prepared in {builder.data_dir}. Run `python scripts/prepare_data.py tfds:{name} "
+            f"--data_dir=DIR` where there is a network, and pass data_dir=DIR."
+        )
+    return builder
+
+
+def text_source(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Any:
+    """Returns the records of a split by index, each a mapping of features; see `load` for the arguments.
+
+    Raises:
+      ValueError: an unknown name or split.
+      FileNotFoundError: the data set was not prepared in that folder.
+    """
+    builder = _prepared(name, data_dir)
+    checks.one_of("split", split, list(builder.info.splits))
+    return _source(builder, split)
+
+
 def _columns(builder: Any) -> tuple[str, str]:
     """Returns the names of the input's and the label's features."""
     features = builder.info.features
@@ -61,15 +83,20 @@ def _id(value: Any) -> int:
     return int.from_bytes(short(text, 8), "little", signed=True)
 
 
-def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Reads (x, y, ids or None) of one split; bytes of images are scaled to 0..1."""
+def _source(builder: Any, split: str) -> Any:
+    """Returns the rows of one split by index."""
     try:
-        source = builder.as_data_source(split=split)
+        return builder.as_data_source(split=split)
     except NotImplementedError as error:
         raise ValueError(
             f"tfds:{builder.name} in {builder.data_dir} is stored as {builder.info.file_format}, which cannot be read "
             f"by index. Run `python scripts/prepare_data.py tfds:{builder.name} --data_dir=DIR` with another DIR."
         ) from error
+
+
+def _read(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Reads (x, y, ids or None) of one split; bytes of images are scaled to 0..1."""
+    source = _source(builder, split)
     inputs, labels = _columns(builder)
     if not len(source):
         raise ValueError(f"tfds:{builder.name}: split {split!r} is empty.")
@@ -106,12 +133,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
       ValueError: an unknown name, or features without an input and a label.
       FileNotFoundError: the data set was not prepared in that folder.
     """
-    builder = _builder(name, data_dir)
-    if not builder.is_prepared():
-        raise FileNotFoundError(
-            f"tfds:{name} is not prepared in {builder.data_dir}. Run `python scripts/prepare_data.py tfds:{name} "
-            f"--data_dir=DIR` where there is a network, and pass data_dir=DIR."
-        )
+    builder = _prepared(name, data_dir)
     splits = list(builder.info.splits)
     if "train" not in splits:
         raise ValueError(f"tfds:{name} has the splits {splits}; one called train is needed.")
