@@ -18,10 +18,19 @@ _MAX_SHAPE = 100.0  # beyond which a likelihood is taken to have no maximum
 
 
 def _checked(value: Array, reference: Array) -> tuple[np.ndarray, np.ndarray]:
-    value = checks.finite("value", np.asarray(value, np.float64))
+    value = checks.finite("value", np.asarray(checks.unmasked("value", value), np.float64))
+    reference = np.asarray(checks.unmasked("reference", reference), np.float64)
+    if value.ndim == 2 and reference.ndim == 2:
+        checks.shape("value", value, (len(reference), None))
+        if not reference.size:
+            raise ValueError(f"reference has shape {reference.shape}; expected at least one model and one reference.")
+        return value, checks.finite("reference", reference)
     if value.ndim > 1:
-        raise ValueError(f"value has shape {value.shape}; expected () or (canaries,).")
-    reference = checks.shape("reference", np.asarray(reference, np.float64), (None,))
+        raise ValueError(
+            f"value has shape {value.shape} and reference {reference.shape}; expected (canaries,) and (references,), "
+            "or (models, canaries) and (models, references)."
+        )
+    checks.shape("reference", reference, (None,))
     return value, checks.finite("reference", checks.not_empty("reference", reference))
 
 
@@ -34,12 +43,14 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
     lower exposure if there are ties.
 
     Args:
-      value: perplexity or loss of the canary, smaller = better known to the model; a number, or [k] canaries.
-      reference: [|R|] the same of other canaries, drawn alike and never trained on; without this one.
+      value: perplexity or loss of the canary, smaller = better known to the model; a number, [k] canaries, or [m, k] of
+        m models.
+      reference: [|R|] the same of other canaries, drawn alike and never trained on, without this one; or [m, |R|], each
+        model's own.
 
     Returns:
-      Bits, a float or [k]. A rank shows log2 |R| at most; without memorization the mean is about 1.44. The minimum is
-      below 0: log2(|R| / (|R| + 1)), for a canary that the model finds less likely than all of R.
+      Bits, a float, [k] or [m, k]. A rank shows log2 |R| at most; without memorization the mean is about 1.44. The
+      minimum is below 0: log2(|R| / (|R| + 1)), for a canary that the model finds less likely than all of R.
 
     Raises:
       ValueError: wrong shapes, no reference, or a number that is NaN or infinite.
@@ -52,6 +63,8 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
     -0.322
     """
     value, reference = _checked(value, reference)
+    if reference.ndim == 2:
+        return np.array([exposure(of_model, others) for of_model, others in zip(value, reference, strict=True)])
     ranked = np.sort(reference)
     rank = 1 + (np.searchsorted(ranked, value, "left") + np.searchsorted(ranked, value, "right")) / 2
     bits = np.log2(len(ranked)) - np.log2(rank)
@@ -66,11 +79,13 @@ def extrapolated_exposure(value: Array, reference: Array) -> float | np.ndarray:
     the exposure by rank.
 
     Args:
-      value: perplexity or loss of the canary, smaller = better known to the model; a number, or [k] canaries.
-      reference: [|R|] the same of other canaries, drawn alike and never trained on; at least 8, not all equal.
+      value: perplexity or loss of the canary, smaller = better known to the model; a number, [k] canaries, or [m, k] of
+        m models.
+      reference: [|R|] the same of other canaries, drawn alike and never trained on, at least 8, not all equal; or
+        [m, |R|], each model's own.
 
     Returns:
-      Bits, a float or [k].
+      Bits, a float, [k] or [m, k].
 
     Raises:
       ValueError: wrong shapes, a number that is NaN or infinite, or a reference that is too short or of one value.
@@ -84,6 +99,9 @@ def extrapolated_exposure(value: Array, reference: Array) -> float | np.ndarray:
     True
     """
     value, reference = _checked(value, reference)
+    if reference.ndim == 2:
+        pairs = zip(value, reference, strict=True)
+        return np.array([extrapolated_exposure(of_model, others) for of_model, others in pairs])
     checks.at_least("number of reference values", len(reference), 8)
     shape, location, scale = _fit(reference)
     z = (value - location) / scale

@@ -1,0 +1,191 @@
+"""Perplexity of a language model: per token, and per byte, which models with different tokenizers share.
+
+Sums come first and the quotient last: a mean of the rows' perplexities, or of their mean losses, would weigh a token
+of a short row more than one of a long row. Padding never counts, whatever the loss there is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.metrics.ratios import ratio_interval
+from gecko_jax.types import Array, Estimate
+
+MAX_ROUNDING_NATS = 1e-5  # below 0, of a loss that was computed in single precision
+
+
+def perplexity(losses: Array, y: Array) -> float | np.ndarray:
+    """Returns the perplexity per token: exp(sum of the losses / number of tokens), over all rows together.
+
+    Args:
+      losses: [n, t] losses of single tokens in nats, of one model, or [..., n, t] of several, such as
+        `signals.token_losses(logits, y)`.
+      y: [n, t] the tokens that were predicted; a negative one does not count (padding, a prompt).
+
+    Returns:
+      A float for one model, an array [...] for several.
+
+    Raises:
+      ValueError: other shapes, no token that counts, a loss of one that is NaN or below 0, or y that are not integers.
+
+    >>> round(perplexity([[math.log(2), math.log(8), 99.0]], [[5, 7, -1]]), 9)  # (2 * 8) ** (1/2)
+    4.0
+    """
+    sums, tokens = _totals(losses, y)
+    return _plain(_exp(sums.sum(-1) / tokens.sum()))
+
+
+def byte_perplexity(losses: Array, y: Array, byte_counts: Array) -> float | np.ndarray:
+    """Returns the perplexity per byte: exp(sum of the losses / number of bytes of the predicted tokens).
+
+    Args:
+      losses, y: see `perplexity`.
+      byte_counts: bytes of UTF-8 that each predicted token stands for [n, t], of which those of tokens that do not
+        count are left out; or [n], the sum over each row's tokens that count. A causal model predicts no first token.
+
+    Returns:
+      A float for one model, an array [...] for several.
+
+    Raises:
+      ValueError: see `perplexity`; byte counts of another shape, that are not integers, below 0 or all 0.
+
+    >>> round(byte_perplexity([[math.log(16), 0.0]], [[5, -1]], [[4, 1]]), 9)
+    2.0
+    """
+    sums, units = _totals(losses, y, byte_counts)
+    return _plain(_exp(sums.sum(-1) / units.sum()))
+
+
+def bits_per_byte(losses: Array, y: Array, byte_counts: Array) -> float | np.ndarray:
+    """Returns the mean loss in bits per byte, the logarithm to base 2 of `byte_perplexity`.
+
+    Args:
+      losses, y, byte_counts: see `byte_perplexity`.
+
+    Returns:
+      Bits, a float for one model, an array [...] for several.
+
+    Raises:
+      ValueError: see `byte_perplexity`.
+
+    >>> round(bits_per_byte([[math.log(16)]], [[5]], [4]), 9)
+    1.0
+    """
+    sums, units = _totals(losses, y, byte_counts)
+    return _plain(sums.sum(-1) / units.sum() / math.log(2))
+
+
+def perplexity_interval(
+    losses: Array,
+    y: Array,
+    group: Array | None = None,
+    byte_counts: Array | None = None,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Returns one model's perplexity with an interval over independent groups of rows, such as documents.
+
+    exp of the ends of `ratio_interval`, with the sums of the losses and the numbers of tokens (or bytes) of each group:
+    tokens of one document resemble each other, so that the sample is of documents.
+
+    It holds for other texts of the same kind under this very model, and not for another seed of its training.
+
+    Args:
+      losses: [n, t] nats, of one model.
+      y: [n, t] the tokens that were predicted; a negative one does not count.
+      group: [n] what the rows belong to: documents, or authors. None: each row is a group of its own, which is right
+        only if rows are independent.
+      byte_counts: None for the perplexity per token; for the one per byte, see `byte_perplexity`.
+      confidence: of the interval.
+
+    Returns:
+      An Estimate, its n the number of groups; without an interval if there is one group, or the perplexity is infinite.
+
+    Raises:
+      ValueError: see `perplexity` and `byte_perplexity`; a group of another shape, or confidence outside (0, 1).
+
+    >>> estimate = perplexity_interval([[1.0], [1.0], [2.0]], [[3], [4], [5]], group=["a", "a", "b"])
+    >>> round(estimate.value, 4), estimate.n
+    (3.7937, 2)
+    """
+    sums, units = _totals(losses, y, byte_counts)
+    if sums.ndim != 1:
+        raise ValueError(f"losses has shape {np.shape(losses)}; expected (rows, tokens): one model at a time.")
+    if group is not None:
+        names = checks.shape("group", np.asarray(checks.unmasked("group", group)), sums.shape)
+        place = np.unique(names, return_inverse=True)[1].reshape(-1)
+        sums, units = np.bincount(place, sums), np.bincount(place, units)
+    read = (units > 0) | (sums > 0)  # a row of padding alone is not an observation
+    return ratio_interval(sums[read], units[read], confidence).map(lambda ratio: float(_exp(ratio)))
+
+
+def counted_losses(losses: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Checks losses of tokens, and returns them with 0 where a token does not count, and whether it counts.
+
+    Args:
+      losses: [..., n, t] nats.
+      y: [n, t] tokens, negative if they do not count.
+
+    Returns:
+      (float64 [..., n, t], bool [n, t]).
+
+    Raises:
+      ValueError: see `perplexity`.
+    """
+    y = as_tokens("y", y)
+    values = np.asarray(checks.unmasked("losses", losses))
+    if values.dtype.kind not in "iuf" and values.dtype.name != "bfloat16":
+        raise ValueError(f"losses has dtype {values.dtype}; expected real numbers, in nats.")
+    if values.ndim < 2 or values.shape[-2:] != y.shape:
+        raise ValueError(f"losses has shape {values.shape}; expected (..., {y.shape[0]}, {y.shape[1]}), as y has.")
+    counts = y >= 0
+    values = np.where(counts, values.astype(np.float64), 0.0)
+    if np.isnan(values).any():
+        where = tuple(int(i) for i in np.argwhere(np.isnan(values))[0])
+        raise ValueError(f"losses is NaN at index {where}, of a token that counts; a diverged model has no perplexity.")
+    if values.size and values.min() < -MAX_ROUNDING_NATS:
+        raise ValueError(
+            f"losses runs down to {values.min():.4g}; expected -log p in nats, at least 0. Negate log probabilities."
+        )
+    return np.maximum(values, 0.0), counts
+
+
+def as_tokens(name: str, tokens: Array) -> np.ndarray:
+    """Returns tokens [n, t] as an array, at least one row of them.
+
+    Raises:
+      ValueError: another number of axes, no row, entries that are not integers, or hidden behind a mask.
+    """
+    tokens = checks.shape(name, np.asarray(checks.unmasked(name, tokens)), (None, None))
+    if tokens.dtype.kind not in "iu":
+        raise ValueError(f"{name} has dtype {tokens.dtype}; expected tokens, integers (rows, tokens).")
+    return checks.not_empty(name, tokens)
+
+
+def _totals(losses: Array, y: Array, byte_counts: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the sums of the losses [..., n] and the numbers of tokens, or of bytes, that count [n]."""
+    values, counts = counted_losses(losses, y)
+    if not counts.any():
+        raise ValueError("y holds negative tokens alone: there is none to predict. Mark padding alone as negative.")
+    if byte_counts is None:
+        return values.sum(-1), counts.sum(-1)
+    sizes = np.asarray(checks.unmasked("byte_counts", byte_counts))
+    if sizes.shape not in (counts.shape, counts.shape[:1]):
+        raise ValueError(f"byte_counts has shape {sizes.shape}; expected {counts.shape}, or {counts.shape[:1]}.")
+    if sizes.dtype.kind not in "iu" or sizes.min() < 0:
+        raise ValueError(f"byte_counts has dtype {sizes.dtype} and runs from {sizes.min()}; expected integers >= 0.")
+    sizes = np.where(counts, sizes, 0).sum(-1) if sizes.ndim == 2 else sizes
+    if not sizes.any():
+        raise ValueError("byte_counts is 0 for every token that counts; expected the bytes that they stand for.")
+    return values.sum(-1), sizes
+
+
+def _exp(values: np.ndarray | float) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(values))
+
+
+def _plain(values: np.ndarray) -> float | np.ndarray:
+    return float(values) if np.ndim(values) == 0 else values
