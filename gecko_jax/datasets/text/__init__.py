@@ -5,6 +5,7 @@ load_package                   public books, manuals and mails that package mana
 notes                          made-up clinical notes whose secrets are known: no file needed
 clean, deduplicate             the author's own words; no line that two documents share
 check_split, check_public      what would make an audit meaningless, said before training
+canaries                       secrets at random, some of them in the training data: does the model know them?
 split(documents, shares)       by document or by author, never by row
 bytes_tokenizer, learn_bpe     text -> token ids; byte pairs are learned on public text alone
 rows(documents, tokenizer, t)  token rows; `.causal()` and `.masked(seed)` are Examples to train and to audit on
@@ -12,6 +13,7 @@ rows(documents, tokenizer, t)  token rows; `.causal()` and `.masked(seed)` are E
 
 from __future__ import annotations
 
+from gecko_jax.datasets.text import canaries
 from gecko_jax.datasets.text.checking import check_public, check_split
 from gecko_jax.datasets.text.cleaning import clean, deduplicate, plain_text, select_rows, shared_lines
 from gecko_jax.datasets.text.documents import Documents, Span, from_texts, join
@@ -38,6 +40,7 @@ __all__ = [
     "Span",
     "Tokenizer",
     "bytes_tokenizer",
+    "canaries",
     "check_public",
     "check_split",
     "clean",
