@@ -33,7 +33,7 @@ class Config:
     dataset: str = field("digits", "data set", DATASETS)
     data_dir: str | None = field(None, "folder to look for the data in")
     output: str = field("runs/model", "folder to save the model in; a killed run goes on from there")
-    architecture: str = field("mlp", "network", models.MODELS)
+    architecture: str = field("mlp", "network", models.CLASSIFIERS)
     hidden: tuple[int, ...] = field((128, 128), "widths of the mlp or alexnet; the lenet's is the first of them")
     channels: tuple[int, ...] = field((32, 64), "filters of the lenet's two convolutions, or the alexnet's five")
     order: str = field("post", "post: layer, norm, activation; xnor: norm, sign, layer, activation", ORDERS)
@@ -46,7 +46,7 @@ class Config:
         ("first", "last"), "layers that are never quantized; none: all are", ("first", "last")
     )
     loss: str = field("cross_entropy", "loss; all but cross_entropy read a teacher", losses.CLASS_LOSSES)
-    teacher: str | None = field(None, "architecture of a float teacher, trained on the same members", models.MODELS)
+    teacher: str | None = field(None, "network of a float teacher, trained on the same members", models.CLASSIFIERS)
     cross_fit: int = field(0, "folds of cross-fitted teachers, 2 or more; 0: the teacher labels what it was trained on")
     models: int = field(1, "how many to train, each on its own members")
     member_rate: float = field(0.5, "chance of an example to be a member, above 0")
@@ -72,7 +72,7 @@ class Config:
     def __post_init__(self):
         if self.float_layers is None:
             object.__setattr__(self, "float_layers", ())
-        checks.one_of("architecture", self.architecture, models.MODELS)
+        checks.one_of("architecture", self.architecture, models.CLASSIFIERS)
         checks.one_of("order", self.order, ORDERS)
         checks.one_of("norm", self.norm, NORMS)
         checks.one_of("activation", self.activation, activations.ACTIVATIONS)
@@ -88,7 +88,7 @@ class Config:
                 "hard_labels need a teacher, and cross_entropy takes none."
             )
         if self.teacher is not None:
-            checks.one_of("teacher", self.teacher, models.MODELS)
+            checks.one_of("teacher", self.teacher, models.CLASSIFIERS)
         if self.transition is not None:
             checks.shape("transition", self.transition, (2,))
         _check_sizes(self)

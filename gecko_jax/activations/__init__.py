@@ -3,6 +3,7 @@
   name                 function                                      trained      where it serves
   bounded_relu         max(x, 0) up to a bound, 0 beyond             bound        float networks, against bit flips
   clamp                clamp(x + 1/2, 0, 1)                          -            two-party inference
+  gelu                 x Phi(x), by a hyperbolic tangent or exact    -            transformers
   gelu_fit             a polynomial close to GELU on an interval     -            after a transition, or float training
   herpn                normalized Hermite polynomials of ReLU        gamma, beta  networks of medium depth
   identity             x                                             -            binary networks, whose sign comes next
@@ -29,6 +30,7 @@ from gecko_jax.activations.bounded import BoundedRelu
 from gecko_jax.activations.clamp import Clamp
 from gecko_jax.activations.fits import FUNCTIONS, METHODS, PolynomialFit, fit_polynomial
 from gecko_jax.activations.fitted import Fitted
+from gecko_jax.activations.gelu import Gelu
 from gecko_jax.activations.herpn import HerPN
 from gecko_jax.activations.identity import Identity
 from gecko_jax.activations.mixed import MIXTURE, MixedRelu
@@ -42,6 +44,7 @@ from gecko_jax.checks import lookup, one_of
 ACTIVATIONS = {
     "bounded_relu": BoundedRelu,
     "clamp": Clamp,
+    "gelu": Gelu,
     "gelu_fit": functools.partial(Fitted, function="gelu"),
     "herpn": HerPN,
     "identity": Identity,
@@ -90,6 +93,7 @@ __all__ = [
     "BoundedRelu",
     "Clamp",
     "Fitted",
+    "Gelu",
     "HerPN",
     "Identity",
     "MixedRelu",

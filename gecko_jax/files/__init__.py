@@ -8,6 +8,15 @@ before the first of the others is replaced. A folder that a killed run left has 
 from __future__ import annotations
 
 from gecko_jax.files.reading import check_present, read_arrays, read_checked
+from gecko_jax.files.safetensors import read_safetensors
 from gecko_jax.files.writing import write_atomic, write_secret, write_together
 
-__all__ = ["check_present", "read_arrays", "read_checked", "write_atomic", "write_secret", "write_together"]
+__all__ = [
+    "check_present",
+    "read_arrays",
+    "read_checked",
+    "read_safetensors",
+    "write_atomic",
+    "write_secret",
+    "write_together",
+]

@@ -1,6 +1,7 @@
 r"""Architectures as `types.Model`s, and transforms from model to model.
 
     model = create("lenet", 10)                  or from_linen(your_module)
+    model = create("transformer", 2048, layers=4, width=128, max_length=64)     logits of each token's successor
     model = without_batch_norm(model)            a normalization of each example by itself, for private training
     model = with_rates(model, {r"Quadratic_\d+/": 0.2})       another learning rate for some parameters
     model = with_range_penalty(model, activations.pillar())     a penalty on the inputs of activations
@@ -23,6 +24,8 @@ from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
+from gecko_jax.models.generation import generate
+from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
@@ -34,9 +37,12 @@ from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_s
 from gecko_jax.models.rates import with_rates
 from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.trace import Call, logits_shape, trace
+from gecko_jax.models.transformer import MaskedTransformer, Transformer
 from gecko_jax.types import Model, Rule
 
-MODELS = {"alexnet": AlexNet, "lenet": LeNet, "mlp": MLP}
+CLASSIFIERS = {"alexnet": AlexNet, "lenet": LeNet, "mlp": MLP}  # of images and features
+LANGUAGE_MODELS = {"masked_transformer": MaskedTransformer, "transformer": Transformer}  # of token rows
+MODELS = {**CLASSIFIERS, **LANGUAGE_MODELS}
 SIZES = {  # option of an architecture -> (what its numbers are, how many of them; None: any number)
     "alexnet": {
         "channels": ("filters of the alexnet's five convolutions", 5),
@@ -54,14 +60,15 @@ def create(name: str, num_classes: int, **options) -> Model:
     """Creates a float model by name.
 
     Args:
-      name: "mlp" (Gecko's Architecture 2), "lenet" (Architecture 1) or "alexnet" (for images of at least 63 x 63).
-      num_classes: number of outputs; 1 for regression.
+      name: "mlp" (Gecko's Architecture 2), "lenet" (Architecture 1) or "alexnet" (for images of at least 63 x 63);
+        "transformer" (each token's successor) or "masked_transformer" (tokens that a mask hides).
+      num_classes: number of outputs; 1 for regression; the vocabulary of a transformer.
       **options: fields of the architecture: order, activation and its activation_options ({"constant": True}),
         normalize (False, True or "batch", "group", "layer"); hidden; channels and pooling ("max" or "average") of
-        networks for images.
+        networks for images; layers, width, heads, mlp_width, max_length, tied, ... of a transformer.
 
     Returns:
-      A Model that maps inputs [b, ...] to logits [b, num_classes].
+      A Model that maps inputs [b, ...] to logits [b, num_classes], or token rows [b, t] to [b, t, num_classes].
 
     Raises:
       ValueError: an unknown name or option, with the known ones.
@@ -73,7 +80,7 @@ def create(name: str, num_classes: int, **options) -> Model:
     """
     architecture = lookup("name", name, MODELS)
     at_least("num_classes", num_classes, 1)
-    fields = [f.name for f in dataclasses.fields(architecture) if f.name not in ("parent", "name", "num_classes")]
+    _, *fields = (field.name for field in dataclasses.fields(architecture) if field.name not in ("parent", "name"))
     for option in options:
         one_of(f"option of {name!r}", option, fields)
     if "order" in options:
@@ -81,8 +88,8 @@ def create(name: str, num_classes: int, **options) -> Model:
     if "pooling" in options:
         one_of("pooling", options["pooling"], POOLS)
     kind_of(options.get("normalize", False))
-    activations.create(options.get("activation", "relu"), options.get("activation_options"))
-    for option in options.keys() & SIZES[name].keys():
+    activations.create(options.get("activation", architecture.activation), options.get("activation_options"))
+    for option in options.keys() & SIZES.get(name, {}).keys():
         meaning, count = SIZES[name][option]
         numbers = (options[option],) if (name, option) == ("lenet", "hidden") else options[option]
         sizes(option, numbers, meaning, count)
@@ -91,13 +98,17 @@ def create(name: str, num_classes: int, **options) -> Model:
 
 
 __all__ = [
+    "CLASSIFIERS",
+    "LANGUAGE_MODELS",
     "MODELS",
     "AlexNet",
     "Call",
     "LeNet",
     "MLP",
+    "MaskedTransformer",
     "Rule",
     "SavedModel",
+    "Transformer",
     "average_pool",
     "calibrated_bounds",
     "convolutions_as_matmul",
@@ -105,7 +116,9 @@ __all__ = [
     "finish_update",
     "float_weights",
     "from_linen",
+    "generate",
     "load",
+    "load_gpt2",
     "logits_shape",
     "max_pool",
     "pruned",

@@ -72,7 +72,7 @@ class Block(nn.Module):
             return self._activate_and_pool(activation, self.layer(x), train)
         x = self.layer(x)
         if kind:
-            return _activate(activation, apply_norm(self._pooled(x), train, kind), train)
+            return activate(activation, apply_norm(self._pooled(x), train, kind), train)
         return self._activate_and_pool(activation, x, train)
 
     def _pooled(self, x: Array) -> Array:
@@ -82,10 +82,17 @@ class Block(nn.Module):
     def _activate_and_pool(self, activation: Activation, x: Array, train: bool) -> Array:
         """Returns pool(activation(x)); a monotone activation is applied after a max-pool, to fewer numbers."""
         if activation.monotone and self.pooling == "max":
-            return _activate(activation, self._pooled(x), train)
-        return self._pooled(_activate(activation, x, train))
+            return activate(activation, self._pooled(x), train)
+        return self._pooled(activate(activation, x, train))
 
 
-def _activate(activation: Activation, x: Array, train: bool) -> Array:
+def activate(activation: Activation, x: Array, train: bool) -> Array:
+    """Calls an activation, with the training switch if it keeps statistics.
+
+    Args:
+      activation: as `activations.create` makes it.
+      x: its inputs [..., channels].
+      train: the training switch.
+    """
     call: Callable[..., Array] = activation
     return call(x, train) if activation.switched else call(x)

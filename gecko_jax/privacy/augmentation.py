@@ -23,7 +23,8 @@ from gecko_jax import checks
 from gecko_jax.keys import stream
 from gecko_jax.types import Array
 
-Augment = Callable[[Array, Any], Any]  # (key, x) -> x: ONE example, jittable
+# (key, x) -> x: ONE example, jittable; (key, example) -> example if its attribute `whole_example` is True
+Augment = Callable[[Array, Any], Any]
 
 
 def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> Callable[..., Any]:
@@ -37,7 +38,8 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
     Args:
       loss: (variables, example, key) -> scalar, or (scalar, aux): see `clipped_sum`.
       augment: (key, x) -> x, of one example and jittable. `x` is the example's field of that name if it has one (a
-        row of a `types.Batch`, the rest of which stays as it is), else the example itself.
+        row of a `types.Batch`, the rest of which stays as it is), else the example itself. An augmentation that changes
+        labels as well has an attribute `whole_example` = True and is given the example (`training.fresh_masks`).
       multiplicity: K, copies of an example in each step. With 1 and an `augment` that changes nothing, the result is
         that of `loss` to the last bit.
 
@@ -59,9 +61,7 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
 
     def one(variables, example, key):
         draw = stream(key, "augment")  # `key` itself goes on to the loss, for its dropout
-        if hasattr(example, "_replace") and hasattr(example, "x"):
-            return loss(variables, example._replace(x=augment(draw, example.x)), key)
-        return loss(variables, augment(draw, example), key)
+        return loss(variables, augment_example(augment, draw, example), key)
 
     def mean(variables, example, key=None):
         if key is None:
@@ -74,6 +74,19 @@ def augmented(loss: Callable[..., Any], augment: Augment, multiplicity: int) -> 
     mean.updates = getattr(loss, "updates", None)  # of `example_loss`: what the model carries from step to step
     mean.loss = getattr(loss, "loss", None)
     return mean
+
+
+def augment_example(augment: Augment, key: Array, example: Any) -> Any:
+    """Returns one example after an augmentation of its x, or of the whole example if the augmentation says so.
+
+    Args:
+      augment: see `augmented`.
+      key: of its draws.
+      example: a row of a `types.Batch`, or any pytree.
+    """
+    if not getattr(augment, "whole_example", False) and hasattr(example, "_replace") and hasattr(example, "x"):
+        return example._replace(x=augment(key, example.x))
+    return augment(key, example)
 
 
 def shift(max_pixels: int) -> Augment:

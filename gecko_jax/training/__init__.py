@@ -5,6 +5,7 @@
   distilled   distill(student, data, member, teacher=logits)
   private     fit(model, data, gradients=a private GradFn)
   fine-tuned  fit(model, data, init=pretrained, trainable=["logits"])     the rest stays as it is, to the bit
+  masked      fit(model, rows, gradients=batch_gradients(model, loss, augment=fresh_masks(mask=1)))
   repeated    Recipe(model, pool, **options)(rows, key): how a target is made, so that its shadows are made alike
   scheduled   fit(model, data, schedules={"learning_rate": cosine, "transition": linear(0.2, 0.6)})
   averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
@@ -21,6 +22,7 @@ from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
 from gecko_jax.training.evaluation import Evaluation, evaluate, evaluate_ensemble
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.layer_schedules import LayerSchedule, last_layer_first
+from gecko_jax.training.masking import fresh_masks
 from gecko_jax.training.optimizers import OPTIMIZERS, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
 from gecko_jax.training.recipe import Recipe
@@ -45,6 +47,7 @@ __all__ = [
     "evaluate_ensemble",
     "fit",
     "fit_ensemble",
+    "fresh_masks",
     "last_layer_first",
     "linear",
     "optimizer",

@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from gecko_jax.keys import stream
 from gecko_jax.losses import metric_of
 from gecko_jax.losses.penalized import penalized_loss, without_penalty
+from gecko_jax.privacy.augmentation import Augment, augment_example
 from gecko_jax.privacy.per_example.paths import check_trains, paths_of
 from gecko_jax.privacy.per_example.weights import check_weights
 from gecko_jax.trees import outputs_by_row, row_count, select_leaves, trainable_leaves, with_leaves
@@ -26,7 +28,9 @@ from gecko_jax.types import Array, Batch, Loss, Model, StepMetrics, Variables
 GradFn = Callable[[Variables, Batch, Array], tuple[Variables, StepMetrics]]
 
 
-def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = None) -> GradFn:
+def batch_gradients(
+    model: Model, loss: Loss, trainable: Sequence[str] | None = None, augment: Augment | None = None
+) -> GradFn:
     """Builds the gradient of the mean loss over a batch's real rows; a row of weight 0 adds nothing, not even a NaN.
 
     Args:
@@ -35,6 +39,7 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
       loss: a per-example loss, to which a model with a range penalty adds its own.
       trainable: regular expressions of the parameters that are trained, see `fit_ensemble`; the gradient of the others
         is 0 and is not computed.
+      augment: a random change of each row in each step (`privacy.flip`, `fresh_masks`); see `privacy.augmented`.
 
     Returns:
       (variables, batch, key) -> (gradients in the tree of variables["params"], StepMetrics).
@@ -58,6 +63,8 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
     def mean_loss(variables, batch, key):
         """Returns (mean loss, StepMetrics)."""
         rows = row_count("batch", batch)
+        if augment is not None:
+            batch = _augmented(augment, batch, key, rows)
         real, valid = check_weights("batch.weight", batch.weight, rows)
         outputs, updates = model.apply(variables, batch.x, key=key, train=True)
         outputs = outputs_by_row(outputs, rows)
@@ -95,6 +102,14 @@ def batch_gradients(model: Model, loss: Loss, trainable: Sequence[str] | None = 
     gradients.loss = loss
     gradients.plain = True  # without noise: the seed of such a run need not be secret
     return gradients
+
+
+def _augmented(augment: Augment, batch: Batch, key: Array | None, rows: int) -> Batch:
+    """Returns the batch after an augmentation, each row with draws of its own."""
+    if key is None:
+        raise ValueError("key=None: an augmentation draws at random; pass the step's key.")
+    keys = jax.random.split(stream(key, "augment"), rows)
+    return jax.vmap(functools.partial(augment_example, augment))(keys, batch)
 
 
 def at_real_rows(real: Array, leaf: Array) -> Array:

@@ -25,6 +25,7 @@ HERMITE = (0.5 * X + (X**2 - 1) / np.sqrt(8 * np.pi)) / np.sqrt(1 + 1e-4)
 START = {
     "bounded_relu": np.maximum(X, 0),
     "clamp": np.clip(X + 0.5, 0, 1),
+    "gelu": X / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3))),
     "gelu_fit": least_squares(lambda x: x * norm.cdf(x)),
     "herpn": HERMITE,
     "mixed_relu": np.maximum(X, 0),

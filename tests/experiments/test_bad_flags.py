@@ -222,7 +222,7 @@ def test_a_list_is_taken_as_messages_spell_it(spelling):
 def test_help_lists_the_names_of_every_table(name, capsys):
     tables = {
         "train": {
-            "dataset": datasets.LOADERS, "architecture": models.MODELS, "teacher": models.MODELS,
+            "dataset": datasets.LOADERS, "architecture": models.CLASSIFIERS, "teacher": models.CLASSIFIERS,
             "activation": activations.ACTIVATIONS, "weights": quantizers.QUANTIZERS, "inputs": quantizers.QUANTIZERS,
             "loss": losses.CLASS_LOSSES, "optimizer": training.OPTIMIZERS, "schedule": training.SCHEDULES,
             "clipping": clippings.CLIPPINGS, "order": ("post", "xnor"), "norm": ("batch", "group", "layer"),
@@ -241,7 +241,7 @@ def test_help_lists_the_names_of_every_table(name, capsys):
         },
         "self_audit": {"scenarios": SCENARIOS},
         "he_friendly": {
-            "dataset": [*datasets.LOADERS, "three_classes"], "network": models.MODELS, "recipe": INGREDIENTS,
+            "dataset": [*datasets.LOADERS, "three_classes"], "network": models.CLASSIFIERS, "recipe": INGREDIENTS,
             "depth_rows": INGREDIENTS, "leak_rows": INGREDIENTS, "tables": he_friendly_config.TABLES,
             "class_weights": ("none", "balanced"),
         },

@@ -1,4 +1,4 @@
-"""What every listed architecture promises, in each order and with each activation."""
+"""What every listed classifier promises, in each order and with each activation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = {
     "lenet": dict(channels=(2, 3), hidden=4),
     "mlp": dict(hidden=(4, 5)),
 }
-EVERY = pytest.mark.parametrize("name", sorted(models.MODELS))
+EVERY = pytest.mark.parametrize("name", sorted(models.CLASSIFIERS))
 X = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
 INPUTS = {"alexnet": np.random.default_rng(0).normal(size=(3, 64, 66, 1)).astype(np.float32)}  # X of the others
 
