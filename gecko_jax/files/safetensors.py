@@ -16,7 +16,7 @@ _TYPES |= {"I8": "<i1", "U8": "<u1", "BOOL": "|b1"}
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Returns the tensors of a .safetensors file by name; bfloat16 becomes float32, which holds it exactly.
+    r"""Returns the tensors of a .safetensors file by name; bfloat16 becomes float32, which holds it exactly.
 
     Args:
       path: the file. Nothing in it is executed.
@@ -25,13 +25,12 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       ValueError: a file of another format, a damaged one, or a type that NumPy lacks.
       OSError: a file that cannot be read.
 
-    >>> import struct, tempfile
-    >>> header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    >>> with tempfile.NamedTemporaryFile() as file:
-    ...     _ = file.write(struct.pack("<Q", len(header)) + header + np.float32([1, 2]).tobytes())
-    ...     file.flush()
-    ...     read_safetensors(file.name)["w"].tolist()
-    [1.0, 2.0]
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "w.safetensors"
+    >>> header = b'{"w":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}}'
+    >>> _ = path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x01\x02")
+    >>> read_safetensors(path)["w"].tolist()
+    [1, 2]
     """
     content = Path(path).read_bytes()
     size = int.from_bytes(content[:8], "little")

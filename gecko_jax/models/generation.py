@@ -79,7 +79,7 @@ def generate(
     >>> from gecko_jax import models
     >>> model = models.create("transformer", 11, layers=1, width=8, heads=2, max_length=8)
     >>> prompts = np.array([[3, 4, 5], [6, 0, 0]])
-    >>> variables = model.init(jax.random.key(0), prompts)
+    >>> variables = jax.jit(model.init)(jax.random.key(0), prompts)
     >>> generate(model, variables, prompts, 4).shape
     (2, 4)
     """
@@ -145,7 +145,7 @@ def _program(model: Model, steps: int, draws: Draws) -> Callable[..., Any]:
     return surroundings.jit(run)
 
 
-def _choose(logits: Array, keys: Array, step: Array, draws: Draws) -> Array:
+def _choose(logits: jax.Array, keys: Array, step: Array, draws: Draws) -> Array:
     """Returns the next token of each row, int32 [b]."""
     if draws.padding is not None:
         logits = logits.at[:, draws.padding].set(-jnp.inf)

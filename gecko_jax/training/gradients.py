@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +105,7 @@ def batch_gradients(
     return gradients
 
 
-def _augmented(augment: Augment, batch: Batch, key: Array | None, rows: int) -> Batch:
+def _augmented(augment: Augment, batch: Batch, key: Any, rows: int) -> Batch:
     """Returns the batch after an augmentation, each row with draws of its own."""
     if key is None:
         raise ValueError("key=None: an augmentation draws at random; pass the step's key.")

@@ -15,7 +15,7 @@ VOCABULARY = 32
 MODEL = models.create("transformer", VOCABULARY, layers=1, width=16, heads=2, max_length=10)
 PROMPTS = np.array([[5, 9, 3, 7, 2], [8, 1, 0, 0, 0], [4, 4, 6, 0, 0]], np.int32)
 SHAPES = jax.eval_shape(MODEL.init, jax.random.key(0), jnp.asarray(PROMPTS))
-VARIABLES = {"params": random_params(SHAPES["params"], seed=3)}
+VARIABLES = {"params": random_params(SHAPES["params"], seed=12)}
 
 
 def by_loop(variables, prompts, steps, choose, padding=0):
@@ -94,7 +94,7 @@ def test_a_model_that_sees_later_tokens_is_refused():
         (dict(prompts=PROMPTS.astype(np.float32)), "type float32"),
         (dict(prompts=PROMPTS[:, ::-1]), r"prompts\[1\] has 2 tokens, and padding=0 before one"),
         (dict(prompts=np.zeros((1, 2), int)), r"prompts\[0\] has 0 tokens"),
-        (dict(prompts=PROMPTS + 30), "prompts hold tokens 30 to 39; the model has logits for 0 to 31"),
+        (dict(prompts=PROMPTS + 30), "prompts hold tokens 0 to 39; the model has logits for 0 to 31"),
         (dict(prompts=PROMPTS - 3, padding=None), "prompts hold tokens -3"),
         (dict(steps=6), "11 positions; the transformer has max_length=10"),
         (dict(steps=0), "steps=0"),
@@ -104,15 +104,15 @@ def test_a_model_that_sees_later_tokens_is_refused():
         (dict(key="seed"), "neither a seed nor one JAX key"),
         (dict(batch_size=0), "batch_size=0"),
         (dict(variables=jax.tree.map(lambda leaf: leaf * np.nan, VARIABLES)), "after prompt 0 hold NaN"),
-        (dict(model=models.create("mlp", 3, hidden=()), variables=None), "logits of shape|shape"),
+        (dict(model=models.create("mlp", 3, hidden=()), variables=None), "gives outputs of shape"),
     ],
 )
 def test_bad_arguments_of_generate(change, message):
-    given = dict(model=MODEL, variables=VARIABLES, prompts=PROMPTS, steps=2, padding=0) | change
-    if given["variables"] is None:
-        given["variables"] = given["model"].init(jax.random.key(0), jnp.zeros((1, 7)))
+    arguments = dict(model=MODEL, variables=VARIABLES, prompts=PROMPTS, steps=2, padding=0) | change
+    if arguments["variables"] is None:
+        arguments["variables"] = arguments["model"].init(jax.random.key(0), jnp.zeros((1, 7)))
     with pytest.raises(ValueError, match=message):
-        models.generate(**given)
+        models.generate(**arguments)
 
 
 def test_full_rows_without_padding():

@@ -42,16 +42,16 @@ def gpt2(tensors, tokens):
     t = len(tokens)
     x = tensors["wte.weight"][tokens].astype(np.float64) + tensors["wpe.weight"][:t]
     for i in range(LAYERS):
-        own = {name.removeprefix(f"h.{i}."): tensor for name, tensor in tensors.items()}
-        h = layer_norm(x, own["ln_1.weight"], own["ln_1.bias"])
-        q, k, v = np.split(h @ own["attn.c_attn.weight"] + own["attn.c_attn.bias"], 3, axis=1)
+        block = {name.removeprefix(f"h.{i}."): tensor for name, tensor in tensors.items()}
+        h = layer_norm(x, block["ln_1.weight"], block["ln_1.bias"])
+        q, k, v = np.split(h @ block["attn.c_attn.weight"] + block["attn.c_attn.bias"], 3, axis=1)
         q, k, v = (part.reshape(t, HEADS, -1).swapaxes(0, 1) for part in (q, k, v))
         scores = np.where(np.tri(t, dtype=bool), q @ k.swapaxes(1, 2) / np.sqrt(WIDTH / HEADS), -1e300)
         values = (softmax(scores) @ v).swapaxes(0, 1).reshape(t, WIDTH)
-        x = x + values @ own["attn.c_proj.weight"] + own["attn.c_proj.bias"]
-        h = layer_norm(x, own["ln_2.weight"], own["ln_2.bias"])
-        hidden = gelu_new(h @ own["mlp.c_fc.weight"] + own["mlp.c_fc.bias"])
-        x = x + hidden @ own["mlp.c_proj.weight"] + own["mlp.c_proj.bias"]
+        x = x + values @ block["attn.c_proj.weight"] + block["attn.c_proj.bias"]
+        h = layer_norm(x, block["ln_2.weight"], block["ln_2.bias"])
+        hidden = gelu_new(h @ block["mlp.c_fc.weight"] + block["mlp.c_fc.bias"])
+        x = x + hidden @ block["mlp.c_proj.weight"] + block["mlp.c_proj.bias"]
     table = tensors.get("lm_head.weight", tensors["wte.weight"])
     return layer_norm(x, tensors["ln_f.weight"], tensors["ln_f.bias"]) @ table.T
 
