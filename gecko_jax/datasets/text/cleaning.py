@@ -18,22 +18,27 @@ from gecko_jax.datasets.text.rows import Rows
 from gecko_jax.datasets.text.tokenization import Tokenizer
 
 SHARED_LINE_CHARACTERS = 16  # a shorter line that two documents share is a phrase, not a quotation
-_QUOTED = re.compile(r"\s*\w{0,4}[>|]")
-_ATTRIBUTION = re.compile(r"(?i).*\b(wrote|writes|said)\s*:\s*")
+_QUOTED = re.compile(r"\s*(\w{0,4}[>|\]]|--\])")
+_ATTRIBUTION = re.compile(r"(?i).*\b(wrote|writes|said|mentioned)\W*:\W*")
+_ATTRIBUTION_BEGINS = re.compile(r"(?i)\s*(on|at|in)\b.*\d.*")
+_MAIL_HEADER = re.compile(
+    r"(?i)\s*(from|to|cc|bcc|sent|subject|date|sender|reply-to|message-id|received|url|(x|list|in|content)-[\w-]+)\s*:.*"
+)
 _REST_IS_QUOTED = re.compile(r"(?i)\s*-{2,}\s*(original|forwarded) message.*|\s*begin forwarded message.*")
 _SIGNATURE = re.compile(r"\s*--\s*")
 _ADDRESS = re.compile(r"(?i)<?\b(?:https?|ftp|mailto|news):[^\s>]+>?|\bwww\.[^\s>]+|<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
 _HIDDEN = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->")
 _TAG = re.compile(r"(?is)</?(?:!doctype|[a-z][a-z0-9]*)(?:\s[^<>]*)?/?>")
+_CHARACTER = re.compile(r"&#\d+;")
 _PARAGRAPH = re.compile(r"(?is)<(?:br|p|div|tr|li|h[1-6])\b[^<>]*>")
 
 
 def clean(documents: Documents, min_characters: int = 40) -> Documents:
-    r"""Removes quoted lines, signatures, web and mail addresses, HTML and superfluous blanks from documents.
+    r"""Removes quoted lines, signatures, headers, web and mail addresses, HTML and superfluous blanks from documents.
 
-    A quoted line begins with ">" or "|", also behind initials ("ann> yes"), and the line above it that says who wrote
-    it goes too. A line "--" begins a signature; "----- Original Message -----" begins a quotation. Both end the
-    document.
+    A quoted line begins with ">", "|" or "]", also behind initials ("ann> yes"), and the line above it that says who
+    wrote it goes too. A line "--" begins a signature; "----- Original Message -----" begins a quotation. Both end the
+    document. A header is a line such as "Subject: ...", as forwarded mails have them.
 
     Args:
       documents: with `secrets` None, because the places of secrets would move.
@@ -63,6 +68,7 @@ def deduplicate(
     r"""Removes EVERY occurrence of a line that two documents share, before they are split.
 
     Lines are compared without case and with single blanks. A line that one document repeats stays.
+    Of documents that are equal after that, none stays.
 
     Args:
       documents: all that are split afterwards, together; with `secrets` None.
@@ -88,10 +94,12 @@ def deduplicate(
     if against is not None:
         repeated |= {line for each in against.text for line in _long_lines(each, line_characters)} & counts.keys()
 
-    def kept_lines(each: str) -> str:
-        return "\n".join(line for line in each.split("\n") if _key(line) not in repeated)
+    def remaining(each: str) -> str:
+        return _single_blanks("\n".join(line for line in each.split("\n") if _key(line) not in repeated))
 
-    return _changed(documents, [_single_blanks(kept_lines(each)) for each in documents.text], min_characters)
+    texts = [remaining(each) for each in documents.text]
+    copies = Counter(map(_key, texts))  # documents of short lines alone
+    return _changed(documents, [each if copies[_key(each)] == 1 else "" for each in texts], min_characters)
 
 
 def select_rows(rows: Rows, tokenizer: Tokenizer, min_letters: float = 0.6, unique: bool = True) -> Rows:
@@ -175,8 +183,9 @@ def _changed(documents: Documents, texts: list[str], min_characters: int) -> Doc
 
 
 def _without_furniture(document: str) -> str:
-    if re.search(r"(?i)<(html|body|div|table|br|p)\b", document):
+    if re.search(r"(?i)<(html|head|body|script|div|table|br|p)\b", document):
         document = plain_text(document)
+    document = _CHARACTER.sub(lambda code: html.unescape(code[0]), document)
     lines: list[str] = []
     for line in document.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         if _SIGNATURE.fullmatch(line) or _REST_IS_QUOTED.fullmatch(line):
@@ -185,9 +194,11 @@ def _without_furniture(document: str) -> str:
             while lines and not lines[-1].strip():
                 lines.pop()
             if lines and _ATTRIBUTION.fullmatch(lines[-1]):
-                lines.pop()
-            continue
-        lines.append(_ADDRESS.sub("", line))
+                last = lines.pop()
+                if lines and _ATTRIBUTION_BEGINS.fullmatch(lines[-1]) and not _ATTRIBUTION_BEGINS.fullmatch(last):
+                    lines.pop()  # "On Monday 5 May, Ann" stands on a line of its own
+        elif not _MAIL_HEADER.fullmatch(line):
+            lines.append(_ADDRESS.sub("", line))
     return _single_blanks("\n".join(lines))
 
 

