@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
-from absl import flags
+from absl import app, flags
 
 from gecko_jax import digests
 from gecko_jax.datasets import text
@@ -156,3 +156,5 @@ def test_the_script_says_how_and_reads_what_was_fetched(tmp_path, monkeypatch, c
     ):
         with pytest.raises(SystemExit, match=f"prepare_data: .*{message}"):
             main(["script", "text", *arguments])
+    with pytest.raises(app.UsageError, match="or text NAME FILE"):
+        main(["script", "text", "brown", str(archive), "more"])
