@@ -13,6 +13,9 @@ norm), `nasr` (Nasr et al. 2019, a network). `samia` (Yuan and Zhang 2022) is a 
 answer to a small change of the input. `quantile_regression` (Bertran et al. 2023) reads the record itself beside its
 hinge, and needs no shadows if there is a population.
 
+On language models, `reference_ratio` (Mireshghallah et al. 2022) compares a fine-tuned model with its pre-trained copy
+or with another reference. `min_k`, `zlib_ratio`, `lowercase_ratio` and `neighborhood` compare a text with itself.
+
 An attack names a Signal object. `loss`, `lira`, `rmia`, `base`, `calibrated_loss`, `reference_rank` and
 `population_rank` take another one: `lira(signal=signals.sequence_loss)` attacks a language model,
 `signals.squared_error` a regression. Several queries a record (augmented copies) are a sequence of Signals, whose
@@ -40,6 +43,7 @@ from gecko_jax.attacks.combinators import augment, leave_one_out, per_class, sta
 from gecko_jax.attacks.confidence import confidence
 from gecko_jax.attacks.entropy import entropy
 from gecko_jax.attacks.gap import gap
+from gecko_jax.attacks.language import lowercase_ratio, min_k, neighborhood, zlib_ratio
 from gecko_jax.attacks.lira import lira
 from gecko_jax.attacks.loss import loss
 from gecko_jax.attacks.modified_entropy import modified_entropy
@@ -49,6 +53,7 @@ from gecko_jax.attacks.population_rank import population_rank
 from gecko_jax.attacks.probed import boundary, label_only, small_gradient
 from gecko_jax.attacks.quantile_regression import quantile_regression
 from gecko_jax.attacks.reference_rank import reference_rank
+from gecko_jax.attacks.reference_ratio import reference_ratio
 from gecko_jax.attacks.rmia import rmia
 from gecko_jax.attacks.samia import samia
 
@@ -60,6 +65,11 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "gap": gap,
     "loss": loss,
     "modified_entropy": modified_entropy,
+    "min_k": min_k,
+    "reference_ratio": reference_ratio,
+    "lowercase_ratio": lowercase_ratio,
+    "zlib_ratio": zlib_ratio,
+    "neighborhood": neighborhood,
     "label_only": label_only,
     "boundary": boundary,
     "small_gradient": small_gradient,
@@ -83,7 +93,8 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "samia": samia,
     "shokri": shokri,
 }
-OF_THE_TARGET = tuple(name for name, make in ATTACKS.items() if not make().needs)  # the published thresholds
+# The published thresholds on a classifier.
+OF_THE_TARGET = tuple(name for name, make in ATTACKS.items() if not make().needs and make().signal.outputs != "tokens")
 
 __all__ = [
     "ATTACKS",
@@ -100,16 +111,21 @@ __all__ = [
     "leave_one_out",
     "lira",
     "loss",
+    "lowercase_ratio",
+    "min_k",
     "modified_entropy",
     "nasr",
+    "neighborhood",
     "per_class",
     "population_rank",
     "quantile_regression",
     "reference_rank",
+    "reference_ratio",
     "rmia",
     "salem",
     "samia",
     "shokri",
     "small_gradient",
     "stand_in",
+    "zlib_ratio",
 ]

@@ -27,6 +27,7 @@ from gecko_jax.audit.from_file import from_predictions
 from gecko_jax.audit.from_predictor import audit
 from gecko_jax.audit.from_signals import from_signals
 from gecko_jax.audit.many_models import audit_models
+from gecko_jax.audit.reading.users import by_user
 from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.privacy_claim import ClaimRefuted
 from gecko_jax.audit.report.report import Report
@@ -42,6 +43,7 @@ __all__ = [
     "audit_model",
     "audit_models",
     "best_of",
+    "by_user",
     "differences",
     "from_predictions",
     "from_signals",

@@ -75,7 +75,8 @@ def audit_each_target(
 
     @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
     def every(signal: Signal) -> EnsembleSignals:
-        unseen = None if population is None else population.signal(signal, audited.y)
+        # A named reference has not read the population, so its signals have none.
+        unseen = population.signal(signal, audited.y) if population and signal in population.available else None
         return EnsembleSignals(readings.signal(signal, audited.y), audited.member, unseen)
 
     def comparison(target: int) -> Comparison:
@@ -128,7 +129,9 @@ def _beside_shadows(
 ) -> Comparison:
     def target(signal: Signal) -> list[Signals]:
         values = readings.signal(signal, audited.y)
-        unseen = [None] * len(values) if population is None else population[0].signal(signal, population[1])
+        unseen = [None] * len(values)
+        if population is not None and signal in population[0].available:
+            unseen = population[0].signal(signal, population[1])
         if shadows is None:
             nobody = np.zeros((0, audited.member.shape[1]), bool)
             empty = [None if z is None else (np.zeros((0, *z.shape)), z) for z in unseen]
@@ -146,8 +149,9 @@ def _beside_shadows(
     @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
     def of_all_shadows(signal: Signal) -> EnsembleSignals:
         values = shadows.readings.signal(signal, shadows.y)
-        unseen = None if population is None else [one[:, shadows.unseen] for one in values]
-        return EnsembleSignals(values, shadows.member, unseen)
+        if population is None or signal not in population[0].available:
+            return EnsembleSignals(values, shadows.member)
+        return EnsembleSignals(values, shadows.member, [one[:, shadows.unseen] for one in values])
 
     pool = slice(0, shadows.pool)
     return Comparison(target, lambda signal: of_all_shadows(signal).on(pool), shadows.y[pool])
@@ -155,9 +159,8 @@ def _beside_shadows(
 
 def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) -> Baselines:
     """Returns the baselines of the first target; the members of the others were drawn alike."""
-    y = audited.threshold_groups
     signal = readings.loss_signal
-    if comparison.reference is None or signal is None:
-        return baselines(audited.x, y, audited.member[0])
-    values, member, *_ = comparison.audited(signal)[0]
-    return baselines(audited.x, y, audited.member[0], values, member)
+    values = member = None
+    if comparison.reference is not None and signal is not None:
+        values, member, *_ = comparison.audited(signal)[0]
+    return baselines(audited.x, audited.threshold_groups, audited.member[0], values, member, audited.references)

@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.attacks import reference_ratio
 from gecko_jax.audit.audit_targets import audit_each_target, audit_one_target
+from gecko_jax.audit.reading.named_references import References, named_references
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.reading.recipe_checks import Shadows
+from gecko_jax.audit.reading.saved_audit import SavedAudit
 from gecko_jax.audit.reading.saved_signals import Values, check_population, pointing_away, saved_signals
-from gecko_jax.audit.report.privacy_claim import privacy_claim
+from gecko_jax.audit.reading.users import check_rows_of_users, users_of
+from gecko_jax.audit.report.privacy_claim import PrivacyClaim, privacy_claim
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.attack_plan import AttackPlan, plan_attacks
+from gecko_jax.audit.scoring.selection import Choice
 from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records, count
@@ -35,6 +40,8 @@ def from_signals(
     target_member: Array | None = None,
     population: Values | None = None,
     target_population: Values | None = None,
+    references: References | None = None,
+    users: Array | None = None,
     records: Examples | None = None,
     slices: Mapping[str, Array] | None = None,
     claimed_epsilon: Epsilon | None = None,
@@ -56,6 +63,13 @@ def from_signals(
       population: the same signals of the same models on z other records that none of them was trained on, [m, z] or
         [z]: RMIA compares with them.
       target_population: the target's [z]; needed with `target` and `population`.
+      references: name -> the same signals [n] of a model that was trained on none of the records, such as the
+        pre-trained copy of a fine-tuned target; an array [n], if `values` hold one signal. `reference_ratio` compares
+        targets with them, and the report says first what each tells by itself: a reference that tells members apart
+        without the target shows that members and non-members differ.
+      users: [n] names or numbers, to audit users instead of records: each signal is averaged over a user's records,
+        and a user is a member with all of them or with none. The report names no user: user i is the i-th of
+        np.unique(users).
       records: the n records, each of x, y and id or None: y (class numbers) for slices by class, x for a blind
         baseline, x and id to show the most exposed.
       slices: name -> bool [n], records to report separately, beside the classes.
@@ -69,14 +83,23 @@ def from_signals(
     Raises:
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
       ValueError: an unknown signal, wrong shapes, NaN, values beyond the bounds of their signal, members or non-members
-        alone, a target among its own shadows, a population of the audited records, ids that are repeated, or an attack
-        that these signals do not suffice for.
+        alone, a target among its own shadows or references, a population of the audited records, ids that are
+        repeated, a user with members and non-members, or an attack that these signals do not suffice for.
 
     >>> rng = np.random.default_rng(0)
     >>> member = rng.random((8, 300)) < 0.5
     >>> losses = rng.gamma(2.0, size=(8, 300)) * np.where(member, 0.5, 1.0)
     >>> report = from_signals({"loss": losses}, member, attacks=["lira", "rmia"])
     >>> 0.6 < report.rows["rmia"]["auc"].value < 0.8
+    True
+
+    A fine-tuned language model beside its pre-trained copy, whose loss says how hard a text is:
+
+    >>> hardness, member = rng.gamma(9.0, size=400), rng.random(400) < 0.5
+    >>> fine_tuned = {"sequence_loss": hardness - rng.normal(0.5, 0.5, 400) * member}
+    >>> fine_tuned["sequence_loss"] = fine_tuned["sequence_loss"].clip(0)
+    >>> report = from_signals(fine_tuned, member, references={"pretrained": hardness})
+    >>> report.rows["loss"]["auc"].value < 0.6 < 0.8 < report.rows["reference_ratio"]["auc"].value
     True
     """
     claim = privacy_claim(claimed_epsilon, coins)
@@ -89,24 +112,8 @@ def from_signals(
     unseen = None if population is None else saved_signals("population", population, (*shape[:-1], None), readings)
     if unseen is not None:
         check_population(readings, unseen, member.ndim)
-    if target is None:
-        if target_member is not None or target_population is not None:
-            raise ValueError("target_member and target_population are of a target, and there is none; pass target=.")
-        if shape[:-1] == (1,):
-            raise ValueError(
-                "values are of 1 model; each target needs another model to choose its threshold on. Give two or more, "
-                "or audit the one alone, without the first axis: values [n] and member [n]."
-            )
-        audited = _audited(np.atleast_2d(inputs.check_member(member, shape)), records, slices)
-        if member.ndim == 2:
-            plan = _plan(attacks, shape[0] - 1, readings, unseen)
-            warnings = pointing_away(readings, audited.member)
-            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen)
-        else:
-            plan = _plan(attacks, 0, readings, unseen)
-            warnings = pointing_away(readings.models(None), audited.member)
-            report = audit_one_target(plan, readings, audited, None, unseen and (unseen, NO_LABELS), claim)
-    else:
+    of_target = None
+    if target is not None:
         if target_member is None or (population is None) != (target_population is None):
             raise ValueError(
                 "target= needs target_member=, who was in its training set; and population= needs target_population=, "
@@ -115,17 +122,56 @@ def from_signals(
         of_target = saved_signals("target", target, shape[1:], readings)
         target_member = np.asarray(checks.unmasked("target_member", target_member))
         target_member = _check_member("target_member", target_member, shape[1:])
-        inputs.check_shadows(member, target_member)
-        audited = _audited(inputs.check_member(target_member, shape[1:])[None], records, slices)
-        plan = _plan(attacks, len(member), readings, unseen)
-        warnings = pointing_away(of_target.models(None), audited.member)
+    elif target_member is not None or target_population is not None:
+        raise ValueError("target_member and target_population are of a target, and there is none; pass target=.")
+    elif shape[:-1] == (1,):
+        raise ValueError(
+            "values are of 1 model; each target needs another model to choose its threshold on. Give two or more, "
+            "or audit the one alone, without the first axis: values [n] and member [n]."
+        )
+    saved = SavedAudit(readings, member, of_target, target_member, slices and inputs.check_groups(slices, shape[-1]))
+    if references is not None:
+        saved = saved._replace(references=named_references(references, of_target or readings, shape[-1]))
+    notes = []
+    if users is not None:
+        groups = users_of(users, shape[-1])
+        check_rows_of_users(groups, claimed_epsilon, {"population": population, "records": records})
+        notes, saved = [groups.note()], saved.by_user(groups)
+    return _report(saved, attacks, unseen, target_population, (records, claim, notes))
+
+
+def _report(
+    saved: SavedAudit,
+    attacks: Any,
+    unseen: Readings | None,
+    target_population: Values | None,
+    beside: tuple[Examples | None, PrivacyClaim, list[str]],
+) -> Report:
+    """Runs the attacks on checked values; `beside` holds the records, a claim, and notes that come before others."""
+    records, claim, notes = beside
+    readings, target, member = *saved.with_ratios(), saved.member
+    if target is None or saved.target_member is None:
+        audited = _audited(np.atleast_2d(inputs.check_member(member, member.shape)), records, saved)
+        if member.ndim == 2:
+            plan = _plan(attacks, len(member) - 1, readings, unseen, saved)
+            warnings = pointing_away(saved.readings, audited.member)
+            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen)
+        else:
+            plan = _plan(attacks, 0, readings, unseen, saved)
+            warnings = pointing_away(saved.readings.models(None), audited.member)
+            report = audit_one_target(plan, readings, audited, None, unseen and (unseen, NO_LABELS), claim)
+    else:
+        inputs.check_shadows(member, saved.target_member)
+        audited = _audited(inputs.check_member(saved.target_member, member.shape[1:])[None], records, saved)
+        plan = _plan(attacks, len(member), readings, unseen, saved)
+        warnings = pointing_away(saved.target.models(None), audited.member) if saved.target else []
         others = None
         if unseen is not None and target_population is not None:
             z = next(iter(unseen.values.values())).shape[1]
-            others = saved_signals("target_population", target_population, (z,), readings), NO_LABELS
-        report = audit_one_target(plan, of_target, audited, _shadows(readings, member, audited, unseen), others, claim)
+            others = saved_signals("target_population", target_population, (z,), saved.readings), NO_LABELS
+        report = audit_one_target(plan, target, audited, _shadows(readings, member, audited, unseen), others, claim)
     return dataclasses.replace(
-        report, warnings=(*warnings, *report.warnings), notes=(*report.notes, *_unread(plan, readings))
+        report, warnings=(*warnings, *report.warnings), notes=(*notes, *report.notes, *_unread(plan, saved.readings))
     )
 
 
@@ -137,13 +183,11 @@ def _check_member(name: str, member: np.ndarray, shape: tuple[int, ...]) -> np.n
     return as_member(member)
 
 
-def _audited(
-    member: np.ndarray, records: Examples | None, slices: Mapping[str, Array] | None
-) -> AuditedRecords:
+def _audited(member: np.ndarray, records: Examples | None, saved: SavedAudit) -> AuditedRecords:
     n = member.shape[1]
-    groups = inputs.check_groups(slices, n) if slices else None
+    alone = saved.references.alone() if saved.references else {}
     if records is None:
-        return AuditedRecords(member, slices=groups)
+        return AuditedRecords(member, slices=saved.slices, references=alone)
     x = None if records.x is None else as_records(records.x)
     y = None if records.y is None else np.asarray(checks.unmasked("records.y", records.y))
     ids = None if records.id is None else np.asarray(records.id)
@@ -152,18 +196,24 @@ def _audited(
             raise ValueError(f"records.{name} has {count(part)} rows; expected one for each of the {n} records.")
     if ids is not None and len(np.unique(ids)) < n:
         raise ValueError(f"records.id names {len(np.unique(ids))} of {n} records; each needs its own id, or None.")
-    return AuditedRecords(member, y, x, ids, groups)
+    return AuditedRecords(member, y, x, ids, saved.slices, alone)
 
 
-def _plan(attacks: Any, shadows: int, readings: Readings, population: Readings | None) -> AttackPlan:
-    """Returns the attacks that read these signals."""
+def _plan(
+    attacks: Any, shadows: int, readings: Readings, population: Readings | None, saved: SavedAudit
+) -> AttackPlan:
+    """Returns the attacks that read these signals; of several references one for each, beside that of their mean."""
     plan = plan_attacks(attacks, shadows, readings.available, population is not None)
     if not plan.choices:
         raise ValueError(
             f"no listed attack reads {checks.listed(readings.values)}; name attacks that do, for example "
             "attacks=[gecko_jax.attacks.lira(signal=...)]."
         )
-    return plan
+    names = list(saved.references.models) if saved.references else []
+    if plan.by_name or len(names) < 2:
+        return plan
+    each = [reference_ratio(name) for name in names]
+    return plan._replace(choices=[*plan.choices, *(Choice(attack.name, (attack,)) for attack in each)])
 
 
 def _shadows(
@@ -173,7 +223,10 @@ def _shadows(
     n, y = member.shape[1], audited.threshold_groups
     if population is None:
         return Shadows(readings, member, y, n, np.arange(n))
-    both = {name: np.concatenate([values, population.values[name]], 1) for name, values in readings.values.items()}
+    both = {
+        name: np.concatenate([values, population.values[name]], 1) if name in population.values else values
+        for name, values in readings.values.items()
+    }
     z = next(iter(population.values.values())).shape[1]
     outside, zeros = np.zeros((len(member), z), bool), np.zeros(z, y.dtype)
     return Shadows(

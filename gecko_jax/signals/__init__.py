@@ -2,8 +2,10 @@
 
 Most are pure functions of a model's outputs and the labels: of a classifier's logits (`loss`, `phi`, `entropy`, ...), a
 language model's (`sequence_loss`, `token_losses`, `min_20_probability`), a regression's predictions (`squared_error`).
-Calling one reads it, off one model or off several: `signals.loss(logits, y)`. The others need the model itself and only
-declare so (`needs`); `gecko_jax.probes` holds what reads them, and an audit of a model asks for it.
+Calling one reads it, off one model or off several: `signals.loss(logits, y)`. The others need more and only declare so
+(`needs`). Of those that need the model itself, `gecko_jax.probes` holds what reads them, and an audit of a model asks
+for it. `reference_ratio` needs the losses of reference models, and `zlib_ratio`, `lowercase_ratio` and `neighborhood`
+need texts (`probes.read_text`): `audit.from_signals` takes their values.
 
 A signal says which way it points (`larger`), so that no attack keeps the sign of another file.
 
@@ -23,9 +25,12 @@ from gecko_jax.signals.label_robustness import label_robustness
 from gecko_jax.signals.labeled_posteriors import labeled_posteriors
 from gecko_jax.signals.layer_gradients import layer_gradients
 from gecko_jax.signals.loss import loss
+from gecko_jax.signals.lowercase_ratio import lowercase_ratio
 from gecko_jax.signals.min_k import min_20_probability, min_k_probability
 from gecko_jax.signals.modified_entropy import modified_entropy
+from gecko_jax.signals.neighborhood import neighborhood
 from gecko_jax.signals.phi import phi
+from gecko_jax.signals.reference_ratio import reference_ratio, reference_ratio_signal
 from gecko_jax.signals.sensitivity import sensitivity
 from gecko_jax.signals.sequence_loss import sequence_loss
 from gecko_jax.signals.signal import NEEDS, Signal, check_signal
@@ -36,6 +41,7 @@ from gecko_jax.signals.token_losses import token_losses
 from gecko_jax.signals.top_posteriors import top_posteriors
 from gecko_jax.signals.true_confidence import true_confidence
 from gecko_jax.signals.white_box import white_box
+from gecko_jax.signals.zlib_ratio import zlib_ratio
 
 SIGNALS: dict[str, Signal] = {
     "confidence": confidence,
@@ -52,6 +58,10 @@ SIGNALS: dict[str, Signal] = {
     "min_20_probability": min_20_probability,
     "sequence_loss": sequence_loss,
     "token_losses": token_losses,
+    "lowercase_ratio": lowercase_ratio,
+    "neighborhood": neighborhood,
+    "reference_ratio": reference_ratio,
+    "zlib_ratio": zlib_ratio,
     "squared_error": squared_error,
     "boundary_distance": boundary_distance,
     "hinge_on_record": hinge_on_record,
@@ -77,10 +87,14 @@ __all__ = [
     "labeled_posteriors",
     "layer_gradients",
     "loss",
+    "lowercase_ratio",
     "min_20_probability",
     "min_k_probability",
     "modified_entropy",
+    "neighborhood",
     "phi",
+    "reference_ratio",
+    "reference_ratio_signal",
     "sensitivity",
     "sequence_loss",
     "small_gradient",
@@ -90,4 +104,5 @@ __all__ = [
     "top_posteriors",
     "true_confidence",
     "white_box",
+    "zlib_ratio",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -36,15 +37,26 @@ def min_k_probability(share: float = 0.2) -> Signal:
     return Signal(name, _lowest(share), larger="members", outputs="tokens", bounds=bounds)
 
 
+@functools.cache  # so that two signals of one share are equal
 def _lowest(share: float) -> Callable[[Array, Array], np.ndarray]:
-    def read(logits: Array, y: Array) -> np.ndarray:
-        losses, counts = losses_of_tokens(logits, y)
-        tokens = np.ceil(share * counts.sum(-1) - 1e-9)
-        falling = -np.sort(-np.where(counts, losses, -1.0), axis=-1)  # tokens that do not count come last
-        chosen = np.arange(losses.shape[-1]) < tokens[:, None]
-        return -np.where(chosen, falling, 0.0).sum(-1) / tokens
+    return lambda logits, y: lowest_mean(*losses_of_tokens(logits, y), share)
 
-    return read
+
+def lowest_mean(losses: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
+    """Returns the mean of log p [..., n] over the `share` of tokens with the largest losses.
+
+    Args:
+      losses: [..., n, t] of tokens, nats.
+      counts: bool [n, t], whether a token counts; at least one does in each row.
+      share: of the tokens that count.
+
+    >>> lowest_mean(np.array([[3.0, 1.0, 9.0]]), np.array([[True, True, False]]), 0.5).tolist()
+    [-3.0]
+    """
+    tokens = np.ceil(share * counts.sum(-1) - 1e-9)
+    falling = -np.sort(-np.where(counts, losses, -1.0), axis=-1)  # tokens that do not count come last
+    chosen = np.arange(losses.shape[-1]) < tokens[:, None]
+    return -np.where(chosen, falling, 0.0).sum(-1) / tokens
 
 
 min_20_probability = min_k_probability(0.2)

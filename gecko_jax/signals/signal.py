@@ -17,6 +17,8 @@ OUTPUTS = ("labels", "classes", "tokens", "numbers")
 NEEDS = {
     "queries": "audit(predict, ...), which asks the model about other inputs",
     "records": "audit(predict, ...), which has the records",
+    "references": "audit.from_signals(..., references={'pretrained': {'loss': values}})",
+    "text": "audit.from_signals, of what gecko_jax.probes.read_text reads off a language model",
     "gradients": "audit(model, ..., variables=...) with a gecko_jax Model, whose gradients can be read",
 }
 
@@ -30,7 +32,8 @@ class Signal:
     Attributes:
       name: how tables, files and reports name it.
       read: (outputs, labels y) -> values. The outputs have leading axes of models, and one axis of records n. None if
-        outputs do not suffice; `gecko_jax.probes.READERS` then holds what asks the model itself.
+        outputs do not suffice; `gecko_jax.probes.READERS` then holds what asks the model itself, or `needs` says what
+        else takes it.
       axes: names of the axes that one record has: () for a number.
       larger: who has the larger values: "members", "nonmembers", or "neither" if its components point no one way.
       needs: what it takes beside outputs and labels, of `NEEDS`; () for a function of these two.

@@ -37,6 +37,9 @@ def drawn(rng, name, member, leak):
     hinge, p = SIGNALS["hinge"](logits, y), special.softmax(logits, -1)
     label = np.broadcast_to(np.eye(CLASSES)[y][None], p.shape)
     norms = rng.normal(size=(m, n, LEAVES)) + (rng.normal(size=n)[None] - leak * member)[..., None]
+    if SIGNALS[name].needs in (("text",), ("references",)):
+        hardness = rng.gamma(9.0, 1 / 3, size=n)[None]
+        return hardness * np.exp(-leak / 2 * member) * rng.gamma(9.0, 1 / 9, size=(m, n))
     if name == "label_robustness":
         return rng.binomial(COPIES, special.expit(hinge)) / COPIES
     if name == "boundary_distance":

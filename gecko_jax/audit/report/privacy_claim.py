@@ -17,7 +17,8 @@ from gecko_jax import checks, metrics
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array, Estimate
 
-PREFERRED = ("lira_student", "lira", "rmia", "base", "loss")  # the first of these that ran is compared with a claim
+# The first of these that ran is compared with a claim.
+PREFERRED = ("lira_student", "lira", "rmia", "base", "reference_ratio", "loss")
 GUESSED_SHARES = (0.02, 0.1, 0.5)  # of the records; the error is divided among them
 CONFIDENCE = 0.95
 MAX_P_VALUE = 1e-6  # of fair coins, below which members are a fixed split

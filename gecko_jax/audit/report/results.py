@@ -34,8 +34,9 @@ class AuditResults:
       members, nonmembers: the number of each, one entry a target.
       threshold: how the threshold of the attack accuracy was chosen.
       warnings: sentences that a reader must know before trusting a figure.
-      baselines: AUCs without the model: "records" (a classifier of them) and "reference loss" (other
-        models' mean loss on a record). 1/2 if members and non-members are of one distribution.
+      baselines: AUCs without the model: "reference model ..." (a named one's loss), "records" (a classifier of them)
+        and "reference loss" (other models' mean loss on a record). 1/2 if members and non-members are of one
+        distribution.
       notes: sentences on how the figures came about: which attack was chosen of several, which was left out.
       claim: the claimed epsilon beside the one that an attack shows; None without a claim.
       slices: slice (a class, a group) -> metric -> Estimate, of the attack `sliced_by` on its records alone.

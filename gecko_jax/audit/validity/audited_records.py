@@ -19,6 +19,7 @@ class AuditedRecords(NamedTuple):
       x: [n, ...] the records; the blind baselines read them and the most exposed are shown. None omits both.
       ids: [n] names of the records, or None.
       slices: name -> bool [n], records to report separately, beside the classes.
+      references: name of a reference model -> [n] what it tells by itself, larger for members.
     """
 
     member: np.ndarray
@@ -26,6 +27,7 @@ class AuditedRecords(NamedTuple):
     x: Any = None
     ids: Array | None = None
     slices: Mapping[str, Array] | None = None
+    references: Mapping[str, np.ndarray] = {}
 
     @property
     def class_numbers(self) -> np.ndarray | None:

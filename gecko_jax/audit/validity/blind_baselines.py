@@ -6,6 +6,7 @@ If they can, they do not come from one distribution, and every attack shows that
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +25,8 @@ class Baselines(NamedTuple):
     """What tells members without the model.
 
     Attributes:
-      aucs: AUC of each baseline: "records", "reference loss".
-      warnings: sentences about those that are clearly above 1/2.
+      aucs: AUC of each baseline: "reference model ..." for each named one, "records", "reference loss".
+      warnings: sentences about those that are clearly away from 1/2, the reference models' first.
       differ: whether one is: then members and non-members are of two distributions.
     """
 
@@ -35,7 +36,12 @@ class Baselines(NamedTuple):
 
 
 def baselines(
-    x: Any, y: np.ndarray, member: np.ndarray, loss: np.ndarray | None = None, inside: np.ndarray | None = None
+    x: Any,
+    y: np.ndarray,
+    member: np.ndarray,
+    loss: np.ndarray | None = None,
+    inside: np.ndarray | None = None,
+    references: Mapping[str, np.ndarray] | None = None,
 ) -> Baselines:
     """Returns the AUCs, with DeLong's intervals, of classifiers that tell one target's members without the target.
 
@@ -45,12 +51,14 @@ def baselines(
       member: [n] bool, the target's.
       loss: [s, n] cross-entropies of s shadow models, or None.
       inside: [s, n] bool, who was in which shadow.
+      references: name of a reference model -> [n] what it says of the records, larger for members.
 
     Returns:
       Baselines; without the classifier, and with a warning, if x holds text or objects or values that are not finite,
       or if there are fewer than five members or non-members.
     """
-    aucs, sentences, differ = {}, [], False
+    aucs, sentences = by_reference(member, references or {})
+    differ = bool(sentences)
     ways: dict[str, Any] = {}  # what tells members -> (scores, member), or something false
     lacking = x is not None and _lacking(x, member)
     try:
@@ -73,6 +81,32 @@ def baselines(
                 f"[{auc.low:.3f}, {auc.high:.3f}]; they are not of one distribution, which every figure shows, too."
             )
     return Baselines(aucs, sentences, differ)
+
+
+def by_reference(
+    member: np.ndarray, references: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Estimate], list[str]]:
+    """Returns each reference model's AUC without the target, and sentences about those clearly away from 1/2.
+
+    A reference may point either way. Records that are harder for it than non-members are tell members apart as well,
+    and the ratio of target and reference then shows that difference as if the target had learnt it.
+
+    Args:
+      member: [n] bool, the target's.
+      references: name -> [n] scores, larger for members.
+    """
+    aucs, sentences = {}, []
+    for name, scores in references.items():
+        aucs[f"reference model {name}"] = auc = metrics.auc_interval(scores, member)
+        wide = metrics.auc_interval(scores, member, WARNING_CONFIDENCE)
+        if (wide.low or 0.0) > 0.5 or (1.0 if wide.high is None else wide.high) < 0.5:
+            other = f", that is {1 - auc.value:.3f} the other way" if auc.value < 0.5 else ""
+            sentences.append(
+                f"The reference model {name!r} alone tells members from non-members, without the target: AUC "
+                f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]{other}. They are not of one distribution, which "
+                "every figure shows, too, above all that of the reference ratio."
+            )
+    return aucs, sentences
 
 
 def _lacking(x: Any, member: np.ndarray) -> str:

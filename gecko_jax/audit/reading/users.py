@@ -1,0 +1,146 @@
+"""User-level audits: all rows of a user are one record, a member if the user is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks
+from gecko_jax.audit.reading.readings import Readings
+from gecko_jax.metrics.roc import as_member
+from gecko_jax.privacy import Epsilon
+from gecko_jax.types import Array
+
+
+class Users(NamedTuple):
+    """Which user each of n records is of.
+
+    Attributes:
+      names: [g] the users, sorted.
+      index: int [n], each record's place among the names.
+      counts: int [g], how many records each has.
+    """
+
+    names: np.ndarray
+    index: np.ndarray
+    counts: np.ndarray
+
+    def mean(self, values: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Returns the mean over each user's records: an axis [n] becomes [g]."""
+        rows = np.moveaxis(np.asarray(values, np.float64), axis, 0)[np.argsort(self.index, kind="stable")]
+        starts = np.cumsum(self.counts) - self.counts
+        sums = np.add.reduceat(rows, starts, axis=0)
+        return np.moveaxis(sums / self.counts.reshape(-1, *[1] * (rows.ndim - 1)), 0, axis)
+
+    def readings(self, readings: Readings, axis: int) -> Readings:
+        """Returns values of signals [..., n, *axes] as means over each user's records; `axis` is that of the n."""
+        values = {name: self.mean(array, axis) for name, array in readings.values.items()}
+        return readings._replace(values=values)
+
+    def mask(self, name: str, mask: np.ndarray) -> np.ndarray:
+        """Returns bool [..., n] as bool [..., g].
+
+        Raises:
+          ValueError: a user with records of both kinds.
+        """
+        share = self.mean(mask)
+        mixed = np.argwhere((share > 0) & (share < 1))
+        if len(mixed):
+            *model, user = (int(part) for part in mixed[0])
+            which, count = f"{name}[{model[0]}]" if model else name, self.counts[user]
+            raise ValueError(
+                f"{which} marks {round(share[(*model, user)] * count)} of the {count} records of "
+                f"user {user} (of np.unique(users)); expected all or none. Draw members by user, not by row."
+            )
+        return share > 0.5
+
+
+    def note(self) -> str:
+        """Returns a sentence for a report: that it is of users."""
+        fewest, most = int(self.counts.min()), int(self.counts.max())
+        rows = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        return (
+            f"Each record of this report is a user: {len(self.names)} users with {rows} rows each, whose signals are "
+            "averaged. User i is the i-th of np.unique(users)."
+        )
+
+
+def check_rows_of_users(users: Users, claim: Epsilon | None, of_rows: Mapping[str, Any]) -> None:
+    """Raises ValueError for arguments that are of rows, and for a claim that does not cover a user's rows.
+
+    Args:
+      users: of the audited records.
+      claim: a guarantee to hold the audit against, or None.
+      of_rows: name of an argument -> its value; None if it was not given.
+    """
+    for name, value in of_rows.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}= is of records, and users= makes the audit one of users: leave one of them out. "
+                "audit.by_user averages values beforehand."
+            )
+    most = int(users.counts.max())
+    if claim is not None and claim.records < most:
+        raise ValueError(
+            f"claimed_epsilon protects {claim.records} record of a user together, and a user has up to {most} here; "
+            "account for all of them: privacy.group_epsilon(..., records=...), or leave the claim out."
+        )
+
+
+def users_of(users: Array, records: int) -> Users:
+    """Returns the users of n records.
+
+    Args:
+      users: [n] names or numbers.
+      records: n.
+
+    Raises:
+      ValueError: another shape, floats, or a user for each record.
+
+    >>> users_of(["b", "a", "b"], 3).mean(np.array([1.0, 5.0, 3.0])).tolist()
+    [5.0, 2.0]
+    """
+    array = checks.shape("users", np.asarray(checks.unmasked("users", users)), (records,))
+    if array.dtype.kind not in "biuUSO":
+        raise ValueError(f"users has dtype {array.dtype}; expected a name or a number for each record.")
+    try:
+        names, index, counts = np.unique(array, return_inverse=True, return_counts=True)
+    except TypeError:
+        raise ValueError("users mixes types that cannot be sorted (None beside names?); name every user.") from None
+    if len(names) == records:
+        raise ValueError(f"users names {records} users for {records} records: leave it out, the audit is of rows.")
+    return Users(names, index.reshape(-1), counts)
+
+
+def by_user(values: Mapping[str, Array], member: Array, users: Array) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Averages signals over each user's records, so that an audit is of users.
+
+    If the signal is a loss less a reference's, the mean is the log of a likelihood ratio of all of the user's records,
+    divided by their number.
+
+    Args:
+      values: name of a signal, or a Signal -> [n] or [m, n] values of records.
+      member: bool [n] or [m, n]; all records of a user are members of a model, or none.
+      users: [n] names or numbers.
+
+    Returns:
+      (values [g] or [m, g], member [g] or [m, g], names [g]), the users sorted.
+
+    Raises:
+      ValueError: shapes that differ, a user with members and non-members, or a user for each record.
+
+    Source: Kandpal et al., "User Inference Attacks on Large Language Models" (2023), eq. 3.
+
+    >>> values, member, names = by_user({"loss": [1.0, 3.0, 9.0]}, [True, True, False], ["ann", "ann", "bo"])
+    >>> values["loss"].tolist(), member.tolist(), names.tolist()
+    ([2.0, 9.0], [True, False], ['ann', 'bo'])
+    """
+    truth = as_member(member)
+    groups = users_of(users, truth.shape[-1])
+    means = {
+        key: groups.mean(checks.shape(f"values[{key!r}]", np.asarray(array, np.float64), truth.shape))
+        for key, array in values.items()
+    }
+    return means, groups.mask("member", truth), groups.names
