@@ -96,10 +96,9 @@ def from_signals(
     A fine-tuned language model beside its pre-trained copy, whose loss says how hard a text is:
 
     >>> hardness, member = rng.gamma(9.0, size=400), rng.random(400) < 0.5
-    >>> fine_tuned = {"sequence_loss": hardness - rng.normal(0.5, 0.5, 400) * member}
-    >>> fine_tuned["sequence_loss"] = fine_tuned["sequence_loss"].clip(0)
-    >>> report = from_signals(fine_tuned, member, references={"pretrained": hardness})
-    >>> report.rows["loss"]["auc"].value < 0.6 < 0.8 < report.rows["reference_ratio"]["auc"].value
+    >>> losses = hardness * np.where(member, 0.9, 1.0) + rng.gamma(9.0, 0.05, size=400)
+    >>> report = from_signals({"sequence_loss": losses}, member, references={"pretrained": hardness})
+    >>> report.rows["loss"]["auc"].value < 0.65 < 0.95 < report.rows["reference_ratio"]["auc"].value
     True
     """
     claim = privacy_claim(claimed_epsilon, coins)

@@ -26,9 +26,9 @@ def sequences(leak):
 def test_language_models_are_audited_by_their_sequence_losses():
     logits, y = sequences(1.0)
     report = audit.audit_models(logits, y, MEMBER, outputs="tokens")
-    losses = signals.sequence_loss(logits, y)
-    saved = audit.from_signals({"sequence_loss": losses}, MEMBER)
-    assert report.rows == saved.rows and {"loss", "lira", "rmia", "base"} <= set(report.rows)
+    losses, lowest = signals.sequence_loss(logits, y), signals.min_20_probability(logits, y)
+    saved = audit.from_signals({"sequence_loss": losses, "min_20_probability": lowest}, MEMBER)
+    assert report.rows == saved.rows and {"min_k", "loss", "lira", "rmia", "base"} <= set(report.rows)
     assert report.rows["lira"]["auc"].value > 0.8
     for i in range(MODELS):
         assert report.targets[i]["loss"]["auc"].value == pytest.approx(metrics.roc_auc(-losses[i], MEMBER[i]))
