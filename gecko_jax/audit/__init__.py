@@ -8,6 +8,8 @@ Ways in, each a file; all of them return a `Report`:
 - `from_signals`: saved losses, or another signal, of any models.
 - `from_predictions`: an .npz file of outputs or of signals.
 
+Beside membership, `attribute_inference` asks what a model's representations tell of the authors of texts.
+
 Rooms, in the order in which an audit goes through them:
 
 - `validity/`: is the question well put? Overlapping records, designs that bias a figure, baselines without the model.
@@ -22,6 +24,7 @@ the models and at `gecko_jax.probes`, which read more off a model than its outpu
 
 from __future__ import annotations
 
+from gecko_jax.audit.attribute_inference import AttributeInference, attribute_difference, attribute_inference
 from gecko_jax.audit.ensemble import audit_ensemble
 from gecko_jax.audit.from_file import from_predictions
 from gecko_jax.audit.from_predictor import audit
@@ -36,8 +39,11 @@ from gecko_jax.audit.scoring.selection import best_of
 from gecko_jax.audit.single_model import audit_model
 
 __all__ = [
+    "AttributeInference",
     "ClaimRefuted",
     "Report",
+    "attribute_difference",
+    "attribute_inference",
     "audit",
     "audit_ensemble",
     "audit_model",

@@ -17,7 +17,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.metrics.intervals import clopper_pearson
-from gecko_jax.metrics.perplexity import as_tokens, counted_losses
+from gecko_jax.metrics.token_values import as_tokens, counted_losses
 from gecko_jax.types import Array, Estimate
 
 

@@ -21,6 +21,7 @@ from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
 from gecko_jax.probes.on_host import by_number, numbered, on_host
 from gecko_jax.probes.readers import READERS, ProbedModel, SignalReader
+from gecko_jax.probes.representations import representations
 from gecko_jax.probes.sensitivity import sensitivity
 
 PROBES: dict[str, Callable] = {
@@ -60,6 +61,7 @@ __all__ = [
     "noise_robustness",
     "numbered",
     "on_host",
+    "representations",
     "rotation_robustness",
     "rotations",
     "sensitivity",

@@ -14,53 +14,16 @@ Source: Carlini et al., "The Secret Sharer" (2019), sec. 4; Mireshghallah et al.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks, keys
+from gecko_jax.datasets.text.canary_rows import Canaries, examples
 from gecko_jax.datasets.text.canary_templates import Template, checked_template, draw_texts
-from gecko_jax.datasets.text.documents import Documents, Span, from_texts, join
-from gecko_jax.datasets.text.rows import IGNORED, rows
-from gecko_jax.datasets.text.tokenization import Tokenizer
-from gecko_jax.types import Examples
+from gecko_jax.datasets.text.documents import Documents, Span, join
 
+__all__ = ["LADDER", "Canaries", "check_absent", "draw", "examples", "insert"]
 LADDER = (1, 2, 5, 10, 25)  # repetitions
-MAX_PLACES_SHOWN = 3
-
-
-class Canaries(NamedTuple):
-    """Secrets of one template.
-
-    Attributes:
-      template: how they read.
-      prefix: the beginning of each, known to the attacker.
-      fill: the secret of each.
-      repetitions: int64 [k], how often `insert` puts each into the documents; 0 for a reference.
-      id: int64 [k], below 0.
-
-    >>> planted = draw("number", ladder=(1, 5), each=1, references=2, seed=0)
-    >>> planted.repetitions.tolist(), planted.inserted.tolist()
-    ([1, 5, 0, 0], [True, True, False, False])
-    >>> planted.text[0] == "the secret number is " + planted.fill[0]
-    True
-    """
-
-    template: Template
-    prefix: tuple[str, ...]
-    fill: tuple[str, ...]
-    repetitions: np.ndarray
-    id: np.ndarray
-
-    @property
-    def text(self) -> tuple[str, ...]:
-        """The whole text of each."""
-        return tuple(prefix + fill for prefix, fill in zip(self.prefix, self.fill, strict=True))
-
-    @property
-    def inserted(self) -> np.ndarray:
-        """Whether each is in the training data, bool [k]."""
-        return self.repetitions > 0
 
 
 def draw(
@@ -171,58 +134,6 @@ def check_absent(documents: Documents, *canaries: Canaries) -> None:
                         "documents alone, or draw others with another seed."
                     )
                 place = text.find(shared, place + 1)
-
-
-def examples(canaries: Canaries, tokenizer: Tokenizer, length: int, causal: bool = True) -> Examples:
-    """Returns the rows of all canaries, in which the fill alone is predicted.
-
-    The sum of a row's losses is -log p(fill | prefix), in nats, which a rank compares; a mean over tokens would favor
-    fills of more tokens. Of a masked model it is the sum of -log p of each token of the fill, all of them masked.
-
-    Args:
-      canaries: of `draw`.
-      tokenizer: that the training rows were made with.
-      length: tokens of a row, as of the training rows.
-      causal: whether the model is causal (x = tokens[:, :-1], y = tokens[:, 1:]) or sees masks (x, y of all tokens).
-
-    Returns:
-      Examples of k rows, y int32 with -1 at the prefix and at padding; id are the canaries'.
-
-    Raises:
-      ValueError: canaries of more tokens than `length`, or a prefix without a token of its own.
-
-    >>> from gecko_jax.datasets import text
-    >>> planted = draw("code", ladder=(1,), each=1, references=3, seed=0)
-    >>> x, y, _ = examples(planted, text.bytes_tokenizer(), length=40)
-    >>> x.shape, (y >= 0).sum(1).tolist()
-    ((4, 39), [6, 6, 6, 6])
-    """
-    longest = max(len(tokenizer.encode(each)) for each in canaries.text)
-    if longest > length:
-        raise ValueError(f"a canary has {longest} tokens, more than length={length}; lengthen rows, or shorten fills.")
-    tokens = rows(from_texts(canaries.text, ids=canaries.id), tokenizer, length).tokens
-    fill = (np.arange(length) >= _fill_starts(canaries, tokenizer, tokens)[:, None]) & (tokens != tokenizer.padding)
-    y = np.where(fill, tokens, IGNORED).astype(np.int32)
-    if causal:
-        return Examples(tokens[:, :-1], y[:, 1:], canaries.id)
-    return Examples(np.where(fill, tokenizer.mask, tokens).astype(np.int32), y, canaries.id)
-
-
-def _fill_starts(canaries: Canaries, tokenizer: Tokenizer, tokens: np.ndarray) -> np.ndarray:
-    """Returns the place of the first token of each row that the prefix alone does not have [k].
-
-    A tokenizer may join the prefix's last blank with the fill's first character; that token is the fill's. Canaries of
-    one prefix get one place, so that the same text is given to all of them.
-    """
-    starts: dict[str, int] = {}
-    for prefix, row in zip(canaries.prefix, tokens, strict=True):
-        alone = np.array(tokenizer.encode(prefix), np.int64)[: len(row)]
-        same = alone == row[: len(alone)]
-        place = len(alone) if same.all() else int(same.argmin())
-        starts[prefix] = min(place, starts.get(prefix, place))
-    if min(starts.values()) < 1:
-        raise ValueError("the prefix has no token of its own, behind which the fill could be predicted; lengthen it.")
-    return np.array([starts[prefix] for prefix in canaries.prefix])
 
 
 def _shared_start(texts: Sequence[str]) -> str:

@@ -1,0 +1,178 @@
+"""Attribute inference: what a model's representations tell of a text's author ("you are what you write").
+
+    features = probes.representations(model, variables, x)                       # what a layer computes for each row
+    result = audit.attribute_inference(features, trait=style, group=rows.user)   # can a stranger's style be read off?
+
+A linear probe is fitted on some authors and judged on others: with an author's rows on both sides it would recognize
+the author, and a figure near 1 would say nothing about the trait. Beside it stands the guess of the most frequent
+value, and the probe is worth what it is right more often than that. Compare the result with one of the text itself (its
+counts of words): what the text tells anyone, no training hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gecko_jax import checks, metrics
+from gecko_jax.audit.attribute_probe import Design, cross_fitted, linear_probe
+from gecko_jax.metrics.intervals import clopper_pearson
+from gecko_jax.types import Array, Estimate
+
+
+class AttributeInference(NamedTuple):
+    """How well a trait is guessed from features.
+
+    Attributes:
+      accuracy: share of rows whose trait is guessed right by a probe that was fitted on other groups; the interval is
+        over groups.
+      majority: the same of one guess for all, the most frequent value.
+      advantage: accuracy - majority, row by row, with an interval over groups. Above 0: the features tell the trait.
+      group_accuracy: share of groups whose trait is guessed right from all of their rows together, with its
+        Clopper-Pearson interval; None if rows of one group differ in the trait.
+      group_majority: the same of one guess for all, the most frequent value among groups.
+      values: the trait's values, in order.
+      groups: names [G] of the groups, in order.
+      rows: int64 [G], rows of each group.
+      right: float64 [G], rows of each group that are guessed right.
+    """
+
+    accuracy: Estimate
+    majority: Estimate
+    advantage: Estimate
+    group_accuracy: Estimate | None
+    group_majority: Estimate | None
+    values: np.ndarray
+    groups: np.ndarray
+    rows: np.ndarray
+    right: np.ndarray
+
+
+def attribute_inference(
+    features: Array,
+    trait: Array,
+    group: Array,
+    folds: int = 5,
+    seed: int = 0,
+    classifier: Callable[[], Any] | None = None,
+    confidence: float = 0.95,
+) -> AttributeInference:
+    """Measures how well a trait of authors can be read off features of their texts, cross-fitted by author.
+
+    Args:
+      features: [n, d] numbers of each row, such as `probes.representations`.
+      trait: [n] what is guessed, text or integers; two values or more, each in `folds` groups or more.
+      group: [n] whom a row is of. Rows of one group are never on both sides of a fold. For traits of authors these are
+        the authors; to guess the author itself, the documents.
+      folds: number of parts; the probe is fitted on all but one of them, and judged on that one. At least 2.
+      seed: of the draw of the folds.
+      classifier: () -> an object with fit(x, y), predict_proba(x) and classes_, such as scikit-learn's. None: a linear
+        probe, logistic regression on standardized features.
+      confidence: of the intervals.
+
+    Returns:
+      An AttributeInference. Its intervals hold for other groups like these, with these probes.
+
+    Raises:
+      ValueError: other shapes, features that are not finite, fewer groups of a value than folds, or one value alone.
+
+    Source: Plant, Giuffrida and Gkatzia, "You Are What You Write" (2022), with authors held out.
+
+    >>> rng = np.random.default_rng(0)
+    >>> author = np.repeat(np.arange(20), 6)
+    >>> style = author % 2
+    >>> result = attribute_inference(rng.normal(size=(120, 3)) + 9 * style[:, None], style, author)
+    >>> result.accuracy.value, result.advantage.low > 0, result.group_accuracy.n
+    (1.0, True, 20)
+    """
+    features = checks.shape("features", np.asarray(checks.unmasked("features", features)), (None, None))
+    checks.finite("features", checks.not_empty("features", features.astype(np.float64)))
+    trait = checks.shape("trait", np.asarray(checks.unmasked("trait", trait)), features.shape[:1])
+    group = checks.shape("group", np.asarray(checks.unmasked("group", group)), features.shape[:1])
+    if trait.dtype.kind == "f":
+        raise ValueError(f"trait has dtype {trait.dtype}; expected text or integers: put numbers into ranges first.")
+    values, label = np.unique(trait.astype(str) if trait.dtype.kind == "O" else trait, return_inverse=True)
+    names, place = np.unique(group.astype(str) if group.dtype.kind == "O" else group, return_inverse=True)
+    label, place = label.reshape(-1), place.reshape(-1)
+    _check_values(values, label, place, checks.integer("folds", folds, 2))
+    design = Design(len(values), folds, seed, classifier or linear_probe)
+    log_odds = cross_fitted(features, label, place, design)
+    common = (label == np.bincount(label).argmax()).astype(np.float64)
+    hits = (log_odds.argmax(1) == label).astype(np.float64)
+    rows, right, guessed = (np.bincount(place, each) for each in (np.ones(len(label)), hits, common))
+    one_trait = all(len(np.unique(label[place == i])) == 1 for i in range(len(names)))
+    of_groups, most_groups = _of_groups(log_odds, label, place, confidence) if one_trait else (None, None)
+    return AttributeInference(
+        _share(right, rows, 0.0, confidence),
+        _share(guessed, rows, 0.0, confidence),
+        _share(right - guessed, rows, -1.0, confidence),
+        of_groups,
+        most_groups,
+        values,
+        names,
+        rows.astype(np.int64),
+        right,
+    )
+
+
+def attribute_difference(before: AttributeInference, after: AttributeInference, confidence: float = 0.95) -> Estimate:
+    """Returns the accuracy of one set of features minus that of another, of the same rows, with its interval.
+
+    Args:
+      before, after: of the same rows and groups, such as before and after a privacy method. The same seed gives both
+        the same folds.
+      confidence: of the interval, over groups.
+
+    Raises:
+      ValueError: results of other groups, or of other numbers of rows.
+
+    >>> rng = np.random.default_rng(0)
+    >>> author, noise = np.repeat(np.arange(20), 6), rng.normal(size=(120, 3))
+    >>> clear, hidden = (attribute_inference(noise + gap * (author % 2)[:, None], author % 2, author) for gap in (9, 0))
+    >>> attribute_difference(clear, hidden).low > 0.2
+    True
+    """
+    if not (np.array_equal(before.groups, after.groups) and np.array_equal(before.rows, after.rows)):
+        raise ValueError(
+            f"before has {len(before.groups)} groups with {before.rows.sum()} rows, after {len(after.groups)} with "
+            f"{after.rows.sum()}; expected the same rows of the same groups in both."
+        )
+    return _share(before.right - after.right, before.rows, -1.0, confidence)
+
+
+def _check_values(values: np.ndarray, label: np.ndarray, place: np.ndarray, folds: int) -> None:
+    if len(values) < 2:
+        raise ValueError(f"trait is {values[0].item()!r} throughout; expected two values or more, to guess from.")
+    for i, value in enumerate(values):
+        groups = len(np.unique(place[label == i]))
+        if groups < folds:
+            raise ValueError(
+                f"trait {value.item()!r} is that of {groups} groups, fewer than folds={folds}; lower folds, leave its "
+                "rows out, or join it with another value. If the trait is the author, give documents as group."
+            )
+
+
+def _share(sums: np.ndarray, rows: np.ndarray, lowest: float, confidence: float) -> Estimate:
+    """Returns a ratio in lowest..1 with its interval over groups, which has a width even if all groups agree."""
+    estimate = metrics.ratio_interval(sums, rows, confidence)
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    if estimate.high - estimate.low < 1e-9:
+        value, differing = estimate.value, clopper_pearson(0, len(rows), confidence)[1]
+        return estimate._replace(low=value - differing * (value - lowest), high=value + differing * (1.0 - value))
+    return estimate._replace(low=max(estimate.low, lowest), high=min(estimate.high, 1.0))
+
+
+def _of_groups(
+    log_odds: np.ndarray, label: np.ndarray, place: np.ndarray, confidence: float
+) -> tuple[Estimate, Estimate]:
+    """Returns the shares of groups that are guessed right: from all of their rows, and by the most frequent value."""
+    sums = np.zeros((int(place.max()) + 1, log_odds.shape[1]))
+    np.add.at(sums, place, log_odds)
+    truth = np.zeros(len(sums), np.int64)
+    truth[place] = label
+    guesses = (sums.argmax(1), np.bincount(truth).argmax())
+    guessed, most = (metrics.extraction_rate(truth == guess, confidence) for guess in guesses)
+    return guessed, most
