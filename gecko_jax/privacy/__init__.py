@@ -11,6 +11,9 @@ A loop of your own takes the parts: `poisson`, `draw`, `calibrate_noise`, `priva
 batches and keys by `secret_seed()`, a new one for each run: two runs with one seed share their noise, and the second
 cancels that of the first. `fit` does so by itself.
 
+An example is one row, and not a person: pass `users=` to private_training, see users.py. Words without training:
+`word_noise`, metric privacy of texts.
+
 Where things are: sampling.py and draws.py (who takes part), noise.py, gradients.py (the private step), per_example/
 (the clipped sum, with a map), accounting/ (epsilon, delta, calibration), private_training.py (all from one call).
 """
@@ -30,6 +33,8 @@ from gecko_jax.privacy.per_example.clipped import METHODS, ClippedSum, clipped, 
 from gecko_jax.privacy.private_training import PrivateTraining, private_training
 from gecko_jax.privacy.sampling import Sampling, poisson, shuffled, truncated_poisson
 from gecko_jax.privacy.suggestion import Suggestion, suggest
+from gecko_jax.privacy.users import limit_rows_per_user, user_epsilon
+from gecko_jax.privacy.word_noise import WordNoise, word_noise
 
 __all__ = [
     "METHODS",
@@ -39,6 +44,7 @@ __all__ = [
     "PrivateTraining",
     "Sampling",
     "Suggestion",
+    "WordNoise",
     "aes_words",
     "affordable_steps",
     "augmented",
@@ -53,6 +59,7 @@ __all__ = [
     "flip",
     "gaussian",
     "group_epsilon",
+    "limit_rows_per_user",
     "os_words",
     "poisson",
     "private_gradients",
@@ -64,5 +71,7 @@ __all__ = [
     "suggest",
     "tpr_ceiling",
     "truncated_poisson",
+    "user_epsilon",
     "with_threshold",
+    "word_noise",
 ]

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 from gecko_jax import checks
 from gecko_jax.privacy.accounting.calibration import calibrate_noise
-from gecko_jax.privacy.accounting.epsilon import Epsilon, epsilon
+from gecko_jax.privacy.accounting.epsilon import TIGHTEST, Epsilon, epsilon
+from gecko_jax.privacy.accounting.groups import group_epsilon
 from gecko_jax.privacy.augmentation import Augment, augmented
 from gecko_jax.privacy.example_loss import example_loss
 from gecko_jax.privacy.gradients import private_gradients, try_parts, with_threshold
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.per_example.states import refuse_statistics
 from gecko_jax.privacy.sampling import Sampling, poisson, truncated_poisson
+from gecko_jax.privacy.users import check_users
 from gecko_jax.trees import trainable_patterns
 from gecko_jax.types import AdaptiveClipping, Clipping, Loss, Model
 
@@ -63,6 +65,9 @@ def private_training(
     trainable: Sequence[str] | None = None,
     runs: int = 1,
     x: Any = None,
+    adjacency: str = "add_or_remove",
+    records: int = 1,
+    users: Any = None,
     **options,
 ) -> PrivateTraining:
     """Prepares DP-SGD, DP-Adam or any other optimizer on private gradients (Abadi et al. 2016, Algorithm 1).
@@ -85,6 +90,11 @@ def private_training(
         are both trained privately on the same members. `sampling` and `options` are those of one of them.
       x: a batch of inputs, or their shapes, by which a model with statistics over the batch (BatchNorm) is refused
         before epsilon is computed. None: usual inputs are tried, see `refuse_statistics`.
+      adjacency: "add_or_remove" or "replace_one", what makes two data sets neighbors; see `privacy.epsilon`.
+      records: how many examples of one person epsilon protects together: 1 for one example, whoever it belongs to; see
+        `group_epsilon`. `limit_rows_per_user` sees to it that nobody has more.
+      users: the names [n] of the people whom the examples belong to. If one of them has more than `records`, a warning
+        and `str(epsilon)` say that epsilon does not protect people. None: unknown, and then epsilon cannot tell.
       **options: of `private_gradients`: method, microbatch, count_noise, noise.
 
     Returns:
@@ -118,6 +128,7 @@ def private_training(
     steps = checks.integer("epochs", epochs, 1) * max(1, round(n / batch_size))
     sampling = poisson(n, batch_size, steps) if cap is None else truncated_poisson(n, batch_size, steps, cap)
     together = sampling._replace(steps=sampling.steps * checks.integer("runs", runs, 1))
+    rows_per_user = 1 if users is None else check_users(users, n, records)
     count_noise = None
     if isinstance(clipping, AdaptiveClipping):
         count_noise = options.get("count_noise")
@@ -125,11 +136,15 @@ def private_training(
         model = with_threshold(model, clipping)
     if noise_multiplier is None:
         assert target_epsilon is not None  # one of the two is given
-        noise_multiplier = calibrate_noise(together, target_epsilon, delta, count_noise_multiplier=count_noise)
+        noise_multiplier = calibrate_noise(together, target_epsilon, delta, adjacency, count_noise, records)
     of_one = example_loss(model, loss)
     if augment is not None:
         of_one = augmented(of_one, augment, multiplicity)
     gradients = private_gradients(of_one, clipping, noise_multiplier, batch_size, trainable=trainable, **options)
     gradients.settings = gradients.settings._replace(sampling=sampling)
-    spent = epsilon(together, noise_multiplier, delta, count_noise_multiplier=count_noise)
+    if records == 1:
+        spent = epsilon(together, noise_multiplier, delta, TIGHTEST, adjacency, count_noise)
+    else:
+        spent = group_epsilon(together, noise_multiplier, delta, records, adjacency, count_noise)
+    spent = spent._replace(rows_per_user=rows_per_user)
     return PrivateTraining(model, gradients, sampling, int(epochs), float(noise_multiplier), spent, trainable)

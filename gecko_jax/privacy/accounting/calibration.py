@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from gecko_jax import checks, keys
 from gecko_jax.privacy.accounting.accountants import rough_epsilon, tightest_epsilon
 from gecko_jax.privacy.accounting.epsilon import ADJACENCIES, check_delta
+from gecko_jax.privacy.accounting.groups import group_epsilon
 from gecko_jax.privacy.accounting.phases import Phase, phases_of
 from gecko_jax.privacy.sampling import Sampling
 
 COARSENESS = 8.0  # of the grid that is searched on, in intervals of the grid that decides
 NOISES = (1e-100, 1e100)  # of noise multipliers that are tried
 WINDOW = 5e-4  # relative, of epsilon below its target: so at most of the noise above the smallest, too
+GROUP_WINDOW = 0.02  # the same for several records, each of whose figures takes seconds
 
 
 def _meet(f: Callable[[float], float], target: float, start: float, window: float, jump: float = 1e-4) -> float:
@@ -92,6 +94,7 @@ def calibrate_noise(
     delta: float,
     adjacency: str = "add_or_remove",
     count_noise_multiplier: float | None = None,
+    records: int = 1,
 ) -> float:
     """Finds the smallest noise multiplier that keeps a run within a privacy budget, by the smallest upper bound.
 
@@ -101,10 +104,11 @@ def calibrate_noise(
       delta: see `privacy.epsilon`.
       adjacency: "add_or_remove" or "replace_one".
       count_noise_multiplier: of adaptive clipping's noised count, whose cost is set aside; None without one.
+      records: how many records of one person the budget covers together; see `group_epsilon`, whose figure it is then.
 
     Returns:
       The noise multiplier: its `privacy.epsilon` is at most `target_epsilon`, and it is at most 0.1 % above the
-      smallest of which this is true.
+      smallest of which this is true (5 % if `records` exceeds 1).
 
     Raises:
       ValueError: for a value out of range, a budget that the noised count alone uses up, or one that needs no noise.
@@ -120,7 +124,15 @@ def calibrate_noise(
     if count_noise_multiplier is not None:
         checks.positive("count_noise_multiplier", count_noise_multiplier)
     delta = check_delta(delta, phases_of(sampling, 1.0))
-    together = _smallest(lambda noise: phases_of(sampling, noise), float(target_epsilon), delta, adjacency)
+    if checks.integer("records", records, 1) == 1:
+        together = _smallest(lambda noise: phases_of(sampling, noise), float(target_epsilon), delta, adjacency)
+    else:
+        together = _meet(
+            lambda noise: group_epsilon(sampling, noise, delta, records, adjacency).value,
+            float(target_epsilon),
+            float(records),
+            GROUP_WINDOW,
+        )
     if count_noise_multiplier is None:
         return together
     left = together**-2 - (2 * count_noise_multiplier) ** -2

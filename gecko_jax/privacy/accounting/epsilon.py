@@ -63,6 +63,7 @@ class Epsilon(NamedTuple):
       accountant: "pld", "rdp", "gaussian" or "clt": whose value it is.
       phases: what was accounted for.
       records: how many examples of one person it protects together.
+      rows_per_user: the most examples that one person has, if users were given; 1 if each has one, or if unknown.
     """
 
     value: float
@@ -71,6 +72,7 @@ class Epsilon(NamedTuple):
     accountant: str
     phases: tuple[Phase, ...]
     records: int = 1
+    rows_per_user: int = 1
 
     @property
     def kind(self) -> str:
@@ -119,6 +121,10 @@ class Epsilon(NamedTuple):
             adjacency += " (if shuffled: its slot is left empty or filled, and the other batches stay as they are)"
         if self.records > 1:
             adjacency = f"{self.records} examples of one person at once, each: {adjacency}"
+        if self.rows_per_user > self.records:
+            adjacency += (
+                f" (and NOT a person: one person has {self.rows_per_user:,} examples here, see privacy.user_epsilon)"
+            )
         phases = "; then ".join(str(phase) for phase in self.phases)
         how = f"{adjacency}; {ACCOUNTANTS[self.accountant]}"
         return f"epsilon {_rounded_up(self.value)} at delta {self.delta:g}, modeled: {how}; {phases}"
