@@ -6,6 +6,7 @@
   private     fit(model, data, gradients=a private GradFn)
   fine-tuned  fit(model, data, init=pretrained, trainable=["logits"])     the rest stays as it is, to the bit
   masked      fit(model, rows, gradients=batch_gradients(model, loss, augment=fresh_masks(mask=1)))
+  selective   fit_twice(model, rows, private)       redacted rows first, then privately the rows as they are
   repeated    Recipe(model, pool, **options)(rows, key): how a target is made, so that its shadows are made alike
   scheduled   fit(model, data, schedules={"learning_rate": cosine, "transition": linear(0.2, 0.6)})
   averaged    fit(with_average(model, 0.999), data), then averaged(its variables) for the model itself
@@ -27,16 +28,20 @@ from gecko_jax.training.optimizers import OPTIMIZERS, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
 from gecko_jax.training.recipe import Recipe
 from gecko_jax.training.schedules import SCHEDULES, constant, cosine, linear
+from gecko_jax.training.selective_epsilon import SelectiveEpsilon
+from gecko_jax.training.twice import FitTwice, fit_twice
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "Evaluation",
     "Fit",
+    "FitTwice",
     "GradFn",
     "LayerSchedule",
     "NotFinite",
     "Recipe",
+    "SelectiveEpsilon",
     "averaged",
     "batch_gradients",
     "constant",
@@ -47,6 +52,7 @@ __all__ = [
     "evaluate_ensemble",
     "fit",
     "fit_ensemble",
+    "fit_twice",
     "fresh_masks",
     "last_layer_first",
     "linear",
