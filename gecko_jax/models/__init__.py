@@ -26,6 +26,8 @@ from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
+from gecko_jax.models.head_search import PrunedHeads, prune_heads
+from gecko_jax.models.heads import WithoutHeads, apply_gated, heads_of, without_heads
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
@@ -106,9 +108,12 @@ __all__ = [
     "LeNet",
     "MLP",
     "MaskedTransformer",
+    "PrunedHeads",
     "Rule",
     "SavedModel",
     "Transformer",
+    "WithoutHeads",
+    "apply_gated",
     "average_pool",
     "calibrated_bounds",
     "convolutions_as_matmul",
@@ -117,10 +122,12 @@ __all__ = [
     "float_weights",
     "from_linen",
     "generate",
+    "heads_of",
     "load",
     "load_gpt2",
     "logits_shape",
     "max_pool",
+    "prune_heads",
     "pruned",
     "quantized",
     "save",
@@ -131,6 +138,7 @@ __all__ = [
     "with_range_penalty",
     "with_rates",
     "without_batch_norm",
+    "without_heads",
     "without_penalty_state",
     "without_pruning_state",
 ]
