@@ -172,7 +172,7 @@ def _certified(rows: _Rows, chain: list[Removed], floor: float, confidence: floa
             break
         passed = state
     if passed is None:
-        whole = _estimate(rows, chain[0], confidence)
+        full = _estimate(rows, chain[0], confidence)
         raise ValueError(
             f"floor={floor!r} cannot be certified even with all heads: on held_out the accuracy is {full.value:.4f}, "
             f"its lower bound {full.low:.4f}. Lower the floor, or hold out more rows."
