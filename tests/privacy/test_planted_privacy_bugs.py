@@ -11,14 +11,16 @@ import pytest
 import test_clipped_properties as shares
 import test_clipped_sum as sums
 import test_private_gradients as steps
+import test_shared_tables as tables
 from planting import plant
 
 from gecko_jax.privacy import gradients, noise
 from gecko_jax.privacy.accounting import epsilon as accounting
-from gecko_jax.privacy.per_example import bookkeeping, convolution_site, graph, plan, rows, sites
+from gecko_jax.privacy.per_example import bookkeeping, convolution_site, graph, plan, rows, sites, table_site
 from gecko_jax.training import step as training_step
 
 clipped = sys.modules["gecko_jax.privacy.per_example.clipped"]  # the rooms show functions of these names
+shared_matrix = sys.modules["gecko_jax.privacy.per_example.shared_matrix"]
 shorten = sys.modules["gecko_jax.clippings.flat"]
 
 
@@ -164,7 +166,8 @@ BUGS = {
         lambda: sums.check_half_precision("bfloat16"),
     ),
     "an embedding without repeated indices": (
-        sites, "embedding", "index[:, :, None] == index[:, None, :]", "jnp.eye(index.shape[1], dtype=bool)[None]",
+        table_site, "equal_indices", "index[:, :, None] == index[:, None, :]",
+        "jnp.eye(index.shape[1], dtype=bool)[None] & (index[:, :, None] >= 0)",
         lambda: sums.check_exact("by_index"),
     ),
     # Sites
@@ -175,6 +178,18 @@ BUGS = {
     "a layer called twice counted once": (
         sites, "dense", "jnp.concatenate(column, axis=1) if len(column) > 1 else column[0]", "column[0]",
         lambda: sums.check_exact("twice"),
+    ),
+    "a tied table's rows and products not multiplied with each other": (
+        shared_matrix, "_squared", "jnp.take_along_axis(left, index[:, None, :], axis=2)",
+        "jnp.zeros((*left.shape[:2], index.shape[1]))",
+        lambda: tables.check_exact("few tokens"),
+    ),
+    "a tied table's rows left out of what is formed": (
+        shared_matrix, "shared_matrix", "factors.index].add(factors.rows)", "factors.index].add(0 * factors.rows)",
+        lambda: tables.check_exact("many tokens"),
+    ),
+    "a transposed matrix taken as it is": (
+        plan, "_is_transposed", "before != (", "False and (", lambda: tables.check_exact("from both sides"),
     ),
     "a convolution's groups mixed up": (
         convolution_site, "convolution",
@@ -187,7 +202,7 @@ BUGS = {
         lambda: sums.check_exact("conv_1d"),
     ),
     "a table's rows at the wrong places": (
-        sites, "embedding", "index.reshape(-1)]", "jnp.flip(index.reshape(-1))]",
+        table_site, "embedding", "index.reshape(-1)]", "jnp.flip(index.reshape(-1))]",
         lambda: sums.check_exact("by_index"),
     ),
     "a reshaped parameter taken for another": (

@@ -7,7 +7,8 @@
       |                                inputs a_i and the cotangents c_i of its outputs
       | norms      sites.py            |g_i|^2 from a_i and c_i: of a matrix product with one row |a_i|^2 |c_i|^2, with
       |            convolution_site.py several rows an inner product of two Gram matrices; a convolution is a product of
-      |                                its patches; whatever has no rule has its g_i made (`instantiate`)
+      |            table_site.py       its patches; of a table from its rows' indices, also if the same table is a
+      |            shared_matrix.py    product's matrix; whatever has no rule has its g_i made (`instantiate`)
       v weighted   clipped.py          sum_i s_i g_i, s_i = scale(|g_i|): one product a site, no second backward pass
     sum, norms
 

@@ -18,6 +18,8 @@ from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example import sites as rules
 from gecko_jax.privacy.per_example.convolution_site import convolution
 from gecko_jax.privacy.per_example.plan import Part, Plan, plan
+from gecko_jax.privacy.per_example.shared_matrix import shared_matrix
+from gecko_jax.privacy.per_example.table_site import embedding
 from gecko_jax.programs import execute, read, run_step
 from gecko_jax.trees import example_shapes
 from gecko_jax.types import Array
@@ -118,7 +120,8 @@ def _part(graph, planned: Plan, part: Part, leaves, plain, saved, backs) -> list
             return to_own_shape(gradients.weighted(factors, is_finite))
 
         return [gradients._replace(weighted=weighted)]
-    return _generic(graph, planned, part, leaves, plain, saved, backs)
+    gradients = _by_shared_rule(graph, planned, part, leaves, saved, backs) if part.transposed else None
+    return [gradients] if gradients else _generic(graph, planned, part, leaves, plain, saved, backs)
 
 
 def _by_rule(planned: Plan, part: Part, plain, saved, backs) -> rules.SiteGradients | None:
@@ -135,10 +138,19 @@ def _by_rule(planned: Plan, part: Part, plain, saved, backs) -> rules.SiteGradie
     if len(sites) > 1:
         return None
     if name == "gather" and first.weights == (0,):
-        return rules.embedding(first, weight, values[0], back[0])
+        return embedding(first, weight, values[0], back[0])
     if name == "conv_general_dilated":
         return convolution(first, weight, values[0], back[0])
     return None
+
+
+def _by_shared_rule(graph, planned: Plan, part: Part, leaves, saved, backs) -> rules.SiteGradients | None:
+    """Applies the rule of one matrix in several steps; None if some step has none."""
+    sites = [planned.sites[number] for number in part.sites]
+    if any(len(site.saved) != 1 for site in sites):
+        return None
+    values, back = ([each[number][0] for number in part.sites] for each in (saved, backs))
+    return shared_matrix(sites, part.transposed, leaves[part.params[0]], values, back)
 
 
 def _own_shape(graph, planned: Plan, position: int, number: int, leaves):

@@ -1,8 +1,9 @@
 """Finds where parameters meet data in a graph, and which rule gives each parameter's per-example gradients.
 
 A site is a step that mixes values made of parameters alone (its weights) with data. Connected parameters and sites form
-a part. A part of one parameter that reaches one kind of site unchanged has a rule of its own; every other part takes
-the generic one: quantized, standardized, tied or reused weights, normalizations, loops.
+a part. A part of one parameter that reaches one kind of site unchanged has a rule of its own, and so has one of a
+matrix that reaches several kinds of sites, transposed or not: a tied embedding. Every other part takes the generic one:
+quantized or standardized weights, normalizations, loops.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ class Part(NamedTuple):
       params: positions among the graph's parameters.
       sites: positions among the plan's sites.
       direct: whether one parameter reaches all sites as one value, unchanged up to its shape.
+      transposed: of one matrix that reaches each site as it is (False) or transposed (True), for each site; else empty.
     """
 
     params: tuple[int, ...]
     sites: tuple[int, ...]
     direct: bool
+    transposed: tuple[bool, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -102,20 +105,38 @@ def _parts(graph: Graph, outside: tuple[Step, ...], sites: list[Site]) -> tuple[
     for params, members in groups:
         weights = {value for number in members for value in sites[number].weight_numbers}
         alone = all(len(sites[number].weights) == 1 for number in members)
-        direct = len(params) == 1 and len(weights) == 1 and alone and weights <= same
-        parts.append(Part(tuple(sorted(params)), tuple(sorted(members)), direct))
+        single = len(params) == 1 and alone and weights <= set(same)
+        ways = [same[sites[number].weight_numbers[0]] for number in sorted(members)] if single else []
+        transposed = tuple(way for way in ways if way is not None)
+        transposed = transposed if len(transposed) == len(ways) else ()
+        direct = single and len(weights) == 1
+        parts.append(Part(tuple(sorted(params)), tuple(sorted(members)), direct, transposed))
     return tuple(sorted(parts))
 
 
-def _origins(graph: Graph, outside: tuple[Step, ...]) -> tuple[dict[int, set[int]], set[int]]:
-    """Returns {value: the parameters that it is made of}, and the values that are one parameter's numbers unchanged."""
+def _origins(graph: Graph, outside: tuple[Step, ...]) -> tuple[dict[int, set[int]], dict[int, bool | None]]:
+    """Finds which parameters a value is made of.
+
+    Returns:
+      {value: the parameters that it is made of}; {value that is one parameter's numbers: whether it is the transposed
+      matrix, None if it is neither that nor the matrix itself}.
+    """
     roots = {number: {position} for position, number in enumerate(graph.params)}
-    same = set(graph.params)
+    same = {number: False if graph.avals[number].ndim == 2 else None for number in graph.params}
     for step in outside:
         inputs = [value for value in step.inputs if not isinstance(value, Constant)]
         sources = set().union(*(roots.get(value, set()) for value in inputs))
         for output in step.outputs:
             roots[output] = sources
             if step.name in SAME_NUMBERS and inputs and inputs[0] in same:
-                same.add(output)
+                same[output] = _is_transposed(step, same[inputs[0]])
     return roots, same
+
+
+def _is_transposed(step: Step, before: bool | None) -> bool | None:
+    """Tells whether a matrix that was transposed or not is so after a step; None if it has another shape."""
+    if step.name in ("copy", "copy_p"):
+        return before
+    if step.name != "transpose" or before is None:
+        return None
+    return before != (tuple(step.params["permutation"]) == (1, 0))

@@ -18,7 +18,7 @@ from test_clipped_sum import check_equal, compiled
 from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.privacy import gradients
 from gecko_jax.privacy.per_example.clipped import clipped_sum
-from gecko_jax.privacy.per_example.sites import as_index
+from gecko_jax.privacy.per_example.table_site import as_index
 from gecko_jax.types import Batch
 
 TYPES = ("int8", "uint8", "int16", "uint16", "uint32")
@@ -37,7 +37,7 @@ def indices(dtype, rows, rng, b=5):
 
 
 def read_tables(params, example, key):
-    """Every table read once, at its example's indices: a table that is read twice takes the generic way."""
+    """Every table read once, at its example's indices: a table that is read twice has another rule."""
     total = 0.0
     for name, table in params.items():
         mode, rows = name.split()
