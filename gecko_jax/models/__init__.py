@@ -6,6 +6,7 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = with_rates(model, {r"Quadratic_\d+/": 0.2})       another learning rate for some parameters
     model = with_range_penalty(model, activations.pillar())     a penalty on the inputs of activations
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
+    model = fine_tuning.lora(rank=8).apply(model)               low-rank factors beside frozen weights
     save(folder, model, variables, x); load(folder)
 
 A transform keeps the hooks of the model that it is put on (`Model.after_update`, `Model.rates`) and adds its own, so
@@ -18,6 +19,7 @@ import dataclasses
 from gecko_jax import activations
 from gecko_jax.checks import at_least, lookup, one_of, sizes
 from gecko_jax.hooks import finish_update, with_collection
+from gecko_jax.models import fine_tuning
 from gecko_jax.models.alexnet import AlexNet
 from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
@@ -118,6 +120,7 @@ __all__ = [
     "calibrated_bounds",
     "convolutions_as_matmul",
     "create",
+    "fine_tuning",
     "finish_update",
     "float_weights",
     "from_linen",

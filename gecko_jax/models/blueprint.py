@@ -85,6 +85,7 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
 def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
     from gecko_jax.models import (  # here: all record their step through this file
         create,
+        fine_tuning,
         pruned,
         quantized,
         with_range_penalty,
@@ -105,6 +106,9 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         return with_range_penalty(model, penalty, settings["weight"], settings["path"])
     if builder == "pruned" and model is not None:
         return pruned(model, **settings)
+    if builder == fine_tuning.PARTS and model is not None:
+        method = fine_tuning.FINE_TUNINGS[settings["method"]](**_with_tuples(settings["settings"]))
+        return method.apply(model)
     if builder == "with_rates" and model is not None:
         return with_rates(model, settings["factors"])
     raise ValueError(
