@@ -1,6 +1,6 @@
 """Attacks on one language model that compare a text with itself: its tokens, its length, its lower case, its neighbors.
 
-Each reads a signal of its own and needs no other model. `probes.read_text` reads all of these signals.
+Each reads a signal of its own and needs no other model. `probes.language_signals` reads all of these signals.
 """
 
 from __future__ import annotations

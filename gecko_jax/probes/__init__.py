@@ -8,6 +8,9 @@ read. `READERS` tie probes to the Signals that they read (see `gecko_jax.probes.
 Random draws are made once for all records: permuted records give permuted results, and a record's result does not
 depend on the others. The same key gives the same draws for every model.
 
+Of language models, `token_losses` reads the loss of each token, and `language_signals` what attacks read of each text;
+`lowercased`, `zlib_bytes` and `neighbors` make what it compares a text with. `audit.from_signals` takes the result.
+
 To add one: one file, and one line in its table; the contract test runs over the tables.
 """
 
@@ -19,10 +22,13 @@ from gecko_jax.probes.augmentations import flips_and_shifts, noise, rotations, t
 from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
+from gecko_jax.probes.language_signals import language_signals, lowercased, zlib_bytes
+from gecko_jax.probes.neighbors import neighbors
 from gecko_jax.probes.on_host import by_number, numbered, on_host
 from gecko_jax.probes.readers import READERS, ProbedModel, SignalReader
 from gecko_jax.probes.representations import representations
 from gecko_jax.probes.sensitivity import sensitivity
+from gecko_jax.probes.token_losses import token_losses
 
 PROBES: dict[str, Callable] = {
     "boundary_distance": boundary_distance,
@@ -56,7 +62,10 @@ __all__ = [
     "by_number",
     "flips_and_shifts",
     "gradient_norms",
+    "language_signals",
     "last_layer_gradients",
+    "lowercased",
+    "neighbors",
     "noise",
     "noise_robustness",
     "numbered",
@@ -66,6 +75,8 @@ __all__ = [
     "rotations",
     "sensitivity",
     "small_gradient",
+    "token_losses",
     "translation_robustness",
     "translations",
+    "zlib_bytes",
 ]

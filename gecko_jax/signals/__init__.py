@@ -5,7 +5,7 @@ language model's (`sequence_loss`, `token_losses`, `min_20_probability`), a regr
 Calling one reads it, off one model or off several: `signals.loss(logits, y)`. The others need more and only declare so
 (`needs`). Of those that need the model itself, `gecko_jax.probes` holds what reads them, and an audit of a model asks
 for it. `reference_ratio` needs the losses of reference models, and `zlib_ratio`, `lowercase_ratio` and `neighborhood`
-need texts (`probes.read_text`): `audit.from_signals` takes their values.
+need texts (`probes.language_signals`): `audit.from_signals` takes their values.
 
 A signal says which way it points (`larger`), so that no attack keeps the sign of another file.
 

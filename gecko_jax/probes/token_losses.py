@@ -1,0 +1,97 @@
+"""The loss of each token under a language model, without its logits ever leaving the device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gecko_jax import checks, surroundings
+from gecko_jax.trees import by_blocks, row_count, take
+from gecko_jax.types import Array, Model, Variables
+
+
+def token_losses(
+    model: Model, variables: Variables, x: Array, y: Array, ensemble: bool = False, batch_size: int = 64
+) -> np.ndarray:
+    """Reads -log p of each token y under a model of tokens x.
+
+    Args:
+      model: a language model, causal or masked: token rows [b, t] -> logits [b, t, vocabulary].
+      variables: its variables; with a leading axis of models if `ensemble`.
+      x: int [n, t], the model's input.
+      y: int [n, t] tokens that its logits are compared with; a negative one does not count.
+      ensemble: whether the variables are of several models.
+      batch_size: rows in one call.
+
+    Returns:
+      float64 [n, t], or [m, n, t] of an ensemble: nats, 0 where y is negative. Those of a confident model keep their
+      digits, because 1 - p is not rounded to 0.
+
+    Raises:
+      ValueError: arrays of other shapes or types, a row without a token that counts, tokens beyond the vocabulary, a
+        model with other outputs, or losses that are not finite.
+
+    >>> from gecko_jax import models
+    >>> model = models.create("transformer", 8, layers=1, width=8, heads=1, max_length=4)
+    >>> tokens = np.array([[3, 4, 5, 6], [5, 4, 0, 0]])
+    >>> y = np.where(tokens[:, 1:] == 0, -1, tokens[:, 1:])
+    >>> losses = token_losses(model, jax.jit(model.init)(jax.random.key(0), tokens[:, :-1]), tokens[:, :-1], y)
+    >>> losses.shape, (losses > 0).sum(1).tolist()
+    ((2, 3), [3, 1])
+    """
+    x, y = check_rows(x, y)
+    if ensemble:
+        count = row_count("variables", variables)
+        return np.stack([token_losses(model, take(variables, i), x, y, False, batch_size) for i in range(count)])
+    shape = jax.eval_shape(lambda variables, x: model.apply(variables, x)[0], variables, x[:1]).shape
+    if len(shape) != 3 or shape[:2] != (1, x.shape[1]):
+        raise ValueError(
+            f"model gives outputs of shape {shape} for tokens {x[:1].shape}; expected (1, {x.shape[1]}, vocabulary), "
+            "a language model's."
+        )
+    if y.max() >= shape[-1]:
+        raise ValueError(f"y runs to {y.max()}; the model has logits for 0..{shape[-1] - 1}.")
+    compiled = _compiled(model)
+    losses = by_blocks(lambda rows: compiled(variables, x[rows], y[rows]), len(x), batch_size, full=True)
+    if not np.isfinite(losses).all():
+        bad = np.argwhere(~np.isfinite(losses))[0].tolist()
+        raise ValueError(
+            f"the loss of token {bad[1]} of row {bad[0]} is {losses[tuple(bad)]}: a diverged model cannot be audited, "
+            "and a token of x outside of the vocabulary gives NaN."
+        )
+    return losses.astype(np.float64)
+
+
+def check_rows(x: Array, y: Array, name: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Returns (x, y) int32 [n, t].
+
+    Raises:
+      ValueError: other shapes or types, no row, or a row without a token that counts.
+    """
+    x, y = (np.asarray(checks.unmasked(f"{name}{part}", array)) for part, array in (("x", x), ("y", y)))
+    for part, array in (("x", x), ("y", y)):
+        checks.not_empty(f"{name}{part}", checks.shape(f"{name}{part}", array, (None, None)))
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"{name}{part} has dtype {array.dtype}; expected tokens, integers (rows, tokens).")
+    checks.shape(f"{name}y", y, x.shape)
+    if not (y >= 0).any(1).all():
+        row = int((y >= 0).any(1).argmin())
+        raise ValueError(f"{name}y[{row}] has no token that counts: all of them are negative. Leave the row out.")
+    return x.astype(np.int32), y.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(model: Model) -> Callable[..., Array]:
+    def losses(variables: Variables, x: Array, y: Array) -> Array:
+        logits = model.apply(variables, x)[0].astype(jnp.float32)
+        column = jnp.where(y >= 0, y, 0)[..., None]
+        chosen = jnp.take_along_axis(logits, column, -1)[..., 0]
+        others = jnp.where(jnp.arange(logits.shape[-1])[None, None] == column, -jnp.inf, logits)
+        odds = chosen - jax.nn.logsumexp(others, axis=-1)
+        return jnp.where(y >= 0, jax.nn.softplus(-odds), 0.0)
+
+    return surroundings.jit(losses)
