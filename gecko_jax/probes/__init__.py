@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gecko_jax.probes.augmentations import flips_and_shifts, noise, rotations, translations
+from gecko_jax.probes.extraction import discoverable, greedy_extraction
 from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
@@ -27,6 +28,7 @@ from gecko_jax.probes.neighbors import neighbors
 from gecko_jax.probes.on_host import by_number, numbered, on_host
 from gecko_jax.probes.readers import READERS, ProbedModel, SignalReader
 from gecko_jax.probes.representations import representations
+from gecko_jax.probes.sampled_extraction import prompts_of, sampled_draws
 from gecko_jax.probes.sensitivity import sensitivity
 from gecko_jax.probes.token_losses import token_losses
 
@@ -60,8 +62,10 @@ __all__ = [
     "SignalReader",
     "boundary_distance",
     "by_number",
+    "discoverable",
     "flips_and_shifts",
     "gradient_norms",
+    "greedy_extraction",
     "language_signals",
     "last_layer_gradients",
     "lowercased",
@@ -70,9 +74,11 @@ __all__ = [
     "noise_robustness",
     "numbered",
     "on_host",
+    "prompts_of",
     "representations",
     "rotation_robustness",
     "rotations",
+    "sampled_draws",
     "sensitivity",
     "small_gradient",
     "token_losses",

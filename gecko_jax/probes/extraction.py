@@ -1,0 +1,164 @@
+"""Extraction: which texts a causal language model continues word for word by greedy decoding."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gecko_jax import checks, metrics, surroundings
+from gecko_jax.trees import by_blocks, row_count, take
+from gecko_jax.types import Array, Estimate, Model, Variables
+
+ROWS_PER_CALL = 64
+MAX_RELATIVE_DRIFT = 1e-2  # of logits, when a token after them changes: rounding explains less
+
+
+def greedy_extraction(
+    model: Model,
+    variables: Variables,
+    x: Array,
+    y: Array,
+    padding: int | None = 0,
+    ensemble: bool = False,
+    batch_size: int = ROWS_PER_CALL,
+) -> np.ndarray:
+    """Returns how many leading tokens of each true continuation greedy decoding gives, by one forward pass.
+
+    Greedy decoding gives the true continuation as long as each true token is the likeliest one after the true tokens
+    before it (the first of the likeliest, on a tie). A continuation is extracted if all its tokens are given.
+
+    Args:
+      model: a causal language model, x [b, t] -> logits [b, t, vocabulary].
+      variables: its variables; of m models with a leading axis if `ensemble`.
+      x: tokens [n, t], the prompts and the true continuations; padding on the right.
+      y: [n, t] the tokens that follow those of x; a negative one (of the prompt, padding) does not count.
+      padding: the token that is never generated, as of `models.generate`; None: every token may be.
+      ensemble: whether variables have a leading axis of m models.
+      batch_size: rows in a call.
+
+    Returns:
+      Integers [n], or [m, n] of an ensemble; `counts == (y >= 0).sum(1)` marks what is extracted.
+
+    Raises:
+      ValueError: wrong shapes or types, a row of y in which no token counts, tokens outside the vocabulary, or a model
+        that gives no such logits, or is not causal.
+
+    Source: the induction is stated in `metrics.greedy_tokens`.
+
+    >>> import flax.linen as nn
+    >>> from gecko_jax.models import from_linen
+    >>> model = from_linen(nn.Sequential([nn.Embed(11, 4), nn.Dense(11)]))  # predicts from the last token alone
+    >>> x, y = np.array([[3, 4, 5]]), np.array([[-1, 5, 6]])
+    >>> greedy_extraction(model, model.init(jax.random.key(0), x), x, y).shape
+    (1,)
+    """
+    x, y = (np.asarray(checks.unmasked(name, value)) for name, value in (("x", x), ("y", y)))
+    checks.shape("x", x, y.shape)
+    metrics.matched_tokens(y, y)  # refuses what has no token to count
+    if ensemble:
+        each = [take(variables, i) for i in range(row_count("variables", variables))]
+        return np.stack([greedy_extraction(model, one, x, y, padding, batch_size=batch_size) for one in each])
+    program, device_variables = _likeliest(model, padding), jax.device_put(variables)
+    size = min(checks.integer("batch_size", batch_size, 1), len(x))
+    tokens, broken, drift, vocabulary = by_blocks(lambda i: program(device_variables, x[i]), len(x), size, full=True)
+    if max(x.max(), y.max()) >= vocabulary[0] or x.min() < 0:
+        raise ValueError(
+            f"x and y hold tokens from {x.min()} to {max(x.max(), y.max())}; the model has logits for 0 to "
+            f"{vocabulary[0] - 1}. Use the tokenizer that the model was trained with."
+        )
+    if broken.any():
+        raise ValueError(f"the logits of row {int(broken.argmax())} hold NaN; a diverged model decodes nothing.")
+    if drift.max() > MAX_RELATIVE_DRIFT:
+        raise ValueError(
+            f"the logits change by {drift.max():.2g} of their size with the tokens after them; expected a causal "
+            "model, whose positions see earlier ones alone. Create it with causal=True."
+        )
+    return metrics.matched_tokens(tokens, y)
+
+
+def discoverable(
+    model: Model,
+    variables: Variables,
+    tokens: Array,
+    prefix_lengths: Sequence[int],
+    continuation: int,
+    padding: int = 0,
+    batch_size: int = ROWS_PER_CALL,
+) -> dict[int, Estimate]:
+    """Returns the share of texts whose continuation greedy decoding gives, for prompts of several lengths.
+
+    The continuation of a text is the same for all lengths p: the `continuation` tokens behind the longest prompt; the
+    prompt of length p is the p tokens before it. Shorter rows are left out.
+
+    Args:
+      model, variables: a causal language model.
+      tokens: [n, t] training rows, padding on the right.
+      prefix_lengths: numbers of tokens of a prompt, each at least 1.
+      continuation: tokens to be given, at least 1.
+      padding: the token that fills rows.
+      batch_size: rows in a call.
+
+    Returns:
+      {p: the share, with its Clopper-Pearson interval over texts}, in order of p; n is the number of texts.
+
+    Raises:
+      ValueError: see `greedy_extraction`; a row shorter than the longest prompt and the continuation in all rows.
+
+    Source: Carlini et al., "Quantifying Memorization Across Neural Language Models" (2023), definition 3.1.
+
+    >>> import flax.linen as nn
+    >>> from gecko_jax.models import from_linen
+    >>> model = from_linen(nn.Sequential([nn.Embed(11, 4), nn.Dense(11)]))  # predicts from the last token alone
+    >>> tokens = np.array([[3, 4, 5, 6, 7], [3, 4, 5, 0, 0]])
+    >>> rates = discoverable(model, model.init(jax.random.key(0), tokens), tokens, (1, 2), continuation=2)
+    >>> [(p, rate.n) for p, rate in rates.items()]
+    [(1, 1), (2, 1)]
+    """
+    tokens = checks.shape("tokens", np.asarray(checks.unmasked("tokens", tokens)), (None, None))
+    lengths = sorted(set(checks.sizes("prefix_lengths", prefix_lengths, "tokens of a prompt")))
+    longest = checks.not_empty("prefix_lengths", lengths)[-1]
+    checks.integer("continuation", continuation, 1)
+    needed = longest + continuation
+    full = tokens[(tokens != padding).sum(1) >= needed] if tokens.shape[1] >= needed else tokens[:0]
+    if not len(full):
+        raise ValueError(
+            f"no row of {len(tokens)} has {needed} tokens, a prompt of {longest} and a continuation of {continuation}; "
+            "shorten one of them."
+        )
+    rates = {}
+    for length in lengths:
+        window = full[:, longest - length : needed]
+        y = np.where(np.arange(window.shape[1] - 1) >= length - 1, window[:, 1:], -1)
+        fill = ((0, 0), (0, longest - length))  # to one shape, so that one program serves all lengths
+        x, y = np.pad(window[:, :-1], fill, constant_values=padding), np.pad(y, fill, constant_values=-1)
+        counts = greedy_extraction(model, variables, x, y, padding, batch_size=batch_size)
+        rates[length] = metrics.extraction_rate(counts == continuation)
+    return rates
+
+
+@functools.lru_cache(maxsize=32)
+def _likeliest(model: Model, padding: int | None) -> Callable[[Variables, Array], tuple[Array, ...]]:
+    """Returns a program: the likeliest token of each place; of each row, what speaks against the model."""
+
+    def run(variables, x):
+        logits: Any = model.apply(variables, x)[0]
+        if jnp.ndim(logits) != 3 or logits.shape[:2] != x.shape:
+            raise ValueError(
+                f"the model has outputs of shape {jnp.shape(logits)} for tokens {x.shape}; expected logits (rows, "
+                "tokens, vocabulary), of a causal language model."
+            )
+        broken = jnp.isnan(logits).any((-2, -1))
+        # One row with another last token: a causal model's earlier logits stay.
+        changed = x[:1].at[:, -1].set(jnp.where(x[0, -1] == 1, 2, 1))
+        before, after = (model.apply(variables, row)[0][:, :-1] for row in (x[:1], changed))
+        drift = jnp.abs(after - before).max(initial=0) / jnp.maximum(jnp.abs(before).max(initial=0), 1e-6)
+        possible = logits if padding is None else logits.at[..., padding].set(-jnp.inf)
+        each = (jnp.full(len(x), value) for value in (drift, logits.shape[-1]))
+        return jnp.argmax(possible, -1), broken, *each
+
+    return surroundings.jit(run)
