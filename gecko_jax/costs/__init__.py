@@ -1,10 +1,12 @@
 """What a model costs on a device: bytes, operations, activation memory and modeled energy of one inference.
 
-  cost(model, variables, x)     all of it, for a float or a quantized model
+  cost(model, variables, x)                     all of it, for a float or a quantized model
+  compressed(model, variables, x, max_bytes)    a transformer, narrowed and quantized to a budget of bytes
 """
 
 from gecko_jax.costs.cost import Cost, cost
 from gecko_jax.costs.deployed import DeployedBytes
+from gecko_jax.costs.equal_bytes import Compressed, compressed
 from gecko_jax.costs.operations import LayerOperations
 
-__all__ = ["Cost", "DeployedBytes", "LayerOperations", "cost"]
+__all__ = ["Compressed", "Cost", "DeployedBytes", "LayerOperations", "compressed", "cost"]

@@ -29,10 +29,11 @@ from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.head_search import PrunedHeads, prune_heads
-from gecko_jax.models.heads import WithoutHeads, apply_gated, heads_of, without_heads
+from gecko_jax.models.heads import SmallerModel, apply_gated, heads_of, without_heads
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
+from gecko_jax.models.narrowing import with_mlp_width
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
 from gecko_jax.models.pruned import pruned, without_pruning_state
@@ -114,7 +115,7 @@ __all__ = [
     "Rule",
     "SavedModel",
     "Transformer",
-    "WithoutHeads",
+    "SmallerModel",
     "apply_gated",
     "average_pool",
     "calibrated_bounds",
@@ -138,6 +139,7 @@ __all__ = [
     "weight_quantizers",
     "with_collection",
     "with_flipped_bits",
+    "with_mlp_width",
     "with_range_penalty",
     "with_rates",
     "without_batch_norm",

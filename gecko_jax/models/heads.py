@@ -20,8 +20,8 @@ from gecko_jax.types import Array, Model, Variables
 PRODUCT = "/attention/product"  # what follows a block's name in the path of its inner product
 
 
-class WithoutHeads(NamedTuple):
-    """A transformer that has lost heads.
+class SmallerModel(NamedTuple):
+    """A transformer that has lost heads, or units of its MLPs.
 
     Attributes:
       model: a smaller transformer, built by `models.create`.
@@ -89,7 +89,7 @@ def apply_gated(model: Model, variables: Variables, x: Array, gates: Mapping[str
         return model.apply(variables, x)[0]
 
 
-def without_heads(model: Model, variables: Variables, removed: Mapping[str, Sequence[int]]) -> WithoutHeads:
+def without_heads(model: Model, variables: Variables, removed: Mapping[str, Sequence[int]]) -> SmallerModel:
     """Removes attention heads: the smaller transformer computes what the given one does with their gates at 0.
 
     A block that loses all its heads keeps its MLP; the bias of its attention moves to the layer before it.
@@ -101,7 +101,7 @@ def without_heads(model: Model, variables: Variables, removed: Mapping[str, Sequ
       removed: {block: numbers of its heads}, such as {"block0": (1, 3)}.
 
     Returns:
-      A WithoutHeads. Its model may be trained, quantized, saved and priced as any other.
+      A SmallerModel. Its model may be trained, quantized, saved and priced as any other.
 
     Raises:
       ValueError: another model, an unknown block or head.
@@ -112,7 +112,7 @@ def without_heads(model: Model, variables: Variables, removed: Mapping[str, Sequ
     >>> smaller.variables["params"]["block0"]["attention"]["query"]["kernel"].shape
     (8, 4)
     """
-    settings = _settings(model)
+    settings = transformer_settings(model)
     sizes = {name: settings[name] for name in ("layers", "width", "heads", "head_width") if name in settings}
     heads_of_blocks, width = Transformer(1, **sizes).heads_of_blocks()
     params, numbers = dict(variables["params"]), {f"block{i}": number for i, number in enumerate(heads_of_blocks)}
@@ -129,16 +129,24 @@ def without_heads(model: Model, variables: Variables, removed: Mapping[str, Sequ
             params[name] = {**params[name], "attention": attention}
     options = {**settings, "heads": [len(remaining[name]) for name in blocks], "head_width": width}
     smaller = build((("create", dumps(options)),))
-    return WithoutHeads(smaller, {**variables, "params": params})
+    return SmallerModel(smaller, {**variables, "params": params})
 
 
-def _settings(model: Model) -> dict[str, Any]:
+def transformer_settings(model: Model) -> dict[str, Any]:
+    """Returns the arguments with which `models.create` built a transformer.
+
+    Args:
+      model: the transformer.
+
+    Raises:
+      ValueError: another model, or one that a transform was put on.
+    """
     builders = [builder for builder, _ in model.blueprint]
     settings = json.loads(model.blueprint[0][1]) if builders == ["create"] else {}
     if not settings.get("name", "").endswith("transformer"):
         raise ValueError(
-            f"model was built by {', then '.join(builders) or 'hand'}; heads are removed from a transformer of "
-            "models.create alone. Remove them first, then quantize or fine-tune the smaller one."
+            f"model was built by {', then '.join(builders) or 'hand'}; parts are removed from a transformer of "
+            "models.create alone. Remove first, then quantize or fine-tune the smaller one."
         )
     return settings
 
