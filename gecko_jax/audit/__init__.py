@@ -4,6 +4,7 @@ Ways in, each a file; all of them return a `Report`:
 
 - `audit`: a predict function or a Model, with shadow models by its recipe.
 - `audit_ensemble`: models that were trained together; each is a target in turn, the others are its shadows.
+- `audit_language_model`: a language model, or several, from rows of text and from reference models.
 - `audit_models`, `audit_model`: the outputs of several models, or of one.
 - `from_signals`: saved losses, or another signal, of any models.
 - `from_predictions`: an .npz file of outputs or of signals.
@@ -29,6 +30,7 @@ from gecko_jax.audit.ensemble import audit_ensemble
 from gecko_jax.audit.from_file import from_predictions
 from gecko_jax.audit.from_predictor import audit
 from gecko_jax.audit.from_signals import from_signals
+from gecko_jax.audit.language_model import audit_language_model
 from gecko_jax.audit.many_models import audit_models
 from gecko_jax.audit.reading.users import by_user
 from gecko_jax.audit.report.paired import differences
@@ -37,6 +39,7 @@ from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.report.side_by_side import page
 from gecko_jax.audit.scoring.selection import best_of
 from gecko_jax.audit.single_model import audit_model
+from gecko_jax.audit.validity.bag_of_tokens import bag_of_tokens
 
 __all__ = [
     "AttributeInference",
@@ -46,8 +49,10 @@ __all__ = [
     "attribute_inference",
     "audit",
     "audit_ensemble",
+    "audit_language_model",
     "audit_model",
     "audit_models",
+    "bag_of_tokens",
     "best_of",
     "by_user",
     "differences",

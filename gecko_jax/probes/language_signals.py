@@ -32,9 +32,9 @@ def language_signals(
     variables: Variables,
     rows: Examples | Sequence[Examples],
     *,
-    lowercase: Examples | None = None,
+    lowercase: Examples | Sequence[Examples] | None = None,
     zlib_bytes: Array | None = None,
-    neighbors: Sequence[Examples] = (),
+    neighbors: Sequence[Examples | Sequence[Examples]] = (),
     ensemble: bool = False,
     batch_size: int = 64,
 ) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from gecko_jax import checks, surroundings
 from gecko_jax.trees import by_blocks, row_count, take
 from gecko_jax.types import Array, Model, Variables
 
+MAX_DRIFT = 1e-3  # nats, of a token's loss when later tokens change: rounding explains less
 
 def token_losses(
     model: Model, variables: Variables, x: Array, y: Array, ensemble: bool = False, batch_size: int = 64
@@ -33,7 +34,7 @@ def token_losses(
 
     Raises:
       ValueError: arrays of other shapes or types, a row without a token that counts, tokens beyond the vocabulary, a
-        model with other outputs, or losses that are not finite.
+        model with other outputs, losses that are not finite, or rows of next tokens for a model that sees them.
 
     >>> from gecko_jax import models
     >>> model = models.create("transformer", 8, layers=1, width=8, heads=1, max_length=4)
@@ -56,6 +57,7 @@ def token_losses(
     if y.max() >= shape[-1]:
         raise ValueError(f"y runs to {y.max()}; the model has logits for 0..{shape[-1] - 1}.")
     compiled = _compiled(model)
+    _check_causal(compiled, variables, *(np.resize(part, (batch_size, x.shape[1])) for part in (x, y)))
     losses = by_blocks(lambda rows: compiled(variables, x[rows], y[rows]), len(x), batch_size, full=True)
     if not np.isfinite(losses).all():
         bad = np.argwhere(~np.isfinite(losses))[0].tolist()
@@ -82,6 +84,20 @@ def check_rows(x: Array, y: Array, name: str = "") -> tuple[np.ndarray, np.ndarr
         row = int((y >= 0).any(1).argmin())
         raise ValueError(f"{name}y[{row}] has no token that counts: all of them are negative. Leave the row out.")
     return x.astype(np.int32), y.astype(np.int32)
+
+
+def _check_causal(compiled: Callable[..., Array], variables: Variables, x: np.ndarray, y: np.ndarray) -> None:
+    """Raises ValueError if y are the next tokens of x, and the first of them depends on what comes after it."""
+    if x.shape[1] < 2 or not (y[:, :-1] == x[:, 1:])[y[:, :-1] >= 0].all():
+        return
+    others = np.concatenate([x[:, :1], np.broadcast_to(x[:, :1], x[:, 1:].shape)], 1)
+    before, after = (np.asarray(compiled(variables, tokens, y))[:, 0] for tokens in (x, others))
+    drift = float(np.abs(before - after).max())
+    if drift > MAX_DRIFT:
+        raise ValueError(
+            f"y are the next tokens of x, and the model sees them: the loss of the first changes by {drift:.2g} nats "
+            "with the tokens after it. Give a causal model, or hide tokens from a masked one: rows.masked(seed)."
+        )
 
 
 @functools.lru_cache(maxsize=16)

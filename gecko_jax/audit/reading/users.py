@@ -34,6 +34,13 @@ class Users(NamedTuple):
         sums = np.add.reduceat(rows, starts, axis=0)
         return np.moveaxis(sums / self.counts.reshape(-1, *[1] * (rows.ndim - 1)), 0, axis)
 
+    def sums(self, rows: Any) -> Any:
+        """Returns the sums over each user's records of a sparse matrix [n, d]: [g, d]."""
+        from scipy import sparse
+
+        records = np.arange(len(self.index))
+        return sparse.csr_matrix((np.ones(len(records), rows.dtype), (self.index, records))) @ rows
+
     def readings(self, readings: Readings, axis: int) -> Readings:
         """Returns values of signals [..., n, *axes] as means over each user's records; `axis` is that of the n."""
         values = {name: self.mean(array, axis) for name, array in readings.values.items()}

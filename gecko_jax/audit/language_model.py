@@ -1,0 +1,158 @@
+"""An audit of a language model, or of several, by everything that is read off them and off their references."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gecko_jax import checks, probes
+from gecko_jax.audit.from_signals import from_signals
+from gecko_jax.audit.reading.users import check_rows_of_users, users_of
+from gecko_jax.audit.report.report import Report
+from gecko_jax.audit.validity.bag_of_tokens import bag_of_tokens
+from gecko_jax.datasets.text import Rows, Tokenizer
+from gecko_jax.metrics.roc import as_member
+from gecko_jax.privacy import Epsilon
+from gecko_jax.trees import row_count
+from gecko_jax.types import Array, Examples, Model, Variables
+
+RATE = 0.15  # share of the tokens that one mask hides
+
+
+def audit_language_model(
+    model: Model,
+    variables: Variables,
+    rows: Rows,
+    member: Array,
+    attacks: Iterable | str | None = None,
+    *,
+    references: Mapping[str, tuple[Model, Variables]] | None = None,
+    tokenizer: Tokenizer | None = None,
+    neighbors: int = 0,
+    mask: int | None = None,
+    masks: int = 4,
+    by_user: bool = False,
+    slices: Mapping[str, Array] | None = None,
+    claimed_epsilon: Epsilon | None = None,
+    coins: bool | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> Report:
+    """Audits a language model from rows of text, or each of m models with the others as its shadows.
+
+    First comes what needs no target: a classifier of the tokens, and each reference by itself. Both tell members apart
+    if members and non-members differ, and then every attack does so, too.
+
+    Args:
+      model: token rows [b, t] -> logits [b, t, vocabulary], causal; or masked, if `mask` is given.
+      variables: of one model; or of m models with a leading axis, as `training.fit_ensemble` returns them, if member is
+        [m, n].
+      rows: n rows of `datasets.text`.
+      member: bool [n], or [m, n] drawn by independent coins: who was in which training set.
+      attacks: the attacks to run; None for every listed one that can read these signals. See `audit`.
+      references: name -> (model, variables) of models that were trained on none of the rows, such as the pre-trained
+        copy: for `reference_ratio`.
+      tokenizer: of the rows, for `lowercase_ratio` and `zlib_ratio`.
+      neighbors: neighbors of each row, which the first reference proposes, for `neighborhood`; 0 omits it.
+      mask: the mask token of masked models. None: the models are causal.
+      masks: how often a masked model reads each row, each time with 15 % of its tokens hidden, the same for every
+        model.
+      by_user: whether users are audited instead of rows: see `users` of `from_signals`.
+      slices, claimed_epsilon, coins: see `from_signals`.
+      seed: of the masks and of the neighbors.
+      batch_size: rows in one call of a model.
+
+    Returns:
+      The Report of `from_signals`.
+
+    Raises:
+      ClaimRefuted: the bound exceeds `claimed_epsilon`.
+      ValueError: arguments that do not fit each other, a model that does not read these rows; see `from_signals`.
+
+    >>> import jax
+    >>> from gecko_jax import models
+    >>> from gecko_jax.datasets import text
+    >>> notes, tokenizer = text.notes(40, seed=0), text.bytes_tokenizer()
+    >>> rows = text.rows(notes, tokenizer, 16).take(np.arange(60))
+    >>> model = models.create("transformer", tokenizer.vocabulary, layers=1, width=8, heads=1, max_length=16)
+    >>> tuned, start = (jax.jit(model.init)(jax.random.key(i), rows.tokens[:, :-1]) for i in (0, 1))
+    >>> report = audit_language_model(model, tuned, rows, rows.id % 2 == 0, references={"pretrained": (model, start)})
+    >>> sorted(report.rows), sorted(report.baselines)[0]
+    (['loss', 'min_k', 'reference_ratio'], 'records')
+    """
+    member, models = as_member(member), dict(references or {})
+    several = member.ndim == 2
+    checks.shape("member", member, (*[None] * several, len(rows.tokens)))
+    if several and (count := row_count("variables", variables)) != len(member):
+        raise ValueError(f"member has {len(member)} rows and variables are of {count} models; expected as many.")
+    if neighbors and not models:
+        raise ValueError(f"neighbors={neighbors} are proposed by a reference: pass references=, or neighbors=0.")
+    if by_user and rows.user is None:
+        raise ValueError("by_user=True needs rows.user, the author of each row: give documents their users.")
+
+    def examples(tokens: np.ndarray) -> list[Examples]:
+        each = rows._replace(tokens=tokens)
+        if mask is None:
+            return [each.causal()]
+        checks.integer("masks", masks, 1)
+        return [each.masked(seed * 1000 + i, RATE, mask) for i in range(masks)]
+
+    settings: dict[str, Any] = {"batch_size": batch_size}
+    if tokenizer is not None:
+        settings["lowercase"] = examples(probes.lowercased(rows.tokens, tokenizer))
+        settings["zlib_bytes"] = probes.zlib_bytes(rows.tokens, tokenizer)
+    if neighbors:
+        drawn = probes.neighbors(
+            *next(iter(models.values())), rows.tokens, rows.id, count=neighbors, mask=mask, seed=seed,
+            batch_size=batch_size,
+        )  # fmt: skip
+        settings["neighbors"] = [examples(tokens) for tokens in drawn]
+    texts = examples(rows.tokens)
+    values = probes.language_signals(model, variables, texts, ensemble=several, **settings)
+    beside = {name: probes.language_signals(*one, texts, batch_size=batch_size) for name, one in models.items()}
+    losses = {name: {"sequence_loss": signals["sequence_loss"]} for name, signals in beside.items()}
+    bag, ids, notes, warnings = bag_of_tokens(rows.tokens), rows.id, [], _twins(rows)
+    if by_user:
+        groups = users_of(rows.user, member.shape[-1])  # pyright: ignore[reportArgumentType]
+        check_rows_of_users(groups, claimed_epsilon, {})
+        values = {name: groups.mean(array) for name, array in values.items()}
+        losses = {name: {key: groups.mean(array) for key, array in one.items()} for name, one in losses.items()}
+        slices = slices and {name: groups.mask(f"slices[{name!r}]", np.asarray(one)) for name, one in slices.items()}
+        member, bag, ids, notes = groups.mask("member", member), groups.sums(bag), None, [groups.note()]
+    else:
+        warnings += _mixed_documents(rows, member)
+    report = from_signals(
+        values,
+        member,
+        attacks,
+        references=losses or None,
+        records=Examples(bag, None, ids),
+        slices=slices,
+        claimed_epsilon=claimed_epsilon,
+        coins=coins,
+    )
+    return dataclasses.replace(report, warnings=(*report.warnings, *warnings), notes=(*notes, *report.notes))
+
+
+def _twins(rows: Rows) -> list[str]:
+    """Returns a warning if rows hold the same tokens: a non-member whose twin is a member was trained on."""
+    _, counts = np.unique(rows.tokens, axis=0, return_counts=True)
+    twins = int(counts[counts > 1].sum())
+    return [
+        f"{twins} of {len(rows.tokens)} rows have a twin with the same tokens, and a non-member whose twin is a member "
+        "was trained on. Keep one of each: datasets.text.select_rows(rows, tokenizer)."
+    ] * bool(twins)
+
+
+def _mixed_documents(rows: Rows, member: np.ndarray) -> list[str]:
+    """Returns a warning if documents have rows of both kinds, which say the same things."""
+    documents = np.unique(rows.document, return_inverse=True)[1].reshape(-1)
+    inside = np.stack([np.bincount(documents, weights=row) for row in np.atleast_2d(member)])
+    mixed = int(((inside > 0) & (inside < np.bincount(documents)[None])).any(0).sum())
+    return [
+        f"{mixed} documents have rows that are members and rows that are not. These resemble each other, which hides "
+        "leakage: draw members by document (datasets.text.split, or coins of rows.document)."
+    ] * bool(mixed)
