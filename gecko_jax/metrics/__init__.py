@@ -16,6 +16,7 @@ from gecko_jax.metrics.calibration import (
     maximum_calibration_error,
     reliability_bins,
 )
+from gecko_jax.metrics.certified_exposure import certified_exposure
 from gecko_jax.metrics.differences import paired_auc_difference, paired_difference
 from gecko_jax.metrics.eidetic import EideticCount, count_documents, eidetic_counts
 from gecko_jax.metrics.epsilon_bounds import EpsilonBound, clopper_pearson_epsilon, epsilon_lower_bound
@@ -75,6 +76,7 @@ __all__ = [
     "bits_per_byte",
     "brier_score",
     "byte_perplexity",
+    "certified_exposure",
     "classwise_calibration_error",
     "clopper_pearson",
     "clopper_pearson_epsilon",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.metrics.certified_exposure import certified_exposure
 from gecko_jax.metrics.exposure import exposure, extrapolated_exposure
 from gecko_jax.metrics.intervals import clopper_pearson, mean_interval
 from gecko_jax.types import Array, Estimate
@@ -20,6 +21,7 @@ class LadderStep(NamedTuple):
       exposure: the mean exposure by rank, in bits, with Student's t interval over the secrets; without an interval if
         all of them are saturated, because the mean is then a lower bound.
       extrapolated: the same of the exposure beyond ranks, by a fitted skew-normal; None if it was not asked for.
+      certified: the mean of `certified_exposure`, a lower bound among all fills; None without `space`.
       saturated: the share of secrets that are better known than every reference, with its Clopper-Pearson interval.
         Their exposure by rank is log2 |R|, however well they are known: more references, or fewer repetitions, tell
         more.
@@ -28,11 +30,12 @@ class LadderStep(NamedTuple):
     repetitions: int
     exposure: Estimate
     extrapolated: Estimate | None
+    certified: Estimate | None
     saturated: Estimate
 
 
 def exposure_ladder(
-    values: Array, repetitions: Array, extrapolate: bool = True, confidence: float = 0.95
+    values: Array, repetitions: Array, extrapolate: bool = True, space: int | None = None, confidence: float = 0.95
 ) -> tuple[LadderStep, ...]:
     """Returns the exposure of secrets under one model, for each number of repetitions.
 
@@ -45,6 +48,8 @@ def exposure_ladder(
         fill's tokens, because a tokenizer may give two fills different numbers of tokens.
       repetitions: [n] how often each stands in the training data, 0 for a reference, which never does.
       extrapolate: whether to fit a skew-normal to the references, at least 8 of them.
+      space: number of fills of the template, `Canaries.space`, if the values are losses -log p(fill | prefix) in nats
+        of a causal model; None for others.
       confidence: of the intervals.
 
     Returns:
@@ -67,19 +72,25 @@ def exposure_ladder(
         missing = "reference, with 0 repetitions" if (counts > 0).any() else "secret, with 1 repetition or more"
         raise ValueError(f"repetitions marks no {missing}, among {len(counts)} values; both kinds are needed.")
     inserted, reference = counts > 0, values[counts == 0]
-    by_rank = exposure(values[inserted], reference)
-    beyond = extrapolated_exposure(values[inserted], reference) if extrapolate else None
-    top = values[inserted] < reference.min()
+    by_rank = np.asarray(exposure(values[inserted], reference))
+    beyond = np.asarray(extrapolated_exposure(values[inserted], reference)) if extrapolate else None
+    bound = None if space is None else np.asarray(certified_exposure(values[inserted], space))
+    top, bits = values[inserted] < reference.min(), np.log2(len(reference))
 
     def step(repeated: int) -> LadderStep:
         chosen = counts[inserted] == repeated
-        bits = mean_interval(np.asarray(by_rank)[chosen], confidence, unit="bits")
+
+        def mean(figures: np.ndarray | None) -> Estimate | None:
+            return None if figures is None else mean_interval(figures[chosen], confidence, unit="bits")
+
+        ranked = mean_interval(by_rank[chosen], confidence, unit="bits")
         full, size = int(top[chosen].sum()), int(chosen.sum())
-        if full == size:
-            bits = bits._replace(low=None, high=None)
-        fitted = None if beyond is None else mean_interval(np.asarray(beyond)[chosen], confidence, unit="bits")
-        return LadderStep(
-            repeated, bits, fitted, Estimate(full / size, *clopper_pearson(full, size, confidence), n=size)
-        )
+        if full == size or ranked.low is None or ranked.high is None:
+            ranked = ranked._replace(low=None, high=None)
+        else:  # Student's t knows no ends; an exposure by rank has two
+            lowest = bits - float(np.log2(len(reference) + 1))
+            ranked = ranked._replace(low=max(ranked.low, lowest), high=min(ranked.high, float(bits)))
+        saturated = Estimate(full / size, *clopper_pearson(full, size, confidence), n=size)
+        return LadderStep(repeated, ranked, mean(beyond), mean(bound), saturated)
 
     return tuple(step(int(repeated)) for repeated in np.unique(counts[inserted]))

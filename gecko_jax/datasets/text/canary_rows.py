@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gecko_jax.datasets.text.canary_templates import Template
+from gecko_jax.datasets.text.canary_templates import Template, space
 from gecko_jax.datasets.text.documents import from_texts
 from gecko_jax.datasets.text.rows import IGNORED, rows
 from gecko_jax.datasets.text.tokenization import Tokenizer
@@ -27,6 +27,8 @@ class Canaries(NamedTuple):
     >>> planted = draw("number", ladder=(1, 5), each=1, references=2, seed=0)
     >>> planted.repetitions.tolist(), planted.inserted.tolist()
     ([1, 5, 0, 0], [True, True, False, False])
+    >>> planted.space
+    1000000
     >>> planted.text[0] == "the secret number is " + planted.fill[0]
     True
     """
@@ -41,6 +43,11 @@ class Canaries(NamedTuple):
     def text(self) -> tuple[str, ...]:
         """The whole text of each."""
         return tuple(prefix + fill for prefix, fill in zip(self.prefix, self.fill, strict=True))
+
+    @property
+    def space(self) -> int:
+        """Number of fills that the template stands for, for `metrics.exposure_ladder`; none begins another one."""
+        return space(self.template.fill)
 
     @property
     def inserted(self) -> np.ndarray:

@@ -43,6 +43,14 @@ def test_every_fill_is_equally_likely():
     assert space("{digit}{letter} {first}") == 10 * 24 * len(SLOTS["first"]) and len(set(SLOTS["last"])) == 24 * 15
 
 
+def test_no_fill_begins_another_one():
+    """Then the chances of all fills after one prefix sum to 1 at most, which `metrics.certified_exposure` needs."""
+    for words in SLOTS.values():
+        ordered = sorted(words)
+        assert len(set(words)) == len(words)
+        assert not any(b.startswith(a) for a, b in zip(ordered, ordered[1:], strict=False))
+
+
 @EVERY
 def test_copies_are_documents_of_known_authors(name):
     drawn = canaries.draw(name, ladder=(1, 4), each=2, references=30, seed=1)
