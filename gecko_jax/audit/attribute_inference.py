@@ -18,6 +18,7 @@ import numpy as np
 
 from gecko_jax import checks, metrics
 from gecko_jax.audit.attribute_probe import Design, cross_fitted, linear_probe
+from gecko_jax.audit.validity.containers import is_sparse
 from gecko_jax.metrics.intervals import clopper_pearson
 from gecko_jax.types import Array, Estimate
 
@@ -49,9 +50,28 @@ class AttributeInference(NamedTuple):
     rows: np.ndarray
     right: np.ndarray
 
+    def __str__(self) -> str:
+        low, high = self.advantage.low, self.advantage.high
+        told = "no interval, of one group" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+        verdict = "the features tell it" if low is not None and low > 0 else "not shown to be better than that"
+        lines = [
+            f"{len(self.values)} values, {self.rows.sum()} rows of {len(self.groups)} groups",
+            f"rows guessed right    {_text(self.accuracy)}; the most frequent value {self.majority.value:.3f}",
+            f"advantage             {self.advantage.value:+.3f} [{told}]: {verdict}",
+        ]
+        if self.group_accuracy is not None and self.group_majority is not None:
+            most = f"the most frequent value {self.group_majority.value:.3f}"
+            lines.append(f"groups guessed right  {_text(self.group_accuracy)}; {most}")
+        return "\n".join(lines)
+
+
+def _text(estimate: Estimate) -> str:
+    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}{interval}"
+
 
 def attribute_inference(
-    features: Array,
+    features: Any,
     trait: Array,
     group: Array,
     folds: int = 5,
@@ -62,7 +82,8 @@ def attribute_inference(
     """Measures how well a trait of authors can be read off features of their texts, cross-fitted by author.
 
     Args:
-      features: [n, d] numbers of each row, such as `probes.representations`.
+      features: [n, d] numbers of each row, such as `probes.representations`; also a sparse matrix, such as
+        `audit.bag_of_tokens(tokens)`.
       trait: [n] what is guessed, text or integers; two values or more, each in `folds` groups or more.
       group: [n] whom a row is of. Rows of one group are never on both sides of a fold. For traits of authors these are
         the authors; to guess the author itself, the documents.
@@ -86,7 +107,13 @@ def attribute_inference(
     >>> result = attribute_inference(rng.normal(size=(120, 3)) + 9 * style[:, None], style, author)
     >>> result.accuracy.value, result.advantage.low > 0, result.group_accuracy.n
     (1.0, True, 20)
+    >>> print(result)
+    2 values, 120 rows of 20 groups
+    rows guessed right    1.000 [0.832, 1.000]; the most frequent value 0.500
+    advantage             +0.500 [+0.260 to +0.740]: the features tell it
+    groups guessed right  1.000 [0.832, 1.000]; the most frequent value 0.500
     """
+    features = features.toarray() if is_sparse(features) else features
     features = checks.shape("features", np.asarray(checks.unmasked("features", features)), (None, None))
     checks.finite("features", checks.not_empty("features", features.astype(np.float64)))
     trait = checks.shape("trait", np.asarray(checks.unmasked("trait", trait)), features.shape[:1])

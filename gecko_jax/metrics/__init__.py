@@ -17,6 +17,7 @@ from gecko_jax.metrics.calibration import (
     reliability_bins,
 )
 from gecko_jax.metrics.certified_exposure import certified_exposure
+from gecko_jax.metrics.copied_passages import CopiedPassages, copied_passages
 from gecko_jax.metrics.differences import paired_auc_difference, paired_difference
 from gecko_jax.metrics.eidetic import EideticCount, count_documents, eidetic_counts
 from gecko_jax.metrics.epsilon_bounds import EpsilonBound, clopper_pearson_epsilon, epsilon_lower_bound
@@ -62,6 +63,7 @@ from gecko_jax.metrics.shapr import shapr
 from gecko_jax.metrics.temperature import PrivateTemperature, fit_temperature, fit_temperature_privately
 
 __all__ = [
+    "CopiedPassages",
     "EideticCount",
     "EpsilonBound",
     "LadderStep",
@@ -80,6 +82,7 @@ __all__ = [
     "classwise_calibration_error",
     "clopper_pearson",
     "clopper_pearson_epsilon",
+    "copied_passages",
     "count_documents",
     "eidetic_counts",
     "epsilon_lower_bound",

@@ -86,6 +86,13 @@ def test_intervals_have_a_width_if_all_are_right():
     assert result.accuracy.value == 1 and result.accuracy.low == pytest.approx(1 - bound)
 
 
+def test_counts_of_words_are_features():
+    tokens = np.where(TRAIT == "terse", 3, 4)[:, None] * np.ones((1, 3), int)
+    result = audit.attribute_inference(audit.bag_of_tokens(tokens), TRAIT, AUTHOR)
+    assert result.accuracy.value == 1 and "the features tell it" in str(result)
+    assert "not shown to be better" in str(audit.attribute_inference(NOISE, TRAIT, AUTHOR))
+
+
 def test_two_sets_of_features_are_compared_in_pairs():
     clear, hidden = (audit.attribute_inference(x, TRAIT, AUTHOR) for x in (TOLD, NOISE))
     difference = audit.attribute_difference(clear, hidden)
