@@ -3,7 +3,8 @@
     python scripts/audit.py --model=runs/xnor
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
     python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, if y is text
-    python scripts/audit.py --predictions=losses.npz       # loss (or another signal) [n] or [m, n], member of its shape
+    python scripts/audit.py --predictions=losses.npz       # loss or another signal, [n] or [m, n], member alike;
+                                                           # loss@pretrained [n], of a reference model; users [n]
     python scripts/audit.py --model=runs/private --beside=runs/plain         # two audits on one page
     python scripts/audit.py --model=runs/xnor --attacks=lira,rmia --max_tpr_at_1pct=.05 --title="1-bit network"
 

@@ -42,6 +42,13 @@ def test_a_regression_and_its_saved_losses_leak_alike(names):
     assert "'entropy'" in regression.not_run["entropy"]
 
 
+def test_a_reference_helps_and_a_shift_is_told_first(names):
+    compared, shifted = names["compared"], names["shifted"]
+    assert compared.rows["reference_ratio"]["auc"].value > compared.rows["loss"]["auc"].value + 0.1
+    assert not any("reference model" in warning for warning in compared.warnings)
+    assert shifted.warnings[0].startswith("The reference model 'pretrained' alone tells members from non-members")
+
+
 def test_the_shadows_shown_find_what_a_forest_remembers(names):
     assert names["shadowed"].rows["lira"]["auc"].value > names["shadowed"].rows["gap"]["auc"].value > 0.5
     predict = names["with_all_columns"](np.arange(50), 3)

@@ -31,6 +31,7 @@ def audit_one_target(
     shadows: Shadows | None = None,
     population: tuple[Readings, Array] | None = None,
     claim: PrivacyClaim = NO_CLAIM,
+    warnings: Sequence[str] = (),
 ) -> Report:
     """Audits one model, beside shadow models if there are any.
 
@@ -41,6 +42,7 @@ def audit_one_target(
       shadows: readings of the shadow models, or None: thresholds then come from split halves of the records.
       population: readings and labels [z] of records that no model was trained on, or None.
       claim: a guarantee to hold the scores against.
+      warnings: sentences about what was given, which come after those of the blind baselines.
 
     Raises:
       ClaimRefuted: an attack shows more than the claim allows.
@@ -53,7 +55,7 @@ def audit_one_target(
         if count
         else "no shadow models: fitted on one half of the records, judged on the other, halves swapped"
     )
-    return _audit(plan, [comparison], readings.models(None), audited, (how, count, []), claim)
+    return _audit(plan, [comparison], readings.models(None), audited, (how, count, [*warnings]), claim)
 
 
 def audit_each_target(
@@ -62,6 +64,7 @@ def audit_each_target(
     audited: AuditedRecords,
     claim: PrivacyClaim = FAIR_COINS,
     population: Readings | None = None,
+    warnings: Sequence[str] = (),
 ) -> Report:
     """Audits each of m >= 2 models with the help of the other m - 1: see `audit_one_target`.
 
@@ -71,6 +74,7 @@ def audit_each_target(
       audited: the n records; member is [m, n].
       claim: a guarantee that each model is said to have.
       population: readings of the models [m, z, ...] on records that none of them was trained on, or None.
+      warnings: sentences about what was given, which come after those of the blind baselines.
     """
 
     @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
@@ -88,7 +92,7 @@ def audit_each_target(
 
     models = len(audited.member)
     how = f"best balanced accuracy on the {models - 1} other models, each a stand-in target"
-    doubts = inputs.check_design(audited.member)
+    doubts = [*warnings, *inputs.check_design(audited.member)]
     return _audit(plan, list(map(comparison, range(models))), readings, audited, (how, models - 1, doubts), claim)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from gecko_jax import checks
 from gecko_jax.audit.from_signals import from_signals
 from gecko_jax.audit.many_models import audit_models
 from gecko_jax.audit.report.report import Report
@@ -16,6 +17,7 @@ from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Array, Examples
 
 NAMES = {"logits": "logits", "probs": "probabilities", "predicted": "labels"}  # of arrays: what they hold
+AT = "@"  # between a signal and the reference model that it was read off
 
 
 def from_predictions(
@@ -27,7 +29,9 @@ def from_predictions(
       path: of a file with the arrays `logits` or `probs` ([n, c] of one model or [m, n, c] of several; without the last
         axis if binary models have one output) or `predicted` labels ([n] or [m, n]), `y` [n] labels, and `member` [n]
         or [m, n] bool. An array `classes` [c] names the columns. Or, in place of outputs, arrays named after signals
-        ("loss": [n] or [m, n]; see `from_signals`); `y` is then optional. Other arrays are not read.
+        ("loss": [n] or [m, n]; see `from_signals`); `y` is then optional. Beside signals, "loss@pretrained" [n] is the
+        loss of a reference model named "pretrained", and `users` [n] names the users to audit instead of records.
+        Other arrays are not read.
       attacks: the attacks to run; None for every listed attack that has enough models. See `audit`.
       classes: the label that each column stands for, in place of the file's.
 
@@ -47,6 +51,7 @@ def from_predictions(
     arrays = _read(path)
     outputs = [name for name in NAMES if name in arrays]
     values = {name: arrays[name] for name in SIGNALS if name in arrays}
+    references, users = _references(path, arrays), arrays.get("users")
     if len(outputs) != 1 and (outputs or not values):
         raise ValueError(
             f"{path} holds {sorted(arrays)}; expected exactly one of 'logits', 'probs' and 'predicted', or signals, "
@@ -58,7 +63,10 @@ def from_predictions(
     member = arrays["member"]
     if not outputs:
         records = Examples(None, arrays["y"], None) if "y" in arrays else None
-        return from_signals(values, member, attacks, records=records)
+        return from_signals(values, member, attacks, references=references, users=users, records=records)
+    if references is not None or users is not None:
+        beside = checks.listed([name for name in arrays if AT in name or name == "users"])
+        raise ValueError(f"{path} holds {beside} beside outputs; they belong to signals, such as 'loss'.")
     (name,) = outputs
     array = arrays[name]
     if array.ndim not in (1, 2, 3):
@@ -69,10 +77,26 @@ def from_predictions(
     return run(array, arrays["y"], member, attacks, outputs=NAMES[name], classes=classes)
 
 
+def _references(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]] | None:
+    """Returns the arrays named "signal@reference" as reference -> signal -> values; None if there are none."""
+    references: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        signal, at, reference = name.partition(AT)
+        if at and not (signal in SIGNALS and reference):
+            raise ValueError(
+                f"{path} has an array {name!r}; expected the name of a signal, {AT!r} and a reference model's, such as "
+                "'loss@pretrained'."
+            )
+        if at:
+            references.setdefault(reference, {})[signal] = array
+    return references or None
+
+
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns the arrays that an audit reads, of those in the file."""
     try:
-        return read_arrays(path, (*NAMES, *SIGNALS, "y", "member", "classes"))
+        known = {*NAMES, *SIGNALS, "y", "member", "classes", "users"}
+        return read_arrays(path, lambda name: name in known or AT in name)
     except FileNotFoundError:
         raise FileNotFoundError(f"path={str(path)!r} does not exist; np.savez(path, logits=...) writes one.") from None
     except ValueError as error:

@@ -154,11 +154,12 @@ def _report(
         if member.ndim == 2:
             plan = _plan(attacks, len(member) - 1, readings, unseen, saved)
             warnings = pointing_away(saved.readings, audited.member)
-            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen)
+            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen, warnings)
         else:
             plan = _plan(attacks, 0, readings, unseen, saved)
             warnings = pointing_away(saved.readings.models(None), audited.member)
-            report = audit_one_target(plan, readings, audited, None, unseen and (unseen, NO_LABELS), claim)
+            unread = unseen and (unseen, NO_LABELS)
+            report = audit_one_target(plan, readings, audited, None, unread, claim, warnings)
     else:
         inputs.check_shadows(member, saved.target_member)
         audited = _audited(inputs.check_member(saved.target_member, member.shape[1:])[None], records, saved)
@@ -168,10 +169,9 @@ def _report(
         if unseen is not None and target_population is not None:
             z = next(iter(unseen.values.values())).shape[1]
             others = saved_signals("target_population", target_population, (z,), saved.readings), NO_LABELS
-        report = audit_one_target(plan, target, audited, _shadows(readings, member, audited, unseen), others, claim)
-    return dataclasses.replace(
-        report, warnings=(*warnings, *report.warnings), notes=(*notes, *report.notes, *_unread(plan, saved.readings))
-    )
+        shadows = _shadows(readings, member, audited, unseen)
+        report = audit_one_target(plan, target, audited, shadows, others, claim, warnings)
+    return dataclasses.replace(report, notes=(*notes, *report.notes, *_unread(plan, saved.readings)))
 
 
 def _check_member(name: str, member: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,12 +66,14 @@ def check_present(folder: str | os.PathLike[str], digests: Any) -> None:
             read_checked(path, expected)
 
 
-def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: str | os.PathLike[str], names: Collection[str] | Callable[[str], bool] | None = None
+) -> dict[str, np.ndarray]:
     """Reads arrays from an .npz file; objects are refused, because unpickling a stranger's file would run its code.
 
     Args:
       path: the file.
-      names: of the arrays to read, as far as they are present; None: all.
+      names: of the arrays to read, as far as they are present, or a function that says which; None: all.
 
     Returns:
       {name: array}.
@@ -94,7 +96,8 @@ def read_arrays(path: str | os.PathLike[str], names: Collection[str] | None = No
             raise ValueError(f"{path}: {kind}")
         try:
             with np.load(raw, allow_pickle=False) as archive:
-                wanted = [name for name in archive.files if names is None or name in names]
+                chosen = names if callable(names) else lambda name: names is None or name in names
+                wanted = [name for name in archive.files if chosen(name)]
                 return {name: archive[name] for name in wanted}
         except Exception as error:  # zip, its compressions and NumPy's headers raise a dozen kinds on damaged bytes
             raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error

@@ -194,3 +194,18 @@ def test_a_reference_needs_the_loss_that_it_is_compared_by():
     assert list(report.baselines) == ["reference model p by loss", "reference model p by zlib_ratio"]
     assert {"loss", "reference_ratio", "zlib_ratio"} <= set(report.rows)
     assert "reference_quotient" not in " ".join(report.notes)
+
+
+def test_a_file_holds_references_and_users(tmp_path):
+    path = tmp_path / "losses.npz"
+    np.savez(path, **{"loss": THEIRS, "member": BY_USER, "loss@pretrained": HARDNESS, "users": USERS})
+    asked = ["loss", "reference_ratio"]
+    saved = audit.from_predictions(path, asked)
+    wanted = audit.from_signals({"loss": THEIRS}, BY_USER, asked, references={"pretrained": HARDNESS}, users=USERS)
+    assert saved.rows == wanted.rows and saved.baselines == wanted.baselines and saved.notes == wanted.notes
+    np.savez(path, **{"loss": THEIRS, "member": BY_USER, "los@pretrained": HARDNESS})
+    with pytest.raises(ValueError, match="array 'los@pretrained'; expected the name of a signal, '@' and"):
+        audit.from_predictions(path)
+    np.savez(path, logits=np.zeros((N, 2)), member=MEMBER[0], y=np.zeros(N, int), users=USERS)
+    with pytest.raises(ValueError, match="holds users beside outputs"):
+        audit.from_predictions(path)

@@ -105,8 +105,8 @@ def compose(
         threshold=setting.thresholds,
         warnings=(
             *setting.blind.warnings,
-            *[ONLY_THRESHOLDS] * threshold_only,
             *setting.warnings,
+            *[ONLY_THRESHOLDS] * threshold_only,
             *figures.resolution_warnings(member),
             *of_slices.warnings,
         ),
