@@ -78,7 +78,7 @@ def from_predictions(
 
 
 def _references(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]] | None:
-    """Returns the arrays named "signal@reference" as reference -> signal -> values; None if there are none."""
+    """Returns the arrays named "signal@reference" as reference -> signal -> values; None without one."""
     references: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         signal, at, reference = name.partition(AT)
