@@ -45,8 +45,8 @@ def greedy_extraction(
       Integers [n], or [m, n] of an ensemble; `counts == (y >= 0).sum(1)` marks what is extracted.
 
     Raises:
-      ValueError: wrong shapes or types, a row of y in which no token counts, tokens outside the vocabulary, or a model
-        that gives no such logits, or is not causal.
+      ValueError: wrong shapes or types, a row of y in which no token counts, y that does not follow x, tokens outside
+        the vocabulary, or a model that gives no such logits, or is not causal.
 
     Source: the induction is stated in `metrics.greedy_tokens`.
 
@@ -57,9 +57,7 @@ def greedy_extraction(
     >>> greedy_extraction(model, model.init(jax.random.key(0), x), x, y).shape
     (1,)
     """
-    x, y = (np.asarray(checks.unmasked(name, value)) for name, value in (("x", x), ("y", y)))
-    checks.shape("x", x, y.shape)
-    metrics.matched_tokens(y, y)  # refuses what has no token to count
+    x, y = check_shifted(x, y)
     if ensemble:
         each = [take(variables, i) for i in range(row_count("variables", variables))]
         return np.stack([greedy_extraction(model, one, x, y, padding, batch_size=batch_size) for one in each])
@@ -79,6 +77,29 @@ def greedy_extraction(
             "model, whose positions see earlier ones alone. Create it with causal=True."
         )
     return metrics.matched_tokens(tokens, y)
+
+
+def check_shifted(x: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Checks that y holds the tokens that follow those of x, and returns both as arrays.
+
+    Args:
+      x: tokens [n, t].
+      y: [n, t], negative if a token does not count.
+
+    Raises:
+      ValueError: other shapes or types, a row of y in which no token counts, or one that is not the next of x.
+    """
+    x, y = (np.asarray(checks.unmasked(name, value)) for name, value in (("x", x), ("y", y)))
+    checks.shape("x", x, y.shape)
+    metrics.matched_tokens(y, y)  # refuses what has no token to count, and other types
+    other = (y[:, :-1] >= 0) & (y[:, 1:] >= 0) & (x[:, 1:] != y[:, :-1])
+    if other.any():
+        row, place = (int(i) for i in np.argwhere(other)[0])
+        raise ValueError(
+            f"y[{row}, {place}] is {y[row, place]}, and x[{row}, {place + 1}] is {x[row, place + 1]}; expected the "
+            "same: x = tokens[:, :-1] holds the true tokens, and y = tokens[:, 1:] those that follow them."
+        )
+    return x, y
 
 
 def discoverable(

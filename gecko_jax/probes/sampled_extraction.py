@@ -6,6 +6,7 @@ import numpy as np
 
 from gecko_jax import checks, metrics
 from gecko_jax.models import generate
+from gecko_jax.probes.extraction import check_shifted
 from gecko_jax.types import Array, Model, Variables
 
 
@@ -71,8 +72,7 @@ def prompts_of(x: Array, y: Array, padding: int = 0) -> tuple[np.ndarray, np.nda
     >>> prompts.tolist(), truth.tolist()
     ([[3, 4], [6, 0]], [[5, 6], [7, -1]])
     """
-    x, y = np.asarray(checks.unmasked("x", x)), np.asarray(checks.unmasked("y", y))
-    checks.shape("x", x, y.shape)
+    x, y = check_shifted(x, y)
     counts = metrics.matched_tokens(y, y)
     first = (y >= 0).argmax(1)
     places = np.arange(y.shape[1])

@@ -116,11 +116,13 @@ def test_what_cannot_be_extracted_is_named():
     other = {"params": {"inner": VARIABLES["params"]}}
     diverged = jax.tree.map(lambda leaf: leaf * jnp.nan, VARIABLES)
     pooled = MODEL._replace(apply=lambda *args, **options: (MODEL.apply(*args, **options)[0][:, 0], {}))
-    gap = np.array([[3, -1, 4]])
+    beyond, tokens = (X + 7, Y + 7 * (Y >= 0)), np.array([[3, 4, 5]])
+    gap = np.array([[3, -1, 4]])  # with the tokens that they follow
     for call, words in (
         (lambda: probes.greedy_extraction(MODEL, VARIABLES, X, Y[:, :-1]), "x has shape"),
         (lambda: probes.greedy_extraction(MODEL, VARIABLES, X, Y * 0 - 1), r"y\[0\] has no token that counts"),
-        (lambda: probes.greedy_extraction(MODEL, VARIABLES, X, Y + 7 * (Y >= 0)), "the model has logits for 0 to 6"),
+        (lambda: probes.greedy_extraction(MODEL, VARIABLES, *beyond), "the model has logits for 0 to 6"),
+        (lambda: probes.greedy_extraction(MODEL, VARIABLES, tokens, tokens), r"y\[0, 0\] is 3, and x\[0, 1\] is 4"),
         (lambda: probes.greedy_extraction(MODEL, diverged, X, Y), "the logits of row 0 hold NaN"),
         (lambda: probes.greedy_extraction(seeing, other, X, Y), "expected a causal model"),
         (lambda: probes.greedy_extraction(pooled, VARIABLES, X, Y), r"outputs of shape \(30, 7\)"),
