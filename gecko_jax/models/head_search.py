@@ -12,25 +12,25 @@ Source: Parnami, Singh and Joshi 2021, "Pruning attention heads of transformer m
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import stdtrit
 
-from gecko_jax import surroundings
 from gecko_jax.checks import in_range, integer
-from gecko_jax.models.heads import apply_gated, heads_of, without_heads
-from gecko_jax.trees import by_blocks
+from gecko_jax.models.head_accuracy import (
+    HeadAccuracy,
+    Removed,
+    accuracy_without,
+    certified,
+    drop_without,
+    head_accuracy,
+)
+from gecko_jax.models.heads import heads_of, without_heads
 from gecko_jax.types import Estimate, Examples, Model, Variables
-
-STATES_PER_CALL = 8  # of one compiled program, whose gates are a batch
-Removed = frozenset[int]
 
 
 class PrunedHeads(NamedTuple):
@@ -41,6 +41,7 @@ class PrunedHeads(NamedTuple):
       removed: {block: numbers of the removed heads}.
       accuracy: share of the held-out rows' tokens that it predicts, with a one-sided lower bound, measured.
       full_accuracy: the same of the model with all heads.
+      drop: the second minus the first, with a one-sided upper bound from the rows' own differences, measured.
       share: removed heads over all heads.
       at_most: no more heads could be removed on the search's rows, if the search's assumption holds.
       evaluations: how many sets of heads were evaluated.
@@ -51,20 +52,10 @@ class PrunedHeads(NamedTuple):
     removed: dict[str, tuple[int, ...]]
     accuracy: Estimate
     full_accuracy: Estimate
+    drop: Estimate
     share: float
     at_most: int
     evaluations: int
-
-
-class _Rows(NamedTuple):
-    """Accuracy of sets of removed heads on some rows: `hits` removed sets -> [sets, n]; tokens that count [n]."""
-
-    hits: Callable[[Sequence[Removed]], np.ndarray]
-    counts: np.ndarray
-
-    def accuracy(self, states: Sequence[Removed]) -> np.ndarray:
-        """Returns the share of tokens that are predicted, float64 [sets]."""
-        return self.hits(states).sum(1) / self.counts.sum()
 
 
 def prune_heads(
@@ -73,7 +64,8 @@ def prune_heads(
     data: Examples,
     held_out: Examples,
     *,
-    floor: float,
+    floor: float | None = None,
+    max_drop: float | None = None,
     confidence: float = 0.95,
     max_evaluations: int = 400,
     batch_size: int = 64,
@@ -81,17 +73,19 @@ def prune_heads(
     """Removes as many attention heads as an accuracy floor allows, found by A* search.
 
     The accuracy is the share of tokens y >= 0 whose logit is the largest. Of the sets of heads on the way to the best
-    one, each is tested on `held_out`, the smallest first, until the lower bound of one falls below the floor; the last
-    that passed is removed. This order needs no correction for several tests.
+    one, each is tested on `held_out`, the smallest first, until the bound of one breaks the floor; the last that passed
+    is removed. This order needs no correction for several tests. A floor on the accuracy itself needs many rows,
+    because rows differ in how predictable they are; a limit on the drop compares each row with itself, and needs few.
 
     Args:
       model: a transformer of `models.create`.
       variables: its variables.
       data: rows of the search: x int [n, t], y int [n, t] with -1 where a token does not count.
       held_out: further rows, by which the floor is certified. No id is in both.
-      floor: the accuracy to keep, in 0..1; below that of the whole model.
-      confidence: of the one-sided lower bound, which takes rows as independent and its tokens as they are (Student's t
-        of the linearized ratio).
+      floor: the accuracy to keep, in 0..1; below that of the whole model. Give this or max_drop.
+      max_drop: the largest drop of the accuracy below that of the whole model, in 0..1, such as 0.01.
+      confidence: of the one-sided bounds, which take rows as independent and their tokens as they are (Student's t of
+        the linearized ratio).
       max_evaluations: sets of heads to evaluate at most; after that the best set so far is taken.
       batch_size: rows of one call.
 
@@ -99,8 +93,9 @@ def prune_heads(
       A PrunedHeads; nothing is removed if no set passes.
 
     Raises:
-      ValueError: a floor that the whole model does not reach on `data`, or that cannot be certified for it on
-        `held_out`; ids in both sets; data of other shapes; a model whose heads cannot be removed.
+      ValueError: both or neither of floor and max_drop; a floor that the whole model does not reach on `data`, or that
+        cannot be certified for it on `held_out`; ids in both sets; data of other shapes; a model whose heads cannot be
+        removed.
 
     >>> from gecko_jax import models
     >>> model = models.create("transformer", 9, layers=1, width=8, heads=2, max_length=4)
@@ -110,25 +105,31 @@ def prune_heads(
     >>> prune_heads(model, variables, *halves, floor=0.0).removed  # any accuracy will do
     {'block0': (0, 1)}
     """
-    in_range("floor", floor, 0, 1)
+    if (floor is None) == (max_drop is None):
+        raise ValueError(f"floor={floor!r} and max_drop={max_drop!r}: give one of the two.")
+    for name, limit in (("floor", floor), ("max_drop", max_drop)):
+        if limit is not None:
+            in_range(name, limit, 0, 1)
     if not 0.5 <= confidence < 1:
         raise ValueError(f"confidence={confidence!r} must be at least 0.5 and below 1.")
     _check_rows(data, held_out)
     without_heads(model, variables, {})  # refuses before the search what cannot be built after it
     heads = heads_of(model, variables, jax.ShapeDtypeStruct(np.shape(data.x), jnp.int32))
     places = [(block, head) for block, number in heads.items() for head in range(number)]
-    search, test = (_rows_of(model, variables, rows, heads, batch_size) for rows in (data, held_out))
-    limit = integer("max_evaluations", max_evaluations, 1)
-    chain, at_most, evaluations = _search(search, len(places), floor, limit)
-    passed = _certified(test, chain, floor, confidence)
+    search, test = (head_accuracy(model, variables, rows, heads, batch_size) for rows in (data, held_out))
+    lowest = floor if floor is not None else float(search.accuracy([Removed()])[0]) - (max_drop or 0.0)
+    budget = integer("max_evaluations", max_evaluations, 1)
+    chain, at_most, evaluations = _search(search, len(places), lowest, budget)
+    passed = certified(test, chain, (floor, max_drop), confidence)
     removed = {block: tuple(h for b, h in (places[i] for i in sorted(passed)) if b == block) for block in heads}
     smaller = without_heads(model, variables, removed)
-    full, accuracy = (_estimate(test, state, confidence) for state in (Removed(), passed))
+    full, accuracy = (accuracy_without(test, state, confidence) for state in (Removed(), passed))
     share = len(passed) / len(places)
-    return PrunedHeads(*smaller, removed, accuracy, full, share, at_most, evaluations)
+    drop = drop_without(test, passed, confidence)
+    return PrunedHeads(*smaller, removed, accuracy, full, drop, share, at_most, evaluations)
 
 
-def _search(rows: _Rows, total: int, floor: float, limit: int) -> tuple[list[Removed], int, int]:
+def _search(rows: HeadAccuracy, total: int, floor: float, limit: int) -> tuple[list[Removed], int, int]:
     """Returns the sets on the way to the best one, the smallest first, the bound on its size, and evaluations used."""
     start, order = Removed(), itertools.count()
     if (full := float(rows.accuracy([start])[0])) < floor:
@@ -161,67 +162,6 @@ def _search(rows: _Rows, total: int, floor: float, limit: int) -> tuple[list[Rem
         chain.append(state)
         state = parent[state]
     return chain[::-1], max([len(best), *(-entry[0] for entry in waiting)]), len(known)
-
-
-def _certified(rows: _Rows, chain: list[Removed], floor: float, confidence: float) -> Removed:
-    """Returns the largest set of the chain that passes, all smaller ones having passed."""
-    passed = None
-    for state in chain:
-        estimate = _estimate(rows, state, confidence)
-        if estimate.low is None or estimate.low < floor:
-            break
-        passed = state
-    if passed is None:
-        full = _estimate(rows, chain[0], confidence)
-        raise ValueError(
-            f"floor={floor!r} cannot be certified even with all heads: on held_out the accuracy is {full.value:.4f}, "
-            f"its lower bound {full.low:.4f}. Lower the floor, or hold out more rows."
-        )
-    return passed
-
-
-def _estimate(rows: _Rows, state: Removed, confidence: float) -> Estimate:
-    """Returns the accuracy on the rows with its one-sided lower bound (and 1 above)."""
-    hits, counts = rows.hits([state])[0], rows.counts
-    accuracy, n = hits.sum() / counts.sum(), len(counts)
-    residuals = hits - accuracy * counts
-    error = np.sqrt(n / max(n - 1, 1) * (residuals**2).sum()) / counts.sum()
-    if error > 0:
-        low = max(0.0, accuracy - stdtrit(n - 1, confidence) * error)
-    else:  # n equal rows: at least a share (1 - confidence)^(1/n) of all rows is as good
-        low = accuracy * (1 - confidence) ** (1 / n)
-    return Estimate(float(accuracy), float(low), 1.0, kind="measured", n=n)
-
-
-def _rows_of(model: Model, variables: Variables, data: Examples, heads: dict[str, int], batch_size: int) -> _Rows:
-    x, y = np.asarray(data.x, np.int32), np.asarray(data.y, np.int32)
-    ends = np.cumsum(list(heads.values()))
-    program, placed = _program(model, tuple(heads)), jax.device_put(variables)
-    size = min(integer("batch_size", batch_size, 1), len(x))
-
-    def hits(states: Sequence[Removed]) -> np.ndarray:
-        gates = np.ones((-(-len(states) // STATES_PER_CALL) * STATES_PER_CALL, ends[-1]), np.float32)
-        for gate, state in zip(gates, states, strict=False):
-            gate[list(state)] = 0
-        parts = []
-        for block in np.split(gates, len(gates) // STATES_PER_CALL):
-            by_head = tuple(np.split(block, ends[:-1], axis=1))
-            parts.append(by_blocks(lambda i, g=by_head: program(placed, x[i], y[i], g), len(x), size, full=True))
-        return np.concatenate(parts, axis=1).T[: len(states)].astype(np.float64)
-
-    return _Rows(hits, (y >= 0).sum(1).astype(np.float64))
-
-
-@functools.lru_cache(maxsize=16)
-def _program(model: Model, blocks: tuple[str, ...]) -> Callable[..., Any]:
-    def run(variables, x, y, gates):
-        def of_state(gate):
-            logits = apply_gated(model, variables, x, dict(zip(blocks, gate, strict=True)))
-            return ((jnp.argmax(logits, -1) == y) & (y >= 0)).sum(-1)
-
-        return jax.lax.map(of_state, gates).T  # [rows, states]
-
-    return surroundings.jit(run)
 
 
 def _check_rows(data: Examples, held_out: Examples) -> None:

@@ -96,6 +96,23 @@ def test_the_lower_bound_is_the_ratio_s():
     assert pruned.full_accuracy.n == 20
 
 
+def test_a_limit_on_the_drop_compares_rows_with_themselves(by_hand):
+    logits, labels = by_hand
+    labels = np.where(labels >= 0, labels, 0)
+    labels[:, 6:] = (labels[:, 6:] + 1) % 32  # never predicted, with or without heads
+    data, held_out = halves(labels)
+    pruned = models.prune_heads(MODEL, VARIABLES, data, held_out, max_drop=0.3, confidence=0.9)
+    numbers = {i for i, (block, head) in enumerate(ALL) if head in pruned.removed[block]}
+    hits = {s: (logits[s][20:].argmax(-1) == labels[20:]).mean(1) for s in ((), tuple(sorted(numbers)))}
+    drops = hits[()] - hits[tuple(sorted(numbers))]
+    interval = ttest_1samp(drops, 0.0, alternative="less").confidence_interval(0.9)
+    assert 0 < len(numbers) < 4 and pruned.drop.n == 20
+    np.testing.assert_allclose([pruned.drop.value, pruned.drop.high], [drops.mean(), interval.high], rtol=1e-6)
+    assert pruned.drop.high <= 0.3 and pruned.accuracy.value == pytest.approx(hits[tuple(sorted(numbers))].mean())
+    strict = models.prune_heads(MODEL, VARIABLES, data, held_out, max_drop=0.01)
+    assert strict.share == 0 and strict.drop.high == 0 and strict.accuracy == strict.full_accuracy
+
+
 def test_a_budget_ends_the_search_and_says_what_is_left(by_hand):
     data, held_out = halves(by_hand[1])
     pruned = models.prune_heads(MODEL, VARIABLES, data, held_out, floor=0.3, max_evaluations=5)
@@ -111,6 +128,9 @@ def test_bad_arguments_of_head_pruning(by_hand):
         ((MODEL, VARIABLES, data, wrong._replace(id=held_out.id)), dict(floor=0.9), "cannot be certified even with"),
         ((MODEL, VARIABLES, data, data), dict(floor=0.5), "20 ids are in data and in held_out"),
         ((MODEL, VARIABLES, data, held_out), dict(floor=1.5), "floor=1.5"),
+        ((MODEL, VARIABLES, data, held_out), dict(max_drop=-1), "max_drop=-1"),
+        ((MODEL, VARIABLES, data, held_out), dict(), "floor=None and max_drop=None: give one"),
+        ((MODEL, VARIABLES, data, held_out), dict(floor=0.5, max_drop=0.1), "give one of the two"),
         ((MODEL, VARIABLES, data, held_out), dict(floor=0.5, confidence=1.0), "confidence=1.0"),
         ((MODEL, VARIABLES, data._replace(y=data.y[:, :3]), held_out), dict(floor=0.5), r"y \(20, 3\)"),
         ((quantized, VARIABLES, data, held_out), dict(floor=0.5), "built by create, then quantized"),
