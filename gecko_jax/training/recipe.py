@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gecko_jax.models import fine_tuning
 from gecko_jax.training.ensemble import fit, fit_ensemble
 from gecko_jax.trees import row_count
 from gecko_jax.types import Array, Examples, Model, Variables
@@ -19,6 +20,8 @@ class Recipe:
     Attributes:
       model: the architecture.
       pool: the examples that rows are drawn from.
+      pretrained: variables that every model starts from, without an axis of models; what `model` adds to theirs
+        (`models.fine_tuning`) is drawn for each model by itself. None: fresh variables, or those of `init`.
       options: of `training.fit`, all but `seed`, `folder` and the model's ID.
 
     >>> from gecko_jax import datasets, models
@@ -31,17 +34,19 @@ class Recipe:
     (2, 10)
     """
 
-    def __init__(self, model: Model, pool: Examples, **options: Any):
+    def __init__(self, model: Model, pool: Examples, pretrained: Variables | None = None, **options: Any):
         per_call = {"seed", "folder", "model_ids", "model_id"} & set(options)
         if per_call:
             raise ValueError(f"{sorted(per_call)} come with each call of a recipe: leave them out of its options.")
-        self.model, self.pool, self.options = model, pool, options
+        if pretrained is not None and options.get("init") is not None:
+            raise ValueError("pretrained and init both say what a model starts from: give one of the two.")
+        self.model, self.pool, self.pretrained, self.options = model, pool, pretrained, options
 
     def __call__(self, rows: Array, key: jax.Array) -> Variables:
         """Returns the variables of one model, trained on these rows of the pool alone."""
         member = np.zeros(row_count("pool", self.pool), bool)
         member[np.asarray(rows)] = True
-        return fit(self.model, self.pool, member, seed=_seed(key), **self.options).variables
+        return fit(self.model, self.pool, member, seed=_seed(key), **self._options(key, None)).variables
 
     def ensemble(self, member: Array, key: jax.Array, folder: str | os.PathLike[str] | None = None) -> Variables:
         """Returns the variables of m models [m, ...], trained in one compiled program.
@@ -51,8 +56,13 @@ class Recipe:
           key: a JAX key; the models' seed follows from it.
           folder: where the run is kept; a killed run continues from it, and a finished one is read. None: nowhere.
         """
-        options = {**self.options, "seed": _seed(key), "folder": folder}
+        options = {**self._options(key, len(np.atleast_2d(member))), "seed": _seed(key), "folder": folder}
         return fit_ensemble(self.model, self.pool, member, **options).variables
+
+    def _options(self, key: jax.Array, models: int | None) -> dict[str, Any]:
+        if self.pretrained is None:
+            return self.options
+        return {**self.options, "init": fine_tuning.start(self.model, self.pretrained, key, self.pool.x, models)}
 
 
 def _seed(key: jax.Array) -> int:

@@ -17,7 +17,7 @@ from gecko_jax.models.fine_tuning.method import FineTuning, check_paths
 from gecko_jax.models.fine_tuning.part import PARTS, Part, Site
 from gecko_jax.models.fine_tuning.parts import with_parts
 from gecko_jax.models.trace import kernel_of, traced
-from gecko_jax.trees import map_named, named_leaves, take
+from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Variables
 
 QUERIES_AND_VALUES = (r"(^|/)(query|value)$",)
@@ -100,7 +100,7 @@ def _call(scale: float, factors: Any, layer: Any, site: Site, method: str) -> Ar
 
 def _check_stored(model: Model, variables: Variables, x: Any, sites: dict[str, Site]) -> None:
     """Raises ValueError for a layer that reads a transpose or a part of what is stored: B A would not fit it."""
-    axes = traced(model, variables, take(x, slice(0, 1))).axes
+    axes = traced(model, variables, x).axes
     for path, site in sites.items():
         name = f"{path}/{'embedding' if isinstance(site.module, nn.Embed) else 'kernel'}".lstrip("/")
         stored = dict(named_leaves(variables["params"])).get(name)

@@ -7,8 +7,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 
 from gecko_jax.programs import layer_path
+from gecko_jax.surroundings import plain
+from gecko_jax.trees import shapes, take
 from gecko_jax.types import Array, Model, Variables
 
 PARTS = "fine_tuning"  # the place of all parts' parameters
@@ -61,6 +64,26 @@ class Part(NamedTuple):
     methods: tuple[str, ...] = ("__call__",)
     constants: Mapping[str, Any] = MappingProxyType({})
     check: Callable[[Model, Variables, Any, dict[str, Site]], None] | None = None
+
+
+def once_for_shapes(function: Callable[[Array, Any], Any]) -> Callable[[Array, Any], Any]:
+    """Keeps what a function of (key, x) returns for one row of x, a function of its shapes and types alone.
+
+    Args:
+      function: reads shapes only; interceptors that are active around the call take no part.
+    """
+    results: dict[Any, Any] = {}
+
+    def call(key, x):
+        row = take(x, slice(0, 1))
+        leaves, structure = jax.tree.flatten(shapes(row))
+        at = (structure, tuple(leaves), jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+        if at not in results:
+            with plain():
+                results[at] = function(key, row)
+        return results[at]
+
+    return call
 
 
 def outermost(interceptor: Callable[..., Any]) -> Callable[..., Any]:

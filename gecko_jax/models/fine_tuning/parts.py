@@ -7,6 +7,7 @@ learning rates, costs and private training see its layers as they see any other.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ from flax.core import Scope
 from gecko_jax import checks
 from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import with_step
-from gecko_jax.models.fine_tuning.part import PARTS, Part, Site, outermost
+from gecko_jax.models.fine_tuning.part import PARTS, Part, Site, once_for_shapes, outermost
 from gecko_jax.models.fine_tuning.sites import find_sites
 from gecko_jax.models.trace import traced
 from gecko_jax.surroundings import surroundings, traced_under
@@ -34,9 +35,10 @@ def with_parts(model: Model, part: Part, settings: dict[str, Any]) -> Model:
     Returns:
       A model with further parameters under params["fine_tuning"][part.name], one tree for each module.
     """
+    sites = once_for_shapes(functools.partial(find_sites, model, part))
 
     def init(key, x):
-        starts = find_sites(model, part, key, x)
+        starts = sites(key, x)
         variables = model.init(key, x)
         if part.name in variables["params"].get(PARTS, {}):
             raise ValueError(f"model has parameters of {part.name!r} already: apply fine_tuning.{part.name} once.")

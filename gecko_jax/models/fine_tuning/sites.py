@@ -14,12 +14,20 @@ from gecko_jax import checks
 from gecko_jax.models.fine_tuning.part import PARTS, Part, Site, outermost
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import traced_under
-from gecko_jax.trees import named_leaves, take
+from gecko_jax.trees import named_leaves
 from gecko_jax.types import Array, Model, Variables
 
 
 def find_sites(model: Model, part: Part, key: Array, x: Any) -> dict[str, Callable[[Array], Variables]]:
-    """Returns {path: key -> fresh parameters} of the modules that the method's paths name; nothing is computed."""
+    """Returns {path: key -> fresh parameters} of the modules that the method's paths name; nothing is computed.
+
+    Args:
+      model, part: as of `with_parts`.
+      key, x: as of the model's init; one row of x will do.
+
+    Raises:
+      ValueError: an expression without a module, or a module that the method cannot serve.
+    """
     candidates: dict[str, str] = {}
     seen: dict[str, tuple[int, ...]] = {}
     starts, sites, nested, outside = {}, {}, set(), []
@@ -46,7 +54,7 @@ def find_sites(model: Model, part: Part, key: Array, x: Any) -> dict[str, Callab
         return model.init(key, x)
 
     with nn.intercept_methods(note), traced_under(object()):
-        shapes = jax.eval_shape(forward, key, take(x, slice(0, 1)))
+        shapes = jax.eval_shape(forward, key, x)
     _check_found(part, candidates, sites)
     stored = {name: leaf.shape for name, leaf in named_leaves(shapes["params"])}
     lifted = [name for name, shape in seen.items() if stored.get(name) != shape]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -10,9 +11,10 @@ import jax
 
 from gecko_jax import checks
 from gecko_jax.models.fine_tuning.method import FineTuning, check_paths
+from gecko_jax.models.fine_tuning.part import once_for_shapes
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import traced_under
-from gecko_jax.trees import named_leaves, take
+from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model
 
 EMBEDDINGS = r"(^|[/:])(embed|Embed_\d+)/"  # ":" because a quantizer's learned state is trained with its layer
@@ -44,8 +46,10 @@ def training_of(table: Table) -> FineTuning:
     paths = check_paths("path", table.path)
 
     def apply(model: Model) -> Model:
+        check = once_for_shapes(functools.partial(_check, table, model))
+
         def init(key, x):
-            _check(table, model, key, x)
+            check(key, x)
             return model.init(key, x)
 
         return model._replace(init=init)
@@ -63,7 +67,7 @@ def _check(table: Table, model: Model, key, x) -> None:
         return next_fun(*args, **kwargs)
 
     with nn.intercept_methods(note), traced_under(object()):
-        shapes = jax.eval_shape(model.init, key, take(x, slice(0, 1)))
+        shapes = jax.eval_shape(model.init, key, x)
     names = [name for name, _ in named_leaves(shapes["params"])]
     trained = [name for name in names if re.search(table.path, name)]
     both = [name for name in trained if name in tied_tables]
