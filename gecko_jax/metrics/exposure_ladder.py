@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ class LadderStep(NamedTuple):
       repetitions: how often each stands in the training data.
       exposure: the mean exposure by rank, in bits, with Student's t interval over the secrets; without an interval if
         all of them are saturated, because the mean is then a lower bound.
-      extrapolated: the same of the exposure beyond ranks, by a fitted skew-normal; None if it was not asked for.
+      extrapolated: the same of the exposure beyond ranks, by a fitted skew-normal; None if it was not asked for. Above
+        log2 of the number of all fills, the fit goes too far.
       certified: the mean of `certified_exposure`, a lower bound among all fills; None without `space`.
       saturated: the share of secrets that are better known than every reference, with its Clopper-Pearson interval.
         Their exposure by rank is log2 |R|, however well they are known: more references, or fewer repetitions, tell
@@ -75,22 +77,26 @@ def exposure_ladder(
     by_rank = np.asarray(exposure(values[inserted], reference))
     beyond = np.asarray(extrapolated_exposure(values[inserted], reference)) if extrapolate else None
     bound = None if space is None else np.asarray(certified_exposure(values[inserted], space))
-    top, bits = values[inserted] < reference.min(), np.log2(len(reference))
+    top, bits = values[inserted] < reference.min(), math.log2(len(reference))
 
     def step(repeated: int) -> LadderStep:
         chosen = counts[inserted] == repeated
 
-        def mean(figures: np.ndarray | None) -> Estimate | None:
-            return None if figures is None else mean_interval(figures[chosen], confidence, unit="bits")
+        def mean(figures: np.ndarray, lowest: float, highest: float) -> Estimate:
+            # Student's t knows no ends; exposures have some.
+            estimate = mean_interval(figures[chosen], confidence, unit="bits")
+            if estimate.low is None or estimate.high is None:
+                return estimate
+            return estimate._replace(low=max(estimate.low, lowest), high=min(estimate.high, highest))
 
-        ranked = mean_interval(by_rank[chosen], confidence, unit="bits")
+        ranked = mean(by_rank, bits - math.log2(len(reference) + 1), bits)
         full, size = int(top[chosen].sum()), int(chosen.sum())
-        if full == size or ranked.low is None or ranked.high is None:
-            ranked = ranked._replace(low=None, high=None)
-        else:  # Student's t knows no ends; an exposure by rank has two
-            lowest = bits - float(np.log2(len(reference) + 1))
-            ranked = ranked._replace(low=max(ranked.low, lowest), high=min(ranked.high, float(bits)))
-        saturated = Estimate(full / size, *clopper_pearson(full, size, confidence), n=size)
-        return LadderStep(repeated, ranked, mean(beyond), mean(bound), saturated)
+        return LadderStep(
+            repeated,
+            ranked._replace(low=None, high=None) if full == size else ranked,
+            None if beyond is None else mean(beyond, 0.0, math.inf),
+            None if bound is None or space is None else mean(bound, 0.0, math.log2(space)),
+            Estimate(full / size, *clopper_pearson(full, size, confidence), n=size),
+        )
 
     return tuple(step(int(repeated)) for repeated in np.unique(counts[inserted]))
