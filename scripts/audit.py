@@ -1,6 +1,6 @@
 """Audits a saved model, or a file of predictions.
 
-    python scripts/audit.py --model=runs/xnor
+    python scripts/audit.py --model=runs/xnor                # or runs/fine_tuned, of scripts/fine_tune.py
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
     python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, if y is text
     python scripts/audit.py --predictions=losses.npz       # loss or another signal, [n] or [m, n], member alike;
@@ -30,7 +30,7 @@ from absl import app, flags, logging
 
 from experiments import command
 
-MODEL = flags.DEFINE_string("model", None, "Folder that scripts/train.py saved a model in.")
+MODEL = flags.DEFINE_string("model", None, "Folder that scripts/train.py or scripts/fine_tune.py saved a model in.")
 PREDICTIONS = flags.DEFINE_string("predictions", None, "An .npz file with outputs, labels and membership.")
 CLASSES = flags.DEFINE_list(
     "classes", None, "The label that each column of the predictions stands for, in order; the file's own if not set."
@@ -155,10 +155,13 @@ def _names(first: str, second: str) -> tuple[str, str]:
 
 def _saved(folder: str, chosen: Any) -> tuple[Any, Any]:
     """The audit of a saved run, and what its training promises."""
-    from experiments import one_model
+    from experiments import fine_tuned, one_model
     from gecko_jax import audit
     from gecko_jax.trees import take
 
+    if fine_tuned.is_run(folder):
+        run = fine_tuned.load(folder)
+        return fine_tuned.audit_run(run, chosen), run.privacy
     saved, data = one_model.load(folder)
     epsilon = one_model.claim(saved)
     if len(saved.member) == 1:

@@ -28,24 +28,28 @@ ORDER = ("opening", "complaint", "finding", "treatment", "contact", "closing")
 FAITH_TO_STYLE = 0.85  # chance that a sentence is in its author's own style
 
 
-def notes(n: int, seed: int, authors: int = 24, first: int = 0) -> Documents:
+def notes(
+    n: int, seed: int, authors: int = 24, first: int = 0, departments: Sequence[str] = tuple(words.DEPARTMENTS)
+) -> Documents:
     """Generates clinical notes with known secrets.
 
-    Note i is a function of (seed, authors, i) alone. Notes of two seeds share the words but no secret (but for chance),
-    so that those of another seed can stand for public text.
+    Note i is a function of (seed, authors, departments, i) alone. Notes of two seeds share the words and, but for
+    chance, no secret, so that those of another seed can stand for public text.
 
     Args:
       n: number of notes, at least 1.
       seed: at least 0.
       authors: number of authors, at least 1; each note's author is drawn at random.
       first: id of the first note, at least 0.
+      departments: that the authors belong to; all four if not given. Public notes of other departments than the private
+        ones share their form, and not what they are about.
 
     Returns:
       Documents with users, with `secrets` (spans of the kinds name, record number, date, telephone and code), and with
       the traits "department" and "style" of the authors. Names are put together from syllables.
 
     Raises:
-      ValueError: n or authors below 1, first below 0.
+      ValueError: n or authors below 1, first below 0, no departments or unknown ones.
 
     >>> made = notes(2, seed=0)
     >>> span = made.secrets[0][0]
@@ -55,7 +59,9 @@ def notes(n: int, seed: int, authors: int = 24, first: int = 0) -> Documents:
     checks.integer("n", n, 1)
     checks.integer("authors", authors, 1)
     checks.integer("first", first, 0)
-    people = [_author(seed, i, authors) for i in range(authors)]
+    for name in checks.not_empty("departments", tuple(departments)):
+        checks.one_of("departments", name, words.DEPARTMENTS)
+    people = [_author(seed, i, authors, departments) for i in range(authors)]
     texts, secrets, places = [], [], []
     for i in range(first, first + n):
         draws = keys.generator(seed, "notes", authors, i)
@@ -64,17 +70,17 @@ def notes(n: int, seed: int, authors: int = 24, first: int = 0) -> Documents:
         text, spans = _note(draws, words.DEPARTMENTS[department], style)
         texts.append(text)
         secrets.append(spans)
-    names, departments, styles = (np.array([people[i][part] for i in places], object) for part in range(3))
+    names, their_departments, styles = (np.array([people[i][part] for i in places], object) for part in range(3))
     ids = np.arange(first, first + n, dtype=np.int64)
     return Documents(
-        tuple(texts), names, ids, secrets=tuple(secrets), traits={"department": departments, "style": styles}
+        tuple(texts), names, ids, secrets=tuple(secrets), traits={"department": their_departments, "style": styles}
     )
 
 
-def _author(seed: int, i: int, authors: int) -> tuple[str, str, str]:
+def _author(seed: int, i: int, authors: int, departments: Sequence[str]) -> tuple[str, str, str]:
     """Returns (name, department, style) of an author; the number in the name keeps authors apart."""
     draws = keys.generator(seed, "notes", "author", authors, i)
-    department = list(words.DEPARTMENTS)[draws.integers(len(words.DEPARTMENTS))]
+    department = _any(draws, departments)
     return f"Dr. {_syllables(draws, words.LAST_NAMES)} {i}", department, list(words.STYLES)[draws.integers(2)]
 
 

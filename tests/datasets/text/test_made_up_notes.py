@@ -53,6 +53,14 @@ def test_an_author_keeps_to_traits_that_the_text_shows():
     assert 0.7 < agreement < 0.98
 
 
+def test_departments_are_those_asked_for():
+    some = text.notes(20, seed=0, departments=["pediatrics", "cardiology"])
+    assert set(some.traits["department"]) == {"pediatrics", "cardiology"}
+    for departments, message in (([], "departments is empty"), (["surgery"], "departments='surgery' is not known")):
+        with pytest.raises(ValueError, match=message):
+            text.notes(1, seed=0, departments=departments)
+
+
 @pytest.mark.parametrize("options", [{"n": 0}, {"n": 1, "authors": 0}, {"n": 1, "first": -1}])
 def test_bad_sizes_are_refused(options):
     with pytest.raises(ValueError, match="must be at least"):

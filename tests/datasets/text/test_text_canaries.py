@@ -84,6 +84,7 @@ def test_documents_without_fields_get_none():
 
 def tokenizer_of_words():
     """Splits before blanks, as byte pairs do, and joins "is 4" into one token: the fill's first digit is in it."""
+
     def parts(string):
         return re.findall(r"is \d|\s?[^\s]+|\s", string)
 
