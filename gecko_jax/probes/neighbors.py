@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -81,17 +82,18 @@ def neighbors(
     compiled, result = _proposals(model), np.empty((count, *tokens.shape), np.int32)
     for k in range(count):
         chosen = _places(eligible, share, ids, seed, k)
-        x = tokens if mask is None else np.where(chosen, mask, tokens)
+        x = (tokens if mask is None else np.where(chosen, mask, tokens)).astype(np.int32)
         widest = int(chosen.sum(1).max())
         places = np.argsort(~chosen, axis=1, kind="stable")[:, :widest]  # those chosen first, then others, left alone
         before = places if mask is not None else np.maximum(places - 1, 0)
-        logits = by_blocks(
-            lambda rows, x=x, before=before: compiled(variables, x[rows].astype(np.int32), before[rows]),
-            len(tokens), batch_size, full=True,
-        )  # fmt: skip
         replaced = np.take_along_axis(tokens, places, 1)
         words = np.stack([hashes(ids, seed, "neighbor", k, slot) for slot in range(widest)], 1)
-        drawn = _draw(logits, replaced, special, words)
+
+        def draw(rows, x=x, before=before, replaced=replaced, words=words):
+            logits = jax.device_get(compiled(variables, x[rows], before[rows]))
+            return _draw(logits, replaced[rows], special, words[rows])
+
+        drawn = by_blocks(draw, len(tokens), batch_size, full=True)
         result[k] = tokens
         taken = np.take_along_axis(chosen, places, 1)
         np.put_along_axis(result[k], places, np.where(taken, drawn, replaced).astype(np.int32), 1)

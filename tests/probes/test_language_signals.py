@@ -119,11 +119,13 @@ def test_signals_of_texts_by_loops(pretrained):
 
 def test_shadows_that_were_fine_tuned_together_are_attacked(pretrained, fitted):
     """Each model a target in turn, the pre-trained copy beside it: every attack finds what training left."""
-    values = probes.language_signals(MODEL, fitted, ROWS, ensemble=True, batch_size=N)
+    drawn = probes.neighbors(MODEL, pretrained, TOKENS, IDS, count=3, share=0.4, batch_size=N)
+    others = [causal(tokens) for tokens in drawn]
+    values = probes.language_signals(MODEL, fitted, ROWS, neighbors=others, ensemble=True, batch_size=N)
     reference = probes.language_signals(MODEL, pretrained, ROWS, batch_size=N)
     last = jax.tree.map(lambda leaf: leaf[M - 1], fitted)
     np.testing.assert_allclose(values["sequence_loss"][M - 1], [np.mean(row) for row in by_hand(last, ROWS)], rtol=1e-4)
-    asked = ["loss", "reference_ratio", "min_k", "lira_offline", "rmia"]
+    asked = ["loss", "reference_ratio", "min_k", "neighborhood", "lira_offline", "rmia"]
     report = audit.from_signals(values, MEMBER, asked, references={"pretrained": reference})
     assert all(row["auc"].value > 0.75 for row in report.rows.values())
     alone = report.baselines["reference model pretrained by sequence_loss"]

@@ -92,7 +92,7 @@ def check_rows_of_users(users: Users, claim: Epsilon | None, of_rows: Mapping[st
     if claim is not None and claim.records < most:
         raise ValueError(
             f"claimed_epsilon protects {claim.records} record of a user together, and a user has up to {most} here; "
-            "account for all of them: privacy.group_epsilon(..., records=...), or leave the claim out."
+            "say what it guarantees to a user: privacy.user_epsilon(claimed_epsilon, users), or leave it out."
         )
 
 
