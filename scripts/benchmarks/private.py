@@ -18,18 +18,10 @@ is shown as wrong.
 
 from __future__ import annotations
 
-import ctypes
-import importlib.metadata
-import importlib.util
-import os
-import platform
-import subprocess
-import sys
-
 from absl import app, flags, logging
 
 from experiments import command
-from scripts.benchmarks.cases import timing
+from scripts.benchmarks.cases import machine, timing
 
 SECTIONS = ("clipping", "noise", "poisson", "memory")
 # name: (what it is, batch, promised ratio, how many times as long jax-privacy is to take)
@@ -42,7 +34,6 @@ CASES = {
 NOISE, POISSON, MEMORY = 1.6, 1.15, 1.5  # promised: noisy step, Poisson batches, memory with microbatches
 MULTIPLIER = 1.1  # noise over sensitivity
 STEPS = 20  # Poisson batches
-TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8  # of glibc's mallopt
 
 flags.DEFINE_integer("repeats", 5, "How often each way is timed; twice at most where it is very slow.", lower_bound=1)
 flags.DEFINE_integer("threads", 1, "Threads of every way, on a CPU.", lower_bound=1)
@@ -58,60 +49,15 @@ def main(argv):
     del argv
     logging.set_verbosity(logging.ERROR)
     needed = FLAGS.peers and {"clipping", "noise"} & set(FLAGS.sections)
-    missing = [name for name in ("torch", "opacus", "jax_privacy") if needed and not importlib.util.find_spec(name)]
-    if missing:
-        raise SystemExit(
-            f"{', '.join(missing)} missing: pip install 'gecko_jax[bench]', or leave the peers out with --peers=false."
-        )
-    on_cpu = prepare()
-    import jax
-
-    record = {**versions(needed), "device": f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})"}
-    record |= {"clock": "CPU time" if on_cpu else "wall time", "repeats": FLAGS.repeats}
-    record |= {"threads": FLAGS.threads} if on_cpu else {}
-    print(", ".join(f"{name} {value}" for name, value in record.items()), flush=True)
+    if needed:
+        machine.require("torch", "opacus", "jax_privacy")
+    on_cpu = machine.prepare(FLAGS.threads)
+    peers = ("jax-privacy", "torch", "opacus") if needed else ()
+    record = machine.described(on_cpu, FLAGS.repeats, FLAGS.threads, peers)
     for section in SECTIONS:
         if section in FLAGS.sections:
             record[section] = MEASURE[section](on_cpu, timing.CLOCKS[record["clock"]])
-    if FLAGS.output:
-        from gecko_jax import files, json_values
-
-        print(f"\nwritten: {files.write_atomic(FLAGS.output, json_values.dumps(record, indent=1) + chr(10))}")
-
-
-def prepare() -> bool:
-    """Whether JAX computes on a CPU, which has to be known before it is imported: then threads are pinned."""
-    platforms = os.environ.get("JAX_PLATFORMS", "")
-    if not platforms:
-        ask = "import jax; print(jax.default_backend())"
-        answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-        platforms = answer.stdout.strip()
-    if platforms.split(",")[0] != "cpu":
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same card
-        return False
-    if FLAGS.threads == 1:
-        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-FLAGS.threads :])
-    keep_memory()
-    return True
-
-
-def keep_memory() -> None:
-    """Freed memory stays with the process (glibc), as in a long run of equal steps.
-
-    Else the ways that make every example's gradient spend more than half of their time, which is not their arithmetic,
-    on pages that the operating system takes back and clears in each step; which others it hits depends on the order.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        for setting, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (ARENA_MAX, 1)):
-            library.mallopt(setting, value)
-
-
-def versions(peers: bool) -> dict[str, str]:
-    names = ["jax", "jaxlib", "flax"] + (["jax-privacy", "torch", "opacus"] if peers else [])
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    machine.write(record, FLAGS.output)
 
 
 def chosen(*names: str) -> list[tuple[str, int]]:
