@@ -13,6 +13,7 @@ Source: Vaswani et al. 2017, section 3.2 (attention); Radford et al. 2019, secti
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,10 @@ import jax.numpy as jnp
 from gecko_jax import activations
 from gecko_jax.checks import in_range, integer, positive
 from gecko_jax.models.blocks import activate
+from gecko_jax.models.row_products import row_products
 from gecko_jax.types import Array
+
+Dense = functools.partial(nn.Dense, dot_general=row_products)
 
 
 class AttentionProduct(nn.Module):
@@ -60,11 +64,11 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Array, mask: Array) -> Array:
         """Returns [b, t, width] for x [b, t, width] and a mask as of `AttentionProduct`."""
-        dense = {name: nn.Dense(self.heads * self.head_width, name=name) for name in ("query", "key", "value")}
+        dense = {name: Dense(self.heads * self.head_width, name=name) for name in ("query", "key", "value")}
         split = {name: layer(x).reshape(*x.shape[:2], self.heads, self.head_width) for name, layer in dense.items()}
         values = AttentionProduct(name="product")(**split, mask=mask)
         values = values.reshape(*x.shape[:2], self.heads * self.head_width)
-        return nn.Dense(x.shape[-1], kernel_init=_scaled(self.output_scale), name="output")(values)
+        return Dense(x.shape[-1], kernel_init=_scaled(self.output_scale), name="output")(values)
 
 
 class MLPBlock(nn.Module):
@@ -85,8 +89,8 @@ class MLPBlock(nn.Module):
     def __call__(self, x: Array, train: bool = False) -> Array:
         """Returns [b, t, width] for x [b, t, width]."""
         activation = activations.create(self.activation, self.activation_options)
-        hidden = activate(activation, nn.Dense(self.hidden, name="up")(x), train)
-        return nn.Dense(x.shape[-1], kernel_init=_scaled(self.output_scale), name="down")(hidden)
+        hidden = activate(activation, Dense(self.hidden, name="up")(x), train)
+        return Dense(x.shape[-1], kernel_init=_scaled(self.output_scale), name="down")(hidden)
 
 
 class TransformerBlock(nn.Module):
@@ -209,7 +213,9 @@ class Transformer(nn.Module):
         for i, heads in enumerate(heads_of_blocks):
             x = TransformerBlock(heads, **settings, name=f"block{i}")(x, mask, train)
         x = nn.LayerNorm(self.norm_epsilon, name="final_norm")(x)
-        return embed.attend(x) if self.tied else nn.Dense(self.vocabulary, use_bias=False, name="head")(x)
+        if not self.tied:
+            return Dense(self.vocabulary, use_bias=False, name="head")(x)
+        return embed.attend(x.reshape(-1, self.width)).reshape(*x.shape[:2], self.vocabulary)  # as in `row_products`
 
     def _checked(self, tokens: Array) -> Array:
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
