@@ -185,7 +185,7 @@ BUGS = {
         lambda: tables.check_exact("few tokens"),
     ),
     "a tied table's rows left out of what is formed": (
-        shared_matrix, "shared_matrix", "factors.index].add(factors.rows)", "factors.index].add(0 * factors.rows)",
+        shared_matrix, "_formed", ".at[each, :, index].add(rows)", ".at[each, :, index].add(0 * rows)",
         lambda: tables.check_exact("many tokens"),
     ),
     "a transposed matrix taken as it is": (

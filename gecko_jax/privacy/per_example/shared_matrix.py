@@ -64,8 +64,16 @@ def shared_matrix(
     (v, d), t, s = weight.shape, factors.index.shape[1], factors.left.shape[1]
     if 2 * ((t + s) ** 2 * d + s**2 * v) + 60 * (t + s) * d < 40 * v * d:  # as of `sites.ghost_is_cheaper`
         return SiteGradients(_squared(factors), lambda each, is_finite: _weighted(factors, each, is_finite))
-    formed = jnp.swapaxes(factors.left, 1, 2) @ factors.right
-    return from_gradients(formed.at[jnp.arange(len(formed))[:, None], factors.index].add(factors.rows))
+    return _formed(factors, v, d)
+
+
+def _formed(factors: Factors, v: int, d: int) -> SiteGradients:
+    """The gradients themselves, by the cheaper of two ways to write the product; see `sites.outer`."""
+    index, rows, left, right = factors
+    each = jnp.arange(len(index))[:, None]
+    if d <= v:
+        return from_gradients((jnp.swapaxes(right, 1, 2) @ left).at[each, :, index].add(rows), jnp.transpose)
+    return from_gradients((jnp.swapaxes(left, 1, 2) @ right).at[each, index].add(rows))
 
 
 def _factors(sites, transposed, weight: Array, saved, backs) -> Factors | None:

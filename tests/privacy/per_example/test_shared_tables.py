@@ -21,7 +21,7 @@ VOCABULARY, WIDTH, EXAMPLES = 40, 16, 4
 
 def tied(table, tokens):
     """Logits of the next tokens through `nn.Embed.attend`."""
-    embed = nn.Embed(VOCABULARY, WIDTH)
+    embed = nn.Embed(*table.shape)
     variables = {"params": {"embedding": table}}
     hidden = jnp.tanh(embed.apply(variables, tokens))
     hidden = jnp.cumsum(hidden, axis=0)
@@ -59,6 +59,7 @@ def table(*shape):
 CASES = {
     "few tokens": (next_tokens, table(VOCABULARY, WIDTH), tokens(4)),
     "many tokens": (next_tokens, table(VOCABULARY, WIDTH), tokens(16)),
+    "a small vocabulary": (next_tokens, table(VOCABULARY, 2 * VOCABULARY), tokens(16)),
     "from both sides": (both_sides, table(WIDTH, WIDTH), RNG.normal(size=(EXAMPLES, WIDTH)).astype(np.float32)),
     "read twice": (read_twice, table(VOCABULARY, WIDTH), RNG.integers(-50, 50, (EXAMPLES, 3)).astype(np.int32)),
 }
