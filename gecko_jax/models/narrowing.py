@@ -44,15 +44,15 @@ def with_mlp_width(model: Model, variables: Variables, mlp_width: int) -> Smalle
         units = up["kernel"].shape[1]
         if mlp_width > units:
             raise ValueError(f"mlp_width={mlp_width} exceeds the {units} units of {name}; units are only removed.")
-        into = jnp.square(up["kernel"]).sum(0) + jnp.square(up["bias"])
-        strength = into * jnp.square(down["kernel"]).sum(1)
-        strongest = jnp.sort(jnp.argsort(-strength)[:mlp_width])
         others = {part: tree for part, tree in params[name]["mlp"].items() if part not in ("up", "down")}
         if others:
             raise ValueError(
                 f"the activation of {name} has parameters of its own ({', '.join(others)}), which may belong to the "
                 "units; narrow a transformer whose activation has none."
             )
+        into = jnp.square(up["kernel"]).sum(0) + jnp.square(up["bias"])
+        strength = into * jnp.square(down["kernel"]).sum(1)
+        strongest = jnp.sort(jnp.argsort(-strength)[:mlp_width])
         mlp = {
             "up": {"kernel": up["kernel"][:, strongest], "bias": up["bias"][strongest]},
             "down": {**down, "kernel": down["kernel"][strongest]},

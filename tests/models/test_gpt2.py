@@ -78,9 +78,7 @@ def test_a_loaded_model_computes_gpt2(form, tmp_path):
     actual = jax.jit(saved.model.apply)(saved.variables, TOKENS)[0]
     plain = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
     np.testing.assert_allclose(actual, [gpt2(plain, row) for row in TOKENS], rtol=2e-4, atol=2e-4)
-    models.save(tmp_path / "ours", saved.model, saved.variables, TOKENS, settings=saved.settings)
-    again = models.load(tmp_path / "ours")
-    np.testing.assert_array_equal(jax.jit(again.model.apply)(again.variables, TOKENS)[0], actual)
+    assert [builder for builder, _ in saved.model.blueprint] == ["create"]  # so that `models.save` needs no code
 
 
 def test_a_stored_copy_of_the_table_is_a_tied_head(tmp_path):

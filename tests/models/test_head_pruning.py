@@ -44,14 +44,17 @@ def accuracy(logits, labels, part):
     return ((logits[part].argmax(-1) == labels[part]) & counts).sum() / counts.sum()
 
 
+gated = jax.jit(lambda variables, x, gates: models.apply_gated(MODEL, variables, x, gates))
+
+
 @pytest.mark.parametrize("removed", [{"block0": [0, 1], "block1": [0]}, {"block0": [0], "block1": [0, 1]}])
 def test_what_is_removed_is_what_is_switched_off(removed, by_hand):
     numbers = {i for i, (block, head) in enumerate(ALL) if head in removed.get(block, ())}
     expected = by_hand[0][tuple(numbers)]
     gates = {f"block{i}": jnp.asarray(row) for i, row in enumerate(gates_of(numbers).astype(np.float32))}
-    np.testing.assert_allclose(models.apply_gated(MODEL, VARIABLES, ROWS, gates), expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(gated(VARIABLES, ROWS, gates), expected, rtol=2e-3, atol=2e-3)
     smaller = models.without_heads(MODEL, VARIABLES, removed)
-    np.testing.assert_allclose(smaller.model.apply(smaller.variables, ROWS)[0], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(jax.jit(smaller.model.apply)(smaller.variables, ROWS)[0], expected, rtol=2e-3, atol=2e-3)
     left = models.heads_of(smaller.model, smaller.variables, ROWS)
     assert left == {b: n for b in ("block0", "block1") if (n := 2 - len(removed.get(b, ())))}
     before, after = (sum(leaf.size for leaf in jax.tree.leaves(v)) for v in (VARIABLES, smaller.variables))
@@ -61,7 +64,7 @@ def test_what_is_removed_is_what_is_switched_off(removed, by_hand):
     assert jax.tree.map(jnp.shape, again.variables) == jax.tree.map(jnp.shape, smaller.variables)
 
 
-@pytest.mark.parametrize("floor", [0.1, 0.25, 0.6, 0.65, 0.7, 0.95])
+@pytest.mark.parametrize("floor", [0.1, 0.6, 0.7, 0.95])
 def test_the_search_finds_the_largest_set_that_keeps_the_floor(floor, by_hand):
     logits, labels = by_hand
     data, held_out = halves(labels)

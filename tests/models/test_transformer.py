@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transformer_by_hand import random_params, transformer
 
-from gecko_jax import costs, models, quantizers
+from gecko_jax import models, quantizers
 
 VOCABULARY, TOKENS = 32, np.random.default_rng(0).integers(1, 32, (3, 9)).astype(np.int32)
 TINY = dict(layers=2, width=16, heads=2, max_length=10)
@@ -57,20 +57,16 @@ def test_the_names_that_rules_name():
     assert set(variables["params"]) == {"embed", "positions", "block0", "final_norm", "head"}
 
 
-def test_saved_and_loaded_quantized_and_priced(tmp_path):
-    options = dict(tied=True, heads=(1, 0), head_width=4, activation="square")
-    model = models.create("transformer", VOCABULARY, **{**TINY, **options})
-    rules = [("attention|mlp", quantizers.uniform(4), None)]
-    model = models.quantized(model, rules, float_layers=())
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(TOKENS))
+def test_saved_and_loaded_and_quantized(tmp_path):
+    options = dict(layers=1, tied=True, heads=(1,), head_width=4, activation="square")
+    model, variables = tiny(**options)
+    model = models.quantized(model, [("attention|mlp", quantizers.uniform(4), None)], float_layers=())
     models.save(tmp_path, model, variables, TOKENS)
     saved = models.load(tmp_path)
-    np.testing.assert_array_equal(logits(saved.model, saved.variables, TOKENS), logits(model, variables, TOKENS))
+    jax.tree.map(np.testing.assert_array_equal, saved.variables, variables)
+    assert saved.model.blueprint == model.blueprint  # `load` compares the outputs
     in_float = ["embed/embedding", "positions/embedding"]
     assert sorted(models.float_weights(model, variables, jnp.asarray(TOKENS))) == in_float
-    dense = 4 * 16 * 4 + 2 * (2 * 16 * 64)
-    macs = {bits: count.value for bits, count in costs.cost(model, variables, jnp.asarray(TOKENS)).macs.items()}
-    assert macs == {(4, 32): 9 * dense, (32, 32): 9 * 16 * VOCABULARY + 2 * 9 * 9 * 4}
 
 
 def test_dropout_acts_in_training_alone():
