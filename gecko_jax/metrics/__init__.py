@@ -23,14 +23,8 @@ from gecko_jax.metrics.eidetic import EideticCount, count_documents, eidetic_cou
 from gecko_jax.metrics.epsilon_bounds import EpsilonBound, clopper_pearson_epsilon, epsilon_lower_bound
 from gecko_jax.metrics.exposure import exposure, extrapolated_exposure
 from gecko_jax.metrics.exposure_ladder import LadderStep, exposure_ladder
-from gecko_jax.metrics.extraction import (
-    extraction_rate,
-    extraction_rates,
-    greedy_tokens,
-    is_extracted,
-    matched_tokens,
-    sampled_extraction,
-)
+from gecko_jax.metrics.extraction import greedy_tokens, is_extracted, matched_tokens, sampled_extraction
+from gecko_jax.metrics.extraction_rates import extraction_rate, extraction_rates
 from gecko_jax.metrics.gaussian_dp import gaussian_epsilon
 from gecko_jax.metrics.intervals import (
     auc_interval,
@@ -42,7 +36,8 @@ from gecko_jax.metrics.intervals import (
 )
 from gecko_jax.metrics.one_run import OneRunBound, one_run_epsilon, one_run_epsilon_from_scores
 from gecko_jax.metrics.one_run_gaussian import gaussian_signals_epsilon
-from gecko_jax.metrics.perplexity import bits_per_byte, byte_perplexity, perplexity, perplexity_interval
+from gecko_jax.metrics.perplexity import bits_per_byte, byte_perplexity, perplexity
+from gecko_jax.metrics.perplexity_interval import perplexity_interval
 from gecko_jax.metrics.predictive_value import (
     positive_predictive_value,
     predictive_value_interval,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.metrics.extraction import as_hits, extraction_rate
+from gecko_jax.metrics.extraction_rates import as_hits, extraction_rate
 from gecko_jax.types import Array, Estimate
 
 EIDETIC_LIMITS = (1, 2, 5, 10, 25)  # documents that a text occurs in, at most

@@ -21,12 +21,10 @@ class LadderStep(NamedTuple):
       repetitions: how often each stands in the training data.
       exposure: the mean exposure by rank, in bits, with Student's t interval over the secrets; without an interval if
         all of them are saturated, because the mean is then a lower bound.
-      extrapolated: the same of the exposure beyond ranks, by a fitted skew-normal; None if it was not asked for. Above
-        log2 of the number of all fills, the fit goes too far.
+      extrapolated: the same beyond ranks, by a fitted skew-normal, or None. Above log2 of all fills it goes too far.
       certified: the mean of `certified_exposure`, a lower bound among all fills; None without `space`.
       saturated: the share of secrets that are better known than every reference, with its Clopper-Pearson interval.
-        Their exposure by rank is log2 |R|, however well they are known: more references, or fewer repetitions, tell
-        more.
+        Their exposure by rank is log2 |R|, however well they are known: more references tell more.
     """
 
     repetitions: int

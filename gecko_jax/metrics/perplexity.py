@@ -11,9 +11,8 @@ import math
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.metrics.ratios import ratio_interval
 from gecko_jax.metrics.token_values import counted_losses
-from gecko_jax.types import Array, Estimate
+from gecko_jax.types import Array
 
 
 def perplexity(losses: Array, y: Array) -> float | np.ndarray:
@@ -33,8 +32,8 @@ def perplexity(losses: Array, y: Array) -> float | np.ndarray:
     >>> round(perplexity([[math.log(2), math.log(8), 99.0]], [[5, 7, -1]]), 9)  # (2 * 8) ** (1/2)
     4.0
     """
-    sums, tokens = _totals(losses, y)
-    return _plain(_exp(sums.sum(-1) / tokens.sum()))
+    sums, tokens = totals(losses, y)
+    return _plain(exponential(sums.sum(-1) / tokens.sum()))
 
 
 def byte_perplexity(losses: Array, y: Array, byte_counts: Array) -> float | np.ndarray:
@@ -49,78 +48,31 @@ def byte_perplexity(losses: Array, y: Array, byte_counts: Array) -> float | np.n
       A float for one model, an array [...] for several.
 
     Raises:
-      ValueError: see `perplexity`; byte counts of another shape, that are not integers, below 0 or all 0.
+      ValueError: see `perplexity`; byte counts of another shape or type, below 0 or all 0.
 
     >>> round(byte_perplexity([[math.log(16), 0.0]], [[5, -1]], [[4, 1]]), 9)
     2.0
     """
-    sums, units = _totals(losses, y, byte_counts)
-    return _plain(_exp(sums.sum(-1) / units.sum()))
+    return _plain(exponential(math.log(2) * np.asarray(bits_per_byte(losses, y, byte_counts))))
 
 
 def bits_per_byte(losses: Array, y: Array, byte_counts: Array) -> float | np.ndarray:
     """Returns the mean loss in bits per byte, the logarithm to base 2 of `byte_perplexity`.
 
     Args:
-      losses, y, byte_counts: see `byte_perplexity`.
+      losses, y, byte_counts: see `byte_perplexity`, also for what is refused.
 
     Returns:
       Bits, a float for one model, an array [...] for several.
 
-    Raises:
-      ValueError: see `byte_perplexity`.
-
     >>> round(bits_per_byte([[math.log(16)]], [[5]], [4]), 9)
     1.0
     """
-    sums, units = _totals(losses, y, byte_counts)
+    sums, units = totals(losses, y, byte_counts)
     return _plain(sums.sum(-1) / units.sum() / math.log(2))
 
 
-def perplexity_interval(
-    losses: Array,
-    y: Array,
-    group: Array | None = None,
-    byte_counts: Array | None = None,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Returns one model's perplexity with an interval over independent groups of rows, such as documents.
-
-    exp of the ends of `ratio_interval`, with the sums of the losses and the numbers of tokens (or bytes) of each group:
-    tokens of one document resemble each other, so that the sample is of documents.
-
-    It holds for other texts of the same kind under this very model, and not for another seed of its training.
-
-    Args:
-      losses: [n, t] nats, of one model.
-      y: [n, t] the tokens that were predicted; a negative one does not count.
-      group: [n] what the rows belong to: documents, or authors. None: each row is a group of its own, which is right
-        only if rows are independent.
-      byte_counts: None for the perplexity per token; for the one per byte, see `byte_perplexity`.
-      confidence: of the interval.
-
-    Returns:
-      An Estimate, its n the number of groups; without an interval if there is one group, or the perplexity is infinite.
-
-    Raises:
-      ValueError: see `perplexity` and `byte_perplexity`; a group of another shape, or confidence outside (0, 1).
-
-    >>> estimate = perplexity_interval([[1.0], [1.0], [2.0]], [[3], [4], [5]], group=["a", "a", "b"])
-    >>> round(estimate.value, 4), estimate.n
-    (3.7937, 2)
-    """
-    sums, units = _totals(losses, y, byte_counts)
-    if sums.ndim != 1:
-        raise ValueError(f"losses has shape {np.shape(losses)}; expected (rows, tokens): one model at a time.")
-    if group is not None:
-        names = checks.shape("group", np.asarray(checks.unmasked("group", group)), sums.shape)
-        place = np.unique(names, return_inverse=True)[1].reshape(-1)
-        sums, units = np.bincount(place, sums), np.bincount(place, units)
-    read = (units > 0) | (sums > 0)  # a row of padding alone is not an observation
-    return ratio_interval(sums[read], units[read], confidence).map(lambda ratio: float(_exp(ratio)))
-
-
-def _totals(losses: Array, y: Array, byte_counts: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
+def totals(losses: Array, y: Array, byte_counts: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sums of the losses [..., n] and the numbers of tokens, or of bytes, that count [n]."""
     values, counts = counted_losses(losses, y)
     if not counts.any():
@@ -138,7 +90,8 @@ def _totals(losses: Array, y: Array, byte_counts: Array | None = None) -> tuple[
     return values.sum(-1), sizes
 
 
-def _exp(values: np.ndarray | float) -> np.ndarray:
+def exponential(values: np.ndarray | float) -> np.ndarray:
+    """Returns exp(values), infinite without a warning if it is too large."""
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(values))
 

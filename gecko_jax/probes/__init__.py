@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gecko_jax.probes.augmentations import flips_and_shifts, noise, rotations, translations
-from gecko_jax.probes.extraction import discoverable, greedy_extraction
+from gecko_jax.probes.discoverable import discoverable
+from gecko_jax.probes.extraction import greedy_extraction
 from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness

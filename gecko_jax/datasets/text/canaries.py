@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gecko_jax import checks, keys
-from gecko_jax.datasets.text.canary_rows import Canaries, examples
-from gecko_jax.datasets.text.canary_templates import Template, checked_template, draw_texts
+from gecko_jax.datasets.text.canary_patterns import draw_texts
+from gecko_jax.datasets.text.canary_rows import examples
+from gecko_jax.datasets.text.canary_templates import Canaries, Template, checked_template
 from gecko_jax.datasets.text.documents import Documents, Span, join
 
 __all__ = ["LADDER", "Canaries", "check_absent", "draw", "examples", "insert"]

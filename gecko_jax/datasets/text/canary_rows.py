@@ -1,58 +1,14 @@
-"""Canaries, and the rows on which a model shows whether it knows their fills."""
+"""The rows on which a model shows whether it knows the fills of canaries."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from gecko_jax.datasets.text.canary_templates import Template, space
+from gecko_jax.datasets.text.canary_templates import Canaries
 from gecko_jax.datasets.text.documents import from_texts
 from gecko_jax.datasets.text.rows import IGNORED, rows
 from gecko_jax.datasets.text.tokenization import Tokenizer
 from gecko_jax.types import Examples
-
-
-class Canaries(NamedTuple):
-    """Secrets of one template.
-
-    Attributes:
-      template: how they read.
-      prefix: the beginning of each, known to the attacker.
-      fill: the secret of each.
-      repetitions: int64 [k], how often `insert` puts each into the documents; 0 for a reference.
-      id: int64 [k], below 0.
-
-    >>> from gecko_jax.datasets.text.canaries import draw
-    >>> planted = draw("number", ladder=(1, 5), each=1, references=2, seed=0)
-    >>> planted.repetitions.tolist(), planted.inserted.tolist()
-    ([1, 5, 0, 0], [True, True, False, False])
-    >>> planted.space
-    1000000
-    >>> planted.text[0] == "the secret number is " + planted.fill[0]
-    True
-    """
-
-    template: Template
-    prefix: tuple[str, ...]
-    fill: tuple[str, ...]
-    repetitions: np.ndarray
-    id: np.ndarray
-
-    @property
-    def text(self) -> tuple[str, ...]:
-        """The whole text of each."""
-        return tuple(prefix + fill for prefix, fill in zip(self.prefix, self.fill, strict=True))
-
-    @property
-    def space(self) -> int:
-        """Number of fills that the template stands for, for `metrics.exposure_ladder`; none begins another one."""
-        return space(self.template.fill)
-
-    @property
-    def inserted(self) -> np.ndarray:
-        """Whether each is in the training data, bool [k]."""
-        return self.repetitions > 0
 
 
 def examples(canaries: Canaries, tokenizer: Tokenizer, length: int, causal: bool = True) -> Examples:

@@ -1,21 +1,13 @@
-"""Templates of canaries: a beginning that is known, and a random fill that only the training data tell."""
+"""Templates of canaries, a known beginning and a random fill that only the training data tell, and canaries of one."""
 
 from __future__ import annotations
 
-import string
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.datasets.text.made_up_words import FIRST_NAMES, LAST_NAMES, LETTERS
-
-SLOTS: dict[str, tuple[str, ...]] = {
-    "digit": tuple(string.digits),
-    "letter": tuple(LETTERS),
-    "first": tuple(a + b for a in FIRST_NAMES[0] for b in FIRST_NAMES[1]),
-    "last": tuple(a + b for a in LAST_NAMES[0] for b in LAST_NAMES[1]),
-}
+from gecko_jax.datasets.text.canary_patterns import space
 
 
 class Template(NamedTuple):
@@ -33,51 +25,46 @@ class Template(NamedTuple):
     fill: str
 
 
-def space(pattern: str) -> int:
-    """Returns how many texts a pattern stands for.
+class Canaries(NamedTuple):
+    """Secrets of one template.
 
-    Args:
-      pattern: such as "{digit} {letter}".
+    Attributes:
+      template: how they read.
+      prefix: the beginning of each, known to the attacker.
+      fill: the secret of each.
+      repetitions: int64 [k], how often `insert` puts each into the documents; 0 for a reference.
+      id: int64 [k], below 0.
 
-    Raises:
-      ValueError: braces that are not slots, or a slot of another name.
-
-    >>> space("{digit}{digit}-{letter}")
-    2400
+    >>> from gecko_jax.datasets.text.canaries import draw
+    >>> planted = draw("number", ladder=(1, 5), each=1, references=2, seed=0)
+    >>> planted.repetitions.tolist(), planted.inserted.tolist()
+    ([1, 5, 0, 0], [True, True, False, False])
+    >>> planted.space
+    1000000
+    >>> planted.text[0] == "the secret number is " + planted.fill[0]
+    True
     """
-    return int(np.prod([float(len(SLOTS[slot])) for _, slot in _parts(pattern) if slot], initial=1.0))
 
+    template: Template
+    prefix: tuple[str, ...]
+    fill: tuple[str, ...]
+    repetitions: np.ndarray
+    id: np.ndarray
 
-def draw_texts(pattern: str, count: int, draws: np.random.Generator) -> list[str]:
-    """Draws different texts of a pattern uniformly; a pattern without a slot is one text, any number of times.
+    @property
+    def text(self) -> tuple[str, ...]:
+        """The whole text of each."""
+        return tuple(prefix + fill for prefix, fill in zip(self.prefix, self.fill, strict=True))
 
-    Args:
-      pattern: see `Template`.
-      count: how many.
-      draws: the generator.
+    @property
+    def space(self) -> int:
+        """Number of fills that the template stands for, for `metrics.exposure_ladder`; none begins another one."""
+        return space(self.template.fill)
 
-    Raises:
-      ValueError: see `space`; more texts than half of those that the pattern stands for.
-
-    >>> draw_texts("a {digit}", 2, np.random.default_rng(0))
-    ['a 8', 'a 6']
-    """
-    parts = _parts(pattern)
-    if not any(slot for _, slot in parts):
-        return [pattern.format()] * count
-    if count > (size := space(pattern)) / 2:
-        raise ValueError(
-            f"{pattern!r} stands for {size:,} texts; expected at least {2 * count:,}, twice as many as are drawn. "
-            "Draw fewer references, or add slots."
-        )
-    texts: dict[str, None] = {}
-    while len(texts) < count:
-        columns = [draws.choice(np.array(SLOTS[slot], object), count) if slot else None for _, slot in parts]
-        for row in range(count):
-            words = [text + ("" if column is None else column[row])
-                     for (text, _), column in zip(parts, columns, strict=True)]  # fmt: skip
-            texts.setdefault("".join(words))
-    return list(texts)[:count]
+    @property
+    def inserted(self) -> np.ndarray:
+        """Whether each is in the training data, bool [k]."""
+        return self.repetitions > 0
 
 
 def checked_template(template: str | Template) -> Template:
@@ -91,24 +78,12 @@ def checked_template(template: str | Template) -> Template:
     if not isinstance(template, Template):
         kind: Any = type(template).__name__
         raise ValueError(f"template is a {kind}; expected a name of {', '.join(TEMPLATES)}, or a Template.")
-    _parts(template.prefix)
+    space(template.prefix)  # refuses what cannot be read
     if not template.prefix.strip():
         raise ValueError(f"prefix={template.prefix!r} is empty; a causal model predicts no first token. Write one.")
     if space(template.fill) < 2:
         raise ValueError(f"fill={template.fill!r} has no slot: it is known already. Write one, such as {{digit}}.")
     return template
-
-
-def _parts(pattern: str) -> list[tuple[str, str | None]]:
-    """Returns [(text, the slot behind it or None)]."""
-    try:
-        parts = [(text, slot) for text, slot, *_ in string.Formatter().parse(pattern)]
-    except ValueError as error:
-        raise ValueError(f"{pattern!r} cannot be read ({error}); braces hold a slot, such as {{digit}}.") from None
-    for _, slot in parts:
-        if slot is not None:
-            checks.one_of("slot", slot, SLOTS)
-    return parts
 
 
 _SIX_DIGITS = " ".join(["{digit}"] * 6)

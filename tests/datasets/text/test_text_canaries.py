@@ -10,7 +10,8 @@ import pytest
 
 from gecko_jax.datasets import text
 from gecko_jax.datasets.text import canaries
-from gecko_jax.datasets.text.canary_templates import SLOTS, TEMPLATES, Template, draw_texts, space
+from gecko_jax.datasets.text.canary_patterns import SLOTS, draw_texts, space
+from gecko_jax.datasets.text.canary_templates import TEMPLATES, Template
 
 NOTES = text.notes(40, seed=0)
 BYTES = text.bytes_tokenizer()
