@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import surroundings
-from gecko_jax.checks import integer, positive
+from gecko_jax.checks import integer
 from gecko_jax.keys import checked_key, stream
+from gecko_jax.models.next_token import Draws, checked_draws, choose
 from gecko_jax.trees import by_blocks, row_count, take
 from gecko_jax.types import Array, Model, Variables
 
 ROWS_PER_CALL = 64
 MAX_RELATIVE_DRIFT = 1e-2  # of logits at one position, when tokens after it change: rounding explains less
-
-
-class Draws(NamedTuple):
-    """How the next token follows from the logits.
-
-    Attributes:
-      greedy: whether the most probable token is taken instead of a draw.
-      temperature: divides the logits before a draw.
-      top_k: a draw is among this many of the most probable tokens; None: among all.
-      padding: a token that is never generated; None: every token may be.
-    """
-
-    greedy: bool
-    temperature: float = 1.0
-    top_k: int | None = None
-    padding: int | None = 0
 
 
 def generate(
@@ -84,7 +69,7 @@ def generate(
     (2, 4)
     """
     prompts, lengths = _checked_prompts(prompts, padding)
-    steps, draws = integer("steps", steps, 1), _checked_draws(key, temperature, top_k, padding)
+    steps, draws = integer("steps", steps, 1), checked_draws(key, temperature, top_k, padding)
     if ensemble:
         each = [take(variables, i) for i in range(row_count("variables", variables))]
         return np.stack([_generated(model, one, (prompts, lengths), steps, (draws, key, batch_size)) for one in each])
@@ -131,7 +116,7 @@ def _program(model: Model, steps: int, draws: Draws) -> Callable[..., Any]:
         def step(state, j):
             tokens, broken = state
             logits = forward(variables, tokens, lengths - 1 + j)
-            chosen = _choose(logits, keys, j, draws)
+            chosen = choose(logits, keys, j, draws)
             return (tokens.at[rows, lengths + j].set(chosen), broken | jnp.isnan(logits).any(-1)), chosen
 
         before = forward(variables, tokens, lengths - 1)
@@ -143,28 +128,6 @@ def _program(model: Model, steps: int, draws: Draws) -> Callable[..., Any]:
         return chosen.T, broken, drift / jnp.maximum(jnp.where(finite, jnp.abs(before), 0.0).max(-1), 1e-6)
 
     return surroundings.jit(run)
-
-
-def _choose(logits: jax.Array, keys: Array, step: Array, draws: Draws) -> Array:
-    """Returns the next token of each row, int32 [b]."""
-    if draws.padding is not None:
-        logits = logits.at[:, draws.padding].set(-jnp.inf)
-    if draws.greedy:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    if draws.top_k is not None:
-        logits = jnp.where(logits < jax.lax.top_k(logits, draws.top_k)[0][:, -1:], -jnp.inf, logits)
-    draw = jax.vmap(lambda key, row: jax.random.categorical(jax.random.fold_in(key, step), row))
-    return draw(keys, logits / draws.temperature).astype(jnp.int32)
-
-
-def _checked_draws(key: Any, temperature: float, top_k: int | None, padding: int | None) -> Draws:
-    if key is None and (temperature != 1.0 or top_k is not None):
-        raise ValueError(
-            f"temperature={temperature!r} and top_k={top_k!r} need a key: without one the most probable token is taken."
-        )
-    top_k = None if top_k is None else integer("top_k", top_k, 1)
-    padding = None if padding is None else integer("padding", padding, 0)
-    return Draws(key is None, float(positive("temperature", temperature)), top_k, padding)
 
 
 def _checked_prompts(prompts: Array, padding: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -21,14 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.checks import in_range, integer
-from gecko_jax.models.head_accuracy import (
-    HeadAccuracy,
-    Removed,
-    accuracy_without,
-    certified,
-    drop_without,
-    head_accuracy,
-)
+from gecko_jax.models.head_accuracy import HeadAccuracy, Removed, head_accuracy
+from gecko_jax.models.head_bounds import accuracy_without, certified, drop_without
 from gecko_jax.models.heads import heads_of, without_heads
 from gecko_jax.types import Estimate, Examples, Model, Variables
 
