@@ -10,7 +10,8 @@ import pytest
 
 from gecko_jax import losses, models, training
 from gecko_jax.models import fine_tuning
-from gecko_jax.trees import map_named, named_leaves, take
+from gecko_jax.models.blueprint import build
+from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Batch, Examples
 
 SETTINGS = {"adapter": {"reduction": 4}, "lora": {"rank": 2}, "prefix": {"length": 3}}
@@ -41,6 +42,7 @@ def test_it_starts_at_the_pretrained_model_and_its_gradients_reach_what_it_says(
     method = fine_tuning.FINE_TUNINGS[name](**SETTINGS.get(name, {}))
     assert method.name == name
     model = method.apply(base)
+    assert build(model.blueprint).blueprint == model.blueprint  # as models.load does
     start = fine_tuning.start(model, pretrained, 5, data.x)
     before = dict(named_leaves(start["params"]))
     trained = [leaf for leaf in before if re.search(TRAINED[name], leaf)]
@@ -58,31 +60,15 @@ def test_it_starts_at_the_pretrained_model_and_its_gradients_reach_what_it_says(
     assert [leaf for leaf in before if np.any(slopes[leaf] != 0)] == trained
 
 
-def test_an_ensemble_is_its_single_models_and_moves_what_is_trained(network, tmp_path):
-    base, pretrained, _, data = network
-    method = fine_tuning.adapter(reduction=4)
-    model = method.apply(base)
-    start = fine_tuning.start(model, pretrained, 5, data.x, models=2)
-    member = np.random.default_rng(1).random((2, ROWS)) < 0.7
-    options = {"loss": losses.sequence_cross_entropy(), "epochs": 2, "batch_size": 4, "trainable": method.trainable}
-    both = training.fit_ensemble(model, data, member, init=start, **options).variables
-    alone = training.fit(model, data, member[1], init=take(start, 1), model_id=1, **options).variables
-    leaves = (named_leaves(variables["params"]) for variables in (both, alone, start))
-    for (name, leaf), (_, other), (_, first) in zip(*leaves, strict=True):
-        np.testing.assert_allclose(leaf[1], other, atol=1e-5, err_msg=name)
-        moved = np.abs(leaf - first).reshape(2, -1).max(1) > 0
-        assert np.all(moved == bool(re.search(TRAINED["adapter"], name))), name
-    models.save(tmp_path, model, both, data.x)
-    assert models.load(tmp_path).model.blueprint == model.blueprint  # load itself compares the outputs
-
-
 def test_methods_combine(network):
-    base, pretrained, outputs, data = network
+    base, _, _, data = network
     first, second = fine_tuning.prefix(2), fine_tuning.lora(rank=1, paths="mlp/")
     model = second.apply(first.apply(base))
-    start = fine_tuning.start(model, pretrained, 0, data.x)
-    assert {name: set(part) for name, part in start["params"]["fine_tuning"].items()} == {
+    shapes = jax.eval_shape(model.init, jax.random.key(0), data.x)
+    assert {name: set(part) for name, part in shapes["params"]["fine_tuning"].items()} == {
         "prefix": {"block0/attention/product"}, "lora": {"block0/mlp/up", "block0/mlp/down"}}  # fmt: skip
-    np.testing.assert_array_equal(jax.jit(model.apply)(start, data.x)[0], outputs)
+    counts = fine_tuning.trained_parameters(second._replace(trainable=(*first.trainable, *second.trainable)), shapes)
+    assert len(counts) == 3 + 4
+    assert jax.eval_shape(model.apply, shapes, data.x)[0].shape == (ROWS, LENGTH, VOCABULARY)
     with pytest.raises(ValueError, match="has parameters of 'lora' already: apply fine_tuning.lora once"):
         jax.eval_shape(second.apply(model).init, jax.random.key(0), data.x)

@@ -8,7 +8,7 @@ import pytest
 
 from gecko_jax import models, training
 from gecko_jax.models import fine_tuning
-from gecko_jax.trees import named_leaves, take
+from gecko_jax.trees import named_leaves
 
 X = np.ones((3, 5), np.float32)
 TOKENS = np.array([[1, 2, 3]])
@@ -89,12 +89,3 @@ def test_what_cannot_be_merged_says_so(pretrained):
     with pytest.raises(ValueError, match="fine_tuning.adapter cannot be merged"):
         fine_tuning.merge(fine_tuning.adapter(2, "dense"), model, fine_tuning.start(model, pretrained, 0, X))
     assert fine_tuning.merge(fine_tuning.bitfit(), network(), pretrained) is pretrained
-
-
-def test_an_ensemble_is_merged_by_vmap(pretrained):
-    method = fine_tuning.lora(2, paths="dense")
-    model = method.apply(network())
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, fine_tuning.start(model, pretrained, 0, X, models=2))
-    merged = jax.vmap(lambda variables: fine_tuning.merge(method, model, variables))(variables)
-    outputs = [each.apply(take(tree, 1), X)[0] for each, tree in ((model, variables), (network(), merged))]
-    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
