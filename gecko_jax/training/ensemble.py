@@ -21,7 +21,7 @@ from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_losses, check_trained
 from gecko_jax.training.gradients import GradFn, batch_gradients
-from gecko_jax.training.hook_checks import check_hooks, check_observer, check_penalty, check_pruned, check_unread
+from gecko_jax.training.hook_checks import check_frozen, check_hooks, check_observer, check_penalty, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
 from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
@@ -159,7 +159,7 @@ def fit_ensemble(
     shapes, batch = jax.eval_shape(model.init, jax.random.key(0), first), batch_shapes(plan.slots, pool)
     if init is not None:
         check_init(init, shapes, len(ids))
-    check_pruned(shapes, trainable, init)
+    check_frozen(shapes, trainable, init)
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
     plan = plan._replace(schedules=for_model(timetable, model, shapes, batch.x))
     check_hooks(model, shapes, batch.x)

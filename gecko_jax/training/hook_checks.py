@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from gecko_jax import checks
+from gecko_jax.models.fine_tuning import PARTS
 from gecko_jax.models.pruned import MASKS
 from gecko_jax.models.range_penalty import WEIGHT
 from gecko_jax.programs import flow, trace
@@ -103,8 +104,8 @@ def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
         )
 
 
-def check_pruned(variables: Variables, trainable: Sequence[str] | None, init: Variables | None) -> None:
-    """Raises ValueError if a kernel that the model prunes is frozen and still whole: it would never be pruned.
+def check_frozen(variables: Variables, trainable: Sequence[str] | None, init: Variables | None) -> None:
+    """Raises ValueError if what is frozen would stay untrained, or whole though the model prunes it.
 
     Args:
       variables: one model's, as shapes.
@@ -114,6 +115,12 @@ def check_pruned(variables: Variables, trainable: Sequence[str] | None, init: Va
     names = [name for name, _ in named_leaves(variables["params"])]
     is_trained = dict(zip(names, trainable_leaves(variables["params"], trainable), strict=True))
     start = dict(named_leaves(init["params"])) if init is not None else {}
+    beside = [name for name, trained in is_trained.items() if trained and name.startswith(f"{PARTS}/")]
+    if beside and init is None and not all(is_trained.values()):
+        raise ValueError(
+            f"trainable names {checks.listed(beside)}, which stand beside a frozen network, and init=None would leave "
+            "that network untrained. Pass init=fine_tuning.start(model, pretrained, key, x)."
+        )
     for name in variables.get(MASKS, {}):
         if not is_trained[name] and (name not in start or np.all(np.asarray(start[name]) != 0)):
             raise ValueError(

@@ -27,5 +27,7 @@ def test_a_shadow_of_a_fine_tuned_target_starts_where_the_target_does():
             assert np.abs(both[0] - both[1]).max() > 1e-3
         else:
             np.testing.assert_array_equal(leaf, dict(named_leaves(pretrained["params"]))[name])
+    with pytest.raises(ValueError, match="beside a frozen network, and init=None would leave that network untrained"):
+        training.fit(recipe.model, data, trainable=method.trainable)
     with pytest.raises(ValueError, match="pretrained and init both say"):
         training.Recipe(network, data, pretrained=pretrained, init=pretrained)
