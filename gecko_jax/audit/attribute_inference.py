@@ -74,8 +74,7 @@ def attribute_inference(
     group = checks.shape("group", np.asarray(checks.unmasked("group", group)), features.shape[:1])
     if trait.dtype.kind == "f":
         raise ValueError(f"trait has dtype {trait.dtype}; expected text or integers: put numbers into ranges first.")
-    values, label = np.unique(trait.astype(str) if trait.dtype.kind == "O" else trait, return_inverse=True)
-    names, place = np.unique(group.astype(str) if group.dtype.kind == "O" else group, return_inverse=True)
+    (values, label), (names, place) = _named("trait", trait), _named("group", group)
     label, place = label.reshape(-1), place.reshape(-1)
     _check_values(values, label, place, checks.integer("folds", folds, 2))
     design = Design(len(values), folds, seed, classifier or linear_probe)
@@ -121,6 +120,14 @@ def attribute_difference(before: AttributeInference, after: AttributeInference, 
             f"{after.rows.sum()}; expected the same rows of the same groups in both."
         )
     return _share(before.right - after.right, before.rows, -1.0, confidence)
+
+
+def _named(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different values in order, and the place of each row's among them."""
+    if column.dtype.kind == "O" and any(value is None or value != value for value in column):
+        row = next(i for i, value in enumerate(column) if value is None or value != value)
+        raise ValueError(f"{name}[{row}] is {column[row]!r}, which would count as a value; leave the row out.")
+    return np.unique(column.astype(str) if column.dtype.kind == "O" else column, return_inverse=True)
 
 
 def _check_values(values: np.ndarray, label: np.ndarray, place: np.ndarray, folds: int) -> None:

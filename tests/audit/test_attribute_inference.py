@@ -124,6 +124,8 @@ def test_bad_traits_are_named():
         (lambda: audit.attribute_inference(NOISE, np.arange(300.0), AUTHOR), "trait has dtype float64"),
         (lambda: audit.attribute_inference(NOISE, ["a"] * 300, AUTHOR), "trait is .*'a'.* throughout"),
         (lambda: audit.attribute_inference(NOISE, AUTHOR, AUTHOR), "is that of 1 groups, fewer than folds=5"),
+        (lambda: audit.attribute_inference(NOISE, [None, *TRAIT[1:]], AUTHOR), r"trait\[0\] is None"),
+        (lambda: audit.attribute_inference(NOISE, TRAIT, [*AUTHOR[:-1], None]), r"group\[299\] is None"),
         (lambda: audit.attribute_inference(NOISE, TRAIT, AUTHOR, folds=1), "folds=1"),
         (lambda: audit.attribute_inference(NOISE, TRAIT, AUTHOR, confidence=2), "confidence=2"),
     ):
