@@ -88,8 +88,8 @@ def from_texts(
       time: of each, as numbers or datetime64; None without times.
 
     Raises:
-      ValueError: no documents, an empty one, one that is not a str or that UTF-8 cannot write, or another number of
-        users, ids or times.
+      ValueError: no documents, an empty one, one that is not a str or that UTF-8 cannot write, a user without a name,
+        or another number of users, ids or times.
 
     >>> from_texts(["A note.", "Another."], user=["ann", "bo"]).user.tolist()
     ['ann', 'bo']
@@ -110,7 +110,7 @@ def from_texts(
                 "in another encoding than it was written in, or with errors='surrogateescape'."
             ) from None
     count = len(texts)
-    users = None if user is None else np.array([str(each) for each in user], object)
+    users = None if user is None else np.array([_user(i, each) for i, each in enumerate(user)], object)
     ids = np.arange(count, dtype=np.int64) if ids is None else check_ids(np.asarray(ids))
     times = None if time is None else _times(time)
     for name, values in (("user", users), ("ids", ids), ("time", times)):
@@ -149,6 +149,13 @@ def join(*parts: Documents) -> Documents:
         secrets,
         {name: np.concatenate([each[name] for each in traits]) for name in names} or None,
     )
+
+
+def _user(i: int, name: Any) -> str:
+    """Returns a user's name; None, NaN and "" would make one author of all that are unknown."""
+    if name is None or name != name or str(name) == "":
+        raise ValueError(f"user[{i}] is {name!r}; name every author, and an unknown one by a name of its own.")
+    return str(name)
 
 
 def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:

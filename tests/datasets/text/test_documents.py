@@ -15,6 +15,8 @@ from gecko_jax.datasets import text
         (["a", b"b"], {}, r"texts\[1\] is a bytes; expected a str"),
         (["ok", "a\udce9"], {}, r"texts\[1\] holds '\\udce9' at 1, which UTF-8 cannot write"),
         (["a", "b"], {"user": ["ann"]}, "user has 1 entries for 2 documents"),
+        (["a", "b"], {"user": ["ann", None]}, r"user\[1\] is None; name every author"),
+        (["a", "b"], {"user": [float("nan"), "ann"]}, r"user\[0\] is nan; name every author"),
         (["a", "b"], {"ids": [3, 3]}, "ids must be unique"),
         (["a", "b"], {"time": ["now", "then"]}, "time has dtype"),
         (["a", "b"], {"time": [1.0]}, "time has 1 entries for 2 documents"),

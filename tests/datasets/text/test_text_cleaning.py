@@ -50,6 +50,12 @@ def test_what_is_the_authors_stays(words):
     assert text.clean(text.from_texts([document])).text == (document,)
 
 
+def test_a_very_long_line_is_cleaned_in_linear_time():
+    """Of 400,000 characters: an expression that backtracks over all of a line would take minutes."""
+    blob = "QUJD" * 100_000
+    assert text.clean(text.from_texts([f"{blob}\n{OWN} ann@example.org"])).text == (f"{blob}\n{OWN}",)
+
+
 def test_html_becomes_lines_of_text():
     page = "<html><body><p>One &amp; two.</p><div class='x'>Three<br/>four &#8220;five&#8221;</div></body></html>"
     assert text.clean(text.from_texts([page]), min_characters=3).text == ("One & two.\nThree\nfour \u201cfive\u201d",)
