@@ -104,7 +104,8 @@ def lowercased(tokens: Array, tokenizer: Any, length: int | None = None) -> np.n
       length: tokens of a row, at least 1; t if None. A text that needs more in lower case is cut there.
 
     Returns:
-      int32 [n, length], padded on the right.
+      int32 [n, length], padded on the right. A row whose text is a single token in lower case keeps its own tokens:
+      one token alone predicts nothing.
 
     Raises:
       ValueError: tokens of another shape; a length below 1.
@@ -117,8 +118,9 @@ def lowercased(tokens: Array, tokenizer: Any, length: int | None = None) -> np.n
     tokens = checks.shape("tokens", np.asarray(tokens), (None, None))
     width: int = tokens.shape[1] if length is None else checks.integer("length", length, 1)
     result = np.full((len(tokens), width), tokenizer.padding, np.int32)
-    for row, text in zip(result, _texts(tokens, tokenizer), strict=True):
-        lower = tokenizer.encode(text.lower())[:width]
+    for row, upper, text in zip(result, tokens, _texts(tokens, tokenizer), strict=True):
+        lower = tokenizer.encode(text.lower())
+        lower = (upper[upper != tokenizer.padding] if len(lower) < 2 else lower)[:width]
         row[: len(lower)] = lower
     return result
 

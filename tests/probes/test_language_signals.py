@@ -115,6 +115,9 @@ def test_signals_of_texts_by_loops(pretrained):
     assert probes.zlib_bytes(tokens, tokenizer).tolist() == [len(zlib.compress(word.encode())) for word in words]
     assert [tokenizer.decode(row) for row in probes.lowercased(tokens, tokenizer)] == [word.lower() for word in words]
     assert probes.lowercased(tokens, tokenizer, 2).shape == (3, 2)
+    merged = tokenizer._replace(encode=lambda text: [9] if text == "the" else tokenizer.encode(text))
+    the = np.array([[*tokenizer.encode("THE"), 0]])
+    assert probes.lowercased(the, merged).tolist() == the.tolist()  # one token alone predicts nothing
 
 
 def test_shadows_that_were_fine_tuned_together_are_attacked(pretrained, fitted):

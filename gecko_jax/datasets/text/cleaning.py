@@ -26,7 +26,9 @@ _MAIL_HEADER = re.compile(
 )
 _REST_IS_QUOTED = re.compile(r"(?i)\s*-{2,}\s*(original|forwarded) message.*|\s*begin forwarded message.*")
 _SIGNATURE = re.compile(r"\s*--\s*")
-_ADDRESS = re.compile(r"(?i)<?\b(?:https?|ftp|mailto|news):[^\s>]+>?|\bwww\.[^\s>]+|<?[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+>?")
+_ADDRESS = re.compile(
+    r"(?i)<?\b(?:https?|ftp|mailto|news):[^\s>]+>?|\bwww\.[^\s>]+|<?[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+>?"
+)
 _HIDDEN = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->")
 _TAG = re.compile(r"(?is)</?(?:!doctype|[a-z][a-z0-9]*)(?:\s[^<>]*)?/?>")
 _CHARACTER = re.compile(r"&#\d+;")
