@@ -1,0 +1,211 @@
+"""Fine-tunes one model: validation perplexity every quarter epoch, and the variables at two fixed points.
+
+The two points are fixed beforehand, so that "at equal perplexity" has one meaning: `crossing`, the first evaluation at
+which the validation perplexity is at most a fixed one, on the way down; and `best`, the lowest validation perplexity.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.memorisation.bases import Base
+from experiments.memorisation.config import QUARTERS, Config
+from experiments.memorisation.data import Trial
+from experiments.memorisation.methods import Method
+from experiments.memorisation.reading import LOSS, perplexity
+from gecko_jax import clippings, keys, privacy, training
+from gecko_jax.models import fine_tuning
+from gecko_jax.trees import named_leaves, trainable_leaves
+from gecko_jax.types import Model, Variables
+
+UNIT_RATE = 1e-3  # of the optimizer; a schedule scales it, so that all rates share a compiled program
+
+
+class Prepared(NamedTuple):
+    """A row, ready to be trained.
+
+    Attributes:
+      model: the tuned model.
+      trainable: expressions of what is trained; None: all.
+      base: what it starts from.
+      private: the private run's parts, or None.
+    """
+
+    model: Model
+    trainable: tuple[str, ...] | None
+    base: Base
+    private: privacy.PrivateTraining | None
+
+
+class Point(NamedTuple):
+    """A model at one evaluation.
+
+    Attributes:
+      quarter: of an epoch, counted from 1.
+      perplexity: on the validation rows.
+      variables: of the model.
+    """
+
+    quarter: int
+    perplexity: float
+    variables: Variables
+
+
+class Course(NamedTuple):
+    """How a run went.
+
+    Attributes:
+      perplexities: on the validation rows after each quarter of an epoch; the first is that of the start.
+      crossing: the first point at which the perplexity is at most the fixed one; None if it never is.
+      best: the point of the lowest perplexity; None if the run was not finite before its first evaluation.
+    """
+
+    perplexities: list[float]
+    crossing: Point | None
+    best: Point | None
+
+
+class _Enough(Exception):
+    """Ends a run that has not improved for long enough."""
+
+
+def prepare(config: Config, method: Method, base: Base) -> Prepared:
+    """Returns the tuned model of a row, what it trains, and its private gradients.
+
+    Args:
+      config: the settings.
+      method: the row.
+      base: the pre-trained model that it names.
+    """
+    tied = {"tied": True} if base.tied and method.tuning in ("head", "embedding") else {}
+    tuning = fine_tuning.FINE_TUNINGS[method.tuning](**method.options, **tied)
+    model, trainable = tuning.apply(base.model), tuning.trainable
+    if method.trainable is not None:
+        trainable = tuple(each.format(last=config.layers - 1) for each in method.trainable)
+    private = None
+    if method.epsilon is not None:
+        private = privacy.private_training(
+            model,
+            LOSS,
+            clippings.automatic(1.0),
+            n=config.rows,
+            batch_size=config.private_batch,
+            epochs=config.private_epochs,
+            delta=config.delta,
+            target_epsilon=method.epsilon,
+            trainable=trainable,
+        )
+        model = private.model
+    return Prepared(model, trainable, base, private)
+
+
+def start(prepared: Prepared, seed: int, x: np.ndarray) -> Variables:
+    """Returns the variables that a model starts from: the base's, and fresh ones for what the method adds.
+
+    Args:
+      prepared: the row.
+      seed: of the fresh ones.
+      x: token rows [n, t], n >= 1.
+    """
+    key = keys.stream(seed, "memorization", "start")
+    return fine_tuning.start(prepared.model, prepared.base.variables, key, x[:1])
+
+
+def trained_parameters(prepared: Prepared, x: np.ndarray) -> int:
+    """Returns how many numbers the row trains.
+
+    Args:
+      prepared: the row.
+      x: token rows [n, t], n >= 1.
+    """
+    params = start(prepared, 0, x)["params"]
+    keep = trainable_leaves(params, prepared.trainable)
+    return sum(np.size(leaf) for (_, leaf), trained in zip(named_leaves(params), keep, strict=True) if trained)
+
+
+def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs: int) -> Course:
+    """Fine-tunes a model until it has not improved for `config.patience` quarters, or for `epochs`.
+
+    Args:
+      config: the settings.
+      prepared: the row.
+      trial: the rows of one seed.
+      rate: of Adam, constant.
+      epochs: passes at most; a private run takes `config.private_epochs`, for which its noise is calibrated, and none
+        of its quarters ends it.
+    """
+    target = config.crossing * prepared.base.perplexity
+    begin = start(prepared, trial.seed, trial.train.x)
+    perplexities = [perplexity(prepared.model, begin, trial.validation)]
+    crossing: Point | None = None
+    best: Point | None = None
+
+    def observe(quarter: int, variables: Variables) -> None:
+        nonlocal crossing, best
+        perplexities.append(perplexity(prepared.model, variables, trial.validation))
+        point = Point(quarter, perplexities[-1], variables)
+        crossing = point if crossing is None and point.perplexity <= target else crossing
+        best = point if best is None or point.perplexity < best.perplexity else best
+        if prepared.private is None and quarter - best.quarter >= config.patience:
+            raise _Enough
+
+    if prepared.private is None:
+        sampling = privacy.shuffled(config.rows, config.batch_size, epochs)
+        options: dict[str, Any] = {"loss": LOSS, "sampling": sampling, "trainable": prepared.trainable}
+    else:
+        options, epochs = prepared.private.options, config.private_epochs
+    options["epochs"] = QUARTERS * epochs
+    try:
+        training.fit(
+            prepared.model,
+            trial.train,
+            init=begin,
+            seed=config.seed,
+            model_id=trial.seed,
+            optimizer=training.optimizer("adam", UNIT_RATE),
+            schedules={"learning_rate": _constant(rate / UNIT_RATE)},
+            observe=observe,
+            **options,
+        )
+    except (_Enough, training.NotFinite):
+        pass  # what was observed before stands
+    return Course(perplexities, crossing, best)
+
+
+def _constant(value: float) -> training.schedules.Schedule:
+    return lambda share: value
+
+
+def tune(config: Config, prepared: Prepared, trial: Trial, middle: float) -> tuple[float, dict[str, float]]:
+    """Chooses the learning rate: the lowest validation perplexity of a run of `config.tuning_epochs`.
+
+    The rates are a third of the middle, the middle, and three times it. While the best of them is the first or the
+    last, one more is tried beyond it, twice at most.
+
+    Args:
+      config: the settings.
+      prepared: the row.
+      trial: of a seed that no model of the table has.
+      middle: of the grid.
+
+    Returns:
+      The rate, and {rate: its lowest perplexity} of all that were tried; one whose run was not finite has infinity.
+    """
+    tried: dict[float, float] = {}
+
+    def attempt(power: int) -> None:
+        course = follow(config, prepared, trial, middle * 3.0**power, config.tuning_epochs)
+        tried[power] = course.best.perplexity if course.best else math.inf
+
+    for power in (-1, 0, 1):
+        attempt(power)
+    for _ in range(2):
+        best = min(tried, key=lambda power: tried[power])
+        if best not in (min(tried), max(tried)):
+            break
+        attempt(int(best) + (1 if best == max(tried) else -1))
+    best = min(tried, key=lambda power: tried[power])
+    return middle * 3.0**best, {f"{middle * 3.0**power:.3g}": tried[power] for power in sorted(tried)}
