@@ -10,12 +10,14 @@ from experiments import flags
 from experiments.memorisation import gpt2
 from experiments.memorisation.config import PARTS, Config
 from experiments.memorisation.data import Corpus
-from experiments.memorisation.reading import LOSS, perplexity
+from experiments.memorisation.reading import LOSS, perplexity, token_accuracy
 from gecko_jax import models, privacy, quantizers, training
 from gecko_jax.digests import value_digest
 from gecko_jax.types import Model, Variables
 
 BITS = 4
+PRUNING_FLOOR = 0.9  # of the token accuracy of all heads, on public rows
+MAX_EVALUATIONS = 80  # of the search
 WARM_UP = 0.08  # share of pre-training in which the learning rate rises
 PRETRAINING = ("layers", "width", "heads", "length", "public_rows", "public_rate", "batch_size", "seed")
 
@@ -122,6 +124,24 @@ def _all_four_bits(bases: Bases) -> tuple[Model, Variables, str]:
     return _quantized(bases["float"], ""), bases["float"].variables, "all weights in 4 bits"
 
 
+def _pruned(bases: Bases) -> tuple[Model, Variables, str]:
+    base, corpus = bases["float"], bases.corpus
+    data, held_out = corpus.public.take(slice(bases.config.validation)).causal(), corpus.public_validation.causal()
+    accuracies = [token_accuracy(base.model, base.variables, rows) for rows in (data, held_out)]
+    floor = PRUNING_FLOOR * min(accuracies)
+    pruned = models.prune_heads(
+        base.model, base.variables, data, held_out, floor=floor, max_evaluations=MAX_EVALUATIONS, batch_size=32
+    )
+    count = sum(map(len, pruned.removed.values()))
+    note = f"{count} attention heads ({pruned.share:.0%}) removed by A* search, token accuracy at least {floor:.3f}"
+    return pruned.model, pruned.variables, note
+
+
+def _pruned_four_bits(bases: Bases) -> tuple[Model, Variables, str]:
+    base = bases["pruned"]
+    return _quantized(base, ""), base.variables, f"{base.note}; all weights in 4 bits"
+
+
 def _quantized(base: Base, path: str) -> Model:
     return models.quantized(base.model, [(path, quantizers.uniform(BITS), None)], float_layers=())
 
@@ -132,4 +152,6 @@ BASES: dict[str, Callable[[Bases], tuple[Model, Variables, str]]] = {
     "small": _small,
     "4bit": _four_bits,
     "all_4bit": _all_four_bits,
+    "pruned": _pruned,
+    "pruned_4bit": _pruned_four_bits,
 }

@@ -1,9 +1,10 @@
 """Settings of the study of memorization in fine-tuning, one preset a line of the table below.
 
-  preset  command                                                 time
-  quick   python -m experiments.memorisation.run                  under 4 minutes on 2 idle cores
-  mails   python -m experiments.memorisation.run --preset=mails   over an hour of CPU; needs files, see README.md
-  paper   python -m experiments.memorisation.run --preset=paper   GPT-2 on text of your own; needs files and a GPU
+  preset    command                                                    time
+  quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
+  ablation  python -m experiments.memorisation.run --preset=ablation   the same notes, other rows
+  mails     python -m experiments.memorisation.run --preset=mails      over an hour of CPU; needs packages, see README.md
+  paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files and a GPU
 
 What came out is in expected/ and in README.md beside this file.
 """
@@ -109,10 +110,12 @@ EFFECTS = {
     "small_width": _COMPRESSION,
 }
 
-QUICK = dict(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=8, public_rows=8000, rows=256,
-             nonmembers=256, validation=96, calibration=200, batch_size=16, private_batch=64)  # fmt: skip
+NOTES_SIZES = dict(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=6, public_rows=8000, rows=256,
+                   nonmembers=256, validation=96, calibration=200, batch_size=16, private_batch=64)  # fmt: skip
 PRESETS = {
-    "quick": Config(**QUICK, ablations=("adapter2", "attention", "mlp", "tied_full", "tied_head")),
+    "quick": Config(**NOTES_SIZES, tables=("crossing", "best")),
+    "ablation": Config(**NOTES_SIZES, output="runs/memorisation_ablation", tables=("ablation", "compression")),
     "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc")),
-    "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors"),
-}
+    "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",
+                    length=256, tables=("crossing", "best")),
+}  # fmt: skip

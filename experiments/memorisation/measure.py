@@ -110,7 +110,7 @@ def _row(config: Config, row: Measured, full: Measured, name: str) -> reports.Ro
     point = POINT_OF[name]
     method, all_models = METHODS[row.method], row.figures[point]
     reached = [figures for figures in all_models if figures is not None]
-    notes = [method.note, f"learning rate {row.rate:.3g}"]
+    notes = [method.note, row.note, f"learning rate {row.rate:.3g}"]
     if len(reached) < len(all_models):
         notes.append(f"{len(reached)} of {len(all_models)} models reach this point")
     means: dict[str, Estimate] = {"parameters": Estimate(row.parameters, kind="counted")}

@@ -44,9 +44,9 @@ METHODS = {
     "dp_full_8": Method("DP-full, ε = 8", "full", 1e-3, epsilon=8.0),
     "dp_full_2": Method("DP-full, ε = 2", "full", 1e-3, epsilon=2.0),
     "lora_4bit": Method(
-        "LoRA on a 4-bit base", "lora", 3e-3, {"rank": 8}, base="4bit", note="the frozen base has 4-bit weights"
+        "LoRA on a 4-bit base", "lora", 3e-3, {"rank": 8}, base="4bit"
     ),
-    "pruned": Method("full, pruned base", "full", 1e-3, base="pruned", note="heads removed by an A* search"),
+    "pruned": Method("full, pruned base", "full", 1e-3, base="pruned"),
     # Ablations: which parameters, how many, and whether head and embedding are one table.
     "embedding": Method("embedding only", "embedding", 3e-3),
     "attention": Method("attention only", "full", 1e-3, trainable=("attention/",)),

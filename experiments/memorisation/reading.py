@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments.memorisation.data import Trial
 from gecko_jax import losses, metrics, training
 from gecko_jax.datasets import text
-from gecko_jax.types import Examples, Model, Variables
+from gecko_jax.trees import by_blocks
+from gecko_jax.types import Batch, Examples, Model, Variables
 
 LOSS = losses.sequence_cross_entropy(padding=-1)
 ROWS_PER_CALL = 32  # logits of more rows do not fit the cache
@@ -26,9 +30,22 @@ class RowLosses(NamedTuple):
 
 
 def row_losses(model: Model, variables: Variables, rows: Examples) -> np.ndarray:
-    """Returns each row's mean loss of a token that counts, float64 [n]."""
-    evaluation = training.evaluate(model, variables, rows, LOSS, batch_size=ROWS_PER_CALL)
-    return evaluation.losses.astype(np.float64)
+    """Returns each row's mean loss of a token that counts, float64 [n].
+
+    `training.evaluate` gives the same; it checks model and labels at each call, which costs more than a small model.
+    """
+    forward, variables = _forward(model), jax.device_put(variables)
+    x, y = np.asarray(rows.x), np.asarray(rows.y)
+    size = min(ROWS_PER_CALL, len(y))
+    return by_blocks(lambda index: forward(variables, x[index], y[index]), len(y), size, full=True).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=8)
+def _forward(model: Model) -> Callable[..., Any]:
+    def each(variables, x, y):
+        return jax.vmap(lambda outputs, y: LOSS.apply(outputs, Batch(None, y, None)))(model.apply(variables, x)[0], y)
+
+    return jax.jit(each)
 
 
 def perplexity(model: Model, variables: Variables, rows: Examples) -> float:
@@ -41,6 +58,11 @@ def perplexity(model: Model, variables: Variables, rows: Examples) -> float:
     counts = (np.asarray(rows.y) >= 0).sum(1)
     mean = float((row_losses(model, variables, rows) * counts).sum() / counts.sum())
     return math.exp(mean) if mean < 700 else math.inf
+
+
+def token_accuracy(model: Model, variables: Variables, rows: Examples) -> float:
+    """Returns the share of the tokens that count whose logit is the largest."""
+    return training.evaluate(model, variables, rows, LOSS, batch_size=ROWS_PER_CALL).metrics["token_accuracy"]
 
 
 def trial_losses(model: Model, variables: Variables, trial: Trial) -> RowLosses:

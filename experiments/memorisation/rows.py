@@ -23,7 +23,7 @@ from gecko_jax import costs
 from gecko_jax.digests import value_digest
 from gecko_jax.files import write_atomic
 from gecko_jax.json_values import dumps
-from gecko_jax.trees import named_leaves
+from gecko_jax.trees import named_leaves, take
 
 POINTS = ("crossing", "best")
 NOT_IN_A_ROW = ("output", "tables", "methods", "ablations", "models", "small_width")  # settings that no row depends on
@@ -42,6 +42,7 @@ class Measured(NamedTuple):
       start: validation perplexity before fine-tuning.
       courses: for each model its validation perplexities, one a quarter of an epoch.
       figures: {"crossing": for each model its figures, or None if it never crosses; "best": likewise}.
+      note: what was done to the base, or "".
       seconds: of CPU that the row took.
     """
 
@@ -54,6 +55,7 @@ class Measured(NamedTuple):
     start: float
     courses: list[list[float]]
     figures: dict[str, list[dict[str, float] | None]]
+    note: str
     seconds: float
 
 
@@ -85,13 +87,13 @@ def measured(study: Study, name: str) -> Measured:
             continue
         before = time.process_time()
         if prepared is None:
-            prepared = train.prepare(config, method, base)
+            prepared = train.prepare(config, method, base, study.corpus.validation.causal().x)
         if "rate" not in record:
             own = trial(config, study.corpus, config.models)  # a seed that no model of the row has
             record["rate"], record["tried"] = train.tune(config, prepared, own, method.rate)
-            record["parameters"] = train.trained_parameters(prepared, own.train.x)
-            variables = train.start(prepared, 0, own.train.x)
-            record["bytes"] = costs.cost(prepared.model, variables, own.train.x[:1]).deployed_bytes.value
+            record["parameters"] = train.trained_parameters(prepared)
+            record["bytes"] = costs.cost(prepared.model, take(prepared.starts, 0), own.train.x[:1]).deployed_bytes.value
+            record["note"] = base.note
             record["epsilon"] = None if prepared.private is None else float(prepared.private.epsilon)
         own = trial(config, study.corpus, seed)
         record["models"][str(seed)] = _one(study, prepared, own, record["rate"])
@@ -105,7 +107,7 @@ def measured(study: Study, name: str) -> Measured:
         start=base.perplexity,
         courses=[list(map(float, model["course"])) for model in models],
         figures={point: [model[point] for model in models] for point in POINTS},
-        **{key: record[key] for key in ("rate", "parameters", "bytes", "epsilon", "seconds")},
+        **{key: record[key] for key in ("rate", "parameters", "bytes", "epsilon", "note", "seconds")},
     )
 
 

@@ -18,7 +18,7 @@ from experiments.memorisation.methods import Method
 from experiments.memorisation.reading import LOSS, perplexity
 from gecko_jax import clippings, keys, privacy, training
 from gecko_jax.models import fine_tuning
-from gecko_jax.trees import named_leaves, trainable_leaves
+from gecko_jax.trees import named_leaves, take, trainable_leaves
 from gecko_jax.types import Model, Variables
 
 UNIT_RATE = 1e-3  # of the optimizer; a schedule scales it, so that all rates share a compiled program
@@ -31,12 +31,15 @@ class Prepared(NamedTuple):
       model: the tuned model.
       trainable: expressions of what is trained; None: all.
       base: what it starts from.
+      starts: variables of the models, and of one more that the learning rate is chosen with: those of the base, and for
+        what the method adds fresh ones of each.
       private: the private run's parts, or None.
     """
 
     model: Model
     trainable: tuple[str, ...] | None
     base: Base
+    starts: Variables
     private: privacy.PrivateTraining | None
 
 
@@ -72,13 +75,14 @@ class _Enough(Exception):
     """Ends a run that has not improved for long enough."""
 
 
-def prepare(config: Config, method: Method, base: Base) -> Prepared:
+def prepare(config: Config, method: Method, base: Base, x: np.ndarray) -> Prepared:
     """Returns the tuned model of a row, what it trains, and its private gradients.
 
     Args:
       config: the settings.
       method: the row.
       base: the pre-trained model that it names.
+      x: token rows [n, t], of which only shape and type matter.
     """
     tied = {"tied": True} if base.tied and method.tuning in ("head", "embedding") else {}
     tuning = fine_tuning.FINE_TUNINGS[method.tuning](**method.options, **tied)
@@ -99,31 +103,16 @@ def prepare(config: Config, method: Method, base: Base) -> Prepared:
             trainable=trainable,
         )
         model = private.model
-    return Prepared(model, trainable, base, private)
+    key = keys.stream(config.seed, "memorization", "start")
+    starts = fine_tuning.start(model, base.variables, key, x[:1], models=config.models + 1)
+    return Prepared(model, trainable, base, starts, private)
 
 
-def start(prepared: Prepared, seed: int, x: np.ndarray) -> Variables:
-    """Returns the variables that a model starts from: the base's, and fresh ones for what the method adds.
-
-    Args:
-      prepared: the row.
-      seed: of the fresh ones.
-      x: token rows [n, t], n >= 1.
-    """
-    key = keys.stream(seed, "memorization", "start")
-    return fine_tuning.start(prepared.model, prepared.base.variables, key, x[:1])
-
-
-def trained_parameters(prepared: Prepared, x: np.ndarray) -> int:
-    """Returns how many numbers the row trains.
-
-    Args:
-      prepared: the row.
-      x: token rows [n, t], n >= 1.
-    """
-    params = start(prepared, 0, x)["params"]
+def trained_parameters(prepared: Prepared) -> int:
+    """Returns how many numbers a model of the row trains."""
+    params = prepared.starts["params"]
     keep = trainable_leaves(params, prepared.trainable)
-    return sum(np.size(leaf) for (_, leaf), trained in zip(named_leaves(params), keep, strict=True) if trained)
+    return sum(np.size(leaf[0]) for (_, leaf), trained in zip(named_leaves(params), keep, strict=True) if trained)
 
 
 def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs: int) -> Course:
@@ -138,7 +127,7 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
         of its quarters ends it.
     """
     target = config.crossing * prepared.base.perplexity
-    begin = start(prepared, trial.seed, trial.train.x)
+    begin = take(prepared.starts, trial.seed)
     perplexities = [perplexity(prepared.model, begin, trial.validation)]
     crossing: Point | None = None
     best: Point | None = None

@@ -28,6 +28,8 @@ BANNED = {  # expression -> what to write
     r"(?m)^ *(found|made|given|held|kept|said|own|whole)(?=(, \w+)* = )": "a name for what the value is",
     r"\b_?(LEAST|MOST|LARGEST|SMALLEST|FEWEST|FAKES|NARROWEST|FURTHEST|LONGEST)\b": "quantity and unit: MAX_ROWS",
 }
+# The folder of a study that outside checks call by this name, and what is named after it.
+ALLOWED = re.compile(r"\b(experiments|runs)[./]memorisation")
 # Room or file -> how many are left. Lower a number when you have mended some; never raise one.
 LEFT = {"datasets": 2}  # the canaries "mislabelled": the name is part of their random stream
 
@@ -48,6 +50,7 @@ def files():
 
 def strays(text):
     """[(line number, what was found, what to write)] of a text."""
+    text = ALLOWED.sub("", text)
     return [
         (text.count("\n", 0, match.start()) + 1, match[0].strip(), instead)
         for pattern, instead in BANNED.items()
@@ -73,14 +76,15 @@ def test_banned_words_become_fewer():
 @pytest.mark.parametrize(
     "text",
     ["Made anew.", "it is no rule", "all where None", "two, for it is", "True are none", "    found = 3", "MOST = 2",
-     "a whole number", "quantised", "the colour", "    own, other = 1, 2"],
+     "a whole number", "quantised", "the colour", "memorisation", "    own, other = 1, 2"],
 )  # fmt: skip
 def test_a_banned_word_is_seen(text):
     assert strays(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["there is no longer one", "a founder", "found == 3", "emphasis", "optimistic", "MOSTLY"]
-)
+    "text", ["there is no longer one", "a founder", "found == 3", "emphasis", "optimistic", "MOSTLY",
+             "from experiments.memorisation import run", "runs/memorisation_mails"]
+)  # fmt: skip
 def test_good_words_pass(text):
     assert not strays(text)
