@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from experiments import flags
 from experiments.memorisation import gpt2
 from experiments.memorisation.config import PARTS, Config
-from experiments.memorisation.data import Corpus
-from experiments.memorisation.reading import LOSS, perplexity, token_accuracy
+from experiments.memorisation.data import Corpus, Trial
+from experiments.memorisation.reading import LOSS, RowLosses, perplexity, token_accuracy, trial_losses
 from gecko_jax import models, privacy, quantizers, training
 from gecko_jax.digests import value_digest
 from gecko_jax.types import Model, Variables
@@ -19,7 +19,7 @@ BITS = 4
 PRUNING_FLOOR = 0.9  # of the token accuracy of all heads, on public rows
 MAX_EVALUATIONS = 80  # of the search
 WARM_UP = 0.08  # share of pre-training in which the learning rate rises
-PRETRAINING = ("layers", "width", "heads", "length", "public_rows", "public_rate", "batch_size", "seed")
+PRETRAINING = ("layers", "width", "heads", "length", "public_rows", "public_batch", "public_rate", "seed")
 
 
 class Base(NamedTuple):
@@ -49,6 +49,7 @@ class Bases:
     def __init__(self, config: Config, corpus: Corpus):
         self.config, self.corpus = config, corpus
         self._made: dict[str, Base] = {}
+        self._losses: dict[tuple[str, int], RowLosses] = {}
 
     def __getitem__(self, name: str) -> Base:
         if name not in self._made:
@@ -57,6 +58,18 @@ class Bases:
             before = (perplexity(model, variables, each) for each in rows)
             self._made[name] = Base(name, model, variables, *before, "head" not in variables["params"], note)
         return self._made[name]
+
+    def losses(self, name: str, trial: Trial) -> RowLosses:
+        """Returns a base's losses of the rows of a trial, which all rows of the table compare with.
+
+        Args:
+          name: in BASES.
+          trial: of one seed.
+        """
+        if (name, trial.seed) not in self._losses:
+            base = self[name]
+            self._losses[name, trial.seed] = trial_losses(base.model, base.variables, trial)
+        return self._losses[name, trial.seed]
 
     def pretrained(self, name: str, **options: Any) -> tuple[Model, Variables]:
         """Returns a transformer that was pre-trained on the public rows, from the study's folder if it is there.
@@ -78,7 +91,7 @@ class Bases:
             model,
             rows,
             loss=LOSS,
-            sampling=privacy.shuffled(len(rows.y), config.batch_size, 1),
+            sampling=privacy.shuffled(len(rows.y), config.public_batch, 1),
             epochs=PARTS,
             optimizer=training.optimizer("adam", config.public_rate),
             schedules={"learning_rate": rate},

@@ -43,18 +43,19 @@ class Config:
     length: int = field(64, "tokens of a row")
     small_width: int = field(32, "of the small model that the compressed one is compared with")
     public_rows: int = field(62_500, "rows of public text that pre-training reads, each once at most")
+    public_batch: int = field(32, "rows of a batch of pre-training")
     public_rate: float = field(3e-3, "of Adam in pre-training, with a cosine schedule")
     rows: int = field(512, "rows of private text that a model is fine-tuned on, its canaries included")
-    nonmembers: int = field(512, "rows of other documents that it is not trained on")
-    validation: int = field(160, "rows of other documents for perplexity; the same for all models")
-    calibration: int = field(400, "rows of other documents for the threshold at 10 %; the same for all models")
-    batch_size: int = field(32, "rows of a batch, of pre-training and of fine-tuning without privacy")
-    epochs: int = field(10, "passes over the rows at most")
+    nonmembers: int = field(448, "rows of other documents that it is not trained on")
+    validation: int = field(128, "rows of other documents for perplexity; the same for all models")
+    calibration: int = field(320, "rows of other documents for the threshold at 10 %; the same for all models")
+    batch_size: int = field(16, "rows of a batch of fine-tuning without privacy")
+    epochs: int = field(8, "passes over the rows at most")
     patience: int = field(4, "quarters of an epoch without a better validation perplexity after which a run ends")
-    crossing: float = field(0.8, "the fixed perplexity: this share of the pre-trained model's validation perplexity")
+    crossing: float = field(0.7, "the fixed perplexity: this share of the pre-trained model's validation perplexity")
     tuning_epochs: int = field(2, "passes at most of a run that compares learning rates")
     private_batch: int = field(128, "expected rows of a private batch")
-    private_epochs: int = field(8, "passes that the private noise is calibrated for")
+    private_epochs: int = field(6, "passes that the private noise is calibrated for")
     delta: float = field(1e-4, "of the private rows, below 1 / rows")
     ladder: tuple[int, ...] = field((1, 2, 5, 10, 25), "how often a canary is repeated among the rows")
     secrets: int = field(1, "canaries of each number of repetitions")
@@ -70,7 +71,7 @@ class Config:
         if FULL not in self.methods:
             raise ValueError(f"methods={self.methods} lacks {FULL!r}, which every difference is measured from. Add it.")
         for name, low in (("models", 2), ("vocabulary", 260), ("layers", 1), ("width", 1), ("heads", 1), ("length", 8),
-                          ("small_width", 1), ("public_rows", 1), ("rows", 2), ("nonmembers", 2), ("validation", 1),
+                          ("small_width", 1), ("public_rows", 1), ("public_batch", 1), ("rows", 2), ("nonmembers", 2), ("validation", 1),
                           ("calibration", 10), ("batch_size", 1), ("epochs", 1), ("patience", 1), ("tuning_epochs", 1),
                           ("private_batch", 1), ("private_epochs", 1), ("secrets", 1), ("references", 8)):  # fmt: skip
             checks.integer(name, getattr(self, name), low)
@@ -105,17 +106,19 @@ _COMPRESSION = Setting(lambda c: "compression" in c.tables, "compression among -
 
 # setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
 EFFECTS = {
-    **dict.fromkeys(("vocabulary", "layers", "width", "heads", "public_rows", "public_rate"), _PRETRAINS),
+    **dict.fromkeys(("vocabulary", "layers", "width", "heads", "public_rows", "public_batch", "public_rate"),
+                    _PRETRAINS),
     "ablations": _ABLATION,
     "small_width": _COMPRESSION,
 }
 
-NOTES_SIZES = dict(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=6, public_rows=8000, rows=256,
-                   nonmembers=256, validation=96, calibration=200, batch_size=16, private_batch=64)  # fmt: skip
+NOTES_SIZES = dict(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=6, public_rows=8000,
+                   public_batch=16, rows=256, nonmembers=256, validation=96, calibration=200, private_batch=64)  # fmt: skip
 PRESETS = {
     "quick": Config(**NOTES_SIZES, tables=("crossing", "best")),
     "ablation": Config(**NOTES_SIZES, output="runs/memorisation_ablation", tables=("ablation", "compression")),
-    "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc")),
+    "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc"),
+                    tables=("crossing", "best")),
     "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",
                     length=256, tables=("crossing", "best")),
 }  # fmt: skip

@@ -81,7 +81,7 @@ def load(config: Config) -> Corpus:
     tokenizer = text.learn_bpe(public, config.vocabulary) if config.weights is None else gpt2.tokenizer(config.weights)
     parts = text.split(public, {"train": 0.95, "validation": 0.05}, config.seed)
     train, held_out = (text.rows(parts[part], tokenizer, config.length) for part in ("train", "validation"))
-    unit = PARTS * config.batch_size
+    unit = PARTS * config.public_batch
     usable = min(config.public_rows, len(train.tokens)) // unit * unit
     if usable == 0:
         raise ValueError(

@@ -96,7 +96,7 @@ def _before(shared: Study) -> reports.Row:
     figures = []
     for seed in range(config.models):
         own = trial(config, shared.corpus, seed)
-        losses = reading.trial_losses(base.model, base.variables, own)
+        losses = shared.bases.losses(base.name, own)
         canaries = reading.canary_figures(
             base.model, base.variables, own.canaries, shared.corpus.tokenizer, config.length
         )

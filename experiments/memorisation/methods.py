@@ -65,7 +65,7 @@ METHODS = {
     "small": Method("full, small float model", "full", 1e-3, base="small", note="pre-trained as the wide one was"),
 }
 
-ROWS = (FULL, "head", "adapter16", "adapter2", "lora", "prefix", "bitfit", "dp_lora_8", "dp_lora_2", "dp_full_8",
+ROWS = (FULL, "head", "adapter16", "adapter2", "lora", "dp_lora_8", "dp_full_8", "dp_lora_2", "bitfit", "prefix",
         "dp_full_2", "lora_4bit", "pruned")  # fmt: skip
 ABLATIONS = ("embedding", "attention", "mlp", "first_block", "last_block", "adapter16", "adapter8", "adapter4",
              "adapter2", "lora1", "lora", "lora32", "tied_full", "tied_head")  # fmt: skip

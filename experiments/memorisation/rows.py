@@ -121,9 +121,9 @@ def _read(path: Path, key: str) -> dict[str, Any]:
 
 def _one(study: Study, prepared: train.Prepared, own: Trial, rate: float) -> dict[str, Any]:
     """Trains one model and measures it at both points."""
-    config, base = study.config, prepared.base
+    config = study.config
     course = train.follow(config, prepared, own, rate, config.epochs)
-    reference = reading.trial_losses(base.model, base.variables, own)
+    reference = study.bases.losses(prepared.base.name, own)
     result: dict[str, Any] = {"course": course.perplexities}
     for name in POINTS:
         point = getattr(course, name)

@@ -48,12 +48,12 @@ def of(study: Study) -> Validity:
     Args:
       study: what all rows share.
     """
-    base, vocabulary = study.bases["float"], study.corpus.tokenizer.vocabulary
+    vocabulary = study.corpus.tokenizer.vocabulary
     blind, reference = [], []
     for seed in range(study.config.models):
         own = trial(study.config, study.corpus, seed)
         blind.append(_blind(own, vocabulary))
-        losses = reading.trial_losses(base.model, base.variables, own)
+        losses = study.bases.losses("float", own)
         reference.append(reading.membership(losses, losses)["auc_reference"])
     return Validity(metrics.mean_interval(blind), metrics.mean_interval(reference))
 

@@ -20,8 +20,8 @@ from gecko_jax.datasets import text
 from gecko_jax.types import Estimate, Examples
 
 HOME = pathlib.Path(run.__file__).parent
-TINY = dict(vocabulary=300, layers=1, width=16, heads=2, length=40, public_rows=400, rows=64, nonmembers=30,
-            validation=20, calibration=30, batch_size=8, private_batch=16, epochs=2, patience=2, tuning_epochs=1,
+TINY = dict(vocabulary=300, layers=1, width=16, heads=2, length=56, public_rows=400, rows=64, nonmembers=30,
+            validation=20, calibration=30, public_batch=8, batch_size=8, private_batch=16, epochs=2, patience=2, tuning_epochs=1,
             ladder=(1, 3), references=20, models=2, crossing=0.99, small_width=4)  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_text_of_too_few_rows_is_refused_with_the_number(shared):
     with pytest.raises(ValueError, match="members, nonmembers need 5060 rows"):
         data.trial(config, shared.corpus, 0)
     with pytest.raises(ValueError, match="pre-training needs 25600 at least"):
-        data.load(dataclasses.replace(shared.config, rows=2048, batch_size=512))
+        data.load(dataclasses.replace(shared.config, public_batch=512))
 
 
 def test_perplexity_counts_tokens_and_never_padding(shared):
@@ -123,7 +123,7 @@ def test_the_threshold_is_of_the_calibration_rows_and_its_real_rate_of_the_other
 def test_a_model_that_knows_a_canary_exposes_it(shared):
     corpus = shared.corpus
     planted = data.trial(shared.config, corpus, 0).canaries
-    examples = text.canaries.examples(planted, corpus.tokenizer, 40)
+    examples = text.canaries.examples(planted, corpus.tokenizer, 56)
     secret = {tuple(x): y for x, y in zip(examples.x.tolist(), examples.y.tolist(), strict=True)}
 
     def apply(variables, x, **options):  # sure of the fill of the first canary, and of nothing else
@@ -131,7 +131,7 @@ def test_a_model_that_knows_a_canary_exposes_it(shared):
         same = (x == np.asarray(examples.x)[0][None, : x.shape[1]]).all(1)[:, None, None]
         return 20.0 * same * jax.nn.one_hot(np.maximum(known, 0), corpus.tokenizer.vocabulary), {}
 
-    figures = reading.canary_figures(models.Model(None, apply), {}, planted, corpus.tokenizer, 40)
+    figures = reading.canary_figures(models.Model(None, apply), {}, planted, corpus.tokenizer, 56)
     assert figures["exposure_1"] == pytest.approx(np.log2(20)) and figures["extracted"] == 0.5
 
 
