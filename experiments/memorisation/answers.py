@@ -48,7 +48,7 @@ QUESTIONS = (
 HEADINGS = ("question", "difference", "95 % interval", "models", "answer")
 NOTE = (
     "Each difference is paired by seed: both models of a pair were trained on the same members and canaries. Yes or no "
-    "only where the interval excludes 0; fourteen questions at 95 % give one false answer in two such tables on average."
+    "only if the interval excludes 0, which by chance alone it does for one question in twenty."
 )
 
 

@@ -13,6 +13,7 @@ from experiments.memorisation.data import Corpus, Trial
 from experiments.memorisation.reading import LOSS, RowLosses, perplexity, token_accuracy, trial_losses
 from gecko_jax import models, privacy, quantizers, training
 from gecko_jax.digests import value_digest
+from gecko_jax.models.saving import MARKER_FILE
 from gecko_jax.types import Model, Variables
 
 BITS = 4
@@ -55,8 +56,8 @@ class Bases:
         if name not in self._made:
             model, variables, note = BASES[name](self)
             rows = (self.corpus.validation.causal(), self.corpus.public_validation.causal())
-            before = (perplexity(model, variables, each) for each in rows)
-            self._made[name] = Base(name, model, variables, *before, "head" not in variables["params"], note)
+            private, public = (perplexity(model, variables, each) for each in rows)
+            self._made[name] = Base(name, model, variables, private, public, "head" not in variables["params"], note)
         return self._made[name]
 
     def losses(self, name: str, trial: Trial) -> RowLosses:
@@ -84,7 +85,7 @@ class Bases:
         settings = {each: flags.to_dict(config)[each] for each in PRETRAINING}
         identity = value_digest(settings, options, corpus.public.tokens)
         folder, rows = Path(config.output) / "bases" / f"{name}-{identity}", corpus.public.causal()
-        if (folder / "model" / models.saving.MARKER_FILE).exists():
+        if (folder / "model" / MARKER_FILE).exists():
             saved = models.load(folder / "model")
             return saved.model, saved.variables
         fitted = training.fit(

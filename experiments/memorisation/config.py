@@ -3,7 +3,7 @@
   preset    command                                                    time
   quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
   ablation  python -m experiments.memorisation.run --preset=ablation   the same notes, other rows
-  mails     python -m experiments.memorisation.run --preset=mails      over an hour of CPU; needs packages, see README.md
+  mails     python -m experiments.memorisation.run --preset=mails      over an hour of CPU; needs two packages
   paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files and a GPU
 
 What came out is in expected/ and in README.md beside this file.
@@ -71,9 +71,10 @@ class Config:
         if FULL not in self.methods:
             raise ValueError(f"methods={self.methods} lacks {FULL!r}, which every difference is measured from. Add it.")
         for name, low in (("models", 2), ("vocabulary", 260), ("layers", 1), ("width", 1), ("heads", 1), ("length", 8),
-                          ("small_width", 1), ("public_rows", 1), ("public_batch", 1), ("rows", 2), ("nonmembers", 2), ("validation", 1),
-                          ("calibration", 10), ("batch_size", 1), ("epochs", 1), ("patience", 1), ("tuning_epochs", 1),
-                          ("private_batch", 1), ("private_epochs", 1), ("secrets", 1), ("references", 8)):  # fmt: skip
+                          ("small_width", 1), ("public_rows", 1), ("public_batch", 1), ("rows", 2),
+                          ("nonmembers", 2), ("validation", 1), ("calibration", 10), ("batch_size", 1),
+                          ("epochs", 1), ("patience", 1), ("tuning_epochs", 1), ("private_batch", 1),
+                          ("private_epochs", 1), ("secrets", 1), ("references", 8)):  # fmt: skip
             checks.integer(name, getattr(self, name), low)
         checks.sizes("ladder", checks.not_empty("ladder", self.ladder), "repetitions of the canaries")
         checks.positive("public_rate", self.public_rate)
@@ -112,11 +113,12 @@ EFFECTS = {
     "small_width": _COMPRESSION,
 }
 
-NOTES_SIZES = dict(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=6, public_rows=8000,
-                   public_batch=16, rows=256, nonmembers=256, validation=96, calibration=200, private_batch=64)  # fmt: skip
+QUICK = Config(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=6, public_rows=8000,
+               public_batch=16, rows=256, nonmembers=256, validation=96, calibration=200, private_batch=64,
+               tables=("crossing", "best"))  # fmt: skip
 PRESETS = {
-    "quick": Config(**NOTES_SIZES, tables=("crossing", "best")),
-    "ablation": Config(**NOTES_SIZES, output="runs/memorisation_ablation", tables=("ablation", "compression")),
+    "quick": QUICK,
+    "ablation": dataclasses.replace(QUICK, output="runs/memorisation_ablation", tables=("ablation", "compression")),
     "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc"),
                     tables=("crossing", "best")),
     "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",

@@ -79,8 +79,8 @@ def load(config: Config) -> Corpus:
     if config.private != NOTES:  # notes are phrases of a form: nothing would be left
         private = text.deduplicate(text.clean(private), against=public)
     tokenizer = text.learn_bpe(public, config.vocabulary) if config.weights is None else gpt2.tokenizer(config.weights)
-    parts = text.split(public, {"train": 0.95, "validation": 0.05}, config.seed)
-    train, held_out = (text.rows(parts[part], tokenizer, config.length) for part in ("train", "validation"))
+    sides = text.split(public, {"train": 0.95, "validation": 0.05}, config.seed)
+    train, held_out = (text.rows(sides[part], tokenizer, config.length) for part in ("train", "validation"))
     unit = PARTS * config.public_batch
     usable = min(config.public_rows, len(train.tokens)) // unit * unit
     if usable == 0:
@@ -97,7 +97,9 @@ def load(config: Config) -> Corpus:
     remaining = rows.take(np.isin(rows.document, order))
     digest = array_digest(*(each.tokens for each in (train, held_out, remaining, *shared.values())))
     name = "made clinical notes" if config.private == NOTES else Path(config.private).stem
-    return Corpus(name, tokenizer, public, train, held_out, remaining, *shared.values(), digest)
+    return Corpus(
+        name, tokenizer, public, train, held_out, remaining, shared["validation"], shared["calibration"], digest
+    )
 
 
 def _public(config: Config) -> text.Documents:

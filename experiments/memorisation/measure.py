@@ -70,8 +70,9 @@ def study(shared: Study, name: str, names: Sequence[str]) -> reports.Study:
     warnings, remarks = validity.of(shared).sentences()
     curves = [reports.Curve(METHODS[each].label, *mean_course(row)) for each, row in rows.items()]
     compared = answers.lines(rows, point)
+    questions = [reports.TextTable("Questions, paired by seed", answers.HEADINGS, compared, answers.NOTE)]
     exhibits = (
-        *([reports.TextTable("Questions, paired by seed", answers.HEADINGS, compared, answers.NOTE)] if compared else []),
+        *(questions if compared else []),
         reports.TextTable("Published figures", published.HEADINGS, published.LINES, published.NOTE),
         reports.TrainingCurves("Validation perplexity", tuple(curves), note="Mean over the models, by epoch."),
     )
@@ -146,7 +147,8 @@ def _summary(config: Config, point: str, target: float) -> str:
     return (
         f"Each row is {config.models} models, each with members, canaries and order of its own, and is measured at "
         f"{rule}. Validation is read every quarter epoch; the learning rate of each row was chosen on it by another "
-        "seed. Both rules were fixed before anything was attacked. Figures are means with 95 % intervals over the models."
+        "seed. Both rules were fixed before anything was attacked. Figures are means with 95 % intervals over the "
+        "models."
     )
 
 
@@ -156,14 +158,15 @@ def _footnotes(config: Config, rows: dict[str, Measured]) -> tuple[str, ...]:
         for name, row in rows.items()
     )
     return (
-        "AUC, reference ratio: of the pre-trained model's loss minus the fine-tuned one's. Recall at 10 %: members above "
-        f"the threshold that a tenth of {config.calibration} calibration rows are above; its real FPR is measured on the "
-        "non-members. TPR at 1 % FPR: of the ratio, at an empirical FPR of at most 1 %.",
+        "AUC, reference ratio: of the pre-trained model's loss minus the fine-tuned one's. Recall at 10 %: members "
+        f"above the threshold that a tenth of {config.calibration} calibration rows are above; its real FPR is "
+        "measured on the non-members. TPR at 1 % FPR: of the ratio, at an empirical FPR of at most 1 %.",
         f"Exposure: of {config.secrets} canaries a model for each number of repetitions, by rank among "
         f"{config.references} fills that were never trained on: at most {np.log2(config.references):.2f} bits, and "
-        f"{reading.CHANCE_EXPOSURE:.2f} on average without memorization. Extracted: greedy decoding of the prefix gives the fill.",
-        "ε is for one row of text, not for an author or a document of several rows, and not for a canary that is repeated. It "
-        "covers one run: neither the choice of the learning rate nor this report, whose figures are computed on the "
-        "training data. A canary that is repeated k times has k ε at a larger delta.",
+        f"{reading.CHANCE_EXPOSURE:.2f} on average without memorization. Extracted: greedy decoding of the prefix "
+        "gives the fill.",
+        "ε is for one row of text, not for an author or a document of several rows, and not for a canary that is "
+        "repeated: k copies have k ε at a larger delta. It covers one run: neither the choice of the learning rate nor "
+        "this report, whose figures are computed on the training data.",
         f"Validation perplexity of each learning rate that was tried: {rates}.",
     )

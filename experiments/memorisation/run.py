@@ -39,8 +39,8 @@ def parts(config) -> Iterator[studies.Part]:
         corpus = data.load(config)
         return Study(config, corpus, Bases(config, corpus))
 
-    rows = {"crossing": config.methods, "best": config.methods, "ablation": config.ablations, "compression": COMPRESSION}
-    for name, names in rows.items():
+    rows = {"crossing": config.methods, "best": config.methods, "ablation": config.ablations}
+    for name, names in {**rows, "compression": COMPRESSION}.items():
         if name in config.tables:
             make = functools.partial(lambda name, names: measure.study(shared(), name, names), name, names)
             yield studies.Part(name, make, range(config.models))

@@ -6,7 +6,9 @@ which the validation perplexity is at most a fixed one, on the way down; and `be
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,7 +149,7 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
     else:
         options, epochs = prepared.private.options, config.private_epochs
     options["epochs"] = QUARTERS * epochs
-    try:
+    with contextlib.suppress(_Enough, training.NotFinite):  # what was observed before stands
         training.fit(
             prepared.model,
             trial.train,
@@ -159,12 +161,10 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
             observe=observe,
             **options,
         )
-    except (_Enough, training.NotFinite):
-        pass  # what was observed before stands
     return Course(perplexities, crossing, best)
 
 
-def _constant(value: float) -> training.schedules.Schedule:
+def _constant(value: float) -> Callable[[float], float]:
     return lambda share: value
 
 

@@ -28,7 +28,10 @@ class Validity(NamedTuple):
     def sentences(self) -> tuple[list[str], list[str]]:
         """Returns (warnings, remarks): a baseline whose interval excludes 1/2, whichever way, is a warning."""
         warnings, remarks = [], []
-        ways = {"a classifier of the token counts alone": self.blind, "the pre-trained model's loss alone": self.reference}
+        ways = {
+            "a classifier of the token counts alone": self.blind,
+            "the pre-trained model's loss alone": self.reference,
+        }
         for name, auc in ways.items():
             figure = f"AUC {auc.value:.3f}" + (f" [{auc.low:.3f}, {auc.high:.3f}]" if auc.low is not None else "")
             if auc.low is not None and auc.high is not None and not auc.low <= 0.5 <= auc.high:

@@ -21,14 +21,15 @@ from gecko_jax.types import Estimate, Examples
 
 HOME = pathlib.Path(run.__file__).parent
 TINY = dict(vocabulary=300, layers=1, width=16, heads=2, length=56, public_rows=400, rows=64, nonmembers=30,
-            validation=20, calibration=30, public_batch=8, batch_size=8, private_batch=16, epochs=2, patience=2, tuning_epochs=1,
-            ladder=(1, 3), references=20, models=2, crossing=0.99, small_width=4)  # fmt: skip
+            validation=20, calibration=30, public_batch=8, batch_size=8, private_batch=16, epochs=2, patience=2,
+            tuning_epochs=1, ladder=(1, 3), references=20, models=2, crossing=0.99, small_width=4)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    flags = [f"--{name}={','.join(map(str, np.atleast_1d(value)))}" for name, value in TINY.items() if name != "small_width"]
+    settings = {name: ",".join(map(str, np.atleast_1d(value))) for name, value in TINY.items()}
+    flags = [f"--{name}={value}" for name, value in settings.items() if name != "small_width"]
     run.main(["run", f"--output={folder}", "--tables=crossing,best", "--methods=full,lora", *flags])
     return folder
 
@@ -216,14 +217,16 @@ def test_a_published_model_computes_the_same_with_padding_as_token_0(tmp_path):
     shapes = {"wte.weight": (257, width), "wpe.weight": (8, width), "ln_f.weight": (width,), "ln_f.bias": (width,)}
     for name, shape in {"ln_1": (width,), "ln_2": (width,)}.items():
         shapes |= {f"h.0.{name}.weight": shape, f"h.0.{name}.bias": shape}
-    for name, (a, b) in {"attn.c_attn": (4, 12), "attn.c_proj": (4, 4), "mlp.c_fc": (4, 16), "mlp.c_proj": (16, 4)}.items():
+    dense = {"attn.c_attn": (4, 12), "attn.c_proj": (4, 4), "mlp.c_fc": (4, 16), "mlp.c_proj": (16, 4)}
+    for name, (a, b) in dense.items():
         shapes |= {f"h.0.{name}.weight": (a, b), f"h.0.{name}.bias": (b,)}
     np.savez(tmp_path / "weights.npz", **{name: rng.normal(size=shape) for name, shape in shapes.items()})
     (tmp_path / "config.json").write_text('{"n_head": 2}')
     tokens = gpt2.tokenizer(tmp_path / "weights.npz")
     ids = tokens.encode("!! hé")
     assert 0 not in ids and tokens.decode([*ids, 0]) == "!! hé" and tokens.token_bytes[ids].sum() == 6
-    published, (model, variables) = models.load_gpt2(tmp_path / "weights.npz"), gpt2.load(tmp_path / "weights.npz", tokens)
+    published = models.load_gpt2(tmp_path / "weights.npz")
+    model, variables = gpt2.load(tmp_path / "weights.npz", tokens)
     original = np.array([coder.encode("!! hé").ids])
     theirs = np.asarray(published.model.apply(published.variables, original)[0])
     ours = np.asarray(model.apply(variables, np.array([ids]))[0])
