@@ -10,14 +10,14 @@ from experiments import flags
 from experiments.memorisation import gpt2
 from experiments.memorisation.config import PARTS, Config
 from experiments.memorisation.data import Corpus, Trial
-from experiments.memorisation.reading import LOSS, RowLosses, perplexity, token_accuracy, trial_losses
+from experiments.memorisation.reading import LOSS, RowLosses, perplexity, trial_losses
 from gecko_jax import models, privacy, quantizers, training
 from gecko_jax.digests import value_digest
 from gecko_jax.models.saving import MARKER_FILE
 from gecko_jax.types import Model, Variables
 
 BITS = 4
-PRUNING_FLOOR = 0.9  # of the token accuracy of all heads, on public rows
+MAX_DROP = 0.02  # of the token accuracy on public rows, by the pruning of heads
 MAX_EVALUATIONS = 80  # of the search
 WARM_UP = 0.08  # share of pre-training in which the learning rate rises
 PRETRAINING = ("layers", "width", "heads", "length", "public_rows", "public_batch", "public_rate", "seed")
@@ -141,13 +141,14 @@ def _all_four_bits(bases: Bases) -> tuple[Model, Variables, str]:
 def _pruned(bases: Bases) -> tuple[Model, Variables, str]:
     base, corpus = bases["float"], bases.corpus
     data, held_out = corpus.public.take(slice(bases.config.validation)).causal(), corpus.public_validation.causal()
-    accuracies = [token_accuracy(base.model, base.variables, rows) for rows in (data, held_out)]
-    floor = PRUNING_FLOOR * min(accuracies)
     pruned = models.prune_heads(
-        base.model, base.variables, data, held_out, floor=floor, max_evaluations=MAX_EVALUATIONS, batch_size=32
+        base.model, base.variables, data, held_out, max_drop=MAX_DROP, max_evaluations=MAX_EVALUATIONS, batch_size=32
     )
     count = sum(map(len, pruned.removed.values()))
-    note = f"{count} attention heads ({pruned.share:.0%}) removed by A* search, token accuracy at least {floor:.3f}"
+    note = (
+        f"{count} attention heads ({pruned.share:.0%}) removed by A* search, {100 * pruned.drop.value:.2f} points of "
+        f"public token accuracy lost, at most {100 * (pruned.drop.high or 0):.2f}"
+    )
     return pruned.model, pruned.variables, note
 
 

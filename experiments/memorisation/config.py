@@ -2,7 +2,7 @@
 
   preset    command                                                    time
   quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
-  ablation  python -m experiments.memorisation.run --preset=ablation   the same notes, other rows
+  notes     python -m experiments.memorisation.run --preset=notes      all rows and tables: half an hour of CPU
   mails     python -m experiments.memorisation.run --preset=mails      over an hour of CPU; needs two packages
   paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files and a GPU
 
@@ -115,10 +115,11 @@ EFFECTS = {
 
 QUICK = Config(vocabulary=512, layers=2, width=32, heads=2, length=32, small_width=6, public_rows=8000,
                public_batch=16, rows=256, nonmembers=256, validation=96, calibration=200, private_batch=64,
-               tables=("crossing", "best"))  # fmt: skip
+               crossing=0.65, tables=("crossing", "best"),
+               methods=(FULL, "head", "adapter2", "lora", "bitfit", "dp_lora_8", "dp_full_8"))  # fmt: skip
 PRESETS = {
     "quick": QUICK,
-    "ablation": dataclasses.replace(QUICK, output="runs/memorisation_ablation", tables=("ablation", "compression")),
+    "notes": dataclasses.replace(QUICK, output="runs/memorisation_notes", tables=TABLES, methods=ROWS),
     "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc"),
                     tables=("crossing", "best")),
     "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",

@@ -18,7 +18,7 @@ from gecko_jax.datasets import text
 from gecko_jax.digests import array_digest
 from gecko_jax.types import Examples
 
-PUBLIC_DEPARTMENTS = 2  # of four, whose notes are public; the private ones are of all
+PUBLIC_DEPARTMENTS = 2  # of four; the private notes are of the others
 
 
 class Corpus(NamedTuple):
@@ -104,7 +104,7 @@ def load(config: Config) -> Corpus:
 
 def _public(config: Config) -> text.Documents:
     parts = [
-        _public_notes(config.public_rows) if name == NOTES else read(name, config.data_dir)
+        _notes(config.public_rows, seed=1, public=True) if name == NOTES else read(name, config.data_dir)
         for name in config.public
     ]
     return text.from_texts([each for part in parts for each in part.text])
@@ -113,16 +113,17 @@ def _public(config: Config) -> text.Documents:
 def _private(config: Config) -> text.Documents:
     if config.private != NOTES:
         return read(config.private, config.data_dir)
-    # A made note fills two rows or more.
+    # A made note fills two rows or more, and half of them are of the departments that are asked for.
     needed = config.validation + config.calibration + 2 * (config.rows + config.nonmembers)
-    return text.notes(needed // 2, seed=0)
+    return _notes(needed, seed=0, public=False)
 
 
-def _public_notes(count: int) -> text.Documents:
-    """Returns made notes of half of the departments: what the others write is new to the model, as private text is."""
-    notes = text.notes(count, seed=1)
+def _notes(count: int, seed: int, public: bool) -> text.Documents:
+    """Returns made notes of the public departments, or of the others: another field, as private text is."""
+    notes = text.notes(count, seed)
     departments = (notes.traits or {})["department"].astype(str)
-    return notes.take(np.isin(departments, np.unique(departments)[:PUBLIC_DEPARTMENTS]))
+    chosen = np.isin(departments, np.unique(departments)[:PUBLIC_DEPARTMENTS])
+    return notes.take(chosen if public else ~chosen)
 
 
 def read(source: str, data_dir: str | None = None) -> text.Documents:

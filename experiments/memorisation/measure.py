@@ -38,6 +38,7 @@ def columns(config: Config, name: str = "") -> tuple[reports.Column, ...]:
         reports.Column(f"exposure_{each}", f"Exposure, {each} ×", "bit", 2, alarm=reading.CHANCE_EXPOSURE)
         for each in times
     )
+    certified = reports.Column(f"certified_{ladder[-1]}", f"certified, {ladder[-1]} ×", "bit", 2, alarm=0.0)
     return (
         *((reports.Column("bytes", "Deployed", "kB", 1, "low"),) if name == "compression" else ()),
         reports.Column("parameters", "Trained", "", 0),
@@ -51,6 +52,7 @@ def columns(config: Config, name: str = "") -> tuple[reports.Column, ...]:
         reports.Column("fpr", "its real FPR", "%", 1),
         reports.Column("tpr1", "TPR at 1 % FPR", "%", 1, alarm=1.0),
         *exposures,
+        certified,
         reports.Column("extracted", "Canaries extracted", "%", 1, alarm=0.0),
     )
 
@@ -163,7 +165,8 @@ def _footnotes(config: Config, rows: dict[str, Measured]) -> tuple[str, ...]:
         "measured on the non-members. TPR at 1 % FPR: of the ratio, at an empirical FPR of at most 1 %.",
         f"Exposure: of {config.secrets} canaries a model for each number of repetitions, by rank among "
         f"{config.references} fills that were never trained on: at most {np.log2(config.references):.2f} bits, and "
-        f"{reading.CHANCE_EXPOSURE:.2f} on average without memorization. Extracted: greedy decoding of the prefix "
+        f"{reading.CHANCE_EXPOSURE:.2f} on average without memorization. Certified: a lower bound on the "
+        "exposure among all million fills, from the fill's own probability. Extracted: greedy decoding of the prefix "
         "gives the fill.",
         "ε is for one row of text, not for an author or a document of several rows, and not for a canary that is "
         "repeated: k copies have k ε at a larger delta. It covers one run: neither the choice of the learning rate nor "

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.memorisation.data import Trial
 from gecko_jax import losses, metrics, training
 from gecko_jax.datasets import text
+from gecko_jax.datasets.text.canary_templates import space
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Batch, Examples, Model, Variables
 
@@ -60,11 +61,6 @@ def perplexity(model: Model, variables: Variables, rows: Examples) -> float:
     return math.exp(mean) if mean < 700 else math.inf
 
 
-def token_accuracy(model: Model, variables: Variables, rows: Examples) -> float:
-    """Returns the share of the tokens that count whose logit is the largest."""
-    return training.evaluate(model, variables, rows, LOSS, batch_size=ROWS_PER_CALL).metrics["token_accuracy"]
-
-
 def trial_losses(model: Model, variables: Variables, trial: Trial) -> RowLosses:
     """Returns the losses of a trial's rows under a model."""
     return RowLosses(
@@ -106,6 +102,7 @@ def canary_figures(
 ) -> dict[str, float]:
     """Returns the exposure of the canaries of each number of repetitions, and the share that is extracted.
 
+    Exposure by rank ends at log2 of the number of references; the certified one is a lower bound that does not.
     A canary is extracted if greedy decoding of its prefix gives its fill, word by word: exactly if each of the fill's
     tokens is the most likely one after the true tokens before it.
 
@@ -124,6 +121,8 @@ def canary_figures(
     for times in np.unique(repetitions[repetitions > 0]).tolist():
         bits = metrics.exposure(values[repetitions == times], values[repetitions == 0])
         figures[f"exposure_{times}"] = float(np.mean(bits))
+        certified = metrics.certified_exposure(values[repetitions == times], space(canaries.template.fill))
+        figures[f"certified_{times}"] = float(np.mean(certified))
     inserted = np.flatnonzero(repetitions > 0)
     logits = training.predict(model, variables, rows.x[inserted])
     hit = metrics.is_extracted(metrics.greedy_tokens(logits), rows.y[inserted])
