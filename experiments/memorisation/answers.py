@@ -72,8 +72,8 @@ def difference(rows: Mapping[str, Measured], question: Question, point: str) -> 
     """Returns the difference that a question asks for, or None if the rows are not there or do not reach the point."""
     if question.more not in rows or question.less not in rows:
         return None
-    found = pairs(rows[question.more], rows[question.less], point, question.figure)
-    return None if found is None else metrics.paired_difference(*found)
+    both_rows = pairs(rows[question.more], rows[question.less], point, question.figure)
+    return None if both_rows is None else metrics.paired_difference(*both_rows)
 
 
 def verdict(figure: Estimate) -> str:
@@ -109,9 +109,9 @@ def headline(rows: Mapping[str, Measured], point: str) -> str:
     figures = [difference(rows, Question("", *names), point) for names in order]
     if any(figure is None for figure in figures):
         return ""
-    said = [
+    sentences = [
         f"{METHODS[a].label} − {METHODS[b].label}: {figure.value:+.3f} ({verdict(figure)})"
         for (a, b), figure in zip(order, figures, strict=True)
         if figure is not None
     ]
-    return f"Head > full > small adapter in the AUC of the reference ratio? {'; '.join(said)}."
+    return f"Head > full > small adapter in the AUC of the reference ratio? {'; '.join(sentences)}."

@@ -95,18 +95,21 @@ def study(shared: Study, name: str, names: Sequence[str]) -> reports.Study:
 
 def _before(shared: Study) -> reports.Row:
     """Returns the row of the pre-trained model: its own loss as an attack, which must not tell members apart."""
+    if PRETRAINED in shared.memo:
+        return shared.memo[PRETRAINED]
     config, base = shared.config, shared.bases["float"]
     figures = []
     for seed in range(config.models):
-        own = trial(config, shared.corpus, seed)
-        losses = shared.bases.losses(base.name, own)
+        sample = trial(config, shared.corpus, seed)
+        losses = shared.bases.losses(base.name, sample)
         canaries = reading.canary_figures(
-            base.model, base.variables, own.canaries, shared.corpus.tokenizer, config.length
+            base.model, base.variables, sample.canaries, shared.corpus.tokenizer, config.length
         )
         figures.append({"auc_loss": reading.membership(losses, losses)["auc_reference"], **canaries})
     means = _means(config, figures)
     means["perplexity"] = Estimate(base.perplexity)
-    return reports.Row(PRETRAINED, means, "", "the reference alone: its loss must not tell members apart")
+    row = reports.Row(PRETRAINED, means, "", "the reference alone: its loss must not tell members apart")
+    return shared.memo.setdefault(PRETRAINED, row)
 
 
 def _row(config: Config, row: Measured, full: Measured, name: str) -> reports.Row:

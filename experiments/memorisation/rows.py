@@ -60,11 +60,12 @@ class Measured(NamedTuple):
 
 
 class Study(NamedTuple):
-    """What all rows share."""
+    """What all rows share, and what was computed of it before."""
 
     config: Config
     corpus: Corpus
     bases: Bases
+    memo: dict[str, Any]
 
 
 def measured(study: Study, name: str) -> Measured:
@@ -89,14 +90,15 @@ def measured(study: Study, name: str) -> Measured:
         if prepared is None:
             prepared = train.prepare(config, method, base, study.corpus.validation.causal().x)
         if "rate" not in record:
-            own = trial(config, study.corpus, config.models)  # a seed that no model of the row has
-            record["rate"], record["tried"] = train.tune(config, prepared, own, method.rate)
+            sample = trial(config, study.corpus, config.models)  # a seed that no model of the row has
+            record["rate"], record["tried"] = train.tune(config, prepared, sample, method.rate)
             record["parameters"] = train.trained_parameters(prepared)
-            record["bytes"] = costs.cost(prepared.model, take(prepared.starts, 0), own.train.x[:1]).deployed_bytes.value
+            cost = costs.cost(prepared.model, take(prepared.starts, 0), sample.train.x[:1])
+            record["bytes"] = cost.deployed_bytes.value
             record["note"] = base.note
             record["epsilon"] = None if prepared.private is None else float(prepared.private.epsilon)
-        own = trial(config, study.corpus, seed)
-        record["models"][str(seed)] = _one(study, prepared, own, record["rate"])
+        sample = trial(config, study.corpus, seed)
+        record["models"][str(seed)] = _one(study, prepared, sample, record["rate"])
         record["seconds"] = record.get("seconds", 0.0) + time.process_time() - before
         write_atomic(path, dumps(record, indent=1))
         print(f"  {method.label}, model {seed + 1} of {config.models}", flush=True)
@@ -119,11 +121,11 @@ def _read(path: Path, key: str) -> dict[str, Any]:
     return record if record.get("key") == key else {"key": key, "models": {}}
 
 
-def _one(study: Study, prepared: train.Prepared, own: Trial, rate: float) -> dict[str, Any]:
+def _one(study: Study, prepared: train.Prepared, sample: Trial, rate: float) -> dict[str, Any]:
     """Trains one model and measures it at both points."""
     config = study.config
-    course = train.follow(config, prepared, own, rate, config.epochs)
-    reference = study.bases.losses(prepared.base.name, own)
+    course = train.follow(config, prepared, sample, rate, config.epochs)
+    reference = study.bases.losses(prepared.base.name, sample)
     result: dict[str, Any] = {"course": course.perplexities}
     for name in POINTS:
         point = getattr(course, name)
@@ -133,9 +135,9 @@ def _one(study: Study, prepared: train.Prepared, own: Trial, rate: float) -> dic
         if name == "best" and course.crossing is not None and course.crossing.quarter == point.quarter:
             result[name] = result["crossing"]
             continue
-        target = reading.trial_losses(prepared.model, point.variables, own)
+        target = reading.trial_losses(prepared.model, point.variables, sample)
         canaries = reading.canary_figures(
-            prepared.model, point.variables, own.canaries, study.corpus.tokenizer, config.length
+            prepared.model, point.variables, sample.canaries, study.corpus.tokenizer, config.length
         )
         result[name] = {
             "perplexity": point.perplexity,

@@ -37,7 +37,7 @@ def parts(config) -> Iterator[studies.Part]:
     @functools.cache
     def shared():
         corpus = data.load(config)
-        return Study(config, corpus, Bases(config, corpus))
+        return Study(config, corpus, Bases(config, corpus), {})
 
     rows = {"crossing": config.methods, "best": config.methods, "ablation": config.ablations}
     for name, names in {**rows, "compression": COMPRESSION}.items():

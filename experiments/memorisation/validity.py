@@ -51,19 +51,22 @@ def of(study: Study) -> Validity:
     Args:
       study: what all rows share.
     """
+    if "validity" in study.memo:
+        return study.memo["validity"]
     vocabulary = study.corpus.tokenizer.vocabulary
     blind, reference = [], []
     for seed in range(study.config.models):
-        own = trial(study.config, study.corpus, seed)
-        blind.append(_blind(own, vocabulary))
-        losses = study.bases.losses("float", own)
+        sample = trial(study.config, study.corpus, seed)
+        blind.append(_blind(sample, vocabulary))
+        losses = study.bases.losses("float", sample)
         reference.append(reading.membership(losses, losses)["auc_reference"])
-    return Validity(metrics.mean_interval(blind), metrics.mean_interval(reference))
+    study.memo["validity"] = Validity(metrics.mean_interval(blind), metrics.mean_interval(reference))
+    return study.memo["validity"]
 
 
-def _blind(own: Trial, vocabulary: int) -> float:
-    rows = np.concatenate([own.members.x, own.nonmembers.x])
-    member = np.repeat([True, False], [len(own.members.x), len(own.nonmembers.x)])
+def _blind(sample: Trial, vocabulary: int) -> float:
+    rows = np.concatenate([sample.members.x, sample.nonmembers.x])
+    member = np.repeat([True, False], [len(sample.members.x), len(sample.nonmembers.x)])
     counts = np.stack([np.bincount(row, minlength=vocabulary) for row in rows])[:, 1:]  # without padding
     scores, truth = of_records(np.log1p(counts.astype(np.float32)), np.zeros(len(rows), np.int64), member)
     return metrics.roc_auc(scores, truth)
