@@ -29,7 +29,8 @@ class SelectiveEpsilon(NamedTuple):
       epsilon: of the second training, for replaced rows.
       policy: name of the policy that says what is secret.
       rows: n.
-      rows_per: {"secret", "document", "user": the most rows with a secret that one of them has}.
+      rows_per: {"secret", "document", "user": the most rows with a secret that one of them has}. It is read off the
+        private rows: what is printed of it is not protected.
     """
 
     epsilon: Epsilon

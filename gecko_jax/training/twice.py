@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.datasets.text.selective import SelectiveRows
-from gecko_jax.datasets.text.selective_check import check_rows
+from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.privacy.private_training import PrivateTraining
-from gecko_jax.training.ensemble import Fit, fit
+from gecko_jax.training.ensemble import Fit, fit, fit_ensemble
 from gecko_jax.training.selective_epsilon import SelectiveEpsilon
-from gecko_jax.types import Model, Variables
-
-FIXED = ("gradients", "sampling", "epochs", "trainable", "init", "member", "loss")  # of the second training
+from gecko_jax.training.twice_checks import check_twice, counts
+from gecko_jax.types import Examples, Model, Variables
 
 
 class FitTwice(NamedTuple):
@@ -44,6 +44,7 @@ def fit_twice(
     first: Mapping[str, Any] | None = None,
     second: Mapping[str, Any] | None = None,
     start: Callable[[Variables], Variables] | None = None,
+    models: int | None = None,
 ) -> FitTwice:
     """Fine-tunes a causal language model on redacted rows, and then privately on the rows as they are.
 
@@ -62,13 +63,15 @@ def fit_twice(
       second: options of `fit` for the private training, beside those that `private` fixes: optimizer, folder, ...
       start: variables of the first training -> those that the second starts from, if its model differs, as with
         `fine_tuning.start`; it must not read the rows. None: the same.
+      models: how many to train at once, each with randomness of its own, for studies: `init`, `start` and all variables
+        have a leading axis then. The guarantee is for one of them. None: one model, without that axis.
 
     Returns:
       A FitTwice.
 
     Raises:
-      ValueError: an epsilon for another adjacency or another number of rows, redacted rows that are not the rows with
-        markers, an option that `private` fixes; see `fit`.
+      ValueError: an epsilon for another adjacency, number of rows, sampling or noise than the second training's;
+        redacted rows that are not the rows with markers; an option that is fixed; see `fit`.
 
     Source: Shi et al., "Just fine-tune twice: selective differential privacy for large language models" (EMNLP 2022,
       arXiv 2204.07667); the neighbors are those of Shi et al., "Selective differential privacy for language modeling"
@@ -88,38 +91,38 @@ def fit_twice(
     >>> float(result.guarantee) == float(private.epsilon), sorted(result.guarantee.rows_per.items())
     (True, [('document', 1), ('secret', 1)])
     """
-    _check(rows, private, second or {})
+    check_twice(rows, private, first or {}, second or {})
     loss = getattr(private.gradients, "loss", None)
     redacted, original = rows.first(), rows.second()
     if not len(redacted.y):
         raise ValueError("rows hold no public word to predict, and the first training learns nothing. Train privately.")
-    one = fit(model, redacted, init=init, **{"loss": loss, **(first or {})})
+    one = _fit(models, model, redacted, init=init, **{"loss": loss, **(first or {})})
     begun = one.variables if start is None else start(one.variables)
-    fresh = private.model.init(jax.random.key(0), original.x[:1])
-    begun = {**{name: tree for name, tree in fresh.items() if name not in begun}, **begun}  # an adaptive threshold
-    two = fit(private.model, original, init=begun, **(second or {}), **private.options)
+    two = _fit(
+        models,
+        private.model,
+        original,
+        init={**begun, **_threshold(private, original, models)},
+        **(second or {}),
+        **private.options,
+    )
     units = ("secret", "document") if rows.user is None else ("secret", "document", "user")
-    counts = {unit: rows.rows_per(unit) for unit in units}
-    return FitTwice(one, two, SelectiveEpsilon(private.epsilon, rows.policy, len(rows.tokens), counts))
+    rows_per = {unit: rows.rows_per(unit) for unit in units}
+    return FitTwice(one, two, SelectiveEpsilon(private.epsilon, rows.policy, len(rows.tokens), rows_per))
 
 
-def _check(rows: SelectiveRows, private: PrivateTraining, second: Mapping[str, Any]) -> None:
-    """Raises ValueError unless the guarantee holds for these rows and this private training."""
-    check_rows(rows)
-    if private.epsilon.adjacency != "replace_one":
-        raise ValueError(
-            f"private.epsilon is for {private.epsilon.adjacency!r}; expected 'replace_one'. The first training reads "
-            "all redacted rows without noise, so that nothing hides whether a row is there: only what its secrets say "
-            "is protected. Pass adjacency='replace_one' to private_training."
-        )
-    if private.sampling.n != len(rows.tokens):
-        raise ValueError(
-            f"private was made for n={private.sampling.n:,} rows, and there are {len(rows.tokens):,}: pass "
-            "n=len(rows.tokens) to private_training."
-        )
-    if fixed := [name for name in FIXED if name in second]:
-        raise ValueError(
-            f"second has {', '.join(fixed)}, which `private` fixes, or fit_twice itself: epsilon covers these alone. "
-            "Pass them to private_training."
-        )
-    checks.not_empty("rows.tokens", rows.tokens)
+def _fit(models: int | None, model: Model, data: Examples, **options: Any) -> Fit:
+    """Trains one model, or several on the same rows."""
+    if models is None:
+        return fit(model, data, **options)
+    return fit_ensemble(model, data, np.ones((checks.integer("models", models, 1), len(data.y)), bool), **options)
+
+
+def _threshold(private: PrivateTraining, data: Examples, models: int | None) -> Variables:
+    """Returns what the private model of an adaptive rule has beside the variables: the threshold it starts from."""
+    if not counts(private, data.x[:1]):
+        return {}
+    start = jax.jit(private.model.init)(jax.random.key(0), data.x[:1])[THRESHOLD]
+    if models is not None:
+        start = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], models, axis=0), start)
+    return {THRESHOLD: start}

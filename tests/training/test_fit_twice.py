@@ -28,6 +28,14 @@ def private_of(**options):
 PRIVATE = private_of()
 
 
+def claimed(noise=2.0, steps=2, n=8, rule=None):
+    """A private training with an epsilon that somebody computed for other settings."""
+    options = dict(n=8, batch_size=4, epochs=1, delta=1e-2, noise_multiplier=2.0)
+    run = privacy.private_training(MODEL, LOSS, rule or clippings.flat(1.0), **options)
+    spent = privacy.epsilon(privacy.poisson(n, 4, steps), noise, 1e-2, adjacency="replace_one")
+    return run._replace(epsilon=spent)
+
+
 def test_the_first_training_is_the_same_for_neighbors_and_the_second_is_not():
     rows, options = [rows_of(code) for code in (77, 4242)], dict(first=FIRST, second=dict(seed=0))
     one, two = (training.fit_twice(MODEL, each, PRIVATE, **options) for each in rows)
@@ -67,12 +75,29 @@ def test_a_start_of_another_model_and_an_adaptive_threshold():
     assert "clipping" in moved.second.variables and "clipping" not in moved.first.variables
 
 
+def test_several_models_start_from_their_own_first_training():
+    init = MODEL.init(jax.random.key(0), rows_of(77).second().x[:1])
+    several = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), init)
+    options = dict(first=dict(epochs=1, batch_size=8, seed=0), second=dict(seed=0))
+    both = training.fit_twice(MODEL, rows_of(77), PRIVATE, init=several, models=2, **options)
+    one = training.fit(MODEL, rows_of(77).first(), init=init, loss=LOSS, **options["first"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, atol=1e-5), both.first.variables, one.variables)
+    before, after = (jax.tree.leaves(each.variables) for each in (both.first, both.second))
+    assert all(((b - a)[0] != (b - a)[1]).any() for a, b in zip(before, after, strict=True))
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
         (dict(private=private_of(adjacency="add_or_remove")), "nothing hides whether a row is there"),
         (dict(private=private_of(n=9)), "made for n=9 rows, and there are 8"),
         (dict(second=dict(epochs=5)), "second has epochs"),
+        (dict(first=dict(extra={})), "first has extra"),
+        (dict(private=claimed(noise=3.0)), "draws Poisson sampling at rate 4/8, 2 steps with noise multiplier 2:"),
+        (dict(private=claimed(steps=1)), "take both from one call of private_training"),
+        (dict(private=claimed(n=80)), "take both from one call of private_training"),
+        (dict(private=claimed(rule=clippings.quantile(1.0))), "leaves out the noised count"),
+        (dict(private=PRIVATE._replace(gradients=print)), "its gradients or its epsilon were replaced"),
         (dict(second=dict(init=None, trainable=["x"])), "second has trainable, init"),
         (dict(rows=rows_of(77)._replace(redacted=rows_of(77).tokens)), "would read what the policy calls sensitive"),
         (dict(rows=rows_of(77)._replace(redacted=np.roll(rows_of(77).redacted, 1, 0))), "is not rows.tokens"),
