@@ -32,7 +32,7 @@ from gecko_jax.audit.from_predictor import audit
 from gecko_jax.audit.from_signals import from_signals
 from gecko_jax.audit.language_model import audit_language_model
 from gecko_jax.audit.many_models import audit_models
-from gecko_jax.audit.reading.users import by_user
+from gecko_jax.audit.reading.by_user import by_user
 from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.privacy_claim import ClaimRefuted
 from gecko_jax.audit.report.report import Report

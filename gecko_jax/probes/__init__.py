@@ -24,13 +24,14 @@ from gecko_jax.probes.extraction import greedy_extraction
 from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.probes.hopskipjump import boundary_distance
 from gecko_jax.probes.label_only import noise_robustness, rotation_robustness, translation_robustness
-from gecko_jax.probes.language_signals import language_signals, lowercased, zlib_bytes
+from gecko_jax.probes.language_signals import language_signals
 from gecko_jax.probes.neighbors import neighbors
 from gecko_jax.probes.on_host import by_number, numbered, on_host
 from gecko_jax.probes.readers import READERS, ProbedModel, SignalReader
 from gecko_jax.probes.representations import representations
 from gecko_jax.probes.sampled_extraction import prompts_of, sampled_draws
 from gecko_jax.probes.sensitivity import sensitivity
+from gecko_jax.probes.text_forms import lowercased, zlib_bytes
 from gecko_jax.probes.token_losses import token_losses
 
 PROBES: dict[str, Callable] = {
