@@ -98,6 +98,15 @@ def test_one_row_for_each_of_several_references_and_one_for_their_mean():
     assert shifted == pytest.approx(plain.rows["lira_loss"]["auc"].value, abs=0.005)  # of LiRA a shift cancels
 
 
+def test_a_signal_of_ones_own_may_be_larger_for_members():
+    log_p = signals.Signal("log_p", larger="members")
+    report = audit.from_signals({log_p: -LOSS[0]}, MEMBER[0], references={"pretrained": -PRETRAINED})
+    scores = PRETRAINED - LOSS[0]
+    assert report.rows["reference_ratio"]["auc"].value == pytest.approx(auc_by_counting(scores, MEMBER[0]), abs=1e-12)
+    alone = auc_by_counting(-PRETRAINED, MEMBER[0])
+    assert report.baselines["reference model pretrained"].value == pytest.approx(alone, abs=1e-12)
+
+
 def test_references_beside_shadows_of_one_target_and_a_population():
     unseen = HARDNESS[:50] * 1.01
     settings = dict(target={"loss": LOSS[0]}, target_member=MEMBER[0], references={"pretrained": PRETRAINED})

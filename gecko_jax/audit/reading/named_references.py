@@ -42,13 +42,15 @@ class NamedReferences(NamedTuple):
     def ratios(self, readings: Readings) -> Readings:
         """Returns the readings [..., n] with the signals "reference_ratio" and "reference_quotient" beside them.
 
-        Each is there against the mean of the models' losses, and with a model's name behind it against that model's.
+        Each is there against the mean of the models' losses, and with a model's name behind it against that model's. A
+        signal that is larger for members, such as log p, is negated first.
         """
-        losses = {name: model.values[self.signal.name] for name, model in self.models.items()}
+        sign = 1.0 if self.signal.larger == "nonmembers" else -1.0
+        losses = {name: sign * model.values[self.signal.name] for name, model in self.models.items()}
         beside = {None: np.mean(list(losses.values()), axis=0), **losses}
-        target = readings.values[self.signal.name]
+        target = sign * readings.values[self.signal.name]
         values, own = dict(readings.values), list(readings.own)
-        for form in FORMS if self.signal.bounds[0] >= 0 else FORMS[:1]:
+        for form in FORMS if self.signal.bounds[0] >= 0 and sign > 0 else FORMS[:1]:
             for name, loss in beside.items():
                 ratio = reference_ratio_signal(name, form)
                 values[ratio.name] = against_reference(target, loss, form)
