@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import flax.linen as nn
 from jax import lax
 
 from gecko_jax.types import Array
@@ -34,3 +36,6 @@ def row_products(x: Array, kernel: Array, dimension_numbers: Any, precision: Any
         return lax.dot_general(x, kernel, dimension_numbers, **options)
     rows = lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options)
     return rows.reshape(*x.shape[:-1], kernel.shape[1])
+
+
+Dense = functools.partial(nn.Dense, dot_general=row_products)

@@ -13,7 +13,6 @@ Source: Vaswani et al. 2017, section 3.2 (attention); Radford et al. 2019, secti
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,10 +23,8 @@ import jax.numpy as jnp
 from gecko_jax import activations
 from gecko_jax.checks import in_range, integer, positive
 from gecko_jax.models.blocks import activate
-from gecko_jax.models.row_products import row_products
+from gecko_jax.models.row_products import Dense
 from gecko_jax.types import Array
-
-Dense = functools.partial(nn.Dense, dot_general=row_products)
 
 
 class AttentionProduct(nn.Module):

@@ -14,6 +14,7 @@ from gecko_jax import activations, checks
 from gecko_jax.models.fine_tuning.method import FineTuning, check_paths
 from gecko_jax.models.fine_tuning.part import PARTS, Part, Site
 from gecko_jax.models.fine_tuning.parts import with_parts
+from gecko_jax.models.row_products import Dense
 from gecko_jax.types import Array
 
 AFTER_ATTENTION_AND_MLP = (r"(^|/)(attention|mlp)$",)
@@ -87,9 +88,9 @@ class Adapter(nn.Module):
     def __call__(self, h: Array) -> Array:
         """Returns the changed h [b, ..., width], in its own type."""
         width, zeros = h.shape[-1], nn.initializers.zeros_init()
-        narrow = nn.Dense(max(1, width // self.reduction), name="down")(h)
+        narrow = Dense(max(1, width // self.reduction), name="down")(h)
         narrow: Any = activations.create(self.activation, self.activation_options)(narrow)
-        return h + nn.Dense(width, kernel_init=zeros, name="up")(narrow).astype(h.dtype)
+        return h + Dense(width, kernel_init=zeros, name="up")(narrow).astype(h.dtype)
 
 
 def _returns_features(site: Site) -> bool:

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gecko_jax.models.fine_tuning.part import Site
+from gecko_jax.models.row_products import Dense
 from gecko_jax.types import Array
 
 KINDS = (nn.Dense, nn.DenseGeneral, nn.Embed, nn.Conv)
@@ -60,7 +61,7 @@ def factors_of(rank: int, site: Site) -> Factors:
     if isinstance(layer, nn.Embed):
         draw = nn.initializers.normal(rank**-0.5)
         table = nn.Embed(layer.num_embeddings, rank, embedding_init=draw, parent=None, **shared)
-        return Factors(table, nn.Dense(layer.features, parent=None, **zeros), parent=None)
+        return Factors(table, Dense(layer.features, parent=None, **zeros), parent=None)
     shared["precision"] = zeros["precision"] = layer.precision
     if isinstance(layer, nn.Conv):
         if layer.feature_group_count != 1 or layer.mask is not None:
@@ -71,11 +72,11 @@ def factors_of(rank: int, site: Site) -> Factors:
             )
         start = nn.initializers.lecun_normal()
         narrow = layer.clone(features=rank, use_bias=False, kernel_init=start, name=None, parent=None)
-        return Factors(narrow, nn.Dense(layer.features, parent=None, **zeros), parent=None)
+        return Factors(narrow, Dense(layer.features, parent=None, **zeros), parent=None)
     if isinstance(layer, nn.DenseGeneral):
         if layer.batch_dims:
             raise ValueError(f"{name} has batch_dims={layer.batch_dims!r}: a weight for each index. Name other paths.")
         narrow = nn.DenseGeneral(rank, axis=layer.axis, use_bias=False, parent=None, **shared)
         return Factors(narrow, nn.DenseGeneral(layer.features, parent=None, **zeros), parent=None)
-    narrow = nn.Dense(rank, use_bias=False, parent=None, **shared)
-    return Factors(narrow, nn.Dense(layer.features, parent=None, **zeros), parent=None)
+    narrow = Dense(rank, use_bias=False, parent=None, **shared)
+    return Factors(narrow, Dense(layer.features, parent=None, **zeros), parent=None)
