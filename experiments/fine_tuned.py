@@ -27,6 +27,7 @@ from gecko_jax.types import Model, Variables
 
 KIND = "fine-tuned language model"  # in the settings of a saved run
 BASE_KIND = "language model"
+BATCH_SIZE, BATCHES_PER_EPOCH = 32, 10  # the latter of a private run of many rows, as privacy.suggest has it
 LOSS = losses.sequence_cross_entropy(padding=-1)
 
 
@@ -82,7 +83,7 @@ def pretrain(config: Config, public: text.Documents) -> Base:
         rows.causal(),
         loss=LOSS,
         epochs=config.pretrain_epochs,
-        batch_size=config.batch_size,
+        batch_size=BATCH_SIZE,
         optimizer=training.optimizer("adam", config.pretrain_learning_rate),
         schedules={"learning_rate": training.cosine},
         seed=config.seed or 0,
@@ -125,7 +126,7 @@ def train(config: Config) -> Run:
     texts, way = fine_tuned_data.cut(config, documents, base.tokenizer), method(config)
     model, rows = way.apply(base.model), texts.rows.causal()
     private = _private(config, model, texts, way.trainable)
-    options: dict[str, Any] = dict(loss=LOSS, epochs=config.epochs, batch_size=config.batch_size)
+    options: dict[str, Any] = dict(loss=LOSS, epochs=config.epochs, batch_size=config.batch_size or BATCH_SIZE)
     options["trainable"] = way.trainable
     if private is not None:
         options = private.options
@@ -158,7 +159,7 @@ def _private(
         LOSS,
         clippings.flat(config.clip_norm),
         n=n,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size or max(min(BATCH_SIZE, n), n // BATCHES_PER_EPOCH),
         epochs=config.epochs,
         delta=10.0 ** math.floor(math.log10(0.5 / n)) if config.delta is None else config.delta,
         target_epsilon=config.epsilon,

@@ -11,7 +11,7 @@ from gecko_jax.models.fine_tuning import FINE_TUNINGS
 
 NOTES = "notes"  # the made-up clinical notes that are part of the package
 SIZES = ("layers", "width", "heads", "length", "vocabulary", "pretrain_epochs", "rank", "reduction", "prefix_length",
-         "epochs", "batch_size", "models", "notes", "pretrain_notes")  # fmt: skip
+         "epochs", "models", "notes", "pretrain_notes")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,10 @@ class Config:
     reduction: int = field(4, "width of the base over that of an adapter")
     prefix_length: int = field(8, "vectors of a prefix")
     epochs: int = field(10, "passes over the members' rows")
-    batch_size: int = field(32, "rows of a batch; of a private run the expected rows of a Poisson batch")
+    batch_size: int | None = field(
+        None, "rows of a batch; none: 32, or at least a tenth of the expected rows of a private run, whose noise is the "
+        "same for a larger batch"
+    )  # fmt: skip
     learning_rate: float = field(5e-3, "of Adam, or of DP-Adam")
     models: int = field(1, "how many to fine-tune, each on its own members; 4 or more allow shadow attacks")
     member_rate: float = field(0.5, "chance of a text to be a member, above 0 and below 1: the others show the leak")
@@ -60,6 +63,8 @@ class Config:
         for name in SIZES:
             checks.integer(name, getattr(self, name), 1)
         checks.integer("length", self.length, 2)
+        if self.batch_size is not None:
+            checks.integer("batch_size", self.batch_size, 1)
         for name in ("learning_rate", "pretrain_learning_rate", "clip_norm"):
             checks.positive(name, getattr(self, name))
         if not 0 < self.member_rate < 1:

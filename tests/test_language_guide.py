@@ -29,7 +29,7 @@ def test_the_fine_tuned_model_is_better_and_its_members_are_told_apart(names):
     report, losses = names["report"], names["probes"].token_losses
     x, y, _ = names["rows"]["validation"].causal()
     before = names["metrics"].perplexity(losses(names["network"], names["base"], x, y), y)
-    assert names["metrics"].perplexity(names["of_tokens"], y) < before
+    assert names["metrics"].perplexity(names["of_tokens"], y) < 0.98 * before
     assert {"loss", "min_k", "reference_ratio", "zlib_ratio", "lowercase_ratio"} <= set(report.rows)
     assert report.rows["reference_ratio"]["auc"].value > 0.5
 
