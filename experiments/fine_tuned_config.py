@@ -45,8 +45,8 @@ class Config:
     prefix_length: int = field(8, "vectors of a prefix")
     epochs: int = field(10, "passes over the members' rows")
     batch_size: int | None = field(
-        None, "rows of a batch; none: 32, or at least a tenth of the expected rows of a private run, whose noise is the "
-        "same for a larger batch"
+        None, "rows of a batch; none: 32, or at least a tenth of the expected rows of a private run, whose noise is "
+        "the same for a larger batch"
     )  # fmt: skip
     learning_rate: float = field(5e-3, "of Adam, or of DP-Adam")
     models: int = field(1, "how many to fine-tune, each on its own members; 4 or more allow shadow attacks")
