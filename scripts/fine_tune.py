@@ -11,7 +11,8 @@
 A small transformer and its tokenizer are pre-trained on PUBLIC texts, unless --base names one. Half of your texts are
 members; the others, which the model never sees, show what it remembers. All rows of a text are members, or none is.
 With --epsilon each model is trained by DP-Adam. Epsilon is for a row, of --length tokens: a long text has several, and
-an author still more.
+an author still more. It covers the parameters, not the memberships that are saved beside them, nor the validation
+figures that are printed.
 """
 
 from __future__ import annotations
