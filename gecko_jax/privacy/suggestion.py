@@ -10,7 +10,8 @@ from gecko_jax.privacy.accounting.epsilon import Epsilon, epsilon
 from gecko_jax.privacy.sampling import poisson
 from gecko_jax.types import Clipping
 
-LEARNING_RATE = 0.01  # of Adam
+LEARNING_RATE = 0.01  # of Adam, for a network that is trained from the start
+FINE_TUNING_RATES = {"full": 2e-3, "lora": 4e-3}  # of Adam, for a pre-trained language model
 BATCHES_PER_EPOCH = 10
 CLIP_NORM = 1.0  # of automatic clipping, which makes it one setting with the learning rate
 
@@ -45,7 +46,9 @@ class Suggestion(NamedTuple):
         return {name: getattr(self, name) for name in names}
 
 
-def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: int = 30) -> Suggestion:
+def suggest(
+    n: int, target_epsilon: float, delta: float | None = None, epochs: int = 30, fine_tuning: str | None = None
+) -> Suggestion:
     """Suggests the settings of a first private run: large batches, few passes, Adam, automatic clipping.
 
     A batch has n/10 rows, because the noise on a step is the same however many rows share it. Automatic clipping leaves
@@ -55,6 +58,10 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
         start = privacy.suggest(n=len(train.x), target_epsilon=8.0)
         run = privacy.private_training(model, loss, **start.options)
         training.fit(run.model, train, optimizer=training.optimizer("adam", start.learning_rate), **run.options)
+
+    Fine-tuning takes smaller steps. LoRA of rank 8 at epsilon 8, on 633 rows of 48 tokens and a transformer of two
+    blocks, took the perplexity of other rows from 11.3 to 9.8, 9.3 and 9.9 at rates of .001, .004 and .016 (measured,
+    one seed).
 
     What to tune, in this order: the learning rate (.003 to .03), the passes (20 to 40), a smaller model, n/5 or n/20
     rows. Which data to tune on: public data of the same kind, or records that need no protection and that no released
@@ -67,6 +74,8 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
       target_epsilon: the budget, above 0.
       delta: the chance that the guarantee fails, below 1/n; None for 1/(10 n).
       epochs: passes over the data, usually 20 to 40.
+      fine_tuning: "full" or "lora", how a pre-trained language model is fine-tuned, which has a smaller learning rate;
+        None: a network is trained from the start.
 
     Returns:
       A Suggestion, whose `options` go to `private_training`.
@@ -85,9 +94,10 @@ def suggest(n: int, target_epsilon: float, delta: float | None = None, epochs: i
     """
     n = checks.integer("n", n, BATCHES_PER_EPOCH)
     epochs = checks.integer("epochs", epochs, 1)
+    rate = LEARNING_RATE if fine_tuning is None else checks.lookup("fine_tuning", fine_tuning, FINE_TUNING_RATES)
     delta = 1 / (10 * n) if delta is None else delta
     batch_size = n // BATCHES_PER_EPOCH
     sampling = poisson(n, batch_size, epochs * max(1, round(n / batch_size)))
     noise = calibrate_noise(sampling, target_epsilon, delta)
     rule = clippings.automatic(CLIP_NORM)
-    return Suggestion(rule, n, batch_size, epochs, delta, noise, LEARNING_RATE, epsilon(sampling, noise, delta))
+    return Suggestion(rule, n, batch_size, epochs, delta, noise, rate, epsilon(sampling, noise, delta))

@@ -79,7 +79,8 @@ def test_a_suggestion_is_a_run_within_its_budget():
     run = privacy.private_training(MODEL, LOSS, **start.options)
     assert 0.99 * 4 <= float(run.epsilon) == float(start.epsilon) <= 4
     assert run.sampling == privacy.poisson(205, 20, steps=300)
-    wider = privacy.suggest(n=205, target_epsilon=4.0, delta=1e-3, epochs=20)
+    wider = privacy.suggest(n=205, target_epsilon=4.0, delta=1e-3, epochs=20, fine_tuning="lora")
+    assert wider.learning_rate < start.learning_rate
     assert wider.epsilon.delta == 1e-3 and wider.noise_multiplier < start.noise_multiplier
 
 
@@ -90,6 +91,7 @@ def test_a_suggestion_is_a_run_within_its_budget():
         ({"target_epsilon": 0}, "target_epsilon=0"),
         ({"epochs": 0}, "epochs=0"),
         ({"delta": 1.0}, "delta=1.0"),
+        ({"fine_tuning": "lorra"}, "Did you mean 'lora'"),
     ],
 )
 def test_a_suggestion_names_what_is_wrong(change, words):
