@@ -118,10 +118,18 @@ def _merged(scale: float, variables: Variables) -> dict[str, Any]:
     products = {}
     for path, factors in methods.pop("lora").items():
         [(kind, a)] = factors["a"].items()
-        products[f"{path}/{kind}".lstrip("/")] = scale * jnp.tensordot(a, factors["b"]["kernel"], 1)
+        products[f"{path}/{kind}".lstrip("/")] = a, factors["b"]["kernel"]
 
     def add(name: str, leaf: Array) -> Array:
-        return leaf + products[name].astype(leaf.dtype) if name in products else leaf
+        if name not in products:
+            return leaf
+        a, b = products[name]
+        if (*a.shape[:-1], *b.shape[1:]) != leaf.shape:  # a product over the models would be another number
+            raise ValueError(
+                f"{name} has shape {leaf.shape}, its factors {a.shape} and {b.shape}: they are of several models. "
+                "Merge each by itself: jax.vmap(lambda each: fine_tuning.merge(method, model, each))(variables)."
+            )
+        return leaf + scale * jnp.tensordot(a, b, 1).astype(leaf.dtype)
 
     params = map_named(add, params)
     return {**variables, "params": {**params, PARTS: methods} if methods else params}

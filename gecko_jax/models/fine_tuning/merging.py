@@ -20,7 +20,8 @@ def merge(method: FineTuning, model: Model, variables: Variables) -> Variables:
       Variables of the network that the method was applied to. Outputs agree to rounding.
 
     Raises:
-      ValueError: a method whose parameters no weight of the network can hold (adapters, prefixes); a quantized
+      ValueError: a model that this method was not applied to with these settings, such as another alpha; variables of
+        several models; a method whose parameters no weight of the network can hold (adapters, prefixes); a quantized
         model, whose weights would be rounded after the merge; a pruned one, whose zeros would be filled.
 
     >>> import jax, jax.numpy as jnp, numpy as np
@@ -37,6 +38,12 @@ def merge(method: FineTuning, model: Model, variables: Variables) -> Variables:
         raise ValueError(
             f"fine_tuning.{method.name} cannot be merged: no weight of the network computes what its parameters do. "
             "Deploy the tuned model itself (models.save), or fine-tune by lora()."
+        )
+    steps = method.apply(Model(_unused, _unused)).blueprint
+    if not set(steps) <= set(model.blueprint):
+        raise ValueError(
+            f"model was built by {model.blueprint}, and not by {steps[-1]}: pass the tuned model, and the method with "
+            "the settings that it was applied with."
         )
     if method.name in variables["params"].get(PARTS, {}):
         if model.rules:
@@ -55,3 +62,7 @@ def merge(method: FineTuning, model: Model, variables: Variables) -> Variables:
             f"variables hold no parameters of {method.name!r}: they were merged before, or belong to another model."
         )
     return method.merge(variables)
+
+
+def _unused(*args, **options):
+    raise AssertionError(f"called with {args} and {options}")

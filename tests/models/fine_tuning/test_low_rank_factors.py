@@ -66,8 +66,17 @@ def test_factors_add_their_product_to_the_weight_of_every_kind():
     merged = fine_tuning.merge(EVERY, model, variables)
     assert [name for name, _ in named_leaves(merged)] == [name for name, _ in named_leaves({"params": params})]
     np.testing.assert_allclose(run(network, merged), expected, rtol=1e-5, atol=1e-5)
+    several = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), variables)  # as many models as the rank
+    with pytest.raises(ValueError, match="they are of several models. Merge each by itself"):
+        fine_tuning.merge(EVERY, model, several)
+    both = jax.vmap(lambda each: fine_tuning.merge(EVERY, model, each))(several)
+    np.testing.assert_array_equal(both["params"]["embed"]["embedding"][1], merged["params"]["embed"]["embedding"])
     with pytest.raises(ValueError, match="no parameters of 'lora'.*merged before"):
         fine_tuning.merge(EVERY, model, merged)
+    other = fine_tuning.lora(rank=2, alpha=4.0, paths=("conv", "general", "embed", "dense"))
+    for method, tuned in ((other, model), (EVERY, network)):
+        with pytest.raises(ValueError, match="model was built by .* and not by .*: pass the tuned model"):
+            fine_tuning.merge(method, tuned, variables)
 
 
 class Programs(nn.Module):
