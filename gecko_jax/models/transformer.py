@@ -40,9 +40,13 @@ class AttentionProduct(nn.Module):
           mask: bool, broadcastable to [b, h, t, s]; False hides a key from a query. A query that sees no key takes the
             average of all values.
         """
-        scores = jnp.einsum("bthd,bshd->bhts", query * query.shape[-1] ** -0.5, key)
+        one_row = len(query) == 1  # a loss of one example: an axis of length 1 beside vmap's is slow on a CPU
+        if one_row:
+            query, key, value, mask = query[0], key[0], value[0], mask[0] if mask.ndim == 4 else mask
+        scores = jnp.einsum("...thd,...shd->...hts", query * query.shape[-1] ** -0.5, key)
         weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(scores.dtype).min), axis=-1)
-        return jnp.einsum("bhts,bshd->bthd", weights, value)
+        values = jnp.einsum("...hts,...shd->...thd", weights, value)
+        return values[None] if one_row else values
 
 
 class Attention(nn.Module):
