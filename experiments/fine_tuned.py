@@ -141,7 +141,7 @@ def train(config: Config) -> Run:
         label="fine-tuning",
         **options,
     )
-    guarantee = None if private is None else Guarantee(private.epsilon, private.noise_multiplier, _not_covered(texts))
+    guarantee = private and Guarantee(private.epsilon, private.noise_multiplier, _not_covered(config, texts))
     run = Run(config, base, model, fitted.variables, texts, guarantee)
     _save(run)
     return run
@@ -168,13 +168,15 @@ def _private(
     )
 
 
-def _not_covered(texts: Texts) -> str | None:
-    """Says whom epsilon protects less than a row; None if each text is one row and authors are unknown."""
+def _not_covered(config: Config, texts: Texts) -> str | None:
+    """Says what epsilon covers less than a row, or not; None if each text is one row, and all else is unknown."""
     groups = {"text": texts.rows.document, "author": texts.rows.user}
     most = {name: int(np.unique(column, return_counts=True)[1].max()) for name, column in groups.items()
             if column is not None}  # fmt: skip
     larger = [f"{name} has up to {count} rows" for name, count in most.items() if count > 1]
-    return f"epsilon is for one row, and a {', and an '.join(larger)}: they are protected less." if larger else None
+    said = [f"epsilon is for one row, and a {', and an '.join(larger)}: they are protected less."] * bool(larger)
+    said += ["It does not cover the cleaning, which removes from a text what another one has as well."] * config.clean
+    return " ".join(said) or None
 
 
 def _save(run: Run) -> None:

@@ -20,6 +20,7 @@ from gecko_jax.trees import row_count
 from gecko_jax.types import Array, Examples, Model, Variables
 
 RATE = 0.15  # share of the tokens that one mask hides
+COINS = 20  # that agree by chance once in a million
 
 
 def audit_language_model(
@@ -70,7 +71,8 @@ def audit_language_model(
 
     Raises:
       ClaimRefuted: the bound exceeds `claimed_epsilon`.
-      ValueError: arguments that do not fit each other, a model that does not read these rows; see `from_signals`.
+      ValueError: arguments that do not fit each other, a model that does not read these rows, a claim for fewer rows
+        than became members together (those of a document or user); see `from_signals`.
 
     >>> import jax
     >>> from gecko_jax import models
@@ -124,6 +126,7 @@ def audit_language_model(
         member, bag, ids, notes = groups.mask("member", member), groups.sums(bag), None, [groups.note()]
     else:
         warnings += _mixed_documents(rows, member)
+        _check_coins(rows, member, claimed_epsilon)
     report = from_signals(
         values,
         member,
@@ -156,3 +159,19 @@ def _mixed_documents(rows: Rows, member: np.ndarray) -> list[str]:
         f"{mixed} documents have rows that are members and rows that are not. These resemble each other, which hides "
         "leakage: draw members by document (datasets.text.split, or coins of rows.document)."
     ] * bool(mixed)
+
+
+def _check_coins(rows: Rows, member: np.ndarray, claim: Epsilon | None) -> None:
+    """Raises ValueError if rows became members together, and a claim does not protect so many of them together."""
+    for name, column in (("document", rows.document), ("user", rows.user)):
+        if not isinstance(claim, Epsilon) or column is None:
+            continue
+        index, counts = np.unique(column.astype(str), return_inverse=True, return_counts=True)[1:]
+        shares = [np.bincount(index.reshape(-1), weights=row) / counts for row in np.atleast_2d(member)]
+        bound = (len(index) - len(counts)) * len(shares)  # coins that agree with another row's
+        if np.isin(shares, (0, 1)).all() and bound >= COINS and claim.records < counts.max():
+            raise ValueError(
+                f"members were drawn by {name}, with up to {counts.max()} rows, and claimed_epsilon protects "
+                f"{claim.records} together: it says nothing of them. Draw members by row, or audit {name}s by "
+                "rows._replace(user=...) and by_user=True against privacy.user_epsilon(claim, users)."
+            )

@@ -15,6 +15,7 @@ import numpy as np
 
 from gecko_jax import checks, surroundings
 from gecko_jax.datasets.hashing import check_ids, hashes
+from gecko_jax.probes.token_losses import MAX_DRIFT, is_causal, later_drift
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Model, Variables
 
@@ -53,8 +54,8 @@ def neighbors(
       int32 [count, n, t].
 
     Raises:
-      ValueError: a setting out of range, tokens of another shape, a row without a token to replace, or proposals that
-        are not finite.
+      ValueError: a setting out of range, tokens of another shape, a row without a token to replace, proposals that
+        are not finite, `mask` for a causal model, or none for a model that sees later tokens.
 
     Source: Mattern et al., "Membership Inference Attacks against Language Models via Neighbourhood Comparison" (2023),
     sec. 3.2.
@@ -79,6 +80,7 @@ def neighbors(
     if not eligible.any(1).all():
         bare = int(eligible.any(1).argmin())
         raise ValueError(f"tokens[{bare}] has no token that can be replaced; leave the row out.")
+    _check_kind(model, variables, tokens, mask, batch_size)
     compiled, result = _proposals(model), np.empty((count, *tokens.shape), np.int32)
     for k in range(count):
         chosen = _places(eligible, share, ids, seed, k)
@@ -98,6 +100,19 @@ def neighbors(
         taken = np.take_along_axis(chosen, places, 1)
         np.put_along_axis(result[k], places, np.where(taken, drawn, replaced).astype(np.int32), 1)
     return result
+
+
+def _check_kind(model: Model, variables: Variables, tokens: np.ndarray, mask: int | None, batch_size: int) -> None:
+    """Raises ValueError if the model sees later tokens without a mask, which it would copy, or not, with one."""
+    if tokens.shape[1] < 2:
+        return
+    if mask is None and (drift := later_drift(model, variables, tokens, batch_size)) > MAX_DRIFT:
+        raise ValueError(
+            f"mask=None, and the model sees later tokens: the loss of the first changes by {drift:.2g} nats with those "
+            "after it. Give a causal model, or a masked one's mask token."
+        )
+    if mask is not None and is_causal(model, variables, tokens, batch_size):
+        raise ValueError(f"mask={mask} is for a masked model, and this one sees no later token: leave mask out.")
 
 
 def _places(eligible: np.ndarray, share: float, ids: np.ndarray, seed: int, k: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from gecko_jax.trees import by_blocks, row_count, take
 from gecko_jax.types import Array, Model, Variables
 
 MAX_DRIFT = 1e-3  # nats, of a token's loss when later tokens change: rounding explains less
+MIN_DRIFT = 1e-6  # the same, of a model that sees these tokens: more than rounding
+
 
 def token_losses(
     model: Model, variables: Variables, x: Array, y: Array, ensemble: bool = False, batch_size: int = 64
@@ -34,7 +36,8 @@ def token_losses(
 
     Raises:
       ValueError: arrays of other shapes or types, a row without a token that counts, tokens beyond the vocabulary, a
-        model with other outputs, losses that are not finite, or rows of next tokens for a model that sees them.
+        model with other outputs, losses that are not finite, rows of next tokens for a model that sees them, or rows of
+        other tokens (masked ones, or y = x) for a causal model.
 
     >>> from gecko_jax import models
     >>> model = models.create("transformer", 8, layers=1, width=8, heads=1, max_length=4)
@@ -57,7 +60,7 @@ def token_losses(
     if y.max() >= shape[-1]:
         raise ValueError(f"y runs to {y.max()}; the model has logits for 0..{shape[-1] - 1}.")
     compiled = _compiled(model)
-    _check_causal(compiled, variables, *(np.resize(part, (batch_size, x.shape[1])) for part in (x, y)))
+    _check_targets(model, variables, x, y, batch_size)
     losses = by_blocks(lambda rows: compiled(variables, x[rows], y[rows]), len(x), batch_size, full=True)
     if not np.isfinite(losses).all():
         bad = np.argwhere(~np.isfinite(losses))[0].tolist()
@@ -86,17 +89,51 @@ def check_rows(x: Array, y: Array, name: str = "") -> tuple[np.ndarray, np.ndarr
     return x.astype(np.int32), y.astype(np.int32)
 
 
-def _check_causal(compiled: Callable[..., Array], variables: Variables, x: np.ndarray, y: np.ndarray) -> None:
-    """Raises ValueError if y are the next tokens of x, and the first of them depends on what comes after it."""
-    if x.shape[1] < 2 or not (y[:, :-1] == x[:, 1:])[y[:, :-1] >= 0].all():
+def later_drift(model: Model, variables: Variables, x: np.ndarray, batch_size: int) -> float:
+    """Returns by how many nats the losses of the first tokens of rows change with the tokens after them: 0 if causal.
+
+    Args:
+      model, variables: of a language model.
+      x: int [n, t], t >= 2; the first rows are read.
+      batch_size: rows in one call.
+    """
+    return _drift(model, variables, x, batch_size, 0)
+
+
+def is_causal(model: Model, variables: Variables, x: np.ndarray, batch_size: int) -> bool:
+    """Returns whether a model sees the tokens before a place and not those after it.
+
+    Args:
+      model, variables, x, batch_size: as of `later_drift`.
+    """
+    later, earlier = (_drift(model, variables, x, batch_size, place) for place in (0, -1))
+    return later < MIN_DRIFT < earlier
+
+
+def _drift(model: Model, variables: Variables, x: np.ndarray, batch_size: int, place: int) -> float:
+    """Returns by how many nats the loss of a place changes if the token there stands everywhere."""
+    x = np.resize(x, (batch_size, x.shape[1])).astype(np.int32)
+    others = np.broadcast_to(x[:, place][:, None], x.shape)
+    y = np.zeros_like(x)  # any token's loss will do
+    before, after = (np.asarray(_compiled(model)(variables, tokens, y))[:, place] for tokens in (x, others))
+    return float(np.abs(before - after).max())
+
+
+def _check_targets(model: Model, variables: Variables, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:
+    """Raises ValueError for next tokens that the model sees, and for others that a causal model does not predict."""
+    counts = y[:, :-1] >= 0
+    if not counts.any():
         return
-    others = np.concatenate([x[:, :1], np.broadcast_to(x[:, :1], x[:, 1:].shape)], 1)
-    before, after = (np.asarray(compiled(variables, tokens, y))[:, 0] for tokens in (x, others))
-    drift = float(np.abs(before - after).max())
-    if drift > MAX_DRIFT:
+    are_next = bool((y[:, :-1] == x[:, 1:])[counts].all())
+    if are_next and (drift := later_drift(model, variables, x, batch_size)) > MAX_DRIFT:
         raise ValueError(
             f"y are the next tokens of x, and the model sees them: the loss of the first changes by {drift:.2g} nats "
             "with the tokens after it. Give a causal model, or hide tokens from a masked one: rows.masked(seed)."
+        )
+    if not are_next and is_causal(model, variables, x, batch_size):
+        raise ValueError(
+            "y are not the next tokens of x, which a causal model predicts: its losses would be of other tokens. Give "
+            "it rows.causal(), x = tokens[:, :-1] and y = tokens[:, 1:]; a masked model, rows.masked(seed)."
         )
 
 

@@ -22,6 +22,8 @@ def fresh_masks(
     x = token rows and y = the same rows with -1 at padding, and `losses.sequence_cross_entropy(padding=-1)`. With
     multiplicity=K, a private step averages the gradients of K masks of each row before the clipping. For evaluation,
     take masks that are fixed for each record (`datasets.text`'s `Rows.masked`), which several models then share.
+    A row whose y are not its own tokens (the next ones, of a causal model's rows) gets tokens beyond any vocabulary, so
+    that the loss is NaN and the training stops.
 
     Args:
       mask: the token that stands for a hidden one.
@@ -59,6 +61,7 @@ def fresh_masks(
         x, y = jnp.asarray(example.x), jnp.asarray(example.y)
         if x.ndim != 1 or x.shape != y.shape:
             raise ValueError(f"x has shape {x.shape} and y {y.shape} for one row; expected tokens [t] in both.")
+        is_other = ((y >= 0) & (x != y)).any()  # values are not known while tracing
         chances, kinds, replaced = jax.random.split(key, 3)
         order = jnp.where(y >= 0, jax.random.uniform(chances, x.shape), 2.0)
         count = jnp.maximum(1, jnp.round(rate * (y >= 0).sum()).astype(jnp.int32))
@@ -68,7 +71,8 @@ def fresh_masks(
         if words is not None and random > 0:
             shown = jnp.where(kind < random, jax.random.randint(replaced, x.shape, *words, dtype=x.dtype), shown)
         shown = jnp.where(kind >= 1 - keep, x, shown)
-        return example._replace(x=jnp.where(chosen, shown, x), y=jnp.where(chosen, y, -1))
+        shown = jnp.where(is_other, jnp.iinfo(x.dtype).max, jnp.where(chosen, shown, x))
+        return example._replace(x=shown, y=jnp.where(chosen, y, -1))
 
     hide.whole_example = True
     return hide

@@ -116,6 +116,11 @@ def test_texts_of_another_kind_are_told_first():
 
 LOOKING = Model(None, lambda variables, x, **_: (variables[x[:, ::-1]], {}))  # reads tokens from behind
 CLAIM = Epsilon(1.0, 1e-5, "add_or_remove", "pld", ())
+OF_FEW = CLAIM._replace(records=20, rows_per_user=500)  # people had more rows in training than are audited
+PAIRS = np.empty(N, np.int64)  # rows of one membership, two by two
+for kind in (False, True):
+    PAIRS[kind == MEMBER] = np.arange((kind == MEMBER).sum()) // 2 + N * kind
+GROUPED, BY_AUTHOR = ROWS._replace(document=PAIRS), ROWS._replace(user=PAIRS.astype(str))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,9 @@ CLAIM = Epsilon(1.0, 1e-5, "add_or_remove", "pld", ())
         ({"neighbors": 2, "references": None}, "neighbors=2 are proposed by a reference"),
         ({"by_user": True, "rows": ROWS._replace(user=None)}, "by_user=True needs rows.user"),
         ({"by_user": True, "claimed_epsilon": CLAIM, "coins": True}, "protects 1 record of a user together"),
+        ({"by_user": True, "claimed_epsilon": OF_FEW, "coins": True}, "protects 20 record.*up to 500"),
+        ({"rows": GROUPED, "claimed_epsilon": CLAIM, "coins": True}, "members were drawn by document.*up to 2 rows"),
+        ({"rows": BY_AUTHOR, "claimed_epsilon": CLAIM, "coins": True}, "members were drawn by user.*up to 2 rows"),
         ({"by_user": True}, "member marks .* of the .* records of user"),
         ({"mask": MASK, "masks": 0}, "masks=0 must be at least 1"),
         ({"references": {"self": (MODEL, TABLES[0])}}, "has the values of model 0"),

@@ -15,7 +15,10 @@ from gecko_jax.datasets import text
 from gecko_jax.types import Examples, Model
 
 VOCABULARY, LENGTH, N, M = 24, 9, 60, 4
-MODEL = models.create("transformer", VOCABULARY, layers=1, width=16, heads=2, max_length=LENGTH)
+MODEL, SEES_ALL = (
+    models.create(name, VOCABULARY, layers=1, width=16, heads=2, max_length=LENGTH)
+    for name in ("transformer", "masked_transformer")
+)
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(3, VOCABULARY, (N, LENGTH)).astype(np.int32)
 TOKENS[np.arange(LENGTH)[None] >= RNG.integers(4, LENGTH + 1, N)[:, None]] = 0
@@ -172,6 +175,9 @@ def test_neighbors_are_a_function_of_the_rows_id():
     assert ((drawn == 0) == (TOKENS == 0)[None]).all() and (drawn[..., 0] == TOKENS[:, 0]).all()
 
 
+HIDDEN = np.where(np.arange(LENGTH) % 3 == 1, 1, TOKENS), np.where(np.arange(LENGTH) % 3 == 1, TOKENS, -1)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -180,6 +186,11 @@ def test_neighbors_are_a_function_of_the_rows_id():
         (lambda v: probes.token_losses(MODEL, v, ROWS.x, ROWS.y + 90), "y runs to 113; the model has logits for 0..23"),
         (lambda v: probes.token_losses(MODEL, v, ROWS.x, ROWS.y * 0 - 1), r"y\[0\] has no token that counts"),
         (lambda v: probes.token_losses(MODEL, v, ROWS.x + 90, ROWS.y), "the loss of token 0 of row 0 is nan"),
+        (lambda v: probes.token_losses(MODEL, v, ROWS.x, ROWS.x), "y are not the next tokens of x, which a causal"),
+        (lambda v: probes.token_losses(MODEL, v, ROWS.y.clip(0), ROWS.x), "y are not the next tokens of x"),
+        (lambda v: probes.token_losses(MODEL, v, *HIDDEN), "y are not the next tokens of x.*a masked model, rows.mask"),
+        (lambda v: probes.neighbors(MODEL, v, TOKENS, mask=1), "mask=1 is for a masked model, and this one sees no"),
+        (lambda v: probes.neighbors(SEES_ALL, v, TOKENS), "mask=None, and the model sees later tokens"),
         (lambda v: probes.language_signals(MODEL, v, ROWS, zlib_bytes=[3, 4]), r"zlib_bytes has shape \(2,\)"),
         (lambda v: probes.language_signals(MODEL, v, ROWS, zlib_bytes=np.zeros(N)), "a compressed text has at"),
         (lambda v: probes.language_signals(MODEL, v, ROWS, lowercase=causal(TOKENS[:9])), r"case has shape \(9,\)"),

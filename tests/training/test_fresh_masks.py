@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gecko_jax import losses, models, privacy, training
+from gecko_jax import clippings, losses, models, privacy, training
 from gecko_jax.keys import stream
-from gecko_jax.types import Batch
+from gecko_jax.types import Batch, Examples
 
 ROWS = np.random.default_rng(0).integers(2, 32, (6, 12)).astype(np.int32)
 ROWS[1, 7:], ROWS[2, 1:] = 0, 0
@@ -113,3 +113,14 @@ def test_rows_that_cannot_be_hidden():
         augment(jax.random.key(0), Batch(jnp.zeros(3, int), jnp.zeros(2, int), None))
     with pytest.raises(ValueError, match="not chained"):
         privacy.chained(augment, augment)(jax.random.key(0), jnp.zeros(3, int))
+
+
+@pytest.mark.parametrize("make", [
+    lambda augment: dict(gradients=training.batch_gradients(MODEL, LOSS, augment=augment), epochs=1, batch_size=6),
+    lambda augment: privacy.private_training(MODEL, LOSS, clippings.flat(1.0), n=6, batch_size=6, epochs=1, delta=0.1,
+                                             noise_multiplier=1.0, augment=augment, x=ROWS).options,
+])  # fmt: skip
+def test_rows_of_next_tokens_stop_the_training(make):
+    rows = Examples(ROWS[:, :-1], LABELS[:, 1:])
+    with pytest.raises((ValueError, FloatingPointError), match="(?i)nan|finite"):
+        training.fit(MODEL, rows, **make(training.fresh_masks(mask=1, rate=0.5)))

@@ -87,11 +87,12 @@ def check_rows_of_users(users: Users, claim: Epsilon | None, of_rows: Mapping[st
                 f"{name}= is of records, and users= makes the audit one of users: leave one of them out. "
                 "audit.by_user averages values beforehand."
             )
-    most = int(users.counts.max())
-    if claim is not None and claim.records < most:
+    most = max(int(users.counts.max()), getattr(claim, "rows_per_user", 1))
+    if isinstance(claim, Epsilon) and claim.records < most:
         raise ValueError(
-            f"claimed_epsilon protects {claim.records} record of a user together, and a user has up to {most} here; "
-            "say what it guarantees to a user: privacy.user_epsilon(claimed_epsilon, users), or leave it out."
+            f"claimed_epsilon protects {claim.records} record of a user together, and a user has up to {most}, here or "
+            "in training; say what it guarantees to a user, privacy.user_epsilon(claimed_epsilon, users), or leave it "
+            "out."
         )
 
 

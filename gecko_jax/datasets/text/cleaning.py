@@ -72,6 +72,9 @@ def deduplicate(
     Lines are compared without case and with single blanks. A line that one document repeats stays.
     Of documents that are equal after that, none stays.
 
+    What stays of a document depends on the others, and no epsilon covers that: it is of documents as they are after
+    this step. Where it matters, remove lines of public text alone, from each document by itself.
+
     Args:
       documents: all that are split afterwards, together; with `secrets` None.
       against: public documents, whose lines are removed as well; None: without them.

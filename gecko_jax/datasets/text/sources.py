@@ -24,7 +24,7 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: an unknown encoding, or bytes that are not of it.
+      ValueError: an unknown encoding, bytes that are not of it, or characters of number 0 (UTF-16 read as UTF-8).
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "old.txt"
@@ -35,7 +35,7 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
     path = Path(path)
     content = path.read_bytes()
     try:
-        return content.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
+        text = content.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
     except LookupError:
         raise ValueError(f'encoding={encoding!r} is not known to Python; expected one such as "utf-8".') from None
     except UnicodeDecodeError as error:
@@ -44,6 +44,13 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
             f"{path}, line {line}: byte {content[error.start]:#04x} at {error.start} is not {encoding}. Name the "
             'encoding that the file was written in: encoding="latin-1", say.'
         ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(
+            f'{path}, line {line}: a character of number 0, which no text holds: the file is of another encoding, such '
+            'as encoding="utf-16", or is no text.'
+        )
+    return text
 
 
 def from_folder(

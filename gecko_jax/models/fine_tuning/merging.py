@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gecko_jax import checks
 from gecko_jax.models.fine_tuning.method import FineTuning
 from gecko_jax.models.fine_tuning.part import PARTS
 from gecko_jax.models.pruned import MASKS
+from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
 
 
@@ -22,7 +24,8 @@ def merge(method: FineTuning, model: Model, variables: Variables) -> Variables:
     Raises:
       ValueError: a model that this method was not applied to with these settings, such as another alpha; variables of
         several models; a method whose parameters no weight of the network can hold (adapters, prefixes); a quantized
-        model, whose weights would be rounded after the merge; a pruned one, whose zeros would be filled.
+        model, whose weights would be rounded after the merge; a pruned one, whose zeros would be filled; a normalized
+        weight (nn.WeightNorm, nn.SpectralNorm), which would be rescaled.
 
     >>> import jax, jax.numpy as jnp, numpy as np
     >>> from gecko_jax import models
@@ -57,6 +60,7 @@ def merge(method: FineTuning, model: Model, variables: Variables) -> Variables:
                 "model is pruned: a merge fills the zeros of its weights. Deploy the tuned model itself, or merge "
                 "models.without_pruning_state(variables) into the network before pruning."
             )
+        _check_normalized(method, variables)
     elif f"{PARTS}/{method.name}" in "".join(method.trainable or ()):
         raise ValueError(
             f"variables hold no parameters of {method.name!r}: they were merged before, or belong to another model."
@@ -66,3 +70,15 @@ def merge(method: FineTuning, model: Model, variables: Variables) -> Variables:
 
 def _unused(*args, **options):
     raise AssertionError(f"called with {args} and {options}")
+
+
+def _check_normalized(method: FineTuning, variables: Variables) -> None:
+    """Raises ValueError if Flax normalizes a weight that the method adds to: the sum would be normalized as well."""
+    names = [name for name, _ in named_leaves(variables)]
+    for path in variables["params"][PARTS][method.name]:
+        layer = path.rpartition("/")[2]
+        if wrong := [name for name in names if f"/{layer}/kernel/" in name or f"/{layer}/embedding/" in name]:
+            raise ValueError(
+                f"{path}: its weight is normalized ({checks.listed(wrong)}), and so would be what is merged into it. "
+                "Deploy the tuned model itself (models.save)."
+            )

@@ -140,3 +140,13 @@ def test_mails_give_their_plain_part_their_author_and_their_date(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             text.from_mbox(path)
+
+
+def test_text_of_two_bytes_a_character_is_not_read_as_utf_8(tmp_path):
+    for name in ("notes.txt", "notes.jsonl"):
+        (tmp_path / name).write_bytes('{"text": "One."}\n'.encode("utf-16-le"))
+    with pytest.raises(ValueError, match="notes.txt, line 1: .*utf-16"):
+        text.from_folder(tmp_path)
+    with pytest.raises(ValueError, match="notes.jsonl, line 1: .*utf-16"):
+        text.from_json_lines(tmp_path / "notes.jsonl")
+    assert text.from_folder(tmp_path, encoding="utf-16-le").text == ('{"text": "One."}\n',)

@@ -187,3 +187,17 @@ def test_a_pruned_base_keeps_its_zeros():
                                     for each in (after, variables)))  # fmt: skip
     with pytest.raises(ValueError, match="model is pruned: a merge fills the zeros"):
         fine_tuning.merge(method, model, after)
+
+
+@pytest.mark.parametrize("norm", [nn.WeightNorm, lambda layer: nn.SpectralNorm(layer, collection_name="norms")])
+def test_a_merge_into_a_normalized_weight_is_refused(norm):
+    class Normalized(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            around = norm(nn.Dense(3, name="inner"))
+            return around(x, update_stats=False) if isinstance(around, nn.SpectralNorm) else around(x)
+
+    method, x = fine_tuning.lora(rank=2, paths="inner"), np.ones((2, 4), np.float32)
+    model = method.apply(models.from_linen(Normalized()))
+    with pytest.raises(ValueError, match="inner: its weight is normalized"):
+        fine_tuning.merge(method, model, drawn(model, x))
