@@ -67,7 +67,7 @@ def limit_rows_per_user(users: Any, limit: int, seed: int = 0) -> np.ndarray:
       bool [n], whether each example is kept.
 
     Raises:
-      ValueError: an argument out of its bounds, or an example without a name.
+      ValueError: an argument out of its bounds, users of another shape, or an example without a name.
 
     >>> limit_rows_per_user(["ann", "ann", "bo", "ann"], limit=2).sum().item()
     3
@@ -123,9 +123,10 @@ def check_users(users: Any, n: int, records: int) -> int:
 
 
 def _names(users: Any) -> np.ndarray:
-    """Returns the names as text [n]."""
-    names = [str(name) for name in checks.not_empty("users", np.asarray(users, object).reshape(-1))]
-    for i, (name, user) in enumerate(zip(names, np.asarray(users, object).reshape(-1), strict=True)):
-        if user is None or not name.strip() or user != user:
+    """Returns the names as text [n], without blanks around them, which keep nobody apart."""
+    column = checks.not_empty("users", checks.shape("users", np.asarray(users, object), (None,)))
+    names = [str(name).strip() for name in column]
+    for i, (name, user) in enumerate(zip(names, column, strict=True)):
+        if user is None or not name or user != user:
             raise ValueError(f"users[{i}] is {user!r}; give every example a name, an unknown author a name of its own.")
     return np.array(names)

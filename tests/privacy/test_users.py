@@ -73,6 +73,7 @@ def test_no_choice_depends_on_other_people():
     np.testing.assert_array_equal(privacy.limit_rows_per_user(USERS[without], 2, seed=5), chosen[without])
     draws = {tuple(privacy.limit_rows_per_user(["ann"] * 3, 1, seed)) for seed in range(20)}
     assert len(draws) == 3  # each row is drawn at times
+    assert privacy.limit_rows_per_user(["ann", " ann", "ann\n"], 1).sum() == 1  # one person
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,8 @@ def test_no_choice_depends_on_other_people():
         (["a", None], 1, r"users\[1\] is None"),
         ([math.nan, "a"], 1, r"users\[0\] is nan"),
         (["a"], 0, "limit=0"),
+        ("ann", 1, r"users has shape \(\)"),
+        ([["a", "b"], ["a", "c"]], 1, r"users has shape \(2, 2\)"),
     ],
 )
 def test_unnamed_people_are_refused(users, limit, words):

@@ -116,11 +116,11 @@ def test_rows_that_cannot_be_hidden():
 
 
 @pytest.mark.parametrize("make", [
-    lambda augment: dict(gradients=training.batch_gradients(MODEL, LOSS, augment=augment), epochs=1, batch_size=6),
-    lambda augment: privacy.private_training(MODEL, LOSS, clippings.flat(1.0), n=6, batch_size=6, epochs=1, delta=0.1,
+    lambda augment: dict(gradients=training.batch_gradients(MODEL, LOSS, augment=augment), epochs=1, batch_size=5),
+    lambda augment: privacy.private_training(MODEL, LOSS, clippings.flat(1.0), n=5, batch_size=5, epochs=1, delta=0.1,
                                              noise_multiplier=1.0, augment=augment, x=ROWS).options,
 ])  # fmt: skip
 def test_rows_of_next_tokens_stop_the_training(make):
-    rows = Examples(ROWS[:, :-1], LABELS[:, 1:])
-    with pytest.raises((ValueError, FloatingPointError), match="(?i)nan|finite"):
+    rows = Examples(np.delete(ROWS, 2, 0)[:, :-1], np.delete(LABELS, 2, 0)[:, 1:])  # the third has a single token
+    with pytest.raises((ValueError, FloatingPointError), match="nan|finite"):
         training.fit(MODEL, rows, **make(training.fresh_masks(mask=1, rate=0.5)))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.datasets.hashing import hashes
+from gecko_jax.datasets.hashing import check_ids, hashes
 from gecko_jax.datasets.text.documents import Documents, Span
 from gecko_jax.datasets.text.tokenization import MASK, PADDING, Tokenizer
 from gecko_jax.types import Examples
@@ -107,7 +107,7 @@ def rows(documents: Documents, tokenizer: Tokenizer, length: int, min_tokens: in
       Rows, in the order of the documents.
 
     Raises:
-      ValueError: no row left, ids of documents beyond 2^42, a tokenizer that returns special ids.
+      ValueError: no row left, ids of documents that are repeated or beyond 2^42, a tokenizer that returns special ids.
 
     >>> from gecko_jax.datasets import text
     >>> rows(text.from_texts(["abc"]), text.bytes_tokenizer(), 8).tokens.shape
@@ -115,6 +115,7 @@ def rows(documents: Documents, tokenizer: Tokenizer, length: int, min_tokens: in
     """
     checks.integer("length", length, 2)
     checks.in_range("min_tokens", checks.integer("min_tokens", min_tokens, 2), 2, length)
+    check_ids(documents.id)
     if np.abs(documents.id.astype(np.float64)).max(initial=0) >= 2**42:
         raise ValueError("documents have ids of 2^42 or more, which leave no room for their rows; number them afresh.")
     parts, document, place, size, offset = [], [], [], [], []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.datasets.hashing import ranks
+from gecko_jax.datasets.hashing import check_ids, ranks
 from gecko_jax.datasets.text.documents import Documents
 from gecko_jax.digests import short
 
@@ -28,7 +28,7 @@ def split(documents: Documents, shares: Mapping[str, float], seed: int, by: str 
       {name: Documents}, each in the order of `documents`.
 
     Raises:
-      ValueError: shares above 1 in sum, a part without a document, or by="user" without users.
+      ValueError: shares above 1 in sum, a part without a document, repeated ids, or by="user" without users.
 
     >>> from gecko_jax.datasets import text
     >>> parts = split(text.from_texts(map(str, range(10))), {"members": 0.5, "nonmembers": 0.5}, seed=0)
@@ -41,7 +41,7 @@ def split(documents: Documents, shares: Mapping[str, float], seed: int, by: str 
         checks.positive(f"shares[{name!r}]", share)
     if sum(shares.values()) > 1 + 1e-9:
         raise ValueError(f"shares={dict(shares)} are {sum(shares.values()):g} in sum; expected 1 at most.")
-    count = len(documents.text)
+    count = len(check_ids(documents.id))
     if count < 2 and len(shares) > 1:
         raise ValueError(
             f"{count} document cannot be split into {', '.join(shares)}: rows of one document tell of each other. Pass "

@@ -100,6 +100,9 @@ def test_bad_rows_are_refused():
         text.rows(NOTES, BYTES, 8, min_tokens=9)
     with pytest.raises(ValueError, match=r"ids of 2\^42 or more"):
         text.rows(NOTES.take([0])._replace(id=np.array([2**42])), BYTES, 8)
+    for use in (lambda twice: text.rows(twice, BYTES, 8), lambda twice: text.split(twice, {"a": 0.5, "b": 0.5}, 0)):
+        with pytest.raises(ValueError, match="ids must be unique"):
+            use(NOTES.take([0, 1, 0]))
     with pytest.raises(ValueError, match="encoded as tokens 0 to 0; expected 1 to 258"):
         text.rows(NOTES, BYTES._replace(encode=lambda each: [0] * 4), 8)
     with pytest.raises(ValueError, match="mask=100 is a token of the rows"):
