@@ -174,9 +174,9 @@ def _not_covered(config: Config, texts: Texts) -> str | None:
     most = {name: int(np.unique(column, return_counts=True)[1].max()) for name, column in groups.items()
             if column is not None}  # fmt: skip
     larger = [f"{name} has up to {count} rows" for name, count in most.items() if count > 1]
-    said = [f"epsilon is for one row, and a {', and an '.join(larger)}: they are protected less."] * bool(larger)
-    said += ["It does not cover the cleaning, which removes from a text what another one has as well."] * config.clean
-    return " ".join(said) or None
+    sentences = [f"epsilon is for one row, and a {', and an '.join(larger)}: they are protected less."] * bool(larger)
+    sentences += ["It does not cover the cleaning: what stays of a text depends on the others."] * config.clean
+    return " ".join(sentences) or None
 
 
 def _save(run: Run) -> None:

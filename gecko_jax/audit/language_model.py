@@ -162,7 +162,7 @@ def _mixed_documents(rows: Rows, member: np.ndarray) -> list[str]:
 
 
 def _check_coins(rows: Rows, member: np.ndarray, claim: Epsilon | None) -> None:
-    """Raises ValueError if rows became members together, and a claim does not protect so many of them together."""
+    """Raises ValueError if rows became members together, and a claim protects fewer of them."""
     for name, column in (("document", rows.document), ("user", rows.user)):
         if not isinstance(claim, Epsilon) or column is None:
             continue

@@ -1,6 +1,7 @@
 """A user's route: texts of one's own -> LoRA under epsilon -> a page, by the two scripts."""
 
 import json
+import types
 
 import jax
 import numpy as np
@@ -165,3 +166,11 @@ def test_public_texts_that_are_private_are_refused_and_small_ones_warned_of(tmp_
 def test_settings_that_do_not_go_together_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fine_tuned.Config(**options)
+
+
+def test_the_cleaning_of_texts_by_each_other_is_named_as_not_covered():
+    rows = text.rows(text.from_texts(["abc", "abd"]), text.bytes_tokenizer(), 8)
+    for clean in (False, True):
+        config = fine_tuned.Config(data="mine.jsonl", clean=clean)
+        said = fine_tuned._not_covered(config, types.SimpleNamespace(rows=rows))
+        assert said == ("It does not cover the cleaning: what stays of a text depends on the others." if clean else None)

@@ -48,7 +48,7 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
             f'{path}, line {line}: a character of number 0, which no text holds: the file is of another encoding, such '
-            'as encoding="utf-16", or is no text.'
+            'as encoding="utf-16", or not a text.'
         )
     return text
 
