@@ -173,4 +173,4 @@ def test_the_cleaning_of_texts_by_each_other_is_named_as_not_covered():
     for clean in (False, True):
         config = fine_tuned.Config(data="mine.jsonl", clean=clean)
         said = fine_tuned._not_covered(config, types.SimpleNamespace(rows=rows))
-        assert said == ("It does not cover the cleaning: what stays of a text depends on the others." if clean else None)
+        assert bool(clean) == ("It does not cover the cleaning: what stays of a text" in (said or ""))
