@@ -125,8 +125,9 @@ def audit_language_model(
         slices = slices and {name: groups.mask(f"slices[{name!r}]", np.asarray(one)) for name, one in slices.items()}
         member, bag, ids, notes = groups.mask("member", member), groups.sums(bag), None, [groups.note()]
     else:
-        warnings += _mixed_documents(rows, member)
         _check_coins(rows, member, claimed_epsilon)
+        warnings += _mixed(rows.document, member)
+        notes += _clustered(rows, member)
     report = from_signals(
         values,
         member,
@@ -150,11 +151,9 @@ def _twins(rows: Rows) -> list[str]:
     ] * bool(twins)
 
 
-def _mixed_documents(rows: Rows, member: np.ndarray) -> list[str]:
+def _mixed(documents: np.ndarray, member: np.ndarray) -> list[str]:
     """Returns a warning if documents have rows of both kinds, which say the same things."""
-    documents = np.unique(rows.document, return_inverse=True)[1].reshape(-1)
-    inside = np.stack([np.bincount(documents, weights=row) for row in np.atleast_2d(member)])
-    mixed = int(((inside > 0) & (inside < np.bincount(documents)[None])).any(0).sum())
+    mixed = _count_mixed(documents, member)
     return [
         f"{mixed} documents have rows that are members and rows that are not. These resemble each other, which hides "
         "leakage: draw members by document (datasets.text.split, or coins of rows.document)."
@@ -175,3 +174,22 @@ def _check_coins(rows: Rows, member: np.ndarray, claim: Epsilon | None) -> None:
                 f"{claim.records} together: it says nothing of them. Draw members by row, or audit {name}s by "
                 "rows._replace(user=...) and by_user=True against privacy.user_epsilon(claim, users)."
             )
+
+
+def _clustered(rows: Rows, member: np.ndarray) -> list[str]:
+    """Returns a note if members were drawn by user or by document: then rows are not independent of each other."""
+    for name, column in (("user", rows.user), ("document", rows.document)):
+        if column is not None and len(np.unique(column)) < len(column) and not _count_mixed(column, member):
+            how = "by_user=True" if name == "user" else "by_user=True with rows._replace(user=rows.document)"
+            return [
+                f"All rows of each {name} are members, or none is. So intervals over rows are too narrow, and the "
+                f"classifier of the records knows a {name} by its other rows: {how} audits {name}s."
+            ]
+    return []
+
+
+def _count_mixed(groups: np.ndarray, member: np.ndarray) -> int:
+    """Returns how many groups have rows of both kinds under some model."""
+    index = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    inside = np.stack([np.bincount(index, weights=row) for row in np.atleast_2d(member)])
+    return int(((inside > 0) & (inside < np.bincount(index)[None])).any(0).sum())

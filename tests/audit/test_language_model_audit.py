@@ -94,6 +94,7 @@ def test_each_of_several_models_and_their_users():
     by_row = audit.audit_language_model(MODEL, stacked, ROWS, member, **settings)
     assert by_row.targets[1]["loss"]["auc"].value == auc(-of_rows[1], member[1])
     assert not any("documents" in each for each in by_row.warnings)
+    assert by_row.notes[0].startswith("All rows of each user are members, or none is.")
     counts = Counter(map(tuple, ROWS.tokens.tolist())).values()
     assert any(f"{sum(c for c in counts if c > 1)} of {N} rows have a twin" in each for each in by_row.warnings)
     bag = audit.bag_of_tokens(ROWS.tokens).toarray()
@@ -111,6 +112,8 @@ def test_texts_of_another_kind_are_told_first():
     twice = both._replace(id=np.arange(N), document=both.document)
     warnings = audit.audit_language_model(MODEL, TABLES[0], twice, np.arange(N) % 2 == 0).warnings
     assert any(f"{N} of {N} rows have a twin" in each for each in warnings)
+    grouped = audit.audit_language_model(MODEL, TABLES[0], twice, both.document % 2 == 0)
+    assert "All rows of each document are members, or none is" in grouped.notes[0]
     assert any("60 documents have rows that are members and rows that are not" in each for each in warnings)
 
 
