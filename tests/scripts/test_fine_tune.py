@@ -172,5 +172,5 @@ def test_the_cleaning_of_texts_by_each_other_is_named_as_not_covered():
     rows = text.rows(text.from_texts(["abc", "abd"]), text.bytes_tokenizer(), 8)
     for clean in (False, True):
         config = fine_tuned.Config(data="mine.jsonl", clean=clean)
-        said = fine_tuned._not_covered(config, types.SimpleNamespace(rows=rows))
-        assert bool(clean) == ("It does not cover the cleaning: what stays of a text" in (said or ""))
+        sentence = fine_tuned._not_covered(config, types.SimpleNamespace(rows=rows))
+        assert bool(clean) == ("It does not cover the cleaning: what stays of a text" in (sentence or ""))
