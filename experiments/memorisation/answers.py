@@ -20,12 +20,14 @@ class Question(NamedTuple):
       text: the question.
       more, less: names of the rows; the claim is that the difference of `more` and `less` is above 0.
       figure: of which.
+      other: the figure of `less`, if it is another one.
     """
 
     text: str
     more: str
     less: str
     figure: str = "auc_ratio"
+    other: str = ""
 
 
 QUESTIONS = (
@@ -38,6 +40,9 @@ QUESTIONS = (
     Question("Does full fine-tuning leak more than BitFit?", FULL, "bitfit"),
     Question("Does full fine-tuning expose canaries seen 5 times more than a large adapter?", FULL, "adapter2",
              "exposure_5"),
+    Question("Does the reference tell more than the loss alone, of full fine-tuning?", FULL, FULL, other="auc_loss"),
+    Question("Does the reference tell more than the loss alone, of LoRA?", "lora", "lora", other="auc_loss"),
+    Question("Does the head leak more than DP-full at ε = 8?", "head", "dp_full_8"),
     Question("Does LoRA leak more than DP-LoRA at ε = 8?", "lora", "dp_lora_8"),
     Question("What does DP-LoRA cost in perplexity at ε = 8?", "dp_lora_8", "lora", "perplexity"),
     Question("What does DP-LoRA cost in perplexity at ε = 2?", "dp_lora_2", "lora", "perplexity"),
@@ -52,18 +57,22 @@ NOTE = (
 )
 
 
-def pairs(a: Measured, b: Measured, point: str, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
+def pairs(
+    a: Measured, b: Measured, point: str, figure: str, other: str = ""
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns a figure of the models that reach a point in both rows, or None if fewer than two do.
 
     Args:
       a, b: rows.
       point: "crossing" or "best".
       figure: key of a figure.
+      other: key of the figure of `b`; "" for the same.
     """
+    other = other or figure
     both = [
-        (x[figure], y[figure])
+        (x[figure], y[other])
         for x, y in zip(a.figures[point], b.figures[point], strict=True)
-        if x is not None and y is not None and figure in x and figure in y
+        if x is not None and y is not None and figure in x and other in y
     ]
     return None if len(both) < 2 else (np.array([x for x, _ in both]), np.array([y for _, y in both]))
 
@@ -72,7 +81,7 @@ def difference(rows: Mapping[str, Measured], question: Question, point: str) -> 
     """Returns the difference that a question asks for, or None if the rows are not there or do not reach the point."""
     if question.more not in rows or question.less not in rows:
         return None
-    both_rows = pairs(rows[question.more], rows[question.less], point, question.figure)
+    both_rows = pairs(rows[question.more], rows[question.less], point, question.figure, question.other)
     return None if both_rows is None else metrics.paired_difference(*both_rows)
 
 
