@@ -17,7 +17,7 @@ from experiments.flags import Setting, field, idle
 from experiments.memorisation.methods import ABLATIONS, FULL, METHODS, ROWS
 from gecko_jax import checks
 
-TABLES = ("crossing", "best", "ablation", "compression")
+TABLES = ("upper", "crossing", "best", "ablation", "compression")
 NOTES = "notes"  # made text, embedded
 QUARTERS = 4  # evaluations of an epoch
 PARTS = 50  # of pre-training: how finely its learning rate follows its schedule
@@ -33,7 +33,7 @@ class Config:
     data_dir: str | None = field(None, "folder in which packages were prepared")
     weights: str | None = field(None, "file of a published GPT-2's weights instead of pre-training")
     tables: tuple[str, ...] = field(TABLES, "tables to make", TABLES)
-    methods: tuple[str, ...] = field(ROWS, "rows of the tables crossing and best", METHODS)
+    methods: tuple[str, ...] = field(ROWS, "rows of the tables upper, crossing and best", METHODS)
     ablations: tuple[str, ...] = field(ABLATIONS, "rows of the ablation", METHODS)
     models: int = field(5, "models of each row: seeds with rows, canaries and order of their own; 2 at least")
     vocabulary: int = field(2048, "tokens of the BPE that is learned on the public text")
@@ -49,10 +49,12 @@ class Config:
     nonmembers: int = field(448, "rows of other documents that it is not trained on")
     validation: int = field(128, "rows of other documents for perplexity; the same for all models")
     calibration: int = field(320, "rows of other documents for the threshold at 10 %; the same for all models")
+    rows_per_document: int = field(6, "rows of a document at most: the first; one long mail must not decide an AUC")
     batch_size: int = field(16, "rows of a batch of fine-tuning without privacy")
     epochs: int = field(8, "passes over the rows at most")
     patience: int = field(4, "quarters of an epoch without a better validation perplexity after which a run ends")
     crossing: float = field(0.7, "the fixed perplexity: this share of the pre-trained model's validation perplexity")
+    upper: float = field(0.8, "a higher one, which more rows reach: of the table upper")
     tuning_epochs: int = field(2, "passes at most of a run that compares learning rates")
     private_batch: int = field(128, "expected rows of a private batch")
     private_epochs: int = field(6, "passes that the private noise is calibrated for")
@@ -72,13 +74,15 @@ class Config:
             raise ValueError(f"methods={self.methods} lacks {FULL!r}, which every difference is measured from. Add it.")
         for name, low in (("models", 2), ("vocabulary", 260), ("layers", 1), ("width", 1), ("heads", 1), ("length", 8),
                           ("small_width", 1), ("public_rows", 1), ("public_batch", 1), ("rows", 2),
-                          ("nonmembers", 2), ("validation", 1), ("calibration", 10), ("batch_size", 1),
+                          ("nonmembers", 2), ("rows_per_document", 1),
+                          ("validation", 1), ("calibration", 10), ("batch_size", 1),
                           ("epochs", 1), ("patience", 1), ("tuning_epochs", 1), ("private_batch", 1),
                           ("private_epochs", 1), ("secrets", 1), ("references", 8)):  # fmt: skip
             checks.integer(name, getattr(self, name), low)
         checks.sizes("ladder", checks.not_empty("ladder", self.ladder), "repetitions of the canaries")
         checks.positive("public_rate", self.public_rate)
-        checks.in_range("crossing", self.crossing, 0, 1)
+        for name in ("crossing", "upper"):
+            checks.in_range(name, getattr(self, name), 0, 1)
         checks.in_range("delta", self.delta, 0, 1 / self.rows)
         if self.width % self.heads or self.small_width % self.heads:
             raise ValueError(f"heads={self.heads} must divide width={self.width} and small_width={self.small_width}.")
@@ -121,7 +125,7 @@ PRESETS = {
     "quick": QUICK,
     "notes": dataclasses.replace(QUICK, output="runs/memorisation_notes", tables=TABLES, methods=ROWS),
     "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc"),
-                    tables=("crossing", "best")),
+                    tables=("upper", "crossing", "best")),
     "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",
                     length=256, tables=("crossing", "best")),
 }  # fmt: skip

@@ -91,6 +91,7 @@ def load(config: Config) -> Corpus:
     train, held_out = (_at_most(*each, config.seed) for each in ((train, usable), (held_out, config.validation)))
     rows = text.rows(private, tokenizer, config.length, min_tokens=config.length // 2)
     rows = text.select_rows(rows, tokenizer)
+    rows = rows.take(_places(rows.document) < config.rows_per_document)
     order = keys.generator(config.seed, "memorization", "split").permutation(np.unique(rows.document))
     needed = {"validation": config.validation, "calibration": config.calibration}
     shared, order = _draw(rows, order, needed)
@@ -190,6 +191,19 @@ def _draw(rows: text.Rows, order: np.ndarray, needed: dict[str, int]) -> tuple[d
         chosen = np.concatenate([by_document[starts[i] : starts[i] + sizes[i]] for i in range(at, last)])
         parts[part], at = rows.take(chosen[:count]), last
     return parts, order[at:]
+
+
+def _places(document: np.ndarray) -> np.ndarray:
+    """Returns how many earlier rows are of the same document, [n].
+
+    >>> _places(np.array([7, 7, 3, 7])).tolist()
+    [0, 1, 0, 2]
+    """
+    order = np.argsort(document, kind="stable")
+    _, starts, counts = np.unique(document[order], return_index=True, return_counts=True)
+    places = np.empty(len(document), np.int64)
+    places[order] = np.arange(len(document)) - np.repeat(starts, counts)
+    return places
 
 
 def _at_most(rows: text.Rows, count: int, seed: int) -> text.Rows:

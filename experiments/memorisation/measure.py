@@ -17,12 +17,13 @@ from gecko_jax.types import Estimate
 PRETRAINED = "pre-trained"
 SHARES = ("recall", "fpr", "tpr1", "extracted")  # shown in %
 TITLES = {
+    "upper": "Memorization at the first crossing of a higher validation perplexity",
     "crossing": "Memorization at the first crossing of a fixed validation perplexity",
     "best": "Memorization at the best validation perplexity",
     "ablation": "Which trained parameters memorize, at the first crossing",
     "compression": "Train large, then compress: at the best validation perplexity",
 }
-POINT_OF = {"crossing": "crossing", "best": "best", "ablation": "crossing", "compression": "best"}
+POINT_OF = {"upper": "upper", "crossing": "crossing", "best": "best", "ablation": "crossing", "compression": "best"}
 
 
 def columns(config: Config, name: str = "") -> tuple[reports.Column, ...]:
@@ -58,7 +59,7 @@ def columns(config: Config, name: str = "") -> tuple[reports.Column, ...]:
 
 
 def study(shared: Study, name: str, names: Sequence[str]) -> reports.Study:
-    """Returns a table of methods at one of the two points.
+    """Returns a table of methods at one of the points.
 
     Args:
       shared: what all rows share.
@@ -68,7 +69,7 @@ def study(shared: Study, name: str, names: Sequence[str]) -> reports.Study:
     config, point = shared.config, POINT_OF[name]
     rows = {each: measured(shared, each) for each in dict.fromkeys((FULL, *names))}
     lines = [_before(shared), *(_row(config, rows[each], rows[FULL], name) for each in names)]
-    target = config.crossing * shared.bases["float"].perplexity
+    share = config.upper if point == "upper" else config.crossing
     warnings, remarks = validity.of(shared).sentences()
     curves = [reports.Curve(METHODS[each].label, *mean_course(row)) for each, row in rows.items()]
     compared = answers.lines(rows, point)
@@ -80,7 +81,7 @@ def study(shared: Study, name: str, names: Sequence[str]) -> reports.Study:
     )
     return reports.Study(
         title=f"{TITLES[name]}: {shared.corpus.name}",
-        summary=_summary(config, point, target),
+        summary=_summary(config, point, share, shared.bases["float"].perplexity),
         rows=tuple(lines),
         columns=columns(config, name),
         exhibits=exhibits,
@@ -142,11 +143,11 @@ def _means(config: Config, figures: Sequence[dict[str, float]]) -> dict[str, Est
     return means
 
 
-def _summary(config: Config, point: str, target: float) -> str:
+def _summary(config: Config, point: str, share: float, start: float) -> str:
     rule = (
-        f"the first evaluation at which the validation perplexity is at most {target:.2f}, {config.crossing:g} of the "
+        f"the first evaluation at which the validation perplexity is at most {share * start:.2f}, {share:g} of the "
         "pre-trained model's, on the way down"
-        if point == "crossing"
+        if point != "best"
         else "the evaluation with the lowest validation perplexity"
     )
     return (

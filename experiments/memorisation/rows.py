@@ -25,7 +25,7 @@ from gecko_jax.files import write_atomic
 from gecko_jax.json_values import dumps
 from gecko_jax.trees import named_leaves, take
 
-POINTS = ("crossing", "best")
+POINTS = ("upper", "crossing", "best")
 NOT_IN_A_ROW = ("output", "tables", "methods", "ablations", "models", "small_width")  # settings that no row depends on
 
 
@@ -41,7 +41,7 @@ class Measured(NamedTuple):
       epsilon: the budget that is spent, or None.
       start: validation perplexity before fine-tuning.
       courses: for each model its validation perplexities, one a quarter of an epoch.
-      figures: {"crossing": for each model its figures, or None if it never crosses; "best": likewise}.
+      figures: {"crossing": for each model its figures, or None if it never crosses; "upper", "best": likewise}.
       note: what was done to the base, or "".
       seconds: of CPU that the row took.
     """
@@ -122,24 +122,25 @@ def _read(path: Path, key: str) -> dict[str, Any]:
 
 
 def _one(study: Study, prepared: train.Prepared, sample: Trial, rate: float) -> dict[str, Any]:
-    """Trains one model and measures it at both points."""
+    """Trains one model and measures it at each point."""
     config = study.config
     course = train.follow(config, prepared, sample, rate, config.epochs)
     reference = study.bases.losses(prepared.base.name, sample)
     result: dict[str, Any] = {"course": course.perplexities}
+    points: dict[int, dict[str, float]] = {}
     for name in POINTS:
         point = getattr(course, name)
         if point is None:
             result[name] = None
             continue
-        if name == "best" and course.crossing is not None and course.crossing.quarter == point.quarter:
-            result[name] = result["crossing"]
+        if point.quarter in points:  # two points of one evaluation
+            result[name] = points[point.quarter]
             continue
         target = reading.trial_losses(prepared.model, point.variables, sample)
         canaries = reading.canary_figures(
             prepared.model, point.variables, sample.canaries, study.corpus.tokenizer, config.length
         )
-        result[name] = {
+        result[name] = points[point.quarter] = {
             "perplexity": point.perplexity,
             "epochs": point.quarter / QUARTERS,
             **reading.membership(target, reference),

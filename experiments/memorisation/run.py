@@ -39,7 +39,7 @@ def parts(config) -> Iterator[studies.Part]:
         corpus = data.load(config)
         return Study(config, corpus, Bases(config, corpus), {})
 
-    rows = {"crossing": config.methods, "best": config.methods, "ablation": config.ablations}
+    rows = {"upper": config.methods, "crossing": config.methods, "best": config.methods, "ablation": config.ablations}
     for name, names in {**rows, "compression": COMPRESSION}.items():
         if name in config.tables:
             make = functools.partial(lambda name, names: measure.study(shared(), name, names), name, names)

@@ -1,7 +1,8 @@
-"""Fine-tunes one model: validation perplexity every quarter epoch, and the variables at two fixed points.
+"""Fine-tunes one model: validation perplexity every quarter epoch, and the variables at fixed points.
 
-The two points are fixed beforehand, so that "at equal perplexity" has one meaning: `crossing`, the first evaluation at
-which the validation perplexity is at most a fixed one, on the way down; and `best`, the lowest validation perplexity.
+The points are fixed beforehand, so that "at equal perplexity" has one meaning: `crossing`, the first evaluation at
+which the validation perplexity is at most a fixed one, on the way down; `upper`, the same for a higher one; and `best`,
+the lowest validation perplexity.
 """
 
 from __future__ import annotations
@@ -64,11 +65,12 @@ class Course(NamedTuple):
 
     Attributes:
       perplexities: on the validation rows after each quarter of an epoch; the first is that of the start.
-      crossing: the first point at which the perplexity is at most the fixed one; None if it never is.
+      upper, crossing: the first point at which the perplexity is at most the fixed one; None if it never is.
       best: the point of the lowest perplexity; None if the run was not finite before its first evaluation.
     """
 
     perplexities: list[float]
+    upper: Point | None
     crossing: Point | None
     best: Point | None
 
@@ -128,16 +130,18 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
       epochs: passes at most; a private run takes `config.private_epochs`, for which its noise is calibrated, and none
         of its quarters ends it.
     """
-    target = config.crossing * prepared.base.perplexity
+    high, target = (share * prepared.base.perplexity for share in (config.upper, config.crossing))
     begin = take(prepared.starts, trial.seed)
     perplexities = [perplexity(prepared.model, begin, trial.validation)]
+    upper: Point | None = None
     crossing: Point | None = None
     best: Point | None = None
 
     def observe(quarter: int, variables: Variables) -> None:
-        nonlocal crossing, best
+        nonlocal upper, crossing, best
         perplexities.append(perplexity(prepared.model, variables, trial.validation))
         point = Point(quarter, perplexities[-1], variables)
+        upper = point if upper is None and point.perplexity <= high else upper
         crossing = point if crossing is None and point.perplexity <= target else crossing
         best = point if best is None or point.perplexity < best.perplexity else best
         if prepared.private is None and quarter - best.quarter >= config.patience:
@@ -161,7 +165,7 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
             observe=observe,
             **options,
         )
-    return Course(perplexities, crossing, best)
+    return Course(perplexities, upper, crossing, best)
 
 
 def _constant(value: float) -> Callable[[float], float]:

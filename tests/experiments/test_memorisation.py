@@ -24,7 +24,7 @@ HOME = pathlib.Path(run.__file__).parent
 TINY: dict[str, Any] = dict(
     vocabulary=300, layers=1, width=8, heads=2, length=56, small_width=4, public_rows=400, public_batch=8, rows=64,
     nonmembers=30, validation=20, calibration=30, batch_size=8, private_batch=16, epochs=2, patience=2,
-    tuning_epochs=1, crossing=0.99, ladder=(1, 3), references=20, models=2,
+    tuning_epochs=1, crossing=0.99, upper=0.995, ladder=(1, 3), references=20, models=2,
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def test_both_points_are_those_of_the_course(folder):
         assert (model["crossing"] is None) == (not below)
         if below:
             assert model["crossing"]["perplexity"] == below[0]
+        assert model["upper"] is None or model["upper"]["perplexity"] <= 0.995 * start
 
 
 def test_a_measured_row_is_not_trained_again(shared, monkeypatch):
@@ -86,6 +87,7 @@ def test_no_document_has_rows_on_two_sides(shared):
     assert (len(sample.train.x), len(sample.members.x), len(sample.nonmembers.x)) == (64, 60, 30)
     other = data.trial(config, corpus, 1)
     assert sample.canaries.text[0] != other.canaries.text[0] and set(sample.members.id) != set(other.members.id)
+    assert np.unique(corpus.private.document, return_counts=True)[1].max() <= config.rows_per_document
     copies = {tuple(row) for row in sample.train.x[60:].tolist()}
     assert len(copies) == 2  # one of them three times
 
@@ -147,7 +149,7 @@ def test_the_grid_is_extended_while_its_edge_is_best(monkeypatch):
         def follow(config, prepared, trial, rate, epochs):
             points.append(rate)
             value = abs(np.log(rate / best))
-            return train.Course([], None, train.Point(1, value, {}) if np.isfinite(value) else None)
+            return train.Course([], None, None, train.Point(1, value, {}) if np.isfinite(value) else None)
 
         monkeypatch.setattr(train, "follow", follow)
         unused: Any = None
