@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
@@ -107,6 +108,8 @@ def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
 def check_frozen(variables: Variables, trainable: Sequence[str] | None, init: Variables | None) -> None:
     """Raises ValueError if what is frozen would stay untrained, or whole though the model prunes it.
 
+    Nor does what is trained start in a type with fewer digits than the model's own, in which small updates are lost.
+
     Args:
       variables: one model's, as shapes.
       trainable: see `fit`.
@@ -121,6 +124,13 @@ def check_frozen(variables: Variables, trainable: Sequence[str] | None, init: Va
             f"trainable names {checks.listed(beside)}, which stand beside a frozen network, and init=None would leave "
             "that network untrained. Pass init=fine_tuning.start(model, pretrained, key, x)."
         )
+    for name, leaf in named_leaves(variables["params"]):
+        dtype = np.result_type(start[name]) if name in start and is_trained[name] else leaf.dtype
+        if jnp.promote_types(dtype, leaf.dtype) != dtype and not jnp.issubdtype(dtype, jnp.float32):
+            raise ValueError(
+                f"init[{name!r}] has dtype {dtype} and is trained; the model's own is {leaf.dtype}, and an update "
+                f"smaller than its last digit would be lost. Cast it: jnp.asarray(leaf, jnp.{leaf.dtype})."
+            )
     for name in variables.get(MASKS, {}):
         if not is_trained[name] and (name not in start or np.all(np.asarray(start[name]) != 0)):
             raise ValueError(

@@ -1,6 +1,7 @@
 """Recipes that fine-tune: every model starts from the pre-trained values, with fresh ones of its own beside them."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -31,3 +32,11 @@ def test_a_shadow_of_a_fine_tuned_target_starts_where_the_target_does():
         training.fit(recipe.model, data, trainable=method.trainable)
     with pytest.raises(ValueError, match="pretrained and init both say"):
         training.Recipe(network, data, pretrained=pretrained, init=pretrained)
+    for dtype in (jnp.bfloat16, np.int32):  # updates would be lost; what is frozen may have any type
+        coarse = jax.tree.map(lambda leaf, dtype=dtype: np.asarray(leaf).astype(dtype), pretrained)
+        with pytest.raises(ValueError, match=rf"init\['dense1/bias'\] has dtype {np.dtype(dtype)} and is trained"):
+            training.fit(network, data, init=coarse, epochs=1, batch_size=4)
+    start = fine_tuning.start(recipe.model, jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), pretrained), 0, data.x)
+    tuned = training.fit(recipe.model, data, init=start, trainable=method.trainable, epochs=1, batch_size=4).variables
+    assert tuned["params"]["dense1"]["kernel"].dtype == jnp.bfloat16
+    assert np.abs(tuned["params"]["fine_tuning"]["lora"]["dense1"]["b"]["kernel"]).max() > 0
