@@ -29,7 +29,7 @@ BANNED = {  # expression -> what to write
     r"\b_?(LEAST|MOST|LARGEST|SMALLEST|FEWEST|FAKES|NARROWEST|FURTHEST|LONGEST)\b": "quantity and unit: MAX_ROWS",
 }
 # The folder of a study that outside checks call by this name, and what is named after it.
-ALLOWED = re.compile(r"\b(experiments|runs)[./]memorisation")
+ALLOWED = re.compile(r"\b(experiments|runs)[./]memorisation|\[memorisation\](?=\(experiments)")
 # Room or file -> how many are left. Lower a number when you have mended some; never raise one.
 LEFT = {"datasets": 2}  # the canaries "mislabelled": the name is part of their random stream
 
