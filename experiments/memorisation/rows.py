@@ -88,7 +88,8 @@ def measured(study: Study, name: str) -> Measured:
             continue
         before = time.process_time()
         if prepared is None:
-            prepared = train.prepare(config, method, base, study.corpus.validation.causal().x)
+            x, fixed = study.corpus.validation.causal().x, study.bases["float"].perplexity
+            prepared = train.prepare(config, method, base, fixed, x)
         if "rate" not in record:
             sample = trial(config, study.corpus, config.models)  # a seed that no model of the row has
             record["rate"], record["tried"] = train.tune(config, prepared, sample, method.rate)

@@ -36,6 +36,7 @@ class Prepared(NamedTuple):
       base: what it starts from.
       starts: variables of the models, and of one more that the learning rate is chosen with: those of the base, and for
         what the method adds fresh ones of each.
+      fixed: the perplexity of which the crossings are shares, the same for all rows.
       private: the private run's parts, or None.
     """
 
@@ -43,6 +44,7 @@ class Prepared(NamedTuple):
     trainable: tuple[str, ...] | None
     base: Base
     starts: Variables
+    fixed: float
     private: privacy.PrivateTraining | None
 
 
@@ -79,13 +81,14 @@ class _Enough(Exception):
     """Ends a run that has not improved for long enough."""
 
 
-def prepare(config: Config, method: Method, base: Base, x: np.ndarray) -> Prepared:
+def prepare(config: Config, method: Method, base: Base, fixed: float, x: np.ndarray) -> Prepared:
     """Returns the tuned model of a row, what it trains, and its private gradients.
 
     Args:
       config: the settings.
       method: the row.
       base: the pre-trained model that it names.
+      fixed: the validation perplexity of the float base, of which the crossings of all rows are shares.
       x: token rows [n, t], of which only shape and type matter.
     """
     tied = {"tied": True} if base.tied and method.tuning in ("head", "embedding") else {}
@@ -109,7 +112,7 @@ def prepare(config: Config, method: Method, base: Base, x: np.ndarray) -> Prepar
         model = private.model
     key = keys.stream(config.seed, "memorization", "start")
     starts = fine_tuning.start(model, base.variables, key, x[:1], models=config.models + 1)
-    return Prepared(model, trainable, base, starts, private)
+    return Prepared(model, trainable, base, starts, fixed, private)
 
 
 def trained_parameters(prepared: Prepared) -> int:
@@ -130,7 +133,7 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
       epochs: passes at most; a private run takes `config.private_epochs`, for which its noise is calibrated, and none
         of its quarters ends it.
     """
-    high, target = (share * prepared.base.perplexity for share in (config.upper, config.crossing))
+    high, target = (share * prepared.fixed for share in (config.upper, config.crossing))
     begin = take(prepared.starts, trial.seed)
     perplexities = [perplexity(prepared.model, begin, trial.validation)]
     upper: Point | None = None

@@ -77,6 +77,19 @@ def test_a_measured_row_is_not_trained_again(shared, monkeypatch):
         rows.measured(shared._replace(config=other), "full")
 
 
+def test_all_rows_cross_the_same_perplexity(shared, monkeypatch):
+    rows_prepared = []
+
+    def tune(config, prepared, *rest):
+        rows_prepared.append(prepared)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "tune", tune)
+    with pytest.raises(KeyboardInterrupt):
+        rows.measured(shared, "all_4bit")
+    assert rows_prepared[0].fixed == shared.bases["float"].perplexity != rows_prepared[0].base.perplexity
+
+
 def test_no_document_has_rows_on_two_sides(shared):
     config, corpus = shared.config, shared.corpus
     sample = data.trial(config, corpus, 0)
