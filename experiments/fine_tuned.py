@@ -106,7 +106,8 @@ def load_base(folder: str | Path, length: int) -> Base:
       ValueError: another folder, or rows that are longer than its context.
     """
     if _kind(folder) != BASE_KIND:
-        raise ValueError(f"{str(folder)!r} holds no base; expected the folder base of a run of scripts/fine_tune.py.")
+        expected = str(Path(folder) / "base") if is_run(folder) else "the folder base of a run of scripts/fine_tune.py"
+        raise ValueError(f"{str(folder)!r} holds no base; expected {expected}.")
     stored = models.load(folder)
     settings = stored.settings
     if length > settings["length"]:
@@ -122,6 +123,8 @@ def train(config: Config) -> Run:
     """Pre-trains if need be, fine-tunes the config's models and saves them in its output folder."""
     public = fine_tuned_data.public_documents(config) if config.base is None else None
     documents = fine_tuned_data.parts(config, public)  # what is wrong with them is said before minutes of pre-training
+    for warning in documents.warnings:
+        print(f"WARNING: {warning}", flush=True)
     base = load_base(config.base, config.length) if public is None else pretrain(config, public)
     texts, way = fine_tuned_data.cut(config, documents, base.tokenizer), method(config)
     model, rows = way.apply(base.model), texts.rows.causal()
@@ -261,5 +264,12 @@ def audit_run(run: Run, attacks: Any = None) -> audit.Report:
         tokenizer=run.base.tokenizer,
         by_user=True,
     )
-    note = "A user of this report is a text: all its rows are trained on, or none."
-    return dataclasses.replace(report, warnings=(*run.texts.warnings, *report.warnings), notes=(note, *report.notes))
+    note = "A user of this report is a text, all or none of whose rows are trained on; its id is its place in the file."
+    exposed = report.most_exposed
+    if exposed is not None:
+        exposed = exposed._replace(id=np.unique(rows.document)[exposed.rows])
+    warnings, notes = [*run.texts.warnings, *report.warnings], [note, *report.notes]
+    if run.privacy is not None:
+        notes.insert(0, f"Privacy accounted for each model: {run.privacy.epsilon}")
+        warnings += [run.privacy.warning] if run.privacy.warning else []
+    return dataclasses.replace(report, warnings=tuple(warnings), notes=tuple(notes), most_exposed=exposed)

@@ -22,6 +22,7 @@ class Config:
     text: str = field("text", "key of the text in each line")
     user: str | None = field(None, "key of the author in each line")
     time: str | None = field(None, "key of the time in each line, a number or an ISO date")
+    encoding: str = field("utf-8", "of the file of data; latin-1, say")
     clean: bool = field(False, "remove quoted lines, signatures, addresses and lines that two texts share")
     output: str = field("runs/fine_tuned", "folder to save the model in; a killed run goes on from there")
     base: str | None = field(None, "folder of a pre-trained base, output/base of another run; none: pre-train one")
@@ -50,7 +51,7 @@ class Config:
     )  # fmt: skip
     learning_rate: float = field(5e-3, "of Adam, or of DP-Adam")
     models: int = field(1, "how many to fine-tune, each on its own members; 4 or more allow shadow attacks")
-    member_rate: float = field(0.5, "chance of a text to be a member, above 0 and below 1: the others show the leak")
+    member_rate: float = field(0.5, "chance of a text to be a member, above 0 and below 1; the others show the leakage")
     epsilon: float | None = field(None, "budget of each model, from which the noise follows; none: not private")
     delta: float | None = field(None, "of the budget; none: the largest power of ten up to 1/(2n), n expected rows")
     clip_norm: float = field(1.0, "of a row's gradient in a private run")
@@ -94,6 +95,7 @@ EFFECTS = {
        ("public", "vocabulary", "layers", "width", "heads", "pretrain_epochs", "pretrain_learning_rate")},
     "pretrain_notes": Setting(lambda c: _pretrains(c) and c.public == NOTES, f"--public={NOTES} and no --base"),
     "notes": Setting(lambda c: c.data == NOTES, f"--data={NOTES}"),
+    "encoding": Setting(lambda c: c.data != NOTES, "a file of your own, --data=mine.jsonl"),
     "clean": Setting(lambda c: c.data != NOTES, "a file of your own, --data=mine.jsonl"),
     "rank": Setting(lambda c: c.method == "lora", "--method=lora"),
     "reduction": Setting(lambda c: c.method == "adapter", "--method=adapter"),

@@ -77,7 +77,11 @@ def private_documents(config: Config, public: text.Documents | None) -> text.Doc
     """Reads the texts that are fine-tuned on; cleaned, without lines that are public, if the config says so."""
     if config.data == NOTES:
         return text.notes(config.notes, seed=PRIVATE_SEED, departments=PRIVATE_DEPARTMENTS)
-    documents = text.from_json_lines(config.data, config.text, config.user, config.time)
+    if not Path(config.data).is_file():
+        raise FileNotFoundError(
+            f"data={config.data!r} is not a file; expected one of JSON lines, or {NOTES}, made-up clinical notes."
+        )
+    documents = text.from_json_lines(config.data, config.text, config.user, config.time, encoding=config.encoding)
     return text.deduplicate(text.clean(documents), against=public) if config.clean else documents
 
 

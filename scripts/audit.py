@@ -161,7 +161,7 @@ def _saved(folder: str, chosen: Any) -> tuple[Any, Any]:
 
     if fine_tuned.is_run(folder):
         run = fine_tuned.load(folder)
-        return fine_tuned.audit_run(run, chosen), run.privacy
+        return fine_tuned.audit_run(run, chosen), None  # the report has what was accounted, as its page does
     saved, data = one_model.load(folder)
     epsilon = one_model.claim(saved)
     if len(saved.member) == 1:

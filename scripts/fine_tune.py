@@ -9,9 +9,9 @@
     python scripts/fine_tune.py --help
 
 A small transformer and its tokenizer are pre-trained on PUBLIC texts, unless --base names one. Half of your texts are
-members; the others, which the model never sees, show what it remembers. All rows of a text are members, or none is.
-With --epsilon each model is trained by DP-Adam. Epsilon is for a row, of --length tokens: a long text has several, and
-an author still more. It covers the parameters, not the memberships that are saved beside them, nor the validation
+members; the others, which the model never sees, show what it remembers. Either all rows of a text are members or none
+are. With --epsilon each model is trained by DP-Adam. Epsilon is for a row, of --length tokens: a long text has several,
+and an author still more. It covers the parameters, not the memberships that are saved beside them, nor the validation
 figures that are printed.
 """
 
@@ -34,19 +34,18 @@ def _main(argv: list[str] | None) -> None:
 
     config = flags.parse(flags.define(Config, {"default": Config()}), argv)
     run = fine_tuned.train(config)
-    for warning in run.texts.warnings:
-        print(f"WARNING: {warning}")
     rows = run.texts.rows
     documents, most = np.unique(rows.document, return_counts=True)
     print(f"{len(documents):,} texts of at most {most.max()} rows of {config.length} tokens, and "
           f"{len(run.texts.validation.id):,} validation rows of other texts")  # fmt: skip
     figures = fine_tuned.perplexities(run)
-    for name, unit in (("perplexity", "for each token"), ("bits_per_byte", "for each byte")):
+    for name, shown_as in (("perplexity", "perplexity (for each token, measured)"),
+                           ("bits_per_byte", "bits per byte (measured)")):  # fmt: skip
         base, *tuned = figures[name]
         shown = ", ".join(f"{value:.4g}" for value in tuned)
-        print(f"validation {name.replace('_', ' ')} ({unit}, measured): base {base:.4g}, fine-tuned {shown}")
+        print(f"validation {shown_as}: base {base:.4g}, fine-tuned {shown}")
     if run.privacy is not None:
-        print(f"noise multiplier {run.privacy.noise_multiplier:.4g}; {run.privacy.epsilon}")
+        print(run.privacy.epsilon)
         if run.privacy.warning:
             print(f"WARNING: {run.privacy.warning}")
     print(f"saved in {config.output}; next: python scripts/audit.py --model={config.output}")

@@ -61,7 +61,7 @@ def test_the_guarantee_says_whom_it_covers(run):
     assert 7.9 < saved.privacy.epsilon.value <= 8 and str(saved.privacy.epsilon) in printed
     most = np.unique(saved.texts.rows.document, return_counts=True)[1].max()
     assert f"epsilon is for one row, and a text has up to {most} rows, and an author has up to" in printed
-    assert "WARNING: the base is pre-trained on made-up clinical notes alone" in printed
+    assert "WARNING: the base is pre-trained on made-up clinical notes alone" in printed.split("validation")[0]
 
 
 def test_the_base_stays_to_the_bit_and_documents_are_not_cut_in_two(run):
@@ -89,7 +89,12 @@ def test_the_second_command_writes_the_page(run, capsys):
     figures = json.loads((folder / "audit.json").read_text())
     assert {"loss", "reference_ratio", "zlib_ratio", "lowercase_ratio", "min_k"} <= set(figures["rows"])
     assert "made-up clinical notes alone" in figures["warnings"][0]
-    assert "reference model pre-trained base" in (folder / "audit.html").read_text()
+    exposed = figures["most_exposed"]
+    members = run[3].texts.rows.document[run[3].texts.member[0]]
+    assert exposed["id"] != exposed["rows"] and set(exposed["id"]) <= set(members.tolist())
+    page = (folder / "audit.html").read_text()
+    assert all(words in page for words in ("reference model pre-trained base", str(run[3].privacy.epsilon)[:20]))
+    assert "epsilon is for one row" in page
     notes = run[1].read_text()
     secrets = [json.loads(line)["note"][:40] for line in notes.splitlines()]
     assert not any(secret in (folder / "audit.html").read_text() for secret in secrets)
@@ -107,7 +112,7 @@ def test_other_texts_and_other_lengths_are_refused(run, tmp_path):
     base = [f"--base={folder / 'base'}", f"--data={path}", "--text=note", f"--output={tmp_path}"]
     with pytest.raises(SystemExit, match="fine_tune: length=64 is beyond the context of the base, 24 tokens"):
         fine_tune.main(["fine_tune", *base])
-    with pytest.raises(SystemExit, match="holds no base; expected the folder base"):
+    with pytest.raises(SystemExit, match="holds no base; expected .*base"):
         fine_tune.main(["fine_tune", *base, f"--base={folder}"])
     with pytest.raises(ValueError, match="holds no fine-tuned model"):
         fine_tuned.load(folder / "base")
@@ -116,9 +121,11 @@ def test_other_texts_and_other_lengths_are_refused(run, tmp_path):
 @pytest.mark.parametrize(
     "content, arguments, message",
     [
+        (b"", ["--data=nowhere.jsonl"], "data='nowhere.jsonl' is not a file; expected one of JSON lines"),
         (b"", [], "mine.jsonl is empty; expected one JSON object a line"),
         (b'{"text": "The only one."}\n', [], "1 document cannot be split into pool, validation"),
         (b'{"text": "n\xe9"}\n', [], "mine.jsonl, line 1: byte 0xe9 at 11 is not utf-8"),
+        (b'{"text": "n\xe9"}\n', ["--encoding=latin-1"], "1 document cannot be split"),
         (b'{"text": "One."}\n{"text": "Two."}\n', [], "1 texts are too few|of 2 documents is empty"),
         (b'{"text": "One."}\n', ["--public=nowhere"], "public='nowhere' is not a file or folder"),
         (b'{"text": "One."}\n', ["--public=mails"], "whose text|treated as private; pre-train on another"),

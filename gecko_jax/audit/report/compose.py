@@ -34,7 +34,8 @@ from gecko_jax.digests import value_digest
 
 ONLY_THRESHOLDS = (
     "Only threshold attacks were tried: none had shadow models, with which attacks often find several times as much. "
-    "Pass recipe=, pool=, shadows= and key= to audit(), or audit several models (audit_models)."
+    "Pass recipe=, pool=, shadows= and key= to audit(), or audit several models: audit_models, or --models=4 of the "
+    "script that trains."
 )
 NOTED = "it could not be run; a note says why"
 

@@ -66,7 +66,7 @@ def _replaced_signals(choices: Sequence[Choice]) -> list[str]:
         if choice.name in ATTACKS and attack.signal != (usual := ATTACKS[choice.name]().signal):
             replaced.setdefault(attack.signal.name, []).append(f"{choice.name} (usually {usual.name})")
     return [
-        f"Usual signals are not there, so {signal} is read by {checks.listed(names, len(ATTACKS))}."
+        f"In place of signals that were not given, {signal} is read by {checks.listed(names, len(ATTACKS))}."
         for signal, names in replaced.items()
     ]
 

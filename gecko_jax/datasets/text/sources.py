@@ -42,12 +42,12 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
             f"{path}, line {line}: byte {content[error.start]:#04x} at {error.start} is not {encoding}. Name the "
-            'encoding that the file was written in: encoding="latin-1", say.'
+            'encoding that the file was written in, such as encoding="latin-1", or convert the file to UTF-8.'
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
-            f'{path}, line {line}: a character of number 0, which no text holds: the file is of another encoding, such '
+            f"{path}, line {line}: a character of number 0, which no text holds: the file is of another encoding, such "
             'as encoding="utf-16", or not a text.'
         )
     return text
@@ -102,15 +102,17 @@ def from_json_lines(
     user: str | None = None,
     time: str | None = None,
     id: str | None = None,
+    encoding: str = "utf-8",
 ) -> Documents:
     r"""Reads a file with one JSON object a line, each a document.
 
     Args:
-      path: the file, in UTF-8.
+      path: the file.
       text: the key of the document.
       user: the key of its author; None: without users.
       time: the key of its time, a number or an ISO date such as "2024-05-31"; None: without times.
       id: the key of its id, an integer; None: the place among the documents. Membership is keyed by it.
+      encoding: of the file; JSON's own is UTF-8.
 
     Raises:
       FileNotFoundError: no such file.
@@ -127,7 +129,8 @@ def from_json_lines(
     columns = {name: key for name, key in keys.items() if key is not None}
     values: dict[str, list[Any]] = {name: [] for name in columns}
     numbers = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):  # JSON texts may hold U+2028, which ends no line
+    lines = read_text(path, encoding).split("\n")  # JSON texts may hold U+2028, which ends no line
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
