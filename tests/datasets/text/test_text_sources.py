@@ -22,6 +22,8 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
     with pytest.raises(ValueError, match=r'old.txt, line 2: byte 0xe9 at 11 is not utf-8.*encoding="latin-1"'):
         text.from_folder(tmp_path)
     assert "two lines\nn\u00e9" in text.from_folder(tmp_path, encoding="latin-1").text
+    (tmp_path / "old.jsonl").write_bytes('{"text": "n\u00e9"}'.encode("latin-1"))
+    assert text.from_json_lines(tmp_path / "old.jsonl", encoding="latin-1").text == ("n\u00e9",)
     with pytest.raises(ValueError, match="encoding='klingon' is not known"):
         text.from_folder(tmp_path, encoding="klingon")
     with pytest.raises(FileNotFoundError, match="holds no file .*pdf"):
