@@ -11,6 +11,7 @@ from experiments.memorisation.data import Trial, trial
 from experiments.memorisation.rows import Study
 from gecko_jax import metrics
 from gecko_jax.audit.validity.blind_baselines import of_records
+from gecko_jax.datasets.text.rows import ROWS_PER_DOCUMENT
 from gecko_jax.types import Estimate
 
 
@@ -68,5 +69,7 @@ def _blind(sample: Trial, vocabulary: int) -> float:
     rows = np.concatenate([sample.members.x, sample.nonmembers.x])
     member = np.repeat([True, False], [len(sample.members.x), len(sample.nonmembers.x)])
     counts = np.stack([np.bincount(row, minlength=vocabulary) for row in rows])[:, 1:]  # without padding
-    scores, truth = of_records(np.log1p(counts.astype(np.float32)), np.zeros(len(rows), np.int64), member)
+    documents = np.concatenate([sample.members.id, sample.nonmembers.id]) // ROWS_PER_DOCUMENT
+    features = np.log1p(counts.astype(np.float32))
+    scores, truth = of_records(features, np.zeros(len(rows), np.int64), member, documents)
     return metrics.roc_auc(scores, truth)

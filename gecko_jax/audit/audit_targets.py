@@ -167,4 +167,5 @@ def _blind(audited: AuditedRecords, comparison: Comparison, readings: Readings) 
     values = member = None
     if comparison.reference is not None and signal is not None:
         values, member, *_ = comparison.audited(signal)[0]
-    return baselines(audited.x, audited.threshold_groups, audited.member[0], values, member, audited.references)
+    chosen = audited.threshold_groups, audited.member[0], values, member
+    return baselines(audited.x, *chosen, audited.references, audited.groups)

@@ -42,6 +42,7 @@ def from_signals(
     target_population: Values | None = None,
     references: References | None = None,
     users: Array | None = None,
+    groups: Array | None = None,
     records: Examples | None = None,
     slices: Mapping[str, Array] | None = None,
     claimed_epsilon: Epsilon | None = None,
@@ -70,6 +71,8 @@ def from_signals(
       users: [n] names or numbers, to audit users instead of records: each signal is averaged over a user's records,
         and a user is a member with all of them or with none. The report names no user: user i is the i-th of
         np.unique(users).
+      groups: [n] names or numbers: records of one group, such as the rows of a document, became members together. The
+        blind baseline is fitted on other groups than it scores, because it would know a group by its other records.
       records: the n records, each of x, y and id or None: y (class numbers) for slices by class, x for a blind
         baseline, x and id to show the most exposed.
       slices: name -> bool [n], records to report separately, beside the classes.
@@ -131,11 +134,14 @@ def from_signals(
     saved = SavedAudit(readings, member, of_target, target_member, slices and inputs.check_groups(slices, shape[-1]))
     if references is not None:
         saved = saved._replace(references=named_references(references, of_target or readings, shape[-1]))
+    if groups is not None:
+        names = checks.shape("groups", np.asarray(checks.unmasked("groups", groups)), shape[-1:]).astype(str)
+        saved = saved._replace(groups=np.unique(names, return_inverse=True)[1])
     notes = []
     if users is not None:
-        groups = users_of(users, shape[-1])
-        check_rows_of_users(groups, claimed_epsilon, {"population": population, "records": records})
-        notes, saved = [groups.note()], saved.by_user(groups)
+        owners = users_of(users, shape[-1])
+        check_rows_of_users(owners, claimed_epsilon, {"population": population, "records": records, "groups": groups})
+        notes, saved = [owners.note()], saved.by_user(owners)
     return _report(saved, attacks, unseen, target_population, (records, claim, notes))
 
 
@@ -195,7 +201,7 @@ def _audited(member: np.ndarray, records: Examples | None, saved: SavedAudit) ->
             raise ValueError(f"records.{name} has {count(part)} rows; expected one for each of the {n} records.")
     if ids is not None and len(np.unique(ids)) < n:
         raise ValueError(f"records.id names {len(np.unique(ids))} of {n} records; each needs its own id, or None.")
-    return AuditedRecords(member, y, x, ids, saved.slices, alone)
+    return AuditedRecords(member, y, x, ids, saved.slices, alone, saved.groups)
 
 
 def _plan(

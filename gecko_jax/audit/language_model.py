@@ -117,6 +117,7 @@ def audit_language_model(
     beside = {name: probes.language_signals(*one, texts, batch_size=batch_size) for name, one in models.items()}
     losses = {name: {"sequence_loss": signals["sequence_loss"]} for name, signals in beside.items()}
     bag, ids, notes, warnings = bag_of_tokens(rows.tokens), rows.id, [], _twins(rows)
+    together = None
     if by_user:
         groups = users_of(rows.user, member.shape[-1])  # pyright: ignore[reportArgumentType]
         check_rows_of_users(groups, claimed_epsilon, {})
@@ -127,12 +128,14 @@ def audit_language_model(
     else:
         _check_coins(rows, member, claimed_epsilon)
         warnings += _mixed(rows.document, member)
-        notes += _clustered(rows, member)
+        together, clustered = _together(rows, member)
+        notes += clustered
     report = from_signals(
         values,
         member,
         attacks,
         references=losses or None,
+        groups=together,
         records=Examples(bag, None, ids),
         slices=slices,
         claimed_epsilon=claimed_epsilon,
@@ -176,16 +179,16 @@ def _check_coins(rows: Rows, member: np.ndarray, claim: Epsilon | None) -> None:
             )
 
 
-def _clustered(rows: Rows, member: np.ndarray) -> list[str]:
-    """Returns a note if members were drawn by user or by document: then rows are not independent of each other."""
+def _together(rows: Rows, member: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
+    """Returns the users or documents by which members were drawn, and a note: rows are then not independent."""
     for name, column in (("user", rows.user), ("document", rows.document)):
         if column is not None and len(np.unique(column)) < len(column) and not _count_mixed(column, member):
             how = "by_user=True" if name == "user" else "by_user=True with rows._replace(user=rows.document)"
-            return [
-                f"All rows of each {name} are members, or none is. So intervals over rows are too narrow, and the "
-                f"classifier of the records knows a {name} by its other rows: {how} audits {name}s."
+            return column, [
+                f"All rows of each {name} are members, or none is. So intervals over rows are too narrow: {how} audits "
+                f"{name}s."
             ]
-    return []
+    return None, []
 
 
 def _count_mixed(groups: np.ndarray, member: np.ndarray) -> int:

@@ -23,6 +23,7 @@ class SavedAudit(NamedTuple):
       target_member: bool [n]; None without `target`.
       slices: name -> bool [n], or None.
       references: of named models, or None.
+      groups: [n] names of what records belong to, or None.
     """
 
     readings: Readings
@@ -31,6 +32,7 @@ class SavedAudit(NamedTuple):
     target_member: np.ndarray | None = None
     slices: Mapping[str, Array] | None = None
     references: NamedReferences | None = None
+    groups: np.ndarray | None = None
 
     def by_user(self, users: Users) -> SavedAudit:
         """Returns the same of users: means of signals, and users who are members with all of their records."""

@@ -20,6 +20,7 @@ class AuditedRecords(NamedTuple):
       ids: [n] names of the records, or None.
       slices: name -> bool [n], records to report separately, beside the classes.
       references: name of a reference model -> [n] what it tells by itself, larger for members.
+      groups: [n] names of what records belong to, or None; the blind baseline knows no group by its other records.
     """
 
     member: np.ndarray
@@ -28,6 +29,7 @@ class AuditedRecords(NamedTuple):
     ids: Array | None = None
     slices: Mapping[str, Array] | None = None
     references: Mapping[str, np.ndarray] = {}
+    groups: np.ndarray | None = None
 
     @property
     def class_numbers(self) -> np.ndarray | None:

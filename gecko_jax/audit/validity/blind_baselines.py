@@ -42,6 +42,7 @@ def baselines(
     loss: np.ndarray | None = None,
     inside: np.ndarray | None = None,
     references: Mapping[str, np.ndarray] | None = None,
+    groups: np.ndarray | None = None,
 ) -> Baselines:
     """Returns the AUCs, with DeLong's intervals, of classifiers that tell one target's members without the target.
 
@@ -52,6 +53,7 @@ def baselines(
       loss: [s, n] cross-entropies of s shadow models, or None.
       inside: [s, n] bool, who was in which shadow.
       references: name of a reference model -> [n] what it says of the records, larger for members.
+      groups: [n] names of what records belong to, or None; see `of_records`.
 
     Returns:
       Baselines; without the classifier, and with a warning, if x holds text or objects or values that are not finite,
@@ -62,7 +64,7 @@ def baselines(
     ways: dict[str, Any] = {}  # what tells members -> (scores, member), or something false
     lacking = x is not None and _lacking(x, member)
     try:
-        ways["records"] = x is not None and not lacking and of_records(x, y, member)
+        ways["records"] = x is not None and not lacking and of_records(x, y, member, groups)
     except Exception as error:  # whatever it is: nobody asked for this classifier, and it ends no audit
         lacking = f"{type(error).__name__}: {error}"
     if lacking:
@@ -122,16 +124,19 @@ def _lacking(x: Any, member: np.ndarray) -> str:
     return f"there are {fewest} of one kind, and it needs {FOLDS}" if fewest < FOLDS else ""
 
 
-def of_records(x: Any, y: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+def of_records(x: Any, y: Array, member: Array, groups: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns (scores, member), [k] each, of a classifier that sees only records and labels.
 
     It consists of gradient-boosted trees on the standardized features (their principal components if there are many)
-    and the label. Each record is scored by a classifier that was not fitted on it. Of many records, a sample is used.
+    and the label. Each record is scored by a classifier that was not fitted on it, nor on another of its group (the
+    document that it is a row of): a group that is known by its other records says nothing of the two distributions.
+    Of many records, a sample is used.
     """
     y, member = np.asarray(y), np.asarray(member, bool)
     chosen = _some(member)
     features = checks.finite("x", numbers_of(x, chosen))
-    return _scores(features, y[chosen], member[chosen]), member[chosen]
+    groups = None if groups is None else np.asarray(groups)[chosen]
+    return _scores(features, y[chosen], member[chosen], groups), member[chosen]
 
 
 def of_references(loss: np.ndarray, inside: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,12 +160,23 @@ def _some(member: np.ndarray) -> np.ndarray:
     return np.concatenate([draws.permutation(kind)[: max(FOLDS, round(share * len(kind)))] for kind in kinds])
 
 
-def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarray:
+def _folds(member: np.ndarray, groups: np.ndarray | None) -> Any:
+    """Returns pairs of rows, fitted on and scored, that share no group."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if groups is None:
+        return StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(member, member)
+    fewest = min(len(np.unique(groups[rows])) for rows in (member, ~member))
+    if fewest < FOLDS:
+        raise ValueError(f"members or non-members have {fewest} groups, and it needs {FOLDS}")
+    return StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0).split(member, member, groups)
+
+
+def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Returns the chance of being a member [n], of each record by trees that were fitted on the four other folds."""
     extras.require("sklearn", "the baseline that guesses members without the model")
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
@@ -171,10 +187,9 @@ def _scores(features: np.ndarray, y: np.ndarray, member: np.ndarray) -> np.ndarr
         steps.append(PCA(min(MAX_FEATURES, fitted), random_state=0))
     # The label stands beside the components, not among them, where it would be lost.
     scores = np.empty(len(member))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a feature that never changes
-        for train, test in folds.split(features, member):
+        for train, test in _folds(member, groups):
             pipeline = make_pipeline(*steps).fit(features[train])
             seen, unseen = (np.column_stack([pipeline.transform(features[rows]), y[rows]]) for rows in (train, test))
             trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, random_state=0)
