@@ -77,7 +77,7 @@ def study(shared: Study, name: str, names: Sequence[str]) -> reports.Study:
     exhibits = (
         *(questions if compared else []),
         reports.TextTable("Published figures", published.HEADINGS, published.LINES, published.NOTE),
-        reports.TrainingCurves("Validation perplexity", tuple(curves), note="Mean over the models, by epoch."),
+        reports.TrainingCurves("Fine-tuning", tuple(curves), "Validation perplexity", "Mean over the models."),
     )
     return reports.Study(
         title=f"{TITLES[name]}: {shared.corpus.name}",

@@ -79,7 +79,8 @@ figure svg { display: block; width: 100%; height: auto; overflow: visible; }
 .images span { display: block; overflow-wrap: anywhere; }
 .images span:first-of-type { color: var(--ink); font-weight: 600; }
 table.small { font-size: .8125rem; }
-table.small th, table.small td { padding: 4px 9px; white-space: normal; min-width: 0; overflow-wrap: anywhere; }
+table.small th, table.small td { padding: 4px 9px; white-space: normal; min-width: 0; overflow-wrap: break-word; }
+table.small th:first-child, table.small td:first-child { min-width: 7.5em; overflow-wrap: anywhere; }
 figcaption { font-size: .875rem; margin-top: 10px; }
 details { margin-top: 12px; border: 1px solid var(--line); border-radius: 8px; padding: 8px 14px; }
 summary { cursor: pointer; font-weight: 600; }
@@ -98,6 +99,7 @@ pre { overflow-x: auto; font-size: .8125rem; line-height: 1.4; margin: 10px 0 4p
   #table tr { border-bottom: 1px solid var(--line); padding-bottom: 5px; }
   #table tr.group { padding-bottom: 0; }
   .tiles { grid-template-columns: 1fr; gap: 8px; }
+  table.small { display: block; overflow-x: auto; }
 }
 @media print { .scroll { overflow: visible; border: 0; } details { border: 0; } }
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gecko_jax import audit
+from gecko_jax import audit, metrics
 from gecko_jax.audit.validity import blind_baselines
 from gecko_jax.audit.validity.blind_baselines import baselines
 from gecko_jax.types import Examples
@@ -104,3 +104,19 @@ def test_a_classifier_that_fails_ends_no_audit(monkeypatch):
     monkeypatch.setattr(blind_baselines, "of_records", failing)
     actual = blind_baselines.baselines(np.zeros((20, 2)), np.zeros(20, int), np.arange(20) < 10)
     assert not actual.aucs and "because MemoryError: no room" in actual.warnings[0]
+
+
+def test_a_document_is_not_known_by_its_other_rows():
+    """Members drawn by document, of one distribution: rows resemble those of their document, and of no other."""
+    rng = np.random.default_rng(0)
+    document = np.repeat(np.arange(60), 6)
+    x = (rng.normal(size=(60, 8))[document] + 0.1 * rng.normal(size=(360, 8))).astype(np.float32)
+    member, y = document % 2 == 0, np.zeros(360, np.int64)
+    by_row, by_document = (
+        metrics.roc_auc(*blind_baselines.of_records(x, y, member, groups)) for groups in (None, document)
+    )
+    assert by_row > 0.9 and abs(by_document - 0.5) < 0.15
+    shifted = x + 2 * member[:, None].astype(np.float32)  # of two distributions: other documents tell it, too
+    assert metrics.roc_auc(*blind_baselines.of_records(shifted, y, member, document)) > 0.9
+    few = blind_baselines.baselines(x, y, member, groups=document // 20)  # three groups of each kind
+    assert "records" not in few.aucs and "groups, and it needs 5" in few.warnings[0]
