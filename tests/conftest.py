@@ -1,8 +1,14 @@
 """The conditions that every test runs under, set before JAX is imported: it reads them once."""
 
+import contextlib
+import copy
+import gc
+import io
 import os
 import pathlib
 import platform
+import runpy
+import subprocess
 import sys
 import zlib
 
@@ -44,6 +50,9 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax" /
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+# Tracing allocates by the million what lives on: at Python's 700, looking for cycles is a twentieth of all tests' time.
+gc.set_threshold(50_000, 20, 50)
+
 
 def pytest_make_parametrize_id(config, val, argname):
     """Bytes name no test: gzip writes the time into them, and parallel workers must find tests of the same names."""
@@ -66,3 +75,48 @@ def filled():
         return jax.tree.map(draw, jax.eval_shape(model.init, jax.random.key(0), x))
 
     return fill
+
+
+@contextlib.contextmanager
+def _own_flags():
+    """absl's global flags as a new process has them: without those that scripts have defined in this one."""
+    from absl import app
+    from absl.flags import FLAGS
+
+    app.define_help_flags()  # once in a process
+    before = {name: copy.deepcopy(value, {id(flag): flag for flag in map(FLAGS.__getitem__, FLAGS)})
+              for name, value in vars(FLAGS).items()}  # fmt: skip
+    for module, defined in list(FLAGS.flags_by_module_dict().items()):
+        for flag in [] if module.startswith("absl.") else list(defined):
+            delattr(FLAGS, flag.name)
+    try:
+        yield
+    finally:
+        FLAGS.unparse_flags()
+        vars(FLAGS).clear()
+        vars(FLAGS).update(before)
+        FLAGS.unparse_flags()
+
+
+@pytest.fixture(scope="session")
+def run_script():
+    """(script below scripts/, *arguments) -> what its process would end with, run in this one, which has JAX loaded.
+
+    An error that a process would show as a traceback is raised.
+    """
+
+    def run(script, *arguments):
+        path, output, errors, code = ROOT / "scripts" / script, io.StringIO(), io.StringIO(), None
+        with pytest.MonkeyPatch.context() as patch, _own_flags():
+            patch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+                try:
+                    runpy.run_path(str(path), run_name="__main__")
+                except SystemExit as end:
+                    code = end.code
+        if isinstance(code, str):  # as the interpreter does at the end
+            errors.write(f"{code}\n")
+            code = 1
+        return subprocess.CompletedProcess(sys.argv, code or 0, output.getvalue(), errors.getvalue())
+
+    return run

@@ -22,26 +22,34 @@ def files(tmp_path_factory):
     return folder
 
 
-def audit(files, name, *flags):
-    command = [sys.executable, str(SCRIPT), f"--predictions={files / name}.npz", "--attacks=lira,loss", *flags]
-    return subprocess.run([*command, f"--output={files / name}.json"], capture_output=True, text=True, check=False)
+@pytest.fixture(name="audit")
+def run_audit(files, run_script):
+    """(name of a file, *flags) -> how scripts/audit.py ends."""
+
+    def audit(name, *flags):
+        flags = (f"--predictions={files / name}.npz", "--attacks=lira,loss", f"--output={files / name}.json", *flags)
+        return run_script("audit.py", *flags)
+
+    return audit
 
 
 def test_a_leak_ends_with_one_and_leaves_its_figures(files):
+    """In a process of its own, whose status a pipeline reads."""
     flags = ("--max_tpr_at_1pct=.05", "--title=Leaking & quiet", f"--beside={files / 'quiet.npz'}")
-    done = audit(files, "leaking", *flags)
+    command = [sys.executable, str(SCRIPT), f"--predictions={files / 'leaking.npz'}", "--attacks=lira,loss", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "loss: tpr_at_1pct" in done.stderr and "not below 0.05" in done.stderr
-    page = (files / "leaking.html").read_text()
+    page = (files / "audit.html").read_text()
     assert "Leaking &amp; quiet" in page and "lira: quiet.npz" in page and "AUC: quiet.npz minus leaking.npz" in page
-    assert set(json.loads((files / "leaking.json").read_text())["rows"]) == {"lira", "loss"}
+    assert set(json.loads((files / "audit.json").read_text())["rows"]) == {"lira", "loss"}
 
 
-def test_no_leak_ends_with_zero(files):
-    done = audit(files, "quiet", "--max_auc=.6", "--max_tpr_at_1pct=.1")
+def test_no_leak_ends_with_zero(audit):
+    done = audit("quiet", "--max_auc=.6", "--max_tpr_at_1pct=.1")
     assert done.returncode == 0, done.stderr
     assert "below every bound: auc 0.6, tpr_at_1pct 0.1" in done.stdout
 
 
-def test_a_percentage_is_refused_before_work(files):
-    done = audit(files, "missing", "--max_auc=60")
+def test_a_percentage_is_refused_before_work(audit):
+    done = audit("missing", "--max_auc=60")
     assert done.returncode == 1 and "--max_auc=60" in done.stderr and "write auc=0.6" in done.stderr

@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def call(script: str, *arguments: str) -> subprocess.CompletedProcess:
+    """In a process of its own, which imports JAX again; `run_script` runs the same in this one."""
     command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # as the editable installation has it
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
@@ -49,7 +50,7 @@ def test_the_packed_file_is_the_first_model(saved):
     np.testing.assert_allclose(training.predict(bare, shipped, data.test.x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_audit_of_a_saved_model_and_of_its_predictions_agree(saved, tmp_path):
+def test_audit_of_a_saved_model_and_of_its_predictions_agree(saved, tmp_path, run_script):
     folder, _ = saved
     done = call("audit.py", f"--model={folder}")
     assert done.returncode == 0, done.stderr
@@ -57,7 +58,7 @@ def test_audit_of_a_saved_model_and_of_its_predictions_agree(saved, tmp_path):
     loaded, data = one_model.load(folder)
     logits = training.predict_ensemble(loaded.model, loaded.variables, data.train.x)
     np.savez(tmp_path / "outputs.npz", logits=logits, y=data.train.y, member=loaded.member)
-    done = call("audit.py", f"--predictions={tmp_path / 'outputs.npz'}")
+    done = run_script("audit.py", f"--predictions={tmp_path / 'outputs.npz'}")
     assert done.returncode == 0, done.stderr
     by_model, by_file = (json.loads((p / "audit.json").read_text()) for p in (folder, tmp_path))
     assert {name: by_model["rows"][name] for name in by_file["rows"]} == by_file["rows"]
@@ -65,17 +66,17 @@ def test_audit_of_a_saved_model_and_of_its_predictions_agree(saved, tmp_path):
     assert set(by_model["rows"]) - set(by_file["rows"]) >= {"label_only", "small_gradient"}
 
 
-def test_one_call_composes_binary_polynomial_distilled_private(tmp_path):
+def test_one_call_composes_binary_polynomial_distilled_private(tmp_path, run_script):
     """And the audit of what it saved prints the accounted epsilon beside its figures."""
     parts = ["--weights=binary", "--activation=quadratic", "--teacher=lenet", "--loss=symmetric_cross_entropy"]
     flags = ["--clipping=flat", "--epsilon=8", "--hidden=16,16", "--channels=4,4", "--epochs=2"]
-    done = call("train.py", f"--output={tmp_path}", *parts, *flags)
+    done = run_script("train.py", f"--output={tmp_path}", *parts, *flags)
     assert done.returncode == 0, done.stderr
     loaded, _ = one_model.load(tmp_path)
     assert 7.9 < loaded.privacy.epsilon.value <= 8 and loaded.privacy.epsilon.delta == 1e-4
     statement = str(loaded.privacy.epsilon)
     assert "rate 64/718, 22 steps" in statement and "one example added" in statement
-    audited = call("audit.py", f"--model={tmp_path}")
+    audited = run_script("audit.py", f"--model={tmp_path}")
     assert audited.returncode == 0, audited.stderr
     for printed in (done.stdout, audited.stdout):
         assert statement in printed and "WARNING: epsilon covers the student alone" in printed
@@ -87,7 +88,7 @@ def small(folder, **settings):
     return one_model.train(config, datasets.load("digits"))
 
 
-def test_a_private_teacher_is_paid_for_with_its_student(tmp_path, monkeypatch):
+def test_a_private_teacher_is_paid_for_with_its_student(tmp_path, monkeypatch, run_script):
     """By dp_accounting alone: two runs of one noise, which together keep to the budget."""
     from dp_accounting import dp_event
     from dp_accounting.pld import pld_privacy_accountant
@@ -105,7 +106,7 @@ def test_a_private_teacher_is_paid_for_with_its_student(tmp_path, monkeypatch):
     assert accountant.get_epsilon(1e-5) == pytest.approx(saved.privacy.epsilon.value, rel=1e-4)
     assert 2.99 < saved.privacy.epsilon.value <= 3 and saved.privacy.warning is None
     assert one_model.claim(one_model.load(tmp_path)[0]) == saved.privacy.epsilon
-    audited = call("audit.py", f"--model={tmp_path}")
+    audited = run_script("audit.py", f"--model={tmp_path}")
     assert audited.returncode == 0, audited.stderr
     printed = " ".join(audited.stdout.split())  # the table wraps its sentences
     for text in (f"Accounted: {saved.privacy.epsilon}", "Empirical lower bound: epsilon >= "):
@@ -165,22 +166,23 @@ def test_private_settings_that_do_not_go_together_are_named(settings, message):
         one_model.Config(**settings)
 
 
-def test_group_norm_trains_privately_where_batch_norm_is_refused(tmp_path):
-    batch = call("train.py", "--normalize", "--clipping=flat", "--epsilon=8", "--hidden=8", f"--output={tmp_path}")
+def test_group_norm_trains_privately_where_batch_norm_is_refused(tmp_path, run_script):
+    flags = ["--normalize", "--clipping=flat", "--epsilon=8", "--hidden=8", f"--output={tmp_path}"]
+    batch = run_script("train.py", *flags)
     assert batch.returncode == 1 and batch.stderr.startswith("train: layers ['block1/BatchNorm_0'] keep statistics")
     assert "Traceback" not in batch.stderr
     saved = small(tmp_path / "group", clipping="flat", noise_multiplier=1.0, normalize=True, norm="group")
     assert "GroupNorm_0" in saved.variables["params"]["block1"] and saved.privacy.epsilon.value > 0
 
 
-def test_errors_name_what_is_wrong(tmp_path):
-    typo = call("train.py", "--weights=xnr")
+def test_errors_name_what_is_wrong(tmp_path, run_script):
+    typo = run_script("train.py", "--weights=xnr")
     assert typo.returncode != 0 and "Did you mean 'xnor'" in typo.stderr
-    lonely = call("train.py", "--loss=kullback_leibler")
+    lonely = run_script("train.py", "--loss=kullback_leibler")
     assert lonely.returncode != 0 and "teacher" in lonely.stderr
-    nothing = call("audit.py", f"--model={tmp_path}")
+    nothing = run_script("audit.py", f"--model={tmp_path}")
     assert nothing.returncode != 0 and "holds no saved model" in nothing.stderr
-    empty = call("audit.py", "--model=")
+    empty = run_script("audit.py", "--model=")
     assert empty.returncode != 0 and "give either --model=FOLDER" in empty.stdout + empty.stderr
     assert "Traceback" not in typo.stderr + lonely.stderr + nothing.stderr + empty.stderr
 

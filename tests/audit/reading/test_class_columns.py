@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -110,11 +106,9 @@ def test_classes_that_do_not_fit_are_named(y, classes, words):
             way()
 
 
-def test_names_of_classes_on_the_command_line(tmp_path):
-    script = pathlib.Path(__file__).resolve().parents[3] / "scripts" / "audit.py"
+def test_names_of_classes_on_the_command_line(tmp_path, run_script):
     np.savez(tmp_path / "a.npz", logits=LOGITS[0][:, ORDER], y=NAMES[Y], member=MEMBER[0])
-    call = [sys.executable, script, f"--predictions={tmp_path / 'a.npz'}", f"--classes={','.join(NAMES[ORDER])}"]
-    done = subprocess.run(call, capture_output=True, text=True)
+    done = run_script("audit.py", f"--predictions={tmp_path / 'a.npz'}", f"--classes={','.join(NAMES[ORDER])}")
     assert done.returncode == 0 and "class dog" in done.stdout and "classes=" not in done.stdout, done.stderr
     assert "class dog" in (tmp_path / "audit.html").read_text()
 
