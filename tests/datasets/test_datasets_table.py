@@ -1,10 +1,7 @@
 """The table of names: each one loads or says what is lacking; digits; the script."""
 
-import os
 import pathlib
 import runpy
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -69,11 +66,10 @@ def test_unknown_names(name, message):
             function(name)
 
 
-def test_script_says_what_it_found_where(tmp_path):
+def test_script_says_what_it_found_where(tmp_path, monkeypatch, run_script):
     (tmp_path / "bangkok").write_text("".join(f"{1 + i % 30},{','.join('01'[i % 2] * 446)}\n" for i in range(60)))
-    command = [sys.executable, str(SCRIPT), "location", f"--data_dir={tmp_path}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(tmp_path / "home")}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "home"))
+    result = run_script("prepare_data.py", "location", f"--data_dir={tmp_path}")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
         str(tmp_path / "location" / "location.npz"),

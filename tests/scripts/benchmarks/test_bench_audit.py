@@ -1,18 +1,10 @@
 """scripts.benchmarks.audit runs, and what it says of memory holds; no test depends on how fast anything is."""
 
-import os
-import pathlib
 import re
-import subprocess
-import sys
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
-def test_it_runs_and_no_case_holds_a_table_of_records_by_population():
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "scripts.benchmarks.audit", "--repeats=1"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def test_it_runs_and_no_case_holds_a_table_of_records_by_population(run_script):
+    done = run_script("benchmarks/audit.py", "--repeats=1")
     assert done.returncode == 0, done.stderr
     memory = dict(re.findall(r"^  (\S+), .* ms +([\d.]+) MB", done.stdout, re.MULTILINE))
     assert set(memory) == {"lira", "lira_student", "lira_offline", "rmia", "rmia_offline"}

@@ -113,7 +113,7 @@ def test_a_small_run_of_all_sections_without_peers(tmp_path):
     assert "torch" not in figures and figures["jax"]
 
 
-def test_help_and_a_misspelt_case():
-    done = call("--help")
+def test_help_and_a_misspelt_case(run_script):
+    done = run_script("benchmarks/private.py", "--help")
     assert "--sections" in done.stdout and "pip install -e .[bench,crypto]" in done.stdout
-    assert "WRN-16-4" in call("--only=WRN").stderr
+    assert "WRN-16-4" in run_script("benchmarks/private.py", "--only=WRN").stderr
