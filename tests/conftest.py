@@ -87,7 +87,7 @@ def _own_flags():
     before = {name: copy.deepcopy(value, {id(flag): flag for flag in map(FLAGS.__getitem__, FLAGS)})
               for name, value in vars(FLAGS).items()}  # fmt: skip
     for module, defined in list(FLAGS.flags_by_module_dict().items()):
-        for flag in [] if module.startswith("absl.") else list(defined):
+        for flag in list(defined) if module.startswith("scripts.") else []:
             delattr(FLAGS, flag.name)
     try:
         yield

@@ -1,24 +1,16 @@
 """scripts.benchmarks.encrypted: a small run, and TenSEAL's network is the same as ours; nothing depends on speed."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 
 from scripts.benchmarks.cases import tenseal_tutorial
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 
-
-def test_a_small_run_measures_and_predicts_but_judges_nothing(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+def test_a_small_run_measures_and_predicts_but_judges_nothing(tmp_path, run_script):
     output = tmp_path / "figures.json"
     flags = ["--sections=digits", "--samples=70", "--epochs=1", f"--output={output}"]
-    command = [sys.executable, "-m", "scripts.benchmarks.encrypted", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    done = run_script("benchmarks/encrypted.py", *flags)
     assert done.returncode == 0, done.stderr
     record = json.loads(output.read_text())["digits"]
     assert record["measured"]["examples"] == 70 and record["measured"]["samples"] == 64
