@@ -1,24 +1,11 @@
 """scripts.benchmarks.private: conclusions from figures, and a small run; no test depends on how fast anything is."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
+import flax.linen
 import pytest
 
-from scripts.benchmarks.cases import timing
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-
-
-def call(*arguments: str, start=("-m", "scripts.benchmarks.private")) -> subprocess.CompletedProcess:
-    # Programs run for milliseconds here, so that compiling them well would be most of the time.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    command = [sys.executable, *start, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
+from scripts.benchmarks.cases import timing, with_jax
 
 OURS, GHOST, EACH, SLOW = ("ours", "auto"), ("Opacus", "ghost"), ("jax-privacy", "1"), ("jax-privacy", "all")
 
@@ -89,20 +76,12 @@ def test_failures_and_wrong_results_are_shown_and_the_others_go_on():
     assert "RuntimeError" in timing.table(timing.Times({OURS: [1.0]}, broken), lambda key: OURS)[1]
 
 
-# The script as it is, with a network that compiles in no time.
-SMALL = """
-import flax.linen
-from scripts.benchmarks import private
-from scripts.benchmarks.cases import with_jax
-with_jax.MODELS["MLP"] = lambda: flax.linen.Dense(10)
-private.app.run(private.main)
-"""
-
-
-def test_a_small_run_of_all_sections_without_peers(tmp_path):
+def test_a_small_run_of_all_sections_without_peers(tmp_path, monkeypatch, run_script):
+    """The script as it is, with a network that compiles in no time."""
     file = tmp_path / "figures.json"
+    monkeypatch.setitem(with_jax.MODELS, "MLP", lambda: flax.linen.Dense(10))
     settings = ["--peers=false", "--repeats=1", "--rows=2", "--only=MLP", f"--output={file}"]
-    done = call(*settings, start=("-c", SMALL))
+    done = run_script("benchmarks/private.py", *settings)
     assert done.returncode == 0, done.stderr
     assert "WRONG" not in done.stdout and "does not work" not in done.stdout
     figures = json.loads(file.read_text())
