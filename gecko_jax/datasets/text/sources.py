@@ -210,7 +210,7 @@ def _date(value: str) -> np.datetime64:
 def _times(path: str | os.PathLike[str], key: str, numbers: list[int], values: list[Any]) -> np.ndarray:
     """Returns the times of all lines, as numbers or as dates; null is unknown."""
     dates = any(isinstance(value, str) for value in values)
-    unknown: Any = np.datetime64("NaT") if dates else float("nan")
+    unknown: Any = np.datetime64("NaT", "s") if dates else float("nan")
     times = []
     for number, value in zip(numbers, values, strict=True):
         try:

@@ -25,7 +25,7 @@ def test_another_time_is_warned_of_with_its_auc():
     (warning,) = text.check_split(with_times(FIRST, early), with_times(SECOND, late))
     assert "of different times" in warning and f"AUC {auc:.3f}" in warning
     days = np.datetime64("2020-01-01T00:00:00") + np.arange(200).astype("timedelta64[D]")
-    days[3] = np.datetime64("NaT")
+    days[3] = np.datetime64("NaT", "s")
     (warning,) = text.check_split(with_times(FIRST, days[:100]), with_times(SECOND, days[100:]))
     assert "AUC 0.000" in warning
     unknown = np.full(100, np.nan)
