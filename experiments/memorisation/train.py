@@ -130,8 +130,8 @@ def follow(config: Config, prepared: Prepared, trial: Trial, rate: float, epochs
       prepared: the row.
       trial: the rows of one seed.
       rate: of Adam, constant.
-      epochs: passes at most; a private run takes `config.private_epochs`, for which its noise is calibrated, and none
-        of its quarters ends it.
+      epochs: maximum number of passes. A private run always takes `config.private_epochs`, because its noise is
+        calibrated for them.
     """
     high, target = (share * prepared.fixed for share in (config.upper, config.crossing))
     begin = take(prepared.starts, trial.seed)

@@ -1,6 +1,6 @@
 """What a model costs on a device: bytes, operations, activation memory and modeled energy of one inference.
 
-  cost(model, variables, x)                     all of it, for a float or a quantized model
+  cost(model, variables, x)                     all costs of a float or a quantized model
   compressed(model, variables, x, max_bytes)    a transformer, narrowed and quantized to a budget of bytes
 """
 

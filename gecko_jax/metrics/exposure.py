@@ -50,7 +50,7 @@ def exposure(value: Array, reference: Array) -> float | np.ndarray:
 
     Returns:
       Bits, a float, [k] or [m, k]. A rank shows log2 |R| at most; without memorization the mean is about 1.44. The
-      minimum is below 0: log2(|R| / (|R| + 1)), for a canary that the model finds less likely than all of R.
+      minimum is below 0: log2(|R| / (|R| + 1)). A canary has it if the model finds all of R more likely.
 
     Raises:
       ValueError: wrong shapes, no reference, or a number that is NaN or infinite.

@@ -37,7 +37,7 @@ class LadderStep(NamedTuple):
 def exposure_ladder(
     values: Array, repetitions: Array, extrapolate: bool = True, space: int | None = None, confidence: float = 0.95
 ) -> tuple[LadderStep, ...]:
-    """Returns the exposure of secrets under one model, for each number of repetitions.
+    """Groups the exposure of secrets under one model by their number of repetitions.
 
     Secrets of one template and of one model: their fills differ, the text before them is the same. Under a model that
     has memorized nothing the mean exposure is about 1.44 bits, whatever the repetitions. The intervals are over

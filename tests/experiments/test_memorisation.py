@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import tokenizers
 
 from experiments.memorisation import answers, data, gpt2, measure, reading, rows, run, train, validity
 from experiments.memorisation.bases import BASES, Bases
@@ -228,7 +229,6 @@ def test_every_method_names_a_base_and_a_way_of_tuning():
 
 
 def test_a_published_model_computes_the_same_with_padding_as_token_0(tmp_path):
-    tokenizers = pytest.importorskip("tokenizers")
     coder = tokenizers.Tokenizer(tokenizers.models.BPE())
     coder.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     coder.decoder = tokenizers.decoders.ByteLevel()

@@ -11,7 +11,7 @@ from gecko_jax.types import Array
 
 
 def bag_of_tokens(tokens: Array, padding: int = 0) -> Any:
-    """Counts each row's tokens, for the blind baseline of an audit: what tells members apart without any model.
+    """Counts each row's tokens: the features of the blind baseline, which knows the records and no model.
 
     Texts of another time, author or topic have other words. An audit of texts starts with this baseline, because on
     many published sets it does better than the attacks do.

@@ -61,7 +61,7 @@ def check_split(members: Documents, nonmembers: Documents) -> list[str]:
 
 
 def check_public(public: Documents, private: Documents | None = None, secrets: Iterable[str] = ()) -> list[str]:
-    """Checks that the text that a tokenizer or a pre-trained model learns from holds nothing that is to be private.
+    """Checks that the public text, from which a tokenizer or a base learns, contains no private text.
 
     Args:
       public: the documents to learn from without privacy.
