@@ -6,6 +6,7 @@ guarantee, `user_epsilon`, and a planted secret that is repeated twenty-five tim
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from typing import Any
 
@@ -123,10 +124,21 @@ def check_users(users: Any, n: int, records: int) -> int:
 
 
 def _names(users: Any) -> np.ndarray:
-    """Returns the names as text [n], without blanks around them, which keep nobody apart."""
+    """Returns the names as text [n]; blanks and the encoding of accents keep nobody apart.
+
+    Names that differ by case alone are refused: two spellings of one person would give too small an epsilon, and
+    with one name for two people the rows kept of the one would depend on the other. So nothing is guessed.
+    """
     column = checks.not_empty("users", checks.shape("users", np.asarray(users, object), (None,)))
-    names = [str(name).strip() for name in column]
+    names = [" ".join(unicodedata.normalize("NFC", str(name)).split()) for name in column]
+    spellings: dict[str, str] = {}
     for i, (name, user) in enumerate(zip(names, column, strict=True)):
         if user is None or not name or user != user:
             raise ValueError(f"users[{i}] is {user!r}; give every example a name, an unknown author a name of its own.")
+        other = spellings.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
+        if other != name:
+            raise ValueError(
+                f"users[{i}] is {name!r}, and another one {other!r}: are they one person? If so, write them alike, "
+                "[name.casefold() for name in users]; if not, give them names that differ in more than their spelling."
+            )
     return np.array(names)

@@ -91,3 +91,13 @@ def test_no_choice_depends_on_other_people():
 def test_unnamed_people_are_refused(users, limit, words):
     with pytest.raises(ValueError, match=words):
         privacy.limit_rows_per_user(users, limit)
+
+
+def test_one_person_in_two_spellings_is_one_person_or_refused():
+    composed, decomposed = "Ren\u00e9 Roux", "Rene\u0301  Roux"  # the same name, encoded in two ways
+    assert composed != decomposed
+    kept = privacy.limit_rows_per_user([composed, decomposed, "Ann", composed], limit=1)
+    assert kept[[0, 1, 3]].sum() == 1 and kept[2]
+    for pair in (("Ann", "ann"), ("ANN@X.ORG", "ann@x.org"), ("Stra\u00dfe", "STRASSE"), ("\uff21nn", "Ann")):
+        with pytest.raises(ValueError, match="are they one person"):
+            privacy.limit_rows_per_user(list(pair), limit=1)
