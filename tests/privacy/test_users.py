@@ -96,8 +96,8 @@ def test_unnamed_people_are_refused(users, limit, words):
 def test_one_person_in_two_spellings_is_one_person_or_refused():
     composed, decomposed = "Ren\u00e9 Roux", "Rene\u0301  Roux"  # the same name, encoded in two ways
     assert composed != decomposed
-    kept = privacy.limit_rows_per_user([composed, decomposed, "Ann", composed], limit=1)
-    assert kept[[0, 1, 3]].sum() == 1 and kept[2]
+    keep = privacy.limit_rows_per_user([composed, decomposed, "Ann", composed], limit=1)
+    assert keep[[0, 1, 3]].sum() == 1 and keep[2]
     for pair in (("Ann", "ann"), ("ANN@X.ORG", "ann@x.org"), ("Stra\u00dfe", "STRASSE"), ("\uff21nn", "Ann")):
         with pytest.raises(ValueError, match="are they one person"):
             privacy.limit_rows_per_user(list(pair), limit=1)
