@@ -16,6 +16,7 @@ _ROOMS = (
     "convolutions",
     "costs",
     "datasets",
+    "defenses",
     "digests",
     "encrypted",
     "extras",

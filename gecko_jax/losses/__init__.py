@@ -15,6 +15,7 @@ from gecko_jax.losses.class_weights import balanced_class_weights
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy, label_accuracy, macro_f1, metric_of, r2, rmse
+from gecko_jax.losses.label_smoothing import smoothed_cross_entropy
 from gecko_jax.losses.sequences import sequence_cross_entropy
 from gecko_jax.losses.soft_binned_ece import soft_binned_ece
 from gecko_jax.losses.squared_error import squared_error
@@ -24,6 +25,7 @@ CLASS_LOSSES = {
     "symmetric_cross_entropy": symmetric_cross_entropy,
     "kullback_leibler": kullback_leibler,
     "hard_labels": hard_labels,
+    "smoothed_cross_entropy": smoothed_cross_entropy,
 }
 
 LOSSES = {
@@ -48,6 +50,7 @@ __all__ = [
     "r2",
     "rmse",
     "sequence_cross_entropy",
+    "smoothed_cross_entropy",
     "soft_binned_ece",
     "squared_error",
     "symmetric_cross_entropy",

@@ -26,6 +26,7 @@ from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
+from gecko_jax.models.dropout import with_dropout
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.head_search import PrunedHeads, prune_heads
@@ -138,6 +139,7 @@ __all__ = [
     "trace",
     "weight_quantizers",
     "with_collection",
+    "with_dropout",
     "with_flipped_bits",
     "with_mlp_width",
     "with_range_penalty",

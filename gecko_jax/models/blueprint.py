@@ -88,6 +88,7 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         fine_tuning,
         pruned,
         quantized,
+        with_dropout,
         with_range_penalty,
         with_rates,
         without_batch_norm,
@@ -104,6 +105,8 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         power = {} if settings["power"] is None else {"power": settings["power"]}
         penalty = PENALTIES[settings["penalty"]](settings["bound"], **power)
         return with_range_penalty(model, penalty, settings["weight"], settings["path"])
+    if builder == "with_dropout" and model is not None:
+        return with_dropout(model, **settings)
     if builder == "pruned" and model is not None:
         return pruned(model, **settings)
     if builder == fine_tuning.PARTS and model is not None:

@@ -113,7 +113,7 @@ def fit_ensemble(
       folder: for checkpoints and metrics.jsonl, from which a killed run continues to the same bits; None: nowhere.
       label: shown with the progress; None: no progress is shown.
       observe: called with (epochs done, variables [m, ...] on the host) after every epoch, to evaluate or copy them. An
-        exception of its own ends the run. It does not see the epochs that `folder` restores.
+        exception of its own ends the run. It does not see the epochs that `folder` restores, which it saw before.
 
     Returns:
       A Fit with a leading axis [m].
@@ -201,9 +201,9 @@ def fit_ensemble(
                     losses, scores, counts = (np.asarray(column) for column in step_metrics)
                     check_losses(losses, model, make_step(rule, plan.skips), each, [ids[row] for row in rows], epoch)
                     history[:, epoch, rows] = epoch_means(losses, scores, counts, metric)
-                log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
-                if observe:
+                if observe:  # before the checkpoint, so that no epoch is restored that was never observed
                     observe(epoch + 1, groups.join(placed).variables)
+                log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
                 bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
 
     # 8. Finish: check the last update, which no loss has seen.

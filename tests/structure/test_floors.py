@@ -15,6 +15,7 @@ FLOORS = {
     "2": "attacks models privacy",
     "3": "integer probes reports training",
     "4": "audit costs encrypted",
+    "5": "defenses",
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values(), start=-1) for room in rooms.split()}
 
