@@ -100,5 +100,5 @@ def attack_figures(report: audit.Report, attack: str, columns: Mapping[str, str]
       attack: one of its attacks.
       columns: metric -> key of its column. A rate that the non-members are too few to resolve is left out.
     """
-    figures = {key: report.rows[attack][metric] for metric, key in columns.items() if report.resolved(metric)}
-    return {key: figure if key.startswith("auc") else reports.percent(figure) for key, figure in figures.items()}
+    figures = {metric: report.rows[attack][metric] for metric in columns if report.resolved(metric)}
+    return {columns[name]: each if name == "auc" else reports.percent(each) for name, each in figures.items()}

@@ -8,6 +8,7 @@ ran, even if its files are edited meanwhile.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,11 +29,13 @@ class Part(NamedTuple):
       name: of its folder below the config's `output`; "" for the folder itself.
       make: () -> the study. Its record holds what it alone knows; "timings" are added to the total, in seconds.
       seeds: of its models.
+      after: (the study) -> text to print below its table, or "".
     """
 
     name: str
     make: Callable[[], reports.Study]
     seeds: Sequence[int]
+    after: Callable[[reports.Study], str] = lambda study: ""
 
 
 def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Path, parts: Iterable[Part]) -> None:
@@ -58,6 +61,8 @@ def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Pat
         else:
             print("Nothing changed since this study was run; delete its folder to run it again.\n")
         print(reports.table(study))
+        if below := part.after(study):
+            print(f"\n{below}")
         if differences := compare_with_expected(config, presets, home, part.name, study.rows):
             print(f"\n{differences}")
         files = {"Report": "report.html", "figures": "results.csv", "record": "record.json"}
@@ -88,8 +93,9 @@ def _made(part: Part, config: Any) -> reports.Study:
     return dataclasses.replace(study, record={**record, **study.record, "timings": timings})
 
 
+@functools.cache
 def code_digest() -> str:
-    """Returns a digest of all source files that a study runs."""
+    """Returns a digest of all source files that a study runs, as they were when it was first asked for."""
     sources = sorted([*ROOT.glob("gecko_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
     return sha256(*(f"{path.relative_to(ROOT).as_posix()} {sha256(path.read_bytes())}\n" for path in sources))[:16]
 

@@ -1,25 +1,19 @@
-"""Settings of the Gecko study, one preset a line of the table below.
-
-  preset         command                                                  time
-  quick          python -m experiments.gecko.run                          under 2 minutes on 2 cores
-  fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist   about 1.5 hours on 2 cores
-  paper          python -m experiments.gecko.run --preset=paper           a GPU's work
-
-The figures of quick and fashion_mnist are in expected/, the latter in README.md beside this file, too.
-"""
+"""Settings of the Gecko study; presets.py beside this file lists its presets."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from experiments.flags import Setting, field, idle
 from experiments.gecko.methods import METHODS
+from experiments.gecko.networks import NETWORKS, Place, places
 from gecko_jax import checks, datasets
 from gecko_jax.clippings import CLIPPINGS
 from gecko_jax.losses import CLASS_LOSSES
 from gecko_jax.training import SCHEDULES
+from gecko_jax.types import Model
 
-ARCHITECTURES = ("lenet", "mlp")  # those of the paper
 ROWS = (
     "full",
     "binary_connect",
@@ -36,22 +30,27 @@ ROWS = (
 
 
 DATASETS = (*datasets.LOADERS, "tfds:<name>")
+PER_ARCHITECTURE = ("epochs", "fine_tuning_epochs", "dp_epochs")  # settings with one number for each architecture
+MIN_RECORDS = 100
 RULES = tuple(name for name in CLIPPINGS if name != "per_layer")
 TEACHING = tuple(name for name, loss in CLASS_LOSSES.items() if "teacher" in loss().reads)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The study: architectures x methods, `models` of each, every one a target with the others as its shadows."""
+    """The study: networks on data sets x methods, `models` of each, each a target with the others as its shadows."""
 
-    dataset: str = field("digits", "data set", DATASETS)
+    dataset: str = field("digits", "data set of the architectures that name none", DATASETS)
     data_dir: str | None = field(None, "folder to look for the data in")
-    output: str = field("runs/gecko", "folder for the report and the checkpoints; a killed run goes on from there")
-    architectures: tuple[str, ...] = field(("mlp",), "networks", ARCHITECTURES)
+    output: str = field(
+        "runs/gecko", "folder for the report and for every finished row; a killed run goes on from there"
+    )
+    architectures: tuple[str, ...] = field(("mlp",), "networks; dataset:network is one of another data set", NETWORKS)
     methods: tuple[str, ...] = field(ROWS, "rows of the table", METHODS)
     models: int = field(8, "models of each row: seeds, each with its own members, 3 at least")
     seed: int = field(0, "of members, initial values and order")
     member_rate: float = field(0.5, "chance of an example to be a member of a model")
+    records: int = field(0, "of the training file, from its beginning; 0: all")
     epochs: tuple[int, ...] = field((30,), "of each architecture's training")
     fine_tuning_epochs: tuple[int, ...] = field((30,), "of Phase II and of its control, from Phase I's end")
     batch_size: int = field(64, "rows of a batch")
@@ -60,7 +59,7 @@ class Config:
     hidden: tuple[int, ...] = field((512, 512, 512), "widths of the MLP")
     channels: tuple[int, ...] = field((32, 64), "filters of the LeNet")
     dense: int = field(128, "width of the LeNet's dense layer")
-    heterogeneous_teacher: str = field("lenet", "network that teaches Phase II heterogeneous", ARCHITECTURES)
+    heterogeneous_teacher: str = field("lenet", "network that teaches Phase II heterogeneous", NETWORKS)
     cross_fit: int = field(0, "folds of cross-fitted teachers; 0: the teacher labels what it was trained on")
     distillation: str = field("symmetric_cross_entropy", "loss of Phase II", TEACHING)
     delta: float = field(1e-4, "of the private rows' guarantee, below 1 / expected members")
@@ -72,21 +71,20 @@ class Config:
 
     def __post_init__(self):
         checks.not_empty("architectures", self.architectures)
-        for name in (*self.architectures, self.heterogeneous_teacher):
-            checks.one_of("architecture", name, ARCHITECTURES)
-        for name in self.methods:
+        self.places()
+        checks.one_of("heterogeneous_teacher", self.heterogeneous_teacher, NETWORKS)
+        for name in checks.not_empty("methods", self.methods):
             checks.one_of("method", name, METHODS)
         checks.at_least("models", self.models, 3)
         checks.in_range("member_rate", self.member_rate, 0.05, 0.95)
-        for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
+        if checks.integer("records", self.records, 0) and self.records < MIN_RECORDS:
+            raise ValueError(f"records={self.records} must be 0 (all), or at least {MIN_RECORDS}.")
+        for name in PER_ARCHITECTURE:
             if name in EFFECTS and not EFFECTS[name].applies(self):
                 continue  # no row reads it: a preset's numbers for other architectures may stay
             if len(getattr(self, name)) != len(self.architectures):
                 numbers = getattr(self, name)
                 raise ValueError(f"{name}={numbers} needs one number for each of architectures={self.architectures}.")
-        needed = {need for name in self.methods for need in METHODS[name].needs}
-        if missing := sorted(needed - set(self.methods)):
-            raise ValueError(f"methods={self.methods} need {missing} as well: they start from it or are taught by it.")
         if not 0 < self.delta < 1:
             raise ValueError(f"delta={self.delta!r} must lie above 0 and below 1, and below 1 / members of a model.")
         checks.one_of("clipping", self.clipping, RULES)
@@ -100,7 +98,7 @@ class Config:
         checks.sizes("hidden", self.hidden, "the widths of the mlp")
         checks.sizes("channels", self.channels, "one number for each of the lenet's two convolutions", 2)
         checks.sizes("dense", (self.dense,), "the width of the lenet's dense layer")
-        for name in ("epochs", "fine_tuning_epochs", "dp_epochs"):
+        for name in PER_ARCHITECTURE:
             checks.sizes(name, getattr(self, name), "passes over the members")
         checks.integer("batch_size", self.batch_size, 1)
         checks.positive("learning_rate", self.learning_rate)
@@ -113,18 +111,63 @@ class Config:
         """Returns the settings that nothing reads under the others: name -> what would make them count."""
         return idle(self, EFFECTS)
 
-    def options(self, architecture: str) -> dict:
-        """Returns the options of `models.create` for an architecture."""
-        return {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}[architecture]
+    def places(self) -> tuple[Place, ...]:
+        """Returns the networks with their data sets, in the order of `architectures`."""
+        return places(self.architectures, self.dataset)
+
+    def parts(self) -> dict[str, Config]:
+        """Returns the settings of each data set alone, by the name of its table: "" if there is one data set."""
+        named = list(dict.fromkeys(place.dataset for place in self.places()))
+        return {"" if len(named) == 1 else each.replace(":", "_"): self._part(each, len(named) == 1) for each in named}
+
+    def _part(self, dataset: str, is_only: bool) -> Config:
+        chosen = [place for place in self.places() if place.dataset == dataset]
+        changes: dict = {"dataset": dataset, "architectures": tuple(place.network for place in chosen)}
+        for name in PER_ARCHITECTURE:
+            if len(numbers := getattr(self, name)) == len(self.architectures):
+                changes[name] = tuple(numbers[place.index] for place in chosen)
+        if not is_only:
+            changes["output"] = str(Path(self.output) / dataset.replace(":", "_"))
+        return dataclasses.replace(self, **changes)
+
+    def cell(self, index: int, method: str) -> Config:
+        """Returns the settings of one row, a network by its place in `architectures` under a method, alone."""
+        each = self.places()[index]
+        numbers = {name: (getattr(self, name)[index],) for name in PER_ARCHITECTURE if index < len(getattr(self, name))}
+        return dataclasses.replace(
+            self, dataset=each.dataset, architectures=(each.network,), methods=(method,), **numbers
+        )
+
+    def options(self, network: str) -> dict:
+        """Returns the options of `models.create` for a network, without those of a method."""
+        by_flags = {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}
+        fixed = NETWORKS[network].options
+        return by_flags[network] if fixed is None else dict(fixed)
+
+    def network(self, network: str, method: str, num_classes: int) -> Model:
+        """Returns the network of a row, as it is deployed."""
+        return METHODS[method].model(NETWORKS[network].model, num_classes, **self.options(network))
+
+
+def with_needs(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns methods after those that they go on from or are taught by, in the order of METHODS.
+
+    >>> with_needs(("phase2_homogeneous",))
+    ('full', 'xnor', 'phase2_homogeneous')
+    """
+    every = set(methods)
+    while missing := {need for name in every for need in METHODS[name].needs} - every:
+        every |= missing
+    return tuple(name for name in METHODS if name in every)
 
 
 def _rows(config: Config) -> list:
-    return [METHODS[name] for name in config.methods]
+    return [METHODS[name] for name in with_needs(config.methods)]
 
 
-def _uses(config: Config, architecture: str) -> bool:
+def _uses(config: Config, network: str) -> bool:
     teaches = config.heterogeneous_teacher if "phase2_heterogeneous" in config.methods else None
-    return architecture in (*config.architectures, teaches)
+    return network in (*(place.network for place in config.places()), teaches)
 
 
 _TAUGHT = Setting(lambda c: any(row.teacher for row in _rows(c)), "a row of Phase II that is taught")
@@ -141,44 +184,4 @@ EFFECTS = {
     "cross_fit": _TAUGHT,
     "distillation": _TAUGHT,
     **dict.fromkeys(("delta", "clipping", "clip_norm", "dp_epochs", "dp_batch_size", "dp_learning_rate"), _PRIVATE),
-}
-
-
-PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
-
-PRESETS = {
-    "quick": Config(
-        methods=tuple(name for name in ROWS if name != "dp_binary"),  # whose gradients take minutes here
-        hidden=(128, 128, 128),
-        channels=(16, 32),
-        dense=64,
-        epochs=(30,),
-        fine_tuning_epochs=(20,),
-    ),
-    "fashion_mnist": Config(
-        dataset="fashion_mnist",
-        output="runs/gecko_fashion_mnist",
-        architectures=("mlp", "lenet"),
-        methods=PAPER_ROWS,
-        models=3,
-        epochs=(15, 3),
-        fine_tuning_epochs=(10, 2),
-        delta=1e-5,
-        dp_epochs=(15, 3),
-        dp_batch_size=512,
-        dp_learning_rate=3e-3,
-    ),
-    "paper": Config(
-        dataset="fashion_mnist",
-        output="runs/gecko_paper",
-        architectures=("mlp", "lenet"),
-        methods=ROWS,
-        models=8,
-        epochs=(75, 75),
-        fine_tuning_epochs=(75, 75),
-        delta=1e-5,
-        dp_epochs=(75, 75),
-        dp_batch_size=512,
-        dp_learning_rate=3e-3,
-    ),
 }

@@ -1,4 +1,4 @@
-"""Measures what each row leaks, is worth and costs: trained models in, a `reports.Study` out."""
+"""Measures what a row leaks, is worth and costs: trained models in, a `reports.Study` of one row out."""
 
 from __future__ import annotations
 
@@ -6,30 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.common import (
-    ECE,
-    EPSILON,
-    TEST,
-    TRAIN,
-    accuracies,
-    attack_figures,
-    filled_columns,
-    guarantees,
-    members,
-    paths_below,
-)
+from experiments.common import ECE, EPSILON, TEST, TRAIN, accuracies, attack_figures, guarantees, paths_below
 from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
-from experiments.gecko.published import published
 from experiments.gecko.train import Trained
 from gecko_jax import audit, costs, files, integer, reports
 from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate
 
-# The paper's own kind, named beforehand, because choosing the best attack on the target would flatter it. The others
-# are in rows/*/*/audit.json, and in experiments/audit.
-ATTACK = "modified_entropy"
+# Named beforehand, because choosing the best attack on the target would flatter it: the paper's own kind, the strongest
+# of those that know each record from shadow models, and what the labels alone give away. All others are in
+# rows/*/*/audit.json, and in experiments/audit.
+ATTACK, LIRA, RMIA, LABELS = "modified_entropy", "lira_student", "rmia", "gap"
 
 COLUMNS = (
     TRAIN,
@@ -38,6 +27,11 @@ COLUMNS = (
     reports.Column("auc", "Attack AUC", "", 3, "low"),
     reports.Column("tpr_at_1pct", "TPR @ 1% FPR", "%", 2, "low"),
     reports.Column("tpr_at_0p1pct", "TPR @ 0.1% FPR", "%", 2, "low"),
+    reports.Column("label_only_attack", "Label-only attack accuracy", "%", 2, "low"),
+    reports.Column("lira_auc", "LiRA AUC", "", 3, "low"),
+    reports.Column("lira_tpr_at_1pct", "LiRA TPR @ 1% FPR", "%", 2, "low"),
+    reports.Column("rmia_auc", "RMIA AUC", "", 3, "low"),
+    reports.Column("rmia_tpr_at_1pct", "RMIA TPR @ 1% FPR", "%", 2, "low"),
     ECE,
     EPSILON,
     reports.Column("bytes", "Deployed", "kB", 1, "low"),
@@ -50,64 +44,56 @@ COLUMNS = (
     reports.Column("energy", "Energy", "µJ", 2, "low"),
 )
 
-LEAKS = {"attack_accuracy": "attack", "auc": "auc", "tpr_at_1pct": "tpr_at_1pct", "tpr_at_0p1pct": "tpr_at_0p1pct"}
+ROC_NAMES = {ATTACK: "ROC curves of the attacks", LIRA: "ROC curves of LiRA"}
+LEAKS = {
+    ATTACK: {"attack_accuracy": "attack", "auc": "auc", "tpr_at_1pct": "tpr_at_1pct", "tpr_at_0p1pct": "tpr_at_0p1pct"},
+    LABELS: {"attack_accuracy": "label_only_attack"},
+    LIRA: {"auc": "lira_auc", "tpr_at_1pct": "lira_tpr_at_1pct"},
+    RMIA: {"auc": "rmia_auc", "tpr_at_1pct": "rmia_tpr_at_1pct"},
+}
 
 
-def study(config: Config, data: Dataset, member: np.ndarray, trained: list[Trained]) -> reports.Study:
-    """Audits and prices every row, writes their packed files and audits, and returns the table.
+def measured(config: Config, data: Dataset, member: np.ndarray, row: Trained, folder: Path) -> reports.Study:
+    """Audits and prices a row, writes its packed file and its audit, and returns a table of this row alone.
 
     Args:
       config: the settings.
       data: the data set; member: bool [m, n], who trained on what.
-      trained: the rows.
+      row: the models.
+      folder: for the files.
     """
-    rows, rocs, histograms, curves, notes, several = [], {}, {}, [], [], len(config.architectures) > 1
-    written = []
-    for row in trained:
-        name = f"{row.architecture}: {METHODS[row.method].label}" if several else METHODS[row.method].label
-        folder = Path(config.output) / "rows" / row.architecture / row.method
-        folder.mkdir(parents=True, exist_ok=True)
-        audited = audit.audit_models(row.pool, data.train.y, member)  # of outputs alone, which costs seconds
-        written += [files.write_atomic(folder / "audit.json", audited.to_json()), folder / "model.packed"]
-        figures = accuracies(row, data, member) | attack_figures(audited, ATTACK, LEAKS) | _costs(row, data, folder)
-        note, group = METHODS[row.method].note, row.architecture if several else ""
-        if row.epsilon is not None:
-            figures["epsilon"] = row.epsilon.estimate()
-            note = "; ".join((note, *map(str, row.epsilon.phases)))
-        rows.append(reports.Row(name, figures, group, note, published(config.dataset, row.architecture, row.method)))
-        rocs[name], histograms[name] = audited.curves[ATTACK], audited.confidence_histogram
-        mean = row.history.mean(1)
-        curves.append(reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist()))
-        notes += audited.warnings
-    private = {f"{row.architecture}/{row.method}": row.epsilon for row in trained if row.epsilon is not None}
-    notes += guarantees(config.clipping, list(private.values()))
+    method = METHODS[row.method]
+    folder.mkdir(parents=True, exist_ok=True)
+    audited = audit.audit_models(row.pool, data.train.y, member)  # of outputs alone, which costs seconds
+    written = [files.write_atomic(folder / "audit.json", audited.to_json()), folder / "model.packed"]
+    figures = accuracies(row, data, member) | _costs(row, data, folder)
+    for attack, columns in LEAKS.items():
+        if attack in audited.rows:  # some need more shadow models than a small run has
+            figures |= attack_figures(audited, attack, columns)
+    note, notes = method.note, list(audited.warnings)
+    if row.epsilon is not None:
+        figures["epsilon"] = row.epsilon.estimate()
+        note = "; ".join((note, *map(str, row.epsilon.phases)))
+        notes += guarantees(config.clipping, [row.epsilon])
+    mean = row.history.mean(1)
+    curve = reports.Curve(method.label, np.arange(1, len(mean) + 1).tolist(), mean.tolist())
+    rocs = {attack: audited.curves[attack] for attack in (ATTACK, LIRA) if attack in audited.curves}
     return reports.Study(
-        title=f"Gecko on {config.dataset}",
-        summary=_summary(config, member),
-        rows=tuple(rows),
-        columns=filled_columns(COLUMNS, rows, config.delta),
+        title=f"{method.label} of {row.architecture} on {config.dataset}",
+        summary="",
+        rows=(reports.Row(method.label, figures, "", note),),
+        columns=tuple(column for column in COLUMNS if column.key in figures),
         exhibits=(
-            reports.Tradeoff("test", "auc", "bytes"),
-            roc_curves(rocs),
-            signal_histograms(histograms),
-            reports.TrainingCurves("Training curves", tuple(curves), note="Mean over the models."),
+            *(roc_curves({method.label: roc})._replace(name=ROC_NAMES[attack]) for attack, roc in rocs.items()),
+            signal_histograms({method.label: audited.confidence_histogram}),
+            reports.TrainingCurves("Training curves", (curve,), note="Mean over the models."),
         ),
         notes=reports.Notes(warnings=tuple(dict.fromkeys(notes))),
         record={
-            "timings": {f"{row.architecture}/{row.method}": round(row.seconds, 2) for row in trained},
-            "attack": ATTACK,
-            "privacy": {name: str(epsilon) for name, epsilon in private.items()},
-            "files": paths_below(config.output, written),
+            "timings": {"training": round(row.seconds, 2)},
+            "privacy": "" if row.epsilon is None else str(row.epsilon),
+            "files": paths_below(folder, written),
         },
-    )
-
-
-def _summary(config: Config, member: np.ndarray) -> str:
-    return (
-        "Accuracy, membership leakage and cost of the same network under different quantization and training. Each "
-        f"row is {config.models} models, each trained on its own random members ({members(member)} examples); every "
-        "model is attacked in turn, with thresholds chosen on the others. Figures are means with 95 % intervals over "
-        f"the models; the attack is {ATTACK.replace('_', ' ')}, the other attacks are in rows/*/*/audit.json."
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from gecko_jax import models, quantizers
 from gecko_jax.types import Model, Rule
+
+# Model -> Model transforms that add state to training only: the network that is deployed is the one without them.
+TRANSFORMS: Mapping[str, Callable[..., Model]] = {"pruned": models.pruned}
 
 
 class Method(NamedTuple):
@@ -22,6 +26,7 @@ class Method(NamedTuple):
         teacher, which its epsilon would not cover.
       note: what a reader should know of the row.
       float_layers: those that the rules leave in float; () for none.
+      transform: (a name of TRANSFORMS, its settings) that training goes through; None: none.
     """
 
     label: str
@@ -33,6 +38,7 @@ class Method(NamedTuple):
     epsilon: float | None = None
     note: str = ""
     float_layers: tuple[str, ...] = ("first", "last")
+    transform: tuple[str, dict[str, Any]] | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -40,9 +46,16 @@ class Method(NamedTuple):
         return tuple(n for n in (self.start, "full" if self.teacher == "homogeneous" else None) if n)
 
     def model(self, architecture: str, num_classes: int, **options) -> Model:
-        """Returns the network of this row."""
-        model = models.create(architecture, num_classes, **options, **self.options)
+        """Returns the network of this row, as it is deployed."""
+        model = models.create(architecture, num_classes, **{**options, **self.options})
         return models.quantized(model, self.rules, self.float_layers) if self.rules else model
+
+    def in_training(self, model: Model) -> Model:
+        """Returns the network with what training adds to it."""
+        if self.transform is None:
+            return model
+        name, settings = self.transform
+        return TRANSFORMS[name](model, **settings)
 
 
 def _integers(bits: int, max_activation: float) -> tuple:
@@ -63,6 +76,19 @@ XNOR_RULES = (Rule(path="", weight=quantizers.xnor(), input=quantizers.xnor_inpu
 XNOR_WEIGHTS = (Rule(path="", weight=quantizers.xnor()),)  # their scale bounds activations where BatchNorm cannot
 TERNARY_RULES = (Rule(path="", weight=quantizers.ternary()),)
 FLOAT_NETWORK = "as Full precision"
+PRUNED_PERCENT = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+
+
+def _pruned(percent: int) -> Method:
+    """Returns the row of a network that loses its smallest weights at once and is trained on."""
+    return Method(
+        f"Pruned {percent} %, retrained",
+        {},
+        start="full",
+        note="of each kernel, the smallest weights of Full precision; control: Retrained",
+        transform=("pruned", {"share": percent / 100, "granularity": "weight"}),
+    )
+
 
 METHODS = {
     "full": Method("Full precision", {}),
@@ -93,6 +119,8 @@ METHODS = {
         transition=True,
         note="a x^2 + b x grown out of ReLU: ready for encryption",
     ),
+    "retrained": Method("Retrained", {}, start="full", note="Full precision, trained on: nothing is pruned or shared"),
+    **{f"pruned{percent}": _pruned(percent) for percent in PRUNED_PERCENT},
     "dp_eps8": Method("DP-Adam, ε = 8", {}, epsilon=8.0, note=FLOAT_NETWORK),
     "dp_eps2": Method("DP-Adam, ε = 2", {}, epsilon=2.0, note=FLOAT_NETWORK),
     "dp_binary": Method(

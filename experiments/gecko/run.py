@@ -1,35 +1,41 @@
 """Runs the study: trains, attacks and prices every row, prints the table and says where the report lies.
 
-    python -m experiments.gecko.run [--preset=quick|fashion_mnist|paper] [--help]
+python -m experiments.gecko.run [--preset=quick|fashion_mnist|location|paper] [--help]
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments import command
+
+if TYPE_CHECKING:
+    from experiments import studies
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("gecko"):
         from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
-        from experiments.gecko.config import PRESETS, Config
+        from experiments.gecko.config import Config
+        from experiments.gecko.presets import PRESETS
 
         config = flags.parse(flags.define(Config, PRESETS), argv)
-        part = studies.Part("", lambda: _study(config), range(config.models))
-        studies.run("gecko", config, PRESETS, Path(__file__).parent, [part])
+        studies.run("gecko", config, PRESETS, Path(__file__).parent, parts(config))
 
 
-def _study(config):
-    """Trains and measures."""
-    from experiments.gecko.measure import study
-    from experiments.gecko.train import membership, train_all
-    from gecko_jax import datasets
+def parts(config) -> Iterator[studies.Part]:
+    """Yields a table for each data set, with the paper's tables beside it."""
+    import functools
 
-    data = datasets.load(config.dataset, config.data_dir)
-    member = membership(config, data)
-    return study(config, data, member, train_all(config, data, member))
+    from experiments import studies
+    from experiments.gecko import beside, grid
+
+    for name, part in config.parts().items():
+        make, after = functools.partial(grid.study, part), functools.partial(beside.text, part)
+        yield studies.Part(name, make, range(config.models), after)
 
 
 if __name__ == "__main__":

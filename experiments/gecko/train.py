@@ -1,16 +1,22 @@
-"""Trains the rows of the study in order, and returns the models and outputs of each."""
+"""Trains rows of the study on demand, each with those that it goes on from or is taught by.
+
+What a run has trained lies in `checkpoints/` below the study's folder, and is read from there instead of trained again.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from experiments.gecko.config import Config
+from experiments.gecko.config import Config, with_needs
 from experiments.gecko.methods import METHODS, Method
+from experiments.gecko.networks import NETWORKS
 from gecko_jax import clippings, datasets, losses, models, privacy, training
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.types import Dataset, Model, Variables
@@ -21,7 +27,7 @@ class Trained(NamedTuple):
 
     Attributes:
       architecture, method: names.
-      model: the network.
+      model: the network, as it is deployed.
       variables: of m models, leading axis.
       history: mean training loss of each epoch, [epochs, m].
       pool, test: logits [m, n, classes] on all that members are drawn from, without augmentation, and on the test set.
@@ -45,67 +51,120 @@ def membership(config: Config, data: Dataset) -> np.ndarray:
     return datasets.coins(data.train.id, config.models, config.seed, config.member_rate)
 
 
+class Trainer:
+    """Trains the rows of a config's networks; a row that others need is trained once.
+
+    Args:
+      config: the settings, of one data set.
+      data: it.
+      member: bool [m, n], who trains on what.
+      wanted: (place of a network in `architectures`, method) of the rows that will be asked for.
+
+    Raises:
+      ValueError: a private row whose delta is not below one over the expected members.
+    """
+
+    def __init__(self, config: Config, data: Dataset, member: np.ndarray, wanted: Sequence[tuple[int, str]]):
+        self.config, self.data, self.member, self._done = config, data, member, {}
+        every = [(index, name) for index, method in wanted for name in with_needs((method,))]
+        private = list(dict.fromkeys(each for each in every if METHODS[each[1]].epsilon is not None))
+        if private:
+            _check_delta(config, data)
+        # Accounting takes seconds and no accelerator: the private rows' is done while the rows before them are trained.
+        self._threads = concurrent.futures.ThreadPoolExecutor(1)
+        self._private = {each: self._threads.submit(_private, config, *each, data) for each in private}
+        self._later = [need for index, method in wanted for need in ((index, n) for n in METHODS[method].needs)]
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def train(self, index: int, name: str) -> Trained:
+        """Returns the row of a network, by its place in `architectures`, under a method."""
+        if (index, name) in self._done:
+            return self._done[index, name]
+        self._done = {
+            each: row for each, row in self._done.items() if each[0] == index
+        }  # the others' would fill memory
+        needed = {need: self.train(index, need) for need in METHODS[name].needs}
+        row = self._train(index, name, needed)
+        if (index, name) in self._later:
+            self._done[index, name] = row
+        return row
+
+    def _train(self, index: int, name: str, needed: dict[str, Trained]) -> Trained:
+        config, method, network = self.config, METHODS[name], self.config.places()[index].network
+        private = self._private[index, name].result() if (index, name) in self._private else None
+        model = config.network(network, name, self.data.num_classes)
+        in_training = private.model if private else method.in_training(model)
+        epochs = (config.fine_tuning_epochs if method.start else config.epochs)[index]
+        options = _options(config, epochs)
+        options |= dict(folder=self._folder(network, name), label=f"{network} {method.label}")
+        if method.start:
+            start = needed[method.start].variables
+            options["init"] = start if method.transform is None else _start(in_training, start, self.data)
+        if method.transition:
+            first, last = epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5)
+            options["schedules"]["transition"] = training.linear(first / epochs, last / epochs)
+        if method.teacher:
+            teacher = self._teacher(index, method, needed)
+            options |= dict(extra={"teacher": teacher}, extra_per_model=True)
+            options["loss"] = losses.CLASS_LOSSES[config.distillation]()
+        if private:
+            options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)
+        began = time.perf_counter()
+        fitted = training.fit_ensemble(in_training, self.data.train, self.member, **options)
+        variables = models.without_pruning_state(fitted.variables)
+        variables = {key: tree for key, tree in variables.items() if key != THRESHOLD}  # of adaptive clipping
+        pool, test = (training.predict_ensemble(model, variables, part.x) for part in (self.data.train, self.data.test))
+        seconds, epsilon = time.perf_counter() - began, private and private.epsilon
+        return Trained(network, name, model, variables, fitted.loss, pool, test, seconds, epsilon)
+
+    def _teacher(self, index: int, method: Method, needed: dict[str, Trained]) -> np.ndarray:
+        """Returns logits [m, n, classes] of a float network, trained or cross-fitted on the same members."""
+        config, student = self.config, self.config.places()[index].network
+        network = config.heterogeneous_teacher if method.teacher == "heterogeneous" else student
+        model = models.create(NETWORKS[network].model, self.data.num_classes, **config.options(network))
+        folder = self._folder(student, f"teacher_{method.teacher}")
+        options = _options(config, config.epochs[index]) | dict(folder=folder, label=f"{network} teacher")
+        if config.cross_fit:
+            return training.cross_fitted_logits(model, self.data.train, self.member, config.cross_fit, **options)
+        if method.teacher == "homogeneous":
+            return needed["full"].pool
+        fitted = training.fit_ensemble(model, self.data.train, self.member, **options)
+        return training.predict_ensemble(model, fitted.variables, self.data.train.x)
+
+    def _folder(self, network: str, name: str) -> Path:
+        return Path(self.config.output) / "checkpoints" / network / name
+
+
 def train_all(config: Config, data: Dataset, member: np.ndarray) -> list[Trained]:
     """Trains every architecture x method of the config."""
-    results: list[Trained] = []
-    if any(METHODS[name].epsilon is not None for name in config.methods):
-        _check_delta(config, data)
-    # Accounting takes seconds and no accelerator: the private rows' is done while the rows before them are trained.
-    with concurrent.futures.ThreadPoolExecutor(1) as accounting:
-        private = {
-            (position, name): accounting.submit(_private, config, position, name, data)
-            for position in range(len(config.architectures))
-            for name in config.methods
-            if METHODS[name].epsilon is not None
-        }
-        for position, architecture in enumerate(config.architectures):
-            done: dict[str, Trained] = {}
-            for name in sorted(config.methods, key=list(METHODS).index):  # a row comes after those it needs
-                run = private[position, name].result() if (position, name) in private else None
-                done[name] = _train(config, position, architecture, name, data, member, done, run)
-            results += [done[name] for name in config.methods]
-    return results
+    wanted = [(index, name) for index in range(len(config.architectures)) for name in with_needs(config.methods)]
+    with Trainer(config, data, member, wanted) as trainer:  # a row comes after those it needs
+        rows = {each: trainer.train(*each) for each in wanted}
+    return [rows[index, name] for index in range(len(config.architectures)) for name in config.methods]
 
 
-def _network(config: Config, position: int, name: str, data: Dataset) -> Model:
-    architecture = config.architectures[position]
-    return METHODS[name].model(architecture, data.num_classes, **config.options(architecture))
+def _start(model: Model, variables: Variables, data: Dataset) -> Variables:
+    """Returns trained variables [m, ...] with the collections that training adds to the network, as they begin."""
+    count = len(jax.tree.leaves(variables)[0])
+    begin = model.init(jax.random.key(0), data.train.x[:1])
+    added = {name: tree for name, tree in begin.items() if name not in variables}
+    return {**variables, **jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], count, 0), added)}
 
 
-def _train(config, position, architecture, name, data, member, done, private) -> Trained:
-    method, folder = METHODS[name], Path(config.output) / "checkpoints" / architecture / name
-    model = _network(config, position, name, data)
-    epochs = (config.fine_tuning_epochs if method.start else config.epochs)[position]
-    options = _options(config, epochs)
-    options |= dict(folder=folder, label=f"{architecture} {method.label}")
-    if method.start:
-        options["init"] = done[method.start].variables
-    if method.transition:
-        start, end = epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5)
-        options["schedules"]["transition"] = training.linear(start / epochs, end / epochs)
-    if method.teacher:
-        teacher = _teacher(config, position, method, data, member, done)
-        options |= dict(extra={"teacher": teacher}, extra_per_model=True)
-        options["loss"] = losses.CLASS_LOSSES[config.distillation]()
-    if private:
-        options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)
-    start = time.perf_counter()
-    fitted = training.fit_ensemble(private.model if private else model, data.train, member, **options)
-    variables = {key: tree for key, tree in fitted.variables.items() if key != THRESHOLD}  # of adaptive clipping
-    pool, test = (training.predict_ensemble(model, variables, part.x) for part in (data.train, data.test))
-    seconds, epsilon = time.perf_counter() - start, private and private.epsilon
-    return Trained(architecture, name, model, variables, fitted.loss, pool, test, seconds, epsilon)
-
-
-def _private(config: Config, position: int, name: str, data: Dataset) -> privacy.PrivateTraining:
+def _private(config: Config, index: int, name: str, data: Dataset) -> privacy.PrivateTraining:
     """Returns the private run of a row. A model's number of members is secret; the expected number is public."""
     return privacy.private_training(
-        _network(config, position, name, data),
+        config.network(config.places()[index].network, name, data.num_classes),
         losses.cross_entropy(),
         clippings.CLIPPINGS[config.clipping](config.clip_norm),
         n=_expected_members(config, data),
         batch_size=config.dp_batch_size,
-        epochs=config.dp_epochs[position],
+        epochs=config.dp_epochs[index],
         delta=config.delta,
         target_epsilon=METHODS[name].epsilon,
     )
@@ -133,17 +192,3 @@ def _options(config: Config, epochs: int) -> dict:
         schedules={"learning_rate": training.SCHEDULES[config.schedule]},
         optimizer=training.optimizer("adam", config.learning_rate),
     )
-
-
-def _teacher(config: Config, position: int, method: Method, data: Dataset, member, done) -> np.ndarray:
-    """Returns the teacher's logits [m, n, classes]: a float network's, trained or cross-fitted on the same members."""
-    architecture = config.heterogeneous_teacher if method.teacher == "heterogeneous" else config.architectures[position]
-    model = models.create(architecture, data.num_classes, **config.options(architecture))
-    folder = Path(config.output) / "checkpoints" / config.architectures[position] / f"teacher_{method.teacher}"
-    options = _options(config, config.epochs[position]) | dict(folder=folder, label=f"{architecture} teacher")
-    if config.cross_fit:
-        return training.cross_fitted_logits(model, data.train, member, config.cross_fit, **options)
-    if method.teacher == "homogeneous":
-        return done["full"].pool
-    fitted = training.fit_ensemble(model, data.train, member, **options)
-    return training.predict_ensemble(model, fitted.variables, data.train.x)

@@ -11,6 +11,7 @@ from experiments.dp_clipping import config as clipping_config
 from experiments.dp_clipping.rules import RULES
 from experiments.gecko import config as gecko_config
 from experiments.gecko.methods import METHODS
+from experiments.gecko.presets import PRESETS as GECKO_PRESETS
 from experiments.he_friendly import config as he_friendly_config
 from experiments.he_friendly.methods import METHODS as INGREDIENTS
 from experiments.self_audit import config as self_audit_config
@@ -19,7 +20,7 @@ from gecko_jax import activations, clippings, datasets, losses, models, quantize
 
 COMMANDS = {
     "train": (one_model.Config, {"default": one_model.Config()}),
-    "gecko": (gecko_config.Config, gecko_config.PRESETS),
+    "gecko": (gecko_config.Config, GECKO_PRESETS),
     "audit": (audit_config.Config, audit_config.PRESETS),
     "dp_clipping": (clipping_config.Config, clipping_config.PRESETS),
     "self_audit": (self_audit_config.Config, self_audit_config.PRESETS),

@@ -193,7 +193,7 @@ def test_define_refuses_what_it_cannot_express():
 
 def test_a_preset_s_numbers_that_no_row_reads_need_not_fit_the_architectures():
     """`--preset=fashion_mnist --architectures=mlp` without rows that are fine-tuned: the flag itself would be idle."""
-    from experiments.gecko.config import PRESETS
+    from experiments.gecko.presets import PRESETS
 
     settings = dict(architectures=("mlp",), methods=("full", "dp_eps8"), epochs=(1,), dp_epochs=(1,))
     cut = dataclasses.replace(PRESETS["fashion_mnist"], **settings)

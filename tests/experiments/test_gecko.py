@@ -11,24 +11,70 @@ import numpy as np
 import pytest
 
 from experiments import common, studies
-from experiments.gecko import measure, run, train
-from experiments.gecko.config import PRESETS, Config
+from experiments.gecko import beside, grid, measure, published, run, train
+from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
+from experiments.gecko.presets import PRESETS
 from gecko_jax import datasets, losses, privacy, reports, training
 from gecko_jax.training import ensemble
 from gecko_jax.trees import take
 from gecko_jax.types import Estimate
 
-ROWS = ("full", "xnor", "phase2_homogeneous", "dp_eps8")
+ROWS = ("full", "xnor", "phase2_homogeneous", "pruned50", "dp_eps8")
 TINY = dict(hidden=(16, 16), models=3, epochs=(3,), fine_tuning_epochs=(2,), dp_epochs=(2,), methods=ROWS)
 
 
+def flags_of(folder, **changes):
+    settings = {**TINY, "output": folder, **changes}
+    return [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in settings.items()]
+
+
+class Killed(BaseException):
+    """What ends a process, which no handler of errors catches."""
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gecko")
-    flags = [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in TINY.items()]
-    run.main(["run", f"--output={folder}", *flags])
-    return folder
+def killed(tmp_path_factory):
+    """A run that ends in the midst of its third row, what it left, and what a second run trained of it."""
+    folder, trained = tmp_path_factory.mktemp("gecko"), []
+    compile_epoch = ensemble.compiled_epoch
+
+    def dying(rule, *rest):
+        trained.append(len(trained))
+        if len(trained) == 3:
+            raise Killed
+        return compile_epoch(rule, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ensemble, "compiled_epoch", dying)
+        with pytest.raises(Killed):
+            run.main(["run", *flags_of(folder)])
+        patch.undo()
+    left = {path: path.read_bytes() for path in sorted((folder / "rows").rglob("*")) if path.is_file()}
+    epochs = []
+
+    def counting(rule, *rest):
+        run_epoch = compile_epoch(rule, *rest)
+        return lambda *parts: (epochs.append(rule), run_epoch(*parts))[1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ensemble, "compiled_epoch", counting)
+        run.main(["run", *flags_of(folder)])
+    return folder, left, epochs
+
+
+@pytest.fixture(scope="module")
+def finished(killed):
+    return killed[0]
+
+
+def test_a_killed_grid_loses_no_finished_row(killed):
+    """The first two rows stay as the killed run left them, to the byte, and none of their epochs runs again."""
+    folder, left, epochs = killed
+    assert {path.relative_to(folder).parts[2] for path in left} == {"full", "xnor"}
+    assert all(path.read_bytes() == content for path, content in left.items())
+    groups = len(epochs) / (TINY["fine_tuning_epochs"][0] * 2 + TINY["dp_epochs"][0])
+    assert groups in (1, 3)  # phase2, pruned50 and dp_eps8 alone; three models in one program, or in three
 
 
 def test_every_row_has_its_figures_with_intervals(finished):
@@ -73,17 +119,28 @@ def test_packed_files_are_as_large_as_counted(finished):
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(finished, monkeypatch):
-    before = (finished / "results.csv").read_bytes()
     config = Config(output=str(finished), **TINY)
-    data = datasets.load(config.dataset)
-    member = train.membership(config, data)
-    monkeypatch.setattr(ensemble, "compiled_epoch", lambda *a: lambda *b: pytest.fail("trained again"))
-    trained = train.train_all(config, data, member)
-    study = measure.study(config, data, member, trained)
-    study = dataclasses.replace(study, record={**studies.record_of(config, [0]), **study.record})
-    again = reports.write_record(finished, study)
-    assert (finished / "results.csv").read_bytes() == before
-    assert again.rows == study.rows
+    before = reports.read_record(finished)
+    monkeypatch.setattr(grid, "Trainer", lambda *a: pytest.fail("trained again"))
+    assert grid.study(config).rows == before.rows
+    assert grid.study(dataclasses.replace(config, methods=("pruned50",))).rows == before.rows[3:4]  # one row alone
+
+    slower = dataclasses.replace(config, dp_learning_rate=0.5)  # read by the private row alone
+    data = grid.load(config)
+    asked = {name: (grid.identity(config, 0, name, data), grid.identity(slower, 0, name, data)) for name in ROWS}
+    assert [name for name, (then, now) in asked.items() if then != now] == ["dp_eps8"]
+
+
+def test_half_of_the_weights_are_gone_from_the_pruned_row(finished):
+    config = Config(output=str(finished), **{**TINY, "methods": ("full", "pruned50")})
+    full, pruned = train.train_all(config, data := grid.load(config), train.membership(config, data))
+    assert pruned.variables.keys() == {"params"} and pruned.model.rules == ()
+    for layer, weights in pruned.variables["params"].items():
+        zeros = (weights["kernel"] == 0).reshape(3, -1)
+        assert (zeros.sum(1) == zeros.shape[1] // 2).all(), layer
+        smallest = np.argsort(np.abs(full.variables["params"][layer]["kernel"]).reshape(3, -1), 1)
+        # The first update moves a weight by the learning rate at most, so that the very smallest are among those gone.
+        assert all(zeros[i, smallest[i, : zeros.shape[1] // 5]].all() for i in range(3))
 
 
 def test_figures_equal_a_plain_computation(finished):
@@ -138,10 +195,14 @@ def test_phase_two_and_its_control_differ_in_the_loss_alone(monkeypatch):
         (dict(dp_learning_rate=-1.0), "dp_learning_rate=-1.0"),
         (dict(dp_epochs=(1, 2)), "dp_epochs=.*one number"),
         (dict(architectures=("resnet",)), "resnet.*Known"),
+        (
+            dict(architectures=("mlp", "digits:mlp"), epochs=(1, 1), fine_tuning_epochs=(1, 1), dp_epochs=(1, 1)),
+            "twice",
+        ),
+        (dict(records=50), "records=50 must be 0"),
         (dict(methods=("xnr",)), "Did you mean 'xnor'"),
         (dict(models=2), "at least 3"),
         (dict(epochs=(1, 2)), "epochs=.*one number"),
-        (dict(methods=("phase1_control",)), r"need \['xnor'\]"),
         (dict(member_rate=1.0), "member_rate"),
     ],
 )
@@ -193,7 +254,43 @@ def test_quick_figures_are_of_the_quick_rows():
     with path.open() as file:
         lines = list(csv.DictReader(file))
     assert {line["row"] for line in lines} == {METHODS[name].label for name in PRESETS["quick"].methods}
-    assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - {"tpr_at_0p1pct"}
+    unlisted = {"tpr_at_0p1pct", "label_only_attack", "lira_auc", "lira_tpr_at_1pct", "rmia_auc", "rmia_tpr_at_1pct"}
+    assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - unlisted
+
+
+def test_a_grid_of_several_data_sets_is_a_table_for_each():
+    config = Config(
+        architectures=("mlp", "location:fc_location", "lenet"),
+        epochs=(1, 2, 3),
+        fine_tuning_epochs=(4, 5, 6),
+        output="out",
+        methods=("full", "retrained"),
+    )
+    parts = config.parts()
+    assert {name: part.architectures for name, part in parts.items()} == {
+        "digits": ("mlp", "lenet"),
+        "location": ("fc_location",),
+    }
+    assert parts["digits"].epochs == (1, 3) and parts["location"].fine_tuning_epochs == (5,)
+    assert [part.output for part in parts.values()] == ["out/digits", "out/location"]
+    assert [part.name for part in run.parts(config)] == ["digits", "location"]
+    assert parts["location"].options("fc_location") == {"hidden": (512, 256, 128)}
+    (only,) = Config().parts().items()
+    assert only == ("", Config())
+
+
+def test_the_printed_figures_stand_beside_ours():
+    """Parameters of Architecture 1 are the memory that the paper prints, read as megabits."""
+    row = reports.Row(
+        "Full precision", {"train": Estimate(99.0, 98.0, 100.5, unit="%"), "bytes": Estimate(4799.528, unit="kB")}
+    )
+    config = dataclasses.replace(PRESETS["fashion_mnist"], architectures=("lenet",), dp_epochs=(3,), epochs=(3,))
+    study = reports.Study("", "", (row,), tuple(c for c in measure.COLUMNS if c.key in row.figures))
+    text = beside.text(dataclasses.replace(config, fine_tuning_epochs=(2,)), study)
+    assert "+0.8" in text and "4,798.8" in text and "megabits" in text
+    assert re.search(r"99.00 .*100.00 +-1.00 \(within ours' interval\)", text)
+    every = {each[:5] for each in published.FIGURES}
+    assert len(every) == len(published.FIGURES) and {each.table for each in published.FIGURES} == set(published.REASONS)
 
 
 def test_expected_figures_are_those_of_the_preset():

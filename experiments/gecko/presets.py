@@ -1,0 +1,71 @@
+"""Presets of the Gecko study.
+
+  preset         command                                                                  time on 2 cores
+  quick          python -m experiments.gecko.run                                          under 2 minutes
+  fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist                   about 1.5 hours
+  location       python -m experiments.gecko.run --preset=location --data_dir=DIR         about 1 hour
+  paper          python -m experiments.gecko.run --preset=paper --data_dir=DIR            a GPU's work
+
+DIR holds the files of Location and Purchase (`gecko_jax.datasets` says where to get them). One row alone, which later
+runs in the same folder take over as it is:
+
+  python -m experiments.gecko.run --preset=location --data_dir=DIR --methods=pruned50
+
+The figures of quick and fashion_mnist are in expected/, the latter in README.md beside this file, too.
+"""
+
+from __future__ import annotations
+
+from experiments.gecko.config import ROWS, Config
+from experiments.gecko.methods import PRUNED_PERCENT
+
+PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
+COMPRESSED_ROWS = ("retrained", *(f"pruned{percent}" for percent in PRUNED_PERCENT))
+
+PRESETS = {
+    "quick": Config(
+        methods=tuple(name for name in ROWS if name != "dp_binary"),  # whose gradients take minutes here
+        hidden=(128, 128, 128),
+        channels=(16, 32),
+        dense=64,
+        epochs=(30,),
+        fine_tuning_epochs=(20,),
+    ),
+    "fashion_mnist": Config(
+        dataset="fashion_mnist",
+        output="runs/gecko_fashion_mnist",
+        architectures=("mlp", "lenet"),
+        methods=PAPER_ROWS,
+        models=3,
+        epochs=(15, 3),
+        fine_tuning_epochs=(10, 2),
+        delta=1e-5,
+        dp_epochs=(15, 3),
+        dp_batch_size=512,
+        dp_learning_rate=3e-3,
+    ),
+    "location": Config(
+        dataset="location",
+        output="runs/gecko_location",
+        architectures=("fc_location",),
+        methods=("full", "normalized", *PAPER_ROWS[1:], *COMPRESSED_ROWS),
+        epochs=(50,),
+        fine_tuning_epochs=(25,),
+        dp_epochs=(30,),
+        dp_batch_size=256,
+        dp_learning_rate=0.01,
+    ),
+    "paper": Config(
+        dataset="fashion_mnist",
+        output="runs/gecko_paper",
+        architectures=("mlp", "lenet"),
+        methods=ROWS,
+        models=8,
+        epochs=(75, 75),
+        fine_tuning_epochs=(75, 75),
+        delta=1e-5,
+        dp_epochs=(75, 75),
+        dp_batch_size=512,
+        dp_learning_rate=3e-3,
+    ),
+}
