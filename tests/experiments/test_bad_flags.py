@@ -11,6 +11,7 @@ from experiments.dp_clipping import config as clipping_config
 from experiments.dp_clipping.rules import RULES
 from experiments.gecko import config as gecko_config
 from experiments.gecko.methods import METHODS
+from experiments.gecko.networks import NETWORKS
 from experiments.gecko.presets import PRESETS as GECKO_PRESETS
 from experiments.he_friendly import config as he_friendly_config
 from experiments.he_friendly.methods import METHODS as INGREDIENTS
@@ -230,12 +231,12 @@ def test_help_lists_the_names_of_every_table(name, capsys):
             "float_layers": ("first", "last"),
         },
         "gecko": {
-            "dataset": datasets.LOADERS, "architectures": ("lenet", "mlp"), "methods": METHODS,
-            "heterogeneous_teacher": ("lenet", "mlp"), "schedule": training.SCHEDULES,
-            "distillation": set(losses.CLASS_LOSSES) - {"cross_entropy"},
+            "dataset": datasets.LOADERS, "architectures": NETWORKS, "methods": METHODS,
+            "heterogeneous_teacher": NETWORKS, "schedule": training.SCHEDULES,
+            "distillation": [name for name, loss in losses.CLASS_LOSSES.items() if "teacher" in loss().reads],
             "clipping": set(clippings.CLIPPINGS) - {"per_layer"},
         },
-        "audit": {"dataset": datasets.LOADERS, "methods": METHODS, "architectures": ("lenet", "mlp")},
+        "audit": {"dataset": datasets.LOADERS, "methods": METHODS, "architectures": NETWORKS},
         "dp_clipping": {
             "dataset": [*datasets.LOADERS, "none"], "rules": RULES, "grid_rules": set(RULES) - {"none"},
             "optimizers": training.OPTIMIZERS, "network": ("mlp", "cnn"), "regression": ("diabetes", "none"),
