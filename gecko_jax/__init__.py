@@ -40,6 +40,7 @@ _ROOMS = (
     "training",
     "trees",
     "types",
+    "user_names",
 )
 
 __all__ = ["__version__", *_ROOMS]

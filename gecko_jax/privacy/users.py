@@ -6,7 +6,6 @@ guarantee, `user_epsilon`, and a planted secret that is repeated twenty-five tim
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from gecko_jax import checks, keys
 from gecko_jax.privacy.accounting.epsilon import Epsilon
 from gecko_jax.privacy.accounting.groups import group_epsilon
+from gecko_jax.user_names import normalized_names
 
 
 def user_epsilon(spent: Epsilon, users: Any) -> Epsilon:
@@ -73,7 +73,7 @@ def limit_rows_per_user(users: Any, limit: int, seed: int = 0) -> np.ndarray:
     >>> limit_rows_per_user(["ann", "ann", "bo", "ann"], limit=2).sum().item()
     3
     """
-    limit, names = checks.integer("limit", limit, 1), _names(users)
+    limit, names = checks.integer("limit", limit, 1), normalized_names("users", users)
     chosen = np.zeros(len(names), bool)
     order = np.argsort(names, kind="stable")
     for places in np.split(order, np.flatnonzero(names[order][1:] != names[order][:-1]) + 1):
@@ -95,7 +95,7 @@ def rows_per_user(users: Any, n: int) -> int:
     >>> rows_per_user(["ann", "bo", "ann"], 3)
     2
     """
-    names = _names(users)
+    names = normalized_names("users", users)
     if len(names) != n:
         raise ValueError(f"users has {len(names):,} names for n={n:,} examples; give one for each, in their order.")
     return int(np.unique(names, return_counts=True)[1].max())
@@ -121,24 +121,3 @@ def check_users(users: Any, n: int, records: int) -> int:
             stacklevel=3,
         )
     return most
-
-
-def _names(users: Any) -> np.ndarray:
-    """Returns the names as text [n]; blanks and the encoding of accents keep nobody apart.
-
-    Names that differ by case alone are refused: two spellings of one person would give too small an epsilon, and
-    with one name for two people the rows kept of the one would depend on the other. So nothing is guessed.
-    """
-    column = checks.not_empty("users", checks.shape("users", np.asarray(users, object), (None,)))
-    names = [" ".join(unicodedata.normalize("NFC", str(name)).split()) for name in column]
-    spellings: dict[str, str] = {}
-    for i, (name, user) in enumerate(zip(names, column, strict=True)):
-        if user is None or not name or user != user:
-            raise ValueError(f"users[{i}] is {user!r}; give every example a name, an unknown author a name of its own.")
-        other = spellings.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
-        if other != name:
-            raise ValueError(
-                f"users[{i}] is {name!r}, and another one {other!r}: are they one person? If so, write them alike, "
-                "[name.casefold() for name in users]; if not, give them names that differ in more than their spelling."
-            )
-    return np.array(names)

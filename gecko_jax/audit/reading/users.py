@@ -11,6 +11,7 @@ from gecko_jax import checks
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array
+from gecko_jax.user_names import normalized_names
 
 
 class Users(NamedTuple):
@@ -62,7 +63,6 @@ class Users(NamedTuple):
             )
         return share > 0.5
 
-
     def note(self) -> str:
         """Returns a sentence for a report: that it is of users."""
         fewest, most = int(self.counts.min()), int(self.counts.max())
@@ -104,7 +104,7 @@ def users_of(users: Array, records: int) -> Users:
       records: n.
 
     Raises:
-      ValueError: another shape, floats, or a user for each record.
+      ValueError: another shape, floats, one user in two spellings, or a user for each record.
 
     >>> users_of(["b", "a", "b"], 3).mean(np.array([1.0, 5.0, 3.0])).tolist()
     [5.0, 2.0]
@@ -112,6 +112,8 @@ def users_of(users: Array, records: int) -> Users:
     array = checks.shape("users", np.asarray(checks.unmasked("users", users)), (records,))
     if array.dtype.kind not in "biuUSO":
         raise ValueError(f"users has dtype {array.dtype}; expected a name or a number for each record.")
+    if array.dtype.kind in "US" or all(isinstance(name, (str, bytes)) for name in array):
+        array = normalized_names("users", array)
     try:
         names, index, counts = np.unique(array, return_inverse=True, return_counts=True)
     except TypeError:

@@ -13,6 +13,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.datasets.hashing import check_ids
+from gecko_jax.user_names import normalized_names
 
 
 class Span(NamedTuple):
@@ -88,8 +89,8 @@ def from_texts(
       time: of each, as numbers or datetime64; None without times.
 
     Raises:
-      ValueError: no documents, an empty one, one that is not a str or that UTF-8 cannot write, a user without a name,
-        or another number of users, ids or times.
+      ValueError: no documents, an empty one, one that is not a str or that UTF-8 cannot write, a user without a name
+        or in two spellings, or another number of users, ids or times.
 
     >>> from_texts(["A note.", "Another."], user=["ann", "bo"]).user.tolist()
     ['ann', 'bo']
@@ -110,7 +111,7 @@ def from_texts(
                 "in another encoding than it was written in, or with errors='surrogateescape'."
             ) from None
     count = len(texts)
-    users = None if user is None else np.array([_user(i, each) for i, each in enumerate(user)], object)
+    users = None if user is None else normalized_names("user", list(user)).astype(object)
     ids = np.arange(count, dtype=np.int64) if ids is None else check_ids(np.asarray(ids))
     times = None if time is None else _times(time)
     for name, values in (("user", users), ("ids", ids), ("time", times)):
@@ -126,7 +127,7 @@ def join(*parts: Documents) -> Documents:
       *parts: Documents with different ids.
 
     Raises:
-      ValueError: two documents of one id.
+      ValueError: two documents of one id, or one user in two spellings.
 
     >>> join(from_texts(["One."]), from_texts(["Two."], ids=[7])).id.tolist()
     [0, 7]
@@ -143,19 +144,12 @@ def join(*parts: Documents) -> Documents:
     names = [] if len(traits) < len(parts) else [n for n in traits[0] if all(n in each for each in traits)]
     return Documents(
         sum((part.text for part in parts), ()),
-        _joined([part.user for part in parts]),
+        _one_spelling(_joined([part.user for part in parts])),
         ids,
         _joined([part.time for part in parts]),
         secrets,
         {name: np.concatenate([each[name] for each in traits]) for name in names} or None,
     )
-
-
-def _user(i: int, name: Any) -> str:
-    """Returns a user's name; None, NaN and "" would make one author of all that are unknown."""
-    if name is None or name != name or str(name) == "":
-        raise ValueError(f"user[{i}] is {name!r}; name every author, and an unknown one by a name of its own.")
-    return str(name)
 
 
 def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -170,3 +164,8 @@ def _times(time: Any) -> np.ndarray:
     if times.dtype.kind not in "iuf":
         raise ValueError(f"time has dtype {times.dtype}; expected numbers, or dates: np.array(dates, 'datetime64[s]').")
     return times.astype(np.float64)
+
+
+def _one_spelling(users: np.ndarray | None) -> np.ndarray | None:
+    """Returns the authors of joined parts, each of which may spell a name in its own way."""
+    return None if users is None else normalized_names("user", users).astype(object)
