@@ -1,24 +1,20 @@
 """The study from flags to page, small, on real data; and the settings that make its comparisons fair."""
 
-import csv
 import dataclasses
 import json
-import pathlib
 import re
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import common, studies
-from experiments.gecko import beside, grid, measure, published, run, train
+from experiments import common
+from experiments.gecko import grid, run, train
 from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
-from experiments.gecko.presets import PRESETS
 from gecko_jax import datasets, losses, privacy, reports, training
 from gecko_jax.training import ensemble
 from gecko_jax.trees import take
-from gecko_jax.types import Estimate
 
 ROWS = ("full", "xnor", "phase2_homogeneous", "pruned50", "dp_eps8")
 TINY = dict(hidden=(16, 16), models=3, epochs=(3,), fine_tuning_epochs=(2,), dp_epochs=(2,), methods=ROWS)
@@ -185,32 +181,6 @@ def test_phase_two_and_its_control_differ_in_the_loss_alone(monkeypatch):
     assert phase2["loss"] is losses.symmetric_cross_entropy()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(delta=1.0), "delta=1.0 must lie above 0 and below 1"),
-        (dict(clipping="per_layer"), "per_layer.*Known"),
-        (dict(clip_norm=0.0), "clip_norm=0.0"),
-        (dict(dp_batch_size=0), "dp_batch_size=0"),
-        (dict(dp_learning_rate=-1.0), "dp_learning_rate=-1.0"),
-        (dict(dp_epochs=(1, 2)), "dp_epochs=.*one number"),
-        (dict(architectures=("resnet",)), "resnet.*Known"),
-        (
-            dict(architectures=("mlp", "digits:mlp"), epochs=(1, 1), fine_tuning_epochs=(1, 1), dp_epochs=(1, 1)),
-            "twice",
-        ),
-        (dict(records=50), "records=50 must be 0"),
-        (dict(methods=("xnr",)), "Did you mean 'xnor'"),
-        (dict(models=2), "at least 3"),
-        (dict(epochs=(1, 2)), "epochs=.*one number"),
-        (dict(member_rate=1.0), "member_rate"),
-    ],
-)
-def test_bad_settings_are_named(change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(PRESETS["quick"], **change)
-
-
 def test_what_a_private_row_is_trained_with(monkeypatch):
     """Epsilon covers a row that nothing else feeds, and batches at the rate that it was accounted for."""
     calls = []
@@ -237,92 +207,3 @@ def test_what_a_private_row_is_trained_with(monkeypatch):
     with pytest.raises(ValueError, match=r"delta=0.002 must be below 1 / 718"):
         train.train_all(dataclasses.replace(config, delta=0.002), data, train.membership(config, data))
     assert all(method.start is None and method.teacher is None for method in METHODS.values() if method.epsilon)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_makes_a_network_for_every_architecture(name):
-    import jax
-
-    for architecture in ("mlp", "lenet"):
-        model = METHODS[name].model(architecture, 10, **PRESETS["quick"].options(architecture))
-        shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
-        assert shapes["params"]
-
-
-def test_quick_figures_are_of_the_quick_rows():
-    path = pathlib.Path(run.__file__).parent / "expected" / "quick.csv"
-    with path.open() as file:
-        lines = list(csv.DictReader(file))
-    assert {line["row"] for line in lines} == {METHODS[name].label for name in PRESETS["quick"].methods}
-    unlisted = {"tpr_at_0p1pct", "label_only_attack", "lira_auc", "lira_tpr_at_1pct", "rmia_auc", "rmia_tpr_at_1pct"}
-    assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - unlisted
-
-
-def test_a_grid_of_several_data_sets_is_a_table_for_each():
-    config = Config(
-        architectures=("mlp", "location:fc_location", "lenet"),
-        epochs=(1, 2, 3),
-        fine_tuning_epochs=(4, 5, 6),
-        output="out",
-        methods=("full", "retrained"),
-    )
-    parts = config.parts()
-    assert {name: part.architectures for name, part in parts.items()} == {
-        "digits": ("mlp", "lenet"),
-        "location": ("fc_location",),
-    }
-    assert parts["digits"].epochs == (1, 3) and parts["location"].fine_tuning_epochs == (5,)
-    assert [part.output for part in parts.values()] == ["out/digits", "out/location"]
-    assert [part.name for part in run.parts(config)] == ["digits", "location"]
-    assert parts["location"].options("fc_location") == {"hidden": (512, 256, 128)}
-    (only,) = Config().parts().items()
-    assert only == ("", Config())
-
-
-def test_the_printed_figures_stand_beside_ours():
-    """Parameters of Architecture 1 are the memory that the paper prints, read as megabits."""
-    row = reports.Row(
-        "Full precision", {"train": Estimate(99.0, 98.0, 100.5, unit="%"), "bytes": Estimate(4799.528, unit="kB")}
-    )
-    config = dataclasses.replace(PRESETS["fashion_mnist"], architectures=("lenet",), dp_epochs=(3,), epochs=(3,))
-    study = reports.Study("", "", (row,), tuple(c for c in measure.COLUMNS if c.key in row.figures))
-    text = beside.text(dataclasses.replace(config, fine_tuning_epochs=(2,)), study)
-    assert "+0.8" in text and "4,798.8" in text and "megabits" in text
-    assert re.search(r"99.00 .*100.00 +-1.00 \(within ours' interval\)", text)
-    every = {each[:5] for each in published.FIGURES}
-    assert len(every) == len(published.FIGURES) and {each.table for each in published.FIGURES} == set(published.REASONS)
-
-
-def test_expected_figures_are_those_of_the_preset():
-    """Every row that stands there has the columns that the paper prints; parameters are counted again."""
-    home = pathlib.Path(run.__file__).parent
-    with (home / "expected" / "fashion_mnist.csv").open() as file:
-        expected = {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
-    preset, rows = PRESETS["fashion_mnist"], set()
-    for architecture in preset.architectures:
-        for name in preset.methods:
-            row = f"{architecture}: {METHODS[name].label}"
-            for metric in ("train", "test", "attack", "auc", "bytes"):
-                assert float(expected[row, metric]["value"]) > 0
-            model = METHODS[name].model(architecture, 10, **preset.options(architecture))
-            shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 28, 28, 1), np.float32))
-            parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
-            assert float(expected[row, "parameters"]["value"]) == parameters
-            rows.add(row)
-    assert rows == {row for row, _ in expected} and len(expected) >= 14 * len(rows) >= 196
-
-    figures = {}
-    for (row, metric), line in expected.items():
-        figures.setdefault(row, {})[metric] = Estimate(float(line["value"]), None, None, "counted", "", None)
-    rows = [reports.Row(row, found) for row, found in figures.items()]
-    config = dataclasses.replace(preset, output="elsewhere", data_dir="/data")
-
-    def beside(config):
-        return studies.compare_with_expected(config, PRESETS, home, "", rows)
-
-    assert beside(config) == "All figures are as in fashion_mnist.csv, within its tolerances."
-    figures["mlp: Full precision"]["test"] = Estimate(80.0, None, None, "counted", "", None)
-    differences = beside(config)
-    assert "1 figures differ from fashion_mnist.csv" in differences
-    assert "mlp: Full precision / test: expected 88.94 ± 1, got 80" in differences
-    assert beside(dataclasses.replace(config, seed=1)) == ""
