@@ -4,7 +4,8 @@
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
     python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, if y is text
     python scripts/audit.py --predictions=losses.npz       # loss or another signal, [n] or [m, n], member alike;
-                                                           # loss@pretrained [n], of a reference model; users [n]
+                                                           # loss@pretrained [n], of a reference model; users [n];
+                                                           # slice:night [n]; population_loss, population_logits
     python scripts/audit.py --model=runs/private --beside=runs/plain         # two audits on one page
     python scripts/audit.py --model=runs/xnor --attacks=lira,rmia --max_tpr_at_1pct=.05 --title="1-bit network"
 
@@ -35,6 +36,9 @@ PREDICTIONS = flags.DEFINE_string("predictions", None, "An .npz file with output
 CLASSES = flags.DEFINE_list(
     "classes", None, "The label that each column of the predictions stands for, in order; the file's own if not set."
 )
+POPULATION = flags.DEFINE_string(
+    "population", None, "An .npz file like --predictions, by the same models, of records that none was trained on."
+)
 OUTPUT = flags.DEFINE_string("output", None, "Where the figures go, as JSON; audit.json beside the input if not set.")
 
 BESIDE = flags.DEFINE_string("beside", None, "A second saved model or .npz file, audited on the same page.")
@@ -60,6 +64,8 @@ def main(arguments: list[str]) -> None:
         raise app.UsageError("give either --model=FOLDER or --predictions=FILE.npz")
     if CLASSES.value is not None and not PREDICTIONS.value:
         raise app.UsageError("--classes names the columns of --predictions; a saved model knows its own")
+    if POPULATION.value is not None and (MODEL.value or BESIDE.value):
+        raise app.UsageError("--population is of the models of --predictions: leave out --model and --beside")
     beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
     path = Path(OUTPUT.value or beside / "audit.json")
     if path.suffix == ".html" or path.is_dir():
@@ -126,7 +132,7 @@ def _predictions(path: str, chosen: Any) -> Any:
     classes = CLASSES.value
     if classes and all(name.removeprefix("-").isdecimal() for name in classes):
         classes = [int(name) for name in classes]
-    return audit.from_predictions(path, chosen, classes=classes)
+    return audit.from_predictions(path, chosen, classes=classes, population=POPULATION.value)
 
 
 def _write(path: Path, report: Any, title: str, other: Any = None) -> Path:

@@ -1,11 +1,13 @@
 """Membership-inference attacks: Signals -> scores, larger means more likely a member, always.
 
 How the known ones arise: a signal (`gecko_jax.signals`), computed once from a model's outputs, and a pure function of
-that signal's values under the target and under shadow models. Of the target alone: `loss` is Yeom et al. 2018, `gap`
-their one bit, `confidence` and `entropy` Salem et al. 2019, `modified_entropy` Song and Mittal 2021. Against models
-that had the record and models that had not: `lira` (Carlini et al. 2022), `rmia`, `base`. Only against models that had
-not: their offline forms, `calibrated_loss`, `reference_rank`. `salem` and `shokri` learn from the shadows what tells
-members. The threshold is not part of an attack: an audit chooses it on data that it does not evaluate.
+that signal's values under the target and under shadow models. Of the target alone: `loss` is Yeom et al. 2018 (`yeom`
+with the threshold that their attacker is told), `gap` their one bit, `confidence` and `entropy` Salem et al. 2019,
+`modified_entropy` Song and Mittal 2021. Against models that had the record and models that had not: `lira` (Carlini et
+al. 2022), `rmia`, `base`, the ladder `base_gaussian` that leads from RMIA to LiRA, and `bavaria`, which is LiRA under
+priors (Braennvall 2026). Only against models that had not: their offline forms, `calibrated_loss`, `reference_rank`.
+`salem` and `shokri` learn from the shadows what tells members. The threshold is not part of an attack, except for
+`yeom`: an audit chooses it on data that it does not evaluate.
 
 Others read a signal that needs the model itself and not its outputs alone. By labels: `label_only` and `boundary`
 (Choquette-Choo et al. 2021). By gradients, in a white box: `small_gradient`, `lira_gradients` (LiRA on each leaf's
@@ -37,6 +39,8 @@ from collections.abc import Callable
 
 from gecko_jax import signals
 from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.base_gaussian import base_gaussian
+from gecko_jax.attacks.bavaria import bavaria
 from gecko_jax.attacks.bayes import base
 from gecko_jax.attacks.calibrated_loss import calibrated_loss
 from gecko_jax.attacks.combinators import augment, leave_one_out, per_class, stand_in
@@ -56,6 +60,7 @@ from gecko_jax.attacks.reference_rank import reference_rank
 from gecko_jax.attacks.reference_ratio import reference_ratio
 from gecko_jax.attacks.rmia import rmia
 from gecko_jax.attacks.samia import samia
+from gecko_jax.attacks.yeom import yeom
 
 # Name -> factory with the usual settings; first those that read the target alone. This is the one list: an audit runs
 # every attack of it whose `Attack.needs` are met, and its report names the others, each with what it lacks.
@@ -65,6 +70,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "gap": gap,
     "loss": loss,
     "modified_entropy": modified_entropy,
+    "yeom": yeom,
     "min_k": min_k,
     "reference_ratio": reference_ratio,
     "lowercase_ratio": lowercase_ratio,
@@ -75,6 +81,14 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "small_gradient": small_gradient,
     "base": base,
     "base_offline": functools.partial(base, online=False),
+    "base2": functools.partial(base_gaussian, 2),
+    "base2_offline": functools.partial(base_gaussian, 2, online=False),
+    "base3": functools.partial(base_gaussian, 3),
+    "base4": functools.partial(base_gaussian, 4),
+    "bavaria_n": functools.partial(bavaria, form="n"),
+    "bavaria_n_offline": functools.partial(bavaria, online=False, form="n"),
+    "bavaria_t": bavaria,
+    "bavaria_t_offline": functools.partial(bavaria, online=False),
     "calibrated_loss": calibrated_loss,
     "lira": lira,
     "lira_gradients": functools.partial(lira, signal=signals.layer_gradients),
@@ -102,6 +116,8 @@ __all__ = [
     "Attack",
     "augment",
     "base",
+    "base_gaussian",
+    "bavaria",
     "boundary",
     "calibrated_loss",
     "confidence",
@@ -127,5 +143,6 @@ __all__ = [
     "shokri",
     "small_gradient",
     "stand_in",
+    "yeom",
     "zlib_ratio",
 ]

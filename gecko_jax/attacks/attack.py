@@ -28,6 +28,8 @@ class Attack:
       population: whether it needs `Signals.population`.
       population_suffices: whether such a population replaces its shadows: see `with_population`.
       on: another signal -> the same attack on it; None if it reads no other.
+      told_threshold: whether its attacker is told the mean score of the target's own members and takes that for the
+        threshold, in place of one that an audit chooses.
 
     >>> from gecko_jax import attacks
     >>> attacks.loss().needs, attacks.population_rank().needs, attacks.population_rank().with_population().needs
@@ -43,6 +45,7 @@ class Attack:
     population: bool = False
     population_suffices: bool = False
     on: Callable[[Signal], Attack] | None = None
+    told_threshold: bool = False
 
     def __post_init__(self):
         check_signal(f"signal of attack {self.name!r}", self.signal)

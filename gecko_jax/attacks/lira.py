@@ -9,14 +9,14 @@ from scipy import special
 
 from gecko_jax import checks, signals
 from gecko_jax.attacks.attack import Attack
+from gecko_jax.attacks.densities import log_normal, log_student
 from gecko_jax.attacks.direction import check_direction, name_on, pointing
-from gecko_jax.attacks.moments import Side, bounded, side
+from gecko_jax.attacks.moments import MIN_VARIANCE_SHARE, Side, bounded, side
 from gecko_jax.signals import Signal, check_signal
 from gecko_jax.types import Signals
 
 VARIANCES = ("global", "example", "student")
 PRIOR_HALF_OBSERVATIONS = 4.0  # a0 of the Student t: what the variance of all records counts for
-MIN_VARIANCE_SHARE = 1e-12  # of all values' variance: models that agree to the last bit are still one draw of many
 
 
 def lira(online: bool = True, variance: str = "global", signal: Signal = signals.phi) -> Attack:
@@ -108,12 +108,9 @@ def _spread(moments: Side, variance: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _log_density(x: np.ndarray, moments: Side, variance: str) -> np.ndarray:
     scale, freedom = _spread(moments, variance)
-    z = (x - moments.mean) / scale
     if variance != "student":
-        return -(z**2) / 2 - np.log(scale)
-    half = (freedom + 1) / 2
-    constant = special.gammaln(half) - special.gammaln(freedom / 2) - np.log(freedom) / 2
-    return constant - half * np.log1p(z**2 / freedom) - np.log(scale)
+        return log_normal(x, moments.mean, scale)
+    return log_student(x, moments.mean, scale, freedom)
 
 
 def _log_below(x: np.ndarray, moments: Side, variance: str) -> np.ndarray:

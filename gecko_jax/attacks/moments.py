@@ -11,6 +11,8 @@ import numpy as np
 
 from gecko_jax.types import Signals
 
+MIN_VARIANCE_SHARE = 1e-12  # of all values' variance: models that agree to the last bit are still one draw of many
+
 
 class Side(NamedTuple):
     """One side, IN or OUT, of n records.

@@ -63,7 +63,7 @@ def audit_each_target(
     readings: Readings,
     audited: AuditedRecords,
     claim: PrivacyClaim = FAIR_COINS,
-    population: Readings | None = None,
+    population: tuple[Readings, Array] | None = None,
     warnings: Sequence[str] = (),
 ) -> Report:
     """Audits each of m >= 2 models with the help of the other m - 1: see `audit_one_target`.
@@ -73,14 +73,16 @@ def audit_each_target(
       readings: of the models [m, n, ...].
       audited: the n records; member is [m, n].
       claim: a guarantee that each model is said to have.
-      population: readings of the models [m, z, ...] on records that none of them was trained on, or None.
+      population: readings of the models [m, z, ...] and labels [z] of records that none was trained on, or None.
       warnings: sentences about what was given, which come after those of the blind baselines.
     """
 
     @functools.lru_cache(maxsize=MAX_CACHED_SIGNALS)
     def every(signal: Signal) -> EnsembleSignals:
         # A named reference has not read the population, so its signals have none.
-        unseen = population.signal(signal, audited.y) if population and signal in population.available else None
+        unseen = None
+        if population is not None and signal in population[0].available:
+            unseen = population[0].signal(signal, population[1])
         return EnsembleSignals(readings.signal(signal, audited.y), audited.member, unseen)
 
     def comparison(target: int) -> Comparison:
@@ -143,9 +145,7 @@ def _beside_shadows(
         of_shadows, of_population = of_all_shadows(signal).values, of_all_shadows(signal).population or unseen
         pairs = [None if s is None or z is None else (s, z) for s, z in zip(of_population, unseen, strict=True)]
         member = shadows.member[:, shadows.rows]
-        return [
-            Signals(s[:, shadows.rows], member, t, z) for s, t, z in zip(of_shadows, values, pairs, strict=True)
-        ]
+        return [Signals(s[:, shadows.rows], member, t, z) for s, t, z in zip(of_shadows, values, pairs, strict=True)]
 
     if shadows is None:
         return Comparison(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,16 +13,24 @@ from gecko_jax.audit.from_signals import from_signals
 from gecko_jax.audit.many_models import audit_models
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.single_model import audit_model
+from gecko_jax.audit.validity.inputs import check_groups
 from gecko_jax.files import read_arrays
 from gecko_jax.signals import SIGNALS
 from gecko_jax.types import Array, Examples
 
 NAMES = {"logits": "logits", "probs": "probabilities", "predicted": "labels"}  # of arrays: what they hold
 AT = "@"  # between a signal and the reference model that it was read off
+SLICE = "slice:"  # before the name of a slice
+POPULATION = "population_"  # before the name of an array of outputs, of labels, or of a signal
 
 
 def from_predictions(
-    path: str | os.PathLike, attacks: Iterable | str | None = None, *, classes: Sequence | Array | None = None
+    path: str | os.PathLike,
+    attacks: Iterable | str | None = None,
+    *,
+    classes: Sequence | Array | None = None,
+    slices: Mapping[str, Array] | None = None,
+    population: str | os.PathLike | None = None,
 ) -> Report:
     """Audits the models whose outputs, or whose signals, are in an .npz file.
 
@@ -31,16 +40,22 @@ def from_predictions(
         or [m, n] bool. An array `classes` [c] names the columns. Or, in place of outputs, arrays named after signals
         ("loss": [n] or [m, n]; see `from_signals`); `y` is then optional. Beside signals, "loss@pretrained" [n] is the
         loss of a reference model named "pretrained", and `users` [n] names the users to audit instead of records.
-        Other arrays are not read.
+        An array "slice:night" [n] bool marks records to report separately as "night". `population_logits` [z, c] or
+        [m, z, c] (or `population_probs`) and `population_y` [z], or `population_loss` [z] or [m, z], are of z other
+        records, that none of the models was trained on. Other arrays are not read.
       attacks: the attacks to run; None for every listed attack that has enough models. See `audit`.
       classes: the label that each column stands for, in place of the file's.
+      slices: name -> bool [n], records to report separately, beside the file's.
+      population: of a second file, with outputs (or signals) and y of records that none of the models was trained on,
+        named as in the first; in place of arrays named `population_...`.
 
     Returns:
       The Report of `audit_model` if member is [n], of `audit_models` if it is [m, n].
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: a file that is not a complete .npz, an array that is missing, or one of a wrong shape, type or range.
+      ValueError: a file that is not a complete .npz, an array that is missing, or one of a wrong shape, type or range;
+        a slice or a population that is given twice.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -60,10 +75,15 @@ def from_predictions(
     for name in ("y", "member") if outputs else ("member",):
         if name not in arrays:
             raise ValueError(f"{path} has no array {name!r}; it holds {sorted(arrays)}.")
-    member = arrays["member"]
+    member, marked = arrays["member"], _slices(path, arrays, slices)
+    unseen, source = _population(path, arrays, population)
     if not outputs:
         records = Examples(None, arrays["y"], None) if "y" in arrays else None
-        return from_signals(values, member, attacks, references=references, users=users, records=records)
+        others = {name: _need(source, unseen, name) for name in values} if unseen else None
+        return from_signals(
+            values, member, attacks, references=references, users=users, records=records, slices=marked,
+            population=others,
+        )  # fmt: skip
     if references is not None or users is not None:
         beside = checks.listed([name for name in arrays if AT in name or name == "users"])
         raise ValueError(f"{path} holds {beside} beside outputs; they belong to signals, such as 'loss'.")
@@ -72,9 +92,41 @@ def from_predictions(
     if array.ndim not in (1, 2, 3):
         raise ValueError(f"{name} has shape {array.shape}; expected (records, classes) or (models, ...).")
     several = array.ndim == 3 or (member.ndim == 2 and array.shape == member.shape)
-    run = audit_models if several else audit_model
+    run: Any = audit_models if several else audit_model
     classes = arrays.get("classes") if classes is None else classes
-    return run(array, arrays["y"], member, attacks, outputs=NAMES[name], classes=classes)
+    others = (_need(source, unseen, name), _need(source, unseen, "y")) if unseen else None
+    return run(
+        array, arrays["y"], member, attacks, outputs=NAMES[name], classes=classes, slices=marked, population=others
+    )
+
+
+def _slices(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], given: Mapping[str, Array] | None
+) -> Mapping[str, Array] | None:
+    """Returns the slices of the file and those of the caller; None without one."""
+    slices = {name.removeprefix(SLICE): array for name, array in arrays.items() if name.startswith(SLICE)}
+    if twice := sorted(set(slices) & set(given or {})):
+        raise ValueError(f"slices holds {checks.listed(twice)}, which {path} holds as well; rename one of them.")
+    return check_groups({**slices, **(given or {})}, arrays["member"].shape[-1]) or None
+
+
+def _population(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], other: str | os.PathLike | None
+) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the population's arrays by the names that records have, and where they come from; {} without one."""
+    inside = {name: arrays[POPULATION + name] for name in (*NAMES, *SIGNALS, "y") if POPULATION + name in arrays}
+    if other is None:
+        return inside, f"{path}, in arrays named {POPULATION!r}...,"
+    if inside:
+        raise ValueError(f"{path} holds a population of its own, and population={str(other)!r}; give one of them.")
+    return _read(other), str(other)
+
+
+def _need(source: str, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Returns the population's array of a name."""
+    if name not in arrays:
+        raise ValueError(f"{source} holds {sorted(arrays)} of the population; expected {name!r} as well.")
+    return arrays[name]
 
 
 def _references(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]] | None:
@@ -82,6 +134,8 @@ def _references(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> di
     references: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         signal, at, reference = name.partition(AT)
+        if name.startswith(SLICE):
+            continue
         if at and not (signal in SIGNALS and reference):
             raise ValueError(
                 f"{path} has an array {name!r}; expected the name of a signal, {AT!r} and a reference model's, such as "
@@ -96,7 +150,7 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns the arrays that an audit reads, of those in the file."""
     try:
         known = {*NAMES, *SIGNALS, "y", "member", "classes", "users"}
-        return read_arrays(path, lambda name: name in known or AT in name)
+        return read_arrays(path, lambda name: name in known or AT in name or name.startswith((SLICE, POPULATION)))
     except FileNotFoundError:
         raise FileNotFoundError(f"path={str(path)!r} does not exist; np.savez(path, logits=...) writes one.") from None
     except ValueError as error:

@@ -155,16 +155,16 @@ def _report(
     """Runs the attacks on checked values; `beside` holds the records, a claim, and notes that come before others."""
     records, claim, notes = beside
     readings, target, member = *saved.with_ratios(), saved.member
+    unread = unseen and (unseen, NO_LABELS)
     if target is None or saved.target_member is None:
         audited = _audited(np.atleast_2d(inputs.check_member(member, member.shape)), records, saved)
         if member.ndim == 2:
             plan = _plan(attacks, len(member) - 1, readings, unseen, saved)
             warnings = pointing_away(saved.readings, audited.member)
-            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unseen, warnings)
+            report = audit_each_target(plan, readings, audited, claim._replace(coins=True), unread, warnings)
         else:
             plan = _plan(attacks, 0, readings, unseen, saved)
             warnings = pointing_away(saved.readings.models(None), audited.member)
-            unread = unseen and (unseen, NO_LABELS)
             report = audit_one_target(plan, readings, audited, None, unread, claim, warnings)
     else:
         inputs.check_shadows(member, saved.target_member)
@@ -204,9 +204,7 @@ def _audited(member: np.ndarray, records: Examples | None, saved: SavedAudit) ->
     return AuditedRecords(member, y, x, ids, saved.slices, alone, saved.groups)
 
 
-def _plan(
-    attacks: Any, shadows: int, readings: Readings, population: Readings | None, saved: SavedAudit
-) -> AttackPlan:
+def _plan(attacks: Any, shadows: int, readings: Readings, population: Readings | None, saved: SavedAudit) -> AttackPlan:
     """Returns the attacks that read these signals; of several references one for each, beside that of their mean."""
     plan = plan_attacks(attacks, shadows, readings.available, population is not None)
     if not plan.choices:
@@ -221,9 +219,7 @@ def _plan(
     return plan._replace(choices=[*plan.choices, *(Choice(attack.name, (attack,)) for attack in each)])
 
 
-def _shadows(
-    readings: Readings, member: np.ndarray, audited: AuditedRecords, population: Readings | None
-) -> Shadows:
+def _shadows(readings: Readings, member: np.ndarray, audited: AuditedRecords, population: Readings | None) -> Shadows:
     """Returns the shadows' values on the audited records, followed by those on the population."""
     n, y = member.shape[1], audited.threshold_groups
     if population is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_each_target
-from gecko_jax.audit.reading.encoding import encode
+from gecko_jax.audit.reading.encoding import encode, encode_population
 from gecko_jax.audit.report.class_labels import name_classes
 from gecko_jax.audit.report.privacy_claim import privacy_claim
 from gecko_jax.audit.report.report import Report
@@ -37,6 +37,7 @@ def audit_models(
     x: Array | None = None,
     queries: Sequence[Array] = (),
     probed: Mapping[str, Array] | None = None,
+    population: tuple[Array, Array] | None = None,
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
     outputs: str = "logits",
@@ -56,6 +57,8 @@ def audit_models(
         shown; None omits both.
       queries: further logits [m, n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: name of a signal that needs the model -> its values [m, n, ...].
+      population: the same outputs [m, z, c] of z other records, that none of the models was trained on, and their
+        labels [z]: RMIA and others compare with them.
       slices: name -> bool [n], records to report separately, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [m, n] are taken
@@ -88,14 +91,15 @@ def audit_models(
             "more on members drawn apart, or audit the one alone: audit_model(logits[0], y, member[0])."
         )
     checks.shape("member", np.asarray(member), (models, n))
+    unseen = encode_population(population, encoded, (models,))
     if records is not None:
         rows = _rows(records, n)
         readings, y, member = readings.rows(rows), y[rows], np.asarray(member)[:, rows]
         x, ids = (part if part is None else take(as_records(part), rows) for part in (x, ids))
         slices = {name: np.asarray(mask)[rows] for name, mask in (slices or {}).items()}
     audited = AuditedRecords(inputs.check_member(member, (models, len(y))), y, x, ids, slices)
-    plan = of_outputs(plan_attacks(attacks, models - 1, readings.available), encoded.outputs)
-    return name_classes(audit_each_target(plan, readings, audited, claim), encoded.classes)
+    plan = of_outputs(plan_attacks(attacks, models - 1, readings.available, unseen is not None), encoded.outputs)
+    return name_classes(audit_each_target(plan, readings, audited, claim, unseen), encoded.classes)
 
 
 def _rows(records: Array, n: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gecko_jax.audit.audit_targets import audit_one_target
-from gecko_jax.audit.reading.encoding import encode
+from gecko_jax.audit.reading.encoding import encode, encode_population
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.audit.reading.recipe_checks import Shadows
 from gecko_jax.audit.report.class_labels import name_classes
@@ -30,7 +30,7 @@ def audit_model(
     *,
     queries: Sequence[Array] = (),
     probed: Mapping[str, Array] | None = None,
-    population: tuple[Readings, Array] | None = None,
+    population: tuple[Readings | Array, Array] | None = None,
     slices: Mapping[str, Array] | None = None,
     ids: Array | None = None,
     outputs: str = "logits",
@@ -51,7 +51,8 @@ def audit_model(
         which requires that each record was a member by a fair coin.
       queries: further logits [n, c], of moved copies of the records, each; attacks average their scores over them.
       probed: name of a signal that needs the model -> its values [n, ...].
-      population: readings and labels [z] of records that no model was trained on; the shadows' are among theirs.
+      population: the same outputs [z, c] of z other records, that the model was not trained on, and their labels [z].
+        With shadows, readings in place of outputs, because those of the shadows are among theirs.
       slices: name -> bool [n], records to report separately, beside the classes.
       ids: [n] names of the records.
       outputs: what `logits` and `queries` hold: "logits", "probabilities", or "labels", which integers [n] are taken
@@ -79,8 +80,11 @@ def audit_model(
     encoded = encode(logits, y, queries, probed, outputs, classes)
     readings, y = encoded.readings, encoded.y
     count = 0 if shadows is None else len(shadows.member)
-    plan = plan_attacks(attacks, count, readings.available, population is not None)
+    if shadows is not None and population is not None and not isinstance(population[0], Readings):
+        raise ValueError("population= holds outputs of the target alone; with shadows, give readings of both.")
+    unseen = encode_population(population, encoded)
+    plan = plan_attacks(attacks, count, readings.available, unseen is not None)
     plan = of_outputs(plan, encoded.outputs)
     member = inputs.check_member(member, (len(y),))
     audited = AuditedRecords(member[None], y, x, ids, slices)
-    return name_classes(audit_one_target(plan, readings, audited, shadows, population, claim), encoded.classes)
+    return name_classes(audit_one_target(plan, readings, audited, shadows, unseen, claim), encoded.classes)

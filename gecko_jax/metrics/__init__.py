@@ -34,6 +34,7 @@ from gecko_jax.metrics.intervals import (
     mean_interval,
     tpr_interval_at_fpr,
 )
+from gecko_jax.metrics.loss_tail import loss_tail
 from gecko_jax.metrics.one_run import OneRunBound, one_run_epsilon, one_run_epsilon_from_scores
 from gecko_jax.metrics.one_run_gaussian import gaussian_signals_epsilon
 from gecko_jax.metrics.perplexity import bits_per_byte, byte_perplexity, perplexity
@@ -93,6 +94,7 @@ __all__ = [
     "gaussian_signals_epsilon",
     "greedy_tokens",
     "is_extracted",
+    "loss_tail",
     "macro_f1",
     "matched_tokens",
     "maximum_calibration_error",

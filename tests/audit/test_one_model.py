@@ -27,9 +27,7 @@ def test_each_half_is_judged_by_the_other_halfs_threshold():
     assert len(set(results)) == 2
     for limit in set(results):
         other = results != limit
-        best = max(
-            (metrics.balanced_accuracy(scores[other], member[other], t), t) for t in scores[other]
-        )
+        best = max((metrics.balanced_accuracy(scores[other], member[other], t), t) for t in scores[other])
         assert limit == best[1]
         assert abs((other & member).sum() - member.sum() / 2) <= 0.5
 

@@ -11,6 +11,7 @@ from gecko_jax import checks
 from gecko_jax.audit.reading import class_names
 from gecko_jax.audit.reading.model_reader import ModelReader
 from gecko_jax.audit.reading.readings import LOSS_OF_KIND, Readings, class_readings, other_readings
+from gecko_jax.audit.reading.saved_signals import check_population
 from gecko_jax.audit.validity.containers import as_records, take
 from gecko_jax.audit.validity.records import check_rows
 from gecko_jax.probes import outputs
@@ -82,6 +83,39 @@ def encode(
         class_names.as_classes(names, readings.model_outputs().shape[-1])
     logits = checks.shape("logits", readings.model_outputs(), (None,) * (len(models) + 2))
     return Encoded(readings, check_labels(y, *logits.shape[-2:]), kind, names)
+
+
+def encode_population(
+    population: tuple[Readings | Array, Array] | None, like: Encoded, models: tuple[int, ...] = ()
+) -> tuple[Readings, np.ndarray] | None:
+    """Returns readings and labels [z] of records that no model was trained on, checked; None without a population.
+
+    Args:
+      population: (outputs [..., z, c] of the same kind, labels [z]); readings, which were checked, in place of outputs.
+      like: the outputs of the audited records, by the same models.
+      models: the axes before the records': (m,) for m models.
+
+    Raises:
+      ValueError: predicted labels, of which no attack reads a population; queries; outputs of another shape; the
+        audited records themselves.
+    """
+    if population is None:
+        return None
+    unseen_outputs, y = population
+    if isinstance(unseen_outputs, Readings):
+        return unseen_outputs, np.asarray(y)
+    if like.outputs == "labels":
+        raise ValueError("population= is of predicted labels, and no attack reads those of a population; leave it out.")
+    if like.readings.queries:
+        raise ValueError("population= has no moved copies, and queries= are given; leave one of them out.")
+    encoded = encode(unseen_outputs, y, (), None, like.outputs, like.classes, models)
+    audited, unseen = like.readings.model_outputs(), encoded.readings.model_outputs()
+    leading = len(models) + 1
+    expected = (*models, len(encoded.y), *audited.shape[leading:])
+    checks.shape("population", unseen, expected)
+    known, others = (Readings(None, values={"outputs": array}) for array in (audited, unseen))
+    check_population(known, others, leading)
+    return encoded.readings, encoded.y
 
 
 def _labels(labels: np.ndarray, names: list | None) -> np.ndarray:

@@ -13,6 +13,7 @@ from gecko_jax.audit.report import figures
 from gecko_jax.audit.report.ceilings import ceilings
 from gecko_jax.audit.report.gate import only_thresholds
 from gecko_jax.audit.report.headline import headline
+from gecko_jax.audit.report.loss_tails import loss_tails
 from gecko_jax.audit.report.most_exposed import most_exposed
 from gecko_jax.audit.report.performance import confidence_histogram, performance
 from gecko_jax.audit.report.privacy_claim import (
@@ -100,6 +101,7 @@ def compose(
         curves={name: figures.roc_curves(each, member) for name, each in scores.items()},
         confidence_histogram=confidence_histogram(readings, audited),
         performance=performance(readings, audited),
+        loss_tail=loss_tails(readings, audited),
         members=tuple(member.sum(1).tolist()),
         nonmembers=tuple((~member).sum(1).tolist()),
         design_hash=value_digest(*[] if audited.y is None else [audited.y], member),
@@ -133,9 +135,7 @@ def compose(
     )
 
 
-def _checked_claim(
-    claim: PrivacyClaim, attack: str, scores: np.ndarray, audited: AuditedRecords
-) -> ClaimCheck | None:
+def _checked_claim(claim: PrivacyClaim, attack: str, scores: np.ndarray, audited: AuditedRecords) -> ClaimCheck | None:
     """Returns the claim beside what the attack shows, without a bound if members are a fixed split."""
     if claim.epsilon is None:
         return None

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 from gecko_jax import reports
+from gecko_jax.audit.report import loss_tails
 from gecko_jax.audit.report.ceilings import ceiling_curve
 from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
 from gecko_jax.audit.report.figures import FPRS, METRICS
@@ -62,7 +63,7 @@ def study(report: AuditResults, title: str = "Membership audit", pictures: bool 
         notes=reports.Notes(
             report.headline,
             (*report.warnings, *(report.claim.lines() if report.claim else ())),
-            (*report.notes, *reasons_not_run(report.not_run)),
+            (*loss_tails.in_words(report), *report.notes, *reasons_not_run(report.not_run)),
         ),
         record={
             "provenance": dict(report.provenance),

@@ -31,6 +31,8 @@ class AuditResults:
       confidence_histogram: largest probabilities of members and non-members; None without class outputs.
       performance: the models' own metric -> "members" and "nonmembers" -> Estimate: the accuracy if there are class
         outputs, else the mean of a loss; {} if neither was read.
+      loss_tail: "tnr_at_1pct_fnr", "tnr_at_0p1pct_fnr" -> share of non-members whose loss lies above that of all but
+        1 or 0.1 % of the members (`metrics.loss_tail`), an estimate without shadow models; {} if no loss was read.
       members, nonmembers: the number of each, one entry a target.
       threshold: how the threshold of the attack accuracy was chosen.
       warnings: sentences that a reader must know before trusting a figure.
@@ -73,6 +75,7 @@ class AuditResults:
     not_run: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ceilings: Mapping[str, float] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    loss_tail: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
 
     def resolved(self, metric: str) -> bool:
         """Returns whether every target has the non-members that `metric` needs."""

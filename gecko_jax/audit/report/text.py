@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from gecko_jax.audit.report import loss_tails
 from gecko_jax.audit.report.results import AuditResults
 from gecko_jax.audit.report.slices import resolved, worst_first
 from gecko_jax.audit.scoring.selection import reasons_not_run
@@ -69,8 +70,11 @@ def _notes(results: AuditResults) -> list[str]:
     over = "records" if len(results.targets) == 1 else f"{len(results.targets)} targets"
     return [
         f"95 % intervals over {over}; members {_range(results.members)}, non-members {_range(results.nonmembers)}.",
-        *(f"{_metric(name)}: members {cell(parts['members'])}, non-members {cell(parts['nonmembers'])}."
-          for name, parts in results.performance.items()),
+        *(
+            f"{_metric(name)}: members {cell(parts['members'])}, non-members {cell(parts['nonmembers'])}."
+            for name, parts in results.performance.items()
+        ),
+        *loss_tails.in_words(results),
         f"Threshold of the attack accuracy: {results.threshold}.",
         *results.notes,
         *reasons_not_run(results.not_run),

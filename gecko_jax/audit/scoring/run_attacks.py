@@ -1,4 +1,4 @@
-"""Runs the chosen attacks on every target: scores, and thresholds that never see the records they are judged on."""
+"""Runs the chosen attacks on every target: scores, and thresholds, which do not see the records they are judged on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from gecko_jax.audit.scoring.attack_plan import AttackPlan, left_out
 from gecko_jax.audit.scoring.selection import Choice
 from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
+
+TOLD = "is the mean score of the target's own members, which its attacker is told."
 
 
 class Comparison(NamedTuple):
@@ -35,7 +37,7 @@ class AttackResults(NamedTuple):
 
     Attributes:
       scores: attack -> m times [n].
-      thresholds: attack -> m times [n], not chosen on these records.
+      thresholds: attack -> m times [n], not chosen on these records (but see `thresholds.told`).
       needs: attack -> what it needs beside outputs and labels (`Attack.needs`).
       notes: in words: which attack was chosen of several, which was left out.
     """
@@ -55,7 +57,8 @@ def run_attacks(
       plan: what to run.
       comparisons: m targets.
       y: [n] labels that thresholds may be chosen apart for.
-      member: [m, n] bool. Read only without shadows, by halves of the records.
+      member: [m, n] bool. Read only without shadows, by halves of the records, and for attacks that are told a figure
+        of the members.
 
     Raises:
       ValueError, ArithmeticError: of an attack that was asked for by name, or of the last one if no other ran.
@@ -70,6 +73,8 @@ def run_attacks(
             results.notes.append(left_out(choice.name, str(error)))
             continue
         chosen, scores, bounds = (list(part) for part in zip(*parts, strict=True))
+        if any(attack.told_threshold for attack in chosen):
+            results.notes.append(f"The threshold of {choice.name} {TOLD}")
         if len(choice.attacks) > 1:
             results.notes.append(_which_one(choice, [attack.name for attack in chosen]))
         results.scores[choice.name], results.thresholds[choice.name] = scores, bounds
@@ -81,13 +86,18 @@ def _attack(
     choice: Choice, comparison: Comparison, member: np.ndarray, y: np.ndarray
 ) -> tuple[Attack, np.ndarray, np.ndarray]:
     """Returns (the attack on one target, its scores [n], its thresholds [n])."""
-    if comparison.reference is None or comparison.reference_y is None:
+    threshold = None
+    if comparison.reference is not None and comparison.reference_y is not None:
+        shadows = {signal: comparison.reference(signal) for signal in choice.signals}
+        attack, threshold = thresholds.on_shadows(choice, shadows, comparison.reference_y, y)
+    else:
         (attack,) = choice.attacks  # of several one is chosen on shadows
-        scores = attack(comparison.audited(attack.signal))
-        return attack, scores, thresholds.split_half(attack, scores, member, y)
-    shadows = {signal: comparison.reference(signal) for signal in choice.signals}
-    attack, threshold = thresholds.on_shadows(choice, shadows, comparison.reference_y, y)
-    return attack, attack(comparison.audited(attack.signal)), threshold
+    scores = attack(comparison.audited(attack.signal))
+    if attack.told_threshold:
+        threshold = thresholds.told(attack, scores, member, y)
+    elif threshold is None:
+        threshold = thresholds.split_half(attack, scores, member, y)
+    return attack, scores, threshold
 
 
 def _which_one(choice: Choice, names: list[str]) -> str:

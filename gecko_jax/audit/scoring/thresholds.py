@@ -4,7 +4,7 @@ On shadows: each of them, sixteen at most, stands in for the target: its own mem
 shadows. The threshold of the best balanced accuracy over the pooled (score, member) pairs is then applied to the
 target, whose members are not an argument. Pooling is for choosing alone: no figure is ever read off scores of several
 models. Without shadows a threshold is fitted on one half of the target's records and judged on the other, and the
-halves are swapped.
+halves are swapped. The exception is an attacker who is told a figure of the target's members (`told`).
 """
 
 from __future__ import annotations
@@ -52,6 +52,24 @@ def per_record(
         if member[rows].any() and not member[rows].all():
             thresholds[y_target == label] = best_threshold(scores[rows], member[rows])
     return thresholds
+
+
+def told(attack: Attack, scores: np.ndarray, member: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns thresholds [n]: the mean score of the target's members, which the attacker is told (Yeom et al. 2018).
+
+    One for all, or, if the attack wants one for each class, that of the class's members; of a class without members the
+    one for all.
+    """
+    thresholds = np.full(len(scores), _mean(scores[member]))
+    for label in np.unique(y) if attack.per_class else ():
+        if (rows := member & (y == label)).any():
+            thresholds[y == label] = _mean(scores[rows])
+    return thresholds
+
+
+def _mean(scores: np.ndarray) -> float:
+    """Returns the mean, which rounding leaves no larger than the largest: equal scores reach their own mean."""
+    return float(min(scores.mean(), scores.max()))
 
 
 def on_shadows(

@@ -85,9 +85,7 @@ def baselines(
     return Baselines(aucs, sentences, differ)
 
 
-def by_reference(
-    member: np.ndarray, references: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Estimate], list[str]]:
+def by_reference(member: np.ndarray, references: Mapping[str, np.ndarray]) -> tuple[dict[str, Estimate], list[str]]:
     """Returns each reference model's AUC without the target, and sentences about those clearly away from 1/2.
 
     A reference may point either way. Records that are harder for it than non-members are tell members apart as well,

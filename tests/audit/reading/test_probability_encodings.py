@@ -33,10 +33,13 @@ BEYOND = {
     "percent": lambda p: 100 * p,
     "whole percent": lambda p: np.rint(100 * p).astype(int),
     "bytes": lambda p: np.rint(255 * p).astype(np.uint8),
-    "votes of 37 trees": lambda p: np.eye(p.shape[-1], dtype=int)[np.argsort(-p)][..., :2, :].sum(-2) * 5
-    + 27 * np.eye(p.shape[-1], dtype=int)[p.argmax(-1)],
-    "votes as floats": lambda p: np.floor(50 * p)
-    + np.eye(p.shape[-1])[p.argmax(-1)] * (50 - np.floor(50 * p).sum(-1, keepdims=True)),
+    "votes of 37 trees": lambda p: (
+        np.eye(p.shape[-1], dtype=int)[np.argsort(-p)][..., :2, :].sum(-2) * 5
+        + 27 * np.eye(p.shape[-1], dtype=int)[p.argmax(-1)]
+    ),
+    "votes as floats": lambda p: (
+        np.floor(50 * p) + np.eye(p.shape[-1])[p.argmax(-1)] * (50 - np.floor(50 * p).sum(-1, keepdims=True))
+    ),
     "37 times": lambda p: 37 * p,
     "in -1..1": lambda p: 2 * p - 1,
     "with the other sign": lambda p: -p,
