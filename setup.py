@@ -74,7 +74,7 @@ setup(
     # With it, an editable install puts the whole checkout on the path: experiments and scripts run from any folder,
     # although they are not in the wheel.
     package_dir={"": "."},
-    package_data={"gecko_jax": ["py.typed"]},
+    package_data={"gecko_jax": ["py.typed", "reports/explorer/*.css", "reports/explorer/*.js"]},
     install_requires=[
         "absl-py",
         "dp-accounting",

@@ -1,12 +1,14 @@
 """What a model costs on a device: bytes, operations, activation memory and modeled energy of one inference.
 
-  cost(model, variables, x)                     all costs of a float or a quantized model
-  compressed(model, variables, x, max_bytes)    a transformer, narrowed and quantized to a budget of bytes
+cost(model, variables, x)                     all costs of a float or a quantized model
+breakdowns(name, cost)                        the parts of a cost, for a report
+compressed(model, variables, x, max_bytes)    a transformer, narrowed and quantized to a budget of bytes
 """
 
+from gecko_jax.costs.breakdown import breakdowns
 from gecko_jax.costs.cost import Cost, cost
 from gecko_jax.costs.deployed import DeployedBytes
 from gecko_jax.costs.equal_bytes import Compressed, compressed
 from gecko_jax.costs.operations import LayerOperations
 
-__all__ = ["Compressed", "Cost", "DeployedBytes", "LayerOperations", "compressed", "cost"]
+__all__ = ["Compressed", "Cost", "DeployedBytes", "LayerOperations", "breakdowns", "compressed", "cost"]

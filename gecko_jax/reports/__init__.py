@@ -13,6 +13,8 @@ file in `exhibits/` and one line in its table.
 from gecko_jax.reports.curves import Curve
 from gecko_jax.reports.environment import environment
 from gecko_jax.reports.exhibits import (
+    Breakdown,
+    CostBreakdowns,
     DotPlot,
     Histogram,
     Histograms,
@@ -26,15 +28,19 @@ from gecko_jax.reports.exhibits import (
     is_image_batch,
 )
 from gecko_jax.reports.expected import Difference, compare_expected, expected_csv
-from gecko_jax.reports.page import html, write_html
+from gecko_jax.reports.page import explorer_html, html, write_html
 from gecko_jax.reports.pareto import pareto
+from gecko_jax.reports.recommendation import Recommendation, recommend
 from gecko_jax.reports.record import check_record, read_record, write_record
+from gecko_jax.reports.results import read_results
 from gecko_jax.reports.rows import Column, Row, percent
 from gecko_jax.reports.study import Notes, Study, front
 from gecko_jax.reports.terminal import table
 
 __all__ = [
+    "Breakdown",
     "Column",
+    "CostBreakdowns",
     "Curve",
     "Difference",
     "DotPlot",
@@ -42,6 +48,7 @@ __all__ = [
     "Histograms",
     "ImageGrid",
     "Notes",
+    "Recommendation",
     "Reliability",
     "ReliabilityDiagrams",
     "RocCurves",
@@ -54,12 +61,15 @@ __all__ = [
     "compare_expected",
     "environment",
     "expected_csv",
+    "explorer_html",
     "front",
     "html",
     "is_image_batch",
     "pareto",
     "percent",
     "read_record",
+    "read_results",
+    "recommend",
     "table",
     "write_html",
     "write_record",

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gecko_jax import checks
+from gecko_jax.reports.csv_tables import csv_lines
 from gecko_jax.reports.rows import Row, half_width
 from gecko_jax.types import Estimate
 
@@ -62,24 +63,15 @@ def compare_expected(rows: Sequence[Row], csv_path: str | os.PathLike[str]) -> l
     a / auc: expected 0.5 ± 0.05, got 0.75
     """
     path = pathlib.Path(csv_path)
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if header != HEADER:
-            raise ValueError(f"{path} begins with {','.join(header)!r}; expected the header {','.join(HEADER)!r}.")
-        expected: dict[tuple[str, str], tuple[float, float]] = {}
-        for fields in filter(None, reader):
-            where = f"{path}, line {reader.line_num}"
-            if len(fields) != len(HEADER):
-                raise ValueError(f"{where}: {len(fields)} fields, expected {len(HEADER)}.")
-            row, metric, value, tolerance = fields
-            if (row, metric) in expected:
-                raise ValueError(f"{where}: {row} / {metric} stands there already; list each figure once.")
-            try:
-                expected[row, metric] = float(value), float(tolerance)
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}; value and tolerance must be numbers.") from error
-            checks.in_range(f"tolerance in {where}", expected[row, metric][1], 0, float("inf"))
+    expected: dict[tuple[str, str], tuple[float, float]] = {}
+    for where, (row, metric, value, tolerance) in csv_lines(path, HEADER):
+        if (row, metric) in expected:
+            raise ValueError(f"{where}: {row} / {metric} stands there already; list each figure once.")
+        try:
+            expected[row, metric] = float(value), float(tolerance)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}; value and tolerance must be numbers.") from error
+        checks.in_range(f"tolerance in {where}", expected[row, metric][1], 0, float("inf"))
     checks.not_empty(f"{path}", expected)
     figures = {(row.name, metric): figure.value for row in rows for metric, figure in row.figures.items()}
     compared = [Difference(row, metric, *pair, figures.get((row, metric))) for (row, metric), pair in expected.items()]

@@ -13,27 +13,14 @@ from html import escape
 from gecko_jax import json_values
 from gecko_jax.files import write_atomic
 from gecko_jax.reports.exhibits import Drawing, kind_of
-from gecko_jax.reports.exhibits.tradeoff import front_meaning
+from gecko_jax.reports.explorer import explorer, explorer_css, explorer_policy
 from gecko_jax.reports.page_style import CSS
-from gecko_jax.reports.rows import Column, Row, alarming, best, compared, largest, resolved_best, rivals
-from gecko_jax.reports.study import Study, front
-from gecko_jax.reports.text import (
-    LETTERS,
-    MEANINGS,
-    MISSING,
-    UNRESOLVED,
-    UNRESOLVED_MEANING,
-    common_kind,
-    explained,
-    format_value,
-    heading,
-    in_sentence,
-    interval,
-    interval_meanings,
-    number,
-)
+from gecko_jax.reports.page_table import legend_of, list_of, table_of
+from gecko_jax.reports.rows import alarming, best, compared, largest, rivals
+from gecko_jax.reports.study import Study
+from gecko_jax.reports.text import explained, format_value, in_sentence, interval
 
-MAX_USUAL_COLUMNS = 10  # more are set closer, so that they fit a desk
+MAX_TABLE_COLUMNS = 12  # what a desk has room for; of more, a person chooses in the explorer
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
@@ -41,6 +28,7 @@ def html(study: Study) -> str:
     """Returns the page: headline, warnings, the figures that matter most, the table, the exhibits and the record.
 
     The table has `id="table"`, an exhibit its kind and its number among those of its kind, such as `id="dot-plot-0"`.
+    A study of more columns than a desk has room for shows the explorer instead, and the whole table under a fold.
 
     Args:
       study: what to show; all of its text is escaped.
@@ -48,33 +36,69 @@ def html(study: Study) -> str:
     Returns:
       HTML text, the same for the same study.
 
+    >>> from gecko_jax.reports import Column, Row
     >>> from gecko_jax.types import Estimate
     >>> page = html(Study("Two networks", "", (Row("a", {"auc": Estimate(0.5)}),), (Column("auc", "AUC"),)))
     >>> page.startswith("<!DOCTYPE html>"), "default-src 'none'" in page
     (True, True)
     """
     plots = "\n".join(_sections(study))
+    wide = len(study.columns) > MAX_TABLE_COLUMNS
     body = [
+        *_head(study),
+        _tiles(study),
+        "<h2>All figures</h2>",
+        *(_explored(study) if wide else [table_of(study), legend_of(study)]),
+        list_of("legend footnotes", study.notes.footnotes),
+        f'<h2>Plots</h2>\n<div class="plots">\n{plots}\n</div>' if plots else "",
+        _record(study),
+    ]
+    return _page(study, body, explored=wide)
+
+
+def explorer_html(study: Study) -> str:
+    """Returns a page for choosing a model: axes, budgets, the Pareto front, and what is known of the one picked.
+
+    Args:
+      study: what to choose from, such as `read_results(folder)`; all of its text is escaped.
+
+    Returns:
+      HTML text, the same for the same study. It asks the network for nothing, and runs its own script alone.
+
+    >>> from gecko_jax.reports import Column, Row
+    >>> from gecko_jax.types import Estimate
+    >>> page = explorer_html(Study("Two networks", "", (Row("a", {"auc": Estimate(0.5)}),), (Column("auc", "AUC"),)))
+    >>> 'id="explorer"' in page, "default-src 'none'" in page
+    (True, True)
+    """
+    return _page(study, [*_head(study), *_explored(study)], explored=True)
+
+
+def _head(study: Study) -> list[str]:
+    return [
         f"<h1>{escape(study.title)}</h1>",
         f'<p class="headline">{escape(study.notes.headline)}</p>' if study.notes.headline else "",
         f"<p>{escape(study.summary)}</p>" if study.summary else "",
         _warnings(study),
-        _tiles(study),
-        "<h2>All figures</h2>",
-        _table(study),
-        _legend(study),
-        _list("legend footnotes", study.notes.footnotes),
-        f'<h2>Plots</h2>\n<div class="plots">\n{plots}\n</div>' if plots else "",
-        _record(study),
     ]
+
+
+def _explored(study: Study) -> list[str]:
+    """Returns the explorer, and the whole table under a fold."""
+    table = f"<details><summary>All figures in one table</summary>{table_of(study)}{legend_of(study)}</details>"
+    return [explorer(study), table]
+
+
+def _page(study: Study, body: Sequence[str], explored: bool) -> str:
+    policy, css = (f"{POLICY}; {explorer_policy()}", CSS + explorer_css()) if explored else (POLICY, CSS)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(study.title)}</title>
-<style>{CSS}</style>
+<style>{css}</style>
 </head>
 <body>
 <main>
@@ -99,6 +123,7 @@ def write_html(path: str | os.PathLike[str], study: Study) -> pathlib.Path:
       OSError: see `files.write_atomic`.
 
     >>> import tempfile
+    >>> from gecko_jax.reports import Column, Row
     >>> from gecko_jax.types import Estimate
     >>> study = Study("Two networks", "", (Row("a", {"auc": Estimate(0.5)}),), (Column("auc", "AUC"),))
     >>> write_html(pathlib.Path(tempfile.mkdtemp()) / "page.html", study).name
@@ -139,81 +164,6 @@ def _tiles(study: Study) -> str:
             f'<dd class="muted">{escape(row.name)}{others}, {figure.kind}{close}</dd></div>'
         )
     return f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else ""
-
-
-def _table(study: Study) -> str:
-    on_front = front(study)
-    shared = {column.key: common_kind(study, column) for column in study.columns}
-    marks = {
-        column.key: dict.fromkeys(resolved_best(study, column), "best")
-        | dict.fromkeys(alarming(study, column), "alarm")
-        for column in study.columns
-    }
-    heads = "".join(_head(column, shared[column.key]) for column in study.columns)
-    lines, group = [], ""
-    for row in study.rows:
-        if row.group != group:
-            group = row.group
-            head = f'<th colspan="{len(study.columns) + 1}" scope="rowgroup"><span>{escape(group)}</span></th>'
-            lines.append(f'<tr class="group">{head}</tr>')
-        star = '<abbr title="On the Pareto front">★</abbr>&nbsp;' if row.name in on_front else ""
-        note = f"<br><small>{escape(row.note)}</small>" if row.note else ""
-        cells = "".join(_cell(row, c, shared[c.key] is None, marks[c.key].get(row.name)) for c in study.columns)
-        lines.append(f'<tr><th scope="row">{star}{escape(row.name)}{note}</th>{cells}</tr>')
-    rows = "\n".join(lines)
-    wide = ' class="wide"' if len(study.columns) > MAX_USUAL_COLUMNS else ""
-    return (
-        f'<div class="scroll" role="region" aria-label="Table of all figures" tabindex="0"><table id="table"{wide}>\n'
-        f'<thead><tr><th scope="col">Row</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-    )
-
-
-def _head(column: Column, kind: str | None) -> str:
-    arrows = {
-        "high": '<abbr title="higher is better">↑</abbr>',
-        "low": '<abbr title="lower is better">↓</abbr>',
-        None: "",
-    }
-    letter = f'<abbr title="{kind}">({LETTERS[kind]})</abbr>' if kind else ""
-    parts = [escape(column.unit), letter, arrows[column.better]]
-    return f'<th scope="col">{escape(column.heading)}<small>{" ".join(filter(None, parts))}</small></th>'
-
-
-def _cell(row: Row, column: Column, show_kind: bool, mark: str | None) -> str:
-    """Returns a figure's cell. It holds its column's name, too: on a phone the table is a list of cells."""
-    figure = row.figures.get(column.key)
-    text, ends = MISSING, ""
-    if figure is not None:
-        text, ends = format_value(figure, column.digits), interval(figure, column.digits)
-    letter = f' <abbr title="{figure.kind}">{LETTERS[figure.kind]}</abbr>' if show_kind and figure is not None else ""
-    if column.key in row.unresolved:
-        letter += f' <abbr title="{UNRESOLVED_MEANING}">{UNRESOLVED}</abbr>'
-    published = (row.published or {}).get(column.key)
-    small = f"<small>{ends}</small>" if ends else ""
-    small += f"<small>[{number(published, column.digits)}]</small>" if published is not None else ""
-    name = "none" if figure is None and published is None else mark or ""
-    shown = f' class="{name}"' if name else ""
-    label = f'<span class="label" aria-hidden="true">{escape(heading(column))}</span>'
-    return f'<td{shown} title="{escape(explained(row, column))}"><b>{text}</b>{letter}{small}{label}</td>'
-
-
-def _legend(study: Study) -> str:
-    estimates = [figure for row in study.rows for figure in row.figures.values()]
-    kinds = {figure.kind for figure in estimates}
-    lines = [f"({LETTERS[kind]}) {MEANINGS[kind]}." for kind in MEANINGS if kind in kinds]
-    lines += [f"{line}." for line in interval_meanings(study)]
-    if any(column.better for column in study.columns):
-        underlined = "; the best figure of a column is underlined if its interval overlaps no other row's"
-        lines.append(f"↑ or ↓ says whether high or low is better{underlined if len(study.rows) > 1 else ''}.")
-    if any(alarming(study, column) for column in study.columns):
-        lines.append("Bold and red: the largest figure of a column, if its interval lies above what guessing gives.")
-    if study.tradeoff is not None:
-        lines.append(f"★ {front_meaning(study, study.tradeoff.keys)}")
-    return _list("legend", lines)
-
-
-def _list(name: str, lines: Sequence[str]) -> str:
-    return f'<ul class="{name}">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
 
 
 def _sections(study: Study) -> Iterator[str]:

@@ -25,7 +25,7 @@ from gecko_jax.reports.study import Study
 FORMAT = "gecko_jax study 2"
 OLDER_FORMATS = ("gecko_jax study 1",)
 REQUIRED_KEYS = ("config", "seeds", "timings")
-HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
+CSV_HEADER = ("row", "metric", "value", "low", "high", "kind", "unit", "n")
 
 
 def write_record(
@@ -152,7 +152,7 @@ def results_csv(study: Study) -> str:
     """Returns all figures as CSV, one a line, under row,metric,value,low,high,kind,unit,n; an absent part is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(CSV_HEADER)
     for row in study.rows:
         for column in study.columns:
             if (figure := row.figures.get(column.key)) is not None:

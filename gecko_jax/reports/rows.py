@@ -21,6 +21,7 @@ class Row(NamedTuple):
       note: one sentence about this row, or "".
       published: column key -> the figure that somebody else printed, or None.
       unresolved: keys of the figures that need more records than there were: marked as such, and never as the best.
+      command: one line of shell that makes this row again, or "".
     """
 
     name: str
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     note: str = ""
     published: Mapping[str, float] | None = None
     unresolved: Sequence[str] = ()
+    command: str = ""
 
 
 class Column(NamedTuple):

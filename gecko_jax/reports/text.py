@@ -16,7 +16,7 @@ MEANINGS = {
     "counted": "counted: exact, read off the artifact",
     "modeled": "modeled: estimated from counts by a stated cost model, not observed",
 }
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 def number(value: float, digits: int) -> str:
@@ -52,13 +52,13 @@ def short(value: float, unit: str) -> str:
     >>> short(4799.5, "kB"), short(0.2, "µJ")  # a unit that has a prefix keeps one
     ('4.8 MB', '200 nJ')
     """
-    for scale, prefix in _PREFIXES:
+    for scale, prefix in PREFIXES:
         if prefix and len(unit) > 1 and unit[0] == prefix:
             value, unit = value * scale, unit[1:]
             break
     if unit == "%" or value == 0 or not math.isfinite(value):
         return f"{value:.3g} {unit}".strip()
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
+    scale, prefix = next(((s, p) for s, p in PREFIXES if abs(value) >= s), PREFIXES[-1])
     return f"{value / scale:.3g} {prefix}{unit}".strip()
 
 

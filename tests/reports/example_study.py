@@ -9,7 +9,9 @@ import numpy as np
 
 from gecko_jax.metrics import reliability_bins
 from gecko_jax.reports import (
+    Breakdown,
     Column,
+    CostBreakdowns,
     Curve,
     DotPlot,
     Histogram,
@@ -56,7 +58,7 @@ NAMES = (
 
 def example() -> Study:
     random = np.random.default_rng(7)
-    rows, rocs, histograms, losses, reliabilities = [], [], [], [], []
+    rows, rocs, histograms, losses, reliabilities, costs = [], [], [], [], [], []
     for name, group, train, test, attack, auc, size, published in NAMES:
 
         def seeds(value, spread, unit="%"):
@@ -82,8 +84,14 @@ def example() -> Study:
         }
         if name.startswith("DP"):
             del figures["energy"]
+        parts = ("codes", "raw") if binary else ("raw",)
+        sizes = (size - 3052, 3052) if binary else (size,)
+        costs.append(Breakdown(name, "Deployed bytes", "B", "counted", parts, sizes))
+        if "energy" in figures:
+            costs.append(Breakdown(name, "Energy", "J", "modeled", ("conv1", "dense"), (2e-6, 1e-6)))
         note = "accounted at δ = 1e-5" if name.startswith("DP") else ""
-        rows.append(Row(name, figures, group, note, None if published is None else {"attack": published}))
+        command = f"python -m experiments.invented --row={len(rows)}"
+        rows.append(Row(name, figures, group, note, published and {"attack": published}, (), command))
         fpr = np.geomspace(1e-3, 1, 60)
         power = math.log(0.01 + 0.4 * (auc - 0.5)) / math.log(0.01)
         tpr = fpr**power
@@ -116,6 +124,7 @@ def example() -> Study:
             TextTable("Records, listed", ("class", "score"), (("0", "12.5"), ("1", "3")), "Two of them."),
             ReliabilityDiagrams("Reliability", tuple(reliabilities)),
             TrainingCurves("Training", tuple(losses)),
+            CostBreakdowns("Costs", tuple(costs)),
         ),
         record={
             "config": {"dataset": "fashion_mnist", "epochs": 30, "shadows": 16, "rules": ("Dense", "Conv")},

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gecko_jax.reports.consistency import check_unique
+from gecko_jax.reports.exhibits.cost_breakdowns import Breakdown, CostBreakdowns
 from gecko_jax.reports.exhibits.dot_plot import DotPlot
 from gecko_jax.reports.exhibits.exhibit import Drawing, Exhibit
 from gecko_jax.reports.exhibits.histograms import Histogram, Histograms
@@ -31,10 +32,13 @@ EXHIBITS: dict[str, type] = {
     "text_table": TextTable,
     "reliability_diagrams": ReliabilityDiagrams,
     "training_curves": TrainingCurves,
+    "cost_breakdowns": CostBreakdowns,
 }
 
 __all__ = [
     "EXHIBITS",
+    "Breakdown",
+    "CostBreakdowns",
     "DotPlot",
     "Drawing",
     "Exhibit",

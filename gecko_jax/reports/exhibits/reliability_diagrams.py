@@ -118,7 +118,7 @@ def _together(models: Mapping[str, ReliabilityBins]) -> Any:
     below.set_xlabel("Confidence", fontsize=svg.TEXT)
     for i, (each, bins) in enumerate(models.items()):
         _draw(axes, below, bins, i, filled=len(models) == 1)
-        y, error = head + tall + 40 + low + 56 + 18 * i, f", {_error(bins)}"
+        y, error = head + tall + 40 + low + 56 + 18 * i, f", {error_text(bins)}"
         svg.key(fig, 4, y, svg.cut(each, svg.WIDTH - 40 - svg.text_width(error)) + error, svg.series(i), "-")
         _mark(fig, 16, y - 4, i)
     _finish(axes, below, models.values(), 5)
@@ -140,7 +140,7 @@ def _multiples(models: Mapping[str, ReliabilityBins]) -> Any:
             axes.tick_params(labelleft=False)
             below.tick_params(labelleft=False)
         svg.write(fig, x, y - 20, svg.cut(each, 0.88 * wide), fontweight="bold")  # bold letters are wider
-        svg.write(fig, x, y - 6, _error(bins))
+        svg.write(fig, x, y - 6, error_text(bins))
     return fig
 
 
@@ -181,7 +181,8 @@ def _mark(fig: Any, left: float, top: float, index: int) -> None:
     fig.add_artist(Line2D([left / width], [1 - top / height], color=svg.series(index), **style))
 
 
-def _error(bins: ReliabilityBins) -> str:
+def error_text(bins: ReliabilityBins) -> str:
+    """Returns the expected calibration error of bins, in words."""
     full = bins.count > 0
     gap = np.abs(bins.accuracy[full] - bins.confidence[full]) @ bins.count[full] / bins.count.sum()
     return f"ECE {100 * gap:.1f} %"

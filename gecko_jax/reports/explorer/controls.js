@@ -1,0 +1,101 @@
+// What a person chooses: axes, budgets, columns; and the sentence that says what came of it.
+const status = make("p", { class: "status", role: "status", id: "explorer-status" });
+const SHORT_WORDS = { flash: "at most", ram: "at most" };
+
+const option = (value, text, selected) => make("option", { value, selected }, text);
+
+function axisSelect(name, text, optional) {
+  const options = study.columns.map((column) => option(column.key, titled(column), column.key === state[name]));
+  const none = optional ? [option("", "none", state[name] === "")] : [];
+  return make("label", {}, text, make("select", { id: `explorer-${name}`, onchange: (event) => {
+    state[name] = event.target.value;
+    update();
+  } }, ...none, ...options));
+}
+
+function budgetField(budget) {
+  const unit = make("span", { class: "unit" });
+  const showUnit = () => { unit.textContent = columns.get(state.keys[budget.role]).unit; };
+  const side = SHORT_WORDS[budget.role] || (budget.sense === "low" ? "at most" : "at least");
+  const field = make("input", { type: "number", step: "any", inputmode: "decimal", id: `explorer-limit-${budget.role}`,
+    value: state.limits[budget.role], "aria-label": `${budget.label}, ${side}`, oninput: (event) => {
+      state.limits[budget.role] = event.target.value;
+      update();
+    } });
+  showUnit();
+  const select = budget.keys.length === 1
+    ? make("span", { class: "which" }, columns.get(budget.keys[0]).heading)
+    : make("select", { id: `explorer-column-${budget.role}`, "aria-label": `${budget.label}: which column`,
+      onchange: (event) => {
+        state.keys[budget.role] = event.target.value;
+        showUnit();
+        update();
+      } },
+    ...budget.keys.map((key) => option(key, columns.get(key).heading, key === state.keys[budget.role])));
+  return make("div", { class: "budget" }, make("span", { class: "name" }, `${budget.label}, ${side}`),
+    make("span", { class: "entry" }, field, unit), select);
+}
+
+function deviceSelect() {
+  const roles = study.budgets.map((budget) => budget.role);
+  const devices = study.devices.filter((device) => Object.keys(device.bytes).every((role) => roles.includes(role)));
+  if (!devices.length) return null;
+  const choose = (event) => {
+    const device = devices[event.target.value];
+    for (const role of ["flash", "ram"]) {
+      const bytes = device ? device.bytes[role] : undefined;
+      const text = bytes === undefined ? "" : String(bytes / columns.get(state.keys[role]).scale);
+      state.limits[role] = text;
+      document.getElementById(`explorer-limit-${role}`).value = text;
+    }
+    update();
+  };
+  return make("label", {}, "Device", make("select", { id: "explorer-device", onchange: choose },
+    option("", "any", true), ...devices.map((device, i) => option(String(i), device.name, false))));
+}
+
+function columnChooser() {
+  const boxes = study.columns.map((column) => make("label", {}, make("input", { type: "checkbox", value: column.key,
+    checked: state.shown.includes(column.key), onchange: (event) => {
+      const others = state.shown.filter((key) => key !== column.key);
+      state.shown = event.target.checked ? [...others, column.key] : others;
+      update();
+    } }), titled(column)));
+  return make("details", { class: "chooser" }, make("summary", {}, "Columns of the table"), make("div", {}, ...boxes));
+}
+
+function controls() {
+  const worst = make("label", { class: "check" }, make("input", { type: "checkbox", id: "explorer-worst",
+    checked: state.worst, onchange: (event) => {
+      state.worst = event.target.checked;
+      update();
+    } }), "judge by the worse end of the 95 % interval");
+  const reset = make("button", { type: "button", id: "explorer-reset", onclick: () => {
+    for (const field of home.querySelectorAll(".budget input")) field.value = "";
+    for (const role of Object.keys(state.limits)) state.limits[role] = "";
+    const device = document.getElementById("explorer-device");
+    if (device) device.value = "";
+    update();
+  } }, "Clear budgets");
+  return make("div", { class: "controls" },
+    make("fieldset", {}, make("legend", {}, "Axes"), axisSelect("x", "Horizontal", false),
+      axisSelect("y", "Vertical", false), axisSelect("area", "Area", true)),
+    make("fieldset", {}, make("legend", {}, "Budgets"), deviceSelect(), ...study.budgets.map(budgetField), worst, reset));
+}
+
+function drawStatus() {
+  const fitting = rows.filter((row) => !misses(row).length);
+  const best = front();
+  const bounded = bounds().length ? `${fitting.length} of ${rows.length} models fit the budgets; ` : "";
+  status.textContent = `${bounded}${best.size} of ${fitting.length} ${best.size === 1 ? "is" : "are"} on the Pareto front.`;
+  if (!fitting.length) status.textContent = `${closest()} No model fits the budgets.`;
+}
+
+// Says which budget fails on its own, since it is the first to change.
+function closest() {
+  const alone = bounds().filter(({ column, sense, limit }) => !rows.some((row) => {
+    const figure = row.figures.get(column.key);
+    return figure?.counts && (sense === "low" ? figure.value <= limit : figure.value >= limit);
+  }));
+  return alone.length ? `No model keeps to ${alone.map(({ column }) => column.heading).join(", ")}.` : "";
+}

@@ -1,0 +1,58 @@
+// The picked model: all of its figures, its curves, its costs, and the command that makes it again.
+const panel = make("section", { class: "panel", id: "explorer-panel", "aria-live": "polite" });
+
+function figureList(row) {
+  const items = study.columns.flatMap((column) => {
+    const figure = row.figures.get(column.key);
+    if (!figure) return [];
+    const text = [withUnit(figure.text, column), figure.unresolved && "†"].filter(Boolean).join(" ");
+    const small = [figure.ends, figure.published && `[${figure.published}]`].filter(Boolean).join(" ");
+    return [make("div", {}, make("dt", {}, column.heading), make("dd", {},
+      make("b", {}, text), make("small", {}, ` ${small} `), make("abbr", { title: figure.kind }, figure.kind[0])))];
+  });
+  return make("dl", { class: "figures" }, ...items);
+}
+
+function drawPanel() {
+  const row = byName.get(state.picked);
+  if (!row) {
+    redraw(panel, [make("p", {}, "Pick a model: a point of the plot, or a name in the table.")]);
+    return;
+  }
+  const missed = misses(row);
+  const verdict = bounds().length
+    ? make("p", { class: missed.length ? "verdict out" : "verdict" },
+      missed.length ? `Does not fit: ${missed.join("; ")}.` : "Fits all budgets.")
+    : null;
+  const drawings = [rocChart(row), reliabilityChart(row), costBars(row)].filter(Boolean);
+  redraw(panel, [
+    make("h3", {}, make("span", { class: `swatch ${color(row)}` }), row.name),
+    row.group || row.note ? make("p", { class: "muted" }, [row.group, row.note].filter(Boolean).join(" · ")) : null,
+    verdict,
+    commandOf(row),
+    figureList(row),
+    drawings.length ? make("div", { class: "exhibits" }, ...drawings) : null,
+  ].filter(Boolean));
+}
+
+function commandOf(row) {
+  const command = row.command || study.command;
+  if (!command) return make("p", { class: "muted" }, "The study does not record the command that makes this model.");
+  const code = make("code", { id: "explorer-command", tabindex: 0 }, command);
+  const copy = make("button", { type: "button", "data-focus": "copy", onclick: async () => {
+    try {
+      await navigator.clipboard.writeText(command);
+      copy.textContent = "Copied";
+    } catch {
+      window.getSelection().selectAllChildren(code); // without the right to the clipboard, the text is ready to copy
+      copy.textContent = "Selected";
+    }
+  } }, "Copy");
+  const heading = row.command ? "Make it again" : "Make the whole study again";
+  return make("div", { class: "command" }, make("div", {}, make("h4", {}, heading), copy), make("pre", {}, code));
+}
+
+function pick(name) {
+  state.picked = name;
+  update();
+}

@@ -1,0 +1,50 @@
+"""Says which models of a study keep to budgets, or which budget fails and by how much.
+
+    python scripts/recommend.py runs/gecko --max_bytes=64kB --max_tpr=2% --min_accuracy=90%
+    python scripts/recommend.py runs/gecko/results.csv --max_ram=20kB --budget=lira_auc=0.55 --budget=macs=1000000
+
+The argument is the folder of a study, or its results.csv. A limit of bytes or of a share may be a bare number (64000,
+.02); other units are written. --max_tpr, --max_auc and --max_attack_accuracy hold for every attack that the table has.
+
+The exit status is 0 if a model fits, and 1 if none does.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app, flags
+
+from experiments import command
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the recommendation for the study that the argument names."""
+    from gecko_jax import reports
+    from gecko_jax.reports.budgets import LIMITS
+
+    if len(arguments) != 2:
+        raise app.UsageError("give one study: its folder, or its results.csv")
+    values = flags.FLAGS.flag_values_dict()
+    limits = {name: values[name] for name in LIMITS if values[name] is not None}
+    for text in values["budget"]:
+        key, separator, limit = text.partition("=")
+        if not separator or key in limits:
+            raise app.UsageError(f"--budget={text} must be COLUMN=LIMIT, each column once")
+        limits[key] = limit
+    result = reports.recommend(reports.read_results(arguments[1]), limits)
+    print(result)
+    sys.exit(0 if result.fitting else 1)
+
+
+def _run() -> None:
+    from gecko_jax.reports.budgets import LIMITS  # here, so that Ctrl-C while it is loaded ends as it does later
+
+    for name, limit in LIMITS.items():
+        flags.DEFINE_string(name, None, f"{limit.help}.")
+    flags.DEFINE_multi_string("budget", [], "COLUMN=LIMIT for any other column; its better end decides the side.")
+    app.run(main)
+
+
+if __name__ == "__main__":
+    command.absl_main("recommend", _run)
