@@ -7,10 +7,10 @@ folder, and the page's policy allows that script alone, by its digest.
 from __future__ import annotations
 
 import base64
-import hashlib
 import pathlib
 
 from gecko_jax import json_values
+from gecko_jax.digests import sha256
 from gecko_jax.reports.explorer.data import explorer_data
 from gecko_jax.reports.study import Study
 
@@ -57,8 +57,8 @@ def explorer_policy() -> str:
     >>> explorer_policy()[:19]
     "script-src 'sha256-"
     """
-    digest = hashlib.sha256(_script().encode()).digest()
-    return f"script-src 'sha256-{base64.b64encode(digest).decode()}'"
+    digest = base64.b64encode(bytes.fromhex(sha256(_script().encode()))).decode()
+    return f"script-src 'sha256-{digest}'"
 
 
 def _script() -> str:
