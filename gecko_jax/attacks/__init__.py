@@ -13,7 +13,8 @@ Others read a signal that needs the model itself and not its outputs alone. By l
 (Choquette-Choo et al. 2021). By gradients, in a white box: `small_gradient`, `lira_gradients` (LiRA on each leaf's
 norm), `nasr` (Nasr et al. 2019, a network). `samia` (Yuan and Zhang 2022) is a transformer on posteriors and how they
 answer to a small change of the input. `quantile_regression` (Bertran et al. 2023) reads the record itself beside its
-hinge, and needs no shadows if there is a population.
+hinge, and needs no shadows if there is a population. `hybrid` (Li et al. 2022) reads which exit of a multi-exit model
+answered, beside the largest posteriors.
 
 On language models, `reference_ratio` (Mireshghallah et al. 2022) compares a fine-tuned model with its pre-trained copy
 or with another reference. `min_k`, `zlib_ratio`, `lowercase_ratio` and `neighborhood` compare a text with itself.
@@ -52,7 +53,7 @@ from gecko_jax.attacks.lira import lira
 from gecko_jax.attacks.loss import loss
 from gecko_jax.attacks.modified_entropy import modified_entropy
 from gecko_jax.attacks.nasr import nasr
-from gecko_jax.attacks.networks import salem, shokri
+from gecko_jax.attacks.networks import hybrid, salem, shokri
 from gecko_jax.attacks.population_rank import population_rank
 from gecko_jax.attacks.probed import boundary, label_only, small_gradient
 from gecko_jax.attacks.quantile_regression import quantile_regression
@@ -98,6 +99,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "lira_offline_example": functools.partial(lira, online=False, variance="example"),
     "lira_offline_student": functools.partial(lira, online=False, variance="student"),
     "nasr": nasr,
+    "hybrid": hybrid,
     "population_rank": population_rank,
     "quantile_regression": quantile_regression,
     "reference_rank": reference_rank,
@@ -123,6 +125,7 @@ __all__ = [
     "confidence",
     "entropy",
     "gap",
+    "hybrid",
     "label_only",
     "leave_one_out",
     "lira",

@@ -41,6 +41,19 @@ def shokri() -> Attack:
     return Attack("shokri", signals.labeled_posteriors, lambda read: _log_odds(read, labels_of=_label), 1, slow=True)
 
 
+def hybrid() -> Attack:
+    """Scores the log odds of a member by a network on the three largest posteriors and on which exit answered.
+
+    It is `salem` on the answers of a multi-exit model, with the exit's number beside, known or inferred.
+
+    Source: Li et al., "Auditing Membership Leakages of Multi-Exit Networks", CCS 2022 (arXiv 2208.11180), section 5.
+
+    >>> hybrid().needs
+    ('shadows', 'exits', 'time')
+    """
+    return Attack("hybrid", signals.exit_posteriors, lambda read: _log_odds(read, labels_of=None), 1, slow=True)
+
+
 def _label(features: np.ndarray) -> np.ndarray:
     """Returns the label [...] of features [..., 2c], whose second half is its one-hot row."""
     return features[..., features.shape[-1] // 2 :].argmax(-1)
@@ -63,22 +76,36 @@ def _log_odds(read: Signals, labels_of: Callable[[np.ndarray], np.ndarray] | Non
 
 def _trained(features: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Returns features [k, d] -> log odds [k] of a network trained on rows and their truth, in any order."""
-    extras.require("sklearn", "an attack network")
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.preprocessing import StandardScaler
-
     rows = training_rows(features, member)
-    scale: Any = StandardScaler().fit(features[rows])
-    network: Any = MLPClassifier((HIDDEN_UNITS,), solver="lbfgs", alpha=1e-2, max_iter=100, random_state=0)
-    network.max_fun = 10**6
-    _fit_quietly(network, scale.transform(features[rows]), member[rows])
+    chances_of = fit_network(features[rows], member[rows])
 
     def log_odds(x: np.ndarray) -> np.ndarray:
-        chances = network.predict_proba(scale.transform(x))
+        chances = chances_of(x)
         with np.errstate(divide="ignore"):
             return np.log(chances[:, 1]) - np.log(chances[:, 0])
 
     return log_odds
+
+
+def fit_network(features: np.ndarray, truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Trains a network of 64 hidden units on standardized features.
+
+    Args:
+      features: [k, d].
+      truth: [k], the class of each row.
+
+    Returns:
+      Features [k', d] -> probabilities [k', classes] of the classes np.unique(truth).
+    """
+    extras.require("sklearn", "an attack network")
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    scale: Any = StandardScaler().fit(features)
+    network: Any = MLPClassifier((HIDDEN_UNITS,), solver="lbfgs", alpha=1e-2, max_iter=100, random_state=0)
+    network.max_fun = 10**6
+    _fit_quietly(network, scale.transform(features), truth)
+    return lambda x: network.predict_proba(scale.transform(x))
 
 
 def training_rows(features: np.ndarray, member: np.ndarray) -> np.ndarray:

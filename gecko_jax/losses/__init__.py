@@ -16,6 +16,7 @@ from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy, label_accuracy, macro_f1, metric_of, r2, rmse
 from gecko_jax.losses.label_smoothing import smoothed_cross_entropy
+from gecko_jax.losses.over_exits import over_exits
 from gecko_jax.losses.sequences import sequence_cross_entropy
 from gecko_jax.losses.soft_binned_ece import soft_binned_ece
 from gecko_jax.losses.squared_error import squared_error
@@ -47,6 +48,7 @@ __all__ = [
     "label_accuracy",
     "macro_f1",
     "metric_of",
+    "over_exits",
     "r2",
     "rmse",
     "sequence_cross_entropy",

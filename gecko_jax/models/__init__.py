@@ -5,6 +5,7 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = without_batch_norm(model)            a normalization of each example by itself, for private training
     model = with_rates(model, {r"Quadratic_\d+/": 0.2})       another learning rate for some parameters
     model = with_range_penalty(model, activations.pillar())     a penalty on the inputs of activations
+    model = multi_exit(model, r"block\d"); early_exit(model, threshold=0.9)    exits; and which of them answers
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
     model = fine_tuning.lora(rank=8).apply(model)               low-rank factors beside frozen weights
     save(folder, model, variables, x); load(folder)
@@ -27,6 +28,7 @@ from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.dropout import with_dropout
+from gecko_jax.models.early_exit import Answers, answers, early_exit, until_exit
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.head_search import PrunedHeads, prune_heads
@@ -34,6 +36,7 @@ from gecko_jax.models.heads import SmallerModel, apply_gated, heads_of, without_
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
+from gecko_jax.models.multi_exit import exit_paths, multi_exit
 from gecko_jax.models.narrowing import with_mlp_width
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
@@ -42,6 +45,7 @@ from gecko_jax.models.quantized import float_weights, quantized, weight_quantize
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
 from gecko_jax.models.saving import SavedModel, load, save
+from gecko_jax.models.split import Split, split
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.models.transformer import MaskedTransformer, Transformer
 from gecko_jax.types import Model, Rule
@@ -108,6 +112,7 @@ __all__ = [
     "LANGUAGE_MODELS",
     "MODELS",
     "AlexNet",
+    "Answers",
     "Call",
     "LeNet",
     "MLP",
@@ -117,11 +122,15 @@ __all__ = [
     "SavedModel",
     "Transformer",
     "SmallerModel",
+    "Split",
+    "answers",
     "apply_gated",
     "average_pool",
     "calibrated_bounds",
     "convolutions_as_matmul",
     "create",
+    "early_exit",
+    "exit_paths",
     "fine_tuning",
     "finish_update",
     "float_weights",
@@ -132,11 +141,14 @@ __all__ = [
     "load_gpt2",
     "logits_shape",
     "max_pool",
+    "multi_exit",
     "prune_heads",
     "pruned",
     "quantized",
     "save",
+    "split",
     "trace",
+    "until_exit",
     "weight_quantizers",
     "with_collection",
     "with_dropout",

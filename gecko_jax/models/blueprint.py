@@ -85,7 +85,9 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
 def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
     from gecko_jax.models import (  # here: all record their step through this file
         create,
+        early_exit,
         fine_tuning,
+        multi_exit,
         pruned,
         quantized,
         with_dropout,
@@ -107,6 +109,10 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         return with_range_penalty(model, penalty, settings["weight"], settings["path"])
     if builder == "with_dropout" and model is not None:
         return with_dropout(model, **settings)
+    if builder == "multi_exit" and model is not None:
+        return multi_exit(model, **settings)
+    if builder == "early_exit" and model is not None:
+        return early_exit(model, **settings)
     if builder == "pruned" and model is not None:
         return pruned(model, **settings)
     if builder == fine_tuning.PARTS and model is not None:

@@ -11,6 +11,9 @@ depend on the others. The same key gives the same draws for every model.
 Of language models, `token_losses` reads the loss of each token, and `language_signals` what attacks read of each text;
 `lowercased`, `zlib_bytes` and `neighbors` make what it compares a text with. `audit.from_signals` takes the result.
 
+Of multi-exit models, `exit_times` measures how long each answer takes, and `exits_from_times` and
+`exits_from_posteriors` guess from it, or from the answer, which exit gave it.
+
 To add one: one file, and one line in its table; the contract test runs over the tables.
 """
 
@@ -20,6 +23,8 @@ from collections.abc import Callable
 
 from gecko_jax.probes.augmentations import flips_and_shifts, noise, rotations, translations
 from gecko_jax.probes.discoverable import discoverable
+from gecko_jax.probes.exit_inference import exits_from_posteriors, exits_from_times
+from gecko_jax.probes.exit_times import exit_times
 from gecko_jax.probes.extraction import greedy_extraction
 from gecko_jax.probes.gradients import gradient_norms, last_layer_gradients, small_gradient
 from gecko_jax.probes.hopskipjump import boundary_distance
@@ -65,6 +70,9 @@ __all__ = [
     "boundary_distance",
     "by_number",
     "discoverable",
+    "exit_times",
+    "exits_from_posteriors",
+    "exits_from_times",
     "flips_and_shifts",
     "gradient_norms",
     "greedy_extraction",

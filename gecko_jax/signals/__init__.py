@@ -5,7 +5,8 @@ language model's (`sequence_loss`, `token_losses`, `min_20_probability`), a regr
 Calling one reads it, off one model or off several: `signals.loss(logits, y)`. The others need more and only declare so
 (`needs`). Of those that need the model itself, `gecko_jax.probes` holds what reads them, and an audit of a model asks
 for it. `reference_ratio` needs the losses of reference models, and `zlib_ratio`, `lowercase_ratio` and `neighborhood`
-need texts (`probes.language_signals`): `audit.from_signals` takes their values.
+need texts (`probes.language_signals`): `audit.from_signals` takes their values. `exit_posteriors` needs to know which
+exit of a multi-exit model answered: `audit.audit_models(..., probed=...)` takes its values.
 
 A signal says which way it points (`larger`), so that no attack keeps the sign of another file.
 
@@ -19,6 +20,7 @@ from gecko_jax.signals.boundary_distance import boundary_distance
 from gecko_jax.signals.confidence import confidence
 from gecko_jax.signals.correct import correct
 from gecko_jax.signals.entropy import entropy
+from gecko_jax.signals.exit_posteriors import exit_posteriors, posteriors_and_exit
 from gecko_jax.signals.hinge import hinge
 from gecko_jax.signals.hinge_on_record import hinge_on_record
 from gecko_jax.signals.label_robustness import label_robustness
@@ -64,6 +66,7 @@ SIGNALS: dict[str, Signal] = {
     "zlib_ratio": zlib_ratio,
     "squared_error": squared_error,
     "boundary_distance": boundary_distance,
+    "exit_posteriors": exit_posteriors,
     "hinge_on_record": hinge_on_record,
     "label_robustness": label_robustness,
     "layer_gradients": layer_gradients,
@@ -81,6 +84,7 @@ __all__ = [
     "confidence",
     "correct",
     "entropy",
+    "exit_posteriors",
     "hinge",
     "hinge_on_record",
     "label_robustness",
@@ -93,6 +97,7 @@ __all__ = [
     "modified_entropy",
     "neighborhood",
     "phi",
+    "posteriors_and_exit",
     "reference_ratio",
     "reference_ratio_signal",
     "sensitivity",

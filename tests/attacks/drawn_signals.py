@@ -56,6 +56,9 @@ def drawn(rng, name, member, leak):
     if name == "sensitivity":
         noise = np.exp(rng.normal(size=p.shape) - leak * member[..., None])
         return np.stack([p, p * (1 - p) * noise, label], 2)
+    if name == "exit_posteriors":  # a member leaves early
+        largest, depth = -np.sort(-p, -1), rng.binomial(2, special.expit(-hinge))
+        return np.concatenate([largest, np.eye(3)[depth]], -1)
     assert name == "hinge_on_record", f"draw plausible values of {name!r} here"
     x = np.concatenate([rng.normal(size=(n, 2)), np.eye(CLASSES)[y]], 1)
     return np.concatenate([(hinge + x[:, 0][None])[..., None], np.broadcast_to(x[None], (m, *x.shape))], 2)

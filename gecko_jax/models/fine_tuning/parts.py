@@ -11,11 +11,11 @@ import functools
 from typing import Any
 
 import flax.linen as nn
-import jax
 from flax.core import Scope
 
 from gecko_jax import checks
 from gecko_jax.keys import stream
+from gecko_jax.models.added_parameters import added, put, with_parameters, without
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.fine_tuning.part import PARTS, Part, Site, once_for_shapes, outermost
 from gecko_jax.models.fine_tuning.sites import find_sites
@@ -43,10 +43,10 @@ def with_parts(model: Model, part: Part, settings: dict[str, Any]) -> Model:
         if part.name in variables["params"].get(PARTS, {}):
             raise ValueError(f"model has parameters of {part.name!r} already: apply fine_tuning.{part.name} once.")
         fresh = {path: start(stream(key, PARTS, part.name, path)) for path, start in starts.items()}
-        return _with(variables, part.name, fresh)
+        return put(variables, (PARTS, part.name), fresh)
 
     def apply(variables, x, *, key=None, train=False):
-        parameters, inner = _own(variables, part.name), _without(variables, part.name)
+        parameters, inner = _own(variables, part.name), without(variables, (PARTS, part.name))
         seen = set()
 
         @outermost
@@ -70,48 +70,15 @@ def with_parts(model: Model, part: Part, settings: dict[str, Any]) -> Model:
             )
         return result
 
-    def reading(function):
-        return None if function is None else lambda variables, x: function(_without(variables, part.name), x)
-
-    def changing(hook):
-        return lambda variables, x: _with(
-            hook(_without(variables, part.name), x), part.name, _own(variables, part.name)
-        )
-
-    def scaling(factors):
-        def rates(variables, x):
-            ones = jax.tree.map(lambda leaf: 1.0, _own(variables, part.name))
-            return _with({"params": factors(_without(variables, part.name), x)}, part.name, ones)["params"]
-
-        return rates
-
-    changed = model._replace(
-        init=init,
-        apply=apply,
-        skipped=reading(model.skipped),
-        weights=reading(model.weights),
-        after_update=tuple(map(changing, model.after_update)),
-        rates=tuple(map(scaling, model.rates)),
-    )
+    changed = with_parameters(model, (PARTS, part.name), init, apply)
     return with_step(changed, PARTS, {"method": part.name, "settings": settings}, before=model.blueprint)
 
 
 def _own(variables: Variables, name: str) -> dict[str, Any]:
     try:
-        return variables["params"][PARTS][name]
+        return added(variables, (PARTS, name))
     except KeyError:
         raise ValueError(
             f"variables hold no parameters of {name!r} in params[{PARTS!r}]. fine_tuning.start(model, "
             "pretrained, key, x) adds them to those of the pre-trained model."
         ) from None
-
-
-def _without(variables: Variables, name: str) -> dict[str, Any]:
-    params = dict(variables["params"])
-    others = {method: tree for method, tree in params.pop(PARTS, {}).items() if method != name}
-    return {**variables, "params": {**params, PARTS: others} if others else params}
-
-
-def _with(variables: Variables, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    params = variables["params"]
-    return {**variables, "params": {**params, PARTS: {**params.get(PARTS, {}), name: parameters}}}
