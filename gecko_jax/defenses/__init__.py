@@ -2,8 +2,8 @@
 
     defense = DEFENSES["early_stopping"]()
     fits = defense.train(model, data.train, member, reference=other_rows, epochs=30)
-    logits = training.predict_ensemble(model, fits.variables, data.train.x)
-    released = [defense.answer(one, data.train.id) for one in logits] if defense.answer else logits
+    answers = released(defense, model, fits.variables, data.train, member, reference=other_rows)     [m, n, classes]
+    result = audit_defense(defense, model, data.train, member, reference=other_rows, epochs=30)      all of it, audited
 
 Every defense trains m models at once, targets and shadows by the same recipe, so that an attack can know it. Most are a
 gradient function or a loss of `training.fit_ensemble`; those at answer time change what is released and not the model.
@@ -16,12 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gecko_jax.defenses.audited import DefenseAudit, audit_defense, label_attacks, masking
 from gecko_jax.defenses.defense import Defense
 from gecko_jax.defenses.dropout import dropout
 from gecko_jax.defenses.early_stopping import early_stopping
 from gecko_jax.defenses.l2 import l2
+from gecko_jax.defenses.label_only_answer import label_only_answer
 from gecko_jax.defenses.label_smoothing import label_smoothing
+from gecko_jax.defenses.memguard import memguard
+from gecko_jax.defenses.memguard_noise import Search
+from gecko_jax.defenses.released import released
+from gecko_jax.defenses.rounding import rounding
 from gecko_jax.defenses.temperature import temperature
+from gecko_jax.defenses.top_k import top_k
 from gecko_jax.defenses.undefended import undefended
 
 # Name -> factory with the usual settings.
@@ -30,17 +37,31 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "dropout": dropout,
     "early_stopping": early_stopping,
     "l2": l2,
+    "label_only_answer": label_only_answer,
     "label_smoothing": label_smoothing,
+    "memguard": memguard,
+    "rounding": rounding,
     "temperature": temperature,
+    "top_k": top_k,
 }
 
 __all__ = [
     "DEFENSES",
     "Defense",
+    "DefenseAudit",
+    "Search",
+    "audit_defense",
     "dropout",
     "early_stopping",
     "l2",
+    "label_attacks",
+    "label_only_answer",
     "label_smoothing",
+    "masking",
+    "memguard",
+    "released",
+    "rounding",
     "temperature",
+    "top_k",
     "undefended",
 ]

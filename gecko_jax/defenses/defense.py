@@ -11,6 +11,7 @@ from gecko_jax.types import Array, Examples, Model
 Train = Callable[..., training.Fit]
 Answer = Callable[[Array, Array], Array]
 Delay = Callable[[Array, Array], Array]
+FitAnswer = Callable[..., Answer]
 
 
 def train_plainly(
@@ -41,6 +42,8 @@ class Defense(NamedTuple):
         the logits are released as they are.
       reads: what it needs beside the pool: "reference" for rows that are neither members nor evaluated.
       delay: (seconds [n] that one model takes, inputs [n, ...]) -> seconds [n] after which it answers. None: at once.
+      fit_answer: (logits of one model's members [a, classes], of reference rows [b, classes], seed) -> its `answer`,
+        for a defense that learns it from the model. See `released`.
 
     >>> Defense("none").reads
     ()
@@ -51,6 +54,7 @@ class Defense(NamedTuple):
     answer: Answer | None = None
     reads: tuple[str, ...] = ()
     delay: Delay | None = None
+    fit_answer: FitAnswer | None = None
 
 
 def refuse_options(defense: str, options: Mapping[str, Any], names: tuple[str, ...], way: str) -> None:

@@ -14,7 +14,7 @@ from gecko_jax.defenses import DEFENSES, Defense
 EVERY = pytest.mark.parametrize("name", sorted(DEFENSES))
 READERS = [name for name in sorted(DEFENSES) if "reference" in DEFENSES[name]().reads]
 ANSWERS = [name for name in sorted(DEFENSES) if DEFENSES[name]().answer is not None]
-COMPOSES = ("undefended", "l2", "early_stopping", *ANSWERS)  # with private gradients
+COMPOSES = ("undefended", "l2", "early_stopping", "memguard", *ANSWERS)  # with private gradients
 OPTIONS = dict(epochs=2, batch_size=8, seed=3)
 
 
