@@ -13,6 +13,7 @@ _ROOMS = (
     "audit",
     "checks",
     "clippings",
+    "compression",
     "convolutions",
     "costs",
     "datasets",

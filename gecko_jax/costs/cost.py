@@ -36,7 +36,8 @@ class Cost(NamedTuple):
       stored_bytes: size of the packed file in bytes.
       bytes_by_precision: {bits of a value: bytes of the values, their padding and their scales} in the file, without
         the header.
-      parameters: {bits: how many of "params" are stored at that width}; what a quantizer learned is not a parameter.
+      parameters: {bits: how many of "params" are stored at that width}; what a quantizer learned is not a parameter,
+        nor is a weight that pruning has removed and that the file leaves out.
       layers: the work of each layer, in call order, then that of products outside layers.
       macs: {(weight bits, input bits): multiply-accumulates}; a float counts with the width of its type.
       bops: bit operations, the sum of MACs * weight bits * input bits.
@@ -79,10 +80,10 @@ class Cost(NamedTuple):
             f"parameters (counted): {parameters}",
             f"deployed, normalization folded (counted): {self.deployed.total:,} B = codes {self.deployed.codes:,}, "
             f"scales {self.deployed.scales:,}, normalization {self.deployed.normalization:,}, raw "
-            f"{self.deployed.raw:,}",
+            f"{self.deployed.raw:,}{_indices(self.deployed.indices)}",
             f"packed file (counted): {self.stored.total:,} B = codes {self.stored.code_bits / 8:,.0f}, padding "
             f"{self.stored.padding_bits / 8:,.0f}, scales {self.stored.scale_bytes:,}, raw {self.stored.raw_bytes:,}, "
-            f"header {self.stored.header_bytes:,}",
+            f"header {self.stored.header_bytes:,}{_indices(self.stored.index_bytes)}",
             f"MACs (counted): {macs}",
             f"BOPs (counted): {int(self.bops.value):,}",
             f"peak activations (counted, lower bound): {int(self.peak_activation_bytes.value):,} B",
@@ -164,12 +165,17 @@ def _parameters(packed: PackedModel) -> dict[int, int]:
     counts: dict[int, int] = {}
     for tensor in packed.tensors:
         if tensor.path[0] == "params" and tensor.path[1] != STATES:
-            counts[tensor.bits] = counts.get(tensor.bits, 0) + tensor.size
+            counts[tensor.bits] = counts.get(tensor.bits, 0) + tensor.stored_size
     return dict(sorted(counts.items(), reverse=True))
 
 
 def _counted(number: int, unit: str = "") -> Estimate:
     return Estimate(number, kind="counted", unit=unit)
+
+
+def _indices(size: int) -> str:
+    """Returns what a table says of the places of sparse weights; nothing if there are none."""
+    return f", places of sparse weights {size:,}" if size else ""
 
 
 def _joules(value: float) -> Estimate:

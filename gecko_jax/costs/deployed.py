@@ -20,8 +20,7 @@ from gecko_jax.costs.memory import VIEWS
 from gecko_jax.costs.primitives import COUNTS
 from gecko_jax.costs.program import CountedStep, Forward, Product
 from gecko_jax.integer.packed_file import stored_bytes
-from gecko_jax.integer.packed_format import aligned
-from gecko_jax.integer.packing import PackedModel, PackedTensor
+from gecko_jax.integer.packing import PackedModel, PackedTensor, aligned
 from gecko_jax.programs import Constant
 
 _AFFINE = frozenset(("add", "sub", "mul", "div"))
@@ -39,6 +38,7 @@ class DeployedBytes(NamedTuple):
       scales: the codes' scales and code books.
       normalization: folded batch normalizations.
       raw: everything else: biases, float layers.
+      indices: where the weights of sparse layers lie.
 
     >>> DeployedBytes(codes=100, scales=4, normalization=16, raw=40).total
     160
@@ -48,6 +48,7 @@ class DeployedBytes(NamedTuple):
     scales: int
     normalization: int
     raw: int
+    indices: int = 0
 
     @property
     def total(self) -> int:
@@ -76,7 +77,7 @@ def deployed_bytes(packed: PackedModel, forward: Forward, bits: Callable[[Produc
     coded = [stored_bytes(PackedModel((tensor,))) for tensor in unfolded if tensor.scale is not None]
     codes = sum((part.code_bits + part.padding_bits) // 8 for part in coded)
     scales = sum(part.scale_bytes for part in coded)
-    return DeployedBytes(codes, scales, folded, rest.payload - codes - scales)
+    return DeployedBytes(codes, scales, folded, rest.payload - codes - scales - rest.index_bytes, rest.index_bytes)
 
 
 def _batch_normalizations(packed: PackedModel) -> list[list[PackedTensor]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gecko_jax.files import write_atomic
-from gecko_jax.integer.packed_format import aligned, decode, encode_parts
-from gecko_jax.integer.packing import PackedModel, unpack
+from gecko_jax.integer.packed_format import decode, encode_parts
+from gecko_jax.integer.packing import PackedModel, aligned, unpack
 
 
 class StoredBytes(NamedTuple):
@@ -20,6 +20,7 @@ class StoredBytes(NamedTuple):
       scale_bytes: bytes of the codes' scales and code books.
       raw_bytes: bytes of everything that is not quantized.
       header_bytes: bytes of the preamble and the header.
+      index_bytes: bytes that say where the values of sparse arrays lie.
 
     >>> stored = StoredBytes(code_bits=90, padding_bits=6, scale_bytes=4, raw_bytes=40, header_bytes=200)
     >>> stored.payload, stored.total
@@ -31,11 +32,12 @@ class StoredBytes(NamedTuple):
     scale_bytes: int
     raw_bytes: int
     header_bytes: int
+    index_bytes: int = 0
 
     @property
     def payload(self) -> int:
         """Bytes without the header."""
-        return (self.code_bits + self.padding_bits) // 8 + self.scale_bytes + self.raw_bytes
+        return (self.code_bits + self.padding_bits) // 8 + self.scale_bytes + self.raw_bytes + self.index_bytes
 
     @property
     def total(self) -> int:
@@ -72,17 +74,18 @@ def stored_bytes(packed: PackedModel) -> StoredBytes:
     """
     header, payload = encode_parts(packed)
     coded = [tensor for tensor in packed.tensors if tensor.scale is not None]
-    code_bits = sum(tensor.size * tensor.bits for tensor in coded)
+    code_bits = sum(tensor.stored_size * tensor.bits for tensor in coded)
     beside = [array for tensor in coded for array in (tensor.scale, tensor.book) if array is not None]
     scales = sum(array.nbytes for array in beside)
+    places = [tensor.places.data for tensor in packed.tensors if tensor.places is not None]
     raw = sum(tensor.data.nbytes for tensor in packed.tensors if tensor.scale is None)
     filled = sum(
         8 * (aligned(tensor.data.nbytes) - tensor.data.nbytes)
-        + (8 * tensor.data.nbytes - tensor.size * tensor.bits if tensor.scale is not None else 0)
+        + (8 * tensor.data.nbytes - tensor.stored_size * tensor.bits if tensor.scale is not None else 0)
         for tensor in packed.tensors
-    ) + sum(8 * (aligned(array.nbytes) - array.nbytes) for array in beside)
+    ) + sum(8 * (aligned(array.nbytes) - array.nbytes) for array in [*beside, *places])
     del payload
-    return StoredBytes(code_bits, filled, scales, raw, len(header))
+    return StoredBytes(code_bits, filled, scales, raw, len(header), sum(array.nbytes for array in places))
 
 
 def write(path: str | os.PathLike, packed: PackedModel) -> StoredBytes:

@@ -7,6 +7,9 @@ words. Most schemes are on a grid, value = offset + step * level: one bit means 
 w_hat = value * scale has the weights' type. It is computed in float32 (float64 for float64) and rounded once, as in
 `Quantizer.apply`.
 
+Weights that pruning has removed are left out if that takes fewer bytes: a tensor with `places` stores the values there.
+Kernels with shared weights are codes with their centroids as the code book.
+
 This module runs on the host: NumPy in and out.
 """
 
@@ -18,12 +21,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.compression import REMOVED
 from gecko_jax.integer.codes import MAX_CODE_BITS, code_book, grid, pack_bits, unpack_bits
+from gecko_jax.integer.places import Places, present_at, shortest_places
 from gecko_jax.models.quantized import STATES, weight_quantizers
+from gecko_jax.models.removed_weights import CODES, MASKS, without_training_state
 from gecko_jax.trees import path_name
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
 ALIGNMENT = 4  # bytes; each array in a file starts at a multiple, because a device reads words in place
+
+
+def aligned(length: int) -> int:
+    """Returns the next multiple of the alignment in bytes."""
+    return -(-length // ALIGNMENT) * ALIGNMENT
 
 
 class PackedTensor(NamedTuple):
@@ -34,12 +45,13 @@ class PackedTensor(NamedTuple):
       shape: shape of the array.
       bits: bits of one stored value.
       offset, step: the codes' grid; None for raw numbers and with a code book.
-      data: the packed codes, uint8, or the raw array.
+      data: the packed codes, uint8, or the raw array; with `places` those of the stored values alone, one axis.
       scale: array that broadcasts to `shape`, of any float type; None for raw numbers.
       book: the value of each level; None for raw numbers and on a grid.
       type: type of w_hat, which is the weights' type; None for raw numbers.
+      places: where the stored values lie, if the others are 0; None if all are stored.
 
-    >>> PackedTensor(("params", "bias"), (2, 3), 32, None, None, np.zeros((2, 3), np.float32), None).size
+    >>> PackedTensor(("params", "bias"), (2, 3), 32, None, None, np.zeros((2, 3), np.float32), None).stored_size
     6
     """
 
@@ -52,11 +64,17 @@ class PackedTensor(NamedTuple):
     scale: np.ndarray | None
     book: np.ndarray | None = None
     type: np.dtype | None = None
+    places: Places | None = None
 
     @property
     def size(self) -> int:
         """How many values the array has."""
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def stored_size(self) -> int:
+        """How many of them are stored."""
+        return self.size if self.places is None else self.places.values
 
 
 class PackedModel(NamedTuple):
@@ -77,6 +95,8 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
 
     Returns:
       One tensor a leaf. The learned state of weight quantizers is left out, because the codes' scales replace it.
+      So are the collections by which a network becomes sparse, because its zeros say as much. A kernel with shared
+      weights is one tensor of codes and centroids.
 
     Raises:
       ValueError: codes that do not fit into the bits that their quantizer declares, codes * scale that differ from
@@ -91,17 +111,42 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
     """
     quantizers = weight_quantizers(model, variables, x)
     states = variables["params"].get(STATES, {})
-    tensors = []
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    shared, sparse, tensors = variables.get(CODES, {}), variables.get(MASKS, {}), []
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(without_training_state(variables)):
         path = tuple(path_name((key,)) for key in keys)
-        if path[:2] == ("params", STATES) and path[2].startswith("weight:"):
+        if path[0] == CODES or (path[:2] == ("params", STATES) and path[2].startswith("weight:")):
             continue
-        quantizer = quantizers.get("/".join(path[1:])) if path[0] == "params" else None
-        if quantizer is None or quantizer.codes is None:
-            tensors.append(_raw(path, leaf))
+        name = "/".join(path[1:]) if path[0] == "params" else ""
+        quantizer = quantizers.get(name)
+        if name in shared:
+            tensor = _with_codebook(path, np.asarray(leaf), np.asarray(shared[name]))
+        elif quantizer is None or quantizer.codes is None:
+            tensor = _raw(path, leaf)
         else:
-            tensors.append(_coded(path, quantizer, states.get("weight:" + "/".join(path[1:]), ()), leaf))
+            tensor = _coded(path, quantizer, states.get(f"weight:{name}", ()), leaf)
+        tensors.append(_without_zeros(tensor) if name in sparse else tensor)
     return PackedModel(tuple(tensors))
+
+
+def _with_codebook(path: tuple[str, ...], centroids: np.ndarray, codes: np.ndarray) -> PackedTensor:
+    bits, present = len(centroids).bit_length() - 1, codes != REMOVED
+    places = None if present.all() else shortest_places(present)
+    packed, scale = pack_bits(codes[present], bits), np.ones((), np.float32)
+    return PackedTensor(path, codes.shape, bits, None, None, packed, scale, centroids, centroids.dtype, places)
+
+
+def _without_zeros(tensor: PackedTensor) -> PackedTensor:
+    """Returns the tensor without the values that are 0, if it then takes fewer bytes."""
+    w_hat = unpack_tensor(tensor)
+    present = w_hat != 0
+    if tensor.scale is None:
+        data = tensor.data[present]
+    else:
+        levels = unpack_bits(tensor.data, tensor.bits, tensor.size)
+        data = pack_bits(levels[present.ravel()], tensor.bits)
+    places = shortest_places(present)
+    smaller = aligned(data.nbytes) + aligned(places.data.nbytes) < aligned(tensor.data.nbytes)
+    return tensor._replace(data=data, places=places) if smaller else tensor
 
 
 def _raw(path: tuple[str, ...], leaf: Array) -> PackedTensor:
@@ -152,14 +197,23 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
 def unpack_tensor(tensor: PackedTensor) -> np.ndarray:
     """Returns the array w_hat that a packed tensor represents, in the weights' type."""
     if tensor.scale is None:
-        return tensor.data
-    levels = unpack_bits(tensor.data, tensor.bits, tensor.size).reshape(tensor.shape)
+        return _spread(tensor, tensor.data)
+    levels = unpack_bits(tensor.data, tensor.bits, tensor.stored_size)
     wide = np.float64 if tensor.type == np.float64 else np.float32
     if tensor.book is not None:
         values = tensor.book.astype(wide)[levels]
     else:
         values = levels.astype(wide) * wide(tensor.step) + wide(tensor.offset)
-    return (values * tensor.scale.astype(wide)).astype(tensor.type)
+    return (_spread(tensor, values) * tensor.scale.astype(wide)).astype(tensor.type)
+
+
+def _spread(tensor: PackedTensor, values: np.ndarray) -> np.ndarray:
+    """Returns the stored values at their places in the array, and 0 elsewhere."""
+    if tensor.places is None:
+        return values.reshape(tensor.shape)
+    array = np.zeros(tensor.size, values.dtype)
+    array[present_at(tensor.places, tensor.size)] = values
+    return array.reshape(tensor.shape)
 
 
 def unpack(packed: PackedModel) -> dict[str, Any]:

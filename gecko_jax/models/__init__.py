@@ -28,6 +28,7 @@ from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
 from gecko_jax.models.dropout import with_dropout
+from gecko_jax.models.dynamic_sparse import dynamic_sparse
 from gecko_jax.models.early_exit import Answers, answers, early_exit, until_exit
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
@@ -40,11 +41,12 @@ from gecko_jax.models.multi_exit import exit_paths, multi_exit
 from gecko_jax.models.narrowing import with_mlp_width
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
-from gecko_jax.models.pruned import pruned, without_pruning_state
+from gecko_jax.models.pruned import prune_once, pruned, without_pruning_state
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
 from gecko_jax.models.saving import SavedModel, load, save
+from gecko_jax.models.shared_weights import looked_up, shared_weights, start_shared
 from gecko_jax.models.split import Split, split
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.models.transformer import MaskedTransformer, Transformer
@@ -131,6 +133,7 @@ __all__ = [
     "create",
     "early_exit",
     "exit_paths",
+    "dynamic_sparse",
     "fine_tuning",
     "finish_update",
     "float_weights",
@@ -140,13 +143,17 @@ __all__ = [
     "load",
     "load_gpt2",
     "logits_shape",
+    "looked_up",
     "max_pool",
     "multi_exit",
     "prune_heads",
+    "prune_once",
     "pruned",
     "quantized",
     "save",
     "split",
+    "shared_weights",
+    "start_shared",
     "trace",
     "until_exit",
     "weight_quantizers",

@@ -85,11 +85,13 @@ def build(steps: Blueprint, model: Model | None = None) -> Model:
 def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: Blueprint) -> Model:
     from gecko_jax.models import (  # here: all record their step through this file
         create,
+        dynamic_sparse,
         early_exit,
         fine_tuning,
         multi_exit,
         pruned,
         quantized,
+        shared_weights,
         with_dropout,
         with_range_penalty,
         with_rates,
@@ -115,6 +117,10 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         return early_exit(model, **settings)
     if builder == "pruned" and model is not None:
         return pruned(model, **settings)
+    if builder == "dynamic_sparse" and model is not None:
+        return dynamic_sparse(model, **settings)
+    if builder == "shared_weights" and model is not None:
+        return shared_weights(model, **settings)
     if builder == fine_tuning.PARTS and model is not None:
         method = fine_tuning.FINE_TUNINGS[settings["method"]](**_with_tuples(settings["settings"]))
         return method.apply(model)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gecko_jax import checks
-from gecko_jax.hooks import with_collection
+from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.pruning_groups import GRANULARITIES, group_numbers, kept_groups
+from gecko_jax.models.removed_weights import (
+    MASKS,
+    SHARE,
+    check_path,
+    check_zero_stays,
+    kernels_at,
+    without_training_state,
+)
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Variables
-
-SHARE, MASKS = "pruning", "pruning_masks"  # the collections; schedules set the first
 
 
 def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: str = "", tile: int = 8) -> Model:
@@ -23,7 +28,8 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
 
     What encrypted inference skips is a whole diagonal or tile of a matrix, not a single weight; see `pruning_groups`
     for what each granularity saves. The share that is removed is a collection that a schedule may raise during
-    training: schedules={"pruning": training.linear(0.2, 0.7, 0, 0.6)}. A group that is removed does not come back.
+    training, as gradual magnitude pruning does: schedules={"pruning": compression.cubic(0.1, 0.75, 0, 0.9)}. A group
+    that is removed does not come back. `prune_once` removes all at once from a trained network, for retraining.
 
     Args:
       model: any model with kernels, fresh or trained already, `training.fit(..., init=variables)`. Bands and diagonals
@@ -40,10 +46,11 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
 
     Raises:
       ValueError: a share outside 0 to 1 (1 excluded), an unknown granularity, an invalid expression, a tile below 1; at
-        init, no kernel to prune.
+        init, no kernel to prune, or one whose quantizer makes another value of a removed weight (binary ones do).
 
-    Source: Aharoni et al., "HE-PEx: Efficient Machine Learning under Homomorphic Encryption using Pruning, Permutation
-    and Expansion", 2022 (arXiv 2207.03384).
+    Source: Zhu & Gupta, 2017 (arXiv 1710.01878), for granularity "weight" with a rising share; Aharoni et al., "HE-PEx:
+    Efficient Machine Learning under Homomorphic Encryption using Pruning, Permutation and Expansion", 2022 (arXiv
+    2207.03384), for the others.
 
     >>> from gecko_jax import models
     >>> from gecko_jax.hooks import finish_update
@@ -56,17 +63,10 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
     if not 0 <= checks.at_least("share", share, 0) < 1:
         raise ValueError(f"share={share!r} must be at least 0 and below 1: the share of weights to remove.")
     tile = checks.integer("tile", tile, 1)
-    try:
-        re.compile(path)
-    except re.error as error:
-        raise ValueError(f"path={path!r} is not a regular expression: {error}.") from error
+    expression = check_path(path)
 
     def kernels(params: Any) -> dict[str, Array]:
-        chosen = {
-            name: leaf
-            for name, leaf in named_leaves(params)
-            if name.rpartition("/")[2] == "kernel" and re.search(path, name)
-        }
+        chosen = kernels_at(expression, params)
         return {name: leaf for name, leaf in chosen.items() if granularity == "weight" or leaf.ndim == 2}
 
     def start_masks(variables: Variables) -> dict[str, Array]:
@@ -91,11 +91,61 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
         params = map_named(lambda name, leaf: weights.get(name, leaf), variables["params"])
         return {**variables, "params": params, MASKS: masks}
 
-    changed = with_collection(model, MASKS, start_masks)
+    def init(key, x):
+        variables = model.init(key, x)
+        names = model.weights(variables, x) if model.weights else ()
+        check_zero_stays([name for name in kernels(variables["params"]) if name in names], model.rules)
+        return variables
+
+    changed = with_collection(model._replace(init=init), MASKS, start_masks)
     changed = with_collection(changed, SHARE, lambda variables: {"share": jnp.float32(share)})
     changed = changed._replace(after_update=(*changed.after_update, prune))
     settings = {"share": share, "granularity": granularity, "path": path, "tile": tile}
     return with_step(changed, "pruned", settings, before=model.blueprint)
+
+
+def prune_once(model: Model, variables: Variables, x: Array, std: float | None = None) -> dict[str, Any]:
+    """Removes the weights of a trained network at once, which `fit(model, ..., init=...)` then retrains.
+
+    Of several networks with a leading axis: jax.vmap(lambda each: prune_once(model, each, x))(variables).
+
+    Args:
+      model: `pruned(network, share, ...)`, possibly transformed further; its `share` says how many are removed.
+      variables: of the network, trained.
+      x: inputs [b, ...]; only shapes and types matter.
+      std: remove each weight below `std` times the standard deviation of its kernel's weights, before what the share
+        removes; the model is then pruned(network, share=0.0, granularity="weight"). None: the share alone decides.
+
+    Returns:
+      Variables of `model`: the network's, the removed weights at zero, and the masks.
+
+    Raises:
+      ValueError: a model that `pruned` was not put on, variables that it does not have, or a `std` with other
+        granularities than "weight".
+
+    Source: Han et al., 2015 (arXiv 1506.02626): prune and retrain, the threshold `std` times a layer's deviation.
+
+    >>> from gecko_jax import models
+    >>> network, x = models.create("mlp", 4, hidden=(8,)), jnp.ones((1, 8))
+    >>> trained = network.init(jax.random.key(0), x)
+    >>> start = prune_once(pruned(network, 0.75, "weight"), trained, x)
+    >>> int((start["params"]["dense1"]["kernel"] != 0).sum())
+    16
+    """
+    fresh = model.init(jax.random.key(0), x)
+    if MASKS not in fresh or SHARE not in fresh:
+        raise ValueError("model is not pruned: pass pruned(network, share, ...), and the network's variables.")
+    if unknown := sorted(set(variables) - set(fresh)):
+        raise ValueError(f"variables hold {unknown}, which the model does not have; it has {sorted(fresh)}.")
+    start = {**fresh, **variables}
+    if std is not None:
+        weights, masks = dict(named_leaves(start["params"])), {}
+        for name, mask in fresh[MASKS].items():
+            if mask.size != weights[name].size:
+                raise ValueError(f'std={std!r} removes single weights; the model prunes groups. Take "weight".')
+            masks[name] = (jnp.abs(weights[name]) >= std * jnp.std(weights[name])).ravel()
+        start[MASKS] = masks
+    return dict(finish_update(model, start, x))
 
 
 def at_zero(variables: Variables, params: Any) -> Any:
@@ -115,12 +165,12 @@ def at_zero(variables: Variables, params: Any) -> Any:
 
 
 def without_pruning_state(variables: Variables) -> dict[str, Any]:
-    """Returns the variables of the model that `pruned` was put on: its weights, with the removed ones zero.
+    """Returns the variables of the model that `pruned` or `dynamic_sparse` was put on, the removed weights zero.
 
     Args:
-      variables: of a pruned model, or of any other.
+      variables: of a pruned or sparse model, or of any other.
 
     >>> without_pruning_state({"params": {}, "pruning": {"share": 0.6}})
     {'params': {}}
     """
-    return {name: tree for name, tree in variables.items() if name not in (SHARE, MASKS)}
+    return without_training_state(variables)

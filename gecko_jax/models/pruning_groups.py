@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.compression import strongest, updated_if
 from gecko_jax.types import Array
 
 GRANULARITIES = ("band", "diagonal", "tile", "weight")
@@ -67,11 +68,10 @@ def kept_groups(energy: Array, mask: Array, share: Array, band: bool) -> Array:
     count = len(energy)
     stay = jnp.clip(jnp.round((1 - share) * count), 1, count).astype(jnp.int32)
     energy = jnp.where(mask, energy, -1)
+    if not band:  # nothing is selected if no more groups are there than may stay: in most steps of a training
+        many = jnp.sum(mask, dtype=jnp.int32) > stay
+        return updated_if(many, lambda mask: mask & strongest(energy, stay), mask)
     places = jnp.arange(count)
-    if not band:
-        order = jnp.argsort(-energy)
-        rank = jnp.zeros(count, jnp.int32).at[order].set(places.astype(jnp.int32))
-        return mask & (rank < stay)
     sums = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.concatenate([energy, energy]))])
     start = jnp.argmax(jax.lax.dynamic_slice_in_dim(sums, stay, count) - sums[:count])
     return mask & ((places - start) % count < stay)

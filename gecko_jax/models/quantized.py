@@ -15,14 +15,13 @@ import jax
 from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import rules_as_json, with_step
 from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
+from gecko_jax.models.removed_weights import MASKS, STATES, check_zero_stays
 from gecko_jax.models.rules import check_rule, planned, warn_of_unreached, weight_names
 from gecko_jax.models.trace import kernel_of, layer_input, traced
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import surroundings, traced_under
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
-
-STATES = "quantizers"
 
 
 def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequence[str] = ("first", "last")) -> Model:
@@ -86,6 +85,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
             raise ValueError(f"model has a layer {STATES!r}, the place of what quantizers learn; rename that layer.")
         plan, states = plan_of(variables, x), {}
         warn_of_unreached(plan)
+        check_zero_stays([name for name in variables.get(MASKS, {}) if name in plan.weights], rules)
         for name, leaf in named_leaves(variables["params"]):
             if quantizer := plan.weights.get(name):
                 states[f"weight:{name}"] = quantizer.init(leaf)

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from gecko_jax.keys import stream
 from gecko_jax.losses import metric_of
 from gecko_jax.losses.penalized import penalized_loss, without_penalty
+from gecko_jax.models.dynamic_sparse import masked_slopes
+from gecko_jax.models.removed_weights import GROWTH
 from gecko_jax.privacy.augmentation import Augment, augment_example
 from gecko_jax.privacy.per_example.paths import check_trains, paths_of
 from gecko_jax.privacy.per_example.weights import check_weights
@@ -89,7 +91,11 @@ def batch_gradients(
             return mean_loss({**variables, "params": with_leaves(trained, params, keep)}, batch, key)
 
         slopes, metrics = jax.grad(objective, has_aux=True)(select_leaves(params, keep))
-        return (slopes if all(keep) else with_leaves(slopes, jax.tree.map(jnp.zeros_like, params), keep)), metrics
+        slopes = slopes if all(keep) else with_leaves(slopes, jax.tree.map(jnp.zeros_like, params), keep)
+        if GROWTH in variables:  # a sparse network that grows where these gradients are large
+            slopes, growth = masked_slopes(variables, slopes)
+            metrics = metrics._replace(updates={**metrics.updates, GROWTH: growth})
+        return slopes, metrics
 
     def live(variables, batch, key):
         """Returns whether each parameter is trained: named by `trainable` and with a gradient path to the loss."""
@@ -101,6 +107,7 @@ def batch_gradients(
 
     gradients.live = live
     gradients.loss = loss
+    gradients.follows_growth = True
     gradients.plain = True  # without noise: the seed of such a run need not be secret
     return gradients
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.models.fine_tuning import PARTS
-from gecko_jax.models.pruned import MASKS
 from gecko_jax.models.range_penalty import WEIGHT
+from gecko_jax.models.removed_weights import GROWTH, MASKS
 from gecko_jax.programs import flow, trace
 from gecko_jax.trees import named_leaves, trainable_leaves
 from gecko_jax.types import Model, Variables
@@ -85,12 +85,14 @@ def check_unread(gradients: Any, model: Model, variables: Variables, x: Any, is_
 def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
     """Raises ValueError if the model has a range penalty that the gradients do not follow.
 
-    Gradients that were made for the model without its penalty would train without it, and nothing would show.
+    Gradients that were made for the model without its penalty would train without it, and nothing would show. Nor may a
+    sparse network grow by gradients that nothing measures, see `check_growth`.
 
     Args:
       gradients: of the run.
       variables, batch: one model's variables and one step's rows, as shapes.
     """
+    check_growth(gradients, variables)
     if WEIGHT not in variables:
         return
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -103,6 +105,26 @@ def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
             "model has a range penalty, which the gradients do not follow: they were made for another model. Make them "
             "for this one, as in batch_gradients(model, loss) or private_training(model, ...)."
         )
+
+
+def check_growth(gradients: Any, variables: Variables) -> None:
+    """Raises ValueError if a sparse network would grow by gradients that nothing measures, or that are not private.
+
+    Args:
+      gradients: of the run.
+      variables: one model's, as shapes.
+    """
+    if GROWTH not in variables or getattr(gradients, "follows_growth", False):
+        return
+    if getattr(gradients, "settings", None) is not None:
+        raise ValueError(
+            'gradients are private, and growth="gradient" or "momentum" of dynamic_sparse would choose the weights by '
+            'gradients that are neither clipped nor noised. Take growth="random", which no record of the data decides.'
+        )
+    raise ValueError(
+        'gradients do not measure those of absent weights, by which growth="gradient" or "momentum" of dynamic_sparse '
+        'grows: pass gradients=batch_gradients(model, loss), or take growth="random".'
+    )
 
 
 def check_frozen(variables: Variables, trainable: Sequence[str] | None, init: Variables | None) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.activations import MIXTURE, TRANSITION
-from gecko_jax.models.pruned import SHARE as PRUNING_SHARE
 from gecko_jax.models.range_penalty import POWER as PENALTY_POWER
 from gecko_jax.models.range_penalty import WEIGHT as PENALTY_WEIGHT
+from gecko_jax.models.removed_weights import DROP
+from gecko_jax.models.removed_weights import SHARE as PRUNING_SHARE
 from gecko_jax.programs import trace
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
@@ -27,6 +28,7 @@ RANGES = {
     TRANSITION: (0.0, 1.0),
     MIXTURE: (0.0, 1.0),
     PRUNING_SHARE: (0.0, 1.0),
+    DROP: (0.0, 1.0),
     PENALTY_WEIGHT: (0.0, np.inf),
     PENALTY_POWER: (1.0, np.inf),  # below 1 the slope at 0 has no limit
 }

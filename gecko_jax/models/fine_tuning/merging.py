@@ -5,7 +5,7 @@ from __future__ import annotations
 from gecko_jax import checks
 from gecko_jax.models.fine_tuning.method import FineTuning
 from gecko_jax.models.fine_tuning.part import PARTS
-from gecko_jax.models.pruned import MASKS
+from gecko_jax.models.removed_weights import MASKS
 from gecko_jax.trees import named_leaves
 from gecko_jax.types import Model, Variables
 

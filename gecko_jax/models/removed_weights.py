@@ -1,0 +1,70 @@
+"""What transforms that remove weights share: their collections, the kernels that they reach, zeros that stay zeros."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gecko_jax import checks
+from gecko_jax.models.trace import find_rule
+from gecko_jax.trees import named_leaves
+from gecko_jax.types import Array, Quantizer, Rule, Variables
+
+SHARE, MASKS = "pruning", "pruning_masks"  # the collections of `pruned`; schedules set the first
+DROP, STATE, GROWTH = "drop", "sparse_training", "growth"  # those of `dynamic_sparse` beside MASKS; schedules set DROP
+CODES = "weight_codes"  # the collection of `shared_weights`
+TRAINING_ONLY = (SHARE, MASKS, DROP, STATE, GROWTH)  # no deployed network reads them
+STATES = "quantizers"  # the place in the parameters of what quantizers learn
+
+
+def without_training_state(variables: Variables) -> dict[str, Any]:
+    """Returns the variables without the collections by which a network becomes sparse, which no deployed one reads."""
+    removed = TRAINING_ONLY if MASKS in variables else (SHARE,)
+    return {name: tree for name, tree in variables.items() if name not in removed}
+
+
+def check_path(path: str) -> re.Pattern[str]:
+    """Returns the expression that chooses kernels, compiled; raises ValueError unless it is one."""
+    try:
+        return re.compile(path)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"path={path!r} is not a regular expression: {error}.") from error
+
+
+def kernels_at(path: re.Pattern[str], params: Any) -> dict[str, Array]:
+    """Returns {name: kernel} of the kernels whose path an expression is found in."""
+    return {
+        name: leaf
+        for name, leaf in named_leaves(params)
+        if name.rpartition("/")[2] == "kernel" and not name.startswith(f"{STATES}/") and path.search(name)
+    }
+
+
+def check_zero_stays(names: Iterable[str], rules: Sequence[Rule]) -> None:
+    """Raises ValueError unless the quantizers of some weights keep a removed weight at zero.
+
+    A binary quantizer makes a number of it: a network that is sparse in its latent weights would be dense in use.
+
+    Args:
+      names: of the weights that may be removed, "dense1/kernel".
+      rules: the quantization in force on the model.
+    """
+    for name in names:
+        rule = find_rule(rules, name.rpartition("/")[0])
+        if rule is not None and rule.weight is not None and not _keeps_zero(rule.weight):
+            keeps = [path for path in names if (other := find_rule(rules, path.rpartition("/")[0])) and other is rule]
+            raise ValueError(
+                f"weights that are removed from {checks.listed(keeps)} would not be zero in use: the quantizer "
+                f"{rule.weight.name!r} makes another value of a 0. Take one with a zero (ternary, uniform), or leave "
+                "these layers out of the pruning by its path."
+            )
+
+
+def _keeps_zero(quantizer: Quantizer) -> bool:
+    with jax.ensure_compile_time_eval():
+        weight = jnp.array([[0.0, 0.5], [-0.25, 1.0]])
+        return float(quantizer.apply(quantizer.init(weight), weight)[0, 0]) == 0
