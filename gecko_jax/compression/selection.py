@@ -58,5 +58,5 @@ def updated_if(due: Array, update: Callable[[T], T], value: T) -> T:
     4
     """
     return jax.lax.while_loop(
-        lambda carry: carry[0], lambda carry: (jnp.zeros_like(carry[0]), update(carry[1])), (due, value)
+        lambda carry: carry[0], lambda carry: (jnp.zeros_like(carry[0]), update(carry[1])), (jnp.asarray(due), value)
     )[1]

@@ -174,7 +174,7 @@ def _counted(number: int, unit: str = "") -> Estimate:
 
 
 def _indices(size: int) -> str:
-    """Returns what a table says of the places of sparse weights; nothing if there are none."""
+    """Returns what a table says of the places of sparse weights; nothing if no layer is sparse."""
     return f", places of sparse weights {size:,}" if size else ""
 
 

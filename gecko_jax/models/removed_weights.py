@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -44,7 +44,7 @@ def kernels_at(path: re.Pattern[str], params: Any) -> dict[str, Array]:
     }
 
 
-def check_zero_stays(names: Iterable[str], rules: Sequence[Rule]) -> None:
+def check_zero_stays(names: Iterable[str], rules: tuple[Rule, ...]) -> None:
     """Raises ValueError unless the quantizers of some weights keep a removed weight at zero.
 
     A binary quantizer makes a number of it: a network that is sparse in its latent weights would be dense in use.

@@ -128,8 +128,8 @@ def test_private_training_grows_at_random_or_not_at_all(by_gradient):
     with pytest.raises(ValueError, match='gradients are private, and growth="gradient"'):
         training.fit(refused.model, DATA, **refused.options, seed=0)
     with pytest.raises(ValueError, match="gradients do not measure those of absent weights"):
-        own = training.batch_gradients(by_gradient[0], loss)
-        training.fit(by_gradient[0], DATA, gradients=lambda *each: own(*each), epochs=1, batch_size=8)
+        hidden = training.batch_gradients(by_gradient[0], loss)
+        training.fit(by_gradient[0], DATA, gradients=lambda *each: hidden(*each), epochs=1, batch_size=8)
 
 
 def test_it_composes_is_saved_and_is_stored_sparse(by_gradient, tmp_path):

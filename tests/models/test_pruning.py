@@ -182,3 +182,23 @@ def test_the_average_of_a_pruned_network_is_pruned():
         mean = np.asarray(variables["average"]["params"][layer]["kernel"])
         np.testing.assert_array_equal(np.asarray(averaged[layer]["kernel"])[remaining], mean[remaining])
     assert np.asarray(averaged["dense1"]["bias"]).any()
+
+
+def test_a_trained_network_is_pruned_at_once_by_share_or_by_deviation():
+    net, x = network()
+    random = np.random.default_rng(1)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+    several = jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=(2, *leaf.shape)), jnp.float32), shapes)
+    half, by_deviation = models.pruned(net, 0.5, "weight"), models.pruned(net, 0.0, "weight")
+    halved = jax.jit(jax.vmap(lambda each: models.prune_once(half, each, x)))(several)
+    cut = jax.jit(jax.vmap(lambda each: models.prune_once(by_deviation, each, x, std=0.7)))(several)
+    for layer in several["params"]:
+        kernels = [each["params"][layer]["kernel"] for each in (several, halved, cut)]
+        for before, by_share, by_std in zip(*kernels, strict=True):
+            before, size = np.asarray(before, np.float64), np.abs(before)
+            np.testing.assert_array_equal(by_share != 0, size >= np.sort(size.ravel())[size.size // 2])
+            np.testing.assert_array_equal(by_std != 0, size >= 0.7 * before.std())
+    with pytest.raises(ValueError, match="model is not pruned"):
+        models.prune_once(net, shapes, x)
+    with pytest.raises(ValueError, match=r"the model prunes groups. Take \"weight\""):
+        jax.eval_shape(lambda each: models.prune_once(models.pruned(net, 0.0), each, x, std=0.7), shapes)
