@@ -51,8 +51,9 @@ class PackedTensor(NamedTuple):
       type: type of w_hat, which is the weights' type; None for raw numbers.
       places: where the stored values lie, if the others are 0; None if all are stored.
 
-    >>> PackedTensor(("params", "bias"), (2, 3), 32, None, None, np.zeros((2, 3), np.float32), None).stored_size
-    6
+    >>> tensor = PackedTensor(("params", "bias"), (2, 3), 32, None, None, np.zeros((2, 3), np.float32), None)
+    >>> tensor.size, tensor.stored_size
+    (6, 6)
     """
 
     path: tuple[str, ...]
