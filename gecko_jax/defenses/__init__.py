@@ -28,6 +28,7 @@ from gecko_jax.defenses.memguard_noise import Search
 from gecko_jax.defenses.released import released
 from gecko_jax.defenses.rounding import rounding
 from gecko_jax.defenses.temperature import temperature
+from gecko_jax.defenses.time_guard import time_guard
 from gecko_jax.defenses.top_k import top_k
 from gecko_jax.defenses.undefended import undefended
 
@@ -43,6 +44,7 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "rounding": rounding,
     "temperature": temperature,
     "top_k": top_k,
+    "time_guard": time_guard,
 }
 
 __all__ = [
@@ -63,5 +65,6 @@ __all__ = [
     "rounding",
     "temperature",
     "top_k",
+    "time_guard",
     "undefended",
 ]

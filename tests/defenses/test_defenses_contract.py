@@ -15,6 +15,7 @@ EVERY = pytest.mark.parametrize("name", sorted(DEFENSES))
 READERS = [name for name in sorted(DEFENSES) if "reference" in DEFENSES[name]().reads]
 ANSWERS = [name for name in sorted(DEFENSES) if DEFENSES[name]().answer is not None]
 COMPOSES = ("undefended", "l2", "early_stopping", "memguard", *ANSWERS)  # with private gradients
+COMPOSES = ("undefended", "l2", "early_stopping", "time_guard", *ANSWERS)  # with private gradients
 OPTIONS = dict(epochs=2, batch_size=8, seed=3)
 
 

@@ -1,0 +1,58 @@
+"""TimeGuard: the same delay for the same record, never earlier, and no exit that stands out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gecko_jax import defenses, probes
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(1200, 4)).astype(np.float32)
+EXITS = RNG.integers(0, 3, len(X))
+SECONDS = np.array([1e-3, 2e-3, 4e-3])[EXITS] + 1e-5 * np.abs(RNG.normal(size=len(X)))
+
+
+def test_a_record_s_delay_is_its_own():
+    guard, order = defenses.time_guard(seed=1, cap_seconds=4e-3), RNG.permutation(len(X))
+    delayed = guard.delay(SECONDS, X)
+    np.testing.assert_array_equal(guard.delay(SECONDS[order], X[order]), delayed[order])
+    np.testing.assert_array_equal(guard.delay(SECONDS[:3], X[:3].astype(np.float64)), delayed[:3])
+    assert (delayed >= SECONDS).all() and (delayed[SECONDS < 4e-3] <= 4e-3).all()
+    assert (defenses.time_guard(seed=2, cap_seconds=4e-3).delay(SECONDS, X) != delayed).mean() > 0.2
+    secret = defenses.time_guard(cap_seconds=4e-3).delay(SECONDS, X)
+    assert (defenses.time_guard(cap_seconds=4e-3).delay(SECONDS, X) != secret).mean() > 0.2
+
+
+def test_the_noise_is_half_normal_up_to_the_cap():
+    cap = np.sort(SECONDS)[-100:].mean()
+    early = EXITS == 0
+    delayed = defenses.time_guard(spread=0.5, seed=3).delay(SECONDS, X)[early] - SECONDS[early]
+    free = delayed < (cap - SECONDS[early]) * (1 - 1e-9)
+    assert abs((~free).mean() - 2 * stats.norm.sf(0.75 * cap / (0.5 * cap))) < 0.05  # about 3/4 of the cap is left
+    truncated = stats.truncnorm(0, 1.5, scale=0.5 * cap)
+    assert stats.kstest(delayed[free], truncated.cdf).pvalue > 0.01
+
+
+def test_times_no_longer_tell_the_exit():
+    def right(times):
+        return (probes.exits_from_times(1e3 * times, count=3) == EXITS).mean()
+
+    assert right(SECONDS) == 1.0
+    assert right(defenses.time_guard(spread=3.0, seed=0).delay(SECONDS, X)) < 0.45
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call", "words"),
+    [
+        ({"spread": 0.0}, (), "spread=0.0"),
+        ({"cap_seconds": -1.0}, (), "cap_seconds=-1.0"),
+        ({}, (SECONDS[:3], X[:2]), "x has 2 records and times 3"),
+        ({}, (-SECONDS[:3], X[:3]), "times has shape"),
+        ({}, (SECONDS[:3] * np.nan, X[:3]), "times has shape"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, call, words):
+    with pytest.raises(ValueError, match=words):
+        defenses.time_guard(**arguments).delay(*call)
