@@ -31,7 +31,7 @@ ROWS = (
 
 DATASETS = (*datasets.LOADERS, "tfds:<name>")
 PER_ARCHITECTURE = ("epochs", "fine_tuning_epochs", "dp_epochs")  # settings with one number for each architecture
-MIN_RECORDS = 100
+MIN_RECORDS, MAX_REFERENCE = 100, 0.8
 RULES = tuple(name for name in CLIPPINGS if name != "per_layer")
 TEACHING = tuple(name for name, loss in CLASS_LOSSES.items() if "teacher" in loss().reads)
 
@@ -51,6 +51,7 @@ class Config:
     seed: int = field(0, "of members, initial values and order")
     member_rate: float = field(0.5, "chance of an example to be a member of a model")
     records: int = field(0, "of the training file, from its beginning; 0: all")
+    reference: float = field(0.0, "share of these that nobody trains on or attacks; some defenses read them")
     epochs: tuple[int, ...] = field((30,), "of each architecture's training")
     fine_tuning_epochs: tuple[int, ...] = field((30,), "of Phase II and of its control, from Phase I's end")
     batch_size: int = field(64, "rows of a batch")
@@ -79,6 +80,10 @@ class Config:
         checks.in_range("member_rate", self.member_rate, 0.05, 0.95)
         if checks.integer("records", self.records, 0) and self.records < MIN_RECORDS:
             raise ValueError(f"records={self.records} must be 0 (all), or at least {MIN_RECORDS}.")
+        checks.in_range("reference", self.reference, 0, MAX_REFERENCE)
+        reading = [name for name in self.methods if METHODS[name].reads_reference]
+        if reading and not self.reference:
+            raise ValueError(f"reference=0: {reading} read rows that nobody trains on or attacks; try --reference=0.2.")
         for name in PER_ARCHITECTURE:
             if name in EFFECTS and not EFFECTS[name].applies(self):
                 continue  # no row reads it: a preset's numbers for other architectures may stay

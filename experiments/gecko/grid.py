@@ -23,10 +23,10 @@ from experiments.gecko.measure import ATTACK, COLUMNS, measured
 from experiments.gecko.methods import METHODS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trainer, membership
-from gecko_jax import datasets, reports
+from gecko_jax import datasets, keys, reports
 from gecko_jax.digests import array_digest
 from gecko_jax.trees import take
-from gecko_jax.types import Dataset
+from gecko_jax.types import Dataset, Examples
 
 PLACES = ("output", "data_dir")  # settings that change no figure
 
@@ -44,35 +44,39 @@ class Cell(NamedTuple):
     study: reports.Study
 
 
-def load(config: Config) -> Dataset:
-    """Returns the config's data set, its training file cut to `records`."""
+def load(config: Config) -> tuple[Dataset, Examples | None]:
+    """Returns the config's data set, its training file cut to `records`, and the reference rows taken out of that."""
     data = datasets.load(config.dataset, config.data_dir)
-    if not config.records:
-        return data
-    return data._replace(train=take(data.train, np.arange(min(config.records, len(data.train.y)))))
+    n = min(config.records or len(data.train.y), len(data.train.y))
+    if not config.reference:
+        return data._replace(train=take(data.train, np.arange(n))), None
+    order = keys.generator(config.seed, "reference").permutation(n)
+    aside, pool = np.sort(order[: round(config.reference * n)]), np.sort(order[round(config.reference * n) :])
+    return data._replace(train=take(data.train, pool)), take(data.train, aside)
 
 
 def study(config: Config) -> reports.Study:
     """Returns the table of one data set; what of it is finished already is read."""
-    data = load(config)
+    data, reference = load(config)
     member = membership(config, data)
-    return table(config, member, cells(config, data, member))
+    return table(config, member, cells(config, data, member, reference))
 
 
-def cells(config: Config, data: Dataset, member: np.ndarray) -> list[Cell]:
+def cells(config: Config, data: Dataset, member: np.ndarray, reference: Examples | None = None) -> list[Cell]:
     """Returns the rows, finished ones read from their folders and the others trained and measured.
 
     Args:
       config: the settings, of one data set.
       data: it.
       member: bool [m, n], who trains on what.
+      reference: rows that are neither.
     """
     order = [(index, name) for index in range(len(config.architectures)) for name in METHODS if name in config.methods]
     asked = {each: identity(config, *each, data) for each in order}
     done = {each: studies.finished(folder(config, *each), wanted) for each, wanted in asked.items()}
     missing = [each for each in order if done[each] is None]
     if missing:
-        with Trainer(config, data, member, missing) as trainer:
+        with Trainer(config, data, member, missing, reference) as trainer:
             for each in missing:
                 done[each] = _make(config, data, member, trainer, each, asked[each])
     places = config.places()

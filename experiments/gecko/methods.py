@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gecko_jax import models, quantizers
+from gecko_jax.defenses import DEFENSES, Defense
 from gecko_jax.types import Model, Rule
 
 # Model -> Model transforms that add state to training only: the network that is deployed is the one without them.
@@ -27,6 +28,8 @@ class Method(NamedTuple):
       note: what a reader should know of the row.
       float_layers: those that the rules leave in float; () for none.
       transform: (a name of TRANSFORMS, its settings) that training goes through; None: none.
+      defense: (a name of DEFENSES, its settings) that trains the networks, answers for them, or both; None: none.
+      is_trained: False for the networks of `start` as they are, of which only the answers differ.
     """
 
     label: str
@@ -39,6 +42,8 @@ class Method(NamedTuple):
     note: str = ""
     float_layers: tuple[str, ...] = ("first", "last")
     transform: tuple[str, dict[str, Any]] | None = None
+    defense: tuple[str, dict[str, Any]] | None = None
+    is_trained: bool = True
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -56,6 +61,16 @@ class Method(NamedTuple):
             return model
         name, settings = self.transform
         return TRANSFORMS[name](model, **settings)
+
+    def make_defense(self) -> Defense:
+        """Returns the row's defense; "undefended" if it has none."""
+        name, settings = self.defense or ("undefended", {})
+        return DEFENSES[name](**settings)
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether the row needs rows that are neither members nor evaluated."""
+        return "reference" in self.make_defense().reads
 
 
 def _integers(bits: int, max_activation: float) -> tuple:
@@ -76,6 +91,7 @@ XNOR_RULES = (Rule(path="", weight=quantizers.xnor(), input=quantizers.xnor_inpu
 XNOR_WEIGHTS = (Rule(path="", weight=quantizers.xnor()),)  # their scale bounds activations where BatchNorm cannot
 TERNARY_RULES = (Rule(path="", weight=quantizers.ternary()),)
 FLOAT_NETWORK = "as Full precision"
+TEMPERATURES = (5, 10, 15, 20)
 PRUNED_PERCENT = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 
 
@@ -87,6 +103,18 @@ def _pruned(percent: int) -> Method:
         start="full",
         note="of each kernel, the smallest weights of Full precision; control: Retrained",
         transform=("pruned", {"share": percent / 100, "granularity": "weight"}),
+    )
+
+
+def _temperature(temperature: int) -> Method:
+    """Returns the row of Full precision's networks that answer with softmax(logits / temperature)."""
+    return Method(
+        f"Temperature {temperature}",
+        {},
+        start="full",
+        note="Full precision's networks; their answers are divided by the temperature",
+        defense=("temperature", {"temperature": float(temperature)}),
+        is_trained=False,
     )
 
 
@@ -121,6 +149,11 @@ METHODS = {
     ),
     "retrained": Method("Retrained", {}, start="full", note="Full precision, trained on: nothing is pruned or shared"),
     **{f"pruned{percent}": _pruned(percent) for percent in PRUNED_PERCENT},
+    **{f"temperature{temperature}": _temperature(temperature) for temperature in TEMPERATURES},
+    "dropout": Method("Dropout", {}, defense=("dropout", {})),
+    "early_stopping": Method("Early stopping", {}, defense=("early_stopping", {}), note="on reference rows"),
+    "l2": Method("L2", {}, defense=("l2", {})),
+    "label_smoothing": Method("Label smoothing", {}, defense=("label_smoothing", {})),
     "dp_eps8": Method("DP-Adam, ε = 8", {}, epsilon=8.0, note=FLOAT_NETWORK),
     "dp_eps2": Method("DP-Adam, ε = 2", {}, epsilon=2.0, note=FLOAT_NETWORK),
     "dp_binary": Method(

@@ -17,9 +17,11 @@ The figures of quick and fashion_mnist are in expected/, the latter in README.md
 from __future__ import annotations
 
 from experiments.gecko.config import ROWS, Config
-from experiments.gecko.methods import PRUNED_PERCENT
+from experiments.gecko.methods import PRUNED_PERCENT, TEMPERATURES
 
 PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
+DEFENDED_ROWS = ("dropout", "early_stopping", "l2", "label_smoothing")
+ANSWER_ROWS = tuple(f"temperature{temperature}" for temperature in TEMPERATURES)
 COMPRESSED_ROWS = ("retrained", *(f"pruned{percent}" for percent in PRUNED_PERCENT))
 
 PRESETS = {
@@ -48,10 +50,12 @@ PRESETS = {
         dataset="location",
         output="runs/gecko_location",
         architectures=("fc_location",),
-        methods=("full", "normalized", *PAPER_ROWS[1:], *COMPRESSED_ROWS),
-        epochs=(50,),
-        fine_tuning_epochs=(25,),
-        dp_epochs=(30,),
+        methods=("full", "normalized", *PAPER_ROWS[1:], *COMPRESSED_ROWS, *ANSWER_ROWS, *DEFENDED_ROWS),
+        models=6,
+        reference=0.2,
+        epochs=(25,),
+        fine_tuning_epochs=(15,),
+        dp_epochs=(15,),
         dp_batch_size=256,
         dp_learning_rate=0.01,
     ),

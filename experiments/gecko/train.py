@@ -19,7 +19,7 @@ from experiments.gecko.methods import METHODS, Method
 from experiments.gecko.networks import NETWORKS
 from gecko_jax import clippings, datasets, losses, models, privacy, training
 from gecko_jax.privacy.gradients import THRESHOLD
-from gecko_jax.types import Dataset, Model, Variables
+from gecko_jax.types import Dataset, Examples, Model, Variables
 
 
 class Trained(NamedTuple):
@@ -59,13 +59,21 @@ class Trainer:
       data: it.
       member: bool [m, n], who trains on what.
       wanted: (place of a network in `architectures`, method) of the rows that will be asked for.
+      reference: rows that are neither trained on nor attacked; None if no row reads them.
 
     Raises:
       ValueError: a private row whose delta is not below one over the expected members.
     """
 
-    def __init__(self, config: Config, data: Dataset, member: np.ndarray, wanted: Sequence[tuple[int, str]]):
-        self.config, self.data, self.member, self._done = config, data, member, {}
+    def __init__(
+        self,
+        config: Config,
+        data: Dataset,
+        member: np.ndarray,
+        wanted: Sequence[tuple[int, str]],
+        reference: Examples | None = None,
+    ):
+        self.config, self.data, self.member, self.reference, self._done = config, data, member, reference, {}
         every = [(index, name) for index, method in wanted for name in with_needs((method,))]
         private = list(dict.fromkeys(each for each in every if METHODS[each[1]].epsilon is not None))
         if private:
@@ -89,7 +97,7 @@ class Trainer:
             each: row for each, row in self._done.items() if each[0] == index
         }  # the others' would fill memory
         needed = {need: self.train(index, need) for need in METHODS[name].needs}
-        row = self._train(index, name, needed)
+        row = self._train(index, name, needed) if METHODS[name].is_trained else self._answered(name, needed)
         if (index, name) in self._later:
             self._done[index, name] = row
         return row
@@ -114,13 +122,26 @@ class Trainer:
             options["loss"] = losses.CLASS_LOSSES[config.distillation]()
         if private:
             options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)
-        began = time.perf_counter()
-        fitted = training.fit_ensemble(in_training, self.data.train, self.member, **options)
+        began, defense = time.perf_counter(), method.make_defense()
+        fitted = defense.train(in_training, self.data.train, self.member, reference=self.reference, **options)
         variables = models.without_pruning_state(fitted.variables)
         variables = {key: tree for key, tree in variables.items() if key != THRESHOLD}  # of adaptive clipping
         pool, test = (training.predict_ensemble(model, variables, part.x) for part in (self.data.train, self.data.test))
         seconds, epsilon = time.perf_counter() - began, private and private.epsilon
-        return Trained(network, name, model, variables, fitted.loss, pool, test, seconds, epsilon)
+        return self._released(Trained(network, name, model, variables, fitted.loss, pool, test, seconds, epsilon))
+
+    def _answered(self, name: str, needed: dict[str, Trained]) -> Trained:
+        """Returns a row of the networks that another one has trained."""
+        (row,) = needed.values()
+        return self._released(row._replace(method=name, seconds=0.0))
+
+    def _released(self, row: Trained) -> Trained:
+        """Returns a row with what its defense releases instead of the logits."""
+        if (answer := METHODS[row.method].make_defense().answer) is None:
+            return row
+        parts = (row.pool, self.data.train.id), (row.test, self.data.test.id)
+        pool, test = (np.stack([answer(logits, ids) for logits in outputs]) for outputs, ids in parts)
+        return row._replace(pool=pool, test=test)
 
     def _teacher(self, index: int, method: Method, needed: dict[str, Trained]) -> np.ndarray:
         """Returns logits [m, n, classes] of a float network, trained or cross-fitted on the same members."""

@@ -122,14 +122,15 @@ def test_a_second_run_trains_nothing_and_says_the_same(finished, monkeypatch):
     assert grid.study(dataclasses.replace(config, methods=("pruned50",))).rows == before.rows[3:4]  # one row alone
 
     slower = dataclasses.replace(config, dp_learning_rate=0.5)  # read by the private row alone
-    data = grid.load(config)
+    data, _ = grid.load(config)
     asked = {name: (grid.identity(config, 0, name, data), grid.identity(slower, 0, name, data)) for name in ROWS}
     assert [name for name, (then, now) in asked.items() if then != now] == ["dp_eps8"]
 
 
 def test_half_of_the_weights_are_gone_from_the_pruned_row(finished):
     config = Config(output=str(finished), **{**TINY, "methods": ("full", "pruned50")})
-    full, pruned = train.train_all(config, data := grid.load(config), train.membership(config, data))
+    data, _ = grid.load(config)
+    full, pruned = train.train_all(config, data, train.membership(config, data))
     assert pruned.variables.keys() == {"params"} and pruned.model.rules == ()
     for layer, weights in pruned.variables["params"].items():
         zeros = (weights["kernel"] == 0).reshape(3, -1)
