@@ -7,6 +7,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from experiments import common
 from experiments.gecko import grid, run, train
@@ -127,10 +128,10 @@ def test_a_second_run_trains_nothing_and_says_the_same(finished, monkeypatch):
     assert [name for name, (then, now) in asked.items() if then != now] == ["dp_eps8"]
 
 
-def test_half_of_the_weights_are_gone_from_the_pruned_row(finished):
-    config = Config(output=str(finished), **{**TINY, "methods": ("full", "pruned50")})
+def test_what_rows_that_go_on_from_full_precision_do_to_it(finished):
+    config = Config(output=str(finished), **{**TINY, "methods": ("full", "pruned50", "temperature5")})
     data, _ = grid.load(config)
-    full, pruned = train.train_all(config, data, train.membership(config, data))
+    full, pruned, flat = train.train_all(config, data, train.membership(config, data))
     assert pruned.variables.keys() == {"params"} and pruned.model.rules == ()
     for layer, weights in pruned.variables["params"].items():
         zeros = (weights["kernel"] == 0).reshape(3, -1)
@@ -138,6 +139,9 @@ def test_half_of_the_weights_are_gone_from_the_pruned_row(finished):
         smallest = np.argsort(np.abs(full.variables["params"][layer]["kernel"]).reshape(3, -1), 1)
         # The first update moves a weight by the learning rate at most, so that the very smallest are among those gone.
         assert all(zeros[i, smallest[i, : zeros.shape[1] // 5]].all() for i in range(3))
+    assert flat.variables is full.variables and flat.seconds == 0
+    for answers, logits in ((flat.pool, full.pool), (flat.test, full.test)):
+        np.testing.assert_allclose(answers, log_softmax(logits.astype(float) / 5, -1), atol=1e-6)
 
 
 def test_figures_equal_a_plain_computation(finished):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import studies
-from experiments.gecko import beside, measure, published, run
+from experiments.gecko import beside, grid, measure, published, run
 from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.presets import PRESETS
@@ -33,6 +33,8 @@ from gecko_jax.types import Estimate
             "twice",
         ),
         (dict(records=50), "records=50 must be 0"),
+        (dict(reference=0.9), "reference"),
+        (dict(methods=("early_stopping",)), r"reference=0: \['early_stopping'\] read rows"),
         (dict(methods=("xnr",)), "Did you mean 'xnor'"),
         (dict(models=2), "at least 3"),
         (dict(epochs=(1, 2)), "epochs=.*one number"),
@@ -80,6 +82,16 @@ def test_a_grid_of_several_data_sets_is_a_table_for_each():
     assert parts["location"].options("fc_location") == {"hidden": (512, 256, 128)}
     (only,) = Config().parts().items()
     assert only == ("", Config())
+
+
+def test_reference_rows_are_neither_members_nor_attacked():
+    config = Config(records=1000, reference=0.2)
+    data, reference = grid.load(config)
+    assert len(data.train.y) == 800 and len(reference.y) == 200
+    ids = np.concatenate([data.train.id, reference.id])
+    everything, none = grid.load(Config())
+    assert none is None and sorted(ids) == sorted(everything.train.id[:1000])
+    assert np.array_equal(reference.x[0], everything.train.x[everything.train.id == reference.id[0]][0])
 
 
 def test_the_printed_figures_stand_beside_ours():
