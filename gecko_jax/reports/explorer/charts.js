@@ -31,7 +31,7 @@ function rocChart(row) {
   });
   const keys = curves.map((curve, i) => make("li", { class: `c${i % 8} d${i % 4}` }, curve.name));
   const about = "The dashed diagonal is guessing; an attack does harm where its curve rises above it, most of all at the left.";
-  return exhibit("ROC curve", chart(`ROC curves of ${row.name}`, parts), about, make("ul", { class: "keys" }, ...keys));
+  return exhibit(`ROC curve of ${row.name}`, chart(`ROC curves of ${row.name}`, parts), about, make("ul", { class: "keys" }, ...keys));
 }
 
 function reliabilityChart(row) {
@@ -54,7 +54,7 @@ function reliabilityChart(row) {
   });
   parts.push(make("path", { class: "guess", d: line([[across.at(0), up.at(0)], [across.at(1), up.at(1)]]) }));
   const about = `${bins.error}. On the diagonal a model is right as often as it says; below, it is overconfident.`;
-  return exhibit("Reliability", chart(`Reliability diagram of ${row.name}`, parts), about);
+  return exhibit(`Reliability of ${row.name}`, chart(`Reliability diagram of ${row.name}`, parts), about);
 }
 
 function costBars(row) {
@@ -68,7 +68,7 @@ function costBars(row) {
       make("b", {}, text)));
     return make("div", {}, make("h5", {}, `${heading}: ${total} (${kind})`), make("ul", { class: "bars" }, ...bars));
   });
-  return exhibit("Cost breakdown", make("div", {}, ...lists), "");
+  return exhibit(`Cost breakdown of ${row.name}`, make("div", {}, ...lists), "");
 }
 
 function exhibit(heading, body, about, below = null) {

@@ -78,7 +78,7 @@ function controls() {
     update();
   } }, "Clear budgets");
   return make("div", { class: "controls" },
-    make("fieldset", {}, make("legend", {}, "Axes"), axisSelect("x", "Horizontal", false),
+    make("fieldset", { class: "axes" }, make("legend", {}, "Axes"), axisSelect("x", "Horizontal", false),
       axisSelect("y", "Vertical", false), axisSelect("area", "Area", true)),
     make("fieldset", {}, make("legend", {}, "Budgets"), deviceSelect(), ...study.budgets.map(budgetField), worst, reset));
 }
@@ -86,16 +86,24 @@ function controls() {
 function drawStatus() {
   const fitting = rows.filter((row) => !misses(row).length);
   const best = front();
-  const bounded = bounds().length ? `${fitting.length} of ${rows.length} models fit the budgets; ` : "";
-  status.textContent = `${bounded}${best.size} of ${fitting.length} ${best.size === 1 ? "is" : "are"} on the Pareto front.`;
-  if (!fitting.length) status.textContent = `${closest()} No model fits the budgets.`;
+  const all = `${rows.length} ${rows.length === 1 ? "model" : "models"}`;
+  const fit = fitting.length === 1 ? "fits" : "fit";
+  const on = `${best.size} ${best.size === 1 ? "is" : "are"} on the Pareto front.`;
+  if (!bounds().length) status.textContent = `Of ${all}, ${on}`;
+  else if (fitting.length) status.textContent = `${fitting.length} of ${all} ${fit} the budgets; ${on}`;
+  else status.textContent = `None of ${all} fits the budgets. ${closest()}`;
 }
 
-// Says which budget fails on its own, since it is the first to change.
+// Says which budgets fail by themselves and how near the nearest model is, since they are the first to change.
 function closest() {
-  const alone = bounds().filter(({ column, sense, limit }) => !rows.some((row) => {
-    const figure = row.figures.get(column.key);
-    return figure?.counts && (sense === "low" ? figure.value <= limit : figure.value >= limit);
-  }));
-  return alone.length ? `No model keeps to ${alone.map(({ column }) => column.heading).join(", ")}.` : "";
+  const alone = bounds().flatMap((bound) => {
+    const known = rows.filter((row) => row.figures.get(bound.column.key)?.counts);
+    const missed = (row) => excess(row.figures.get(bound.column.key), bound);
+    if (!known.length) return [`No model has a figure for ${bound.column.heading}.`];
+    const nearest = known.reduce((a, b) => (missed(b) < missed(a) ? b : a));
+    if (!(missed(nearest) > 0)) return [];
+    const amount = withUnit(brief(missed(nearest)), bound.column);
+    return [`${bound.column.heading}: ${nearest.name} misses it least, by ${amount}.`];
+  });
+  return alone.join(" ") || "Each budget can be kept to, but not all together.";
 }

@@ -20,11 +20,16 @@ const color = (row) => `c${(colored === "group" ? groups.indexOf(row.group) : ro
 const state = {
   ...{ x: study.axes[0], y: study.axes[1], area: study.axes[2] || "", worst: false, sort: "", down: false },
   limits: Object.fromEntries(study.budgets.map((budget) => [budget.role, ""])),
-  keys: Object.fromEntries(study.budgets.map((budget) => [budget.role, budget.keys[0]])),
+  // A budget begins with the column of its kind that is an axis, so that a person bounds what the plot shows.
+  keys: Object.fromEntries(
+    study.budgets.map(({ role, keys }) => [role, keys.find((key) => study.axes.includes(key)) ?? keys[0]]),
+  ),
   shown: study.shown,
   picked: null,
 };
 
+const startKeys = { ...state.keys };
+const groupOf = (row) => (row.name.startsWith(row.group) ? "" : row.group); // a name that has its group says it once
 const withUnit = (text, column) => (column.unit ? `${text} ${column.unit}` : text);
 const titled = (column) => (column.unit ? `${column.heading}, ${column.unit}` : column.heading);
 const brief = (value) => Number(value.toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 9 });
@@ -37,16 +42,21 @@ function bounds() {
     .map((bound) => ({ ...bound, limit: Number(bound.text) }));
 }
 
+// Returns how far a figure is on the wrong side of a budget; 0 or less if it keeps to it.
+function excess(figure, { sense, limit }) {
+  const end = sense === "low" ? figure.high : figure.low;
+  const value = state.worst && end !== null && !Number.isNaN(end) ? end : figure.value;
+  return sense === "low" ? value - limit : limit - value;
+}
+
 // Returns what a model misses: [] if it fits. A figure that is absent or not resolved misses every budget of its column.
 function misses(row) {
-  return bounds().flatMap(({ column, sense, limit }) => {
+  return bounds().flatMap((bound) => {
+    const { column, sense } = bound;
     const figure = row.figures.get(column.key);
     if (!figure || !figure.counts) return [`${column.heading}: no figure`];
-    const end = sense === "low" ? figure.high : figure.low;
-    const value = state.worst && end !== null && !Number.isNaN(end) ? end : figure.value;
-    const excess = sense === "low" ? value - limit : limit - value;
-    if (!(excess > 0)) return [];
-    return [`${column.heading} ${sense === "low" ? "+" : "−"}${withUnit(brief(excess), column)}`];
+    const missed = excess(figure, bound);
+    return missed > 0 ? [`${column.heading} ${sense === "low" ? "+" : "−"}${withUnit(brief(missed), column)}`] : [];
   });
 }
 

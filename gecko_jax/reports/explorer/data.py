@@ -13,7 +13,15 @@ from gecko_jax.reports.exhibits.reliability_diagrams import error_text
 from gecko_jax.reports.roles import ROLES, better_end, columns_of, role_of
 from gecko_jax.reports.rows import Column, Row
 from gecko_jax.reports.study import Study
-from gecko_jax.reports.text import UNRESOLVED_MEANING, format_value, interval, number, short
+from gecko_jax.reports.text import (
+    LETTERS,
+    UNRESOLVED_MEANING,
+    format_value,
+    interval,
+    interval_meanings,
+    number,
+    short,
+)
 from gecko_jax.reports.units import scale
 
 DEVICES = (
@@ -42,6 +50,8 @@ def explorer_data(study: Study) -> dict[str, Any]:
         "budgets": budgets,
         "devices": [{"name": name, "bytes": sizes} for name, sizes in DEVICES],
         "unresolved": UNRESOLVED_MEANING,
+        "letters": LETTERS,
+        "legend": interval_meanings(study),
         "command": study.record.get("command") or "",
         "curves": _curves(study),
         "reliability": {

@@ -13,10 +13,10 @@ function readAddress() {
 
 function writeAddress() {
   const address = new URLSearchParams({ x: state.x, y: state.y, area: state.area });
-  for (const { role, keys } of study.budgets) {
+  for (const { role } of study.budgets) {
     if (state.limits[role].trim() === "") continue;
     address.set(role, state.limits[role]);
-    if (state.keys[role] !== keys[0]) address.set(`${role}-column`, state.keys[role]);
+    if (state.keys[role] !== startKeys[role]) address.set(`${role}-column`, state.keys[role]);
   }
   if (state.worst) address.set("worst", "1");
   if (state.picked) address.set("model", state.picked);
@@ -54,8 +54,10 @@ home.replaceChildren(
   make("div", { class: "beside" },
     make("figure", { class: "tradeoff" }, plotBox, drawLegend() ?? "", plotNote),
     panel),
+  exhibits,
   columnChooser(),
   tableBox,
+  make("ul", { class: "legend" }, ...study.legend.map((text) => make("li", {}, `${text}.`))),
   tip,
 );
 update();
@@ -65,4 +67,4 @@ window.addEventListener("resize", () => {
   lastWidth = plotBox.clientWidth;
   drawPlot();
 });
-window.addEventListener("scroll", hideTip, { passive: true });
+window.addEventListener("scroll", placeTip, { passive: true });

@@ -1,5 +1,6 @@
 // The picked model: all of its figures, its curves, its costs, and the command that makes it again.
 const panel = make("section", { class: "panel", id: "explorer-panel", "aria-live": "polite" });
+const exhibits = make("div", { class: "exhibits" });
 
 function figureList(row) {
   const items = study.columns.flatMap((column) => {
@@ -8,7 +9,7 @@ function figureList(row) {
     const text = [withUnit(figure.text, column), figure.unresolved && "†"].filter(Boolean).join(" ");
     const small = [figure.ends, figure.published && `[${figure.published}]`].filter(Boolean).join(" ");
     return [make("div", {}, make("dt", {}, column.heading), make("dd", {},
-      make("b", {}, text), make("small", {}, ` ${small} `), make("abbr", { title: figure.kind }, figure.kind[0])))];
+      make("b", {}, text), make("small", {}, ` ${small} `), make("abbr", { title: figure.kind }, study.letters[figure.kind])))];
   });
   return make("dl", { class: "figures" }, ...items);
 }
@@ -17,6 +18,7 @@ function drawPanel() {
   const row = byName.get(state.picked);
   if (!row) {
     redraw(panel, [make("p", {}, "Pick a model: a point of the plot, or a name in the table.")]);
+    exhibits.replaceChildren();
     return;
   }
   const missed = misses(row);
@@ -24,15 +26,22 @@ function drawPanel() {
     ? make("p", { class: missed.length ? "verdict out" : "verdict" },
       missed.length ? `Does not fit: ${missed.join("; ")}.` : "Fits all budgets.")
     : null;
-  const drawings = [rocChart(row), reliabilityChart(row), costBars(row)].filter(Boolean);
+  exhibits.replaceChildren(...[rocChart(row), reliabilityChart(row), costBars(row)].filter(Boolean));
   redraw(panel, [
     make("h3", {}, make("span", { class: `swatch ${color(row)}` }), row.name),
-    row.group || row.note ? make("p", { class: "muted" }, [row.group, row.note].filter(Boolean).join(" · ")) : null,
+    groupOf(row) || row.note ? make("p", { class: "muted" }, [groupOf(row), row.note].filter(Boolean).join(" · ")) : null,
     verdict,
     commandOf(row),
     figureList(row),
-    drawings.length ? make("div", { class: "exhibits" }, ...drawings) : null,
+    make("p", { class: "muted letters" }, lettersOf(row)),
   ].filter(Boolean));
+}
+
+// Says what the letters behind the figures stand for.
+function lettersOf(row) {
+  const kinds = new Set([...row.figures.values()].map((figure) => figure.kind));
+  return Object.entries(study.letters).filter(([kind]) => kinds.has(kind)).map(([kind, letter]) => `${letter} ${kind}`)
+    .join(", ");
 }
 
 function commandOf(row) {

@@ -2,7 +2,8 @@
 const SHAPE = { radius: 15, least: 5 };
 const plotBox = make("div", { class: "plot" });
 const plotNote = make("figcaption", { id: "explorer-plot-note" });
-const tip = make("div", { class: "tip", role: "tooltip", id: "explorer-tip", hidden: true });
+const tip = make("div", { class: study.columns.length > 14 ? "tip large" : "tip", role: "tooltip", id: "explorer-tip", hidden: true });
+let pointed = null; // the marker that the tip is about
 
 const better = (column) => ({ high: ", higher is better", low: ", lower is better" })[column.better] || "";
 const axisTitle = (column, drawn) => `${titled(column)}${better(column)}${drawn.logarithmic ? " (log)" : ""}`;
@@ -121,11 +122,18 @@ function showTip(row, anchor) {
   const missed = misses(row);
   tip.replaceChildren(
     make("b", {}, row.name),
-    make("p", { class: "muted" }, [row.group, missed.length ? missed.join("; ") : ""].filter(Boolean).join(" · ")),
+    make("p", { class: "muted" }, [groupOf(row), missed.length ? missed.join("; ") : ""].filter(Boolean).join(" · ")),
     figureList(row),
   );
   tip.hidden = false;
-  const [at, size] = [anchor.querySelector(".mark").getBoundingClientRect(), tip.getBoundingClientRect()];
+  pointed = anchor.querySelector(".mark");
+  placeTip();
+}
+
+// Beside the marker, inside the window: also while the page scrolls, as it does when the keyboard reaches a point.
+function placeTip() {
+  if (tip.hidden || !pointed) return;
+  const [at, size] = [pointed.getBoundingClientRect(), tip.getBoundingClientRect()];
   const [wide, tall] = [document.documentElement.clientWidth, window.innerHeight];
   const left = at.right + 12 + size.width <= wide ? at.right + 12 : at.left - 12 - size.width;
   tip.style.left = `${Math.max(4, Math.min(left, wide - size.width - 4))}px`;

@@ -25,7 +25,7 @@ function drawTable() {
     const name = make("button", { type: "button", "data-focus": `row ${row.name}`, "data-row": row.name,
       "aria-pressed": String(row.name === state.picked), onclick: () => pick(row.name) }, row.name);
     const swatch = make("span", { class: `swatch ${color(row)}` });
-    const group = row.group ? make("small", {}, row.group) : null;
+    const group = groupOf(row) ? make("small", {}, groupOf(row)) : null;
     const verdict = missed.length ? missed.join("; ") : "fits";
     return make("tr", { class: `${missed.length ? "out" : ""} ${row.name === state.picked ? "picked" : ""}` },
       make("th", { scope: "row" }, swatch, star, name, group),

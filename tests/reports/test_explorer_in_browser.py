@@ -1,0 +1,167 @@
+"""The explorer as a person uses it: clicks, keys, budgets and hovering in a headless Chromium."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from chrome_pipe import chromium
+
+from gecko_jax import reports
+from gecko_jax.reports.pareto import front_rows
+from gecko_jax.reports.rows import Row
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+CELLS = """[...document.querySelectorAll('#explorer-table td, #explorer-panel dd, code, #explorer svg text')]
+  .filter(e => e.getClientRects().length).map(e => { const r = document.createRange(); r.selectNodeContents(e);
+  const b = r.getBoundingClientRect(); return [b.left, b.right, e.textContent]; })"""
+
+
+@pytest.fixture(scope="module")
+def tab(chromium_program, tmp_path_factory):
+    """A tab of one browser for the whole file."""
+    with chromium(chromium_program, tmp_path_factory.mktemp("browser")) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def path(study, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "explorer.html"
+    path.write_text(reports.explorer_html(study), encoding="utf-8")
+    return path
+
+
+def texts(tab, selector):
+    """The texts of all elements that a selector finds."""
+    return tab.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.textContent)")
+
+
+def names(tab, selector):
+    """The models of all points or buttons that a selector finds."""
+    return tab.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.dataset.row)")
+
+
+def test_a_person_chooses_axes_a_budget_and_a_model(tab, path, study):
+    tab.open(path, 1280)
+    assert set(names(tab, ".point.best")) == front_rows(study, ("test", "attack", "bytes"))
+    tab.choose("#explorer-x", "auc")
+    tab.choose("#explorer-y", "ece")
+    tab.choose("#explorer-area", "")
+    assert set(names(tab, ".point.best")) == front_rows(study, ("auc", "ece"))
+    assert texts(tab, ".tradeoff .axis-title") == ["ECE, %, lower is better", "Attack AUC, lower is better"]
+
+    tab.write("#explorer-limit-flash", "300000")
+    tab.write("#explorer-limit-accuracy", "87")
+    wanted = [row.name for row in study.rows if row.figures["bytes"].value <= 3e5 and row.figures["test"].value >= 87]
+    assert sorted(names(tab, ".point:not(.out)")) == sorted(wanted) and 2 < len(wanted) < 5
+    fitting = {each.row.name for each in reports.recommend(study, {"bytes": "300000B", "test": "87%"}).fitting}
+    assert set(names(tab, "#explorer-table tr:not(.out) button[data-row]")) == fitting == set(wanted)
+    assert texts(tab, "#explorer-status")[0].startswith(f"{len(wanted)} of 8 models fit the budgets; ")
+    tab.click("#explorer-worst")  # 87.35 ± 0.34 still keeps to 87, 87.95 ± 0.34 too
+    assert sorted(names(tab, ".point:not(.out)")) == sorted(wanted)
+    tab.write("#explorer-limit-accuracy", "87.2")
+    assert "Phase II homogeneous" not in names(tab, ".point:not(.out)")
+    assert any("Test accuracy −0.19 %" in text for text in texts(tab, "td.verdict"))
+
+    tab.click('.point[data-row="Phase II heterogeneous"]')
+    assert texts(tab, "#explorer-panel h3") == ["Phase II heterogeneous"]
+    assert texts(tab, "#explorer-command") == ["python -m experiments.invented --row=5"]
+    assert texts(tab, "#explorer-panel .verdict") == ["Fits all budgets."]
+    assert [text.split(" of ")[0] for text in texts(tab, ".exhibit h4")] == [
+        "ROC curve",
+        "Reliability",
+        "Cost breakdown",
+    ]
+    figures = texts(tab, "#explorer-panel dd")
+    assert len(figures) == len(study.rows[5].figures) and "87.95 % ± 0.34 m" in figures and "4.3 µJ  e" in figures
+    tab.write("#explorer-limit-flash", "1000")
+    assert "Stored bytes: BinaryConnect misses it least, by 202,000 B." in texts(tab, "#explorer-status")[0]
+    tab.click("#explorer-reset")
+    assert len(names(tab, ".point:not(.out)")) == 8 and texts(tab, "td.verdict") == []
+    assert tab.errors == []
+
+
+def test_a_view_can_be_sent_on_and_a_device_fills_both_budgets(tab, path, study):
+    tab.open(path, 1280)
+    tab.choose("#explorer-device", "1")  # 256 kB flash, 64 kB RAM
+    fitting = {r.name for r in study.rows if r.figures["bytes"].value <= 256e3 and r.figures["peak"].value <= 64e3}
+    assert set(names(tab, ".point:not(.out)")) == fitting and 0 < len(fitting) < 8
+    address = tab.run("location.hash").replace("x=test", "x=auc")
+    tab.open(path, 1280, address=address)
+    assert set(names(tab, ".point:not(.out)")) == fitting
+    assert tab.run("['x', 'area'].map(id => document.getElementById(`explorer-${id}`).value)") == ["auc", "bytes"]
+
+
+def test_keys_reach_every_model(tab, path):
+    tab.open(path, 1280)
+    tab.run("document.querySelector('.point[tabindex=\"0\"]').focus()")
+    tab.press("Escape", "ArrowRight")
+    focused = tab.run("document.activeElement.dataset.row")
+    assert not tab.run("document.getElementById('explorer-tip').hidden")
+    assert focused in texts(tab, "#explorer-tip b") and len(texts(tab, "#explorer-tip dt")) >= 11
+    tab.press("Enter")
+    assert texts(tab, "#explorer-panel h3") == [focused] and tab.run("document.activeElement.dataset.row") == focused
+    tab.run("document.querySelector('#explorer-table tbody button').focus()")
+    tab.press("Tab", "Enter")
+    second = names(tab, "#explorer-table tbody button")[1]
+    assert texts(tab, "#explorer-panel h3") == [second] and tab.run("document.activeElement.dataset.row") == second
+
+
+def test_a_column_is_sorted_and_another_one_shown(tab, path, study):
+    tab.open(path, 1280)
+    tab.hover('.point[data-row="Full precision"]')
+    assert "4,799,528 B" in " ".join(texts(tab, "#explorer-tip dd"))
+    tab.click('[data-focus="sort attack"]')
+    order = sorted(study.rows, key=lambda row: row.figures["attack"].value)
+    assert names(tab, "#explorer-table tbody button") == [row.name for row in order]
+    tab.click('[data-focus="sort attack"]')
+    assert names(tab, "#explorer-table tbody button") == [row.name for row in reversed(order)]
+    tab.click(".chooser summary")
+    tab.click('.chooser input[value="macs"]')
+    assert "MACs" in texts(tab, "#explorer-table thead button")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_number_is_cut(tab, path, study, width):
+    tab.open(path, width)
+    assert tab.run("[document.documentElement.scrollWidth, window.innerWidth]") == [width, width]
+    boxes = tab.run(CELLS)
+    assert len(boxes) > 60
+    assert not [box for box in boxes if box[0] < 0 or box[1] > width + 0.5]
+    assert tab.run("document.querySelector('#explorer .scroll').scrollWidth") <= width
+    cards = tab.run("getComputedStyle(document.querySelector('#explorer-table tbody tr')).display") == "block"
+    assert cards == (width == 390)
+    assert tab.run("performance.getEntriesByType('resource').length") == 0
+
+
+def test_dark_and_light_have_contrast(tab, path):
+    for dark in (False, True):
+        tab.open(path, 390, dark=dark)
+        tones = tab.run(
+            "['body', '#explorer-panel', '#explorer-x'].map(s => getComputedStyle(document.querySelector(s))).map(e =>"
+            "[e.color, e.backgroundColor].map(c => c.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)))"
+        )
+        assert all((ink - ground) * (1 if dark else -1) > 350 for ink, ground in tones)
+
+
+def test_text_is_never_markup(tab, study, tmp_path):
+    row = study.rows[0]
+    figures = {key: figure for key, figure in row.figures.items() if key in ("test", "attack", "bytes")}
+    rows = (Row(HOSTILE, figures, HOSTILE, HOSTILE, command=HOSTILE), row._replace(group=""))
+    hostile = reports.Study(HOSTILE, HOSTILE, rows, study.columns, record={"command": HOSTILE})
+    path = tmp_path / "hostile.html"
+    path.write_text(reports.explorer_html(hostile), encoding="utf-8")
+    tab.open(path, 1280)
+    tab.click("#explorer-table tbody tr button")
+    assert tab.run("document.querySelectorAll('img').length") == 0 and texts(tab, "#explorer-command") == [HOSTILE]
+
+
+def test_a_wide_report_shows_the_explorer_and_folds_its_table(study):
+    extra = tuple(reports.Column(f"more_{i}", f"More {i}") for i in range(3))
+    wide = reports.Study("Wide", "", study.rows, study.columns + extra)
+    page = reports.html(wide)
+    fold = page.index("<summary>All figures in one table</summary>")
+    assert (
+        page.index('id="explorer"') < fold < page.index('<table id="table"') and page.count("script-src 'sha256-") == 1
+    )
+    assert 'id="explorer"' not in reports.html(reports.Study("Narrow", "", study.rows, study.columns))
