@@ -4,10 +4,11 @@ How the known ones arise: a signal (`gecko_jax.signals`), computed once from a m
 that signal's values under the target and under shadow models. Of the target alone: `loss` is Yeom et al. 2018 (`yeom`
 with the threshold that their attacker is told), `gap` their one bit, `confidence` and `entropy` Salem et al. 2019,
 `modified_entropy` Song and Mittal 2021. Against models that had the record and models that had not: `lira` (Carlini et
-al. 2022), `rmia`, `base`, the ladder `base_gaussian` that leads from RMIA to LiRA, and `bavaria`, which is LiRA under
-priors (Braennvall 2026). Only against models that had not: their offline forms, `calibrated_loss`, `reference_rank`.
-`salem` and `shokri` learn from the shadows what tells members. The threshold is not part of an attack, except for
-`yeom`: an audit chooses it on data that it does not evaluate.
+al. 2022), `rmia`, `base`, the ladder `base_gaussian` that leads from RMIA to LiRA, `bavaria`, which is LiRA under
+priors (Braennvall 2026), and `hierarchical_lira`, ours, under one prior of both sides, for few models. Only against
+models that had not: their offline forms, `calibrated_loss`, `reference_rank`. `salem` and `shokri` learn from the
+shadows what tells members. The threshold is not part of an attack, except for `yeom`: an audit chooses it on data that
+it does not evaluate.
 
 Others read a signal that needs the model itself and not its outputs alone. By labels: `label_only` and `boundary`
 (Choquette-Choo et al. 2021). By gradients, in a white box: `small_gradient`, `lira_gradients` (LiRA on each leaf's
@@ -48,6 +49,7 @@ from gecko_jax.attacks.combinators import augment, leave_one_out, per_class, sta
 from gecko_jax.attacks.confidence import confidence
 from gecko_jax.attacks.entropy import entropy
 from gecko_jax.attacks.gap import gap
+from gecko_jax.attacks.hierarchical_lira import hierarchical_lira
 from gecko_jax.attacks.language import lowercase_ratio, min_k, neighborhood, zlib_ratio
 from gecko_jax.attacks.lira import lira
 from gecko_jax.attacks.loss import loss
@@ -91,6 +93,8 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "bavaria_t": bavaria,
     "bavaria_t_offline": functools.partial(bavaria, online=False),
     "calibrated_loss": calibrated_loss,
+    "hierarchical_lira": hierarchical_lira,
+    "hierarchical_lira_offline": functools.partial(hierarchical_lira, online=False),
     "lira": lira,
     "lira_gradients": functools.partial(lira, signal=signals.layer_gradients),
     "lira_example": functools.partial(lira, variance="example"),
@@ -125,6 +129,7 @@ __all__ = [
     "confidence",
     "entropy",
     "gap",
+    "hierarchical_lira",
     "hybrid",
     "label_only",
     "leave_one_out",

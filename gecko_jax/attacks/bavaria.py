@@ -11,7 +11,7 @@ from gecko_jax import checks, signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.densities import log_normal, log_student
 from gecko_jax.attacks.direction import check_number, name_on
-from gecko_jax.attacks.moments import bounded, side
+from gecko_jax.attacks.moments import bounded, check_both_sides, side
 from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
 
@@ -64,13 +64,8 @@ def bavaria(online: bool = True, form: str = "t", signal: Signal = signals.phi) 
     name = name_on(f"bavaria_{form}" + ("" if online else "_offline"), signal, signals.phi)
 
     def score(read: Signals) -> np.ndarray:
+        check_both_sides(name, read.member)
         values, target = bounded(read)
-        if read.member.all() or not read.member.any():
-            who = "every record" if read.member.all() else "no record"
-            raise ValueError(
-                f"attack {name!r} needs values of members and of non-members for its priors, and the shadows had "
-                f"{who}; pass shadows that were trained on some of the records."
-            )
         inside, outside = (_posterior(values, mask, form) for mask in (read.member, ~read.member))
         if not online:
             inside = _prior(values, read.member, form)

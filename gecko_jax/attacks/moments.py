@@ -56,6 +56,19 @@ def side(values: np.ndarray, chosen: np.ndarray) -> Side:
     return Side(count, mean + overall, within, pooled, total)
 
 
+def check_both_sides(name: str, member: np.ndarray) -> None:
+    """Raises ValueError unless the shadows of attack `name` had some records and lacked some.
+
+    >>> check_both_sides("lira", np.array([[True, False]]))
+    """
+    if member.all() or not member.any():
+        who = "every record" if member.all() else "no record"
+        raise ValueError(
+            f"attack {name!r} needs values of members and of non-members for its priors, and the shadows had {who}; "
+            "pass shadows that were trained on some of the records."
+        )
+
+
 def bounded(read: Signals) -> tuple[np.ndarray, np.ndarray]:
     """Returns (values, target), infinities replaced by the ends of what is finite among them: they have no moments.
 
