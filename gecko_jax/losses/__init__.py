@@ -10,10 +10,11 @@ accuracy for sequences. Another one: loss._replace(metric=macro_f1()). A loss of
 The same arguments give the same object (functools.cache), so that fits with equal losses share a compiled program.
 """
 
+from gecko_jax.losses.annealed_hinge import annealed_hinge
 from gecko_jax.losses.binary import binary_cross_entropy
 from gecko_jax.losses.class_weights import balanced_class_weights
 from gecko_jax.losses.cross_entropy import cross_entropy
-from gecko_jax.losses.distillation import hard_labels, kullback_leibler, symmetric_cross_entropy
+from gecko_jax.losses.distillation import agreement, hard_labels, kullback_leibler, symmetric_cross_entropy
 from gecko_jax.losses.example_metrics import accuracy, label_accuracy, macro_f1, metric_of, r2, rmse
 from gecko_jax.losses.label_smoothing import smoothed_cross_entropy
 from gecko_jax.losses.over_exits import over_exits
@@ -40,6 +41,8 @@ __all__ = [
     "CLASS_LOSSES",
     "LOSSES",
     "accuracy",
+    "agreement",
+    "annealed_hinge",
     "balanced_class_weights",
     "binary_cross_entropy",
     "cross_entropy",

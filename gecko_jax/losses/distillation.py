@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from gecko_jax.checks import at_least, finite, in_range, positive, shape
 from gecko_jax.losses.class_weights import checked_weights, weights_of
 from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
-from gecko_jax.losses.example_metrics import accuracy
+from gecko_jax.losses.example_metrics import accuracy, is_top1
 from gecko_jax.losses.shapes import class_numbers, float_outputs
-from gecko_jax.types import Array, Batch, Loss
+from gecko_jax.types import Array, Batch, Loss, Metric
 
 
 def teacher_logits(logits: Array, example: Batch) -> Array:
@@ -120,6 +120,21 @@ def hard_labels() -> Loss:
         return jnp.mean(label_cross_entropy(logits, jnp.argmax(teacher_logits(logits, example), -1)))
 
     return _distillation_loss("hard_labels", apply)
+
+
+@functools.cache
+def agreement() -> Metric:
+    """Builds the share of examples on which student and teacher have the same largest logit; y is not used.
+
+    >>> example = Batch(x=None, y=None, weight=1.0, extra={"teacher": jnp.array([0.0, 1.0])})
+    >>> float(agreement().apply(jnp.array([0.0, 3.0]), example))
+    1.0
+    """
+
+    def apply(logits, example):
+        return jnp.mean(is_top1(logits, jnp.argmax(teacher_logits(logits, example), -1)).astype(jnp.float32))
+
+    return Metric("agreement", apply)
 
 
 def _distillation_loss(name: str, apply) -> Loss:

@@ -7,6 +7,7 @@ rows that it never saw.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,13 @@ def distill(
 
 
 def cross_fitted_logits(
-    teacher: Model, data: Examples, member: Array, folds: int = 2, seed: int | None = None, **options
+    teacher: Model,
+    data: Examples,
+    member: Array,
+    folds: int = 2,
+    seed: int | None = None,
+    student_ids: Sequence[int] | None = None,
+    **options,
 ) -> np.ndarray:
     """Returns logits of teachers on rows that they never saw.
 
@@ -79,6 +86,7 @@ def cross_fitted_logits(
       member: bool [m, n], the students' members.
       folds: at least 2, at most the number of members.
       seed: of the folds (0 if None) and of the teachers: see `fit_ensemble`.
+      student_ids: [m] IDs that select each student's folds; 0..m-1 if None.
       **options: of `fit_ensemble`; `model_ids` and `init` are those of m * folds teachers, student by student.
 
     Returns:
@@ -94,7 +102,8 @@ def cross_fitted_logits(
     """
     member = np.atleast_2d(np.asarray(member))
     checks.in_range("folds", folds, 2, int(member.sum(1).min()))
-    fold = np.stack([_folds(row, folds, seed or 0, i) for i, row in enumerate(member)])
+    ids = range(len(member)) if student_ids is None else student_ids
+    fold = np.stack([_folds(row, folds, seed or 0, i) for i, row in zip(ids, member, strict=True)])
     trained_on = np.stack([row & (fold[i] != k) for i, row in enumerate(member) for k in range(folds)])
     fitted = fit_ensemble(teacher, data, trained_on, seed=seed, **options)
     logits = predict_ensemble(teacher, fitted.variables, data.x)

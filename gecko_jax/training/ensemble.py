@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -24,7 +23,7 @@ from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.hook_checks import check_frozen, check_hooks, check_observer, check_penalty, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
 from gecko_jax.training.optimizers import optimizer as named_optimizer
-from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, pool_of
+from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, first_row, pool_of
 from gecko_jax.training.predict import check_entries
 from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog, epoch_means
@@ -155,7 +154,7 @@ def fit_ensemble(
     # 3. Trace one model and one step: do inputs, outputs, labels, gradients and schedules fit each other?
     gradients = gradients or _gradients(model, loss, trainable)
     rule = UpdateRule(model, gradients, optimizer or named_optimizer(), trainable)
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), data.x)
+    first = first_row(data)
     shapes, batch = jax.eval_shape(model.init, jax.random.key(0), first), batch_shapes(plan.slots, pool)
     if init is not None:
         check_init(init, shapes, len(ids))

@@ -11,7 +11,7 @@ import numpy as np
 
 from gecko_jax import surroundings
 from gecko_jax.losses import cross_entropy, metric_of
-from gecko_jax.training.gradients import check_scalar
+from gecko_jax.training.objectives import check_scalar
 from gecko_jax.training.pool import check_reads
 from gecko_jax.training.predict import ROWS_PER_CALL, check_entries, count_rows
 from gecko_jax.trees import by_blocks, example_shapes, outputs_by_row, row_count, take

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax import checks
@@ -44,6 +45,11 @@ def examples_of(data: Examples) -> Examples:
     if isinstance(data, Dataset):
         raise ValueError(f"data is the Dataset {data.name!r}; expected rows to train on. Pass data.train.")
     return data
+
+
+def first_row(data: Examples) -> Any:
+    """Returns the inputs of the first example with their leading axis, from which shapes are traced."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), examples_of(data).x)
 
 
 def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None, per_model: bool) -> Data:

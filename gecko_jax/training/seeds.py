@@ -11,7 +11,7 @@ import numpy as np
 from gecko_jax import keys, programs, runtime
 from gecko_jax.files import write_secret
 from gecko_jax.privacy.gradients import PRIVATE_SCOPE
-from gecko_jax.training.gradients import GradFn
+from gecko_jax.training.objectives import GradFn
 from gecko_jax.trees import shapes
 from gecko_jax.types import Batch, Variables
 

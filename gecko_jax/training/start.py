@@ -26,15 +26,24 @@ def start_states(rule: UpdateRule, x: Any, seed: int, model_ids: Sequence[int], 
       model_ids: [m].
       init: variables [m, ...] to start from, or None for fresh ones.
     """
-    if init is None:
-        # One at a time, because a model's bits must not depend on the others; one compiled program serves any number.
-        root, one = keys.stream(seed, "init"), _initializer(rule.model)
-        each = [jax.tree.map(np.asarray, one(root, np.uint32(model_id), x)) for model_id in model_ids]
-        variables = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    else:
-        variables = jax.tree.map(np.asarray, init)
+    variables = fresh_variables(rule.model, x, seed, model_ids) if init is None else jax.tree.map(np.asarray, init)
     trained = select_leaves(variables["params"], trainable_leaves(variables["params"], rule.trainable))
     return State(variables, jax.tree.map(np.asarray, _optimizer_start(rule.optimizer)(trained)))
+
+
+def fresh_variables(model: Model, x: Any, seed: int, model_ids: Sequence[int]) -> Variables:
+    """Returns the initial variables [m] of each model, as host arrays.
+
+    Args:
+      model: any model.
+      x: one input with its leading axis.
+      seed: of the run.
+      model_ids: [m].
+    """
+    # One at a time, because a model's bits must not depend on the others; one compiled program serves any number.
+    root, one = keys.stream(seed, "init"), _initializer(model)
+    each = [jax.tree.map(np.asarray, one(root, np.uint32(model_id), x)) for model_id in model_ids]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
 
 def check_init(init: Variables, shapes: Variables, models: int) -> None:

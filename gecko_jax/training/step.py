@@ -13,7 +13,7 @@ from jax import lax
 
 from gecko_jax.hooks import scale_updates
 from gecko_jax.privacy.gradients import THRESHOLD
-from gecko_jax.training.gradients import GradFn
+from gecko_jax.training.objectives import GradFn
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import LEARNING_RATE, with_scheduled
 from gecko_jax.trees import named_leaves, select_leaves, take, trainable_leaves, with_leaves
