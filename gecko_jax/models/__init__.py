@@ -34,6 +34,7 @@ from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.head_search import PrunedHeads, prune_heads
 from gecko_jax.models.heads import SmallerModel, apply_gated, heads_of, without_heads
+from gecko_jax.models.input_gradients import input_gradients
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
@@ -140,6 +141,7 @@ __all__ = [
     "from_linen",
     "generate",
     "heads_of",
+    "input_gradients",
     "load",
     "load_gpt2",
     "logits_shape",

@@ -38,6 +38,7 @@ from gecko_jax.probes.sampled_extraction import prompts_of, sampled_draws
 from gecko_jax.probes.sensitivity import sensitivity
 from gecko_jax.probes.text_forms import lowercased, zlib_bytes
 from gecko_jax.probes.token_losses import token_losses
+from gecko_jax.probes.transfer import adversarial_examples, transfer_rate
 
 PROBES: dict[str, Callable] = {
     "boundary_distance": boundary_distance,
@@ -67,6 +68,7 @@ __all__ = [
     "READERS",
     "ProbedModel",
     "SignalReader",
+    "adversarial_examples",
     "boundary_distance",
     "by_number",
     "discoverable",
@@ -92,6 +94,7 @@ __all__ = [
     "sensitivity",
     "small_gradient",
     "token_losses",
+    "transfer_rate",
     "translation_robustness",
     "translations",
     "zlib_bytes",

@@ -34,6 +34,7 @@ from gecko_jax.training.schedules import SCHEDULES, constant, cosine, linear
 from gecko_jax.training.selective_epsilon import SelectiveEpsilon
 from gecko_jax.training.split_ai import split_ai_logits
 from gecko_jax.training.twice import FitTwice, fit_twice
+from gecko_jax.training.unpairing import unpair
 
 __all__ = [
     "DISTILLATIONS",
@@ -71,5 +72,6 @@ __all__ = [
     "predict",
     "predict_ensemble",
     "split_ai_logits",
+    "unpair",
     "with_average",
 ]

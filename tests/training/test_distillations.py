@@ -107,7 +107,8 @@ def test_mixacm_is_its_three_terms_by_hand(pool, teachers):
     gradients = _gradients(beside(SMALL, BESIDE, shapes({"params": taught})), TEACHER, settings, None)
     weight, key = np.array([1, 1, 1, 1, 0, 0], np.float32), jax.random.key(3)
     batch = Batch(x, y, weight)
-    (_, metrics), draws = jax.jit(lambda: (gradients(variables, batch, key), mixed(batch, weight > 0, 1.0, key)))()
+    together = jax.jit(lambda *given: (gradients(*given), mixed(given[1], weight > 0, 1.0, given[2])))
+    (_, metrics), draws = together(variables, batch, key)
     r, partner, x_mixed = (np.asarray(each, np.float64) for each in draws)
     partner = partner.astype(int)
     assert 0 < r < 1 and sorted(partner[:4]) == [0, 1, 2, 3] and partner[4:].tolist() == [4, 5]

@@ -80,7 +80,8 @@ def mixacm(
         at_least(name, finite(name, weight), 0)
     if not any(weights.values()):
         raise ValueError(f"{listed(weights)} are all 0: the objective would be 0. Give one of its terms a weight.")
-    settings = _Settings(pairs, positive("mixing", mixing), positive("temperature", temperature), (*weights.values(),))
+    three = (float(label_weight), float(teacher_weight), float(map_weight))
+    settings = _Settings(pairs, positive("mixing", mixing), positive("temperature", temperature), three)
 
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options("mixacm", options)
@@ -106,7 +107,7 @@ def channel_map(activations: Array) -> Array:
     return means * jax.lax.rsqrt(jnp.sum(means**2, -1, keepdims=True) + TINY)
 
 
-def mixed(batch: Batch, real: Array, mixing: float, key: Array) -> tuple[Array, Array, Any]:
+def mixed(batch: Batch, real: Any, mixing: float, key: Any) -> tuple[Any, Any, Any]:
     """Returns (r, partner of each row [b], mixed inputs); partners are a permutation of the real rows.
 
     Args:
