@@ -18,8 +18,10 @@ from collections.abc import Callable
 
 from gecko_jax.defenses.audited import DefenseAudit, audit_defense, label_attacks, masking
 from gecko_jax.defenses.defense import Defense
+from gecko_jax.defenses.dmp import dmp
 from gecko_jax.defenses.dropout import dropout
 from gecko_jax.defenses.early_stopping import early_stopping
+from gecko_jax.defenses.kcd import kcd
 from gecko_jax.defenses.l2 import l2
 from gecko_jax.defenses.label_only_answer import label_only_answer
 from gecko_jax.defenses.label_smoothing import label_smoothing
@@ -27,6 +29,7 @@ from gecko_jax.defenses.memguard import memguard
 from gecko_jax.defenses.memguard_noise import Search
 from gecko_jax.defenses.released import released
 from gecko_jax.defenses.rounding import rounding
+from gecko_jax.defenses.selena import selena
 from gecko_jax.defenses.temperature import temperature
 from gecko_jax.defenses.time_guard import time_guard
 from gecko_jax.defenses.top_k import top_k
@@ -35,13 +38,16 @@ from gecko_jax.defenses.undefended import undefended
 # Name -> factory with the usual settings.
 DEFENSES: dict[str, Callable[..., Defense]] = {
     "undefended": undefended,
+    "dmp": dmp,
     "dropout": dropout,
     "early_stopping": early_stopping,
+    "kcd": kcd,
     "l2": l2,
     "label_only_answer": label_only_answer,
     "label_smoothing": label_smoothing,
     "memguard": memguard,
     "rounding": rounding,
+    "selena": selena,
     "temperature": temperature,
     "top_k": top_k,
     "time_guard": time_guard,
@@ -53,8 +59,10 @@ __all__ = [
     "DefenseAudit",
     "Search",
     "audit_defense",
+    "dmp",
     "dropout",
     "early_stopping",
+    "kcd",
     "l2",
     "label_attacks",
     "label_only_answer",
@@ -63,6 +71,7 @@ __all__ = [
     "memguard",
     "released",
     "rounding",
+    "selena",
     "temperature",
     "top_k",
     "time_guard",

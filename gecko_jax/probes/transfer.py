@@ -11,7 +11,7 @@ import numpy as np
 
 from gecko_jax import checks, surroundings
 from gecko_jax.metrics import clopper_pearson
-from gecko_jax.models import input_gradients, logits_shape
+from gecko_jax.models import input_gradients
 from gecko_jax.probes.records import check_classes, check_inputs
 from gecko_jax.trees import by_blocks
 from gecko_jax.types import Array, Estimate, Model, Variables
@@ -54,7 +54,8 @@ def adversarial_examples(
     [[0.25, 0.75]]
     """
     x = check_inputs(x).astype(np.float32)
-    y = check_classes(y, len(x), logits_shape(model, variables, x[:1])[-1]).astype(np.int32)
+    logits = jax.eval_shape(lambda variables, x: model.apply(variables, x)[0], variables, x[:1])
+    y = check_classes(y, len(x), logits.shape[-1]).astype(np.int32)
     checks.positive("radius", radius)
     checks.integer("steps", steps, 1)
     low, high = bounds

@@ -23,9 +23,7 @@ ROWS_PER_CALL = 256
 TINY = 1e-12  # added to squared norms: a gradient that has vanished has no direction, and its cosine is 0
 
 
-def unpair(
-    model: Model, data: Examples, member: Any, sibling: Teacher, *, weight: float = 1.0, **options: Any
-) -> Fit:
+def unpair(model: Model, data: Examples, member: Any, sibling: Teacher, *, weight: float = 1.0, **options: Any) -> Fit:
     """Fine-tunes m small models so that adversarial examples made on them do not fool their large siblings.
 
       mean of CE(f_s(x), y) + weight * cos(d CE(f_s(x), y) / dx, d CE(f_l(x), y) / dx)^2,    s: small, l: the sibling

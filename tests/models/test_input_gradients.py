@@ -18,9 +18,9 @@ def test_of_a_linear_classifier_it_is_w_times_p_minus_the_label():
     expected = (softmax(X @ w, axis=1) - np.eye(4)[Y]) @ w.T
     actual = models.input_gradients(linear, {"params": params}, X, Y)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(
-        models.input_gradients(linear, {"params": params}, X, Y, losses.cross_entropy((0.0, 0.0, 0.0, 0.0))), 0
-    )
+    weighted = losses.cross_entropy((0.0, 1.0, 2.0, 3.0))
+    actual = models.input_gradients(linear, {"params": params}, X, Y, weighted)
+    np.testing.assert_allclose(actual, expected * Y[:, None], rtol=1e-4, atol=1e-6)
 
 
 def test_rows_do_not_see_each_other_and_batch_statistics_are_the_running_ones(filled):
