@@ -61,8 +61,8 @@ def dmp(
 
     def train(model: Model, data: Examples, member: Any, *, reference: Examples | None = None, **options: Any) -> Fit:
         public = check_reference("dmp", reference, data)
-        network, own = teachers.prepare(model, member, options)
-        fitted = fit_ensemble(network, data, member, **own)
+        network, stage = teachers.prepare(model, member, options)
+        fitted = fit_ensemble(network, data, member, **stage)
         logits = predict_ensemble(network, fitted.variables, public.x)
         rows = row_count("reference.x", public.x)
         taught = _most_certain(logits, max(1, round(share * rows)))

@@ -53,9 +53,9 @@ def kcd(
 
     def train(model: Model, data: Examples, member: Any, *, reference: Examples | None = None, **options: Any) -> Fit:
         del reference  # it needs none
-        network, own = teachers.prepare(model, member, options, folds)
+        network, stage = teachers.prepare(model, member, options, folds)
         ids = student_ids(member, options)
-        logits = cross_fitted_logits(network, data, member, folds, student_ids=ids, **own)
+        logits = cross_fitted_logits(network, data, member, folds, student_ids=ids, **stage)
         logits = np.where(np.atleast_2d(member)[..., None], logits, 0)  # of others nothing is learned
         return distill(model, data, member, logits, loss, teacher_per_model=True, **student_options(options))
 

@@ -52,9 +52,9 @@ def selena(
 
     def train(model: Model, data: Examples, member: Any, *, reference: Examples | None = None, **options: Any) -> Fit:
         del reference  # it needs none
-        network, own = teachers.prepare(model, member, options, submodels)
+        network, stage = teachers.prepare(model, member, options, submodels)
         ids = student_ids(member, options)
-        logits = split_ai_logits(network, data, member, submodels, withheld, student_ids=ids, **own)
+        logits = split_ai_logits(network, data, member, submodels, withheld, student_ids=ids, **stage)
         logits = np.where(np.atleast_2d(member)[..., None], logits, 0)  # of others nothing is learned
         return distill(model, data, member, logits, loss, teacher_per_model=True, **student_options(options))
 

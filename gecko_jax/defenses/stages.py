@@ -46,14 +46,14 @@ class Teachers:
         refuse_options(self.name, options, PRIVATE, PRIVATE_WAY)
         way = "Leave it out; how the teachers differ is said by teacher_options"
         refuse_options(self.name, options, tuple(name for name in FIXED if name not in PRIVATE), way)
-        own = stage_options(options, "teachers")
+        stage = stage_options(options, "teachers")
         if self.model is None:
-            own |= {name: options[name] for name in OF_THE_MODEL if options.get(name) is not None}
-            if own.get("init") is not None:
-                own["init"] = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), each, axis=0), own["init"])
+            stage |= {name: options[name] for name in OF_THE_MODEL if options.get(name) is not None}
+            if stage.get("init") is not None:
+                stage["init"] = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), each, axis=0), stage["init"])
         ids = student_ids(member, options)
         model_ids = [i * each + k for i in ids for k in range(each)]
-        return self.model or student, {**own, "model_ids": model_ids, **self.options}
+        return self.model or student, {**stage, "model_ids": model_ids, **self.options}
 
 
 def student_ids(member: Any, options: Mapping[str, Any]) -> list[int]:

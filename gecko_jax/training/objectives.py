@@ -131,7 +131,7 @@ def mean_loss(loss: Loss, outputs: Any, batch: Batch, real: Array) -> Array:
 
 
 def mean_over(real: Array, values: Array) -> Array:
-    """Returns the mean of values over the real rows; 0 if there are none.
+    """Returns the mean of values over the real rows; 0 without a real row.
 
     Args:
       real: bool [b].

@@ -54,9 +54,9 @@ def test_a_student_with_its_own_teacher_is_the_same_alone(name, pool, member, te
 
 def test_a_student_with_a_collection_starts_as_one_without(pool, member, teachers):
     settings = dict(epochs=1, batch_size=60, optimizer=optax.set_to_zero(), seed=4)
-    kept = distillation("continuation").train(SMALL, pool, member[:1], teachers._replace(
+    fitted = distillation("continuation").train(SMALL, pool, member[:1], teachers._replace(
         variables=take(teachers.variables, slice(0, 1))), **settings)  # fmt: skip
-    assert_same_bits(kept.variables, training.fit_ensemble(SMALL, pool, member[:1], **settings).variables)
+    assert_same_bits(fitted.variables, training.fit_ensemble(SMALL, pool, member[:1], **settings).variables)
 
 
 @pytest.mark.parametrize("name", training.DISTILLATIONS)

@@ -50,12 +50,12 @@ def assistants(models: Sequence[Model], temperature: float = 4.0, weight: float 
         check_options("assistants", options)
         _check_sizes([teacher.model, *chain, student], data)
         for number, assistant in enumerate(chain):
-            own = stage_options(options, f"assistant_{number + 1}")
+            stage = stage_options(options, f"assistant_{number + 1}")
             logits = teacher.logits(data.x)
-            fitted = distill(assistant, data, member, logits, loss, teacher_per_model=teacher.per_model, **own)
+            fitted = distill(assistant, data, member, logits, loss, teacher_per_model=teacher.per_model, **stage)
             teacher = Teacher(assistant, fitted.variables, per_model=True)
-        own = options if options.get("folder") is None else {**options, "folder": f"{options['folder']}/student"}
-        return distill(student, data, member, teacher.logits(data.x), loss, teacher_per_model=True, **own)
+        last = options if options.get("folder") is None else {**options, "folder": f"{options['folder']}/student"}
+        return distill(student, data, member, teacher.logits(data.x), loss, teacher_per_model=True, **last)
 
     return Distillation("assistants", train)
 

@@ -30,8 +30,9 @@ class Teacher(NamedTuple):
 
     >>> from gecko_jax import models
     >>> model, x = models.create("mlp", 2, hidden=()), np.ones((4, 3), np.float32)
-    >>> Teacher(model, model.init(jax.random.key(0), x)).logits(x).shape
-    (4, 2)
+    >>> teacher = Teacher(model, model.init(jax.random.key(0), x))
+    >>> teacher.logits(x).shape, teacher.for_each(3)["params"]["logits"]["bias"].shape
+    ((4, 2), (3, 2))
     """
 
     model: Model
@@ -119,10 +120,10 @@ def stage_options(options: Mapping[str, Any], stage: str) -> dict[str, Any]:
       stage: name of the training, and of its folder.
     """
     schedules = {name: f for name, f in (options.get("schedules") or {}).items() if name == "learning_rate"}
-    own = {"init", "trainable", "observe", "schedules", "seed", "folder"}
+    of_student = {"init", "trainable", "observe", "schedules", "seed", "folder"}
     folder: str | os.PathLike[str] | None = options.get("folder")
     return {
-        **{name: value for name, value in options.items() if name not in own},
+        **{name: value for name, value in options.items() if name not in of_student},
         "schedules": schedules or None,
         "seed": keys.derived_seed(options.get("seed") or 0, stage=stage),
         "folder": None if folder is None else Path(folder) / stage,
