@@ -53,7 +53,7 @@ def split_ai_logits(
     >>> from gecko_jax import models
     >>> data = Examples(np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), np.arange(4))
     >>> model, member = models.create("mlp", 2, hidden=()), np.ones((1, 4), bool)
-    >>> answers = split_ai_logits(model, data, member, submodels=3, withheld=1, epochs=1)
+    >>> answers = split_ai_logits(model, data, member, submodels=3, withheld=1, seed=1, epochs=1)
     >>> answers.shape, bool(np.allclose(np.exp(answers).sum(-1), 1))
     ((1, 4, 2), True)
     """

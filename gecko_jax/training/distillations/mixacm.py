@@ -100,8 +100,8 @@ def channel_map(activations: Array) -> Array:
     Args:
       activations: [b, ..., channels].
 
-    >>> channel_map(jnp.array([[[3.0, 0.0], [3.0, 8.0]]])).round(2).tolist()
-    [[0.6, 0.8]]
+    >>> [round(float(each), 3) for each in channel_map(jnp.array([[[3.0, 0.0], [3.0, 8.0]]]))[0]]
+    [0.6, 0.8]
     """
     means = jnp.mean(activations.reshape(activations.shape[0], -1, activations.shape[-1]), 1)
     return means * jax.lax.rsqrt(jnp.sum(means**2, -1, keepdims=True) + TINY)
