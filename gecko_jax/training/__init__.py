@@ -26,8 +26,8 @@ from gecko_jax.training.evaluation import Evaluation, evaluate, evaluate_ensembl
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.layer_schedules import LayerSchedule, last_layer_first
 from gecko_jax.training.masking import fresh_masks
-from gecko_jax.training.optimizers import OPTIMIZERS, masked_momentum, optimizer
 from gecko_jax.training.objectives import mean_loss, mean_over, objective_gradients
+from gecko_jax.training.optimizers import OPTIMIZERS, masked_momentum, optimizer
 from gecko_jax.training.predict import predict, predict_ensemble
 from gecko_jax.training.recipe import Recipe
 from gecko_jax.training.schedules import SCHEDULES, constant, cosine, linear
