@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments import flags
-from experiments.one_model_config import RULE_SETTINGS, Config
+from experiments.one_model_config import NORMALIZED, RULE_SETTINGS, SCALED, Config
 from gecko_jax import checks, datasets, integer, losses, models, privacy, quantizers, training
 from gecko_jax.clippings import CLIPPINGS, layer_budgets
 from gecko_jax.privacy.gradients import THRESHOLD
@@ -62,7 +62,8 @@ class Saved(NamedTuple):
 def network(config: Config, num_classes: int) -> Model:
     """The network that the config describes."""
     options = _size(config, config.architecture)
-    normalize = config.norm if config.normalize or config.order == "xnor" else False
+    normalized = config.normalize or config.order == "xnor" or config.architecture in NORMALIZED
+    normalize = config.norm if normalized else False
     options |= dict(order=config.order, activation=config.activation, normalize=normalize)
     model = models.create(config.architecture, num_classes, **options)
     weight, inputs = (None if n == "identity" else quantizers.QUANTIZERS[n]() for n in (config.weights, config.inputs))
@@ -156,6 +157,8 @@ def claim(saved: Saved) -> privacy.Epsilon | None:
 def _size(config: Config, architecture: str) -> dict:
     if architecture == "mlp":
         return dict(hidden=config.hidden)
+    if architecture in SCALED:
+        return dict(width=config.width)
     return dict(channels=config.channels, hidden=config.hidden if architecture == "alexnet" else config.hidden[0])
 
 
@@ -199,7 +202,8 @@ def _rule(config: Config, model: Model, data: Dataset) -> Clipping | AdaptiveCli
 def _teacher(
     config: Config, data: Dataset, member: np.ndarray, options: dict, private: privacy.PrivateTraining | None
 ) -> np.ndarray:
-    model = models.create(config.teacher, data.num_classes, **_size(config, config.teacher))
+    norm = dict(normalize=config.norm) if config.teacher in NORMALIZED else {}
+    model = models.create(config.teacher, data.num_classes, **_size(config, config.teacher), **norm)
     options = options | dict(folder=Path(config.output) / "checkpoints" / "teacher", label="teacher")
     if config.cross_fit:
         return training.cross_fitted_logits(model, data.train, member, config.cross_fit, **options)

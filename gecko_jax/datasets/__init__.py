@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gecko_jax import checks
-from gecko_jax.datasets import canaries, delimited, digits, location, mnist, purchase, text, tfds
+from gecko_jax.datasets import canaries, cifar, delimited, digits, location, mnist, purchase, texas, text, tfds
 from gecko_jax.datasets.arrays import dataset
 from gecko_jax.datasets.batches import Batches, batches
 from gecko_jax.datasets.examples import from_examples
@@ -64,12 +64,15 @@ class Loader(NamedTuple):
 
 
 LOADERS = {
+    "cifar10": Loader(partial(cifar.load, "cifar10"), partial(cifar.prepare, "cifar10")),
+    "cifar100": Loader(partial(cifar.load, "cifar100"), partial(cifar.prepare, "cifar100")),
     "digits": Loader(digits.load),
     "fashion_mnist": Loader(mnist.fashion_mnist, partial(mnist.find, "fashion_mnist")),
     "location": Loader(partial(delimited.load, location.TABLE), partial(delimited.prepare, location.TABLE)),
     "mnist": Loader(mnist.mnist, partial(mnist.find, "mnist")),
     "purchase": Loader(partial(delimited.load, purchase.TABLE), partial(delimited.prepare, purchase.TABLE)),
     "synthetic": Loader(lambda data_dir: synthetic()),
+    "texas": Loader(partial(delimited.load, texas.TABLE), partial(delimited.prepare, texas.TABLE)),
 }
 
 
@@ -92,8 +95,8 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
       name: one of `LOADERS`, or "tfds:" and a name of TensorFlow Datasets. Your own files are read by `from_csv` and
         `from_npz`, your own folder of images by `from_images`.
       data_dir: folder to search first, if the data are not part of the package. The default folder is TFDS's
-        ($TFDS_DATA_DIR, or ~/tensorflow_datasets), with a folder of the name in it. fashion_mnist and mnist are
-        downloaded if they are in neither.
+        ($TFDS_DATA_DIR, or ~/tensorflow_datasets), with a folder of the name in it. cifar10, cifar100,
+        fashion_mnist and mnist are downloaded if they are in neither.
 
     Returns:
       A Dataset of host arrays: x float32 (images in 0..1), y int32, id int64.

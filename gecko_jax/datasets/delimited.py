@@ -1,8 +1,9 @@
 """Binary features as text or .npz: one row a record, the class 1..K first, then zeros and ones, all comma separated.
 
-Location and Purchase are published in this form (Shokri et al. 2017, Membership inference attacks against machine
-learning models, arXiv:1610.05820). Both come without a split. A fixed fifth of the rows, chosen by a hash of the row
-number, is the test set, which is therefore the same in every run and on every machine.
+Location and Purchase are published in this form, Texas with the classes in a file of their own (Shokri et al. 2017,
+Membership inference attacks against machine learning models, arXiv:1610.05820). They come without a split. A fixed
+fifth of the rows, chosen by a hash of the row number, is the test set, which is therefore the same in every run and on
+every machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +35,9 @@ class Table(NamedTuple):
       classes: number K of classes.
       files: file names under which it is searched; `prepare` writes the first.
       address: where to get it.
+      rows: how many the published table has; None if that is not known.
+      labels: name of the file with the classes 1..K, one a line, beside a text that holds features alone; None: the
+        class comes first in each line.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Table(NamedTuple):
     classes: int
     files: Sequence[str]
     address: str
+    rows: int | None = None
+    labels: str | None = None
 
 
 def _read_text(path: Path) -> np.ndarray:
@@ -70,7 +77,18 @@ def _read_npz(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return x, y - (len(y) > 0 and y.min() > 0)
 
 
-def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_labels(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise ValueError(f"{path}: absent; expected the labels of the features beside it, one a line.")
+    rows = _read_text(path)
+    if rows.shape[1] != 1:
+        raise ValueError(f"{path}: {rows.shape[1]} columns; expected one, the label.")
+    return rows[:, 0].astype(np.int64) - 1
+
+
+def read(
+    path: str | os.PathLike, features: int, classes: int, labels: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads a file of binary features.
 
     Args:
@@ -78,6 +96,7 @@ def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarr
         text, .gz or not, with a label 1..K and d zeros or ones a line.
       features: number d of features.
       classes: number K of classes.
+      labels: name of the file beside a text that holds its labels 1..K, one a line; None: they come first in each line.
 
     Returns:
       (x, y): features [n, d] in int16 or the file's type, and labels 0..K-1 [n].
@@ -93,9 +112,12 @@ def read(path: str | os.PathLike, features: int, classes: int) -> tuple[np.ndarr
         if path.stat().st_size == 0:
             raise ValueError(f"{path}: empty; expected a label and {features} features a line.")
         rows = _read_text(path)
-        if rows.shape[1] != features + 1:
-            raise ValueError(f"{path}: {rows.shape[1]} columns; expected {features + 1}, a label and the features.")
-        x, y = rows[:, 1:], rows[:, 0].astype(np.int64) - 1
+        if labels is None:
+            if rows.shape[1] != features + 1:
+                raise ValueError(f"{path}: {rows.shape[1]} columns; expected {features + 1}, a label and the features.")
+            x, y = rows[:, 1:], rows[:, 0].astype(np.int64) - 1
+        else:
+            x, y = rows, _read_labels(path.parent / labels)
     if x.ndim != 2 or x.shape[1] != features or len(x) != len(y) or not len(x):
         raise ValueError(f"{path}: features {x.shape} and labels {y.shape}; expected (n, {features}) and (n,), n > 0.")
     bad = np.flatnonzero((y < 0) | (y >= classes))
@@ -119,19 +141,34 @@ def find(table: Table, data_dir: str | os.PathLike | None = None) -> Path:
     raise not_found(table.name, " or ".join(table.files), [str(folder) for folder in folders], remedy)
 
 
+def _read_table(table: Table, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a file of the table, and warns if it is not all of it."""
+    x, y = read(path, table.features, table.classes, table.labels)
+    if table.rows not in (None, len(y)):
+        warnings.warn(
+            f"{path}: has {len(y)} rows; the published table {table.name} has {table.rows}. It is a part of it, or "
+            "damaged: figures of it are not figures of the data set.",
+            stacklevel=3,
+        )
+    return x, y
+
+
 def load(table: Table, data_dir: str | os.PathLike | None = None) -> Dataset:
-    """Loads the table as a Dataset: x [n, d] of 0 and 1; a row's id is its place in the file."""
-    x, y = read(find(table, data_dir), table.features, table.classes)
+    """Loads the table as a Dataset: x [n, d] of 0 and 1; a row's id is its place in the file.
+
+    Warns:
+      UserWarning: the file has another number of rows than the published table.
+    """
+    x, y = _read_table(table, find(table, data_dir))
     return dataset(table.name, x, y, num_classes=table.classes)
 
 
 def prepare(table: Table, data_dir: str | os.PathLike | None = None) -> list[Path]:
     """Converts the table's text to .npz, which is read many times faster, and returns its path."""
     source = find(table, data_dir)
+    x, y = _read_table(table, source)
     if source.suffix == ".npz":
-        read(source, table.features, table.classes)
         return [source]
-    x, y = read(source, table.features, table.classes)
     packed = io.BytesIO()
     np.savez_compressed(packed, features=x.astype(np.uint8), labels=np.eye(table.classes, dtype=np.uint8)[y])
     return [write_atomic(storage(table.name, data_dir) / table.files[0], packed.getvalue())]

@@ -18,4 +18,5 @@ TABLE = Table(
         "dataset_location",
     ),
     address="https://github.com/privacytrustlab/datasets (dataset_location.tgz, unpacked)",
+    rows=5010,
 )

@@ -20,4 +20,5 @@ TABLE = Table(
         "dataset_purchase.csv.gz",
     ),
     address="https://github.com/privacytrustlab/datasets (dataset_purchase.tgz, unpacked)",
+    rows=197_324,
 )

@@ -18,7 +18,7 @@ A new architecture: one file with a Linen module, and one line in MODELS; the co
 import dataclasses
 
 from gecko_jax import activations
-from gecko_jax.checks import at_least, lookup, one_of, sizes
+from gecko_jax.checks import at_least, lookup, one_of
 from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models import fine_tuning
 from gecko_jax.models.alexnet import AlexNet
@@ -27,6 +27,7 @@ from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
 from gecko_jax.models.convolution import convolutions_as_matmul
+from gecko_jax.models.densenet import DenseNet40
 from gecko_jax.models.dropout import with_dropout
 from gecko_jax.models.dynamic_sparse import dynamic_sparse
 from gecko_jax.models.early_exit import Answers, answers, early_exit, until_exit
@@ -38,35 +39,44 @@ from gecko_jax.models.input_gradients import input_gradients
 from gecko_jax.models.lenet import LeNet
 from gecko_jax.models.linen import from_linen
 from gecko_jax.models.mlp import MLP
+from gecko_jax.models.mobilenet import MobileNetV2
 from gecko_jax.models.multi_exit import exit_paths, multi_exit
 from gecko_jax.models.narrowing import with_mlp_width
+from gecko_jax.models.nin import NiN
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
 from gecko_jax.models.pruned import prune_once, pruned, without_pruning_state
 from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
+from gecko_jax.models.resnet import ResNet20
 from gecko_jax.models.saving import SavedModel, load, save
 from gecko_jax.models.shared_weights import looked_up, shared_weights, start_shared
+from gecko_jax.models.sizes import check_sizes
 from gecko_jax.models.split import Split, split
+from gecko_jax.models.squeezenet import SqueezeNet
 from gecko_jax.models.trace import Call, logits_shape, trace
 from gecko_jax.models.transformer import MaskedTransformer, Transformer
+from gecko_jax.models.vgg import VGG11, VGG13, VGG16, VGG19, AlexNet32
 from gecko_jax.types import Model, Rule
 
-CLASSIFIERS = {"alexnet": AlexNet, "lenet": LeNet, "mlp": MLP}  # of images and features
+CLASSIFIERS = {  # of images and features
+    "alexnet": AlexNet,
+    "alexnet32": AlexNet32,
+    "densenet40": DenseNet40,
+    "lenet": LeNet,
+    "mlp": MLP,
+    "mobilenet_v2": MobileNetV2,
+    "nin": NiN,
+    "resnet20": ResNet20,
+    "squeezenet": SqueezeNet,
+    "vgg11": VGG11,
+    "vgg13": VGG13,
+    "vgg16": VGG16,
+    "vgg19": VGG19,
+}
 LANGUAGE_MODELS = {"masked_transformer": MaskedTransformer, "transformer": Transformer}  # of token rows
 MODELS = {**CLASSIFIERS, **LANGUAGE_MODELS}
-SIZES = {  # option of an architecture -> (what its numbers are, how many of them; None: any number)
-    "alexnet": {
-        "channels": ("filters of the alexnet's five convolutions", 5),
-        "hidden": ("widths of its two dense layers", 2),
-    },
-    "lenet": {
-        "channels": ("filters of the lenet's two convolutions", 2),
-        "hidden": ("widths of the lenet", 1),
-    },
-    "mlp": {"hidden": ("widths of the mlp", None)},
-}
 
 
 def create(name: str, num_classes: int, **options) -> Model:
@@ -74,11 +84,14 @@ def create(name: str, num_classes: int, **options) -> Model:
 
     Args:
       name: "mlp" (Gecko's Architecture 2), "lenet" (Architecture 1) or "alexnet" (for images of at least 63 x 63);
-        "transformer" (each token's successor) or "masked_transformer" (tokens that a mask hides).
+        for images of 32 x 32 "alexnet32", "densenet40", "mobilenet_v2", "nin", "resnet20", "squeezenet", "vgg11",
+        "vgg13", "vgg16" or "vgg19", of which densenet40, mobilenet_v2 and resnet20 have BatchNorm unless `normalize`
+        says otherwise; "transformer" (each token's successor) or "masked_transformer" (tokens that a mask hides).
       num_classes: number of outputs; 1 for regression; the vocabulary of a transformer.
       **options: fields of the architecture: order, activation and its activation_options ({"constant": True}),
         normalize (False, True or "batch", "group", "layer"); hidden; channels and pooling ("max" or "average") of
-        networks for images; layers, width, heads, mlp_width, max_length, tied, ... of a transformer.
+        networks for images; width, a factor on the filters of those for 32 x 32, and what else their classes list;
+        layers, width, heads, mlp_width, max_length, tied, ... of a transformer.
 
     Returns:
       A Model that maps inputs [b, ...] to logits [b, num_classes], or token rows [b, t] to [b, t, num_classes].
@@ -93,7 +106,9 @@ def create(name: str, num_classes: int, **options) -> Model:
     """
     architecture = lookup("name", name, MODELS)
     at_least("num_classes", num_classes, 1)
-    _, *fields = (field.name for field in dataclasses.fields(architecture) if field.name not in ("parent", "name"))
+    outputs = "vocabulary" if name in LANGUAGE_MODELS else "num_classes"
+    taken = ("parent", "name", outputs)
+    fields = [field.name for field in dataclasses.fields(architecture) if field.name not in taken]
     for option in options:
         one_of(f"option of {name!r}", option, fields)
     if "order" in options:
@@ -102,12 +117,9 @@ def create(name: str, num_classes: int, **options) -> Model:
         one_of("pooling", options["pooling"], POOLS)
     kind_of(options.get("normalize", False))
     activations.create(options.get("activation", architecture.activation), options.get("activation_options"))
-    for option in options.keys() & SIZES.get(name, {}).keys():
-        meaning, count = SIZES[name][option]
-        numbers = (options[option],) if (name, option) == ("lenet", "hidden") else options[option]
-        sizes(option, numbers, meaning, count)
+    check_sizes(name, options)
     settings = {"name": name, "num_classes": num_classes, **options}
-    return with_step(from_linen(architecture(num_classes, **options)), "create", settings)
+    return with_step(from_linen(architecture(**{outputs: num_classes}, **options)), "create", settings)
 
 
 __all__ = [
@@ -115,17 +127,27 @@ __all__ = [
     "LANGUAGE_MODELS",
     "MODELS",
     "AlexNet",
+    "AlexNet32",
     "Answers",
     "Call",
+    "DenseNet40",
     "LeNet",
     "MLP",
     "MaskedTransformer",
+    "MobileNetV2",
+    "NiN",
     "PrunedHeads",
+    "ResNet20",
     "Rule",
     "SavedModel",
-    "Transformer",
     "SmallerModel",
     "Split",
+    "SqueezeNet",
+    "Transformer",
+    "VGG11",
+    "VGG13",
+    "VGG16",
+    "VGG19",
     "answers",
     "apply_gated",
     "average_pool",

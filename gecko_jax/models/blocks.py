@@ -45,8 +45,8 @@ class Block(nn.Module):
       activation_options: its settings, {name: value}; None for the usual ones.
       normalize: "batch" (or True), "group", "layer" or False: what normalizes the layer's output in the order "post".
         The order "xnor" always normalizes before the layer, by BatchNorm if False.
-      pool: side of the pool at the block's end, or (side, stride), in pixels; 1 for none. In the order "post" with a
-        norm it comes before the norm, as in BinaryNet: a pool of +-1 would almost always be +1.
+      pool: side of the pool at the block's end, (side, stride) or (side, stride, padding), in pixels; 1 for none. In
+        the order "post" with a norm it comes before the norm, as in BinaryNet: a pool of +-1 would almost always be +1.
       pooling: "max" or "average". Under encryption an average costs nothing, and a maximum cannot be computed.
       first: the first block of an "xnor" network, whose input is not normalized.
     """
@@ -55,7 +55,7 @@ class Block(nn.Module):
     order: str = "post"
     activation: str = "relu"
     normalize: bool | str = False
-    pool: int | tuple[int, int] = 1
+    pool: int | tuple[int, ...] = 1
     pooling: str = "max"
     first: bool = False
     activation_options: Mapping[str, Any] | None = None
@@ -76,8 +76,8 @@ class Block(nn.Module):
         return self._activate_and_pool(activation, x, train)
 
     def _pooled(self, x: Array) -> Array:
-        side, stride = (self.pool, None) if isinstance(self.pool, int) else self.pool
-        return x if side == 1 else POOLS[self.pooling](x, side, stride)
+        side, *rest = (self.pool,) if isinstance(self.pool, int) else self.pool
+        return x if side == 1 else POOLS[self.pooling](x, side, *rest)
 
     def _activate_and_pool(self, activation: Activation, x: Array, train: bool) -> Array:
         """Returns pool(activation(x)); a monotone activation is applied after a max-pool, to fewer numbers."""

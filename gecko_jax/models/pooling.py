@@ -12,25 +12,27 @@ from gecko_jax import checks
 from gecko_jax.types import Array
 
 
-def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
+def max_pool(x: Array, side: int, stride: int | None = None, padding: int = 0) -> Array:
     """Computes the maximum over side x side windows, as `flax.linen.max_pool`, with a several times faster gradient.
 
     Args:
       x: images [b, h, w, c].
       side: of a window, in pixels.
       stride: from one window to the next, in pixels; `side` if None.
+      padding: rows and columns of -infinity around the image, in pixels; fewer than `side`.
 
     Returns:
-      [b, (h - side) // stride + 1, (w - side) // stride + 1, c]. Equal maxima of a window share its gradient equally;
-      if windows overlap, by halves within a row first and then between rows.
+      [b, (h + 2 padding - side) // stride + 1, (w + 2 padding - side) // stride + 1, c]. Equal maxima of a window share
+      its gradient equally; if windows overlap, by halves within a row first and then between rows.
 
     Raises:
-      ValueError: a side below 1 or larger than x, or a stride below 1.
+      ValueError: a side below 1 or larger than x with its padding, a stride below 1, or a padding that is not below
+        the side.
 
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
-    _check(x, side, stride)
+    x = _padded(x, side, stride, padding, -jnp.inf)
     if stride not in (None, side):
         return _overlapping(x, side, stride)
     if side == 1:
@@ -40,33 +42,40 @@ def max_pool(x: Array, side: int, stride: int | None = None) -> Array:
     return _max(x.reshape(b, h // side, side, w // side, side, c))
 
 
-def average_pool(x: Array, side: int, stride: int | None = None) -> Array:
+def average_pool(x: Array, side: int, stride: int | None = None, padding: int = 0) -> Array:
     """Computes the mean over side x side windows: `max_pool`'s geometry, as `flax.linen.avg_pool` without padding.
 
     Args:
       x: images [b, h, w, c].
       side: of a window, in pixels.
       stride: from one window to the next, in pixels; `side` if None.
+      padding: rows and columns of zeros around the image, in pixels, which count in the mean; fewer than `side`.
 
     Returns:
-      [b, (h - side) // stride + 1, (w - side) // stride + 1, c].
+      [b, (h + 2 padding - side) // stride + 1, (w + 2 padding - side) // stride + 1, c].
 
     Raises:
-      ValueError: a side below 1 or larger than x, or a stride below 1.
+      ValueError: a side below 1 or larger than x with its padding, a stride below 1, or a padding that is not below
+        the side.
 
     >>> average_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel().tolist()
     [2.5, 4.5, 10.5, 12.5]
     """
-    _check(x, side, stride)
+    x = _padded(x, side, stride, padding, 0)
     return _overlapping(x, side, side if stride is None else stride, jnp.add) / side**2
 
 
 POOLS = {"average": average_pool, "max": max_pool}
 
 
-def _check(x: Array, side: int, stride: int | None) -> None:
-    checks.in_range("side", checks.integer("side", side, 1), 1, min(x.shape[1:3]))
+def _padded(x: Array, side: int, stride: int | None, padding: int, border: float) -> Array:
+    """Returns x with its border, after checking the window."""
+    if checks.integer("padding", padding, 0) >= checks.integer("side", side, 1):
+        raise ValueError(f"padding={padding} must be below side={side}: a window would hold nothing but the border.")
+    checks.in_range("side", side, 1, min(x.shape[1:3]) + 2 * padding)
     checks.integer("stride", side if stride is None else stride, 1)
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    return jnp.pad(x, around, constant_values=border) if padding else x
 
 
 def _overlapping(x: Array, side: int, stride: int, join=jnp.maximum) -> Array:

@@ -108,7 +108,7 @@ def test_damage_is_named(tmp_path, name, data, message):
     assert str(tmp_path / name) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["location", "purchase"])
+@pytest.mark.parametrize("name", ["location", "purchase", "texas"])
 def test_not_found(tmp_path, name):
     with pytest.raises(FileNotFoundError) as caught:
         datasets.load(name, tmp_path / "data")
@@ -125,7 +125,40 @@ def test_not_found(tmp_path, name):
 def test_the_published_shapes(tmp_path, name, file, features, classes):
     x, y = np.eye(features, dtype=int)[: 2 * classes], np.arange(2 * classes) % classes
     (tmp_path / file).write_bytes(_text(x, y))
-    data = datasets.load(name, tmp_path)
+    with pytest.warns(UserWarning, match=rf"has {2 * classes} rows; the published table {name} has \d+"):
+        data = datasets.load(name, tmp_path)
     assert (data.name, data.num_classes, data.train.x.shape[1]) == (name, classes, features)
     np.testing.assert_array_equal(data.train.x.argmax(1), data.train.id)
     np.testing.assert_array_equal(data.train.y, data.train.id % classes)
+
+
+def test_labels_beside_the_features(tmp_path):
+    """Texas as it is unpacked, and as npz after `prepare`."""
+    x, y, folder = np.eye(200, 6169, dtype=int), np.arange(200) % 100, tmp_path / "data" / "texas" / "100"
+    folder.mkdir(parents=True)
+    (folder / "feats").write_bytes(b"".join(b",".join(row) + b"\n" for row in x.astype("S1").tolist()))
+    (folder / "labels").write_text("".join(f"{label + 1}\n" for label in y))
+    with pytest.warns(UserWarning, match="has 200 rows; the published table texas has 67330"):
+        data = datasets.load("texas", tmp_path / "data")
+    assert (data.num_classes, data.train.x.shape) == (100, (160, 6169))
+    np.testing.assert_array_equal(data.train.x.argmax(1), data.train.id)
+    np.testing.assert_array_equal(data.train.y, data.train.id % 100)
+    table = TABLE._replace(files=("toy.npz", "feats"), labels="labels", rows=20)
+    (tmp_path / "feats").write_bytes(b"".join(line[2:] for line in _text().splitlines(keepends=True)))
+    with pytest.raises(ValueError, match="labels: absent; expected the labels of the features"):
+        delimited.load(table, tmp_path)
+    (tmp_path / "labels").write_text("".join(f"{label + 1}\n" for label in Y))
+    before = delimited.load(table, tmp_path)
+    np.testing.assert_array_equal(before.train.x, X[before.train.id])
+    np.testing.assert_array_equal(before.train.y, Y[before.train.id])
+    delimited.prepare(table, tmp_path)
+    (tmp_path / "feats").unlink()
+    np.testing.assert_array_equal(delimited.load(table, tmp_path).train.x, before.train.x)
+
+
+@pytest.mark.parametrize(("labels", "message"), [("1,2\n", "2 columns; expected one"), ("1\n2\n", r"labels \(2,\)")])
+def test_damaged_labels_are_named(tmp_path, labels, message):
+    (tmp_path / "feats").write_text("1,0,1,0\n")
+    (tmp_path / "labels").write_text(labels)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "feats", 4, 3, "labels")

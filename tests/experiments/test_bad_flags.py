@@ -118,6 +118,8 @@ IDLE = {
         ("float_layers=first", "--weights or --inputs"),
         ("channels=4,4", "a lenet"),
         ("architecture=lenet --hidden=64,32", "one width alone"),
+        ("architecture=nin --hidden=64", "an mlp, an alexnet"),
+        ("width=0.5", "alexnet32, densenet40"),
         ("transition=1,2", "--activation=quadratic"),
         ("activation=square --transition=1,2", "--activation=quadratic"),
         ("clip_norm=2", "--clipping=flat"),
@@ -243,9 +245,9 @@ def test_help_lists_the_names_of_every_table(name, capsys):
         },
         "self_audit": {"scenarios": SCENARIOS},
         "he_friendly": {
-            "dataset": [*datasets.LOADERS, "three_classes"], "network": models.CLASSIFIERS, "recipe": INGREDIENTS,
-            "depth_rows": INGREDIENTS, "leak_rows": INGREDIENTS, "tables": he_friendly_config.TABLES,
-            "class_weights": ("none", "balanced"),
+            "dataset": [*datasets.LOADERS, "three_classes"], "network": he_friendly_config.LAYERS,
+            "recipe": INGREDIENTS, "depth_rows": INGREDIENTS, "leak_rows": INGREDIENTS,
+            "tables": he_friendly_config.TABLES, "class_weights": ("none", "balanced"),
         },
     }[name]  # fmt: skip
     with pytest.raises(SystemExit) as end:

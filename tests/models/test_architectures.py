@@ -20,7 +20,7 @@ SMALL = {
     "lenet": dict(channels=(2, 3), hidden=4),
     "mlp": dict(hidden=(4, 5)),
 }
-EVERY = pytest.mark.parametrize("name", sorted(models.CLASSIFIERS))
+EVERY = pytest.mark.parametrize("name", sorted(SMALL))  # the others are in test_image_networks.py
 X = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
 INPUTS = {"alexnet": np.random.default_rng(0).normal(size=(3, 64, 66, 1)).astype(np.float32)}  # X of the others
 
@@ -211,8 +211,16 @@ def test_overlapping_windows_are_linens_too(side, stride):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+def test_a_padded_pool_is_linens():
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 8, 3)).astype(np.float32))
+    options = (x, (3, 3), (2, 2), [(1, 1), (1, 1)])
+    np.testing.assert_array_equal(max_pool(x, 3, 2, 1), nn.max_pool(*options))
+    np.testing.assert_allclose(average_pool(x, 3, 2, 1), nn.avg_pool(*options), rtol=1e-5, atol=1e-6)
+
+
 def test_windows_that_are_none_are_named():
-    for options, said in (((0,), "side=0"), ((5,), "side=5"), ((2, 0), "stride=0"), ((2, 1.5), "stride=1.5")):
+    for options, said in (((0,), "side=0"), ((5,), "side=5"), ((2, 0), "stride=0"), ((2, 1.5), "stride=1.5"),
+                          ((2, 1, 2), "padding=2 must be below side=2"), ((7, 1, 1), "side=7")):  # fmt: skip
         for pool in (max_pool, average_pool):
             with pytest.raises(ValueError, match=said):
                 pool(jnp.zeros((1, 4, 6, 2)), *options)
