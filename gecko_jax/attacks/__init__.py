@@ -15,7 +15,7 @@ Others read a signal that needs the model itself and not its outputs alone. By l
 norm), `nasr` (Nasr et al. 2019, a network). `samia` (Yuan and Zhang 2022) is a transformer on posteriors and how they
 answer to a small change of the input. `quantile_regression` (Bertran et al. 2023) reads the record itself beside its
 hinge, and needs no shadows if there is a population. `hybrid` (Li et al. 2022) reads which exit of a multi-exit model
-answered, beside the largest posteriors.
+answered, beside the largest posteriors; `server` what a split network sends.
 
 On language models, `reference_ratio` (Mireshghallah et al. 2022) compares a fine-tuned model with its pre-trained copy
 or with another reference. `min_k`, `zlib_ratio`, `lowercase_ratio` and `neighborhood` compare a text with itself.
@@ -55,7 +55,7 @@ from gecko_jax.attacks.lira import lira
 from gecko_jax.attacks.loss import loss
 from gecko_jax.attacks.modified_entropy import modified_entropy
 from gecko_jax.attacks.nasr import nasr
-from gecko_jax.attacks.networks import hybrid, salem, shokri
+from gecko_jax.attacks.networks import hybrid, salem, server, shokri
 from gecko_jax.attacks.population_rank import population_rank
 from gecko_jax.attacks.probed import boundary, label_only, small_gradient
 from gecko_jax.attacks.quantile_regression import quantile_regression
@@ -111,6 +111,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "rmia_offline": functools.partial(rmia, online=False),
     "salem": salem,
     "samia": samia,
+    "server": server,
     "shokri": shokri,
 }
 # The published thresholds on a classifier.
@@ -148,6 +149,7 @@ __all__ = [
     "rmia",
     "salem",
     "samia",
+    "server",
     "shokri",
     "small_gradient",
     "stand_in",

@@ -54,6 +54,18 @@ def hybrid() -> Attack:
     return Attack("hybrid", signals.exit_posteriors, lambda read: _log_odds(read, labels_of=None), 1, slow=True)
 
 
+def server() -> Attack:
+    """Scores the log odds of a member by a network on what the server of a split network sees of a record.
+
+    These are the activation that the device sends, as deciles, and the largest posteriors and the loss that the server
+    computes from it. The attack is ours; `salem` on the tail's logits is the same attack without the activation.
+
+    >>> server().needs
+    ('shadows', 'activations', 'time')
+    """
+    return Attack("server", signals.activation_profile, lambda read: _log_odds(read, labels_of=None), 1, slow=True)
+
+
 def _label(features: np.ndarray) -> np.ndarray:
     """Returns the label [...] of features [..., 2c], whose second half is its one-hot row."""
     return features[..., features.shape[-1] // 2 :].argmax(-1)
@@ -80,9 +92,8 @@ def _trained(features: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray],
     chances_of = fit_network(features[rows], member[rows])
 
     def log_odds(x: np.ndarray) -> np.ndarray:
-        chances = chances_of(x)
-        with np.errstate(divide="ignore"):
-            return np.log(chances[:, 1]) - np.log(chances[:, 0])
+        other, inside = np.log(np.maximum(chances_of(x), np.finfo(float).tiny)).T  # a sure network's scores tie, finite
+        return inside - other
 
     return log_odds
 

@@ -72,11 +72,12 @@ def early_exit(model: Model, threshold: float) -> Model:
       threshold: see `answers`.
 
     Returns:
-      A model with outputs [b, classes].
+      A model with outputs [b, classes]. In training it is the multi-exit model itself, because training through the
+      selection would leave the other exits untrained: train either with `losses.over_exits()`. A `training.Recipe` of
+      this one therefore makes targets and shadow models that an audit can ask.
 
     Raises:
-      ValueError: a threshold out of bounds; when called, a model without exits, or train=True: training through the
-        selection would leave the other exits untrained.
+      ValueError: a threshold out of bounds; when called, a model without exits.
 
     >>> from gecko_jax import models
     >>> net, x = models.multi_exit(models.create("mlp", 3, hidden=(8, 8)), "block"), jnp.ones((5, 4))
@@ -86,12 +87,9 @@ def early_exit(model: Model, threshold: float) -> Model:
     checks.in_range("threshold", checks.positive("threshold", threshold), 0, 1)
 
     def apply(variables, x, *, key=None, train=False):
+        outputs, updates = model.apply(variables, x, key=key, train=train)
         if train:
-            raise ValueError(
-                "models.early_exit answers and is not trained: train the model of models.multi_exit with "
-                "losses.over_exits(), and give its variables to this one."
-            )
-        outputs, updates = model.apply(variables, x, key=key, train=False)
+            return outputs, updates
         return answers(exits_of(outputs), threshold).logits, updates
 
     changed = model._replace(apply=apply)

@@ -6,7 +6,8 @@ Calling one reads it, off one model or off several: `signals.loss(logits, y)`. T
 (`needs`). Of those that need the model itself, `gecko_jax.probes` holds what reads them, and an audit of a model asks
 for it. `reference_ratio` needs the losses of reference models, and `zlib_ratio`, `lowercase_ratio` and `neighborhood`
 need texts (`probes.language_signals`): `audit.from_signals` takes their values. `exit_posteriors` needs to know which
-exit of a multi-exit model answered: `audit.audit_models(..., probed=...)` takes its values.
+exit of a multi-exit model answered, and `activation_profile` what a split network sends its server:
+`audit.audit_models(..., probed=...)` takes their values.
 
 A signal says which way it points (`larger`), so that no attack keeps the sign of another file.
 
@@ -16,6 +17,7 @@ one line in `gecko_jax.probes.READERS`. An attack names the object: `attacks.lir
 
 from __future__ import annotations
 
+from gecko_jax.signals.activation_profile import activation_profile, profile_of_activation
 from gecko_jax.signals.boundary_distance import boundary_distance
 from gecko_jax.signals.confidence import confidence
 from gecko_jax.signals.correct import correct
@@ -65,6 +67,7 @@ SIGNALS: dict[str, Signal] = {
     "reference_ratio": reference_ratio,
     "zlib_ratio": zlib_ratio,
     "squared_error": squared_error,
+    "activation_profile": activation_profile,
     "boundary_distance": boundary_distance,
     "exit_posteriors": exit_posteriors,
     "hinge_on_record": hinge_on_record,
@@ -79,6 +82,7 @@ __all__ = [
     "NEEDS",
     "SIGNALS",
     "Signal",
+    "activation_profile",
     "boundary_distance",
     "check_signal",
     "confidence",
@@ -98,6 +102,7 @@ __all__ = [
     "neighborhood",
     "phi",
     "posteriors_and_exit",
+    "profile_of_activation",
     "reference_ratio",
     "reference_ratio_signal",
     "sensitivity",

@@ -18,7 +18,8 @@ NEEDS = {
     "queries": "audit(predict, ...), which asks the model about other inputs",
     "records": "audit(predict, ...), which has the records",
     "references": "audit.from_signals(..., references={'pretrained': {'loss': values}})",
-    "exits": "audit.audit_models(..., probed={'exit_posteriors': gecko_jax.signals.posteriors_and_exit(...)})",
+    "activations": "audit.audit_models(..., probed={'activation_profile': signals.profile_of_activation(...)})",
+    "exits": "audit.audit_models(..., probed={'exit_posteriors': signals.posteriors_and_exit(...)})",
     "text": "audit.from_signals, of what gecko_jax.probes.language_signals reads off a language model",
     "gradients": "audit(model, ..., variables=...) with a gecko_jax Model, whose gradients can be read",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from gecko_jax.signals import SIGNALS
+from gecko_jax.signals import SIGNALS, profile_of_activation
 from gecko_jax.types import Signals
 
 CLASSES, LEAVES, COPIES = 3, 4, 9
@@ -59,6 +59,9 @@ def drawn(rng, name, member, leak):
     if name == "exit_posteriors":  # a member leaves early
         largest, depth = -np.sort(-p, -1), rng.binomial(2, special.expit(-hinge))
         return np.concatenate([largest, np.eye(3)[depth]], -1)
+    if name == "activation_profile":  # a member's activation is larger
+        sent = rng.gamma(4.0, size=(m, n, 6)) * np.exp(leak / 12 * member)[..., None]
+        return profile_of_activation(sent, logits, y)
     assert name == "hinge_on_record", f"draw plausible values of {name!r} here"
     x = np.concatenate([rng.normal(size=(n, 2)), np.eye(CLASSES)[y]], 1)
     return np.concatenate([(hinge + x[:, 0][None])[..., None], np.broadcast_to(x[None], (m, *x.shape))], 2)

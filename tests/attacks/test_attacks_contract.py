@@ -11,7 +11,8 @@ from gecko_jax.signals import SIGNALS, loss
 from gecko_jax.types import Signals
 
 EVERY = pytest.mark.parametrize("name", sorted(ATTACKS))
-TRAINED = ("hybrid", "nasr", "quantile_regression", "salem", "samia", "shokri")  # a network or trees in every call
+# A network or trees in every call.
+TRAINED = ("hybrid", "nasr", "quantile_regression", "salem", "samia", "server", "shokri")
 
 
 def sizes(name):

@@ -105,3 +105,24 @@ def test_bad_input_is_named(logits, y, words):
     for function in OF_CLASSES.values():
         with pytest.raises(ValueError, match=words):
             function(logits, y)
+
+
+def test_the_profile_of_an_activation_is_that_of_its_numbers_in_any_order():
+    rng = np.random.default_rng(5)
+    sent, logits, y = rng.normal(size=(2, 4, 3, 5)), rng.normal(size=(2, 4, 3)), np.array([0, 2, 1, 1])
+    values = signals.profile_of_activation(sent, logits, y)
+    p = special.softmax(logits, -1)
+    np.testing.assert_allclose(values[..., :3], np.sort(p, -1)[..., ::-1])
+    np.testing.assert_allclose(values[..., 3], -np.log(p[:, np.arange(4), y]))
+    np.testing.assert_allclose(
+        values[..., 4:15], np.percentile(sent.reshape(2, 4, 15), range(0, 101, 10), -1).transpose(1, 2, 0)
+    )
+    np.testing.assert_allclose(values[..., 15], np.log(np.linalg.norm(sent.reshape(2, 4, 15), axis=-1)))
+    np.testing.assert_allclose(signals.profile_of_activation(sent[:, :, ::-1], logits, y), values)
+    for wrong, words in (
+        (sent[:, :2], "expected .* records"),
+        (sent * np.nan, "activations"),
+        (sent[..., 0, 0], "numbers behind"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            signals.profile_of_activation(wrong, logits, y)
