@@ -31,6 +31,8 @@ from gecko_jax.models.densenet import DenseNet40
 from gecko_jax.models.dropout import with_dropout
 from gecko_jax.models.dynamic_sparse import dynamic_sparse
 from gecko_jax.models.early_exit import Answers, answers, early_exit, until_exit
+from gecko_jax.models.features import with_features
+from gecko_jax.models.filters import remove_filters
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.head_search import PrunedHeads, prune_heads
@@ -174,6 +176,7 @@ __all__ = [
     "prune_once",
     "pruned",
     "quantized",
+    "remove_filters",
     "save",
     "split",
     "shared_weights",
@@ -183,6 +186,7 @@ __all__ = [
     "weight_quantizers",
     "with_collection",
     "with_dropout",
+    "with_features",
     "with_flipped_bits",
     "with_mlp_width",
     "with_range_penalty",

@@ -93,6 +93,7 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         quantized,
         shared_weights,
         with_dropout,
+        with_features,
         with_range_penalty,
         with_rates,
         without_batch_norm,
@@ -111,6 +112,8 @@ def _apply(builder: str, settings: dict[str, Any], model: Model | None, steps: B
         return with_range_penalty(model, penalty, settings["weight"], settings["path"])
     if builder == "with_dropout" and model is not None:
         return with_dropout(model, **settings)
+    if builder == "with_features" and model is not None:
+        return with_features(model, **settings)
     if builder == "multi_exit" and model is not None:
         return multi_exit(model, **settings)
     if builder == "early_exit" and model is not None:

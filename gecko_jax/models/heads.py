@@ -21,10 +21,10 @@ PRODUCT = "/attention/product"  # what follows a block's name in the path of its
 
 
 class SmallerModel(NamedTuple):
-    """A transformer that has lost heads, or units of its MLPs.
+    """A network that has lost heads, units or filters.
 
     Attributes:
-      model: a smaller transformer, built by `models.create`.
+      model: the smaller network.
       variables: its variables.
     """
 
