@@ -89,7 +89,7 @@ def decode(content: bytes, name: str) -> PackedModel:
     _, version, length, crc = _PREAMBLE.unpack_from(content)
     if version not in VERSIONS:
         raise ValueError(
-            f"{name} has version {version}; this library reads versions {', '.join(map(str, VERSIONS))}. Pack the "
+            f"{name} has version {version}; this library reads versions {VERSIONS[0]} to {VERSIONS[-1]}. Pack the "
             "model again, or read the file with a newer library."
         )
     header, payload = content[_PREAMBLE.size : _PREAMBLE.size + length], content[_PREAMBLE.size + length :]

@@ -145,9 +145,9 @@ def test_a_file_of_version_1_reads_and_is_still_written_so(tmp_path):
 
 def test_a_file_of_a_later_version_is_refused_by_number(tmp_path):
     content = bytearray(base64.b85decode(VERSION_1))
-    content[8] = 3
+    content[8] = 4
     (tmp_path / "new").write_bytes(content)
-    with pytest.raises(ValueError, match="new has version 3; this library reads versions 1 and 2"):
+    with pytest.raises(ValueError, match="new has version 4; this library reads versions 1 to 3"):
         integer.read(tmp_path / "new")
 
 
