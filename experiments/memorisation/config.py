@@ -2,8 +2,8 @@
 
   preset    command                                                    time
   quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
-  notes     python -m experiments.memorisation.run --preset=notes      all rows and tables: half an hour of CPU
-  mails     python -m experiments.memorisation.run --preset=mails      over an hour of CPU; needs two packages
+  notes     python -m experiments.memorisation.run --preset=notes      all rows and tables: 9 minutes on 2 cores
+  mails     python -m experiments.memorisation.run --preset=mails      an hour on 2 cores; needs three packages
   paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files and a GPU
 
 What came out is in expected/ and in README.md beside this file.
