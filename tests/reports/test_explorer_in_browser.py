@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -57,6 +58,9 @@ def test_a_person_chooses_axes_a_budget_and_a_model(tab, path, study):
     fitting = {each.row.name for each in reports.recommend(study, {"bytes": "300000B", "test": "87%"}).fitting}
     assert set(names(tab, "#explorer-table tr:not(.out) button[data-row]")) == fitting == set(wanted)
     assert texts(tab, "#explorer-status")[0].startswith(f"{len(wanted)} of 8 models fit the budgets; ")
+    fitting_rows = tuple(row for row in study.rows if row.name in wanted)
+    among = dataclasses.replace(study, rows=fitting_rows, exhibits=())
+    assert set(names(tab, ".point.best")) == front_rows(among, ("auc", "ece")), "the front of those that fit"
     tab.click("#explorer-worst")  # 87.35 ± 0.34 still keeps to 87, 87.95 ± 0.34 too
     assert sorted(names(tab, ".point:not(.out)")) == sorted(wanted)
     tab.write("#explorer-limit-accuracy", "87.2")
@@ -98,6 +102,10 @@ def test_keys_reach_every_model(tab, path):
     tab.press("Escape", "ArrowRight")
     focused = tab.run("document.activeElement.dataset.row")
     assert not tab.run("document.getElementById('explorer-tip').hidden")
+    place = "(s => document.querySelector(s).getBoundingClientRect().toJSON())"
+    box, mark = (tab.run(f"{place}({selector!r})") for selector in ("#explorer-tip", ".point:focus .mark"))
+    assert min(box["left"], box["top"]) > 0 and box["right"] <= 1280 and box["bottom"] <= 900
+    assert 0 < min(abs(box["left"] - mark["right"]), abs(mark["left"] - box["right"])) < 20, "beside its point"
     assert focused in texts(tab, "#explorer-tip b") and len(texts(tab, "#explorer-tip dt")) >= 11
     tab.press("Enter")
     assert texts(tab, "#explorer-panel h3") == [focused] and tab.run("document.activeElement.dataset.row") == focused

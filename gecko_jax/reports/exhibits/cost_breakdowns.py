@@ -78,7 +78,12 @@ class CostBreakdowns(NamedTuple):
             parts = list(dict.fromkeys(part for each in lines for part in each.parts))
             cells = [(each.name, short(each.total, each.unit), *_sizes(each, parts)) for each in lines]
             kinds = ", ".join(dict.fromkeys(each.kind for each in lines))
-            tables.append(f"<h4>{escape(heading)} ({kinds})</h4>{html_table(('Row', 'total', *parts), cells)}")
+            label = f"{heading} ({kinds})"
+            table_of_parts = html_table(("Row", "total", *parts), cells)
+            tables.append(
+                f"<h4>{escape(label)}</h4>"
+                f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0">{table_of_parts}</div>'
+            )
         return Drawing(self.name, "".join(tables), self.note)
 
 

@@ -28,7 +28,7 @@ function drawTable() {
     const group = groupOf(row) ? make("small", {}, groupOf(row)) : null;
     const verdict = missed.length ? missed.join("; ") : "fits";
     return make("tr", { class: `${missed.length ? "out" : ""} ${row.name === state.picked ? "picked" : ""}` },
-      make("th", { scope: "row" }, swatch, star, name, group),
+      make("th", { scope: "row" }, make("div", { class: "named" }, swatch, star, name), group),
       bounded ? make("td", { class: "verdict" }, make("span", { class: "label" }, "Budgets"), verdict) : null,
       ...shown.map((column) => cellOf(row, column)));
   });
