@@ -59,8 +59,8 @@ def masked_momentum(optimizer: optax.GradientTransformation) -> optax.GradientTr
     >>> state = forgets.init(params := {"kernel": jnp.array([0.0, 1.0])})
     >>> _, state = forgets.update({"kernel": jnp.array([2.0, 2.0])}, state, params)
     >>> updates, _ = forgets.update({"kernel": jnp.array([0.0, 0.0])}, state, params)
-    >>> updates["kernel"].tolist()
-    [0.0, -1.0]
+    >>> (-updates["kernel"]).tolist()
+    [0.0, 1.0]
     """
 
     def update(updates, state, params=None, **extra):

@@ -49,7 +49,7 @@ def undescribed(function):
     """Arguments that a docstring does not name in its Args: alone, or in a group such as "model, variables: ..."."""
     section = re.search(r"Args:\n(.*?)(\n\n|\n *[A-Z]\w+:\n|\Z)", (function.__doc__ or "") + "\n\n", re.S)
     named = set()
-    for group in re.findall(r"^ +((?:\*{0,2}\w+(?:, )?)+)(?: \([^)]*\))?:", section[1] if section else "", re.M):
+    for group in re.findall(r"^ +(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?:", section[1] if section else "", re.M):
         named |= {name.strip("* ") for name in group.split(",")}
     return [name for name in inspect.signature(function).parameters if name not in named]
 
