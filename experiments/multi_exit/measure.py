@@ -158,7 +158,7 @@ def modeled_times(
     draws = keys.generator(config.seed, "jitter", word).normal(size=exits.shape)
     macs = np.array([cost.macs.value for cost in each])
     times = macs[exits] * SECONDS_PER_MAC * (1 + config.jitter * np.abs(draws))
-    guard = defenses.time_guard(config.spread, config.seed)
+    guard = defenses.time_guard(config.spread, config.seed, cap_seconds=float(macs.max()) * SECONDS_PER_MAC)
     delay = guard.delay or (lambda seconds, x: seconds)
     return times, np.stack([delay(row, x) for row in times])
 

@@ -27,7 +27,8 @@ def time_guard(spread: float = 1.0, seed: int | None = None, cap_seconds: float 
       seed: of the noise; None: 128 secret bits of the operating system, of this object alone. Give a seed only to
         repeat a study.
       cap_seconds: the time after which no answer is delayed further; None: the mean of the 100 longest times of each
-        call. A service that answers one by one fixes it beforehand.
+        call, as in the paper; if fewer records leave late, that lies between the exits, and those stand out. Give the
+        time of the last exit then, or if answers are given one by one.
 
     Raises:
       ValueError: a spread or a cap that is not above 0; when called, times that are not finite or below 0, or of
