@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gecko_jax.defenses.adversarial_regularization import adversarial_regularization
 from gecko_jax.defenses.audited import DefenseAudit, audit_defense, label_attacks, masking
 from gecko_jax.defenses.defense import Defense
 from gecko_jax.defenses.dmp import dmp
@@ -27,6 +28,10 @@ from gecko_jax.defenses.label_only_answer import label_only_answer
 from gecko_jax.defenses.label_smoothing import label_smoothing
 from gecko_jax.defenses.memguard import memguard
 from gecko_jax.defenses.memguard_noise import Search
+from gecko_jax.defenses.mixup_mmd import mixup_mmd
+from gecko_jax.defenses.neuguard import neuguard
+from gecko_jax.defenses.ppb import ppb
+from gecko_jax.defenses.relaxloss import relaxloss
 from gecko_jax.defenses.released import released
 from gecko_jax.defenses.rounding import rounding
 from gecko_jax.defenses.selena import selena
@@ -38,6 +43,7 @@ from gecko_jax.defenses.undefended import undefended
 # Name -> factory with the usual settings.
 DEFENSES: dict[str, Callable[..., Defense]] = {
     "undefended": undefended,
+    "adversarial_regularization": adversarial_regularization,
     "dmp": dmp,
     "dropout": dropout,
     "early_stopping": early_stopping,
@@ -46,6 +52,10 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "label_only_answer": label_only_answer,
     "label_smoothing": label_smoothing,
     "memguard": memguard,
+    "mixup_mmd": mixup_mmd,
+    "neuguard": neuguard,
+    "ppb": ppb,
+    "relaxloss": relaxloss,
     "rounding": rounding,
     "selena": selena,
     "temperature": temperature,
@@ -58,6 +68,7 @@ __all__ = [
     "Defense",
     "DefenseAudit",
     "Search",
+    "adversarial_regularization",
     "audit_defense",
     "dmp",
     "dropout",
@@ -69,6 +80,10 @@ __all__ = [
     "label_smoothing",
     "masking",
     "memguard",
+    "mixup_mmd",
+    "neuguard",
+    "ppb",
+    "relaxloss",
     "released",
     "rounding",
     "selena",

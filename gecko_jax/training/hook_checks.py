@@ -147,7 +147,7 @@ def check_frozen(variables: Variables, trainable: Sequence[str] | None, init: Va
             "that network untrained. Pass init=fine_tuning.start(model, pretrained, key, x)."
         )
     for name, leaf in named_leaves(variables["params"]):
-        dtype = np.result_type(start[name]) if name in start and is_trained[name] else leaf.dtype
+        dtype = jnp.result_type(start[name]) if name in start and is_trained[name] else leaf.dtype
         if jnp.promote_types(dtype, leaf.dtype) != dtype and not jnp.issubdtype(dtype, jnp.float32):
             raise ValueError(
                 f"init[{name!r}] has dtype {dtype} and is trained; the model's own is {leaf.dtype}, and an update "
