@@ -57,6 +57,7 @@ PRESETS = {
     "quick": Config(),
     "location": Config(
         dataset="location", output="runs/siblings_location", models=5, pool_rows=1600, public_rows=1500,
-        hidden=(128,), small=(24,), epochs=30, learning_rate=1e-3, folds=4, submodels=8, withheld=3, bits=(4, 2), radius=0.3,
+        hidden=(128,), small=(24,), epochs=30, learning_rate=1e-3, folds=4, submodels=8, withheld=3, bits=(4, 2),
+        radius=0.05,
     ),
 }  # fmt: skip
