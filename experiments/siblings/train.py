@@ -40,8 +40,10 @@ class Trained(NamedTuple):
 
 def load(config: Config) -> Data:
     """Returns the records, divided at random."""
-    whole = datasets.load(config.dataset, config.data_dir)
-    rows = [np.concatenate([getattr(part, name) for part in (whole.train, whole.test)]) for name in ("x", "y")]
+    source = datasets.load(config.dataset, config.data_dir)
+    rows = [
+        np.concatenate([np.asarray(getattr(part, name)) for part in (source.train, source.test)]) for name in ("x", "y")
+    ]
     x = rows[0].reshape(len(rows[0]), -1)
     order = np.random.default_rng(config.seed).permutation(len(x))
     ends = np.cumsum([config.pool_rows, config.public_rows])
@@ -50,8 +52,8 @@ def load(config: Config) -> Data:
             f"pool_rows={config.pool_rows} and public_rows={config.public_rows} leave no test rows of {len(x):,}."
         )
     pool, public, test = (Examples(x[part], rows[1][part], part.astype(np.int64)) for part in np.split(order, ends))
-    member = membership.coins(pool.id, config.models, config.seed)
-    return Data(Dataset(config.dataset, pool, test, whole.num_classes), public, member)
+    member = membership.coins(np.asarray(pool.id), config.models, config.seed)
+    return Data(Dataset(config.dataset, pool, test, source.num_classes), public, member)
 
 
 class Trainer:
