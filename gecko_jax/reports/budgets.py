@@ -40,8 +40,9 @@ class Budget(NamedTuple):
         return f"{number(value, digits)} {self.column.unit}".strip()
 
     def gap(self, value: float) -> str:
-        """Returns a difference with the column's digits and unit; one above 0 is never written as 0."""
-        return f"{number(value, self.column.digits)} {self.column.unit}".strip()
+        """Returns a difference in words, of percentages in points; one above 0 is never written as 0."""
+        unit = "points" if self.column.unit == "%" else self.column.unit
+        return f"{number(value, self.column.digits)} {unit}".strip()
 
     def admitting(self, verdict: Verdict) -> Budget:
         """Returns the budget that a figure just keeps to, rounded outward to the column's digits."""

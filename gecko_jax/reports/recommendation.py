@@ -11,7 +11,7 @@ from gecko_jax.reports.roles import better_end, columns_of, role_of
 from gecko_jax.reports.rows import Row, Table
 from gecko_jax.reports.text import number
 
-MAX_NAMED = 10  # rows of a list
+MAX_NAMED, MAX_NEAREST = 10, 3  # rows of a list: of those that fit, of those that miss the least
 LOWER_BOUND = "A leak is what the attacks of this table found; only an ε bounds what others may find."
 
 
@@ -85,7 +85,7 @@ def recommend(table: Table, limits: Mapping[str, float | str]) -> Recommendation
     Test accuracy at least 90.0 %: 1 of 2 keep to it.
     With one budget changed and the others as they are:
       Deployed at most 4,800 kB (4,544 kB more) would let float in.
-      Test accuracy at least 88.5 % (1.5 % less) would let binary in.
+      Test accuracy at least 88.5 % (1.5 points less) would let binary in.
     """
     budgets = read_budgets(table, limits)
     candidates = [Candidate(row, tuple(verdict(budget, row) for budget in budgets)) for row in table.rows]
@@ -158,8 +158,9 @@ def _failing(result: Recommendation) -> Iterator[str]:
 
 
 def _missed(each: Verdict) -> str:
-    """Returns by how much a figure misses its budget: "by 9.2 kB (18 % of it)"."""
-    percent = 100 * each.excess / abs(each.budget.limit) if each.budget.limit else math.inf
+    """Returns by how much a figure misses its budget: "by 9.2 kB (18 % of it)"; of rates the difference alone."""
+    of_rates = each.budget.column.unit in ("", "%") or not each.budget.limit
+    percent = math.inf if of_rates else 100 * each.excess / abs(each.budget.limit)
     share = f" ({number(percent, 0 if percent >= 10 else 1)} % of it)" if math.isfinite(percent) else ""
     return f"by {each.budget.gap(each.excess)}{share}"
 
@@ -184,9 +185,12 @@ def _nearest(result: Recommendation) -> Iterator[str]:
         return
     fewest = min(len(each.failing) for each in known)
     yield f"No change of one budget helps. Models that break only {fewest} of them:"
-    for each in [each for each in known if len(each.failing) == fewest][:MAX_NAMED]:
+    nearest = [each for each in known if len(each.failing) == fewest]
+    for each in nearest[:MAX_NEAREST]:
         broken = "; ".join(f"{missed.budget} {_missed(missed)}" for missed in each.failing)
         yield f"  {each.row.name} breaks {broken}."
+    if len(nearest) > MAX_NEAREST:
+        yield f"  and {len(nearest) - MAX_NEAREST} more."
 
 
 def _caution(result: Recommendation) -> Iterator[str]:

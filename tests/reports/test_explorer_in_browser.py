@@ -65,7 +65,7 @@ def test_a_person_chooses_axes_a_budget_and_a_model(tab, path, study):
     assert sorted(names(tab, ".point:not(.out)")) == sorted(wanted)
     tab.write("#explorer-limit-accuracy", "87.2")
     assert "Phase II homogeneous" not in names(tab, ".point:not(.out)")
-    assert any("Test accuracy −0.19 %" in text for text in texts(tab, "td.verdict"))
+    assert any("Test accuracy −0.19 points" in text for text in texts(tab, "td.verdict"))
 
     tab.click('.point[data-row="Phase II heterogeneous"]')
     assert texts(tab, "#explorer-panel h3") == ["Phase II heterogeneous"]

@@ -56,7 +56,7 @@ def test_a_suggested_change_lets_the_model_in_and_a_smaller_one_does_not(study):
 
 def test_several_broken_budgets_are_named_with_their_amounts(study):
     text = str(recommend(study, {"max_bytes": "100kB", "min_accuracy": "93%"}))
-    assert "Test accuracy at least 93.00 %: fails; Full precision misses it least, by 0.65 %" in text
+    assert "Test accuracy at least 93.00 %: fails; Full precision misses it least, by 0.65 points." in text
     assert "No change of one budget helps. Models that break only 2 of them:" in text
     assert "  XNOR Phase I breaks Stored bytes at most 100,000 B by 103,052 B" in text
 
@@ -70,7 +70,7 @@ def test_the_best_comes_first_with_its_figures_its_doubts_and_its_command(study)
         "Take Phase II homogeneous: Test accuracy 87.35 ± 0.34 % (measured), Attack accuracy 51.90"
     )
     assert lines[2] == (
-        "  Uncertain: the 95 % interval of its Attack accuracy reaches 0.32 % past the budget of 52.00 %."
+        "  Uncertain: the 95 % interval of its Attack accuracy reaches 0.32 points past the budget of 52.00 %."
     )
     assert "  make 4" in lines and "only an ε bounds" in lines[-1]
     certain = recommend(study, {"min_accuracy": "87%", "max_attack_accuracy": "55%"})
@@ -159,3 +159,10 @@ def test_a_file_that_is_not_results_is_refused(tmp_path, text, message):
     path.write_text(text.format(header="row,metric,value,low,high,kind,unit,n"))
     with pytest.raises(ValueError, match=re.escape(message)):
         read_results(path)
+
+
+def test_the_nearest_are_few_and_ratios_are_told_of_amounts_alone(study):
+    lines = str(recommend(study, {"max_bytes": "100kB", "min_accuracy": "93%", "max_auc": 0.5})).splitlines()
+    assert "Attack AUC at most 0.500: fails; DP, ε = 8 misses it least, by 0.003." in lines
+    start = next(i for i, line in enumerate(lines) if line.startswith("No change of one budget helps."))
+    assert lines[start].endswith("Models that break only 3 of them:") and lines[start + 4] == "  and 5 more."

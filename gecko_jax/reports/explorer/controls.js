@@ -102,8 +102,7 @@ function closest() {
     if (!known.length) return [`No model has a figure for ${bound.column.heading}.`];
     const nearest = known.reduce((a, b) => (missed(b) < missed(a) ? b : a));
     if (!(missed(nearest) > 0)) return [];
-    const amount = withUnit(brief(missed(nearest)), bound.column);
-    return [`${bound.column.heading}: ${nearest.name} misses it least, by ${amount}.`];
+    return [`${bound.column.heading}: ${nearest.name} misses it least, by ${gap(missed(nearest), bound.column)}.`];
   });
   return alone.join(" ") || "Each budget can be kept to, but not all together.";
 }

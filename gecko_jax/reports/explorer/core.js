@@ -31,6 +31,7 @@ const state = {
 const startKeys = { ...state.keys };
 const groupOf = (row) => (row.name.startsWith(row.group) ? "" : row.group); // a name that has its group says it once
 const withUnit = (text, column) => (column.unit ? `${text} ${column.unit}` : text);
+const gap = (value, column) => withUnit(brief(value), column.unit === "%" ? { unit: "points" } : column);
 const titled = (column) => (column.unit ? `${column.heading}, ${column.unit}` : column.heading);
 const brief = (value) => Number(value.toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 9 });
 
@@ -56,7 +57,7 @@ function misses(row) {
     const figure = row.figures.get(column.key);
     if (!figure || !figure.counts) return [`${column.heading}: no figure`];
     const missed = excess(figure, bound);
-    return missed > 0 ? [`${column.heading} ${sense === "low" ? "+" : "−"}${withUnit(brief(missed), column)}`] : [];
+    return missed > 0 ? [`${column.heading} ${sense === "low" ? "+" : "−"}${gap(missed, column)}`] : [];
   });
 }
 
