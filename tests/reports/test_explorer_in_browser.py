@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from chrome_pipe import chromium
 
 from gecko_jax import reports
+from gecko_jax.reports.explorer.data import explorer_data
 from gecko_jax.reports.pareto import front_rows
 from gecko_jax.reports.rows import Row
+from gecko_jax.types import Estimate
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 CELLS = """[...document.querySelectorAll('#explorer-table td, #explorer-panel dd, code, #explorer svg text')]
@@ -162,6 +165,41 @@ def test_text_is_never_markup(tab, study, tmp_path):
     tab.open(path, 1280)
     tab.click("#explorer-table tbody tr button")
     assert tab.run("document.querySelectorAll('img').length") == 0 and texts(tab, "#explorer-command") == [HOSTILE]
+
+
+def test_figures_without_a_finite_number_are_listed_and_not_drawn(tab, tmp_path):
+    values = {"finite": 0.6, "absent": None, "nan": float("nan"), "infinite": float("inf"), "few": 0.51}
+    rows = tuple(
+        Row(
+            name,
+            {"test": Estimate(80.0, unit="%"), **({} if v is None else {"auc": Estimate(v)})},
+            unresolved=unresolved,
+        )
+        for (name, v), unresolved in zip(values.items(), [(), (), (), (), ("auc",)], strict=True)
+    )
+    columns = (reports.Column("test", "Test", "%", 1, "high"), reports.Column("auc", "AUC", "", 3, "low"))
+    path = tmp_path / "figures.html"
+    path.write_text(reports.explorer_html(reports.Study("t", "", rows, columns)), encoding="utf-8")
+    tab.open(path, 1280)
+    assert sorted(names(tab, ".point")) == ["few", "finite"] and names(tab, ".point.best") == ["finite"]
+    assert "Not drawn, because a figure is missing: absent, nan, infinite." in texts(tab, "#explorer-plot-note")[0]
+    tab.write("#explorer-limit-leak", "0.7")
+    verdicts = dict(zip(names(tab, "tbody button"), texts(tab, "td.verdict"), strict=True))
+    verdicts = {name: text.removeprefix("Budgets") for name, text in verdicts.items()}
+    unknown = dict.fromkeys(("absent", "nan", "few"), "AUC: no figure")
+    assert verdicts == {"finite": "fits", "infinite": "AUC +∞", **unknown} and tab.errors == []
+
+
+def test_a_thinned_curve_is_the_same_steps():
+    random = np.random.default_rng(4)
+    x = np.unique(np.round(np.geomspace(1e-3, 1, 150), 6))
+    y = np.sort(random.integers(0, 40, len(x)) / 40)
+    rocs = reports.RocCurves("ROC", (reports.Curve("a, LiRA", x.tolist(), y.tolist()),))
+    study = reports.Study("t", "", (Row("a", {"auc": Estimate(0.5)}),), (reports.Column("auc", "AUC"),), (rocs,))
+    (curve,) = explorer_data(study)["curves"]["a"]
+    assert curve["name"] == "LiRA" and len(curve["x"]) < 60 and curve["x"][-1] == 1
+    steps = np.array(curve["y"])[np.searchsorted(curve["x"], [float(f"{each:.4g}") for each in x], "right") - 1]
+    np.testing.assert_allclose(steps, y, rtol=1e-3)
 
 
 def test_a_wide_report_shows_the_explorer_and_folds_its_table(study):

@@ -1,5 +1,5 @@
 // What is drawn of a picked model: its ROC curves, its reliability diagram and what its costs are made of.
-const CHART = { width: 320, height: 290, left: 46, top: 24, right: 310, bottom: 246 };
+const CHART = { width: 320, height: 290, left: 52, top: 24, right: 310, bottom: 246 };
 
 const line = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 

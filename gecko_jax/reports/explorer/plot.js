@@ -95,7 +95,7 @@ function labels(walk, places, chosen, box) {
   const named = walk.filter((row) => chosen.has(row.name) || row.name === state.picked);
   return named.sort((a, b) => first(a) - first(b)).flatMap((row) => {
     const { cx, cy, r } = places.get(row.name);
-    const wide = row.name.length * 6.6;
+    const wide = row.name.length * 7;
     const tries = [[cx + r + 4, cy + 4], [cx - r - 4 - wide, cy + 4], [cx - wide / 2, cy - r - 5],
       [cx - wide / 2, cy + r + 13], [cx + r, cy - r - 3], [cx - r - wide, cy - r - 3], [cx + r, cy + r + 11]];
     const spot = tries.map(([left, base]) => [left, base - 10, left + wide, base + 3]).find(free);
