@@ -92,7 +92,7 @@ def define(config_cls: type[C], presets: Mapping[str, C], default: str | None = 
     for name, hint in _hints(config_cls).items():
         parser = _parser(name, hint)
         field_help = config_cls.__dataclass_fields__[name].metadata.get("help", "")
-        shown = "; ".join(f"{preset}: {_text(getattr(config, name))}" for preset, config in presets.items())
+        shown = "; ".join(f"{preset}: {text(getattr(config, name))}" for preset, config in presets.items())
         serializer = absl_flags.ArgumentSerializer()
         described = f"{field_help} [{shown}]".strip()
         flag = absl_flags.Flag(parser, serializer, name, None, described, boolean=isinstance(parser, _Boolean))
@@ -139,7 +139,7 @@ def _refuse_idle(config: Any, preset: Any, changes: Mapping[str, Any]) -> None:
     needs = config.idle() if hasattr(config, "idle") else {}
     for name, value in changes.items():
         if name in needs and value != getattr(preset, name):
-            raise ValueError(f"--{name}={_text(value)} has no effect here: it needs {needs[name]}. Leave it out.")
+            raise ValueError(f"--{name}={text(value)} has no effect here: it needs {needs[name]}. Leave it out.")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -187,12 +187,16 @@ def _fits(hint: Any, value: Any) -> bool:
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
-def _text(value: Any) -> str:
-    """Returns a value as the command line spells it."""
+def text(value: Any) -> str:
+    """Returns a value as the command line spells it.
+
+    >>> text((8, 4)), text(None), text(True)
+    ('8,4', 'none', 'true')
+    """
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        return ",".join(_text(item) for item in value) if value else "()"
+        return ",".join(text(item) for item in value) if value else "()"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -213,7 +217,7 @@ class _Choice(absl_flags.ArgumentParser):
     """The values of a Literal, whatever their type."""
 
     def __init__(self, choices: tuple[Any, ...]):
-        self.choices = {_text(choice): choice for choice in choices}
+        self.choices = {text(choice): choice for choice in choices}
         self.syntactic_help = f"<{'|'.join(self.choices)}>"
 
     def parse(self, argument: str) -> Any:

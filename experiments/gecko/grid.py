@@ -9,6 +9,7 @@ not read are not in its record, so that to change them leaves it as it is.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from experiments.gecko import beside
 from experiments.gecko.config import Config
 from experiments.gecko.measure import ATTACK, COLUMNS, measured
 from experiments.gecko.methods import METHODS
+from experiments.gecko.presets import PRESETS
 from experiments.gecko.published import published
 from experiments.gecko.train import Trainer, membership
 from gecko_jax import datasets, keys, reports
@@ -29,6 +31,13 @@ from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Examples
 
 PLACES = ("output", "data_dir")  # settings that change no figure
+PARTS = {  # kind of exhibit -> the field that holds its parts, one or several a row
+    reports.CostBreakdowns: "breakdowns",
+    reports.Histograms: "histograms",
+    reports.ReliabilityDiagrams: "diagrams",
+    reports.RocCurves: "curves",
+    reports.TrainingCurves: "curves",
+}
 
 
 class Cell(NamedTuple):
@@ -121,6 +130,7 @@ def table(config: Config, member: np.ndarray, cells: Sequence[Cell]) -> reports.
             name=name,
             group=cell.network if several else "",
             published=published(config.dataset, cell.network, cell.method),
+            command=command(config, config.architectures.index(cell.network), cell.method),
         )
         for name, cell in zip(names, cells, strict=True)
     ]
@@ -146,15 +156,36 @@ def table(config: Config, member: np.ndarray, cells: Sequence[Cell]) -> reports.
 
 
 def _joined(names: Sequence[str], cells: Sequence[Cell]) -> list[Any]:
-    """Returns the exhibits of all rows, those of one name as one, each curve under its row's name in this table."""
+    """Returns the exhibits of all rows, those of one name as one, each part under its row's name in this table."""
     joined: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=True):
+        label = cell.study.rows[0].name
         for exhibit in cell.study.exhibits:
-            field = "histograms" if isinstance(exhibit, reports.Histograms) else "curves"
-            parts = tuple(part._replace(name=name) for part in getattr(exhibit, field))
+            field = PARTS[type(exhibit)]
+            parts = tuple(part._replace(name=name + part.name[len(label) :]) for part in getattr(exhibit, field))
             earlier = getattr(joined[exhibit.name], field) if exhibit.name in joined else ()
             joined[exhibit.name] = exhibit._replace(**{field: (*earlier, *parts)})
     return list(joined.values())
+
+
+def command(config: Config, index: int, method: str) -> str:
+    """Returns one line of shell that makes a row again: the preset with the fewest other settings, and these.
+
+    >>> command(Config(dense=64), 0, "full")
+    'python -m experiments.gecko.run --preset=quick --methods=full --hidden=512,512,512'
+    """
+    cell = config.cell(index, method)
+    idle, lines = cell.idle(), []
+    for name, preset in PRESETS.items():
+        changed = {
+            field.name: flags.text(value)
+            for field in dataclasses.fields(cell)
+            if (value := getattr(cell, field.name)) != getattr(preset, field.name)
+            and (field.name not in idle and field.name != "output" or field.name == "methods")
+        }
+        words = [f"--preset={name}", *(f"--{key}={shlex.quote(value)}" for key, value in changed.items())]
+        lines.append(" ".join(["python -m experiments.gecko.run", *words]))
+    return min(lines, key=lambda line: line.count(" --"))
 
 
 def _summary(config: Config, member: np.ndarray) -> str:

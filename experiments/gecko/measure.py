@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from experiments.common import ECE, EPSILON, TEST, TRAIN, accuracies, attack_figures, guarantees, paths_below
 from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.train import Trained
-from gecko_jax import audit, costs, files, integer, reports
+from gecko_jax import audit, costs, files, integer, metrics, reports
 from gecko_jax.audit.report.exhibits import roc_curves, signal_histograms
+from gecko_jax.defenses import label_attacks, masking
 from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate
 
 # Named beforehand, because choosing the best attack on the target would flatter it: the paper's own kind, the strongest
 # of those that know each record from shadow models, and what the labels alone give away. All others are in
 # rows/*/*/audit.json, and in experiments/audit.
-ATTACK, LIRA, RMIA, LABELS = "modified_entropy", "lira_student", "rmia", "gap"
+ATTACK, LIRA, RMIA = "modified_entropy", "lira_student", "rmia"
+LABELS, LIRA_LABELS = "gap", "lira_labels"
 
 COLUMNS = (
     TRAIN,
@@ -28,6 +31,7 @@ COLUMNS = (
     reports.Column("tpr_at_1pct", "TPR @ 1% FPR", "%", 2, "low"),
     reports.Column("tpr_at_0p1pct", "TPR @ 0.1% FPR", "%", 2, "low"),
     reports.Column("label_only_attack", "Label-only attack accuracy", "%", 2, "low"),
+    reports.Column("label_only_auc", "Label-only LiRA AUC", "", 3, "low"),
     reports.Column("lira_auc", "LiRA AUC", "", 3, "low"),
     reports.Column("lira_tpr_at_1pct", "LiRA TPR @ 1% FPR", "%", 2, "low"),
     reports.Column("rmia_auc", "RMIA AUC", "", 3, "low"),
@@ -44,13 +48,14 @@ COLUMNS = (
     reports.Column("energy", "Energy", "µJ", 2, "low"),
 )
 
-ROC_NAMES = {ATTACK: "ROC curves of the attacks", LIRA: "ROC curves of LiRA"}
 LEAKS = {
     ATTACK: {"attack_accuracy": "attack", "auc": "auc", "tpr_at_1pct": "tpr_at_1pct", "tpr_at_0p1pct": "tpr_at_0p1pct"},
-    LABELS: {"attack_accuracy": "label_only_attack"},
     LIRA: {"auc": "lira_auc", "tpr_at_1pct": "lira_tpr_at_1pct"},
     RMIA: {"auc": "rmia_auc", "tpr_at_1pct": "rmia_tpr_at_1pct"},
+    LABELS: {"attack_accuracy": "label_only_attack"},
+    LIRA_LABELS: {"auc": "label_only_auc"},
 }
+CURVES = {ATTACK: "threshold", LIRA: "LiRA"}
 
 
 def measured(config: Config, data: Dataset, member: np.ndarray, row: Trained, folder: Path) -> reports.Study:
@@ -64,30 +69,27 @@ def measured(config: Config, data: Dataset, member: np.ndarray, row: Trained, fo
     """
     method = METHODS[row.method]
     folder.mkdir(parents=True, exist_ok=True)
-    audited = audit.audit_models(row.pool, data.train.y, member)  # of outputs alone, which costs seconds
+    y = data.train.y
+    audited = audit.audit_models(row.pool, y, member)  # of outputs alone, which costs seconds
+    labels = audit.audit_models(row.pool, y, member, [a for a in label_attacks(len(member)) if a != "label_only"])
+    cost = _cost(row, data, folder)
     written = [files.write_atomic(folder / "audit.json", audited.to_json()), folder / "model.packed"]
-    figures = accuracies(row, data, member) | _costs(row, data, folder)
+    figures = accuracies(row, data, member) | _costs(cost)
     for attack, columns in LEAKS.items():
-        if attack in audited.rows:  # some need more shadow models than a small run has
-            figures |= attack_figures(audited, attack, columns)
-    note, notes = method.note, list(audited.warnings)
+        for report in (audited, labels):
+            if attack in report.rows:  # some need more shadow models than a small run has
+                figures |= attack_figures(report, attack, columns)
+    note, notes = method.note, [*masking(audited, labels), *audited.warnings]
     if row.epsilon is not None:
         figures["epsilon"] = row.epsilon.estimate()
         note = "; ".join((note, *map(str, row.epsilon.phases)))
         notes += guarantees(config.clipping, [row.epsilon])
-    mean = row.history.mean(1)
-    curve = reports.Curve(method.label, np.arange(1, len(mean) + 1).tolist(), mean.tolist())
-    rocs = {attack: audited.curves[attack] for attack in (ATTACK, LIRA) if attack in audited.curves}
     return reports.Study(
         title=f"{method.label} of {row.architecture} on {config.dataset}",
         summary="",
         rows=(reports.Row(method.label, figures, "", note),),
         columns=tuple(column for column in COLUMNS if column.key in figures),
-        exhibits=(
-            *(roc_curves({method.label: roc})._replace(name=ROC_NAMES[attack]) for attack, roc in rocs.items()),
-            signal_histograms({method.label: audited.confidence_histogram}),
-            reports.TrainingCurves("Training curves", (curve,), note="Mean over the models."),
-        ),
+        exhibits=_exhibits(method.label, row, data, audited, cost),
         notes=reports.Notes(warnings=tuple(dict.fromkeys(notes))),
         record={
             "timings": {"training": round(row.seconds, 2)},
@@ -97,12 +99,23 @@ def measured(config: Config, data: Dataset, member: np.ndarray, row: Trained, fo
     )
 
 
-def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
-    """Returns the cost of the first model, which all have; writes the packed file and compares its size.
+def _exhibits(name: str, row: Trained, data: Dataset, audited: audit.Report, cost: costs.Cost) -> tuple:
+    """Returns what the page shows of a row; the parts are named as the row, or begin with its name and a comma."""
+    mean = row.history.mean(1)
+    rocs = {f"{name}, {label}": audited.curves[a] for a, label in CURVES.items() if a in audited.curves}
+    loss = reports.Curve(name, np.arange(1, len(mean) + 1).tolist(), mean.tolist())
+    bins = metrics.reliability_bins(softmax(row.test[0].astype(np.float64), -1), np.asarray(data.test.y))
+    return (
+        roc_curves(rocs),
+        signal_histograms({name: audited.confidence_histogram}),
+        reports.ReliabilityDiagrams("Reliability", (reports.Reliability.of(name, bins),), "Of the first model."),
+        reports.CostBreakdowns("Costs by part", costs.breakdowns(name, cost)),
+        reports.TrainingCurves("Training curves", (loss,), note="Mean over the models."),
+    )
 
-    "bytes" are those a device holds, batch normalization folded, as peak activations and energy have it; "file" is the
-    packed file, which holds the normalization as it was trained.
-    """
+
+def _cost(row: Trained, data: Dataset, folder: Path) -> costs.Cost:
+    """Returns the cost of the first model, which all have; writes the packed file and compares its size."""
     variables = take(row.variables, 0)
     x = np.asarray(data.test.x[:1])
     cost = costs.cost(row.model, variables, x)
@@ -110,6 +123,15 @@ def _costs(row: Trained, data: Dataset, folder: Path) -> dict[str, Estimate]:
     integer.write(path, integer.pack(row.model, variables, x))
     if path.stat().st_size != cost.stored_bytes.value:
         raise AssertionError(f"{path} has {path.stat().st_size} bytes, counted were {cost.stored_bytes.value}.")
+    return cost
+
+
+def _costs(cost: costs.Cost) -> dict[str, Estimate]:
+    """Returns the figures of a cost.
+
+    "bytes" are those a device holds, batch normalization folded, as peak activations and energy have it; "file" is the
+    packed file, which holds the normalization as it was trained.
+    """
     counted = lambda value, unit="": Estimate(value, kind="counted", unit=unit)  # noqa: E731
     macs = {binary: 0 for binary in (False, True)}
     for precision, estimate in cost.macs.items():

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gecko_jax import models, quantizers
+from gecko_jax import compression, models, quantizers
 from gecko_jax.defenses import DEFENSES, Defense
 from gecko_jax.types import Model, Rule
 
-# Model -> Model transforms that add state to training only: the network that is deployed is the one without them.
-TRANSFORMS: Mapping[str, Callable[..., Model]] = {"pruned": models.pruned}
+
+class Transform(NamedTuple):
+    """A compression in training.
+
+    Attributes:
+      apply: (network, **settings) -> the network that is trained, and packed with its state.
+      start: (that network, variables of a trained one, x) -> variables to go on from; None: it begins fresh.
+    """
+
+    apply: Callable[..., Model]
+    start: Callable[..., Any] | None = None
+
+
+TRANSFORMS: Mapping[str, Transform] = {
+    "dynamic_sparse": Transform(models.dynamic_sparse),
+    "pruned": Transform(models.pruned, models.prune_once),
+    "shared_weights": Transform(models.shared_weights, models.start_shared),
+}
 
 
 class Method(NamedTuple):
@@ -29,6 +45,7 @@ class Method(NamedTuple):
       float_layers: those that the rules leave in float; () for none.
       transform: (a name of TRANSFORMS, its settings) that training goes through; None: none.
       defense: (a name of DEFENSES, its settings) that trains the networks, answers for them, or both; None: none.
+      schedules: of collections that a transform has; see `training.fit_ensemble`.
       is_trained: False for the networks of `start` as they are, of which only the answers differ.
     """
 
@@ -43,6 +60,7 @@ class Method(NamedTuple):
     float_layers: tuple[str, ...] = ("first", "last")
     transform: tuple[str, dict[str, Any]] | None = None
     defense: tuple[str, dict[str, Any]] | None = None
+    schedules: Mapping[str, Callable[[float], float]] = {}
     is_trained: bool = True
 
     @property
@@ -51,16 +69,13 @@ class Method(NamedTuple):
         return tuple(n for n in (self.start, "full" if self.teacher == "homogeneous" else None) if n)
 
     def model(self, architecture: str, num_classes: int, **options) -> Model:
-        """Returns the network of this row, as it is deployed."""
+        """Returns the network of this row."""
         model = models.create(architecture, num_classes, **{**options, **self.options})
-        return models.quantized(model, self.rules, self.float_layers) if self.rules else model
-
-    def in_training(self, model: Model) -> Model:
-        """Returns the network with what training adds to it."""
+        model = models.quantized(model, self.rules, self.float_layers) if self.rules else model
         if self.transform is None:
             return model
         name, settings = self.transform
-        return TRANSFORMS[name](model, **settings)
+        return TRANSFORMS[name].apply(model, **settings)
 
     def make_defense(self) -> Defense:
         """Returns the row's defense; "undefended" if it has none."""
@@ -91,6 +106,8 @@ XNOR_RULES = (Rule(path="", weight=quantizers.xnor(), input=quantizers.xnor_inpu
 XNOR_WEIGHTS = (Rule(path="", weight=quantizers.xnor()),)  # their scale bounds activations where BatchNorm cannot
 TERNARY_RULES = (Rule(path="", weight=quantizers.ternary()),)
 FLOAT_NETWORK = "as Full precision"
+SHARED_BITS = (8, 4, 3, 2)
+SPARSE_INTERVAL = 25  # updates between two moves of weights
 TEMPERATURES = (5, 10, 15, 20)
 PRUNED_PERCENT = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 
@@ -106,16 +123,31 @@ def _pruned(percent: int) -> Method:
     )
 
 
-def _temperature(temperature: int) -> Method:
-    """Returns the row of Full precision's networks that answer with softmax(logits / temperature)."""
+def _shared(bits: int) -> Method:
+    """Returns the row of a network whose kernels share 2^bits values each, which are trained on."""
     return Method(
-        f"Temperature {temperature}",
+        f"Weights shared, {bits} bit",
         {},
         start="full",
-        note="Full precision's networks; their answers are divided by the temperature",
-        defense=("temperature", {"temperature": float(temperature)}),
-        is_trained=False,
+        note="k-means of each kernel of Full precision, its centroids trained on; control: Retrained",
+        transform=("shared_weights", {"bits": bits}),
     )
+
+
+def _sparse(label: str, growth: str) -> Method:
+    """Returns the row of a network that has a tenth of its weights from the first step on."""
+    settings = {"density": 0.1, "growth": growth, "interval": SPARSE_INTERVAL}
+    schedules = {"drop": compression.cosine_drop(0.3, 0.75)}
+    note = "sparse from the first step, weights dropped and grown elsewhere"
+    return Method(
+        f"{label}, 10 % of weights", {}, note=note, transform=("dynamic_sparse", settings), schedules=schedules
+    )
+
+
+def _answers(label: str, defense: str, **settings: float) -> Method:
+    """Returns the row of Full precision's networks that answer something else than their logits."""
+    note = "Full precision's networks; only their answers differ"
+    return Method(label, {}, start="full", note=note, defense=(defense, settings), is_trained=False)
 
 
 METHODS = {
@@ -149,7 +181,14 @@ METHODS = {
     ),
     "retrained": Method("Retrained", {}, start="full", note="Full precision, trained on: nothing is pruned or shared"),
     **{f"pruned{percent}": _pruned(percent) for percent in PRUNED_PERCENT},
-    **{f"temperature{temperature}": _temperature(temperature) for temperature in TEMPERATURES},
+    **{f"shared{bits}": _shared(bits) for bits in SHARED_BITS},
+    "set": _sparse("SET", "random"),
+    "rigl": _sparse("RigL", "gradient"),
+    **{f"temperature{t}": _answers(f"Temperature {t}", "temperature", temperature=float(t)) for t in TEMPERATURES},
+    "memguard": _answers("MemGuard", "memguard"),
+    "top_k": _answers("Largest scores alone", "top_k"),
+    "rounding": _answers("Rounded scores", "rounding"),
+    "label_only_answer": _answers("Label alone", "label_only_answer"),
     "dropout": Method("Dropout", {}, defense=("dropout", {})),
     "early_stopping": Method("Early stopping", {}, defense=("early_stopping", {}), note="on reference rows"),
     "l2": Method("L2", {}, defense=("l2", {})),

@@ -17,12 +17,24 @@ The figures of quick and fashion_mnist are in expected/, the latter in README.md
 from __future__ import annotations
 
 from experiments.gecko.config import ROWS, Config
-from experiments.gecko.methods import PRUNED_PERCENT, TEMPERATURES
+from experiments.gecko.methods import PRUNED_PERCENT, SHARED_BITS, TEMPERATURES
 
 PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
 DEFENDED_ROWS = ("dropout", "early_stopping", "l2", "label_smoothing")
-ANSWER_ROWS = tuple(f"temperature{temperature}" for temperature in TEMPERATURES)
-COMPRESSED_ROWS = ("retrained", *(f"pruned{percent}" for percent in PRUNED_PERCENT))
+ANSWER_ROWS = (
+    *(f"temperature{temperature}" for temperature in TEMPERATURES),
+    "memguard",
+    "top_k",
+    "rounding",
+    "label_only_answer",
+)
+COMPRESSED_ROWS = (
+    "retrained",
+    *(f"pruned{percent}" for percent in PRUNED_PERCENT),
+    *(f"shared{bits}" for bits in SHARED_BITS),
+    "set",
+    "rigl",
+)
 
 PRESETS = {
     "quick": Config(

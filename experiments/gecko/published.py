@@ -87,7 +87,7 @@ def _series(table: str, dataset: str, network: str, points: Iterable[tuple[str, 
 ACCURACIES = ("train", "test", "attack")
 CIFAR10 = "cifar10"
 TEMPERATURES = ("full", "temperature5", "temperature10", "temperature15", "temperature20")
-SHARED = ("shared32", "shared8", "shared4", "shared3", "shared2")
+SHARED = ("retrained", "shared8", "shared4", "shared3", "shared2")
 PRUNED = ("retrained", *(f"pruned{percent}" for percent in range(10, 100, 10)))
 # The threshold in standard deviations -> our nearest share: a compression rate of r removes 1 - 1 / r of the weights.
 BY_THRESHOLD = {

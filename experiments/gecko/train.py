@@ -6,6 +6,7 @@ What a run has trained lies in `checkpoints/` below the study's folder, and is r
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ import jax
 import numpy as np
 
 from experiments.gecko.config import Config, with_needs
-from experiments.gecko.methods import METHODS, Method
+from experiments.gecko.methods import METHODS, TRANSFORMS, Method
 from experiments.gecko.networks import NETWORKS
 from gecko_jax import clippings, datasets, losses, models, privacy, training
+from gecko_jax.defenses import Defense, released
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.types import Dataset, Examples, Model, Variables
 
@@ -106,13 +108,13 @@ class Trainer:
         config, method, network = self.config, METHODS[name], self.config.places()[index].network
         private = self._private[index, name].result() if (index, name) in self._private else None
         model = config.network(network, name, self.data.num_classes)
-        in_training = private.model if private else method.in_training(model)
         epochs = (config.fine_tuning_epochs if method.start else config.epochs)[index]
         options = _options(config, epochs)
         options |= dict(folder=self._folder(network, name), label=f"{network} {method.label}")
         if method.start:
             start = needed[method.start].variables
-            options["init"] = start if method.transform is None else _start(in_training, start, self.data)
+            options["init"] = _start(model, method, start, self.data.train.x[:1])
+        options["schedules"] |= method.schedules
         if method.transition:
             first, last = epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5)
             options["schedules"]["transition"] = training.linear(first / epochs, last / epochs)
@@ -123,25 +125,25 @@ class Trainer:
         if private:
             options |= dict(optimizer=training.optimizer("adam", config.dp_learning_rate), **private.options)
         began, defense = time.perf_counter(), method.make_defense()
-        fitted = defense.train(in_training, self.data.train, self.member, reference=self.reference, **options)
-        variables = models.without_pruning_state(fitted.variables)
-        variables = {key: tree for key, tree in variables.items() if key != THRESHOLD}  # of adaptive clipping
-        pool, test = (training.predict_ensemble(model, variables, part.x) for part in (self.data.train, self.data.test))
+        trained = private.model if private else model
+        fitted = defense.train(trained, self.data.train, self.member, reference=self.reference, **options)
+        variables = {key: tree for key, tree in fitted.variables.items() if key != THRESHOLD}  # of adaptive clipping
+        pool, test = self._released(defense, model, variables)
         seconds, epsilon = time.perf_counter() - began, private and private.epsilon
-        return self._released(Trained(network, name, model, variables, fitted.loss, pool, test, seconds, epsilon))
+        return Trained(network, name, model, variables, fitted.loss, pool, test, seconds, epsilon)
 
     def _answered(self, name: str, needed: dict[str, Trained]) -> Trained:
         """Returns a row of the networks that another one has trained."""
         (row,) = needed.values()
-        return self._released(row._replace(method=name, seconds=0.0))
+        pool, test = self._released(METHODS[name].make_defense(), row.model, row.variables)
+        return row._replace(method=name, pool=pool, test=test, seconds=0.0)
 
-    def _released(self, row: Trained) -> Trained:
-        """Returns a row with what its defense releases instead of the logits."""
-        if (answer := METHODS[row.method].make_defense().answer) is None:
-            return row
-        parts = (row.pool, self.data.train.id), (row.test, self.data.test.id)
-        pool, test = (np.stack([answer(logits, ids) for logits in outputs]) for outputs, ids in parts)
-        return row._replace(pool=pool, test=test)
+    def _released(self, defense: Defense, model: Model, variables: Variables) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the networks answer on the pool and on the test set."""
+        ask = functools.partial(
+            released, defense, model, variables, self.data.train, self.member, reference=self.reference
+        )
+        return ask(seed=self.config.seed), ask(seed=self.config.seed, rows=self.data.test)
 
     def _teacher(self, index: int, method: Method, needed: dict[str, Trained]) -> np.ndarray:
         """Returns logits [m, n, classes] of a float network, trained or cross-fitted on the same members."""
@@ -169,12 +171,13 @@ def train_all(config: Config, data: Dataset, member: np.ndarray) -> list[Trained
     return [rows[index, name] for index in range(len(config.architectures)) for name in config.methods]
 
 
-def _start(model: Model, variables: Variables, data: Dataset) -> Variables:
-    """Returns trained variables [m, ...] with the collections that training adds to the network, as they begin."""
-    count = len(jax.tree.leaves(variables)[0])
-    begin = model.init(jax.random.key(0), data.train.x[:1])
-    added = {name: tree for name, tree in begin.items() if name not in variables}
-    return {**variables, **jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], count, 0), added)}
+def _start(model: Model, method: Method, variables: Variables, x: np.ndarray) -> Variables:
+    """Returns variables [m, ...] of a row that goes on from a trained one."""
+    if method.transform is None:
+        return variables
+    start = TRANSFORMS[method.transform[0]].start
+    assert start is not None  # METHODS gives such a row no start
+    return jax.vmap(lambda each: start(model, each, x))(variables)
 
 
 def _private(config: Config, index: int, name: str, data: Dataset) -> privacy.PrivateTraining:

@@ -77,6 +77,12 @@ def test_a_killed_grid_loses_no_finished_row(killed):
 def test_every_row_has_its_figures_with_intervals(finished):
     study = reports.read_record(finished)
     assert [row.name for row in study.rows] == [METHODS[name].label for name in ROWS]
+    assert study.rows[3].command == grid.command(Config(output=str(finished), **TINY), 0, "pruned50")
+    reasons = "--models=3 --epochs=3 --fine_tuning_epochs=2 --hidden=16,16"
+    assert study.rows[3].command == f"python -m experiments.gecko.run --preset=quick --methods=pruned50 {reasons}"
+    parts = {part.name for exhibit in study.exhibits if type(exhibit) in grid.PARTS
+             for part in getattr(exhibit, grid.PARTS[type(exhibit)])}  # fmt: skip
+    assert {*map("{}, threshold".format, names := [row.name for row in study.rows]), *names} <= parts
     for row in study.rows:
         for key in ("train", "test", "attack", "auc", "ece"):
             estimate = row.figures[key]
@@ -109,7 +115,9 @@ def test_a_delta_is_printed_as_a_power(delta, printed):
 
 
 def test_packed_files_are_as_large_as_counted(finished):
-    for row, name in zip(reports.read_record(finished).rows, ROWS, strict=True):
+    rows = reports.read_record(finished).rows
+    assert rows[3].figures["bytes"].value < 0.6 * rows[0].figures["bytes"].value  # half of the weights are gone
+    for row, name in zip(rows, ROWS, strict=True):
         path = finished / "rows" / "mlp" / name / "model.packed"
         assert path.stat().st_size == round(1000 * row.figures["file"].value)
         assert row.figures["bytes"].value < row.figures["file"].value  # a device holds no header, and folded norms
@@ -132,13 +140,12 @@ def test_what_rows_that_go_on_from_full_precision_do_to_it(finished):
     config = Config(output=str(finished), **{**TINY, "methods": ("full", "pruned50", "temperature5")})
     data, _ = grid.load(config)
     full, pruned, flat = train.train_all(config, data, train.membership(config, data))
-    assert pruned.variables.keys() == {"params"} and pruned.model.rules == ()
+    assert pruned.model.rules == ()
     for layer, weights in pruned.variables["params"].items():
         zeros = (weights["kernel"] == 0).reshape(3, -1)
         assert (zeros.sum(1) == zeros.shape[1] // 2).all(), layer
         smallest = np.argsort(np.abs(full.variables["params"][layer]["kernel"]).reshape(3, -1), 1)
-        # The first update moves a weight by the learning rate at most, so that the very smallest are among those gone.
-        assert all(zeros[i, smallest[i, : zeros.shape[1] // 5]].all() for i in range(3))
+        assert all(zeros[i, smallest[i, : zeros.shape[1] // 2]].all() for i in range(3))
     assert flat.variables is full.variables and flat.seconds == 0
     for answers, logits in ((flat.pool, full.pool), (flat.test, full.test)):
         np.testing.assert_allclose(answers, log_softmax(logits.astype(float) / 5, -1), atol=1e-6)
