@@ -177,7 +177,7 @@ def _start(model: Model, method: Method, variables: Variables, x: np.ndarray) ->
         return variables
     start = TRANSFORMS[method.transform[0]].start
     assert start is not None  # METHODS gives such a row no start
-    return jax.vmap(lambda each: start(model, each, x))(variables)
+    return jax.tree.map(np.asarray, jax.vmap(lambda each: start(model, each, x))(variables))
 
 
 def _private(config: Config, index: int, name: str, data: Dataset) -> privacy.PrivateTraining:
