@@ -20,7 +20,7 @@ from gecko_jax.types import Dataset, Estimate
 # Named beforehand, because choosing the best attack on the target would flatter it: the paper's own kind, the strongest
 # of those that know each record from shadow models, and what the labels alone give away. All others are in
 # rows/*/*/audit.json, and in experiments/audit.
-ATTACK, LIRA, RMIA = "modified_entropy", "lira_student", "rmia"
+ATTACK, LIRA, RMIA, HIERARCHICAL = "modified_entropy", "lira_student", "rmia", "hierarchical_lira"
 LABELS, LIRA_LABELS = "gap", "lira_labels"
 
 COLUMNS = (
@@ -36,6 +36,9 @@ COLUMNS = (
     reports.Column("lira_tpr_at_1pct", "LiRA TPR @ 1% FPR", "%", 2, "low"),
     reports.Column("rmia_auc", "RMIA AUC", "", 3, "low"),
     reports.Column("rmia_tpr_at_1pct", "RMIA TPR @ 1% FPR", "%", 2, "low"),
+    reports.Column("hierarchical_lira_auc", "Hierarchical LiRA AUC", "", 3, "low"),
+    reports.Column("hierarchical_lira_tpr_at_1pct", "Hierarchical LiRA TPR @ 1% FPR", "%", 2, "low"),
+    reports.Column("loss_tail", "Loss tail, TNR @ 1% FNR", "%", 2, "low"),
     ECE,
     EPSILON,
     reports.Column("bytes", "Deployed", "kB", 1, "low"),
@@ -52,9 +55,11 @@ LEAKS = {
     ATTACK: {"attack_accuracy": "attack", "auc": "auc", "tpr_at_1pct": "tpr_at_1pct", "tpr_at_0p1pct": "tpr_at_0p1pct"},
     LIRA: {"auc": "lira_auc", "tpr_at_1pct": "lira_tpr_at_1pct"},
     RMIA: {"auc": "rmia_auc", "tpr_at_1pct": "rmia_tpr_at_1pct"},
+    HIERARCHICAL: {"auc": "hierarchical_lira_auc", "tpr_at_1pct": "hierarchical_lira_tpr_at_1pct"},
     LABELS: {"attack_accuracy": "label_only_attack"},
     LIRA_LABELS: {"auc": "label_only_auc"},
 }
+TAIL = "tnr_at_1pct_fnr"  # a risk estimate without shadow models
 CURVES = {ATTACK: "threshold", LIRA: "LiRA"}
 
 
@@ -79,6 +84,8 @@ def measured(config: Config, data: Dataset, member: np.ndarray, row: Trained, fo
         for report in (audited, labels):
             if attack in report.rows:  # some need more shadow models than a small run has
                 figures |= attack_figures(report, attack, columns)
+    if tail := audited.loss_tail.get(TAIL):
+        figures["loss_tail"] = reports.percent(tail)
     note, notes = method.note, [*masking(audited, labels), *audited.warnings]
     if row.epsilon is not None:
         figures["epsilon"] = row.epsilon.estimate()

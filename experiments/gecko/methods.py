@@ -150,6 +150,17 @@ def _answers(label: str, defense: str, **settings: float) -> Method:
     return Method(label, {}, start="full", note=note, defense=(defense, settings), is_trained=False)
 
 
+# Defense -> (label, settings): each trains the network of Full precision in its own way.
+DEFENDED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "label_smoothing": ("Label smoothing", {}),
+    "early_stopping": ("Early stopping", {}),
+    "dropout": ("Dropout", {}),
+    "l2": ("L2", {}),
+    "dmp": ("DMP", {}),
+    "kcd": ("KCD, 3 folds", {"folds": 3}),
+    "selena": ("SELENA, 5 sub-models", {"submodels": 5, "withheld": 2}),
+}
+
 METHODS = {
     "full": Method("Full precision", {}),
     "normalized": Method("Full precision, BatchNorm", NORMALIZED, note="the binary networks' twin in float"),
@@ -189,10 +200,7 @@ METHODS = {
     "top_k": _answers("Largest scores alone", "top_k"),
     "rounding": _answers("Rounded scores", "rounding"),
     "label_only_answer": _answers("Label alone", "label_only_answer"),
-    "dropout": Method("Dropout", {}, defense=("dropout", {})),
-    "early_stopping": Method("Early stopping", {}, defense=("early_stopping", {}), note="on reference rows"),
-    "l2": Method("L2", {}, defense=("l2", {})),
-    "label_smoothing": Method("Label smoothing", {}, defense=("label_smoothing", {})),
+    **{name: Method(label, {}, defense=(name, dict(settings))) for name, (label, settings) in DEFENDED.items()},
     "dp_eps8": Method("DP-Adam, ε = 8", {}, epsilon=8.0, note=FLOAT_NETWORK),
     "dp_eps2": Method("DP-Adam, ε = 2", {}, epsilon=2.0, note=FLOAT_NETWORK),
     "dp_binary": Method(

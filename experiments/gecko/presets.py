@@ -17,10 +17,9 @@ The figures of quick and fashion_mnist are in expected/, the latter in README.md
 from __future__ import annotations
 
 from experiments.gecko.config import ROWS, Config
-from experiments.gecko.methods import PRUNED_PERCENT, SHARED_BITS, TEMPERATURES
+from experiments.gecko.methods import DEFENDED, PRUNED_PERCENT, SHARED_BITS, TEMPERATURES
 
 PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
-DEFENDED_ROWS = ("dropout", "early_stopping", "l2", "label_smoothing")
 ANSWER_ROWS = (
     *(f"temperature{temperature}" for temperature in TEMPERATURES),
     "memguard",
@@ -62,7 +61,7 @@ PRESETS = {
         dataset="location",
         output="runs/gecko_location",
         architectures=("fc_location",),
-        methods=("full", "normalized", *PAPER_ROWS[1:], *COMPRESSED_ROWS, *ANSWER_ROWS, *DEFENDED_ROWS),
+        methods=("full", "normalized", *PAPER_ROWS[1:], *COMPRESSED_ROWS, *ANSWER_ROWS, *DEFENDED),
         models=6,
         reference=0.2,
         epochs=(25,),

@@ -59,16 +59,10 @@ def test_quick_figures_are_of_the_quick_rows():
     with path.open() as file:
         lines = list(csv.DictReader(file))
     assert {line["row"] for line in lines} == {METHODS[name].label for name in PRESETS["quick"].methods}
-    unlisted = {
-        "tpr_at_0p1pct",
-        "label_only_attack",
-        "label_only_auc",
-        "lira_auc",
-        "lira_tpr_at_1pct",
-        "rmia_auc",
-        "rmia_tpr_at_1pct",
-    }
-    assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - unlisted
+    listed = {line["metric"] for line in lines}
+    newer = ("label_only", "lira", "rmia", "hierarchical", "loss_tail")  # columns that the table does not have yet
+    columns = {column.key for column in measure.COLUMNS if not column.key.startswith(newer)}
+    assert listed == columns - {"tpr_at_0p1pct"}
 
 
 def test_a_grid_of_several_data_sets_is_a_table_for_each():
