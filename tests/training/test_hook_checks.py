@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from gecko_jax import training
+from gecko_jax.training.hook_checks import check_frozen
 
 
 def of_params(function):
@@ -40,3 +41,11 @@ def test_a_hook_that_training_cannot_go_on_with_is_refused(mlp, pool, tmp_path, 
     with pytest.raises(ValueError, match=message):
         training.fit(mlp._replace(**fields), pool, epochs=1, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_may_start_from_jax_arrays():
+    """NumPy warns of a jax.Array in the place of its type, and warnings are errors here."""
+    start = {"params": {"kernel": jnp.zeros((1, 2), jnp.bfloat16)}}
+    check_frozen({"params": {"kernel": jax.ShapeDtypeStruct((2,), jnp.bfloat16)}}, None, start)
+    with pytest.raises(ValueError, match="init.*bfloat16 and is trained"):
+        check_frozen({"params": {"kernel": jax.ShapeDtypeStruct((2,), jnp.float32)}}, None, start)
