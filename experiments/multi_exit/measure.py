@@ -131,10 +131,11 @@ def answered(
         "guarded": told(guarded),
     }
     seen = signals.posteriors_and_exit(logits, exits, count)
-    figures = {
-        f"auc_{name}": aucs(attacks.hybrid(), seen, signals.posteriors_and_exit(logits, guess, count), member)
-        for name, guess in guesses.items()
-    }
+    figures = {}
+    for name, guess in guesses.items():
+        asked = signals.posteriors_and_exit(logits, guess, count)
+        # Who knows that answers are delayed reads the exits of the shadows as those of the target: off guarded times.
+        figures[f"auc_{name}"] = aucs(attacks.hybrid(), asked if name == "guarded" else seen, asked, member)
     shares = {"told": guesses["times"], "told_guarded": guesses["guarded"]}
     figures |= {
         name: reports.percent(metrics.mean_interval((guess == exits).mean(1))) for name, guess in shares.items()
