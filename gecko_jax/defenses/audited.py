@@ -102,10 +102,10 @@ def audit_defense(
     answers = released(defense, model, fitted.variables, data, member, reference=needed, seed=options.get("seed") or 0)
     scores = audit.audit_models(answers, data.y, member, attack)
     labels = audit.audit_ensemble(model, fitted.variables, data, member, on_labels or label_attacks(models))
-    notes = (*masking(scores, labels), *scores.warnings)
-    for note in notes[: len(notes) - len(scores.warnings)]:
+    findings = (*masking(scores, labels), *((UNREAD_DELAY.format(defense.name),) if defense.delay else ()))
+    for note in findings:
         warnings.warn(note, stacklevel=2)
-    return DefenseAudit(defense.name, fitted, answers, scores, labels, notes)
+    return DefenseAudit(defense.name, fitted, answers, scores, labels, (*findings, *scores.warnings))
 
 
 def masking(scores: audit.Report, labels: audit.Report) -> tuple[str, ...]:
@@ -140,5 +140,9 @@ def masking(scores: audit.Report, labels: audit.Report) -> tuple[str, ...]:
     )
 
 
+UNREAD_DELAY = (
+    "Defense {!r} delays answers, and this audit reads none of their times: its figures are those without the defense. "
+    "attacks.hybrid reads exits that probes.exits_from_times guesses; experiments.multi_exit shows how."
+)
 MIN_MODELS_FOR_LIRA = 4  # a shadow that stands in for the target leaves it two
 MIN_EXCESS = 0.005  # of an attack on labels over all on scores, before it is called masking

@@ -43,6 +43,22 @@ def test_times_no_longer_tell_the_exit():
     assert right(defenses.time_guard(spread=3.0, seed=0).delay(SECONDS, X)) < 0.45
 
 
+def test_an_audit_of_answers_says_that_it_reads_no_times(network, rows, members):
+    with pytest.warns(UserWarning, match="'time_guard' delays answers, and this audit reads none of their times"):
+        result = defenses.audit_defense(
+            defenses.time_guard(),
+            network,
+            rows,
+            members,
+            attack=["loss"],
+            on_labels=["gap"],
+            epochs=2,
+            batch_size=8,
+            seed=3,
+        )
+    assert any("reads none of their times" in note for note in result.warnings)
+
+
 @pytest.mark.parametrize(
     ("arguments", "call", "words"),
     [
