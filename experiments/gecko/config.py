@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.flags import Setting, field, idle
 from experiments.gecko.methods import METHODS
-from experiments.gecko.networks import NETWORKS, Place, places
+from experiments.gecko.networks import IMAGES, NETWORKS, Place, is_normalized, places
 from gecko_jax import checks, datasets
 from gecko_jax.clippings import CLIPPINGS
 from gecko_jax.losses import CLASS_LOSSES
@@ -60,6 +60,7 @@ class Config:
     hidden: tuple[int, ...] = field((512, 512, 512), "widths of the MLP")
     channels: tuple[int, ...] = field((32, 64), "filters of the LeNet")
     dense: int = field(128, "width of the LeNet's dense layer")
+    width: float = field(1.0, "factor on the filters and units of the networks for 32 x 32 pixels; below 1 for a look")
     heterogeneous_teacher: str = field("lenet", "network that teaches Phase II heterogeneous", NETWORKS)
     cross_fit: int = field(0, "folds of cross-fitted teachers; 0: the teacher labels what it was trained on")
     distillation: str = field("symmetric_cross_entropy", "loss of Phase II", TEACHING)
@@ -93,7 +94,7 @@ class Config:
         if not 0 < self.delta < 1:
             raise ValueError(f"delta={self.delta!r} must lie above 0 and below 1, and below 1 / members of a model.")
         checks.one_of("clipping", self.clipping, RULES)
-        for name in ("clip_norm", "dp_batch_size", "dp_learning_rate"):
+        for name in ("clip_norm", "dp_batch_size", "dp_learning_rate", "width"):
             checks.positive(name, getattr(self, name))
 
         self._check_training()
@@ -147,11 +148,15 @@ class Config:
         """Returns the options of `models.create` for a network, without those of a method."""
         by_flags = {"mlp": dict(hidden=self.hidden), "lenet": dict(channels=self.channels, hidden=self.dense)}
         fixed = NETWORKS[network].options
-        return by_flags[network] if fixed is None else dict(fixed)
+        by_flags |= dict.fromkeys(IMAGES, dict(width=self.width))
+        return {**(fixed or {}), **by_flags.get(network, {})}
 
     def network(self, network: str, method: str, num_classes: int) -> Model:
-        """Returns the network of a row, as it is deployed."""
-        return METHODS[method].model(NETWORKS[network].model, num_classes, **self.options(network))
+        """Returns the network of a row, as it is deployed; in a private row with GroupNorm in BatchNorm's place."""
+        options = self.options(network)
+        if METHODS[method].epsilon is not None and is_normalized(network):
+            options["normalize"] = "group"
+        return METHODS[method].model(NETWORKS[network].model, num_classes, **options)
 
 
 def with_needs(methods: tuple[str, ...]) -> tuple[str, ...]:
@@ -182,6 +187,7 @@ _LENET = Setting(lambda c: _uses(c, "lenet"), "a lenet among --architectures or 
 # setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
 EFFECTS = {
     "hidden": Setting(lambda c: _uses(c, "mlp"), "an mlp among --architectures or as --heterogeneous_teacher"),
+    "width": Setting(lambda c: any(_uses(c, name) for name in IMAGES), f"{', '.join(IMAGES)} among --architectures"),
     "channels": _LENET,
     "dense": _LENET,
     "fine_tuning_epochs": Setting(lambda c: any(row.start for row in _rows(c)), "a row that goes on from another"),

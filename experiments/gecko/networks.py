@@ -23,8 +23,8 @@ class Network(NamedTuple):
     options: Mapping[str, Any] | None = None
 
 
-# Of CIFAR-10 in the paper, as far as the library has them; the two of the appendix are for Location and Purchase.
-_IMAGES = (
+# Of CIFAR-10 in the paper and its circle, for images of 32 x 32; the two of the appendix are for Location and Purchase.
+IMAGES = (
     "alexnet32",
     "densenet40",
     "mobilenet_v2",
@@ -42,8 +42,19 @@ NETWORKS = {
     "mlp": Network("mlp"),
     "fc_location": Network("mlp", {"hidden": (512, 256, 128)}),
     "fc_purchase": Network("mlp", {"hidden": (1024, 512, 256, 128)}),
-    **{name: Network(name, {}) for name in _IMAGES if name in models.MODELS},
+    # The paper's VGG has BatchNorm; some of the others have it by themselves.
+    **{name: Network(name, {"normalize": True} if name.startswith("vgg") else {}) for name in IMAGES},
 }
+
+
+def is_normalized(network: str) -> bool:
+    """Tells whether a network has BatchNorm in its row of full precision.
+
+    >>> is_normalized("vgg13"), is_normalized("resnet20"), is_normalized("nin")
+    (True, True, False)
+    """
+    model, options = NETWORKS[network]
+    return bool((options or {}).get("normalize", models.CLASSIFIERS[model].normalize))
 
 
 class Place(NamedTuple):

@@ -4,10 +4,11 @@
   quick          python -m experiments.gecko.run                                          under 2 minutes
   fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist                   about 1.5 hours
   location       python -m experiments.gecko.run --preset=location --data_dir=DIR         about 1 hour
+  cifar10        python -m experiments.gecko.run --preset=cifar10 --data_dir=DIR          a GPU's work
   paper          python -m experiments.gecko.run --preset=paper --data_dir=DIR            a GPU's work
 
-DIR holds the files of Location and Purchase (`gecko_jax.datasets` says where to get them). One row alone, which later
-runs in the same folder take over as it is:
+DIR holds the files of CIFAR-10, Location and Purchase (`gecko_jax.datasets` says where to get them). One row alone,
+which later runs in the same folder take over as it is:
 
   python -m experiments.gecko.run --preset=location --data_dir=DIR --methods=pruned50
 
@@ -69,6 +70,21 @@ PRESETS = {
         dp_epochs=(10,),
         dp_batch_size=256,
         dp_learning_rate=0.01,
+    ),
+    "cifar10": Config(
+        dataset="cifar10",
+        output="runs/gecko_cifar10",
+        architectures=("nin", "alexnet32", "vgg13", "squeezenet", "mobilenet_v2"),
+        methods=(*PAPER_ROWS[:1], "normalized", *PAPER_ROWS[1:5], "phase2_heterogeneous", *PAPER_ROWS[5:]),
+        heterogeneous_teacher="densenet40",
+        models=4,
+        epochs=(100,) * 5,
+        fine_tuning_epochs=(50,) * 5,
+        batch_size=128,
+        delta=1e-5,
+        dp_epochs=(50,) * 5,
+        dp_batch_size=1024,
+        dp_learning_rate=3e-3,
     ),
     "paper": Config(
         dataset="fashion_mnist",

@@ -34,11 +34,11 @@ class Composed(nn.Module):
 
 
 class ImageNetwork(Composed, kw_only=True):
-    """A classifier of images, whose numbers of filters are multiplied by `width`.
+    """A classifier of images, whose numbers of filters and units are multiplied by `width`.
 
     Attributes:
       num_classes: number of outputs.
-      width: factor on the number of filters of every layer but the last, above 0.
+      width: factor on the filters or units of every layer but the last, above 0.
     """
 
     num_classes: int
@@ -46,7 +46,7 @@ class ImageNetwork(Composed, kw_only=True):
 
 
 def filters_of(network: ImageNetwork, filters: int) -> int:
-    """Returns the number of filters of a layer, at least 1.
+    """Returns the number of filters or units of a layer, at least 1.
 
     Args:
       network: the network, with its `width`.
@@ -104,12 +104,12 @@ def classify(network: ImageNetwork, x: Array, train: bool, hidden: Sequence[int]
       network: the network.
       x: its features [b, ...], which are flattened.
       train: the training switch.
-      hidden: widths of the dense blocks, not multiplied by `width`.
+      hidden: units of the dense blocks, at width 1.
       blocks: how many blocks the network has before them, from which theirs are numbered on.
     """
     x = x.reshape(x.shape[0], -1)
-    for i, width in enumerate(hidden, start=1):
-        dense = nn.Dense(width, name=f"dense{i}")
+    for i, units in enumerate(hidden, start=1):
+        dense = nn.Dense(filters_of(network, units), name=f"dense{i}")
         x = Block(dense, name=f"block{blocks + i}", **block_settings(network))(x, train)
     if network.order == "xnor":
         x = apply_norm(x, train, kind_of(network.normalize) or "batch")

@@ -27,7 +27,7 @@ class VGG16(ImageNetwork, kw_only=True):
 
     Attributes:
       channels: filters of the convolutions of each stage.
-      hidden: widths of the dense layers before the last.
+      hidden: units of the dense layers before the last.
       stride: of the first convolution, in pixels.
       num_classes, width: see `image_network.ImageNetwork`; order, pooling, activation, normalize: see `blocks.Block`.
 

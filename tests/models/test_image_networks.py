@@ -9,7 +9,7 @@ import pytest
 from by_hand import convolve
 from flax import traverse_util
 
-from gecko_jax import costs, integer, models, quantizers
+from gecko_jax import models, quantizers
 from gecko_jax.models.pooling import average_pool, max_pool
 from gecko_jax.types import Rule
 
@@ -194,15 +194,13 @@ def test_private_and_polynomial_forms_have_no_batch_statistics(name, options, co
     assert set(jax.eval_shape(model.init, jax.random.key(0), X)) == collections
 
 
-def test_a_binary_network_packs_to_the_bytes_that_it_costs(filled):
+def test_a_rule_reaches_every_layer_between_the_first_and_the_last(filled):
     """Convolutions of each channel by itself included, with inputs of +-1."""
     model = models.create("mobilenet_v2", 3, order="xnor", **SMALL["mobilenet_v2"])
     binary = models.quantized(model, [Rule(path="", weight=quantizers.xnor(), input=quantizers.xnor_input())])
-    variables = filled(binary, X)
-    calls = models.trace(binary, variables, X)
-    assert [call.path for call in calls if call.weight is None] == [calls[0].path, "logits"]
-    packed = integer.encode(integer.pack(binary, variables, X[:1]))
-    assert costs.cost(binary, variables, X[:1]).stored_bytes.value == len(packed)
+    calls = models.trace(binary, filled(binary, X), X)
+    assert [call.path for call in calls if call.weight is None] == ["stem", "logits"]
+    assert sum("depthwise" in call.path for call in calls) == 3
 
 
 @pytest.mark.parametrize(
@@ -244,7 +242,8 @@ def test_width_multiplies_the_filters():
         model = models.create(name, 10, width=width)
         shapes = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
         return {path[-2]: leaf.shape[-1] for path, leaf in traverse_util.flatten_dict(shapes["params"]).items()
-                if path[-1] == "kernel" and path[-2].startswith("conv")}  # fmt: skip
+                if path[-1] == "kernel" and path[-2].startswith(("conv", "dense"))}  # fmt: skip
 
     assert list(filters("vgg11", 0.125).values()) == [8, 16, 32, 32, 64, 64, 64, 64]
     assert filters("nin", 0.001)["conv1"] == 1
+    assert filters("alexnet32", 0.25)["dense2"] == 1024
