@@ -51,6 +51,7 @@ class Tab:
 
     def open(self, path: pathlib.Path, width: int, dark: bool = False, address: str = "") -> None:
         """Opens a file in a window of that width, and waits for its script; `address` follows its name."""
+        self.errors.clear()
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -106,9 +107,11 @@ class Tab:
             f"(document.querySelector({json.dumps(selector)}))"
         )
 
-    def picture(self, path: pathlib.Path) -> None:
-        """Writes the whole page as a PNG."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+    def picture(self, path: pathlib.Path, height: int) -> None:
+        """Writes the page from its top to a height as a PNG."""
+        width = self.run("window.innerWidth")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        data = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
         path.write_bytes(base64.b64decode(data))
 
 

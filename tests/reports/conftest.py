@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -41,15 +40,10 @@ def chromium_program():
     return program
 
 
-@pytest.fixture
-def browser(chromium_program, tmp_path):
-    """Runs Chromium without a window on a file: browser(path, *flags) -> its standard output."""
-    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
-    quiet += [f"--user-data-dir={tmp_path / 'user'}"]
+@pytest.fixture(scope="session")
+def tab(chromium_program, tmp_path_factory):
+    """A tab of one Chromium, which starts once for all tests."""
+    from chrome_pipe import chromium
 
-    def run(path: pathlib.Path, *flags: str) -> str:
-        command = [chromium_program, *quiet, *flags, path.as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, encoding="utf-8").stdout
-
-    return run
+    with chromium(chromium_program, tmp_path_factory.mktemp("browser")) as tab:
+        yield tab

@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 import pytest
-from chrome_pipe import chromium
 
 from gecko_jax import reports
 from gecko_jax.reports.explorer.data import explorer_data
@@ -19,13 +18,6 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 CELLS = """[...document.querySelectorAll('#explorer-table td, #explorer-panel dd, code, #explorer svg text')]
   .filter(e => e.getClientRects().length).map(e => { const r = document.createRange(); r.selectNodeContents(e);
   const b = r.getBoundingClientRect(); return [b.left, b.right, e.textContent]; })"""
-
-
-@pytest.fixture(scope="module")
-def tab(chromium_program, tmp_path_factory):
-    """A tab of one browser for the whole file."""
-    with chromium(chromium_program, tmp_path_factory.mktemp("browser")) as tab:
-        yield tab
 
 
 @pytest.fixture(scope="module")

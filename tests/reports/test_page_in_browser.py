@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
-
 import numpy as np
 
-MEASURE = """
-const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
-window.onload = () => {
-  const found = {};
-  for (const frame of document.querySelectorAll("iframe")) {
-    const inner = frame.contentDocument, root = inner.documentElement, scroll = inner.querySelector(".scroll");
-    const report = { page: [root.scrollWidth, frame.clientWidth],
-      rows: inner.querySelectorAll("#table tbody tr").length,
-      table: [scroll.scrollWidth, scroll.clientWidth],
-      cells: [...inner.querySelectorAll("#table td")].flatMap(cell => [...cell.children].map(box)),
-      plots: {}, labels: [],
-      requests: frame.contentWindow.performance.getEntriesByType("resource").length };
-    scroll.scrollLeft = 200;
-    report.name = box(inner.querySelector("#table tbody tr:nth-child(2) th"));
-    for (const svg of inner.querySelectorAll("figure svg")) {
-      const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-      const texts = [...svg.querySelectorAll("text")];
-      report.plots[svg.closest("section").id] = { box: box(svg), texts: texts.map(box),
-        marks: svg.querySelectorAll("path").length,
-        size: Math.min(...texts.map(t => scale * parseFloat(inner.defaultView.getComputedStyle(t).fontSize))) };
-    }
-    report.pictures = [...inner.querySelectorAll(".images li")].map(item => {
-      const lines = [...item.querySelectorAll("span")].map(span => {
-        const range = inner.createRange(); range.selectNodeContents(span); return box(range); });
-      return [box(item.querySelector("img")), lines]; });
-    for (const text of inner.querySelectorAll("#tradeoff-0 text"))
-      report.labels.push([text.textContent.trim(), box(text)]);
-    found[frame.id] = report;
+MEASURE = """(() => {
+  const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
+  const root = document.documentElement, scroll = document.querySelector(".scroll");
+  const report = { page: [root.scrollWidth, window.innerWidth],
+    rows: document.querySelectorAll("#table tbody tr").length,
+    table: [scroll.scrollWidth, scroll.clientWidth],
+    cells: [...document.querySelectorAll("#table td")].flatMap(cell => [...cell.children].map(box)),
+    plots: {}, labels: [],
+    requests: performance.getEntriesByType("resource").length };
+  scroll.scrollLeft = 200;
+  report.name = box(document.querySelector("#table tbody tr:nth-child(2) th"));
+  for (const svg of document.querySelectorAll("figure svg")) {
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    const texts = [...svg.querySelectorAll("text")];
+    report.plots[svg.closest("section").id] = { box: box(svg), texts: texts.map(box),
+      marks: svg.querySelectorAll("path").length,
+      size: Math.min(...texts.map(t => scale * parseFloat(getComputedStyle(t).fontSize))) };
   }
-  document.body.innerHTML = "<pre id=found></pre>";
-  document.getElementById("found").textContent = JSON.stringify(found);
-};
-"""
+  report.pictures = [...document.querySelectorAll(".images li")].map(item => {
+    const lines = [...item.querySelectorAll("span")].map(span => {
+      const range = document.createRange(); range.selectNodeContents(span); return box(range); });
+    return [box(item.querySelector("img")), lines]; });
+  for (const text of document.querySelectorAll("#tradeoff-0 text"))
+    report.labels.push([text.textContent.trim(), box(text)]);
+  return report;
+})()"""
 
 
 def overlapping(a, b, slack=1.0):
     return min(a[2], b[2]) - max(a[0], b[0]) > slack and min(a[3], b[3]) - max(a[1], b[1]) > slack
 
 
-def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
-    frames = "".join(
-        f'<iframe id="{name}" srcdoc="{html.escape(page)}" style="border:0;width:{width}px;height:900px"></iframe>'
-        for name, width in (("phone", 390), ("desk", 1280))
-    )
-    path = tmp_path / "frames.html"
-    path.write_text(f'<!DOCTYPE html><meta charset="utf-8"><body>{frames}<script>{MEASURE}</script>', encoding="utf-8")
-    dom = browser(path, "--dump-dom", "--window-size=1700,1000")
-    layout = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
+def test_layout_on_a_phone_and_on_a_desk(study, page, tab, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    layout = {}
+    for name, width in (("phone", 390), ("desk", 1280)):
+        tab.open(path, width)
+        layout[name] = tab.run(MEASURE)
     groups = len({row.group for row in study.rows})
     for name, width in (("phone", 390), ("desk", 1280)):
         report = layout[name]
@@ -90,20 +77,15 @@ def test_layout_on_a_phone_and_on_a_desk(study, page, browser, tmp_path):
     assert 0 <= layout["phone"]["name"][0] <= 30
 
 
-def test_it_is_light_by_day_and_dark_by_night(page, browser, tmp_path):
+def test_it_is_light_by_day_and_dark_by_night(page, tab, tmp_path):
     from matplotlib.image import imread
 
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
     pictures = []
-    for scheme in (1, 0):
-        picture = tmp_path / f"{scheme}.png"
-        browser(
-            path,
-            f"--blink-settings=preferredColorScheme={scheme}",
-            "--window-size=1280,2000",
-            f"--screenshot={picture}",
-        )
+    for dark in (False, True):
+        tab.open(path, 1280, dark=dark)
+        tab.picture(picture := tmp_path / f"{dark}.png", 2000)
         pictures.append(imread(picture)[..., :3])
     light, dark = pictures
     assert light.shape == dark.shape == (2000, 1280, 3)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 import xml.etree.ElementTree as ET
 
@@ -142,27 +140,21 @@ def test_nothing_to_draw_is_named():
         reliability_diagram({"x": empty})
 
 
-MEASURE = """
-window.onload = () => {
+MEASURE = """(() => {
   const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
-  const found = [...document.querySelectorAll("svg")].map(svg => ({ svg: box(svg),
+  return [...document.querySelectorAll("svg")].map(svg => ({ svg: box(svg),
     scale: svg.getBoundingClientRect().width / svg.viewBox.baseVal.width,
     texts: [...svg.querySelectorAll("text")].map(t => [t.textContent.trim(), parseFloat(getComputedStyle(t).fontSize),
       ...box(t)]) }));
-  document.body.innerHTML = "<pre id=found></pre>";
-  document.getElementById("found").textContent = JSON.stringify(found);
-};
-"""
+})()"""
 
 
-def test_on_a_phone_all_text_is_large_inside_and_apart(drawings, browser, tmp_path):
+def test_on_a_phone_all_text_is_large_inside_and_apart(drawings, tab, tmp_path):
     path = tmp_path / "phone.html"
     figures = "".join(f"<figure style='width:358px'>{drawing}</figure>" for drawing in drawings.values())
-    path.write_text(
-        f"<!DOCTYPE html><meta charset=utf-8><style>{CSS}</style>{figures}<script>{MEASURE}</script>", "utf-8"
-    )
-    dom = browser(path, "--dump-dom", "--window-size=600,1000")
-    layouts = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', dom, re.S).group(1)))
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8><style>{CSS}</style>{figures}", "utf-8")
+    tab.open(path, 600)
+    layouts = tab.run(MEASURE)
     assert len(layouts) == len(drawings)
     for drawing in layouts:
         left, top, right, bottom = drawing["svg"]
