@@ -63,7 +63,7 @@ def fit_objective(
     loss = options.pop("loss", None) or losses.cross_entropy()
     trained = build(model, loss, trainable_patterns(options.get("trainable")))
     if options.get("init") is not None:
-        begun = jax.vmap(lambda variables: {name: start(variables) for name, start in trained.starts.items()})
+        begun = jax.jit(jax.vmap(lambda each: {name: start(each) for name, start in trained.starts.items()}))
         options["init"] = {**options["init"], **jax.tree.map(np.asarray, begun(options["init"]))}
     if paired is not None:
         if options.get("extra_per_model"):

@@ -9,15 +9,15 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax, rel_entr, softmax
 
-from gecko_jax import models, quantizers, training
+from gecko_jax import losses, models, quantizers, training
 from gecko_jax.defenses import DEFENSES, adversarial_regularization, relaxloss
-from gecko_jax.defenses.adversarial_regularization import attacker_loss
+from gecko_jax.defenses.adversarial_regularization import _trained, attacker_loss
 from gecko_jax.defenses.mixup_mmd import squared_mmd
 from gecko_jax.defenses.neuguard import class_means, imbalance
-from gecko_jax.defenses.objective import pair_rows
+from gecko_jax.defenses.objective import REFERENCE, pair_rows
 from gecko_jax.defenses.ppb import pair_divergence
 from gecko_jax.defenses.relaxloss import flattened_cross_entropy
-from gecko_jax.types import Examples
+from gecko_jax.types import Batch, Examples
 
 RNG = np.random.default_rng(0)
 LOGITS, Y = RNG.normal(size=(8, 4)).astype(np.float32), RNG.integers(0, 4, 8)
@@ -102,26 +102,41 @@ def test_reference_rows_are_paired_evenly_and_by_ids():
         pair_rows(Examples(reference.x[:2], reference.y[:2], reference.id[:2]), data, by_class=True)
 
 
-def test_the_attacker_s_side_is_read_and_moved(network, rows, members, reference):
-    """Without the classifier's term the network is the undefended one, so that the term is all that differs."""
-    options = dict(epochs=1, batch_size=8, seed=0)
-    plain = DEFENSES["undefended"]().train(network, rows, members, **options)
-    weak, strong = (
-        adversarial_regularization(strength, widths=(4,)).train(network, rows, members, reference=reference, **options)
-        for strength in (1e-9, 5.0)
-    )
-    for one, same, other in zip(*(jax.tree.leaves(each.variables) for each in (plain, weak, strong)), strict=True):
-        np.testing.assert_allclose(same, one, rtol=1e-4, atol=1e-6)
-        assert np.abs(other - one).max() > 1e-5
+def test_the_classifier_descends_its_loss_and_the_gain_of_its_members(network, rows, reference, filled):
+    """The gradient is that of the loss plus strength times another one, which the strength does not change."""
+    paired = pair_rows(reference, rows)
+    batch = Batch(*jax.tree.map(lambda leaf: leaf[:8], (rows.x, rows.y)), None,
+                  {REFERENCE: jax.tree.map(lambda leaf: leaf[:8], paired)})  # fmt: skip
+    params = filled(network, rows.x[:1])
+
+    def slopes(strength):
+        trained = _trained((strength, 2, (4,), 1e-2, 3), network, losses.cross_entropy(), None)
+        attacker = trained.starts["attacker"]({})
+        gradient, metrics = trained.gradients({**params, "attacker": attacker}, batch, None)
+        return gradient, attacker["params"], metrics.updates["attacker"]["params"]
+
+    def plain():
+        gradients = training.batch_gradients(network, losses.cross_entropy())
+        return gradients(params, Batch(batch.x, batch.y, None), None)[0]
+
+    (one, before, after), (two, *_), zero = jax.jit(lambda: (slopes(1.0), slopes(2.0), plain()))()
+    for once, twice, none in zip(*map(jax.tree.leaves, (one, two, zero)), strict=True):
+        np.testing.assert_allclose(twice - none, 2 * (once - none), rtol=1e-3, atol=1e-6)
+        assert np.abs(once - none).max() > 1e-6
+    assert all(np.abs(x - y).max() > 1e-3 for x, y in zip(*map(jax.tree.leaves, (before, after)), strict=True))
 
 
-@pytest.mark.parametrize("name", ["adversarial_regularization", "neuguard"])
-def test_they_compose_with_quantized_and_pruned_networks_and_a_start(name, rows, members, reference):
+def test_it_composes_with_a_quantized_and_pruned_network_and_a_start(rows, members, reference, filled):
     network = models.create("mlp", 3, hidden=(5,))
     ternary = models.quantized(network, [("logits", quantizers.ternary())], ())
     model = models.pruned(ternary, 0.5, "weight", path="dense1")
-    start = jax.vmap(lambda key: model.init(key, rows.x[:1]))(jax.random.split(jax.random.key(0), 2))
-    fitted = DEFENSES[name]().train(model, rows, members, reference=reference, init=start, epochs=1, batch_size=8)
+    start = jax.tree.map(
+        lambda leaf: np.stack([leaf, -leaf if leaf.dtype != bool else leaf]), filled(model, rows.x[:1])
+    )
+    start["pruning"] = {"share": np.full(2, 0.5, np.float32)}
+    fitted = adversarial_regularization(widths=(4,), attacker_steps=1).train(
+        model, rows, members, reference=reference, init=start, epochs=1, batch_size=8
+    )
     kernel = fitted.variables["params"]["dense1"]["kernel"]
     assert set(fitted.variables) == set(start) and ((kernel == 0).sum((1, 2)) >= 15).all()
 
