@@ -34,6 +34,7 @@ from gecko_jax.defenses.ppb import ppb
 from gecko_jax.defenses.relaxloss import relaxloss
 from gecko_jax.defenses.released import released
 from gecko_jax.defenses.rounding import rounding
+from gecko_jax.defenses.safe_compress import safe_compress
 from gecko_jax.defenses.selena import selena
 from gecko_jax.defenses.temperature import temperature
 from gecko_jax.defenses.time_guard import time_guard
@@ -57,6 +58,7 @@ DEFENSES: dict[str, Callable[..., Defense]] = {
     "ppb": ppb,
     "relaxloss": relaxloss,
     "rounding": rounding,
+    "safe_compress": safe_compress,
     "selena": selena,
     "temperature": temperature,
     "top_k": top_k,
@@ -86,6 +88,7 @@ __all__ = [
     "relaxloss",
     "released",
     "rounding",
+    "safe_compress",
     "selena",
     "temperature",
     "top_k",

@@ -113,8 +113,9 @@ def prune_once(model: Model, variables: Variables, x: Array, std: float | None =
       model: `pruned(network, share, ...)`, possibly transformed further; its `share` says how many are removed.
       variables: of the network, trained.
       x: inputs [b, ...]; only shapes and types matter.
-      std: remove each weight below `std` times the standard deviation of its kernel's weights, before what the share
-        removes; the model is then pruned(network, share=0.0, granularity="weight"). None: the share alone decides.
+      std: remove each weight not above `std` times the standard deviation of its kernel's weights, before what the
+        share removes; the model is then pruned(network, share=0.0, granularity="weight"). 0.0 marks the weights that
+        are 0 already as removed, so that they are stored sparse. None: the share alone decides.
 
     Returns:
       Variables of `model`: the network's, the removed weights at zero, and the masks.
@@ -143,7 +144,7 @@ def prune_once(model: Model, variables: Variables, x: Array, std: float | None =
         for name, mask in fresh[MASKS].items():
             if mask.size != weights[name].size:
                 raise ValueError(f'std={std!r} removes single weights; the model prunes groups. Take "weight".')
-            masks[name] = (jnp.abs(weights[name]) >= std * jnp.std(weights[name])).ravel()
+            masks[name] = (jnp.abs(weights[name]) > std * jnp.std(weights[name])).ravel()
         start[MASKS] = masks
     return dict(finish_update(model, start, x))
 
