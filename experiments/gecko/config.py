@@ -176,8 +176,9 @@ def _rows(config: Config) -> list:
 
 
 def _uses(config: Config, network: str) -> bool:
-    teaches = config.heterogeneous_teacher if "phase2_heterogeneous" in config.methods else None
-    return network in (*(place.network for place in config.places()), teaches)
+    teachers = {METHODS[name].teacher for name in config.methods}
+    teachers |= {config.heterogeneous_teacher} if "heterogeneous" in teachers else set()
+    return network in {place.network for place in config.places()} | teachers
 
 
 _TAUGHT = Setting(lambda c: any(row.teacher for row in _rows(c)), "a row of Phase II that is taught")

@@ -9,17 +9,19 @@ not read are not in its record, so that to change them leaves it as it is.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments import flags, studies
 from experiments.common import filled_columns, members, paths_below
 from experiments.gecko import beside
-from experiments.gecko.config import Config
+from experiments.gecko.config import Config, with_needs
 from experiments.gecko.measure import ATTACK, COLUMNS, measured
 from experiments.gecko.methods import METHODS
 from experiments.gecko.presets import PRESETS
@@ -41,16 +43,18 @@ PARTS = {  # kind of exhibit -> the field that holds its parts, one or several a
 
 
 class Cell(NamedTuple):
-    """A row of the table that is finished.
+    """A row of the table.
 
     Attributes:
       network, method: names.
-      study: of this row alone.
+      study: of this row alone; None for a network that cannot be made so.
+      why_not: the reason; "" for a finished row.
     """
 
     network: str
     method: str
-    study: reports.Study
+    study: reports.Study | None
+    why_not: str = ""
 
 
 def load(config: Config) -> tuple[Dataset, Examples | None]:
@@ -84,13 +88,32 @@ def cells(config: Config, data: Dataset, member: np.ndarray, reference: Examples
     asked = {each: identity(config, *each, data) for each in order}
     done = {each: studies.finished(folder(config, *each), wanted) for each, wanted in asked.items()}
     missing = [each for each in order if done[each] is None]
+    reasons = {each: why for each in missing if (why := impossible(config, *each, data))}
+    if reasons and len(reasons) == len(order):
+        raise ValueError("; ".join(dict.fromkeys(reasons.values())))
+    missing = [each for each in missing if each not in reasons]
     if missing:
         with Trainer(config, data, member, missing, reference) as trainer:
             for each in missing:
                 done[each] = _make(config, data, member, trainer, each, asked[each])
     places = config.places()
     wanted = [(index, name) for index in range(len(config.architectures)) for name in config.methods]
-    return [Cell(places[index].network, name, done[index, name]) for index, name in wanted]
+    return [
+        Cell(places[index].network, name, done[index, name], reasons.get((index, name), "")) for index, name in wanted
+    ]
+
+
+def impossible(config: Config, index: int, method: str, data: Dataset) -> str:
+    """Returns why a network cannot be what a method makes of it, or "" if it can."""
+    network = config.places()[index].network
+    try:
+        for name in with_needs((method,)):
+            model = config.network(network, name, data.num_classes)
+            shapes = jax.eval_shape(model.init, jax.random.key(0), data.train.x[:1])
+            jax.eval_shape(functools.partial(model.apply, train=True), shapes, data.train.x[:2], key=jax.random.key(0))
+    except ValueError as error:
+        return f"{network}, {METHODS[method].label}: {error}"
+    return ""
 
 
 def identity(config: Config, index: int, method: str, data: Dataset) -> dict[str, Any]:
@@ -119,8 +142,10 @@ def table(config: Config, member: np.ndarray, cells: Sequence[Cell]) -> reports.
     Args:
       config: the settings.
       member: bool [m, n], who trained on what.
-      cells: the rows in their order.
+      cells: the rows in their order; those that cannot be made are named below the table.
     """
+    left_out = tuple(f"Left out: {cell.why_not}" for cell in cells if cell.why_not)
+    cells = [cell for cell in cells if not cell.why_not]
     several = len(config.architectures) > 1
     names = [
         f"{cell.network}: {METHODS[cell.method].label}" if several else METHODS[cell.method].label for cell in cells
@@ -145,7 +170,7 @@ def table(config: Config, member: np.ndarray, cells: Sequence[Cell]) -> reports.
         rows=tuple(rows),
         columns=filled_columns(COLUMNS, rows, config.delta),
         exhibits=(reports.Tradeoff("test", "auc", "bytes"), *beside.exhibits(config, rows), *_joined(names, cells)),
-        notes=reports.Notes(warnings=tuple(dict.fromkeys(w for cell in cells for w in cell.study.notes.warnings))),
+        notes=reports.Notes("", tuple(dict.fromkeys(w for c in cells for w in c.study.notes.warnings)), left_out),
         record={
             "timings": {f"{c.network}/{c.method}": c.study.record["timings"]["training"] for c in cells},
             "attack": ATTACK,

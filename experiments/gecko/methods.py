@@ -37,7 +37,7 @@ class Method(NamedTuple):
       options: of `models.create`, beside the architecture's own.
       rules: of `models.quantized`; () for a float network.
       start: the method whose trained variables this one goes on from, for the fine-tuning epochs; None: fresh, for all.
-      teacher: "homogeneous", "heterogeneous" or None.
+      teacher: "homogeneous", "heterogeneous" (the one that the config names), a name of NETWORKS, or None.
       transition: whether activations change smoothly from ReLU to polynomials.
       epsilon: the budget of a row that is trained privately; None: without privacy. Such a row has no start and no
         teacher, which its epsilon would not cover.
@@ -105,6 +105,7 @@ BINARY_NET_RULES = (Rule(path="", weight=quantizers.binary(), input=quantizers.b
 XNOR_RULES = (Rule(path="", weight=quantizers.xnor(), input=quantizers.xnor_input()),)
 XNOR_WEIGHTS = (Rule(path="", weight=quantizers.xnor()),)  # their scale bounds activations where BatchNorm cannot
 TERNARY_RULES = (Rule(path="", weight=quantizers.ternary()),)
+SMALLER = "taught by a smaller one of its kind than the paper's"
 FLOAT_NETWORK = "as Full precision"
 SHARED_BITS = (8, 4, 3, 2)
 SPARSE_INTERVAL = 25  # updates between two moves of weights
@@ -156,6 +157,10 @@ DEFENDED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "early_stopping": ("Early stopping", {}),
     "dropout": ("Dropout", {}),
     "l2": ("L2", {}),
+    "adversarial_regularization": ("Adversarial regularization", {}),
+    "relaxloss": ("RelaxLoss", {}),
+    "neuguard": ("NeuGuard", {}),
+    "mixup_mmd": ("MixupMMD", {}),
     "dmp": ("DMP", {}),
     "kcd": ("KCD, 3 folds", {"folds": 3}),
     "selena": ("SELENA, 5 sub-models", {"submodels": 5, "withheld": 2}),
@@ -184,6 +189,8 @@ METHODS = {
     "phase2_heterogeneous": Method(
         "Phase II heterogeneous", XNOR_ORDER, XNOR_RULES, "xnor", "heterogeneous", note="taught by another architecture"
     ),
+    "phase2_densenet": Method("Phase II, DenseNet", XNOR_ORDER, XNOR_RULES, "xnor", "densenet40", note=SMALLER),
+    "phase2_resnet": Method("Phase II, ResNet", XNOR_ORDER, XNOR_RULES, "xnor", "resnet20", note=SMALLER),
     "quadratic": Method(
         "Quadratic activations",
         dict(normalize=True, activation="quadratic"),
@@ -193,6 +200,9 @@ METHODS = {
     "retrained": Method("Retrained", {}, start="full", note="Full precision, trained on: nothing is pruned or shared"),
     **{f"pruned{percent}": _pruned(percent) for percent in PRUNED_PERCENT},
     **{f"shared{bits}": _shared(bits) for bits in SHARED_BITS},
+    "ppb70": _pruned(70)._replace(
+        label="Pruned 70 %, PPB", defense=("ppb", {}), note="control: Pruned 70 %, retrained"
+    ),
     "set": _sparse("SET", "random"),
     "rigl": _sparse("RigL", "gradient"),
     **{f"temperature{t}": _answers(f"Temperature {t}", "temperature", temperature=float(t)) for t in TEMPERATURES},

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from experiments.gecko.config import ROWS, Config
 from experiments.gecko.methods import DEFENDED, PRUNED_PERCENT, SHARED_BITS, TEMPERATURES
+from experiments.gecko.networks import IMAGES
 
 PAPER_ROWS = ("full", "binary_net", "xnor", "phase1_control", "phase2_homogeneous", "dp_eps8", "dp_eps2")
 ANSWER_ROWS = (
@@ -34,7 +35,9 @@ COMPRESSED_ROWS = (
     *(f"shared{bits}" for bits in SHARED_BITS),
     "set",
     "rigl",
+    "ppb70",
 )
+CIFAR10 = tuple(f"cifar10:{network}" for network in IMAGES if network not in ("densenet40", "resnet20"))  # they teach
 
 PRESETS = {
     "quick": Config(
@@ -89,13 +92,14 @@ PRESETS = {
     "paper": Config(
         dataset="fashion_mnist",
         output="runs/gecko_paper",
-        architectures=("mlp", "lenet"),
-        methods=ROWS,
+        architectures=("mlp", "lenet", *CIFAR10, "location:fc_location", "purchase:fc_purchase"),
+        methods=(*ROWS, "phase2_densenet", "phase2_resnet", *COMPRESSED_ROWS, *ANSWER_ROWS, *DEFENDED),
         models=8,
-        epochs=(75, 75),
-        fine_tuning_epochs=(75, 75),
+        reference=0.2,
+        epochs=(75, 75, *[100] * len(CIFAR10), 50, 50),
+        fine_tuning_epochs=(75, 75, *[100] * len(CIFAR10), 50, 50),
         delta=1e-5,
-        dp_epochs=(75, 75),
+        dp_epochs=(75, 75, *[100] * len(CIFAR10), 50, 50),
         dp_batch_size=512,
         dp_learning_rate=3e-3,
     ),

@@ -148,7 +148,9 @@ class Trainer:
     def _teacher(self, index: int, method: Method, needed: dict[str, Trained]) -> np.ndarray:
         """Returns logits [m, n, classes] of a float network, trained or cross-fitted on the same members."""
         config, student = self.config, self.config.places()[index].network
-        network = config.heterogeneous_teacher if method.teacher == "heterogeneous" else student
+        network = {"homogeneous": student, "heterogeneous": config.heterogeneous_teacher}.get(
+            method.teacher, method.teacher
+        )
         model = models.create(NETWORKS[network].model, self.data.num_classes, **config.options(network))
         folder = self._folder(student, f"teacher_{method.teacher}")
         options = _options(config, config.epochs[index]) | dict(folder=folder, label=f"{network} teacher")

@@ -96,6 +96,16 @@ def test_reference_rows_are_neither_members_nor_attacked():
     assert np.array_equal(reference.x[0], everything.train.x[everything.train.id == reference.id[0]][0])
 
 
+def test_a_network_that_cannot_be_is_named_and_the_others_run():
+    config = Config(architectures=("nin",), methods=("xnor",), width=0.05, epochs=(1,))
+    data, _ = grid.load(config)
+    flat = data._replace(train=data.train._replace(x=data.train.x.reshape(len(data.train.y), -1)))
+    assert grid.impossible(config, 0, "xnor", data) == ""
+    assert "nin, XNOR Phase I: " in grid.impossible(config, 0, "xnor", flat)
+    with pytest.raises(ValueError, match="nin, XNOR Phase I: "):
+        grid.cells(config, flat, None)
+
+
 def test_the_printed_figures_stand_beside_ours():
     """Parameters of Architecture 1 are the memory that the paper prints, read as megabits."""
     row = reports.Row(
