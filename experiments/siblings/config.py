@@ -47,6 +47,10 @@ class Config:
             checks.positive(name, getattr(self, name))
         for name in ("hidden", "small"):
             checks.sizes(name, getattr(self, name), "widths of hidden layers")
+        if len(self.hidden) != len(self.small):
+            raise ValueError(
+                f"small={self.small} must have as many layers as hidden={self.hidden}: an assistant is between."
+            )
         for bits in self.bits:
             checks.in_range("bits", bits, 2, 8)
         checks.integer("folds", self.folds, 2)

@@ -72,6 +72,7 @@ def _rows(config: Config, trainer: Trainer) -> Iterator[tuple[str, str, Trained,
         yield f"{_bits(bits)}, trained", QUANTIZED, trainer.quantized(bits), None
     small = trainer.distilled("kullback_leibler", config.small, full)
     yield "small sibling", SIBLINGS, small, full
+    yield "small sibling by an assistant", SIBLINGS, trainer.assisted(full), full
     yield "small sibling, trained on", SIBLINGS, trainer.trained_on(small), full
     yield "small sibling, unpaired", SIBLINGS, trainer.unpaired(small, full), full
 

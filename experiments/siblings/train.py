@@ -101,6 +101,12 @@ class Trainer:
         fitted = kind.train(model, self.data.pool.train, self.data.member, taught, **options)
         return self.read(model, fitted.variables)
 
+    def assisted(self, teacher: Trained) -> Trained:
+        """Trains the siblings through an assistant of a width between theirs and the network's."""
+        config = self.config
+        between = tuple(round((a * b) ** 0.5) for a, b in zip(config.hidden, config.small, strict=True))
+        return self.distilled("assistants", config.small, teacher, models=[self.network(between)])
+
     def unpaired(self, small: Trained, large: Trained) -> Trained:
         """Fine-tunes the siblings of each model of a row so that they are weak elsewhere."""
         sibling = training.Teacher(large.model, large.variables, per_model=True)

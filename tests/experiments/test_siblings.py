@@ -49,7 +49,7 @@ def test_each_row_is_attacked_and_only_siblings_are_asked_for_transfer(monkeypat
     monkeypatch.setattr(measure, "_transfer", lambda config, row, large, data: asked.append(large) or HALF)
     study = measure.study(SMALL)
     names = [row.name for row in study.rows]
-    assert len(asked) == 3 and names[-3:] == ["small sibling", "small sibling, trained on", "small sibling, unpaired"]
+    assert len(asked) == 4 and names[-2:] == ["small sibling, trained on", "small sibling, unpaired"]
     assert {"4 bit, rounded", "4 bit, trained", "ternary, rounded", "DMP", "KCD", "SELENA"} <= set(names)
     for row in study.rows:
         assert row.figures["lira_auc"].value > 0.7 and ("transfer" in row.figures) == ("sibling" in row.name)
@@ -68,5 +68,7 @@ def test_expected_tables_are_of_their_presets(monkeypatch):
 def test_settings_are_checked_before_anything_is_trained():
     with pytest.raises(ValueError, match="models=3"):
         Config(models=3)
+    with pytest.raises(ValueError, match=r"small=\(12,\) must have as many layers as hidden=\(64, 64\)"):
+        Config(hidden=(64, 64))
     with pytest.raises(ValueError, match="withheld=10 must lie between 1 and 9"):
         Config(withheld=10)
