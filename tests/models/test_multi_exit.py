@@ -67,6 +67,22 @@ def test_images_are_averaged_in_windows(filled):
     np.testing.assert_allclose(model.apply(variables, x)[0]["exits"][:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "paths", "features"),
+    [  # windows of a quarter of the side: 4 x 4 of them, or 2 x 2 where the side is 2
+        ("vgg11", r"block[36]$", {"block3": 4 * 4 * 64, "block6": 2 * 2 * 128}),
+        ("resnet20", r"stage[12]_residual3$", {"stage1_residual3": 4 * 4 * 4, "stage2_residual3": 4 * 4 * 8}),
+    ],
+)
+def test_architectures_get_exits_by_their_paths(name, paths, features):
+    model = models.multi_exit(models.create(name, 10, width=0.25), paths)
+    x = np.zeros((2, 32, 32, 3), np.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    heads = {path: head["logits"]["kernel"].shape for path, head in variables["params"]["exits"].items()}
+    assert heads == {path: (size, 10) for path, size in features.items()}
+    assert models.exit_paths(model, variables, x) == tuple(features)
+
+
 def test_the_part_up_to_an_exit_computes_no_more(variables):
     logits = EXITS.apply(variables, X)[0]["exits"]
     for number in range(3):
