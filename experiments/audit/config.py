@@ -48,6 +48,9 @@ class Config(gecko.Config):
     strength_targets: int = field(4, "its targets, shadows to nobody; 2 at least")
     strength_pairs: int = field(2, "complementary pairs of references, for RMIA")
     strength_epochs: int = field(60, "of its training, at a constant learning rate")
+    few_shadows: int = field(8, "shadow models of the comparison with 1, 2, 4 and 8 of them")
+    few_targets: int = field(4, "its targets, shadows to nobody; 2 at least")
+    few_retrain_epochs: int = field(10, "of the pruned version's retraining")
 
     def __post_init__(self):
         super().__post_init__()
@@ -58,6 +61,9 @@ class Config(gecko.Config):
         checks.at_least("strength_pairs", self.strength_pairs, 1)
         checks.sizes("strength_hidden", self.strength_hidden, "the widths of the mlp that attacks are compared on")
         checks.integer("strength_epochs", self.strength_epochs, 1)
+        checks.at_least("few_shadows", self.few_shadows, 2)
+        checks.at_least("few_targets", self.few_targets, 2)
+        checks.integer("few_retrain_epochs", self.few_retrain_epochs, 1)
         if len(self.architectures) > 1:
             raise ValueError(f"architectures={self.architectures}: this study is of one; run it once for each.")
 
@@ -82,6 +88,8 @@ PRESETS = {
         strength_hidden=(256,),
         strength_shadows=64,
         strength_epochs=80,
+        few_shadows=16,
+        few_targets=8,
     ),
     "paper": Config(
         dataset="fashion_mnist",
@@ -98,5 +106,7 @@ PRESETS = {
         strength_hidden=(256,),
         strength_shadows=64,
         strength_epochs=80,
+        few_shadows=16,
+        few_targets=8,
     ),
 }

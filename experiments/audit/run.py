@@ -26,11 +26,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parts(config) -> Iterator[studies.Part]:
-    """Yields the table of the rows, and the one of the attacks' strength."""
+    """Yields the tables of the rows, of the attacks' strength, of few shadows, and of two versions together."""
     import numpy as np
 
     from experiments import studies
-    from experiments.audit import measure, strength
+    from experiments.audit import few_shadows, measure, strength
     from experiments.gecko.train import membership, train_all
     from gecko_jax import datasets
     from gecko_jax.trees import take
@@ -47,6 +47,9 @@ def parts(config) -> Iterator[studies.Part]:
 
     yield studies.Part("rows", leaks, range(config.models))
     yield studies.Part("strength", lambda: strength.study(config, data()), range(config.strength_models))
+    few = range(config.few_shadows + config.few_targets)
+    yield studies.Part("few_shadows", lambda: few_shadows.study(config, data()), few)
+    yield studies.Part("versions", lambda: few_shadows.versions(config, data()), few)
 
 
 if __name__ == "__main__":

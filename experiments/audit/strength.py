@@ -140,25 +140,25 @@ class _Comparison:
         for k in (*few, count):
             group = f"{k} shadows"
             gaussian = self.figures(attacks.lira(), [slice(k)])
-            yield _row(f"LiRA, {k} shadows", gaussian, group)
+            yield row(f"LiRA, {k} shadows", gaussian, group)
             student = self.figures(attacks.lira(variance="student"), [slice(k)])
-            yield _row(f"LiRA, Student's t, {k} shadows", student, group, gain=student["auc"] - gaussian["auc"])
-            yield _row(f"RMIA, {k} shadows", self.figures(attacks.rmia(), [slice(k)]), group)
+            yield row(f"LiRA, Student's t, {k} shadows", student, group, gain=student["auc"] - gaussian["auc"])
+            yield row(f"RMIA, {k} shadows", self.figures(attacks.rmia(), [slice(k)]), group)
         for name in others():
             figures = self.figures(attacks.ATTACKS[name](), [slice(count)])
-            yield _row(LABELS.get(name, _spaced(name)), figures, f"other attacks, {count} shadows")
+            yield row(LABELS.get(name, _spaced(name)), figures, f"other attacks, {count} shadows")
         pair = self.figures(attacks.rmia(), pairs)
-        yield _row("RMIA, 2 references", pair, PAIR, share=100 * pair["auc"] / full["auc"])
+        yield row("RMIA, 2 references", pair, PAIR, share=100 * pair["auc"] / full["auc"])
         every = count + config.strength_targets
         for signal, temperature in ((loss, 1), (soft_loss, 2)):
             for ties in ("counted", "broken"):
                 attack = attacks.rmia(online=False, a=OFFLINE_A, ties=ties, signal=signal)
                 figures = self.figures(attack, pairs, population=True)
                 name = f"RMIA offline, temperature {temperature}, ties {ties}"
-                yield _row(name, figures, f"2 references, offline, {every} targets")
+                yield row(name, figures, f"2 references, offline, {every} targets")
         for name in attacks.OF_THE_TARGET:
             figures = self.figures(attacks.ATTACKS[name](), [slice(count)])
-            yield _row(f"{_spaced(name)} alone", figures, "no shadows")
+            yield row(f"{_spaced(name)} alone", figures, "no shadows")
 
 
 def others() -> list[str]:
@@ -175,9 +175,10 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _row(name: str, figures: dict[str, np.ndarray], group: str, **more: np.ndarray) -> reports.Row:
+def row(name: str, figures: dict[str, np.ndarray], group: str, **more: np.ndarray) -> reports.Row:
+    """Returns a row of means over targets with their intervals; rates become percent."""
     estimates = {key: metrics.mean_interval(values) for key, values in (figures | more).items()}
-    percents = {key: reports.percent(value) for key, value in estimates.items() if key.startswith("tpr")}
+    percents = {key: reports.percent(value) for key, value in estimates.items() if "tpr" in key}
     if "share" in estimates:
         percents["share"] = estimates["share"]._replace(unit="%")
     return reports.Row(name, {**estimates, **percents}, group)

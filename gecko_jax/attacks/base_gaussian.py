@@ -15,6 +15,7 @@ from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
 
 PARAMETERS = (2, 3, 4)
+ROUNDING = 1e-9  # of all values' standard deviation
 
 
 def base_gaussian(parameters: int, online: bool = True, signal: Signal = signals.phi) -> Attack:
@@ -56,7 +57,9 @@ def base_gaussian(parameters: int, online: bool = True, signal: Signal = signals
         values, target = bounded(read)
         if parameters == 2:
             every = side(values, np.ones_like(read.member) if online else ~read.member)
-            return (target - every.mean) / _variance(every)
+            apart = target - every.mean
+            # Where models agree to the last bit, v is next to nothing, and what rounding leaves of x - mu tells nothing.
+            return np.where(np.abs(apart) <= ROUNDING * np.sqrt(every.total), 0.0, apart) / _variance(every)
         inside, outside = side(values, read.member), side(values, ~read.member)
         v_in, v_out = _variance(inside), _variance(outside)
         if parameters == 3:

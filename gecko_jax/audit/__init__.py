@@ -5,6 +5,7 @@ Ways in, each a file; all of them return a `Report`:
 - `audit`: a predict function or a Model, with shadow models by its recipe.
 - `audit_ensemble`: models that were trained together; each is a target in turn, the others are its shadows.
 - `audit_language_model`: a language model, or several, from rows of text and from reference models.
+- `audit_versions`: several released versions (float, quantized) of models; `audit` takes predictors of one target too.
 - `audit_models`, `audit_model`: the outputs of several models, or of one.
 - `from_signals`: saved losses, or another signal, of any models.
 - `from_predictions`: an .npz file of outputs or of signals.
@@ -31,7 +32,7 @@ from gecko_jax.audit.from_file import from_predictions
 from gecko_jax.audit.from_predictor import audit
 from gecko_jax.audit.from_signals import from_signals
 from gecko_jax.audit.language_model import audit_language_model
-from gecko_jax.audit.many_models import audit_models
+from gecko_jax.audit.many_models import audit_models, audit_versions
 from gecko_jax.audit.reading.by_user import by_user
 from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.privacy_claim import ClaimRefuted
@@ -52,6 +53,7 @@ __all__ = [
     "audit_language_model",
     "audit_model",
     "audit_models",
+    "audit_versions",
     "bag_of_tokens",
     "best_of",
     "by_user",

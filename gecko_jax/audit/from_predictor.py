@@ -30,6 +30,14 @@ from gecko_jax.audit.report.provenance import key_words
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.attack_plan import plan_attacks
 from gecko_jax.audit.scoring.feasible import feasible
+from gecko_jax.audit.scoring.versions import (
+    all_versions,
+    check_one_query,
+    plan_versions,
+    released,
+    signals_of,
+    usual_attacks,
+)
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import join, take
 from gecko_jax.audit.validity.inputs import check_groups, check_member
@@ -43,7 +51,7 @@ from gecko_jax.types import Array, Examples, Model, Variables
 
 
 def audit(
-    predict: Callable[..., Array] | Model,
+    predict: Callable[..., Array] | Model | Mapping[str, Any] | Sequence[Any],
     members: Examples,
     nonmembers: Examples,
     recipe: Callable[[np.ndarray, jax.Array], Any] | None = None,
@@ -73,7 +81,10 @@ def audit(
 
     Args:
       predict: x [b, ...] -> outputs [b, c], in evaluation mode and without augmentation; or (variables, x) -> the same;
-        or a Model. A binary model may have one output [b] or [b, 1]; integers or text [b] are predicted labels.
+        or a Model. A binary model may have one output [b] or [b, 1]; integers or text [b] are predicted labels. Or
+        several of these, {"float": f, "int8": g} or a list: released versions of the one target. recipe then returns
+        the same versions of a shadow (or its variables, for all), and attacks have a row for each version ("rmia@int8")
+        and one for all together: see `audit_versions`.
       members: records the target was trained on. x may also be a scipy.sparse matrix, a dict of arrays, or text.
       nonmembers: records of the same distribution that it never saw, not even for early stopping or temperature.
       recipe: (int32 [k] rows of `pool`, key) -> variables or a predict function: EVERYTHING that made the target
@@ -133,7 +144,8 @@ def audit(
     if layout is not None:
         checks.one_of("layout", layout, LAYOUTS)
     size = 1024 if batch_size is None else checks.integer("batch_size", batch_size, 1)
-    if not (callable(predict) or isinstance(predict, Model)):
+    versions, predict = released(predict)
+    if not (callable(predict) or isinstance(predict, Model) or versions):
         raise ValueError(f"predict is a {type(predict).__name__}; expected a function of x, such as its predict_proba.")
     if shadows and (recipe is None or pool is None or key is None):
         raise ValueError(f"shadows={shadows} needs recipe=, pool= and key=; leave shadows=0 for an audit without them.")
@@ -165,7 +177,10 @@ def audit(
     original = Examples(x, np.concatenate([members.y, nonmembers.y]), ids)
     groups = check_groups(slices(original), len(y)) if slices else None
     fixed = batch_size is not None
-    reader = ModelReader(predict, variables is not None, outputs, size, queries, x, layout, fixed, names)
+    reader = ModelReader(predict, variables is not None, outputs, size, queries, x, layout, fixed, names, versions)
+    if versions:
+        check_one_query(queries, outputs, names)
+        attacks = usual_attacks(attacks, shadows)
     target = predict if variables is None else variables
     reader.copies(take(x, slice(0, 1)))  # queries that do not fit are refused before a model is asked
     plan = plan_attacks(attacks, shadows, reader.available_signals(by_default=attacks is None), population is not None)
@@ -194,6 +209,9 @@ def audit(
     if population is not None:
         unseen = reader.read(target, population.x, population.y, plan.signals - set(errors), tolerated), population.y
     records = AuditedRecords(member[None], y, x, ids, groups)
+    if versions:
+        readings, of_shadows, unseen = all_versions(versions, signals_of(plan), y, (readings, of_shadows, unseen))
+        plan = plan_versions(plan, versions)
     report = audit_one_target(plan.without(errors), readings, records, of_shadows, unseen, claim)
     warnings += [*(check_recipe(of_shadows) if of_shadows else ()), *report.warnings]
     if where is not None and (extra := len(where[1])):

@@ -15,10 +15,17 @@ from gecko_jax import checks
 from gecko_jax.audit.audit_targets import audit_each_target
 from gecko_jax.audit.reading.encoding import encode, encode_population
 from gecko_jax.audit.report.class_labels import name_classes
-from gecko_jax.audit.report.privacy_claim import privacy_claim
+from gecko_jax.audit.report.privacy_claim import FAIR_COINS, privacy_claim
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.scoring.attack_plan import plan_attacks
 from gecko_jax.audit.scoring.feasible import of_outputs
+from gecko_jax.audit.scoring.versions import (
+    check_versions,
+    plan_versions,
+    signals_of,
+    usual_attacks,
+    version_readings,
+)
 from gecko_jax.audit.validity import inputs
 from gecko_jax.audit.validity.audited_records import AuditedRecords
 from gecko_jax.audit.validity.containers import as_records, take
@@ -110,3 +117,68 @@ def _rows(records: Array, n: int) -> np.ndarray:
     if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
         raise ValueError(f"records must be distinct indices in 0..{n - 1}; they run {rows.min()}..{rows.max()}.")
     return rows
+
+
+def audit_versions(
+    versions: Mapping[str, Array],
+    y: Array,
+    member: Array,
+    attacks: Iterable | str | None = None,
+    *,
+    x: Array | None = None,
+    slices: Mapping[str, Array] | None = None,
+    ids: Array | None = None,
+    outputs: str = "logits",
+    classes: Sequence | Array | None = None,
+) -> Report:
+    """Audits several released versions of each of m models, on each version alone and on all together.
+
+    Who releases a model in float and its quantized or pruned copy gives an attacker the outputs of both. Each model is
+    a target with the other m - 1 as its shadows, which are made in all versions as it is.
+
+    Args:
+      versions: name -> outputs [m, n, c] of that version of the m models on n records; two versions or more.
+      y: [n] labels.
+      member: [m, n] bool, who was in which model's training set, drawn by independent coins. It is the same for all
+        versions: compression does not change what a model was trained on.
+      attacks: run on each version ("lira@int8") and on all ("lira@together", a weighted sum of the versions' scores,
+        the weights fitted on shadows). None for those of `scoring.versions.USUAL` that m - 2 shadows suffice for.
+      x, slices, ids, outputs, classes: see `audit_models`; predicted labels alone are refused.
+
+    Returns:
+      A Report whose attacks are named "attack@version".
+
+    Raises:
+      ValueError: one version alone, versions of other shapes, outputs of another kind, and what `audit_models` refuses.
+
+    Source: the threat of "CompLeak" (Li et al. 2025), arXiv 2507.16872; the attacks on several versions are ours.
+
+    >>> rng = np.random.default_rng(0)
+    >>> y, member = rng.integers(0, 3, 300), rng.random((6, 300)) < 0.5
+    >>> logits = rng.normal(size=(6, 300, 3)) + 2 * np.eye(3)[y] * member[..., None]
+    >>> report = audit_versions({"float": logits, "rounded": np.round(logits)}, y, member, ["lira_student"])
+    >>> list(report.rows)
+    ['lira_student@together', 'lira_student@float', 'lira_student@rounded']
+    """
+    names = check_versions("versions", versions)
+    encoded = {}
+    for name in names:
+        try:
+            encoded[name] = encode(versions[name], y, (), None, outputs, classes, np.shape(member)[:1])
+        except ValueError as error:
+            raise ValueError(f"version {name!r}: {error}") from error
+    first = encoded[names[0]]
+    for name, one in encoded.items():
+        if one.outputs in ("labels", "tokens", "numbers"):
+            raise ValueError(f"version {name!r} gives {one.outputs}; expected a classifier's logits or probabilities.")
+        if one.readings.model_outputs().shape[:2] != first.readings.model_outputs().shape[:2]:
+            raise ValueError(f"version {name!r} is of other models or records than version {names[0]!r}.")
+    models = len(first.readings.model_outputs())
+    if models < 2:
+        raise ValueError(f"versions are of {models} model; each target needs others as its shadows: train two or more.")
+    plan = plan_attacks(usual_attacks(attacks, models - 1), models - 1, first.readings.available)
+    signals = signals_of(plan)
+    readings = version_readings({name: one.readings for name, one in encoded.items()}, first.y, signals)
+    audited = AuditedRecords(inputs.check_member(member, (models, len(first.y))), first.y, x, ids, slices)
+    report = audit_each_target(plan_versions(plan, names), readings, audited, FAIR_COINS)
+    return name_classes(report, first.classes)

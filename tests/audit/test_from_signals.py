@@ -97,7 +97,7 @@ def test_one_target_beside_its_shadows_and_one_alone():
     for name in ("lira", "rmia"):
         assert report.rows[name]["auc"] == together.targets[0][name]["auc"]
     alone = audit.from_signals({"loss": LOSS[0]}, MEMBER[0], population={"loss": UNSEEN[0]})
-    assert set(alone.rows) == {"loss", "population_rank"} and "Only threshold attacks" in alone.headline
+    assert set(alone.rows) == {"loss", "population_rank", "yeom"} and "Only threshold attacks" in alone.headline
     assert alone.rows["loss"]["auc"].value == metrics.roc_auc(-LOSS[0], MEMBER[0])
 
 

@@ -56,7 +56,7 @@ def test_one_causal_model_with_everything():
         "lowercase_ratio": -loss / loss_by_hand(TABLES[0], lower.x, lower.y),
         "neighborhood": np.mean(others, axis=0) - loss,
     }
-    assert set(report.rows) == {*wanted, "min_k"}
+    assert set(report.rows) == {*wanted, "min_k", "yeom"}
     for name, scores in wanted.items():
         assert report.rows[name]["auc"].value == auc(scores), name
     assert report.baselines["reference model pretrained"].value == auc(-reference)

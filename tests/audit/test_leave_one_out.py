@@ -68,7 +68,7 @@ def test_a_threshold_never_sees_the_targets_members():
         flipped = member.copy()
         flipped[target] ^= True
         after = audit.audit_models(logits, y, flipped)
-        for name in before.rows:
+        for name in set(before.rows) - {"yeom"}:  # whose attacker is told the mean loss of the members
             # The same records are called members as before, so hits and false alarms change places exactly.
             old, new = (report.targets[target][name]["attack_accuracy"].value for report in (before, after))
             assert new == pytest.approx(1 - old, abs=1e-12), name

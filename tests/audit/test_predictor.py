@@ -83,7 +83,8 @@ def test_shadows_set_the_threshold_and_never_see_the_targets_members(parts):
     turned = audit.audit(predict, nonmembers, members, variables=table, **settings)
     for name in report.rows:
         old, new = (r.rows[name]["attack_accuracy"].value for r in (report, turned))
-        assert new == pytest.approx(1 - old), name
+        if name != "yeom":  # whose attacker is told the mean loss of the members
+            assert new == pytest.approx(1 - old), name
     # Recipes may return predict functions in place of variables; a key may be JAX's own.
     closed = settings | {"recipe": lambda rows, key: lambda x: predict(train(rows, key), x), "key": jax.random.key(5)}
     same = audit.audit(lambda x: predict(table, x), members, nonmembers, **closed)

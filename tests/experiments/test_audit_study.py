@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.audit import measure, run
+from experiments.audit import few_shadows, measure, run
 from experiments.audit.config import PRESETS, ROWS, Config
 from experiments.gecko import config as gecko
 from experiments.gecko.methods import METHODS
@@ -20,6 +20,7 @@ NAMES = ("full", "normalized", "int4", "dp_eps8")
 TINY = dict(
     methods=NAMES, models=4, hidden=(12, 12), records=240, epochs=(3,), dp_epochs=(2,), delta=1e-3,
     strength_hidden=(12,), strength_shadows=4, strength_targets=3, strength_pairs=2, strength_epochs=12,
+    few_shadows=2, few_targets=2, few_retrain_epochs=1,
 )  # fmt: skip
 
 
@@ -89,10 +90,40 @@ def test_strength_is_of_the_targets_alone(finished):
     assert rows["RMIA, 2 references"].figures["share"].unit == "%"
 
 
+def test_gains_are_over_the_best_published_attack_and_over_the_better_version(finished):
+    rows = {row.name: row.figures for row in reports.read_record(finished / "few_shadows").rows}
+    for ours, published in few_shadows.OURS.values():
+        for count, k in (("1 shadow", 1), ("2 shadows", 2)):
+            others = [rows.get(f"{few_shadows.LABELS[name]}, {count}") for name in published]
+            best = max(one["auc"].value for one in others if one is not None)
+            figures = rows[f"{few_shadows.LABELS[ours]}, {count}"]
+            assert figures["gain_auc"].value == pytest.approx(figures["auc"].value - best), k
+            assert figures["gain_auc"].n == figures["auc"].n == 2
+    rows = {row.name: row.figures for row in reports.read_record(finished / "versions").rows}
+    assert len(rows) == 3 * 2 * 3
+    pair = "LiRA, Student's t, float + 4-bit"
+    best = max(rows[f"{pair}: {version}"]["auc"].value for version in ("float", "4-bit"))
+    together = rows[f"{pair}: together"]
+    assert together["gain_auc"].value == pytest.approx(together["auc"].value - best) and together["auc"].n == 4
+
+
+def test_rounding_keeps_the_ends_and_the_values_apart():
+    kernel = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
+    variables = {"params": {"dense": {"kernel": kernel, "bias": kernel[:, 0]}}}
+    rounded = few_shadows.round_weights(variables, 3)["params"]["dense"]
+    np.testing.assert_array_equal(rounded["bias"], kernel[:, 0])
+    for before, after in zip(kernel, rounded["kernel"], strict=True):
+        for channel in range(3):
+            assert len(np.unique(after[:, channel])) <= 7
+            largest = np.abs(before[:, channel]).max()
+            assert np.abs(after[:, channel]).max() == pytest.approx(largest)
+            assert np.abs(after - before)[:, channel].max() <= largest / 3 / 2 * (1 + 1e-5)
+
+
 def test_a_second_run_shows_what_stands(finished, capsys):
     flags = [f"--{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in TINY.items()]
     run.main(["run", f"--output={finished}", *flags])
-    assert capsys.readouterr().out.count("Nothing changed since this study was run") == 2
+    assert capsys.readouterr().out.count("Nothing changed since this study was run") == 4
 
 
 def test_controls_and_rows_are_known():
@@ -111,6 +142,8 @@ def test_controls_and_rows_are_known():
         (dict(models=3), "models=3"),
         (dict(records=10), "records=10"),
         (dict(strength_targets=1), "strength_targets=1"),
+        (dict(few_shadows=1), "few_shadows=1"),
+        (dict(few_targets=1), "few_targets=1"),
         (dict(architectures=("mlp", "lenet"), epochs=(1, 1), fine_tuning_epochs=(1, 1), dp_epochs=(1, 1)), "of one"),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gecko_jax import checks, surroundings, training
+from gecko_jax import checks, training
 from gecko_jax.audit.reading.class_names import class_numbers
+from gecko_jax.audit.reading.raw_outputs import compiled, in_full_batches, one_output
 from gecko_jax.audit.reading.readings import OF_CLASSES, Available, Readings
 from gecko_jax.audit.validity import containers
 from gecko_jax.digests import value_digest
@@ -37,9 +38,11 @@ class ModelReader(NamedTuple):
       layout: of `layouts.LAYOUTS`, or None: the one that the records' shape suggests.
       fixed: whether every call has exactly batch_size records.
       classes: names of the classes, by which predicted labels are told; or how many there are; or None.
+      versions: names of several released versions of every model; () for one. `predict` is then a function for each, by
+        name; or, if `variables` is False, a model is. Outputs of the second and further ones are read as queries are.
     """
 
-    predict: Callable[..., Array] | Model
+    predict: Callable[..., Array] | Model | Mapping[str, Any] | Sequence[Any]
     variables: bool
     outputs: str = "logits"
     batch_size: int = 1024
@@ -48,6 +51,7 @@ class ModelReader(NamedTuple):
     layout: str | None = None
     fixed: bool = False
     classes: list | int | None = None
+    versions: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -58,6 +62,8 @@ class ModelReader(NamedTuple):
         """Returns the signals that can be read, or those that are read without being asked for by name."""
         if self.kind != "classes":
             return Available((self.kind,))
+        if self.versions:
+            return Available(OF_CLASSES)
         probed = self.probed_model(None)
         names = (
             name
@@ -91,23 +97,34 @@ class ModelReader(NamedTuple):
 
     def call(self, model: Any) -> Callable[[Any], Array]:
         """Returns x [b, ...] -> outputs [b, c] of a model, as predict gives them."""
+        if self.versions:
+            reader, first = self.version(self.versions[0], model)
+            return reader.call(first)
         if isinstance(network := self.predict, Model):
             if isinstance(self.reference_inputs, Mapping):
-                return functools.partial(_compiled(network), model)
+                return functools.partial(compiled(network), model)
             return lambda x: training.predict(network, model, x)
+        assert not isinstance(self.predict, (Mapping, Sequence))  # of versions
         predict = functools.partial(self.predict, model) if self.variables else model
         if self.fixed:
-            return functools.partial(_in_full_batches, predict, self.batch_size, self.kind)
+            return functools.partial(in_full_batches, predict, self.batch_size, self.kind)
         # A copy, because predict may work in place (x *= .5), and the records are read again. A read-only view would
         # save little beside a model's own work, and other frameworks refuse one, or write to it nevertheless.
         return lambda x: predict(containers.copied(x))
+
+    def version(self, name: str, model: Any) -> tuple[ModelReader, Any]:
+        """Returns the reader of one version, and the model as that one reads it."""
+        if not self.variables:
+            return self._replace(versions=(), predict=model[name]), model[name]
+        assert isinstance(self.predict, Mapping)
+        return self._replace(versions=(), predict=self.predict[name]), model
 
     def answers(self, model: Any) -> Callable[[Any], Array]:
         """Returns x [b, ...] -> what probes read: outputs [b, c] of two classes or more, or labels int64 [b]."""
         call = self.call(model)
 
         def ask(x):
-            result = _one_output(call(x), x, self.kind)
+            result = one_output(call(x), x, self.kind)
             if self.outputs == "labels":
                 return self._labels(result)
             return outputs.pair(result, self.outputs) if result.ndim == 1 or result.shape[1] == 1 else result
@@ -120,7 +137,7 @@ class ModelReader(NamedTuple):
 
         def ask(rows):
             part = containers.take(x, rows)
-            return _one_output(call(part), part, self.kind)
+            return one_output(call(part), part, self.kind)
 
         return by_blocks(ask, containers.count(x), self.batch_size)
 
@@ -149,6 +166,9 @@ class ModelReader(NamedTuple):
           signals: what to read.
           errors: if given, a signal that cannot be read is left out and its error put here; else the error is raised.
         """
+        if self.versions:
+            each = [reader.read(one, x, y, ()) for reader, one in (self.version(name, model) for name in self.versions)]
+            return Readings(each[0].outputs, tuple(one.model_outputs() for one in each[1:]), kind=self.kind)
         result = self.encoded(model, x)
         copies = tuple(self.encoded(model, copy) for copy in self.copies(x))
         values = {}
@@ -185,6 +205,10 @@ class ModelReader(NamedTuple):
             )
         return copies[1:]
 
+    def further_outputs(self, x: Any) -> int:
+        """Returns how many outputs are read beside the first: those of copies, or of further versions."""
+        return len(self.versions) - 1 if self.versions else len(self.copies(containers.take(x, slice(0, 1))))
+
     def fingerprint(self, x: Any, signals: Iterable[Signal] | None = None) -> str:
         """Returns a name for what models are asked beside x, the same in every process.
 
@@ -201,6 +225,8 @@ class ModelReader(NamedTuple):
         few = containers.take(x, np.linspace(0, containers.count(x) - 1, FINGERPRINT_RECORDS).astype(int))
         names = sorted(READERS) if signals is None else sorted(signal.name for signal in signals if signal.needs)
         settings = [part for name in names for part in READERS[name].settings(self.probed_model(None), x)]
+        if self.versions:
+            settings.append(" ".join(self.versions))
         return value_digest(self.outputs, few, *self.copies(few), *settings)
 
     def _labels(self, result: np.ndarray) -> np.ndarray:
@@ -210,35 +236,3 @@ class ModelReader(NamedTuple):
         if isinstance(self.classes, int):
             return outputs.as_labels("outputs of predict", result, self.classes)
         return class_numbers("outputs of predict", result, self.classes)
-
-
-@functools.lru_cache(maxsize=128)
-def _compiled(model: Model) -> Callable:
-    return surroundings.jit(lambda variables, x: model.apply(variables, x)[0])
-
-
-def _in_full_batches(predict: Callable[[Any], Array], size: int, kind: str, x: Any) -> np.ndarray:
-    """Returns predict(x), by calls of exactly `size` records: the last one is repeated to fill up a call."""
-
-    def ask(rows):
-        full = containers.copied(containers.take(x, rows))
-        return _one_output(predict(full), full, kind)
-
-    return by_blocks(ask, containers.count(x), size, full=True)
-
-
-def _one_output(result: Any, x: Any, kind: str) -> np.ndarray:
-    records = containers.count(x)
-    if isinstance(result, (tuple, list, dict)):
-        shape = f"[{records}, classes]" if kind == "classes" else f"with {records} rows"
-        raise ValueError(f"predict returned a {type(result).__name__}; expected one array {shape}.")
-    checks.unmasked("output of predict", result)
-    result = np.array(result)  # a copy, because predict may give the same buffer at every call
-    if kind != "classes":
-        return checks.shape("output of predict", result, (records, *result.shape[1:]))
-    if result.ndim == 3:
-        raise ValueError(
-            f"output of predict has shape {result.shape}; expected ({records}, classes). If these are a language "
-            "model's logits (records, tokens, vocabulary), say outputs='tokens'."
-        )
-    return result if result.shape == (records,) else checks.shape("output of predict", result, (records, None))

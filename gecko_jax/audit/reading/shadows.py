@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,10 +152,10 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
         row, row_key = member[i], jax.random.fold_in(key, int(i))
         start = folder and f"shadow-{asked}-{value_digest(row, jax.random.key_data(row_key))}"
         path = Path(folder) / f"{start}-{recipe.fingerprint}.npz" if folder else None
-        one = read_shadow(path, signals, len(reader.copies(take(x, slice(0, 1))))) if path else None
+        one = read_shadow(path, signals, reader.further_outputs(x)) if path else None
         if one is None:
             of_other_recipes += path is not None and any(other != path for other in path.parent.glob(f"{start}-*.npz"))
-            model = _train(recipe, row, row_key, reader.variables)
+            model = _train(recipe, row, row_key, reader)
             one = reader.read(model, x, y, signals, log.errors)
             if not readings:
                 log.warnings.extend(_evaluation_warnings(reader, model, x, one))
@@ -178,14 +178,26 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
     return [readings[i] for i in range(count)]
 
 
-def _train(recipe: Callable[..., Any], row: np.ndarray, key: jax.Array, variables: bool) -> Any:
+def _train(recipe: Callable[..., Any], row: np.ndarray, key: jax.Array, reader) -> Any:
     model = recipe(np.flatnonzero(row).astype(np.int32), key)
-    if not variables and not callable(model):
+    if reader.versions and not reader.variables:
+        return as_versions("what recipe returned", model, reader.versions)
+    if not reader.variables and not callable(model):
         raise ValueError(
             f"recipe returned {type(model).__name__}, and without variables= it must return a predict function "
             "of x. To return variables, pass the target's as variables= and a predict of (variables, x)."
         )
     return model
+
+
+def as_versions(name: str, models: Any, versions: Sequence[str]) -> dict[str, Any]:
+    """Returns a shadow's predict function for each version, by name; a list is in the order of the target's."""
+    if isinstance(models, (list, tuple)) and len(models) == len(versions):
+        models = dict(zip(versions, models, strict=True))
+    if not isinstance(models, Mapping) or set(models) != set(versions) or not all(map(callable, models.values())):
+        names = sorted(map(str, models)) if isinstance(models, Mapping) else type(models).__name__
+        raise ValueError(f"{name} is {names}; expected a predict function of x for each of {', '.join(versions)}.")
+    return dict(models)
 
 
 def _evaluation_warnings(reader: ModelReader, model: Any, x: Any, readings: Readings) -> list[str]:

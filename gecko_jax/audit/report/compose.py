@@ -85,6 +85,7 @@ def compose(
         for i in range(len(member))
     ]
     attack = claim_attack(scores)
+    ran = {name.partition("@")[0] for name in scores}  # of several versions a name is "attack@version"
     judged, thresholds = np.stack(scores[attack]), np.stack(results.thresholds[attack])
     classes = {} if audited.class_numbers is None else by_class(audited.class_numbers)
     of_classes = of_groups(judged, member, thresholds, classes)
@@ -129,7 +130,7 @@ def compose(
         claim=_checked_claim(claim, attack, judged, audited),
         ceilings={} if claim.epsilon is None else ceilings(claim.epsilon),
         tried=dict(results.needs),
-        not_run={name: (not_run or {}).get(name, NOTED) for name in ATTACKS if name not in scores},
+        not_run={name: (not_run or {}).get(name, NOTED) for name in ATTACKS if name not in ran},
         headline=" ".join([headline(rows, (~member).sum(1)), *caveats]),
         provenance=provenance(readings, audited, setting.shadows),
     )
