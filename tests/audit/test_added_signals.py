@@ -92,9 +92,12 @@ def test_a_type_error_inside_an_attack_reaches_its_author(monkeypatch, slow):
 
 
 def test_every_signal_that_needs_the_model_has_a_reader():
-    """Those of texts and of references come in as values: `audit.from_signals` says so."""
-    saved = {name for name, signal in SIGNALS.items() if signal.needs in (("text",), ("references",))}
-    assert saved == {"lowercase_ratio", "neighborhood", "reference_ratio", "zlib_ratio"}
+    """Those of texts, references, exits and split networks come in as values: `Signal.source` says how."""
+    as_values = [("text",), ("references",), ("exits",), ("activations",)]
+    saved = {name for name, signal in SIGNALS.items() if signal.needs in as_values}
+    assert saved == {
+        "activation_profile", "exit_posteriors", "lowercase_ratio", "neighborhood", "reference_ratio", "zlib_ratio"
+    }  # fmt: skip
     assert {name: reader.signal for name, reader in READERS.items()} == {
         name: signal for name, signal in SIGNALS.items() if signal.needs and name not in saved
     }
