@@ -94,8 +94,8 @@ def _trained(settings: tuple[float, ...], model: Model, loss: Loss, trainable: t
 
     def objective(variables: Variables, batch: Batch, real: Array, key: Any):
         share = jax.random.beta(stream(key, "mixup", "share"), concentration, concentration)
-        # Padding repeats members, so that a partner always is one.
         partners = jax.random.permutation(stream(key, "mixup", "partners"), len(real))
+        partners = jnp.where(real[partners], partners, jnp.arange(len(real)))  # padding is nobody's partner
         mixed = jax.tree.map(lambda leaf: _mix(share, leaf, leaf[partners]), batch.x)
         outputs, updates = model.apply(variables, mixed, key=key, train=True)
         first, second = (training.mean_loss(loss, outputs, each, real) for each in (batch, take(batch, partners)))

@@ -12,6 +12,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from gecko_jax import losses, models, quantizers, training
 from gecko_jax.defenses import DEFENSES, adversarial_regularization, relaxloss
 from gecko_jax.defenses.adversarial_regularization import _trained, attacker_loss
+from gecko_jax.defenses.mixup_mmd import _trained as mixup_trained
 from gecko_jax.defenses.mixup_mmd import squared_mmd
 from gecko_jax.defenses.neuguard import class_means, imbalance
 from gecko_jax.defenses.objective import REFERENCE, pair_rows
@@ -53,6 +54,19 @@ def test_squared_mmd_is_the_biased_estimate_over_real_rows():
     expected = kernels[0] + kernels[1] - 2 * kernels[2]
     ours = squared_mmd(jnp.asarray(p), jnp.asarray(q), jnp.asarray(REAL), 0.5)
     assert float(ours) == pytest.approx(expected, rel=1e-4)
+
+
+def test_mixup_reads_nothing_of_padding(network, rows, reference, filled):
+    build = mixup_trained((1.0, 1.0, 1.0), network, losses.cross_entropy(), None)
+    paired = jax.tree.map(lambda leaf: leaf[:8], pair_rows(reference, rows, by_class=True))
+
+    def slopes(padding):
+        x = np.where(REAL[:, None], rows.x[:8], padding).astype(np.float32)
+        batch = jax.tree.map(jnp.asarray, Batch(x, rows.y[:8], REAL.astype(np.float32), {REFERENCE: paired}))
+        return build.gradients(filled(network, rows.x[:1]), batch, jax.random.key(0))[0]
+
+    one, other = jax.jit(lambda: (slopes(0.0), slopes(50.0)))()
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
 def test_pair_divergence_is_that_of_sorted_posteriors_of_real_pairs():
