@@ -85,9 +85,11 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
         masks, share_now, weights = {}, variables[SHARE]["share"], {}
         for name, kernel in kernels(variables["params"]).items():
             groups, count = group_numbers(kernel.shape, granularity, tile)
-            energy = jax.ops.segment_sum(jnp.square(kernel).ravel(), groups.ravel(), count)
+            energy, single = jnp.square(kernel).ravel(), granularity == "weight"  # the groups are the weights then
+            energy = energy if single else jax.ops.segment_sum(energy, groups.ravel(), count)
             masks[name] = kept_groups(energy, variables[MASKS][name], share_now, granularity == "band")
-            weights[name] = jnp.where(masks[name][groups], kernel, 0)
+            present = masks[name].reshape(kernel.shape) if single else masks[name][groups]
+            weights[name] = jnp.where(present, kernel, 0)
         params = map_named(lambda name, leaf: weights.get(name, leaf), variables["params"])
         return {**variables, "params": params, MASKS: masks}
 

@@ -30,12 +30,11 @@ def choosing(monkeypatch):
     return choose
 
 
-@pytest.mark.parametrize("number, growth", [(0, "random"), (1, "gradient")])
-def test_each_model_keeps_the_safer_candidate(number, growth, choosing, network, rows, members, reference):
-    """With one round it is what training that candidate alone gives."""
-    choosing(number)
+def test_each_model_keeps_the_safer_candidate(choosing, network, rows, members, reference):
+    """With one round it is what training that candidate alone gives: the second one, which grows by gradients."""
+    choosing(1)
     fitted = safe_compress(0.4, rounds=1).train(network, rows, members, reference=reference, epochs=2, **OPTIONS)
-    model = models.dynamic_sparse(network, 0.4, growth, interval=3)  # 4 updates, one move
+    model = models.dynamic_sparse(network, 0.4, "gradient", interval=3)  # 4 updates, one move
     alone = training.fit_ensemble(
         model, rows, members, epochs=2, batch_size=8, schedules={"drop": lambda share: 0.5},
         seed=int(keys.generator(3, "safe_compress", 0).integers(2**32)),
@@ -48,9 +47,9 @@ def test_each_model_keeps_the_safer_candidate(number, growth, choosing, network,
 def test_it_stays_as_sparse_as_it_says_and_is_stored_sparse(network, rows, members, reference):
     factor = lambda share: 1.0 - share  # noqa: E731
     fitted = safe_compress(0.4, rounds=2).train(
-        network, rows, members, reference=reference, epochs=3, schedules={"learning_rate": factor}, **OPTIONS
+        network, rows, members, reference=reference, epochs=2, schedules={"learning_rate": factor}, **OPTIONS
     )
-    assert fitted.loss.shape == fitted.metrics["accuracy"].shape == (3, 2)
+    assert fitted.loss.shape == fitted.metrics["accuracy"].shape == (2, 2)
     shares = compression.erdos_renyi({"dense1": (6, 5), "logits": (5, 3)}, 0.4)
     one = take(fitted.variables, 0)
     for layer, share in shares.items():

@@ -85,9 +85,8 @@ def test_gradients_of_absent_weights_are_noted_and_not_followed(by_gradient):
     np.testing.assert_allclose(growth["logits/kernel"], 0.9 + dense["logits"]["kernel"], atol=1e-6)
 
 
-@pytest.mark.parametrize("growth", ["random", "gradient"])
-def test_an_ensemble_trains_as_sparse_as_it_began(growth, by_gradient):
-    model = by_gradient[0] if growth == "gradient" else models.dynamic_sparse(network(), 0.3, interval=2)
+def test_an_ensemble_trains_as_sparse_as_it_began(by_gradient):
+    model = by_gradient[0]
     options = dict(epochs=4, batch_size=8, schedules={"drop": compression.cosine_drop(0.5, 0.8)})
     fitted = training.fit_ensemble(model, DATA, np.ones((2, 24), bool), seed=3, **options)
     start = jax.eval_shape(model.init, jax.random.key(0), X)
