@@ -187,3 +187,21 @@ def test_quick_figures_are_of_the_quick_rows():
         lines = list(csv.DictReader(file))
     assert {line["row"] for line in lines} == {METHODS[name].label for name in PRESETS["quick"].methods}
     assert {line["metric"] for line in lines} == {column.key for column in measure.COLUMNS} - {"tenth_lira"}
+
+
+def test_few_shadows_stand_in_the_readme():
+    """Ours is not below the best published attack by more than its interval, and above it online with four or fewer."""
+    home = pathlib.Path(run.__file__).parent
+    with (home / "expected" / "fashion_mnist_few_shadows.csv").open() as file:
+        figures = {(line["row"], line["metric"]): float(line["value"]) for line in csv.DictReader(file)}
+    text = (home / "README.md").read_text()
+    for (ours, _), start in zip(few_shadows.OURS.values(), ("", "offline, "), strict=True):
+        for k in few_shadows.FEW:
+            row = f"{few_shadows.LABELS[ours]}, {k} shadow{'s' * (k > 1)}"
+            (line,) = (line for line in text.splitlines() if line.startswith(f"| {start}{k} | ") and "0." in line
+                       and line.count("|") == 9)  # fmt: skip
+            printed = [float(cell.split("±")[0].replace("−", "-")) for cell in line.split("|")[5:9]]
+            wanted = [figures[row, key] for key in ("auc", "tpr_at_1pct", "gain_auc", "gain_tpr")]
+            assert printed == pytest.approx(wanted, abs=0.051)
+            assert printed[0] == pytest.approx(wanted[0], abs=0.00051)
+            assert wanted[2] > (0 if k <= 4 or ours == "hierarchical_lira" else -0.006)
