@@ -15,7 +15,7 @@ from gecko_jax.privacy.per_example.looped import is_convolution, with_windows
 from gecko_jax.privacy.per_example.plan import plan
 from gecko_jax.trees import example_shapes
 
-MAX_FLOATS = 2**25  # at a time: beyond it all is memory traffic, and a loop over smaller parts is faster
+MAX_FLOATS = 2**26  # at a time: beyond it all is memory traffic, and a loop over smaller parts is faster
 MAX_FLOATS_OF_WINDOWS = 2**21  # with a convolution's windows as factors on a CPU, whose cache they should fit
 MIN_FLOATS_PER_PARAMETER = 8  # work enough in each microbatch to hide the addition of its sums to the total
 MAX_FLOATS_OF_CONVOLUTIONS = 2**29  # with XLA's own CPU convolutions, which a loop makes several times slower: 2 GiB
