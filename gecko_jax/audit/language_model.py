@@ -83,7 +83,7 @@ def audit_language_model(
     >>> tuned, start = (jax.jit(model.init)(jax.random.key(i), rows.tokens[:, :-1]) for i in (0, 1))
     >>> report = audit_language_model(model, tuned, rows, rows.id % 2 == 0, references={"pretrained": (model, start)})
     >>> sorted(report.rows), sorted(report.baselines)[0]
-    (['loss', 'min_k', 'reference_ratio'], 'records')
+    (['loss', 'min_k', 'reference_ratio', 'yeom'], 'records')
     """
     member, models = as_member(member), dict(references or {})
     several = member.ndim == 2
