@@ -22,8 +22,10 @@ def test_ten_thousand_random_inputs_dense():
         x.flat[:: max(n // 3, 1)] = 0.0
         x.flat[1 :: max(n, 2)] = -0.0
         expected = signs(x).astype(np.float64) @ signs(w).astype(np.float64)
-        product = jax.jit(integer.xnor_matmul_transposed, static_argnums=2)
-        got = product(integer.pack_signs(x), integer.pack_kernel(w), n)
+        product = jax.jit(
+            lambda x, w, n=n: integer.xnor_matmul_transposed(integer.pack_signs(x), integer.pack_kernel(w), n)
+        )
+        got = product(x, w)
         assert got.dtype == jnp.int32
         np.testing.assert_array_equal(got, expected)
 
@@ -31,7 +33,7 @@ def test_ten_thousand_random_inputs_dense():
 def test_bits_past_the_end_count_nothing():
     random = np.random.default_rng(1)
     x, w = random.standard_normal((9, 37)), random.standard_normal((37, 300))
-    a, rows = np.array(integer.pack_signs(x)), np.array(integer.pack_signs(w.T))
+    a, rows = map(np.array, jax.jit(lambda *x: [integer.pack_signs(part) for part in x])(x, w.T))
     a[:, -1] |= np.uint32(0xFFFFFF00)
     rows[::2, -1] |= np.uint32(0xABCDEF00)
     got = jax.jit(integer.xnor_matmul, static_argnums=2)(a, rows, 37)
@@ -66,8 +68,12 @@ def test_conv_equals_the_integer_convolution_with_a_border_of_ones(channels, out
     random = np.random.default_rng(channels)
     x = random.standard_normal((4, 9, 8, channels)).astype(np.float32)
     w = random.standard_normal((*size, channels, out)).astype(np.float32)
-    words, kernel = integer.pack_signs(x), integer.pack_kernel(w)
-    conv = jax.jit(lambda a, k: integer.xnor_conv(a, k, channels, strides, padding, dilation))
+
+    @jax.jit
+    def conv(x, w):
+        words, kernel = integer.pack_signs(x), integer.pack_kernel(w)
+        return integer.xnor_conv(words, kernel, channels, strides, padding, dilation)
+
     spans = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
     pads = padding
     if isinstance(padding, str):
@@ -81,7 +87,7 @@ def test_conv_equals_the_integer_convolution_with_a_border_of_ones(channels, out
             rows = slice(i * dilation[0], i * dilation[0] + (height - 1) * strides[0] + 1, strides[0])
             columns = slice(j * dilation[1], j * dilation[1] + (width - 1) * strides[1] + 1, strides[1])
             expected += full[:, rows, columns] @ signs(w[i, j])
-    np.testing.assert_array_equal(conv(words, kernel), expected)
+    np.testing.assert_array_equal(conv(x, w), expected)
 
 
 def test_binary_layers_equal_the_fake_quantized_model(filled):
@@ -116,23 +122,26 @@ def test_binary_layers_equal_the_fake_quantized_model(filled):
         layer = variables["params"]
         for part in path:
             layer = layer[part]
-        codes = rules[0][1].codes((), layer["kernel"])
-        if padding is None:
-            y = jax.jit(integer.binary_dense)(inputs, codes.values, codes.scale, layer["bias"])
-        else:
-            packed = jax.jit(integer.binary_conv, static_argnames="padding")
-            y = packed(inputs, codes.values, codes.scale, layer["bias"], padding=padding)
+
+        @jax.jit
+        def packed(inputs, kernel, bias, padding=padding):
+            codes = rules[0][1].codes((), kernel)
+            if padding is None:
+                return integer.binary_dense(inputs, codes.values, codes.scale, bias)
+            return integer.binary_conv(inputs, codes.values, codes.scale, bias, padding=padding)
+
+        y = packed(inputs, layer["kernel"], layer["bias"])
         # The float path sums n rounded terms +-alpha, the packed one multiplies an exact integer once.
-        np.testing.assert_allclose(y, outputs, rtol=1e-5, atol=1e-5 * float(jnp.abs(outputs).max()))
+        np.testing.assert_allclose(y, outputs, rtol=1e-5, atol=1e-5 * np.abs(outputs).max())
 
 
 def test_errors_name_the_argument():
-    a, w = jnp.zeros((2, 2), jnp.uint32), jnp.zeros((3, 2), jnp.uint32)
+    a, w = np.zeros((2, 2), np.uint32), np.zeros((3, 2), np.uint32)
     with pytest.raises(ValueError, match="w_words"):
         integer.xnor_matmul(a, w, 65)
     with pytest.raises(ValueError, match="a_words"):
         integer.xnor_matmul_transposed(a[:, :1], w.T, 64)
     with pytest.raises(ValueError, match="smaller than the dilated kernel"):
-        integer.xnor_conv(jnp.zeros((1, 2, 2, 1), jnp.uint32), jnp.zeros((3, 3, 1, 4), jnp.uint32), 32, padding="VALID")
+        integer.xnor_conv(np.zeros((1, 2, 2, 1), np.uint32), np.zeros((3, 3, 1, 4), np.uint32), 32, padding="VALID")
     with pytest.raises(ValueError, match="scale"):
-        integer.binary_dense(jnp.ones((1, 4)), jnp.ones((4, 3)), jnp.ones((4, 1)))
+        integer.binary_dense(np.ones((1, 4)), np.ones((4, 3)), np.ones((4, 1)))

@@ -23,6 +23,7 @@ SMALL = {
 EVERY = pytest.mark.parametrize("name", sorted(SMALL))  # the others are in test_image_networks.py
 X = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
 INPUTS = {"alexnet": np.random.default_rng(0).normal(size=(3, 64, 66, 1)).astype(np.float32)}  # X of the others
+KEY = jax.random.key(0, impl="rbg")  # its draws compile in a fraction of the default's time
 
 
 def count(tree):
@@ -75,15 +76,15 @@ def test_every_composition_gives_logits_and_updates(name, order, activation, nor
 def test_every_parameter_is_trained(name, order):
     x = INPUTS.get(name, X)
     model = models.create(name, 3, order=order, activation="quadratic", normalize=True, **SMALL[name])
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x))
-    rest = {key: leaf for key, leaf in variables.items() if key != "params"}
 
-    def loss(params):
-        return (model.apply({**rest, "params": params}, jnp.asarray(x), train=True)[0] ** 3).sum()
+    def from_the_start(key, x):
+        variables = model.init(key, x)
+        loss = lambda params: (model.apply({**variables, "params": params}, x, train=True)[0] ** 3).sum()  # noqa: E731
+        return jax.grad(loss)(variables["params"])
 
     # A bias right before a BatchNorm has no effect, the mean being taken out; all else has.
     quickly = {"xla_backend_optimization_level": 0}  # compiled in a fraction of the time
-    slopes = jax.jit(jax.grad(loss), compiler_options=quickly)(variables["params"])
+    slopes = jax.jit(from_the_start, compiler_options=quickly)(KEY, x)
     for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):
         assert np.isfinite(leaf).all()
         assert np.asarray(leaf).any() or "bias" in jax.tree_util.keystr(path), path
@@ -93,10 +94,14 @@ def test_every_parameter_is_trained(name, order):
 def test_examples_are_apart_when_not_training(name):
     x = INPUTS.get(name, X)
     model = models.create(name, 3, normalize=True, **SMALL[name])
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x))
-    apply = jax.jit(model.apply)
-    together = apply(variables, jnp.asarray(x))[0]
-    np.testing.assert_allclose(apply(variables, jnp.asarray(x[1:2]))[0], together[1:2], rtol=1e-4, atol=1e-5)
+
+    @jax.jit
+    def apply(key, x):
+        variables = model.init(key, x)
+        return [model.apply(variables, rows)[0] for rows in (x, x[1:2])]
+
+    together, alone = apply(KEY, x)
+    np.testing.assert_allclose(alone, together[1:2], rtol=1e-4, atol=1e-5)
 
 
 def by_hand(params, stats, order, x):
@@ -129,7 +134,7 @@ def test_mlp_against_numpy(order):
     variables = jax.tree.map(lambda leaf: np.abs(rng.normal(size=leaf.shape)).astype(np.float32), shapes)
     variables = {**variables, "params": jax.tree.map(lambda leaf: leaf - 0.7, variables["params"])}
     expected = by_hand(variables["params"], variables["batch_stats"], order, X)
-    np.testing.assert_allclose(model.apply(variables, jnp.asarray(X))[0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, X)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -168,11 +173,15 @@ def test_lenet_against_numpy(order, activation, function, pooling, pool):
 def test_an_average_pool_comes_before_the_norm_as_the_maximum_does():
     """Teacher and student then differ in the pool alone, and under encryption pool and norm join the convolution."""
     model = models.create("lenet", 3, normalize=True, pooling="average", **SMALL["lenet"])
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.asarray(X))
-    _, updates = model.apply(variables, jnp.asarray(X), train=True)
-    params, h = variables["params"], X.astype(np.float64)
+
+    @jax.jit
+    def start(key, x):
+        variables = model.init(key, x)
+        return variables["params"], model.apply(variables, x, train=True)[1]
+
+    (params, updates), h = start(KEY, X), X.astype(np.float64)
     for i in (1, 2):
-        h = convolve(h, params[f"conv{i}"]["kernel"], (1, 1), [(0, 0)] * 2, 0)
+        h = convolve(h, np.asarray(params[f"conv{i}"]["kernel"]), (1, 1), [(0, 0)] * 2, 0)
         if i == 2:
             h = h.reshape(3, 2, 2, 2, 2, 3).mean((2, 4))
         mean, variance = h.mean((0, 1, 2)), h.var((0, 1, 2))
@@ -181,41 +190,49 @@ def test_an_average_pool_comes_before_the_norm_as_the_maximum_does():
         h = np.maximum((h - mean) / np.sqrt(variance + 1e-4), 0)
 
 
-def test_max_pool_is_linen_max_pool():
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
-    for side in (1, 2, 3):
-        expected = nn.max_pool(x, (side, side), (side, side))
-        np.testing.assert_array_equal(max_pool(x, side), expected)
-    ours, theirs = (
-        jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x)
-        for pool in (lambda x: max_pool(x, 2), lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+def values_and_slopes(pools):
+    """Of each of the pools, compiled as one program: what it gives, and the gradient of the sum of its squares."""
+    x = np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32)
+    square = lambda pool: lambda x: (pool(x) ** 2).sum()  # noqa: E731
+    results = jax.jit(lambda x: [(pool(x), jax.grad(square(pool))(x)) for pool in pools])(x)
+    return list(zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_max_pool_is_linen_max_pool(side):
+    values, slopes = values_and_slopes(
+        [lambda x: max_pool(x, side), lambda x: nn.max_pool(x, (side,) * 2, (side,) * 2)]
     )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_array_equal(*values)
+    np.testing.assert_allclose(*slopes, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "stride"), [(1, None), (2, None), (3, None), (2, 1), (3, 2), (2, 3)])
 def test_average_pool_is_linens_with_the_maximum_s_geometry(side, stride):
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
-    pools = lambda x: average_pool(x, side, stride), lambda x: nn.avg_pool(x, (side,) * 2, (stride or side,) * 2)  # noqa: E731
-    np.testing.assert_allclose(*(pool(x) for pool in pools), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(*(jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x) for pool in pools), atol=1e-6)
-    assert average_pool(x, side, stride).shape == max_pool(x, side, stride).shape
+    linens = lambda x: nn.avg_pool(x, (side,) * 2, (stride or side,) * 2)  # noqa: E731
+    values, slopes = values_and_slopes([lambda x: average_pool(x, side, stride), linens])
+    np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(*slopes, atol=1e-6)
+    assert values[0].shape == jax.eval_shape(lambda x: max_pool(x, side, stride), jnp.zeros((2, 7, 9, 3))).shape
 
 
 @pytest.mark.parametrize(("side", "stride"), [(2, 1), (3, 1), (3, 2), (2, 3)])
 def test_overlapping_windows_are_linens_too(side, stride):
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 9, 3)).astype(np.float32))
-    pools = lambda x: max_pool(x, side, stride), lambda x: nn.max_pool(x, (side, side), (stride, stride))  # noqa: E731
-    np.testing.assert_array_equal(*(pool(x) for pool in pools))
-    ours, theirs = (jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x) for pool in pools)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    linens = lambda x: nn.max_pool(x, (side, side), (stride, stride))  # noqa: E731
+    values, slopes = values_and_slopes([lambda x: max_pool(x, side, stride), linens])
+    np.testing.assert_array_equal(*values)
+    np.testing.assert_allclose(*slopes, rtol=1e-6)
 
 
 def test_a_padded_pool_is_linens():
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 7, 8, 3)).astype(np.float32))
-    options = (x, (3, 3), (2, 2), [(1, 1), (1, 1)])
-    np.testing.assert_array_equal(max_pool(x, 3, 2, 1), nn.max_pool(*options))
-    np.testing.assert_allclose(average_pool(x, 3, 2, 1), nn.avg_pool(*options), rtol=1e-5, atol=1e-6)
+    x = np.random.default_rng(2).normal(size=(2, 7, 8, 3)).astype(np.float32)
+    options = ((3, 3), (2, 2), [(1, 1), (1, 1)])
+    pools = lambda x: (max_pool(x, 3, 2, 1), average_pool(x, 3, 2, 1))  # noqa: E731
+    (highest, mean), linens = jax.jit(lambda x: (pools(x), [pool(x, *options) for pool in (nn.max_pool, nn.avg_pool)]))(
+        x
+    )
+    np.testing.assert_array_equal(highest, linens[0])
+    np.testing.assert_allclose(mean, linens[1], rtol=1e-5, atol=1e-6)
 
 
 def test_windows_that_are_none_are_named():
@@ -227,10 +244,12 @@ def test_windows_that_are_none_are_named():
 
 
 def test_max_pool_shares_a_gradient_among_equal_maxima_and_has_both_modes():
-    x = jnp.asarray(np.random.default_rng(3).integers(0, 3, (2, 4, 6, 3)).astype(np.float32))  # full of ties
+    x = np.random.default_rng(3).integers(0, 3, (2, 4, 6, 3)).astype(np.float32)  # full of ties
     plain = lambda x: x.reshape(2, 2, 2, 3, 2, 3).max(axis=(2, 4))  # noqa: E731  (differentiated by JAX's own rule)
-    np.testing.assert_allclose(*(jax.jacrev(pool)(x) for pool in (plain, lambda x: max_pool(x, 2))))
-    np.testing.assert_allclose(*(jax.jacfwd(pool)(x) for pool in (plain, lambda x: max_pool(x, 2))))
+    pools = (plain, lambda x: max_pool(x, 2))
+    reverse, forward = jax.jit(lambda x: [[mode(pool)(x) for pool in pools] for mode in (jax.jacrev, jax.jacfwd)])(x)
+    np.testing.assert_allclose(*reverse)
+    np.testing.assert_allclose(*forward)
 
 
 @pytest.mark.parametrize(
