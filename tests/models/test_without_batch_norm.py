@@ -36,20 +36,28 @@ class Net(nn.Module):
 
 def moved(variables):
     """Parameters at which scales and biases do something."""
-    return jax.tree.map(lambda p: p + 0.3 * jax.random.normal(jax.random.key(p.size), p.shape), variables)
+    return jax.tree.map(
+        lambda p: p + 0.3 * np.random.default_rng(p.size).standard_normal(p.shape, np.float32),
+        jax.device_get(variables),
+    )
 
 
 @pytest.mark.parametrize("x", [IMAGES, ROWS], ids=["images", "rows"])
 @pytest.mark.parametrize("kind", ["group", "layer"])
 def test_it_is_the_network_with_flax_s_own_layer(kind, x):
     model, expected = models.without_batch_norm(models.from_linen(Net()), kind), models.from_linen(Net(kind))
-    variables = model.init(KEY, x)
-    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, expected.init(KEY, x))
+    variables = jax.jit(model.init)(KEY, x)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, jax.eval_shape(expected.init, KEY, x))
     variables = moved(variables)
     for train in (False, True):
         outputs, updates = jax.jit(model.apply, static_argnames="train")(variables, x, train=train)
         assert updates == {}
-        np.testing.assert_allclose(outputs, expected.apply(variables, x, train=train)[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            outputs,
+            jax.jit(expected.apply, static_argnames="train")(variables, x, train=train)[0],
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
 def test_an_architecture_of_the_zoo_becomes_its_own_group_form():
@@ -57,22 +65,25 @@ def test_an_architecture_of_the_zoo_becomes_its_own_group_form():
     model = models.without_batch_norm(models.create("lenet", 3, normalize="batch", **settings))
     group = models.create("lenet", 3, normalize="group", **settings)
     x = jnp.tile(IMAGES, (1, 2, 2, 1))
-    variables = moved(model.init(KEY, x))
-    assert set(variables) == {"params"} and set(group.init(KEY, x)) == {"params"}
+    variables = moved(jax.jit(model.init)(KEY, x))
+    assert set(variables) == {"params"} and set(jax.eval_shape(group.init, KEY, x)) == {"params"}
     params = {
         name: {"GroupNorm_0": tree["BatchNorm_0"]} if "BatchNorm_0" in tree else tree
         for name, tree in variables["params"].items()
     }
-    outputs = model.apply(variables, x)[0]
-    np.testing.assert_allclose(outputs, group.apply({"params": params}, x)[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(build(model.blueprint).apply(variables, x)[0], outputs)  # as a saved model is built
+    outputs = jax.jit(model.apply)(variables, x)[0]
+    np.testing.assert_allclose(outputs, jax.jit(group.apply)({"params": params}, x)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(
+        jax.jit(build(model.blueprint).apply)(variables, x)[0], outputs
+    )  # as a saved model is built
 
 
 def test_no_example_sees_another_and_private_training_takes_it():
     model = models.without_batch_norm(models.from_linen(Net()))
-    variables = moved(model.init(KEY, ROWS))
-    alone = jnp.concatenate([model.apply(variables, row[None], train=True)[0] for row in ROWS])
-    np.testing.assert_allclose(model.apply(variables, ROWS, train=True)[0], alone, rtol=1e-5, atol=1e-6)
+    variables = moved(jax.jit(model.init)(KEY, ROWS))
+    apply = jax.jit(model.apply, static_argnames="train")
+    alone = np.concatenate([apply(variables, row[None], train=True)[0] for row in np.asarray(ROWS)])
+    np.testing.assert_allclose(apply(variables, ROWS, train=True)[0], alone, rtol=1e-5, atol=1e-6)
     pool = Examples(np.asarray(ROWS), np.array([0, 1, 2, 0], np.int32), np.arange(4))
     sizes = dict(n=4, batch_size=2, epochs=1, delta=0.1, noise_multiplier=1.0)
     run = privacy.private_training(model, losses.cross_entropy(), clippings.flat(1.0), **sizes)
@@ -90,11 +101,11 @@ def test_it_can_be_quantized_and_other_statistics_stay():
 
     model = models.without_batch_norm(models.from_linen(Two()))
     binary = models.quantized(model, [("Dense_1", quantizers.xnor(), quantizers.binary())], float_layers=())
-    variables = binary.init(KEY, ROWS)
+    variables = jax.jit(binary.init)(KEY, ROWS)
     assert set(variables["batch_stats"]) == {"SpectralNorm_0"}
     calls = {call.path: call for call in models.trace(binary, variables, ROWS)}
     assert calls["Dense_1"].weight.name == "xnor" and len(calls) == 3
-    assert set(binary.apply(variables, ROWS, train=True)[1]) == {"batch_stats"}
+    assert set(jax.jit(binary.apply, static_argnames="train")(variables, ROWS, train=True)[1]) == {"batch_stats"}
 
 
 class Refused(nn.Module):
