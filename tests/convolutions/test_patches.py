@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,9 +38,10 @@ def test_patches_are_what_a_loop_collects(data):
     x = np.random.default_rng(0).normal(size=(2, 3, *spatial, data.draw(st.integers(1, 2)))).astype(np.float32)
     expected, positions = naive(x, size, strides, dilation)
     assert convolutions.output_size(spatial, size, strides, dilation) == positions
-    np.testing.assert_array_equal(convolutions.stacked_patches(x, size, strides, dilation), expected)
-    flat = expected.reshape(2, 3, *positions, -1)
-    np.testing.assert_array_equal(convolutions.patches(x, size, strides, dilation), flat)
+    functions = (convolutions.stacked_patches, convolutions.patches)
+    stacked, flat = jax.jit(lambda x: [each(x, size, strides, dilation) for each in functions])(x)
+    np.testing.assert_array_equal(stacked, expected)
+    np.testing.assert_array_equal(flat, expected.reshape(2, 3, *positions, -1))
 
 
 def test_a_large_kernel_is_collected_by_a_gather_and_sees_the_same():

@@ -109,16 +109,16 @@ class Lifted(nn.Module):
 
 
 def step_of(module, **options):
-    """(variables, private gradient function without noise or clipping, plain one)."""
+    """(model, shapes of its variables, private gradient function without noise or clipping, plain one)."""
     model, loss = models.from_linen(module), losses.cross_entropy()
     of_one = privacy.example_loss(model, loss)
     private = gradients.private_gradients(of_one, clippings.flat(1e6), 0.0, len(X), **options)
-    return model, model.init(jax.random.key(0), X[:1]), private, training.batch_gradients(model, loss)
+    return model, jax.eval_shape(model.init, jax.random.key(0), X[:1]), private, training.batch_gradients(model, loss)
 
 
 def traced_updates(private, variables):
     batch = Batch(X, Y, np.ones(len(X), np.float32))
-    return jax.eval_shape(private, jax.tree.map(jnp.asarray, variables), batch, jax.random.key(1))[1].updates
+    return jax.eval_shape(private, variables, batch, jax.random.key(1))[1].updates
 
 
 HOWS = ("plain", "remat", "jit", "scan", "vmap")
@@ -149,8 +149,8 @@ SGD = optax.sgd(0.5)
 
 @pytest.mark.parametrize("block, how", [(Spectral, "plain"), (Spectral, "scan"), (Counted, "remat"), (Frozen, "jit")])
 def test_what_is_carried_is_what_plain_training_carries(block, how):
-    model, variables, private, _ = step_of(Lifted(block, how), microbatch=4 if how == "plain" else None)
-    init = jax.tree.map(np.asarray, variables)
+    model, _, private, _ = step_of(Lifted(block, how), microbatch=4 if how == "plain" else None)
+    init = jax.device_get(jax.jit(model.init)(jax.random.key(0), X[:1]))
     options = dict(optimizer=SGD, epochs=3, batch_size=len(X), init=init)
     data = Examples(X, Y, np.arange(len(X)))
     plain = training.fit(model, data, **options)
@@ -166,5 +166,5 @@ def test_augmentation_and_adaptive_rules_carry_them_too():
     adaptive = gradients.with_threshold(model, rule)
     of_one = augmentation.augmented(privacy.example_loss(adaptive, losses.cross_entropy()), lambda key, x: x, 2)
     private = gradients.private_gradients(of_one, rule, 1.0, 6.0)
-    updates = traced_updates(private, adaptive.init(jax.random.key(0), X[:1]))
+    updates = traced_updates(private, jax.eval_shape(adaptive.init, jax.random.key(0), X[:1]))
     assert sorted(updates) == ["clipping", "schedule"] and updates["schedule"]["Counted_0"]["steps"].dtype == jnp.int32
