@@ -68,8 +68,8 @@ def chain(*layers):
 
 
 def wide_residual(base=1, widen=4):
-    """WRN-16-4: three stages of two blocks, with `base` in place of 16 channels."""
-    stages = [Residual(base * 2**i * widen, 1 if j or not i else 2) for i in range(3) for j in range(2)]
+    """A wide residual network of three stages, with `base` in place of 16 channels; one block keeps its shortcut as is."""
+    stages = [Residual(base * 2**i * widen, 2 if i and not j else 1) for i, j in ((0, 0), (0, 1), (1, 0), (2, 0))]
     return chain(nn.Conv(2 * base, (3, 3), use_bias=False), *stages, nn.GroupNorm(2), nn.relu, mean)
 
 
