@@ -68,7 +68,7 @@ def chain(*layers):
 
 
 def wide_residual(base=1, widen=4):
-    """A wide residual network of three stages, with `base` in place of 16 channels; one block keeps its shortcut as is."""
+    """A wide residual network of three stages, `base` in place of 16 channels; one block has an identity shortcut."""
     stages = [Residual(base * 2**i * widen, 2 if i and not j else 1) for i, j in ((0, 0), (0, 1), (1, 0), (2, 0))]
     return chain(nn.Conv(2 * base, (3, 3), use_bias=False), *stages, nn.GroupNorm(2), nn.relu, mean)
 
