@@ -101,7 +101,7 @@ def test_it_is_trained_jointly_quantized_and_privately(tmp_path, variables):
 
     rules = [("^exits/", None, None), ("", quantizers.binary(), None)]
     quantized = models.quantized(EXITS, rules)
-    exits = exits_of(quantized.apply(fitted.variables, X)[0])
+    exits = exits_of(jax.jit(quantized.apply)(fitted.variables, X)[0])
     in_float = [f"exits/block{i}/logits/kernel" for i in (1, 2)]
     assert models.float_weights(quantized, fitted.variables, X) == ["dense1/kernel", *in_float, "logits/kernel"]
     binary = fitted.variables["params"]["dense2"]["kernel"]
@@ -111,9 +111,8 @@ def test_it_is_trained_jointly_quantized_and_privately(tmp_path, variables):
     }
     np.testing.assert_allclose(exits, by_hand(signs, X), rtol=1e-4, atol=1e-4)
 
-    clipped, norms = privacy.clipped_sum(privacy.example_loss(EXITS, loss), clippings.flat(1e-3))(
-        fitted.variables, Batch(X, data.y, None), jax.random.key(0)
-    )
+    total = privacy.clipped_sum(privacy.example_loss(EXITS, loss), clippings.flat(1e-3))
+    clipped, norms = jax.jit(total)(fitted.variables, Batch(X, data.y, None), jax.random.key(0))
     assert norms.shape == (6,) and jax.tree.structure(clipped) == jax.tree.structure(fitted.variables["params"])
 
     answering = models.early_exit(EXITS, 0.8)
