@@ -99,15 +99,18 @@ def check(pieces, scheme):
     module, model, variables, x = case(pieces)
     expected = by_hand(module, variables["params"], scheme)
     quantized = models.quantized(model, rules_of(module, scheme), ())
-    for name, quantizer in models.weight_quantizers(quantized, variables, x).items():
-        w = functools.reduce(lambda tree, part: tree[part], name.split("/"), variables["params"])
-        wanted = functools.reduce(lambda tree, part: tree[part], name.split("/"), expected)
-        w_hat = np.asarray(quantizer.apply((), jnp.asarray(w)))
-        np.testing.assert_allclose(w_hat, wanted, rtol=1e-5, atol=1e-7, err_msg=name)
-        codes = quantizer.codes((), jnp.asarray(w))
+    quantizers_of = models.weight_quantizers(quantized, variables, x)
+    weights, wanted = (dict(named_leaves(tree)) for tree in (variables["params"], expected))
+
+    @jax.jit
+    def results(weights):
+        return {name: (q.apply((), weights[name]), q.codes((), weights[name])) for name, q in quantizers_of.items()}
+
+    for name, (w_hat, codes) in results({name: weights[name] for name in quantizers_of}).items():
+        np.testing.assert_allclose(w_hat, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
         np.testing.assert_array_equal(np.asarray(codes.values, np.float32) * np.asarray(codes.scale), w_hat)
     names = {name for name, _ in named_leaves(variables["params"]) if axes_of(module, name)}
-    assert names == set(models.weight_quantizers(quantized, variables, x))
+    assert names == set(quantizers_of)
     program = jax.jit(lambda v: (quantized.apply(v, x)[0], model.apply({"params": expected}, x)[0]))
     actual, naive = program(variables)
     np.testing.assert_allclose(actual, naive, rtol=1e-3, atol=1e-4)
@@ -133,9 +136,12 @@ def test_random_modules_are_the_naive_ones(seed):
 def test_no_head_becomes_zero_beside_a_large_one():
     layer, x = nn.MultiHeadDotProductAttention(3, qkv_features=12, out_features=4), jnp.ones((2, 5, 4))
     model = models.from_linen(layer)
-    variables = model.init(KEY, x)
-    sizes = jnp.array([1.0, 10.0, 0.1])
-    heads = {name: variables["params"][name]["kernel"] * sizes[None, :, None] for name in ("query", "key", "value")}
+    variables = jax.jit(model.init)(KEY, x)
+    sizes = np.array([1.0, 10.0, 0.1], np.float32)
+    heads = {
+        name: np.asarray(variables["params"][name]["kernel"]) * sizes[None, :, None]
+        for name in ("query", "key", "value")
+    }
     params = {**variables["params"], **{n: {**variables["params"][n], "kernel": w} for n, w in heads.items()}}
     quantized = models.quantized(model, [("query|key|value", quantizers.uniform(4), None)], ())
     actual = models.weight_quantizers(quantized, {"params": params}, x)
