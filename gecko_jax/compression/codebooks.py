@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from gecko_jax import checks
 from gecko_jax.types import Array
 
 MAX_CODEBOOK_BITS = 8
@@ -27,13 +28,19 @@ def cluster(weights: Array, bits: int, present: Array | None = None, steps: int 
       (centroids [2^bits] ascending, in the weights' type; codes, int16 of the weights' shape, REMOVED for a weight that
       is not present).
 
+    Raises:
+      ValueError: bits out of range.
+
     Source: Han, Mao & Dally, "Deep compression", ICLR 2016 (arXiv 1510.00149), section 3.
 
     >>> centroids, codes = cluster(jnp.array([0.0, 0.2, 1.0, 1.2]), 1)
     >>> [round(float(value), 3) for value in centroids], codes.tolist()
     ([0.1, 1.1], [0, 0, 1, 1])
     """
-    flat = jnp.ravel(weights)
+    bits = checks.integer("bits", bits, 1)
+    checks.in_range("bits", bits, 1, MAX_CODEBOOK_BITS)
+    dtype = jnp.asarray(weights).dtype
+    flat = jnp.ravel(weights).astype(jnp.promote_types(dtype, jnp.float32))  # half types count no further than 256
     there = jnp.ones(flat.shape, bool) if present is None else jnp.ravel(present)
     low, high = (function(jnp.where(there, flat, end)) for function, end in ((jnp.min, jnp.inf), (jnp.max, -jnp.inf)))
     start = jnp.where(jnp.any(there), jnp.linspace(low, high, 1 << bits, dtype=flat.dtype), 0)
@@ -42,14 +49,14 @@ def cluster(weights: Array, bits: int, present: Array | None = None, steps: int 
         return jnp.searchsorted((centroids[1:] + centroids[:-1]) / 2, flat)
 
     def move(_, centroids):
-        codes, weight = codes_of(centroids), there.astype(flat.dtype)
+        codes = codes_of(centroids)
         # The mean distance from the old centroid: a sum of small numbers, whose rounding does not grow with the layer.
         away = jnp.where(there, flat - centroids[codes], 0)
-        sums, counts = (jax.ops.segment_sum(each, codes, 1 << bits) for each in (away, weight))
+        sums, counts = (jax.ops.segment_sum(each, codes, 1 << bits) for each in (away, there.astype(jnp.int32)))
         return centroids + sums / jnp.maximum(counts, 1)
 
-    centroids = jax.lax.fori_loop(0, steps, move, start)
-    codes = jnp.where(there, codes_of(centroids), REMOVED).astype(jnp.int16)
+    centroids = jax.lax.fori_loop(0, steps, move, start).astype(dtype)
+    codes = jnp.where(there, codes_of(centroids.astype(flat.dtype)), REMOVED).astype(jnp.int16)
     return centroids, codes.reshape(jnp.shape(weights))
 
 

@@ -74,6 +74,24 @@ def test_kmeans_finds_what_lloyd_finds():
     np.testing.assert_array_equal(np.abs(weights[:, None] - centroids[None]).argmin(1), codes)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_kmeans_counts_many_weights_of_a_half_type(dtype):
+    """A type of 8 or 11 binary digits counts to 256 or 2,048 alone; the centroids are those of the float32 weights."""
+    weights = jnp.asarray(np.random.default_rng(3).normal(0, 0.1, 20_000), dtype)
+    centroids, codes = compression.cluster(weights, 2)
+    expected, _ = compression.cluster(weights.astype(jnp.float32), 2)
+    assert centroids.dtype == dtype
+    np.testing.assert_array_equal(centroids, expected.astype(dtype))
+    away = np.abs(np.asarray(weights, np.float64)[:, None] - np.asarray(centroids, np.float64)[None])
+    np.testing.assert_allclose(away[np.arange(20_000), codes], away.min(1), atol=1e-6)
+
+
+def test_a_codebook_has_1_to_8_bits():
+    for bits in (0, 9, 2.0):
+        with pytest.raises(ValueError, match=f"bits={bits}"):
+            compression.cluster(jnp.ones(4), bits)
+
+
 def test_removed_weights_take_no_part_and_stay_zero():
     weights = RANDOM.normal(size=(6, 5)).astype(np.float32)
     present = RANDOM.random((6, 5)) < 0.5
