@@ -1,4 +1,4 @@
-"""What a model's cost is made of, for a report: bytes by purpose, operations and energy by layer."""
+"""Divides a model's cost for a report: bytes by purpose, operations and energy by layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOP = "(top)"  # products outside layers
 
 
 def breakdowns(name: str, cost: Cost) -> tuple[Breakdown, ...]:
-    """Breaks a cost into its parts, for a `reports.CostBreakdowns`.
+    """Divides a cost by purpose and by layer, for the exhibit `reports.CostBreakdowns`.
 
     Args:
       name: of the row that the cost is of.

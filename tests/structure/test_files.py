@@ -88,6 +88,8 @@ def test_public_names_are_listed_and_tables_hold_parts(room):
     module = importlib.import_module(room)
     assert hasattr(module, "__all__"), f"{room}/__init__.py lists its public names in __all__"
     assert len(set(module.__all__)) == len(module.__all__), f"{room}.__all__ lists a name twice"
+    source = (ROOT / room.replace(".", "/") / "__init__.py").read_text(encoding="utf-8")
+    assert source.count("\n__all__ = ") == 1, f"{room}/__init__.py sets __all__ twice; the first list is lost"
     for name, value in public(module).items():
         if name.isupper() and isinstance(value, Mapping):
             assert value, f"{room}.{name} is empty"
