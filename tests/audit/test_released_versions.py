@@ -68,6 +68,19 @@ def test_equal_versions_are_one():
         assert twice.rows["rmia@together"][metric].value == pytest.approx(twice.rows["rmia@a"][metric].value)
 
 
+@pytest.mark.parametrize("models", [2, 3, 4])
+def test_the_threshold_of_equal_versions_is_that_of_one(models):
+    """Stand-ins have a shadow fewer than targets: of three models they have too few for weights, and targets do not."""
+    twice = {"a": VERSIONS["float"][:models], "b": VERSIONS["float"][:models]}
+    rows = audit.audit_versions(twice, Y, MEMBER[:models], ["loss"]).rows
+    assert rows["loss@together"]["attack_accuracy"].value == pytest.approx(rows["loss@a"]["attack_accuracy"].value)
+
+
+def test_slices_are_judged_by_a_strong_attack_on_all_versions():
+    report = audit.audit_versions(VERSIONS, Y, MEMBER, ["gap", "loss", "lira_student"])
+    assert report.sliced_by == "lira_student@together"
+
+
 @pytest.mark.parametrize("as_list", [False, True])
 def test_predictors_of_one_target_beside_shadows_in_all_versions(as_list):
     """A model is a table of who was a member; its versions are tables of logits, by the record's number."""

@@ -68,9 +68,16 @@ class ClaimRefuted(AssertionError):
 
 
 def claim_attack(names: Iterable[str]) -> str:
-    """Returns the attack that a claim is compared with: the strongest by reputation, whatever its figures here."""
+    """Returns the attack that a claim is compared with: the strongest by reputation, whatever its figures here.
+
+    Of several released versions a name is "attack@version"; that on all of them together comes first.
+
+    >>> claim_attack(["gap@together", "gap@int8", "lira@together", "lira@int8"])
+    'lira@together'
+    """
     names = list(names)
-    return next((each for each in PREFERRED if each in names), names[0])
+    ranked = (name for each in PREFERRED for name in names if name.partition("@")[0] == each)
+    return next(ranked, names[0])
 
 
 def privacy_claim(claimed_epsilon: Epsilon | None, coins: bool | None) -> PrivacyClaim:

@@ -48,7 +48,7 @@ def plan_versions(plan: AttackPlan, versions: Sequence[str]) -> AttackPlan:
 
     Together an attack's score is the weighted sum of those on the versions. The weights are those of a logistic
     regression of membership on the scores of shadows, each a stand-in for the target; of too few shadows for that, or
-    without any shadow, they are equal.
+    without any shadow, they are equal. Their absolute values add up to 1.
 
     Args:
       plan: attacks on one model.
@@ -149,7 +149,10 @@ def _weights(read: Signals, each: Callable[[Signals], np.ndarray], enough: bool,
     parts = [each(stand_in(read.values, read.member, k, population)) for k in stand_ins]
     scores, member = np.concatenate(parts, 1), read.member[: len(parts)].reshape(-1)
     usable = np.isfinite(scores).all(0)
-    return _logistic(scores[:, usable], member[usable]) if usable.any() else equal
+    weights = _logistic(scores[:, usable], member[usable]) if usable.any() else equal
+    # Of one scale whoever fits them, because thresholds come from stand-ins, whose own weights differ or are equal.
+    size = np.abs(weights).sum()
+    return weights / size if size > 0 else equal
 
 
 def _logistic(scores: np.ndarray, member: np.ndarray) -> np.ndarray:
