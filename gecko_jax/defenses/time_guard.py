@@ -16,10 +16,10 @@ SLOWEST = 100  # records, whose mean time is the cap
 def time_guard(spread: float = 1.0, seed: int | None = None, cap_seconds: float | None = None) -> Defense:
     """Builds answers at min(t + |N(0, (spread * cap)^2)|, cap), and not before t; training and logits are as they are.
 
-    The noise is a function of the record and of a seed, so that the same query is always delayed by the same time, and
-    repeating it does not average the noise out. Who knows the seed can subtract it, and who may change a record without
-    changing its answer draws again: then only a large `spread` helps, under which all answers take the longest time.
-    What the logits tell of the exit stays (`probes.exits_from_posteriors`).
+    The noise is a function of the record's numbers, whatever type they come in, and of a seed, so that the same query
+    is always delayed by the same time, and repeating it does not average the noise out. Who knows the seed can subtract
+    it, and who may change a record without changing its answer draws again: then only a large `spread` helps, under
+    which all answers take the longest time. What the logits tell of the exit stays (`probes.exits_from_posteriors`).
 
     Args:
       spread: standard deviation of the noise in units of the cap, above 0. The larger, the fewer early answers stay
@@ -51,7 +51,7 @@ def time_guard(spread: float = 1.0, seed: int | None = None, cap_seconds: float 
         seconds = checks.not_empty("times", np.asarray(times, np.float64))
         if seconds.ndim != 1 or not np.isfinite(seconds).all() or seconds.min() < 0:
             raise ValueError(f"times has shape {seconds.shape}; expected seconds [records], finite and 0 or more.")
-        [rows] = row_digests(jax.tree.map(_as_computed, x))  # digits that the network does not see draw no new noise
+        [rows] = row_digests(jax.tree.map(_as_computed, x))  # what the network does not see draws no new noise
         if len(rows) != len(seconds):
             raise ValueError(f"x has {len(rows)} records and times {len(seconds)}; expected one time for each.")
         cap = np.sort(seconds)[-SLOWEST:].mean() if cap_seconds is None else cap_seconds
@@ -62,5 +62,6 @@ def time_guard(spread: float = 1.0, seed: int | None = None, cap_seconds: float 
 
 
 def _as_computed(leaf: Array) -> np.ndarray:
+    """Returns numbers in one type, with the digits that a network computes with; everything else as it is."""
     array = np.asarray(leaf)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return array.astype(np.float32) if array.dtype.kind in "biuf" else array

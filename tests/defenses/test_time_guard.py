@@ -25,6 +25,15 @@ def test_a_record_s_delay_is_its_own():
     assert (defenses.time_guard(cap_seconds=4e-3).delay(SECONDS, X) != secret).mean() > 0.2
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int32, np.int64, np.float16, np.float64, list, "negative zeros"])
+def test_the_type_of_a_record_draws_no_new_noise(kind):
+    x, guard = RNG.integers(0, 2, (9, 4)), defenses.time_guard(seed=1, cap_seconds=4e-3)
+    same = {"negative zeros": np.where(x, 1.0, -0.0), list: x.tolist()}.get(kind)
+    same = x.astype(kind) if same is None else same
+    np.testing.assert_array_equal(guard.delay(SECONDS[:9], same), guard.delay(SECONDS[:9], x.astype(np.float32)))
+    assert (guard.delay(SECONDS[:9], x + 2) != guard.delay(SECONDS[:9], x)).any()
+
+
 def test_the_noise_is_half_normal_up_to_the_cap():
     cap = np.sort(SECONDS)[-100:].mean()
     early = EXITS == 0
