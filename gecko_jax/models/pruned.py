@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from gecko_jax.models.removed_weights import (
     MASKS,
     SHARE,
     check_path,
+    check_start,
     check_zero_stays,
     kernels_at,
     without_training_state,
@@ -113,18 +115,19 @@ def prune_once(model: Model, variables: Variables, x: Array, std: float | None =
 
     Args:
       model: `pruned(network, share, ...)`, possibly transformed further; its `share` says how many are removed.
-      variables: of the network, trained.
+      variables: of the network, trained; or of the network pruned before, with the same granularity and another share,
+        whose removed weights stay removed.
       x: inputs [b, ...]; only shapes and types matter.
       std: remove each weight not above `std` times the standard deviation of its kernel's weights, before what the
-        share removes; the model is then pruned(network, share=0.0, granularity="weight"). 0.0 marks the weights that
-        are 0 already as removed, so that they are stored sparse. None: the share alone decides.
+        share removes, with std at least 0; the model is then pruned(network, share=0.0, granularity="weight"). 0.0
+        marks the weights that are 0 already as removed, so that they are stored sparse. None: the share alone decides.
 
     Returns:
       Variables of `model`: the network's, the removed weights at zero, and the masks.
 
     Raises:
-      ValueError: a model that `pruned` was not put on, variables that it does not have, or a `std` with other
-        granularities than "weight".
+      ValueError: a model that `pruned` was not put on; variables that it does not have, or not all of its network; a
+        `std` below 0, or one with other granularities than "weight".
 
     Source: Han et al., 2015 (arXiv 1506.02626): prune and retrain, the threshold `std` times a layer's deviation.
 
@@ -138,10 +141,11 @@ def prune_once(model: Model, variables: Variables, x: Array, std: float | None =
     fresh = model.init(jax.random.key(0), x)
     if MASKS not in fresh or SHARE not in fresh:
         raise ValueError("model is not pruned: pass pruned(network, share, ...), and the network's variables.")
-    if unknown := sorted(set(variables) - set(fresh)):
-        raise ValueError(f"variables hold {unknown}, which the model does not have; it has {sorted(fresh)}.")
-    start = {**fresh, **variables}
+    leaves = dict(named_leaves({name: tree for name, tree in variables.items() if name != SHARE}))
+    check_start(variables, dict(named_leaves(fresh)))
+    start = map_named(lambda name, leaf: leaves.get(name, leaf), fresh)
     if std is not None:
+        checks.in_range("std", std, 0, math.inf)
         weights, masks = dict(named_leaves(start["params"])), {}
         for name, mask in fresh[MASKS].items():
             if mask.size != weights[name].size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -25,6 +25,38 @@ def without_training_state(variables: Variables) -> dict[str, Any]:
     """Returns the variables without the collections by which a network becomes sparse, which no deployed one reads."""
     removed = TRAINING_ONLY if MASKS in variables else (SHARE,)
     return {name: tree for name, tree in variables.items() if name not in removed}
+
+
+def check_start(variables: Variables, expected: Mapping[str, Any]) -> None:
+    """Raises ValueError unless variables are those of a trained network, all of them and of its shapes.
+
+    What is left out would start afresh: weights at random, a batch normalization without its running averages.
+
+    Args:
+      variables: of the network.
+      expected: {name: an array, or its shape} of the variables as they should be; what quantizers learn and collections
+        that transforms add may be absent.
+
+    >>> import numpy as np
+    >>> check_start({"params": {"kernel": np.ones(2)}}, {"params/kernel": np.ones(2), "params/bias": np.ones(1)})
+    Traceback (most recent call last):
+    ...
+    ValueError: variables lack params/bias, which would start afresh: pass all variables of the trained network.
+    """
+    present = dict(named_leaves(variables))
+    if unknown := [name for name in present if name not in expected]:
+        raise ValueError(
+            f"variables hold {checks.listed(unknown)}, which the model does not have: pass those of its network."
+        )
+    learned = f"params/{STATES}/"
+    required = [name for name in expected if name.startswith(("params/", "batch_stats/"))]
+    if missing := [name for name in required if name not in present and not name.startswith(learned)]:
+        raise ValueError(
+            f"variables lack {checks.listed(missing)}, which would start afresh: pass all variables of the trained "
+            "network."
+        )
+    for name, leaf in present.items():
+        checks.shape(f"variables[{name!r}]", leaf, expected[name].shape)
 
 
 def check_path(path: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ import pytest
 from gecko_jax import datasets, models, quantizers, training
 from gecko_jax.hooks import finish_update
 from gecko_jax.models.pruning_groups import group_numbers, kept_groups
-from gecko_jax.types import Examples, Rule
+from gecko_jax.types import Examples, Quantizer, Rule
 
 
 @pytest.fixture
@@ -202,3 +202,47 @@ def test_a_trained_network_is_pruned_at_once_by_share_or_by_deviation():
         models.prune_once(net, shapes, x)
     with pytest.raises(ValueError, match=r"the model prunes groups. Take \"weight\""):
         jax.eval_shape(lambda each: models.prune_once(models.pruned(net, 0.0), each, x, std=0.7), shapes)
+
+
+def test_a_pruned_network_is_pruned_further():
+    """Retrained in between, at a larger share: the model's share counts, and no removed weight comes back."""
+    net, x = network()
+    half, most = (models.pruned(net, share, "weight") for share in (0.5, 0.9))
+    first = models.prune_once(half, net.init(jax.random.key(0), x), x)
+    second = models.prune_once(most, first, x)
+    plain = models.prune_once(most, models.without_pruning_state(first), x)
+    for layer, before in first["params"].items():
+        before, after = (np.asarray(each["kernel"]) for each in (before, second["params"][layer]))
+        stay = round(0.1 * before.size)
+        assert np.count_nonzero(after) == stay
+        np.testing.assert_array_equal(after != 0, np.abs(before) >= np.sort(np.abs(before).ravel())[-stay])
+        np.testing.assert_array_equal(after, plain["params"][layer]["kernel"])
+    assert float(second["pruning"]["share"]) == pytest.approx(0.9)
+
+
+def test_what_is_no_trained_network_is_not_pruned_at_once():
+    net, x = models.create("mlp", 3, hidden=(6,), normalize=True), jnp.ones((2, 4))
+    model, trained = models.pruned(net, 0.5, "weight"), net.init(jax.random.key(0), x)
+    wider = models.create("mlp", 3, hidden=(7,), normalize=True).init(jax.random.key(0), x)
+    for variables, message in [
+        ({}, "variables lack batch_stats/.*, params/"),
+        ({"params": trained["params"]}, "variables lack batch_stats/.*mean, .*var, which would start afresh"),
+        (wider, r"has shape \(7,\); expected \(6\)"),
+        ({**trained, "more": {"w": x}}, "variables hold more/w, which the model does not have"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            models.prune_once(model, variables, x)
+    for std in (-0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"std={std} must lie between 0"):
+            models.prune_once(model, trained, x, std=std)
+
+
+def test_what_a_quantizer_learns_survives_pruning_at_once():
+    net, x = network()
+    learning = Quantizer(
+        "learning", 8, init=lambda w: {"step": jnp.ones(3)}, apply=lambda state, w, key=None: w * state["step"][0]
+    )
+    rules = [Rule(path="dense1", weight=learning)]
+    model = models.quantized(models.pruned(net, 0.5, "weight"), rules, float_layers=())
+    start = models.prune_once(model, net.init(jax.random.key(0), x), x)
+    np.testing.assert_array_equal(start["params"]["quantizers"]["weight:dense1/kernel"]["step"], np.ones(3))

@@ -98,5 +98,8 @@ def test_what_cannot_be_shared_is_refused(network):
     with pytest.raises(ValueError, match="model shares no weights"):
         models.start_shared(net, trained, X)
     with pytest.raises(ValueError, match=r"logits/bias'\] has shape"):
-        other = {"params": {**trained["params"], "logits": {"bias": jnp.zeros(9)}}}
+        other = {"params": {**trained["params"], "logits": {**trained["params"]["logits"], "bias": jnp.zeros(9)}}}
+        models.start_shared(models.shared_weights(net, 2), other, X)
+    with pytest.raises(ValueError, match="variables lack params/logits/bias, which would start afresh"):
+        other = {"params": {**trained["params"], "logits": {"kernel": trained["params"]["logits"]["kernel"]}}}
         models.start_shared(models.shared_weights(net, 2), other, X)
