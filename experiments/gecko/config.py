@@ -158,6 +158,11 @@ class Config:
             options["normalize"] = "group"
         return METHODS[method].model(NETWORKS[network].model, num_classes, **options)
 
+    def teacher(self, network: str, method: str) -> str | None:
+        """Returns the network that teaches a row, as its row of full precision is; None if nothing teaches it."""
+        teacher = METHODS[method].teacher
+        return {"homogeneous": network, "heterogeneous": self.heterogeneous_teacher}.get(teacher or "", teacher)
+
 
 def with_needs(methods: tuple[str, ...]) -> tuple[str, ...]:
     """Returns methods after those that they go on from or are taught by, in the order of METHODS.

@@ -104,11 +104,12 @@ def cells(config: Config, data: Dataset, member: np.ndarray, reference: Examples
 
 
 def impossible(config: Config, index: int, method: str, data: Dataset) -> str:
-    """Returns why a network cannot be what a method makes of it, or "" if it can."""
+    """Returns why a network cannot be what a method makes of it, or be taught by its teacher; "" if it can."""
     network = config.places()[index].network
     try:
-        for name in with_needs((method,)):
-            model = config.network(network, name, data.num_classes)
+        teacher = config.teacher(network, method)
+        for each, name in [(network, name) for name in with_needs((method,))] + [(teacher, "full")] * bool(teacher):
+            model = config.network(each, name, data.num_classes)
             shapes = jax.eval_shape(model.init, jax.random.key(0), data.train.x[:1])
             jax.eval_shape(functools.partial(model.apply, train=True), shapes, data.train.x[:2], key=jax.random.key(0))
     except ValueError as error:

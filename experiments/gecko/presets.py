@@ -12,7 +12,7 @@ which later runs in the same folder take over as it is:
 
   python -m experiments.gecko.run --preset=location --data_dir=DIR --methods=pruned50
 
-The figures of quick and fashion_mnist are in expected/, the latter in README.md beside this file, too.
+The figures of quick, fashion_mnist and location are in expected/, the latter two in README.md beside this file, too.
 """
 
 from __future__ import annotations

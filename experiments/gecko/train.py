@@ -17,8 +17,7 @@ import numpy as np
 
 from experiments.gecko.config import Config, with_needs
 from experiments.gecko.methods import METHODS, TRANSFORMS, Method
-from experiments.gecko.networks import NETWORKS
-from gecko_jax import clippings, datasets, losses, models, privacy, training
+from gecko_jax import clippings, datasets, losses, privacy, training
 from gecko_jax.defenses import Defense, released
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.types import Dataset, Examples, Model, Variables
@@ -119,7 +118,7 @@ class Trainer:
             first, last = epochs // 5, max(epochs // 5 + 1, 3 * epochs // 5)
             options["schedules"]["transition"] = training.linear(first / epochs, last / epochs)
         if method.teacher:
-            teacher = self._teacher(index, method, needed)
+            teacher = self._teacher(index, name, needed)
             options |= dict(extra={"teacher": teacher}, extra_per_model=True)
             options["loss"] = losses.CLASS_LOSSES[config.distillation]()
         if private:
@@ -145,18 +144,17 @@ class Trainer:
         )
         return ask(seed=self.config.seed), ask(seed=self.config.seed, rows=self.data.test)
 
-    def _teacher(self, index: int, method: Method, needed: dict[str, Trained]) -> np.ndarray:
+    def _teacher(self, index: int, name: str, needed: dict[str, Trained]) -> np.ndarray:
         """Returns logits [m, n, classes] of a float network, trained or cross-fitted on the same members."""
         config, student = self.config, self.config.places()[index].network
-        network = {"homogeneous": student, "heterogeneous": config.heterogeneous_teacher}.get(
-            method.teacher, method.teacher
-        )
-        model = models.create(NETWORKS[network].model, self.data.num_classes, **config.options(network))
-        folder = self._folder(student, f"teacher_{method.teacher}")
+        network = config.teacher(student, name)
+        model = config.network(network, "full", self.data.num_classes)
+        teacher = METHODS[name].teacher
+        folder = self._folder(student, f"teacher_{teacher}")
         options = _options(config, config.epochs[index]) | dict(folder=folder, label=f"{network} teacher")
         if config.cross_fit:
             return training.cross_fitted_logits(model, self.data.train, self.member, config.cross_fit, **options)
-        if method.teacher == "homogeneous":
+        if teacher == "homogeneous":
             return needed["full"].pool
         fitted = training.fit_ensemble(model, self.data.train, self.member, **options)
         return training.predict_ensemble(model, fitted.variables, self.data.train.x)

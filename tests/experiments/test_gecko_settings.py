@@ -15,7 +15,7 @@ from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.presets import PRESETS
 from gecko_jax import reports
-from gecko_jax.types import Estimate
+from gecko_jax.types import Dataset, Estimate, Examples
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,16 @@ def test_a_network_that_cannot_be_is_named_and_the_others_run():
     assert "nin, XNOR Phase I: " in grid.impossible(config, 0, "xnor", flat)
     with pytest.raises(ValueError, match="nin, XNOR Phase I: "):
         grid.cells(config, flat, None)
+
+
+@pytest.mark.parametrize("method", ["phase2_heterogeneous", "phase2_densenet", "phase2_resnet"])
+def test_a_teacher_that_cannot_read_the_data_is_named_before_anything_is_trained(method):
+    """Otherwise it would end the run of the whole grid, when its turn comes."""
+    config = PRESETS["paper"].parts()["location"]
+    rows = Examples(np.zeros((4, 446), np.float32), np.zeros(4, np.int32), np.arange(4))
+    why = grid.impossible(config, 0, method, Dataset("location", rows, rows, 30))
+    assert why.startswith(f"fc_location, {METHODS[method].label}: x has shape (1, 446)")
+    assert grid.impossible(config, 0, "phase2_homogeneous", Dataset("location", rows, rows, 30)) == ""
 
 
 def test_the_printed_figures_stand_beside_ours():
