@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gecko_jax import checks
-from gecko_jax.reports.roles import better_end, columns_of
+from gecko_jax.reports.roles import RATES, better_end, columns_of, role_of
 from gecko_jax.reports.rows import Column, Row, Table
 from gecko_jax.reports.text import format_value, interval, number
-from gecko_jax.reports.units import quantity
+from gecko_jax.reports.units import quantity, scale
 from gecko_jax.types import Estimate
 
 
@@ -145,7 +145,7 @@ def read_budgets(table: Table, limits: Mapping[str, float | str]) -> tuple[Budge
 
     Raises:
       ValueError: for no limit, a name that is neither, a limit that no column of the table answers, a column without a
-        better end, or a quantity of another unit.
+        better end, a quantity of another unit, one below 0, or a rate above 1.
     """
     if not limits:
         raise ValueError(f"no budget is given; give at least one of {', '.join(LIMITS)}, or a column's key.")
@@ -164,8 +164,22 @@ def read_budgets(table: Table, limits: Mapping[str, float | str]) -> tuple[Budge
             sense, columns = limit.sense, limit.chosen(columns_of(table, limit.role))
         if not columns:
             raise ValueError(f"{name}={value} bounds {LIMITS[name].help.split(',')[0]}; {_others(table, name)}")
-        budgets += [Budget(name, column, quantity(name, value, column.unit), sense) for column in columns]
+        budgets += [Budget(name, column, _amount(name, value, column), sense) for column in columns]
     return tuple(budgets)
+
+
+def _amount(name: str, value: float | str, column: Column) -> float:
+    """Returns a limit in its column's unit.
+
+    Raises:
+      ValueError: as `quantity` does, and for one that every model or none keeps to: below 0, or above 1 of a rate.
+    """
+    amount = quantity(name, value, column.unit)
+    if role_of(column.key) in RATES and amount > 1 / scale(column.unit)[0]:
+        raise ValueError(f"{name}={value} bounds {column.heading}, a rate: give at most 1, such as 0.55 or 55%.")
+    if name in LIMITS and amount < 0:
+        raise ValueError(f"{name}={value} must be at least 0: no model has less than nothing.")
+    return amount
 
 
 def _others(table: Table, name: str) -> str:

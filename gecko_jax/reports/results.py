@@ -6,6 +6,7 @@ import os
 import pathlib
 
 from gecko_jax import checks
+from gecko_jax.reports.consistency import check_estimate
 from gecko_jax.reports.csv_tables import csv_lines
 from gecko_jax.reports.record import CSV_HEADER, read_record
 from gecko_jax.reports.roles import ROLES, role_of
@@ -74,11 +75,16 @@ def _figures(path: pathlib.Path) -> dict[tuple[str, str], Estimate]:
             raise ValueError(f"{where}: {row} / {metric} stands there already; list each figure once.")
         if units.setdefault(metric, unit) != unit:
             raise ValueError(f"{where}: {metric} is in {unit!r}, and above in {units[metric]!r}; give it one unit.")
+        for what, name in (("row", row), ("metric", metric)):
+            if not name or name != name.strip():  # " auc" would be another column than "auc", of no known role
+                raise ValueError(f"{where}: {what}={name!r} must be a name without spaces around it.")
         try:
             start, end = (float(part) if part else None for part in (low, high))
             figures[row, metric] = Estimate(float(value), start, end, kind, unit, int(n) if n else None)
         except ValueError as error:
             raise ValueError(f"{where}: {error}; value, low and high must be numbers, n an integer.") from error
+        checks.integer(f"{where}: n", figures[row, metric].n or 0, 0)
+        check_estimate(f"{where}: {metric}", figures[row, metric], unit, "column")
     return checks.not_empty(str(path), figures)
 
 

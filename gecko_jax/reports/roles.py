@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from gecko_jax.reports.rows import Column, Table
 
+RATES = ("accuracy", "leak", "calibration")  # roles whose figures are at most 1
 LEAK_WORDS = frozenset(("attack", "auc", "tpr", "leak", "advantage"))
 
 

@@ -116,6 +116,12 @@ def test_a_limit_of_a_leak_holds_for_every_attack():
         ({"max_epsilon": 8}, "the table has no such column"),
         ({"binary_macs": 8}, "neither end of this column is better"),
         ({"auc": True}, "must be a number"),
+        ({"max_auc": 55}, "max_auc=55 bounds Attack AUC, a rate: give at most 1, such as 0.55 or 55%"),
+        ({"auc": "55"}, "auc=55 bounds Attack AUC, a rate"),
+        ({"max_attack_accuracy": "200%"}, "max_attack_accuracy=200% bounds "),
+        ({"min_accuracy": "101%"}, "min_accuracy=101% bounds Test accuracy, a rate"),
+        ({"max_bytes": "-64kB"}, "max_bytes=-64kB must be at least 0"),
+        ({"max_auc": "-0.5"}, "max_auc=-0.5 must be at least 0"),
     ],
 )
 def test_what_cannot_be_a_budget_is_refused(study, limits, message):
@@ -151,7 +157,11 @@ def test_results_alone_and_beside_their_record(tmp_path, study):
         ("{header}\na,auc,x,,,measured,,\n", "line 2: could not convert string to float: 'x'"),
         ("{header}\na,auc,1,,,measured,,\na,auc,2,,,measured,,\n", "line 3: a / auc stands there already"),
         ("{header}\n", "is empty"),
-        ("{header}\na,b,1,,,measured,s,\nb,b,1,,,measured,ms,\n", "line 3: b is in 'ms', and above in 's'"),
+        ("{header}\na,auc,1,,,guessed,,\n", "line 2: auc='guessed' is not known. Known: measured, counted, modeled"),
+        ("{header}\na,auc,1,0.9,,measured,,\n", "line 2: auc has only one end of its interval"),
+        ("{header}\na,auc,1,,,measured,,-8\n", "line 2: n=-8 must be at least 0"),
+        ("{header}\na, auc,1,,,measured,,\n", "line 2: metric=' auc' must be a name without spaces around it"),
+        ("{header}\n,auc,1,,,measured,,\n", "line 2: row='' must be a name"),
     ],
 )
 def test_a_file_that_is_not_results_is_refused(tmp_path, text, message):
