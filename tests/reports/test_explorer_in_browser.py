@@ -11,7 +11,8 @@ import pytest
 from gecko_jax import reports
 from gecko_jax.reports.explorer.data import explorer_data
 from gecko_jax.reports.pareto import front_rows
-from gecko_jax.reports.rows import Row
+from gecko_jax.reports.rows import Column, Row
+from gecko_jax.reports.study import Study
 from gecko_jax.types import Estimate
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -203,3 +204,48 @@ def test_a_wide_report_shows_the_explorer_and_folds_its_table(study):
         page.index('id="explorer"') < fold < page.index('<table id="table"') and page.count("script-src 'sha256-") == 1
     )
     assert 'id="explorer"' not in reports.html(reports.Study("Narrow", "", study.rows, study.columns))
+
+
+def test_a_word_of_the_command_stays_on_one_line(tab, study, tmp_path):
+    """A browser would break "--models=3" behind its dashes; a word longer than the line breaks at the line's end."""
+    flags = "--methods=full --hidden=128,128,128 --channels=16,32 --data_dir=none --models=3 --epochs=30 --seed=0"
+    command = f"python -m experiments.gecko.run  {flags} --output={'x' * 300}"  # two spaces, as a quoted value may have
+    path = tmp_path / "page.html"
+    rows = (study.rows[0]._replace(command=command),)
+    path.write_text(reports.explorer_html(dataclasses.replace(study, rows=rows, exhibits=())), encoding="utf-8")
+    for width in (390, 1280):
+        tab.open(path, width)
+        lines = tab.run("""[...document.querySelectorAll('#explorer-command .word')].map(e => [e.textContent,
+          Math.round(e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).lineHeight || 20))])""")
+        assert " ".join(word for word, _ in lines) == command == texts(tab, "#explorer-command")[0]
+        assert {count for word, count in lines[:-1] if word} == {1} and lines[-1][1] > 1
+        assert tab.run("document.documentElement.scrollWidth") == width
+        selected = "getSelection().selectAllChildren(document.getElementById('explorer-command'))"
+        assert tab.run(f"{selected}; getSelection().toString()") == command
+
+
+def test_a_budget_goes_with_its_unit_and_a_device_needs_bytes(tab, tmp_path):
+    """Another column's unit converts a limit of bytes and empties any other; sizes without a unit have no device."""
+    columns = [Column("bytes", "Deployed", "kB"), Column("file", "Packed", "B"), Column("peak", "Peak", "B")]
+    columns += [Column("attack", "Attack", "%", 1, "low"), Column("auc", "AUC", "", 3, "low")]
+    values = {"bytes": 60.0, "file": 90e3, "peak": 1e3, "attack": 55.0, "auc": 0.6}
+    figures = {column.key: Estimate(values[column.key], unit=column.unit) for column in columns}
+    path = tmp_path / "page.html"
+    path.write_text(reports.explorer_html(Study("t", "", (Row("a", figures),), tuple(columns))), encoding="utf-8")
+    tab.open(path, 1280)
+    tab.choose("#explorer-device", "0")  # 64 kB flash
+    assert texts(tab, "#explorer-status")[0].startswith("1 of 1 model fits")
+    tab.choose("#explorer-column-flash", "file")
+    assert tab.run("document.getElementById('explorer-limit-flash').value") == "64000"
+    assert texts(tab, "#explorer-status")[0].startswith("None of 1 model fits")
+    tab.choose("#explorer-column-flash", "bytes")
+    tab.write("#explorer-limit-leak", "0.55")
+    tab.choose("#explorer-column-leak", {"attack": "auc", "auc": "attack"}[tab.run(
+        "document.getElementById('explorer-column-leak').value")])  # fmt: skip
+    assert tab.run("document.getElementById('explorer-limit-leak').value") == ""
+
+    bare = {key: figure._replace(unit="") for key, figure in figures.items()}
+    unitless = tuple(column._replace(unit="") for column in columns)
+    path.write_text(reports.explorer_html(Study("t", "", (Row("a", bare),), unitless)), encoding="utf-8")
+    tab.open(path, 1280)
+    assert not tab.run("document.getElementById('explorer-device')")

@@ -27,6 +27,7 @@ function budgetField(budget) {
     ? make("span", { class: "which" }, columns.get(budget.keys[0]).heading)
     : make("select", { id: `explorer-column-${budget.role}`, "aria-label": `${budget.label}: which column`,
       onchange: (event) => {
+        field.value = state.limits[budget.role] = converted(budget.role, event.target.value);
         state.keys[budget.role] = event.target.value;
         showUnit();
         update();
@@ -36,8 +37,16 @@ function budgetField(budget) {
     make("span", { class: "entry" }, field, unit), select);
 }
 
+// Returns a budget's limit in the unit of another column; "" if it is no size of bytes there, and so another quantity.
+function converted(role, key) {
+  const [from, to, text] = [columns.get(state.keys[role]), columns.get(key), state.limits[role]];
+  if (text.trim() === "" || from.unit === to.unit) return text;
+  return from.scale && to.scale ? String(Number((Number(text) * from.scale / to.scale).toPrecision(12))) : "";
+}
+
 function deviceSelect() {
-  const roles = study.budgets.map((budget) => budget.role);
+  const inBytes = study.budgets.filter((budget) => budget.keys.every((key) => columns.get(key).scale));
+  const roles = inBytes.map((budget) => budget.role);
   const devices = study.devices.filter((device) => Object.keys(device.bytes).every((role) => roles.includes(role)));
   if (!devices.length) return null;
   const choose = (event) => {

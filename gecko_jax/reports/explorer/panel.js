@@ -44,10 +44,13 @@ function lettersOf(row) {
     .join(", ");
 }
 
+// A command's words, each of which stays on one line if it fits: a browser would break "--models=3" behind its dashes.
+const words = (text) => text.split(" ").flatMap((word, i) => [i ? " " : "", make("span", { class: "word" }, word)]);
+
 function commandOf(row) {
   const command = row.command || study.command;
   if (!command) return make("p", { class: "muted" }, "The study does not record the command that makes this model.");
-  const code = make("code", { id: "explorer-command", tabindex: 0 }, command);
+  const code = make("code", { id: "explorer-command", tabindex: 0 }, ...words(command));
   const copy = make("button", { type: "button", "data-focus": "copy", onclick: async () => {
     try {
       await navigator.clipboard.writeText(command);
