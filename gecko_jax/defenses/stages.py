@@ -40,7 +40,7 @@ class Teachers:
         Args:
           student: the network that is released.
           member: bool [m, n].
-          options: of `fit_ensemble`, for the students.
+          options: the options of `fit_ensemble` that the students are trained with.
           each: teachers of each student; those of student i have the IDs i * each, i * each + 1, ...
         """
         refuse_options(self.name, options, PRIVATE, PRIVATE_WAY)
@@ -51,6 +51,9 @@ class Teachers:
             stage |= {name: options[name] for name in OF_THE_MODEL if options.get(name) is not None}
             if stage.get("init") is not None:
                 stage["init"] = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), each, axis=0), stage["init"])
+        gradients = self.options.get("gradients")
+        if gradients is not None and not getattr(gradients, "plain", False) and options.get("seed") is None:
+            stage["seed"] = None  # a secret one if they hold noise, which a seed derived from the default would tell
         ids = student_ids(member, options)
         model_ids = [i * each + k for i in ids for k in range(each)]
         return self.model or student, {**stage, "model_ids": model_ids, **self.options}

@@ -9,6 +9,7 @@ from scipy.stats import entropy
 from gecko_jax import keys, losses, models, training
 from gecko_jax.defenses import dmp, kcd, selena
 from gecko_jax.defenses.dmp import _most_certain
+from gecko_jax.defenses.stages import Teachers
 
 OPTIONS = dict(epochs=2, batch_size=8)
 
@@ -83,6 +84,20 @@ def test_teachers_of_another_kind_and_a_start_of_one_s_own(network, rows, member
         else:
             assert passed["schedules"] == schedules and passed["trainable"] == ["x"]
             assert passed["init"]["params"].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_private_teachers_without_a_seed_draw_a_secret_one(network, members):
+    """A seed derived from the default would be known, and with it all noise."""
+
+    def noisy(variables, batch, key):
+        raise NotImplementedError
+
+    def seed_of(gradients, **options):
+        return Teachers("dmp", None, {"gradients": gradients}).prepare(network, members, options)[1]["seed"]
+
+    plain = training.batch_gradients(network, losses.cross_entropy())
+    assert seed_of(noisy) is None and seed_of(None) == seed_of(plain) == keys.derived_seed(0, stage="teachers")
+    assert seed_of(noisy, seed=3) == keys.derived_seed(3, stage="teachers")
 
 
 @pytest.mark.parametrize("make", [dmp, kcd, selena])
