@@ -54,7 +54,7 @@ class Run(NamedTuple):
       base: what it was fine-tuned from.
       model, variables: the tuned network; variables have a leading axis of the models.
       texts: rows and members.
-      privacy: the guarantee of private training, for each model by itself and for one row; None without privacy.
+      privacy: the privacy guarantee of each single model for one row; None if training was not private.
     """
 
     config: Config

@@ -42,7 +42,7 @@ def adversarial_regularization(
 
     Args:
       strength: lambda, above 0; the paper takes 1 to 3 (Purchase, Texas) and 6 (CIFAR).
-      attacker_steps: of the attacker, for each one of the classifier's.
+      attacker_steps: how many steps the attacker takes before each step of the classifier.
       widths: of the attacker's layers on posteriors; the last one is also that of its layer on the label.
       learning_rate: of the attacker's Adam.
 

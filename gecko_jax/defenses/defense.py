@@ -64,7 +64,7 @@ def refuse_options(defense: str, options: Mapping[str, Any], names: tuple[str, .
       defense: its name.
       options: of the call.
       names: the options that it sets.
-      way: what to do instead, for the message.
+      way: a sentence that says what to do instead; the message ends with it.
     """
     for name in names:
         if options.get(name) is not None:
