@@ -17,9 +17,9 @@ from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
 def ppb(strength: float = 4.0) -> Defense:
     """Builds training on loss + strength * mean over pairs of KL(p_b || p_a), the posteriors of a pair sorted.
 
-    The batch is cut into two halves; row i of the first and of the second half are a pair (a, b). Their logits are
-    sorted from large to small, so that only the shape of the posteriors counts. It is meant for fine-tuning a network
-    that is or was pruned: train(models.pruned(model, ...), ..., init=variables).
+    The rows of a batch, padding left out, are cut into two halves; row i of the first and of the second half are a
+    pair (a, b). Their logits are sorted from large to small, so that only the shape of the posteriors counts. It is
+    meant for fine-tuning a network that is or was pruned: train(models.pruned(model, ...), ..., init=variables).
 
     Args:
       strength: lambda, above 0; the authors' is 4.
@@ -48,17 +48,18 @@ def ppb(strength: float = 4.0) -> Defense:
 
 
 def pair_divergence(logits: Array, real: Array) -> Array:
-    """Returns the mean over pairs of KL(p_b || p_a) with sorted posteriors; 0 without a pair of real rows.
+    """Returns the mean over pairs of KL(p_b || p_a) with sorted posteriors; 0 of fewer than two real rows.
 
     Args:
-      logits: [b, classes]; an odd last row has no partner.
+      logits: [b, classes]; of an odd number of real rows the last one has no partner.
       real: bool [b], False for padding.
     """
-    half = len(logits) // 2
-    log_p = jax.nn.log_softmax(jnp.sort(logits, axis=-1))
-    first, second = log_p[:half], log_p[half : 2 * half]
-    divergence = jnp.sum(jnp.exp(second) * (second - first), axis=-1)
-    return training.mean_over(real[:half] & real[half : 2 * half], divergence)
+    # The halves are those of the real rows: padding would leave few pairs of a small batch, or none.
+    place, half = jnp.arange(len(logits)), jnp.sum(real) // 2
+    log_p = jax.nn.log_softmax(jnp.sort(logits, axis=-1))[jnp.argsort(~real, stable=True)]
+    second = log_p[jnp.minimum(place + half, len(logits) - 1)]
+    divergence = jnp.sum(jnp.exp(second) * (second - log_p), axis=-1)
+    return training.mean_over(place < half, divergence)
 
 
 @functools.lru_cache(maxsize=64)
