@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import checks, keys
+from gecko_jax.datasets.batches import check_members
 from gecko_jax.losses import symmetric_cross_entropy
 from gecko_jax.training.agreement import loss_of
 from gecko_jax.training.ensemble import Fit, fit_ensemble
@@ -86,23 +87,22 @@ def cross_fitted_logits(
       member: bool [m, n], the students' members.
       folds: at least 2, at most the number of members.
       seed: of the folds (0 if None) and of the teachers: see `fit_ensemble`.
-      student_ids: [m] IDs that select each student's folds; 0..m-1 if None.
+      student_ids: [m] different IDs that select each student's folds; 0..m-1 if None.
       **options: of `fit_ensemble`; `model_ids` and `init` are those of m * folds teachers, student by student.
 
     Returns:
       float32 [m, n, classes]: `distill` takes them with teacher_per_model=True.
 
     Raises:
-      ValueError: folds out of bounds.
+      ValueError: folds out of bounds, members that are not bool [m, n], IDs that are not m different integers.
 
     >>> from gecko_jax import models
     >>> data = Examples(np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), np.arange(4))
     >>> cross_fitted_logits(models.create("mlp", 2, hidden=()), data, np.ones((3, 4), bool), epochs=1).shape
     (3, 4, 2)
     """
-    member = np.atleast_2d(np.asarray(member))
+    member, ids = check_students(member, student_ids)
     checks.in_range("folds", folds, 2, int(member.sum(1).min()))
-    ids = range(len(member)) if student_ids is None else student_ids
     fold = np.stack([_folds(row, folds, seed or 0, i) for i, row in zip(ids, member, strict=True)])
     trained_on = np.stack([row & (fold[i] != k) for i, row in enumerate(member) for k in range(folds)])
     fitted = fit_ensemble(teacher, data, trained_on, seed=seed, **options)
@@ -114,6 +114,30 @@ def cross_fitted_logits(
             unseen = row & (fold[i] == k)
             answers[i, unseen] = logits[i, k, unseen]
     return answers
+
+
+def check_students(member: Array, student_ids: Sequence[int] | None) -> tuple[np.ndarray, Sequence[int]]:
+    """Checks who teaches whom, and returns (member: bool [m, n], student_ids: [m] integers).
+
+    Args:
+      member: bool [m, n], or [n] of one student.
+      student_ids: [m], or None for 0..m-1.
+
+    Raises:
+      ValueError: members that are not bool, a student without any, or IDs that are not m different integers.
+
+    >>> check_students(np.ones(3, bool), [4])
+    (array([[ True,  True,  True]]), [4])
+    """
+    member, ids = check_members(np.atleast_2d(np.asarray(member)))
+    if student_ids is None:
+        return member, ids
+    ids = [checks.integer("student_ids", each, 0) for each in student_ids]
+    if len(ids) != len(member) or len(set(ids)) != len(ids):
+        raise ValueError(
+            f"student_ids=[{checks.listed(ids)}] must be {len(member)} different integers, one for each row of member."
+        )
+    return member, ids
 
 
 def _folds(row: np.ndarray, folds: int, seed: int, student: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gecko_jax import checks, keys
+from gecko_jax.training.distillation import check_students
 from gecko_jax.training.ensemble import fit_ensemble
 from gecko_jax.training.predict import predict
 from gecko_jax.trees import take
@@ -38,14 +39,15 @@ def split_ai_logits(
       submodels: K of each student, at least 2; m * K models are trained.
       withheld: L, at least 1 and below K.
       seed: of the choice of sub-models (0 if None) and of their training: see `fit_ensemble`.
-      student_ids: [m] IDs that select each student's choice; 0..m-1 if None.
+      student_ids: [m] different IDs that select each student's choice; 0..m-1 if None.
       **options: of `fit_ensemble`; `model_ids` and `init` are those of m * submodels sub-models, student by student.
 
     Returns:
       float32 [m, n, classes], log-posteriors: `distill` takes them with teacher_per_model=True.
 
     Raises:
-      ValueError: numbers out of bounds, or a sub-model without a single member.
+      ValueError: numbers out of bounds, members that are not bool [m, n], IDs that are not m different integers, or a
+        sub-model without a single member.
 
     Source: Tang et al., "Mitigating membership inference attacks by self-distillation through a novel ensemble
       architecture" (SELENA, USENIX Security 2022, arXiv 2110.08324), section 4.2; K = 25 and L = 10 are theirs.
@@ -57,10 +59,9 @@ def split_ai_logits(
     >>> answers.shape, bool(np.allclose(np.exp(answers).sum(-1), 1))
     ((1, 4, 2), True)
     """
-    member = np.atleast_2d(np.asarray(member))
+    member, ids = check_students(member, student_ids)
     checks.integer("submodels", submodels, 2)
     checks.in_range("withheld", checks.integer("withheld", withheld, 1), 1, submodels - 1)
-    ids = range(len(member)) if student_ids is None else student_ids
     answers_from = np.stack([_withheld(member.shape[1], submodels, withheld, seed or 0, i) for i in ids])
     trained_on = member[:, None] & ~answers_from  # [m, K, n]
     if (empty := np.argwhere(~trained_on.any(-1))).size:

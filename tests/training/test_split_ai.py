@@ -66,3 +66,18 @@ def test_numbers_that_leave_nobody_to_ask_or_to_train_are_refused(settings, mess
     member = np.arange(40)[None] < 3
     with pytest.raises(ValueError, match=message):
         training.split_ai_logits(models.create("mlp", 2), DATA, member, **settings)
+
+
+@pytest.mark.parametrize("answers_of", [training.split_ai_logits, training.cross_fitted_logits])
+@pytest.mark.parametrize(
+    "member, ids, message",
+    [  # one ID for three students was taken for all, of whom the first alone was answered
+        (np.ones((3, 40), bool), [7], r"student_ids=\[7\] must be 3 different integers"),
+        (np.ones((2, 40), bool), [7, 7], r"student_ids=\[7, 7\] must be 2 different integers"),
+        (np.ones((1, 40), bool), [7, 8, 9], r"student_ids=\[7, 8, 9\] must be 1 different integers"),
+        (np.ones((2, 40), int), None, "member has dtype int64; expected bool"),
+    ],
+)
+def test_students_are_who_member_and_ids_say(answers_of, member, ids, message):
+    with pytest.raises(ValueError, match=message):
+        answers_of(models.create("mlp", 2), DATA, member, student_ids=ids)
