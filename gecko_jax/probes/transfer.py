@@ -74,14 +74,15 @@ def transfer_rate(clean: Array, adversarial: Array, y: Array) -> Estimate:
       y: [n] labels.
 
     Raises:
-      ValueError: arrays of other shapes; no record that is classified rightly before.
+      ValueError: arrays of other shapes, logits that are NaN or infinite, labels that are not class numbers; no record
+        that is classified rightly before.
 
     >>> transfer_rate(np.eye(2)[[0, 0, 1]], np.eye(2)[[0, 1, 1]], [0, 0, 0]).value
     0.5
     """
-    clean, adversarial, y = (np.asarray(each) for each in (clean, adversarial, y))
-    checks.shape("adversarial", adversarial, clean.shape)
-    checks.shape("y", y, clean.shape[:1])
+    clean = checks.finite("clean", checks.shape("clean", np.asarray(clean), (None, None)))
+    adversarial = checks.finite("adversarial", checks.shape("adversarial", np.asarray(adversarial), clean.shape))
+    y = check_classes(y, *clean.shape)
     right = clean.argmax(-1) == y
     if not (count := int(right.sum())):
         raise ValueError("clean: the model classifies no record rightly, and none can be turned. Pass other records.")

@@ -47,3 +47,18 @@ def test_bad_arguments(change, message):
 def test_a_model_that_is_never_right_has_no_rate():
     with pytest.raises(ValueError, match="classifies no record rightly"):
         probes.transfer_rate(np.eye(2)[[0, 0]], np.eye(2)[[0, 0]], [1, 1])
+
+
+@pytest.mark.parametrize(
+    "clean, adversarial, y, message",
+    [
+        (np.eye(2), np.full((2, 2), np.nan), [0, 1], "adversarial holds 4 entries that are NaN"),
+        (np.full((2, 2), np.inf), np.eye(2), [0, 1], "clean holds 4 entries"),
+        (np.eye(2), np.eye(2), [1, 5], "y runs from 1 to 5; expected 0..1"),
+        (np.eye(2), np.eye(2), [0.0, 1.0], "y has dtype float64"),
+        (np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), [0, 1], "clean has shape"),
+    ],
+)
+def test_what_a_rate_cannot_count_is_refused(clean, adversarial, y, message):
+    with pytest.raises(ValueError, match=message):
+        probes.transfer_rate(clean, adversarial, y)
