@@ -11,6 +11,7 @@ from gecko_jax.types import Array
 
 GRID = 512  # points at which the density is compared
 MARGIN = 3.0  # bandwidths beyond the shortest and the longest time
+MAX_BANDWIDTHS = 10**5  # between the shortest and the longest time: beyond, the two are in different units
 
 
 def exits_from_times(times: Array, count: int, bandwidth: float = 0.15) -> np.ndarray:
@@ -31,7 +32,8 @@ def exits_from_times(times: Array, count: int, bandwidth: float = 0.15) -> np.nd
       int64 [n], numbers from 0.
 
     Raises:
-      ValueError: no times, times that are not finite, a bandwidth that is not above 0.
+      ValueError: no times, times that are not finite, a bandwidth that is not above 0, or is below the times' range by
+        a factor of more than 100,000.
 
     Source: Li et al., CCS 2022 (arXiv 2208.11180), section 6, which takes the first count - 1 minima on a grid of 50
     points.
@@ -43,6 +45,11 @@ def exits_from_times(times: Array, count: int, bandwidth: float = 0.15) -> np.nd
     checks.positive("bandwidth", bandwidth)
     values = checks.finite("times", checks.not_empty("times", np.asarray(times, np.float64)))
     checks.shape("times", values, (None,))
+    if (apart := values.max() - values.min()) > MAX_BANDWIDTHS * bandwidth:
+        raise ValueError(
+            f"bandwidth={bandwidth!r} is {bandwidth / apart:.1g} of the range of times, {values.min():g} to "
+            f"{values.max():g}; expected at least {1 / MAX_BANDWIDTHS:g} of it. Give it in the unit of `times`."
+        )
     low, high = values.min() - MARGIN * bandwidth, values.max() + MARGIN * bandwidth
     steps = max(GRID, int(np.ceil(4 * (high - low) / bandwidth)))  # four points a bandwidth, or valleys are missed
     grid = np.linspace(low, high, steps)
@@ -76,7 +83,8 @@ def exits_from_posteriors(seen: Array, seen_exits: Array, logits: Array) -> np.n
       int64 [..., n'], numbers from 0.
 
     Raises:
-      ValueError: shapes that do not fit, logits that are not a classifier's.
+      ValueError: shapes that do not fit, exits that are not integers, logits that are not a classifier's, or of other
+        classes than `seen`.
 
     Source: Li et al., CCS 2022 (arXiv 2208.11180), section 6.
 
@@ -88,7 +96,13 @@ def exits_from_posteriors(seen: Array, seen_exits: Array, logits: Array) -> np.n
     """
     features = largest_probabilities(seen, np.zeros(np.shape(seen)[-2:-1], np.int64))
     numbers = checks.shape("seen_exits", np.asarray(seen_exits), features.shape[:-1])
+    if not np.issubdtype(numbers.dtype, np.integer):
+        raise ValueError(f"seen_exits has dtype {numbers.dtype}; expected the numbers of the exits, integers from 0.")
     wanted = largest_probabilities(logits, np.zeros(np.shape(logits)[-2:-1], np.int64))
+    if np.shape(logits)[-1] != np.shape(seen)[-1]:
+        raise ValueError(
+            f"logits has {np.shape(logits)[-1]} classes, seen {np.shape(seen)[-1]}; expected those of one task."
+        )
     names = np.unique(numbers)
     if len(names) == 1:
         return np.full(wanted.shape[:-1], names[0])

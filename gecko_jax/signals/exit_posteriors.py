@@ -11,13 +11,16 @@ from gecko_jax.types import Array
 
 
 def posteriors_and_exit(logits: Array, exits: Array, count: int) -> np.ndarray:
-    """Returns the three largest probabilities, falling, and behind them the exit's one-hot row, [..., n, 3 + count].
+    """Returns the three largest probabilities, falling, and behind them the exit's one-hot row.
 
     Args:
       logits: [..., n, c], the released logits of one model or of several (`models.answers`).
       exits: int [..., n], the number of the exit that answered, from 0: the true one, or what an attacker takes it for
         (`probes.exits_from_times`, `probes.exits_from_posteriors`).
       count: how many exits there are, the network's own output among them.
+
+    Returns:
+      [..., n, k + count], with k = 3 probabilities, or 2 of two classes.
 
     Raises:
       ValueError: logits that are not a classifier's, exits of another shape or out of 0..count-1.

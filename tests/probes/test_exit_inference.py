@@ -56,6 +56,15 @@ def test_the_signal_holds_the_three_largest_and_the_exit():
         (lambda: probes.exits_from_times(TIMES, 3, bandwidth=0.0), "bandwidth=0.0"),
         (lambda: probes.exits_from_times(TIMES * np.nan, 3), "times"),
         (lambda: probes.exits_from_times([], 3), "times"),
+        (lambda: probes.exits_from_times(1e6 * TIMES, 3), "bandwidth=0.15 is 2e-08 of the range of times"),
+        (
+            lambda: probes.exits_from_posteriors(np.zeros((1, 4, 2)), np.arange(4)[None] % 2, np.zeros((4, 3))),
+            "logits has 3 classes, seen 2",
+        ),
+        (
+            lambda: probes.exits_from_posteriors(np.zeros((1, 4, 3)), np.arange(4.0)[None], np.zeros((4, 3))),
+            "seen_exits has dtype float64",
+        ),
         (
             lambda: probes.exits_from_posteriors(np.zeros((1, 4, 3)), np.zeros((1, 5), int), np.zeros((4, 3))),
             "seen_exits",
