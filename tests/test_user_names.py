@@ -20,6 +20,41 @@ def test_blanks_and_accents_keep_nobody_apart():
     assert normalized_names("users", [b"Ann", "Ann"]).tolist() == ["Ann", "Ann"]
 
 
+HIDDEN = ("\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\ufe0f", "\u034f", "\u180b", "\U000e0100")
+DASHES, QUOTES = "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d", "\u2019\u2018\u02bc\u2032\u00b4`\uff07"
+
+
+@pytest.mark.parametrize("other", [f"An{mark}n" for mark in HIDDEN] + [f"{mark}Ann" for mark in HIDDEN])
+def test_what_is_not_shown_makes_nobody_another_person(other):
+    for names in (["Ann", other], [other, "Ann"], ["ANN", other]):
+        with pytest.raises(ValueError, match="are they one person"):
+            normalized_names("users", names)
+    assert normalized_names("users", [other, "Bo", other]).tolist() == [other, "Bo", other]
+
+
+@pytest.mark.parametrize(
+    "pair", [(f"Jean{dash}Luc", "Jean-Luc") for dash in DASHES] + [(f"O{quote}Brien", "O'Brien") for quote in QUOTES]
+)
+def test_the_kind_of_a_dash_or_an_apostrophe_makes_nobody_another_person(pair):
+    with pytest.raises(ValueError, match="are they one person.* write them alike; if not") as error:
+        normalized_names("users", pair)
+    assert str(error.value).isascii()  # so that a reader sees what differs
+
+
+@pytest.mark.parametrize("name", ["\u200b", " \ufeff ", "\u3164", "\u2800", b"\xe2\x80\x8b"])
+def test_a_name_that_nobody_sees_is_no_name(name):
+    with pytest.raises(ValueError, match=r"users\[1\] is .* name every author"):
+        normalized_names("users", ["Ann", name])
+
+
+def test_numbers_and_bytes_of_one_person_are_one_name():
+    assert normalized_names("users", [7, 7.0, "7", np.float32(7), b"7", 7.5]).tolist() == ["7"] * 5 + ["7.5"]
+    assert normalized_names("users", np.array([3.0, 1e16, -0.0])).tolist() == ["3", "10000000000000000", "0"]
+    assert normalized_names("users", [COMPOSED.encode(), bytearray(b"Ann"), COMPOSED]).tolist()[::2] == [COMPOSED] * 2
+    with pytest.raises(ValueError, match=r"users\[1\] is b'Ren\\xe9', which is not UTF-8"):
+        normalized_names("users", [b"Ann", b"Ren\xe9", b"Ren\xe8"])  # read loosely, these were one person
+
+
 def documents(names):
     return text.from_texts([f"Note {i} of somebody." for i in range(len(names))], names)
 

@@ -73,7 +73,7 @@ def attribute_inference(
     checks.finite("features", checks.not_empty("features", features.astype(np.float64)))
     trait = checks.shape("trait", np.asarray(checks.unmasked("trait", trait)), features.shape[:1])
     group = checks.shape("group", np.asarray(checks.unmasked("group", group)), features.shape[:1])
-    if group.dtype.kind in "US" or all(isinstance(name, str) for name in group):
+    if group.dtype.kind in "US" or all(isinstance(name, (str, bytes)) for name in group):
         group = normalized_names("group", group)
     if trait.dtype.kind == "f":
         raise ValueError(f"trait has dtype {trait.dtype}; expected text or integers: put numbers into ranges first.")
