@@ -78,8 +78,15 @@ def fingerprint(*parts: Any) -> str:
     >>> fingerprint(lambda x: x + 1) == fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
     True
     """
-    homes = frozenset(getattr(part, "__module__", None) for part in parts)
+    homes = frozenset(home for part in parts for home in _homes(part))
     return value_digest(repr(sys.version_info[:2]), repr(_content(parts, 0, (), homes)))
+
+
+def _homes(part: Any) -> list[str | None]:
+    """Returns the modules of a function, also of those in a dict (of several versions) and of a partial."""
+    if isinstance(part, Mapping):
+        return [home for value in part.values() for home in _homes(value)]
+    return _homes(part.func) if isinstance(part, functools.partial) else [getattr(part, "__module__", None)]
 
 
 def _content(value: Any, depth: int, inside: tuple[int, ...], homes: frozenset[str | None]) -> Any:

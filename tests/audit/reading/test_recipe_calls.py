@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -159,6 +161,25 @@ def test_a_predict_of_variables_that_changed_is_another():
     contents["w"] = np.ones(3) + 1e-9
     assert one != recipes.fingerprint(lambda variables, x: x * contents["w"])
     assert one != recipes.fingerprint(lambda variables, x: x + contents["w"])
+
+
+def test_a_fingerprint_follows_the_globals_of_versions_and_partials(monkeypatch):
+    """The recipe is of another module than what it is read by: a function, a dict of versions, a partial."""
+
+    def recipe(rows, key):
+        return rows
+
+    monkeypatch.setattr(recipe, "__module__", "elsewhere")
+    for predict in (rounded, {"float": abs, "int8": rounded}, functools.partial(rounded, bits=2)):
+        names = []
+        for scale in (4.0, 4.0, 2.0):
+            monkeypatch.setitem(globals(), "SCALE", scale)
+            names.append(recipes.fingerprint(recipe, predict))
+        assert names[0] == names[1] != names[2]
+
+
+def rounded(x, bits=1):
+    return np.round(x / SCALE, bits)
 
 
 def test_a_fingerprint_is_of_what_is_done():
