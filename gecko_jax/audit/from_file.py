@@ -55,7 +55,7 @@ def from_predictions(
     Raises:
       FileNotFoundError: no such file.
       ValueError: a file that is not a complete .npz, an array that is missing, or one of a wrong shape, type or range;
-        a slice or a population that is given twice.
+        a slice or a population that is given twice; a second file with members, or with other classes.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +75,11 @@ def from_predictions(
     for name in ("y", "member") if outputs else ("member",):
         if name not in arrays:
             raise ValueError(f"{path} has no array {name!r}; it holds {sorted(arrays)}.")
-    member, marked = arrays["member"], _slices(path, arrays, slices)
-    unseen, source = _population(path, arrays, population)
+    member = arrays["member"]
+    if member.ndim not in (1, 2):
+        raise ValueError(f"member in {path} has shape {member.shape}; expected (records,) or (models, records).")
+    marked, classes = _slices(path, arrays, slices), arrays.get("classes") if classes is None else classes
+    unseen, source = _population(path, arrays, population, classes)
     if not outputs:
         records = Examples(None, arrays["y"], None) if "y" in arrays else None
         others = {name: _need(source, unseen, name) for name in values} if unseen else None
@@ -93,7 +96,6 @@ def from_predictions(
         raise ValueError(f"{name} has shape {array.shape}; expected (records, classes) or (models, ...).")
     several = array.ndim == 3 or (member.ndim == 2 and array.shape == member.shape)
     run: Any = audit_models if several else audit_model
-    classes = arrays.get("classes") if classes is None else classes
     others = (_need(source, unseen, name), _need(source, unseen, "y")) if unseen else None
     return run(
         array, arrays["y"], member, attacks, outputs=NAMES[name], classes=classes, slices=marked, population=others
@@ -111,7 +113,10 @@ def _slices(
 
 
 def _population(
-    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], other: str | os.PathLike | None
+    path: str | os.PathLike,
+    arrays: Mapping[str, np.ndarray],
+    other: str | os.PathLike | None,
+    classes: Sequence | Array | None,
 ) -> tuple[dict[str, np.ndarray], str]:
     """Returns the population's arrays by the names that records have, and where they come from; {} without one."""
     inside = {name: arrays[POPULATION + name] for name in (*NAMES, *SIGNALS, "y") if POPULATION + name in arrays}
@@ -119,7 +124,19 @@ def _population(
         return inside, f"{path}, in arrays named {POPULATION!r}...,"
     if inside:
         raise ValueError(f"{path} holds a population of its own, and population={str(other)!r}; give one of them.")
-    return _read(other), str(other)
+    unseen = _read(other)
+    if known := int(np.count_nonzero(unseen.get("member", 0))):
+        raise ValueError(
+            f"population={str(other)!r} marks {known} members; a population is of records that none of the models was "
+            "trained on: leave the members out, or the array `member` if it is of something else."
+        )
+    columns = unseen.get("classes")
+    if columns is not None and list(columns) != list(range(len(columns)) if classes is None else classes):
+        raise ValueError(
+            f"population={str(other)!r} has the classes {list(columns)}, and {path} others, or the same in another "
+            "order; save outputs with the same columns."
+        )
+    return unseen, str(other)
 
 
 def _need(source: str, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -76,6 +76,24 @@ def test_a_population_in_a_second_file(tmp_path):
         audit.from_predictions(saved(tmp_path, logits=LOGITS, y=Y, member=MEMBER), population=tmp_path / "b.npz")
 
 
+def test_a_second_file_that_contradicts_the_first(tmp_path):
+    path = saved(tmp_path, logits=LOGITS, y=Y, member=MEMBER, classes=np.arange(C))
+    named = dict(logits=OTHERS, y=OTHER_Y)
+    for arrays, words in (
+        (named | dict(member=np.arange(Z) < 2), "marks 2 members"),
+        (named | dict(classes=[0, 2, 1]), r"has the classes \[.*0.*2.*1.*\], and .* in another order"),
+    ):
+        np.savez(tmp_path / "b.npz", **arrays)
+        for first in (path, saved(tmp_path, logits=LOGITS, y=Y, member=MEMBER)):
+            with pytest.raises(ValueError, match=words):
+                audit.from_predictions(first, ["rmia"], population=tmp_path / "b.npz")
+    np.savez(tmp_path / "b.npz", **named, member=np.zeros(Z, bool), classes=np.arange(C))
+    both = audit.audit_models(LOGITS, Y, MEMBER, ["rmia"], population=(OTHERS, OTHER_Y))
+    assert audit.from_predictions(first, ["rmia"], population=tmp_path / "b.npz").rows == both.rows
+    with pytest.raises(ValueError, match=r"member in .* has shape \(\); expected \(records,\)"):
+        audit.from_predictions(saved(tmp_path, logits=LOGITS, y=Y, member=np.True_))
+
+
 def test_populations_that_are_none(tmp_path):
     base = dict(logits=LOGITS, y=Y, member=MEMBER)
     labels = dict(predicted=LOGITS.argmax(-1), y=Y, member=MEMBER)
