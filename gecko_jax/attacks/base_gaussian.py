@@ -58,8 +58,7 @@ def base_gaussian(parameters: int, online: bool = True, signal: Signal = signals
         if parameters == 2:
             every = side(values, np.ones_like(read.member) if online else ~read.member)
             apart = target - every.mean
-            # If models agree to the last bit, v is next to nothing, and what rounding leaves of x - mu tells nothing.
-            # Where models agree to the last bit, v is next to nothing, and what rounding leaves of x - mu is noise.
+            # If models agree to the last bit, v is next to nothing, and what rounding leaves of x - mu is noise.
             return np.where(np.abs(apart) <= ROUNDING * np.sqrt(every.total), 0.0, apart) / _variance(every)
         inside, outside = side(values, read.member), side(values, ~read.member)
         v_in, v_out = _variance(inside), _variance(outside)

@@ -35,6 +35,10 @@ def bavaria(online: bool = True, form: str = "t", signal: Signal = signals.phi) 
     Offline no record's IN models are read: every record's IN side is the prior, of which mu0 and v0 are those of the
     shadows' members together.
 
+    Where records differ more from each other than models do on one record, v0 is far too wide, and the attack is weak
+    with few models: of a network that fits its members wholly it finds less than RMIA. The published comparison is with
+    a LiRA whose fixed variance is as wide, and with RMIA at temperature 1.
+
     LiRA with Student's t (`lira(variance="student")`) is a relative: its prior variance is the one within a record, not
     that of all values, which is larger by the spread between records; it counts for 8 observations instead of 2 (t) or
     none (n); the mean is not drawn towards that of all records (kappa0 = 0); and offline it is one-sided.
@@ -52,7 +56,7 @@ def bavaria(online: bool = True, form: str = "t", signal: Signal = signals.phi) 
       ValueError: an unknown form, or a signal of several numbers a record.
 
     Source: Braennvall, "Exponential-Family Membership Inference: From LiRA and RMIA to BaVarIA" (2026), arXiv
-    2603.11799. Priors and constants are those of its public demonstration code.
+    2603.11799. Priors and constants are those of its public demonstration code (exponential-family-mia, methods.py).
 
     >>> shadows = np.array([[5.0, 1.0], [4.0, 2.0], [1.0, 5.0], [2.0, 4.0]])
     >>> scores = bavaria()(Signals(shadows, shadows > 3, np.array([4.5, 1.5])))

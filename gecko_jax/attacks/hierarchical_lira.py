@@ -35,10 +35,10 @@ def hierarchical_lira(online: bool = True, signal: Signal = signals.phi) -> Atta
     record's own as its models become more, as in `lira(variance="student")`. What a record's OUT models say of u thus
     says something of w, also for a record that no shadow had: hard records have lower means on both sides.
 
-    If no record has two models on a side, as with one shadow, that side's share of variance between records is not
-    visible in the shadows. It is then read off their covariance with the target's own signals, for which the target's
-    members are not needed: by chance, the share of IN among shadows is that of members. With one shadow u and w are
-    taken to be fully correlated.
+    If no record has two models on a side, as with one shadow, the shadows do not show which part of that side's
+    variance lies between records. The covariance of the shadows' signals with the target's shows it: a record's mean
+    is all that two models have in common. Nobody needs to know the target's members for that, because their share is
+    taken to be the share of IN among the shadows. With one shadow, u and w are taken to be fully correlated.
 
     Args:
       online: whether a record's own IN models are read; offline w is known by u alone. The prior is the same.
