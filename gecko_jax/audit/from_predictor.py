@@ -153,7 +153,8 @@ def audit(
         checked_key("key", key)
     if not shadows and (recipe is not None or pool is not None):
         raise ValueError("recipe and pool are for shadow models, and shadows=0; say how many, for example shadows=8.")
-    if isinstance(predict, Model) and variables is None:
+    each = list(predict.values()) if isinstance(predict, Mapping) else [predict]
+    if variables is None and any(isinstance(one, Model) for one in each):
         raise ValueError("predict is a Model, which needs the target's variables=: audit(model, ..., variables=mine).")
     population = population if population is None else named_apart(population, members, nonmembers, pool)
     nonmembers = named_apart(nonmembers, members)

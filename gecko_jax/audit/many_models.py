@@ -171,8 +171,8 @@ def audit_versions(
     for name, one in encoded.items():
         if one.outputs in ("labels", "tokens", "numbers"):
             raise ValueError(f"version {name!r} gives {one.outputs}; expected a classifier's logits or probabilities.")
-        if one.readings.model_outputs().shape[:2] != first.readings.model_outputs().shape[:2]:
-            raise ValueError(f"version {name!r} is of other models or records than version {names[0]!r}.")
+        if one.readings.model_outputs().shape != first.readings.model_outputs().shape:
+            raise ValueError(f"version {name!r} is of other models, records or classes than version {names[0]!r}.")
     models = len(first.readings.model_outputs())
     if models < 2:
         raise ValueError(f"versions are of {models} model; each target needs others as its shadows: train two or more.")

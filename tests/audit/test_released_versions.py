@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gecko_jax import attacks, audit
+from gecko_jax import attacks, audit, models
 from gecko_jax.types import Examples, Signals
 
 N, M, C = 400, 6, 3
@@ -106,12 +106,36 @@ def test_predictors_of_one_target_beside_shadows_in_all_versions(as_list):
     assert {name.partition("@")[0] for name in report.rows} >= {"rmia", "lira_student", "hierarchical_lira"}
 
 
+def test_a_later_version_in_training_mode_is_told():
+    rng, table = np.random.default_rng(0), VERSIONS["float"][0]
+
+    def calm(x):
+        return table[x[:, 0].astype(int)]
+
+    def wild(x):
+        return calm(x) + rng.normal(size=(len(x), C))
+
+    x, rows = np.arange(N, dtype=np.float32)[:, None], np.arange(N)
+    known, unknown = (Examples(x[part], Y[part], rows[part]) for part in (MEMBER[0], ~MEMBER[0]))
+    for versions, who in (
+        ({"a": calm, "b": wild}, "'b'"),
+        ({"a": wild, "b": calm}, "'a'"),
+        ({"a": calm, "b": calm}, ""),
+    ):
+        report = audit.audit(versions, known, unknown, attacks=["loss"])
+        told = [text for text in report.warnings if text.startswith("Version ")]
+        assert [text.split()[1].rstrip(":") for text in told] == [who] * bool(who)
+        assert any("loss tail are those of version 'a'" in note for note in report.notes)
+
+
 def test_what_versions_refuse():
     logits = VERSIONS["float"]
     for versions, words in (
         ({"a": logits}, "1 version; expected two"),
         ({"a": logits, "b@c": logits}, "'b@c'; expected text without '@'"),
         ({"a": logits, "b": logits[:, :5]}, "version 'b'"),
+        ({"a": logits, "b": np.concatenate([logits, logits[..., :1]], -1)}, "version 'b' is of other .* classes"),
+        ([logits, logits], "versions is a list; expected a dict"),
         ({"a": logits, "b": logits.argmax(-1)}, "version 'b' gives labels"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -127,3 +151,7 @@ def test_what_versions_refuse():
         audit.audit([np.zeros, np.zeros], part, other, queries=lambda x: [x])
     with pytest.raises(ValueError, match=r"predict\['version_2'\] is a int"):
         audit.audit([np.zeros, 3], part, other)
+    with pytest.raises(ValueError, match="is a Model, which needs the target's variables="):
+        audit.audit([np.zeros, models.create("mlp", 3)], part, other)
+    with pytest.raises(ValueError, match=r"version 'version_2' gives 4 columns and version 'version_1' 3"):
+        audit.audit([lambda x: np.zeros((len(x), 3)), lambda x: np.zeros((len(x), 4))], part, other)

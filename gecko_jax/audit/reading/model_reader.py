@@ -168,6 +168,13 @@ class ModelReader(NamedTuple):
         """
         if self.versions:
             each = [reader.read(one, x, y, ()) for reader, one in (self.version(name, model) for name in self.versions)]
+            for name, one in zip(self.versions, each, strict=True):
+                columns, wanted = one.model_outputs().shape[-1], each[0].model_outputs().shape[-1]
+                if columns != wanted:
+                    raise ValueError(
+                        f"version {name!r} gives {columns} columns and version {self.versions[0]!r} {wanted}; expected "
+                        "the same classes of all."
+                    )
             return Readings(each[0].outputs, tuple(one.model_outputs() for one in each[1:]), kind=self.kind)
         result = self.encoded(model, x)
         copies = tuple(self.encoded(model, copy) for copy in self.copies(x))

@@ -34,7 +34,16 @@ class Shadows(NamedTuple):
 
 
 def evaluation_doubt(reader: ModelReader, model: Any, x: Any, readings: Readings) -> str:
-    """Returns a sentence if a model seems to be in training mode, else ""; the last token of a sequence is compared."""
+    """Returns a sentence if a model seems to be in training mode, else ""; the last token of a sequence is compared.
+
+    Of several versions, the first that seems to be.
+    """
+    if reader.versions:
+        for name, outputs in zip(reader.versions, (readings.outputs, *readings.queries), strict=True):
+            doubt = evaluation_doubt(*reader.version(name, model), x, Readings(outputs, kind=readings.kind))
+            if doubt:
+                return f"Version {name!r}: {doubt}"
+        return ""
 
     def ask(rows: np.ndarray) -> np.ndarray:
         result = reader.encoded(model, take(x, rows), True)

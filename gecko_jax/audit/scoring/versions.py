@@ -35,6 +35,8 @@ def usual_attacks(attacks: Any, shadows: int) -> Any:
 
 def check_versions(name: str, versions: Mapping[str, object]) -> tuple[str, ...]:
     """Returns the names of two versions or more, which may not read as an attack on another version."""
+    if not isinstance(versions, Mapping):
+        raise ValueError(f"{name} is a {type(versions).__name__}; expected a dict, {{'float': ..., 'int8': ...}}.")
     if len(versions) < 2:
         raise ValueError(f"{name} holds {len(versions)} version; expected two or more. Audit the one alone.")
     for each in versions:
@@ -57,7 +59,8 @@ def plan_versions(plan: AttackPlan, versions: Sequence[str]) -> AttackPlan:
     Raises:
       ValueError: by name, an attack that reads more than outputs, or the best of several.
     """
-    choices, notes = [], list(plan.notes)
+    of_first = f"Accuracy, confidences and the loss tail are those of version {versions[0]!r}."
+    choices, notes = [], [*plan.notes, of_first]
     for choice in plan.choices:
         (attack, *others) = choice.attacks
         why = "it is the best of several attacks; name one" if others else ""
