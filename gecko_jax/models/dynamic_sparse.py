@@ -21,6 +21,7 @@ from gecko_jax.models.removed_weights import (
     GROWTH,
     MASKS,
     STATE,
+    check_not_shared,
     check_path,
     check_zero_stays,
     kernels_at,
@@ -60,8 +61,8 @@ def dynamic_sparse(
       kernel has the same number of weights at every step.
 
     Raises:
-      ValueError: settings out of range or unknown; at init, no kernel at the path, or one whose quantizer makes another
-        value of an absent weight.
+      ValueError: settings out of range or unknown; at init, no kernel at the path, one with shared weights, or one
+        whose quantizer makes another value of an absent weight.
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse connectivity", 2018
     (arXiv 1707.04780); Evci et al., "Rigging the lottery", ICML 2020 (arXiv 1911.11134), algorithm 1.
@@ -103,6 +104,7 @@ def dynamic_sparse(
 
     def init(key, x):
         variables = changed.init(key, x)
+        check_not_shared(variables)
         names = model.weights(variables, x) if model.weights else ()
         numbers = counts(variables["params"])
         check_zero_stays([name for name in numbers if name in names], model.rules)

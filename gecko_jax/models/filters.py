@@ -12,7 +12,7 @@ from gecko_jax import checks
 from gecko_jax.models.features import with_features
 from gecko_jax.models.feeding import Feeding, feeding
 from gecko_jax.models.heads import SmallerModel
-from gecko_jax.models.removed_weights import check_path
+from gecko_jax.models.removed_weights import CODES, check_path
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Variables
 
@@ -36,7 +36,7 @@ def remove_filters(
     networks, one by one, become networks of one shape: their variables may be stacked for one smaller model.
 
     Args:
-      model: a network without quantization and hooks; quantize the smaller one.
+      model: a network without quantization, shared weights and hooks; quantize the smaller one.
       variables: its variables, trained.
       x: inputs [b, ...], a few rows, which the check computes with.
       share: of the filters of each layer to remove, 0 to below 1; one filter stays at least.
@@ -66,10 +66,10 @@ def remove_filters(
         raise ValueError(f"share={share!r} must be at least 0 and below 1: the share of filters to remove.")
     checks.one_of("strength", strength, STRENGTHS)
     expression = check_path(path)
-    if model.rules or model.after_update or model.rates:
+    if model.rules or model.after_update or model.rates or CODES in variables:
         raise ValueError(
-            "model is quantized or has hooks, whose scales and masks belong to the filters that are there: remove "
-            "filters from the network itself, and transform the smaller one."
+            "model is quantized, shares weights or has hooks, whose scales, codes and masks belong to the filters that "
+            "are there: remove filters from the network itself, and transform the smaller one."
         )
     leaves = {name: np.asarray(leaf) for name, leaf in named_leaves(variables)}
     told = feeding(model, variables, x)

@@ -15,6 +15,7 @@ from gecko_jax.models.pruning_groups import GRANULARITIES, group_numbers, kept_g
 from gecko_jax.models.removed_weights import (
     MASKS,
     SHARE,
+    check_not_shared,
     check_path,
     check_start,
     check_zero_stays,
@@ -48,7 +49,8 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
 
     Raises:
       ValueError: a share outside 0 to 1 (1 excluded), an unknown granularity, an invalid expression, a tile below 1; at
-        init, no kernel to prune, or one whose quantizer makes another value of a removed weight (binary ones do).
+        init, no kernel to prune, one with shared weights, or one whose quantizer makes another value of a removed
+        weight (binary ones do).
 
     Source: Zhu & Gupta, 2017 (arXiv 1710.01878), for granularity "weight" with a rising share; Aharoni et al., "HE-PEx:
     Efficient Machine Learning under Homomorphic Encryption using Pruning, Permutation and Expansion", 2022 (arXiv
@@ -87,7 +89,9 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
         masks, share_now, weights = {}, variables[SHARE]["share"], {}
         for name, kernel in kernels(variables["params"]).items():
             groups, count = group_numbers(kernel.shape, granularity, tile)
-            energy, single = jnp.square(kernel).ravel(), granularity == "weight"  # the groups are the weights then
+            single = granularity == "weight"  # the groups are the weights then
+            wide = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32)).ravel()  # float16 has no small squares
+            energy = jnp.square(wide)
             energy = energy if single else jax.ops.segment_sum(energy, groups.ravel(), count)
             masks[name] = kept_groups(energy, variables[MASKS][name], share_now, granularity == "band")
             present = masks[name].reshape(kernel.shape) if single else masks[name][groups]
@@ -97,6 +101,7 @@ def pruned(model: Model, share: float = 0.6, granularity: str = "band", path: st
 
     def init(key, x):
         variables = model.init(key, x)
+        check_not_shared(variables)
         names = model.weights(variables, x) if model.weights else ()
         check_zero_stays([name for name in kernels(variables["params"]) if name in names], model.rules)
         return variables

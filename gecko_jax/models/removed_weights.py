@@ -59,6 +59,16 @@ def check_start(variables: Variables, expected: Mapping[str, Any]) -> None:
         checks.shape(f"variables[{name!r}]", leaf, expected[name].shape)
 
 
+def check_not_shared(variables: Variables) -> None:
+    """Raises ValueError if the kernels of a model are centroids, with each of which many weights would be removed."""
+    if shared := variables.get(CODES):
+        raise ValueError(
+            f"the weights of {checks.listed(shared)} are shared: with one of their centroids, all its weights would be "
+            "removed. Remove weights of the network first, and share the rest: start_shared(shared_weights(network, "
+            "bits), its variables, x)."
+        )
+
+
 def check_path(path: str) -> re.Pattern[str]:
     """Returns the expression that chooses kernels, compiled; raises ValueError unless it is one."""
     try:

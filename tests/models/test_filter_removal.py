@@ -122,7 +122,7 @@ def test_other_arguments_are_refused(filled):
     ]:
         with pytest.raises(ValueError, match=message):
             models.remove_filters(net, variables, x, **options)
-    with pytest.raises(ValueError, match="model is quantized or has hooks"):
+    with pytest.raises(ValueError, match="model is quantized, shares weights or has hooks"):
         models.remove_filters(models.pruned(net, 0.5), variables, x, 0.5)
     with pytest.raises(ValueError, match="features names conv; the nn.Dense and nn.Conv of .* are dense1, logits"):
         models.with_features(net, {"conv": 3}).apply(variables, x)

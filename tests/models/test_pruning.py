@@ -246,3 +246,30 @@ def test_what_a_quantizer_learns_survives_pruning_at_once():
     model = models.quantized(models.pruned(net, 0.5, "weight"), rules, float_layers=())
     start = models.prune_once(model, net.init(jax.random.key(0), x), x)
     np.testing.assert_array_equal(start["params"]["quantizers"]["weight:dense1/kernel"]["step"], np.ones(3))
+
+
+def test_small_weights_of_float16_are_told_apart():
+    """Their squares are 0 in float16, below 2.4e-4."""
+    random = np.random.default_rng(4)
+    net, x = network()
+    trained = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0, 1e-4, leaf.shape), jnp.float16),
+                           net.init(jax.random.key(0), x))  # fmt: skip
+    start = models.prune_once(models.pruned(net, 0.5, "weight"), trained, x)
+    for layer, after in start["params"].items():
+        size = np.abs(np.asarray(trained["params"][layer]["kernel"], np.float64))
+        stay = np.asarray(after["kernel"]) != 0
+        assert size[stay].min() >= size[~stay].max() and after["kernel"].dtype == jnp.float16
+    banded = models.prune_once(models.pruned(net, 0.5, "diagonal"), trained, x)
+    before, after = (diagonals(np.asarray(each["params"]["dense1"]["kernel"], float)) for each in (trained, banded))
+    lines, left = {d: np.sum(np.square(before[d])) for d in before}, {d for d in after if any(after[d])}
+    assert left == set(sorted(lines, key=lines.get)[len(lines) // 2 :])
+
+
+@pytest.mark.parametrize("remove", [lambda net: models.pruned(net, 0.5, "weight"), models.dynamic_sparse])
+def test_no_centroid_of_shared_weights_is_removed(remove):
+    net, x = network()
+    shared = models.shared_weights(net, 2)
+    with pytest.raises(ValueError, match="the weights of dense1/kernel, .* are shared: .* start_shared"):
+        jax.eval_shape(remove(shared).init, jax.random.key(0), x)
+    with pytest.raises(ValueError, match="shares weights .* remove filters from the network itself"):
+        models.remove_filters(shared, jax.eval_shape(shared.init, jax.random.key(0), x), x, 0.5)
