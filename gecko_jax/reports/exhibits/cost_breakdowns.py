@@ -1,4 +1,4 @@
-"""What the cost of a row is made of: bytes by purpose, operations and energy by layer."""
+"""Tables of the parts of each row's costs: bytes by purpose, operations and energy by layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// What is drawn of a picked model: its ROC curves, its reliability diagram and what its costs are made of.
+// What is drawn of a picked model: its ROC curves, its reliability diagram and the parts of its costs.
 const CHART = { width: 320, height: 290, left: 52, top: 24, right: 310, bottom: 246 };
 
 const line = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
