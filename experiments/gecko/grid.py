@@ -85,7 +85,7 @@ def cells(config: Config, data: Dataset, member: np.ndarray, reference: Examples
       reference: rows that are neither.
     """
     order = [(index, name) for index in range(len(config.architectures)) for name in METHODS if name in config.methods]
-    asked = {each: identity(config, *each, data) for each in order}
+    asked = {each: identity(config, *each, data, reference) for each in order}
     done = {each: studies.finished(folder(config, *each), wanted) for each, wanted in asked.items()}
     missing = [each for each in order if done[each] is None]
     reasons = {each: why for each in missing if (why := impossible(config, *each, data))}
@@ -117,12 +117,17 @@ def impossible(config: Config, index: int, method: str, data: Dataset) -> str:
     return ""
 
 
-def identity(config: Config, index: int, method: str, data: Dataset) -> dict[str, Any]:
-    """Returns what a row's figures are a function of, beside the code: the settings that it reads, and the data."""
+def identity(
+    config: Config, index: int, method: str, data: Dataset, reference: Examples | None = None
+) -> dict[str, Any]:
+    """Returns what a row's figures are a function of, beside the code: the settings and the data that it reads."""
     cell = config.cell(index, method)
     idle = cell.idle()
     settings = {name: value for name, value in flags.to_dict(cell).items() if name not in idle and name not in PLACES}
-    return settings | {"data": array_digest(data.train.x, data.train.y, data.train.id, data.test.x, data.test.y)}
+    parts = [data.train.x, data.train.y, data.train.id, data.test.x, data.test.y]
+    if reference is not None and METHODS[method].reads_reference:
+        parts += [reference.x, reference.y]
+    return settings | {"data": array_digest(*parts)}
 
 
 def folder(config: Config, index: int, method: str) -> Path:

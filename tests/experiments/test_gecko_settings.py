@@ -15,6 +15,7 @@ from experiments.gecko.config import Config
 from experiments.gecko.methods import METHODS
 from experiments.gecko.presets import PRESETS
 from gecko_jax import reports
+from gecko_jax.trees import take
 from gecko_jax.types import Dataset, Estimate, Examples
 
 
@@ -94,6 +95,13 @@ def test_reference_rows_are_neither_members_nor_attacked():
     everything, none = grid.load(Config())
     assert none is None and sorted(ids) == sorted(everything.train.id[:1000])
     assert np.array_equal(reference.x[0], everything.train.x[everything.train.id == reference.id[0]][0])
+    identities = {
+        method: {
+            grid.identity(config, 0, method, data, rows)["data"] for rows in (reference, take(reference, slice(99)))
+        }
+        for method in ("full", "dmp")
+    }
+    assert {method: len(each) for method, each in identities.items()} == {"full": 1, "dmp": 2}, "other reference rows"
 
 
 def test_a_network_that_cannot_be_is_named_and_the_others_run():
