@@ -10,7 +10,7 @@ from gecko_jax import checks, signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.densities import log_normal
 from gecko_jax.attacks.direction import check_number, name_on, pointing
-from gecko_jax.attacks.moments import MIN_VARIANCE_SHARE, Side, bounded, side
+from gecko_jax.attacks.moments import MIN_VARIANCE_SHARE, Side, bounded, check_both_sides, side
 from gecko_jax.signals import Signal
 from gecko_jax.types import Signals
 
@@ -35,6 +35,9 @@ def base_gaussian(parameters: int, online: bool = True, signal: Signal = signals
       online: whether models that had the record are read; 3 and 4 have no other form.
       signal: one number a record that points one way; negated if it is smaller for members.
 
+    Returns:
+      An Attack. Calling it raises a ValueError if the shadows show nothing of a side that it reads.
+
     Raises:
       ValueError: another number of parameters, an offline form of 3 or 4, or another signal.
 
@@ -53,6 +56,8 @@ def base_gaussian(parameters: int, online: bool = True, signal: Signal = signals
     name = name_on(f"base{parameters}" + ("" if online else "_offline"), signal, signals.phi)
 
     def score(read: Signals) -> np.ndarray:
+        if parameters > 2 or not online:
+            check_both_sides(name, read.member, inside=parameters > 2)
         read = pointing(read, signal, "members")
         values, target = bounded(read)
         if parameters == 2:

@@ -19,7 +19,7 @@ def base(online: bool = True, signal: Signal = signals.loss) -> Attack:
     """Scores log p(x | target) - log mean_k p(x | reference k), where p = exp(-signal).
 
     Args:
-      online: whether references that had the record are among the k.
+      online: whether references that had the record are among the k; offline they are if no other is there.
       signal: a negative log-likelihood, one number a record; or a squared error, which becomes that of a normal
         distribution.
 

@@ -11,7 +11,7 @@ from gecko_jax import checks, signals
 from gecko_jax.attacks.attack import Attack
 from gecko_jax.attacks.densities import log_normal, log_student
 from gecko_jax.attacks.direction import check_direction, name_on, pointing
-from gecko_jax.attacks.moments import MIN_VARIANCE_SHARE, Side, bounded, side
+from gecko_jax.attacks.moments import MIN_VARIANCE_SHARE, Side, bounded, check_both_sides, side
 from gecko_jax.signals import Signal, check_signal
 from gecko_jax.types import Signals
 
@@ -42,7 +42,7 @@ def lira(online: bool = True, variance: str = "global", signal: Signal = signals
       An Attack, its name with the signal behind it if that is not phi ("layer_" left out: lira_gradients). Of c models
       on a side, of mean mu and sum of squared deviations S, about the pooled variance v: Student's a = 4 + c / 2,
       b = 4 v + S / 2, 2a degrees of freedom, scale^2 = b (c + 1) / (a c). A record without a model on one side has the
-      moments of all records there.
+      moments of all records there. Calling it raises a ValueError if all shadows had every record or, online, none.
 
     Raises:
       ValueError: an unknown variance, a signal of a matrix a record, or, offline, one whose members lie neither above
@@ -79,6 +79,7 @@ def lira(online: bool = True, variance: str = "global", signal: Signal = signals
         return _log_density(target, in_side, variance) - _log_density(target, out_side, variance)
 
     def score(read: Signals) -> np.ndarray:
+        check_both_sides(name, read.member, inside=online)
         if signal.larger != "neither":
             read = pointing(read, signal, "members")
         if not signal.axes:

@@ -56,15 +56,17 @@ def side(values: np.ndarray, chosen: np.ndarray) -> Side:
     return Side(count, mean + overall, within, pooled, total)
 
 
-def check_both_sides(name: str, member: np.ndarray) -> None:
-    """Raises ValueError unless the shadows of attack `name` had some records and lacked some.
+def check_both_sides(name: str, member: np.ndarray, inside: bool = True) -> None:
+    """Raises ValueError unless the shadows of attack `name` lacked some records and, if `inside`, had some.
+
+    Of a side without any value `side` gives the moments of all values, and a ratio of two equal sides tells nothing.
 
     >>> check_both_sides("lira", np.array([[True, False]]))
     """
-    if member.all() or not member.any():
+    if member.all() or (inside and not member.any()):
         who = "every record" if member.all() else "no record"
         raise ValueError(
-            f"attack {name!r} needs values of members and of non-members for its priors, and the shadows had {who}; "
+            f"attack {name!r} needs values of {'members and of ' * inside}non-members, and the shadows had {who}; "
             "pass shadows that were trained on some of the records."
         )
 

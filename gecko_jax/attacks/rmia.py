@@ -33,6 +33,8 @@ def rmia(
       online:   p(x) = mean of p(x | reference) over all references, with x and without
       offline:  p(x) = ((1 + a) p_out(x) + 1 - a) / 2, p_out the mean over references without x
 
+    If all references had x, p_out is the mean over these: with one reference drawn by coins, that is half of the x.
+
     The population is `Signals.population`. The share only grows with r_x, so it ranks no two records another way than
     r_x does: it turns ranks into rates of false positives, and ties records that fall between the same two of the
     population. Ties are broken by r_x.

@@ -107,8 +107,18 @@ def test_what_the_new_attacks_refuse():
         (lambda: attacks.bavaria(signal=SIGNALS["white_box"]), "expected one number"),
         (lambda: attacks.bavaria(online=False)(alone), "the shadows had no record"),
         (lambda: attacks.bavaria()(alone._replace(member=~alone.member)), "the shadows had every record"),
+        (lambda: attacks.base_gaussian(3)(alone), "needs values of members and of non-members, and the .* had no rec"),
+        (lambda: attacks.base_gaussian(4)(alone._replace(member=~alone.member)), "the shadows had every record"),
+        (lambda: attacks.base_gaussian(2, False)(alone._replace(member=~alone.member)), "values of non-members, and"),
+        (lambda: attacks.lira()(alone), "'lira' needs values of members and of non-members, and the .* had no record"),
+        (lambda: attacks.lira(variance="student")(alone._replace(member=~alone.member)), "had every record"),
+        (lambda: attacks.lira(online=False)(alone._replace(member=~alone.member)), "needs values of non-members, and"),
         (lambda: attacks.base_gaussian(5), "parameters=5 is not known"),
         (lambda: attacks.base_gaussian(3, online=False), "base3 reads the shadows' members and has no offline form"),
     ):
         with pytest.raises(ValueError, match=words):
             call()
+    rng = np.random.default_rng(0)
+    offline = Signals(rng.normal(size=(4, 5)), np.zeros((4, 5), bool), rng.normal(size=5))
+    for attack in (attacks.lira(online=False), attacks.base_gaussian(2, False), attacks.base_gaussian(2)):
+        assert np.ptp(attack(offline)) > 0  # shadows that had nothing are what an offline attack has
