@@ -15,9 +15,7 @@ from gecko_jax.trees import map_named, named_leaves, take
 from gecko_jax.types import Model, Variables
 
 
-def start(
-    model: Model, pretrained: Variables, key: int | jax.Array, x: Any, models: int | None = None
-) -> Variables:
+def start(model: Model, pretrained: Variables, key: int | jax.Array, x: Any, models: int | None = None) -> Variables:
     """Returns what fine-tuning starts from: the pre-trained values, and fresh ones for what the method adds.
 
       method = fine_tuning.lora(rank=8)
@@ -38,8 +36,8 @@ def start(
 
     Raises:
       ValueError: pre-trained variables that the model does not have, that have other shapes, or that lack a
-        parameter of the network; a collection that they lack and that depends on the network's values, such as a
-        running average, which would start from those of an untrained network.
+        parameter or a batch normalization's averages; a collection that they lack and that depends on the network's
+        values, such as a running average of weights, which would start from those of an untrained network.
 
     >>> from gecko_jax import models
     >>> network, x = models.create("mlp", 3, hidden=(4,)), np.ones((1, 5), np.float32)
@@ -84,7 +82,8 @@ def start(
 def _check_missing(model: Model, key: jax.Array, row: Any, missing: list[str]) -> None:
     """Raises ValueError for missing variables that the model's init would draw or compute from what it draws."""
     learned = f"params/{STATES}/"
-    if lost := [name for name in missing if name.startswith("params/") and not name.startswith(learned)]:
+    network_prefixes = ("params/", "batch_stats/")  # running averages would begin at 0 and 1
+    if lost := [name for name in missing if name.startswith(network_prefixes) and not name.startswith(learned)]:
         raise ValueError(
             f"pretrained lacks {checks.listed(lost)}, which the network has and the method does not add. Pass the "
             "variables of the model that the method was applied to."

@@ -48,6 +48,13 @@ def test_pretrained_variables_that_do_not_fit_are_refused(pretrained):
         fine_tuning.start(model, pretrained, 0, X, models=0)
 
 
+def test_running_averages_do_not_begin_afresh():
+    net = models.create("mlp", 3, hidden=(4,), normalize=True)
+    model, trained = fine_tuning.lora(2, paths="dense").apply(net), net.init(jax.random.key(7), X)
+    with pytest.raises(ValueError, match="lacks batch_stats/.*/mean, .*/var, which the network has"):
+        fine_tuning.start(model, {"params": trained["params"]}, 0, X)
+
+
 def test_an_average_of_untrained_weights_is_refused_and_masks_are_not(pretrained):
     averaged = training.with_average(fine_tuning.lora(2, paths="dense").apply(network()), 0.9)
     with pytest.raises(ValueError, match="average.*which the model's init computes from an untrained network"):
