@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -51,7 +54,7 @@ def time_guard(spread: float = 1.0, seed: int | None = None, cap_seconds: float 
         seconds = checks.not_empty("times", np.asarray(times, np.float64))
         if seconds.ndim != 1 or not np.isfinite(seconds).all() or seconds.min() < 0:
             raise ValueError(f"times has shape {seconds.shape}; expected seconds [records], finite and 0 or more.")
-        [rows] = row_digests(jax.tree.map(_as_computed, x))  # what the network does not see draws no new noise
+        [rows] = row_digests(_as_computed(x))
         if len(rows) != len(seconds):
             raise ValueError(f"x has {len(rows)} records and times {len(seconds)}; expected one time for each.")
         cap = np.sort(seconds)[-SLOWEST:].mean() if cap_seconds is None else cap_seconds
@@ -61,7 +64,9 @@ def time_guard(spread: float = 1.0, seed: int | None = None, cap_seconds: float 
     return Defense("time_guard", delay=delay)
 
 
-def _as_computed(leaf: Array) -> np.ndarray:
-    """Returns numbers in one type, with the digits that a network computes with; everything else as it is."""
-    array = np.asarray(leaf)
+def _as_computed(x: Any) -> Any:
+    """Returns numbers in one type, because what the network does not see must draw no new noise; the rest as it is."""
+    if isinstance(x, (tuple, Mapping)):
+        return {str(i): _as_computed(leaf) for i, leaf in enumerate(jax.tree.leaves(x))}
+    array = np.asarray(x)
     return array.astype(np.float32) if array.dtype.kind in "biuf" else array

@@ -34,6 +34,15 @@ def test_the_type_of_a_record_draws_no_new_noise(kind):
     assert (guard.delay(SECONDS[:9], x + 2) != guard.delay(SECONDS[:9], x)).any()
 
 
+@pytest.mark.parametrize("parts", [lambda x: (x, 2 * x), lambda x: {"a": x, "b": {"c": 2 * x}}])
+def test_records_of_several_arrays_are_records(parts):
+    x, guard = X[:2], defenses.time_guard(seed=4, cap_seconds=4e-3)
+    delayed = guard.delay(SECONDS[:2], parts(x))
+    np.testing.assert_array_equal(guard.delay(SECONDS[1:2], parts(x[1:])), delayed[1:])
+    moved = guard.delay(SECONDS[:2], parts(x + np.array([[1], [0]], np.float32)))
+    assert moved[0] != delayed[0] and moved[1] == delayed[1]
+
+
 def test_the_noise_is_half_normal_up_to_the_cap():
     cap = np.sort(SECONDS)[-100:].mean()
     early = EXITS == 0
