@@ -84,6 +84,9 @@ def test_an_attribute_probe_never_learns_from_the_person_that_it_guesses():
     [
         documents,
         lambda names: text.join(documents(names[:2]), documents(names[2:])._replace(id=np.arange(90, 100))),
+        lambda names: text.split(
+            documents(["A"] * 12)._replace(user=np.array(names, object)), {"train": 0.5, "test": 0.5}, 0, by="user"
+        ),
         lambda names: privacy.limit_rows_per_user(names, 1),
         lambda names: audit.by_user({"loss": LOSSES}, MEMBER, names),
         lambda names: audit.from_signals({"loss": LOSSES}, MEMBER, users=names),

@@ -10,6 +10,7 @@ from gecko_jax import checks
 from gecko_jax.datasets.hashing import check_ids, ranks
 from gecko_jax.datasets.text.documents import Documents
 from gecko_jax.digests import short
+from gecko_jax.user_names import normalized_names
 
 
 def split(documents: Documents, shares: Mapping[str, float], seed: int, by: str = "document") -> dict[str, Documents]:
@@ -65,7 +66,8 @@ def split(documents: Documents, shares: Mapping[str, float], seed: int, by: str 
 
 def _by_user(documents: Documents, seed: int) -> np.ndarray:
     """Returns the place in 0..1 of each document's author: authors in random order, each as wide as their documents."""
-    users, of, sizes = np.unique(documents.user.astype(str), return_inverse=True, return_counts=True)  # type: ignore
+    owners = normalized_names("documents.user", documents.user)  # they may have been replaced since they were read
+    users, of, sizes = np.unique(owners, return_inverse=True, return_counts=True)
     names = np.array([int.from_bytes(short(name.encode(), 8), "little", signed=True) for name in users.tolist()])
     order = np.argsort(ranks(names, seed, "split users"))
     ends = np.empty(len(users))
