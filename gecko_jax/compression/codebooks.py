@@ -29,7 +29,7 @@ def cluster(weights: Array, bits: int, present: Array | None = None, steps: int 
       is not present).
 
     Raises:
-      ValueError: bits out of range.
+      ValueError: bits out of range, weights that are not floats, or a mask of another shape.
 
     Source: Han, Mao & Dally, "Deep compression", ICLR 2016 (arXiv 1510.00149), section 3.
 
@@ -40,6 +40,10 @@ def cluster(weights: Array, bits: int, present: Array | None = None, steps: int 
     bits = checks.integer("bits", bits, 1)
     checks.in_range("bits", bits, 1, MAX_CODEBOOK_BITS)
     dtype = jnp.asarray(weights).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"weights have type {dtype}, in which a mean is rounded; expected floats. Convert them first.")
+    if present is not None:
+        checks.shape("present", present, jnp.shape(weights))
     flat = jnp.ravel(weights).astype(jnp.promote_types(dtype, jnp.float32))  # half types count no further than 256
     there = jnp.ones(flat.shape, bool) if present is None else jnp.ravel(present)
     low, high = (function(jnp.where(there, flat, end)) for function, end in ((jnp.min, jnp.inf), (jnp.max, -jnp.inf)))

@@ -45,12 +45,14 @@ def mask_from_gaps(levels: Array, bits: int, size: int) -> np.ndarray:
       bool [size].
 
     Raises:
-      ValueError: levels that lead beyond the array.
+      ValueError: levels out of range, or that lead beyond the array.
 
     >>> mask_from_gaps([1, 3, 1], 2, 8).astype(int).tolist()
     [0, 1, 0, 0, 0, 0, 1, 0]
     """
-    top, levels = (1 << bits) - 1, np.asarray(levels, np.int64)
+    top, levels = (1 << int(in_range("bits", bits, 2, MAX_GAP_BITS))) - 1, np.asarray(levels, np.int64)
+    if levels.size and not 0 <= levels.min() <= levels.max() <= top:
+        raise ValueError(f"levels span {levels.min()}..{levels.max()}; levels of {bits} bits lie in 0..{top}.")
     places = (np.cumsum(np.where(levels < top, levels + 1, top)) - 1)[levels < top]
     if len(places) and places[-1] >= size:
         raise ValueError(f"levels lead to place {places[-1]} of an array of {size}; expected gaps of this array.")

@@ -17,7 +17,7 @@ from gecko_jax.costs.program import Forward, forward_pass
 from gecko_jax.integer.packing import PackedModel, pack
 from gecko_jax.models import exit_paths, until_exit, weight_quantizers
 from gecko_jax.models.trace import trace
-from gecko_jax.trees import take
+from gecko_jax.trees import row_count, take
 from gecko_jax.types import Array, Estimate, Model, Variables
 
 
@@ -56,7 +56,7 @@ def exit_costs(model: Model, variables: Variables, x: Array, memory: str = "dram
       One cost for each exit, in the order of the computation; the last one is that of the whole network.
 
     Raises:
-      ValueError: a model without exits; see `costs.cost`.
+      ValueError: a model without exits, no input row; see `costs.cost`.
 
     >>> import jax, jax.numpy as jnp
     >>> from gecko_jax import models
@@ -64,6 +64,7 @@ def exit_costs(model: Model, variables: Variables, x: Array, memory: str = "dram
     >>> [int(part.macs.value) for part in exit_costs(model, model.init(jax.random.key(0), x), x)]
     [56, 144, 168]
     """
+    checks.at_least("len(x)", row_count("x", x), 1)
     paths = exit_paths(model, variables, x)
     parts = [until_exit(model, variables, x, number) for number in range(len(paths) + 1)]
     return tuple(part_cost(part, variables, x, path, memory) for path, part in zip((*paths, ""), parts, strict=True))
@@ -85,6 +86,7 @@ def part_cost(part: Model, variables: Variables, x: Array, path: str = "", memor
     160
     """
     lookup("memory", memory, READ_PER_BIT)
+    checks.at_least("len(x)", row_count("x", x), 1)
     one = take(x, slice(0, 1))
     forward, calls = forward_pass(part, variables, one), trace(part, variables, one)
     precisions = Precisions(forward, calls, weight_quantizers(part, variables, one))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gecko_jax import checks, programs
 from gecko_jax.models.module_outputs import Reached, changed_outputs
-from gecko_jax.trees import named_leaves, shapes, take
+from gecko_jax.trees import named_leaves, row_count, shapes, take
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
 
@@ -51,10 +51,10 @@ def split(model: Model, path: str, x: Any, quantizer: Quantizer | None = None) -
       A Split.
 
     Raises:
-      ValueError: a path that no module has, a module that is called twice or runs inside nn.jit, nn.remat, nn.scan or
-        nn.vmap, or whose output is not an array of floats [b, ...]; a network in which something else than this
-        output reaches the layers behind it (a skip connection, an exit before it); a quantizer of weights, or one with
-        a state.
+      ValueError: no row; a path that no module has, a module that is called twice or runs inside nn.jit, nn.remat,
+        nn.scan or nn.vmap, or whose output is not an array of floats [b, ...]; a network in which something else than
+        this output reaches the layers behind it (a skip connection, an exit before it); a quantizer of weights, or one
+        with a state.
 
     >>> from gecko_jax import models
     >>> model, x = models.create("mlp", 3, hidden=(8, 4)), jnp.ones((5, 6))
@@ -65,6 +65,7 @@ def split(model: Model, path: str, x: Any, quantizer: Quantizer | None = None) -
     >>> bool((parts.tail.apply(variables, sent)[0] == model.apply(variables, x)[0]).all())
     True
     """
+    checks.at_least("len(x)", row_count("x", x), 1)
     row = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes(take(x, slice(0, 1))))
 
     def head(variables, x, *, key=None, train=False):

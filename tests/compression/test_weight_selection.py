@@ -92,6 +92,13 @@ def test_a_codebook_has_1_to_8_bits():
             compression.cluster(jnp.ones(4), bits)
 
 
+def test_integers_and_a_mask_of_another_shape_are_not_clustered():
+    with pytest.raises(ValueError, match="weights have type int32"):
+        compression.cluster(jnp.arange(4), 1)
+    with pytest.raises(ValueError, match=r"present has shape \(1,\); expected \(4\)"):
+        compression.cluster(jnp.ones(4), 1, jnp.ones(1, bool))
+
+
 def test_removed_weights_take_no_part_and_stay_zero():
     weights = RANDOM.normal(size=(6, 5)).astype(np.float32)
     present = RANDOM.random((6, 5)) < 0.5
@@ -126,3 +133,7 @@ def test_gaps_lead_back_to_the_places(density):
     assert compression.shortest_gap_bits(present)[1] == min(totals.values())
     with pytest.raises(ValueError, match="place 9 of an array of 9"):
         compression.mask_from_gaps([9], 8, 9)
+    for levels, bits, message in [([4], 2, r"span 4..4; levels of 2 bits lie in 0..3"), ([0], 9, "bits=9"),
+                                  ([-1, 2], 3, "span -1..2")]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            compression.mask_from_gaps(levels, bits, 400)

@@ -49,3 +49,12 @@ def test_other_numbers_are_refused(exits):
     part = costs.PartCost("", *[jax.tree.map(float, models.Answers(1, 1))] * 5)
     with pytest.raises(ValueError, match="exits"):
         costs.mean_cost((part,) * 3, np.array(exits))
+
+
+def test_no_rows_are_refused():
+    variables = jax.eval_shape(NET.init, jax.random.key(0), X)
+    for count in (costs.exit_costs, costs.part_cost):
+        with pytest.raises(ValueError, match=r"len\(x\)=0 must be at least 1"):
+            count(NET, variables, X[:0])
+    with pytest.raises(ValueError, match=r"len\(x\)=0 must be at least 1"):
+        models.split(models.create("mlp", 3, hidden=(8,)), "block1", X[:0])
