@@ -27,23 +27,18 @@ def main(argv: list[str] | None = None) -> None:
 
 def parts(config) -> Iterator[studies.Part]:
     """Yields the tables of the rows, of the attacks' strength, of few shadows, and of two versions together."""
-    import numpy as np
-
     from experiments import studies
     from experiments.audit import few_shadows, measure, strength
+    from experiments.gecko.grid import load
     from experiments.gecko.train import membership, train_all
-    from gecko_jax import datasets
-    from gecko_jax.trees import take
 
     def data():
-        complete = datasets.load(config.dataset, config.data_dir)
-        rows = np.arange(min(config.records, len(complete.train.y)))
-        return complete._replace(train=take(complete.train, rows))
+        return load(config)[0]
 
     def leaks():
-        subset = data()
+        subset, reference = load(config)
         member = membership(config, subset)
-        return measure.study(config, subset, member, train_all(config, subset, member))
+        return measure.study(config, subset, member, train_all(config, subset, member, reference))
 
     yield studies.Part("rows", leaks, range(config.models))
     yield studies.Part("strength", lambda: strength.study(config, data()), range(config.strength_models))

@@ -163,10 +163,10 @@ class Trainer:
         return Path(self.config.output) / "checkpoints" / network / name
 
 
-def train_all(config: Config, data: Dataset, member: np.ndarray) -> list[Trained]:
-    """Trains every architecture x method of the config."""
+def train_all(config: Config, data: Dataset, member: np.ndarray, reference: Examples | None = None) -> list[Trained]:
+    """Trains every architecture x method of the config; `reference` rows are those of `Trainer`."""
     wanted = [(index, name) for index in range(len(config.architectures)) for name in with_needs(config.methods)]
-    with Trainer(config, data, member, wanted) as trainer:  # a row comes after those it needs
+    with Trainer(config, data, member, wanted, reference) as trainer:  # a row comes after those it needs
         rows = {each: trainer.train(*each) for each in wanted}
     return [rows[index, name] for index in range(len(config.architectures)) for name in config.methods]
 

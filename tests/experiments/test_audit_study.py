@@ -205,3 +205,13 @@ def test_few_shadows_stand_in_the_readme():
             assert printed == pytest.approx(wanted, abs=0.051)
             assert printed[0] == pytest.approx(wanted[0], abs=0.00051)
             assert wanted[2] > (0 if k <= 4 or ours == "hierarchical_lira" else -0.006)
+
+
+def test_reference_rows_are_set_aside_for_the_defenses_that_read_them(monkeypatch):
+    """They are in no table's data: a defense that reads them gets them, and nobody trains on or attacks them."""
+    config = Config(**TINY | dict(methods=("dmp",), reference=0.25))
+    monkeypatch.setattr("experiments.gecko.train.train_all", lambda *arguments: arguments)
+    monkeypatch.setattr(measure, "study", lambda *arguments: arguments)
+    _, data, member, (_, trained_on, _, reference) = next(run.parts(config)).make()
+    assert len(reference.y) == 60 and data is trained_on and len(data.train.y) == member.shape[1] == 180
+    assert not set(reference.id) & set(data.train.id)
