@@ -20,7 +20,9 @@ from gecko_jax.types import Loss, Model
 def batch_gradients(
     model: Model, loss: Loss, trainable: Sequence[str] | None = None, augment: Augment | None = None
 ) -> GradFn:
-    """Builds the gradient of the mean loss over a batch's real rows; a row of weight 0 adds nothing, not even a NaN.
+    """Builds the gradient of the mean loss over a batch's real rows; a row of weight 0 adds nothing.
+
+    The inputs of such a row must be finite, because a gradient multiplies them by 0; its labels need not be classes.
 
     Args:
       model: any model; it sees the whole batch at once, so BatchNorm is allowed (its statistics are over all rows,

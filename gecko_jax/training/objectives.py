@@ -73,7 +73,11 @@ def objective_gradients(
             batch = _augmented(augment, batch, key, rows)
         real, valid = check_weights("batch.weight", batch.weight, rows)
         value, outputs, updates = objective(variables, batch, real, key)
-        check_scalar(loss.name, jnp.shape(value))
+        if (shape := jnp.shape(value)) != ():
+            raise ValueError(
+                f"the objective of {loss.name!r} gave an array of shape {shape} for a batch; it must give a scalar. "
+                "Take training.mean_over(real, values)."
+            )
         value = valid * value
         each = jax.vmap(metric.apply)(jax.lax.stop_gradient(without_penalty(outputs_by_row(outputs, rows))), batch)
         each = each.astype(jnp.promote_types(each.dtype, jnp.float32))
@@ -116,7 +120,8 @@ def mean_loss(loss: Loss, outputs: Any, batch: Batch, real: Array) -> Array:
       loss: a per-example loss.
       outputs: [b, ...], as the model returned them in training.
       batch: the rows.
-      real: bool [b]; a row that is not real adds nothing, not even a NaN.
+      real: bool [b]; a row that is not real adds nothing, not even a NaN among its outputs. The inputs of such a row
+        must be finite, because a gradient multiplies them by 0.
 
     >>> from gecko_jax import losses
     >>> batch = Batch(jnp.zeros((2, 1)), jnp.array([0, 1]), None)

@@ -50,5 +50,13 @@ def test_a_value_of_one_number_a_row_is_refused():
     gradients = training.objective_gradients(
         lambda variables, batch, real, key: (batch.x[:, 0] * variables["params"], batch.x, {}), losses.cross_entropy()
     )
-    with pytest.raises(ValueError, match="gave an array of shape"):
+    with pytest.raises(ValueError, match=r"gave an array of shape \(6,\) for a batch"):
         gradients({"params": jnp.ones(())}, Batch(X, Y, None), None)
+
+
+def test_padding_adds_nothing_whatever_its_label():
+    gradients = training.batch_gradients(MODEL, losses.cross_entropy())
+    slopes = [
+        gradients({"params": PARAMS}, Batch(X, np.where(WEIGHT > 0, Y, label), WEIGHT), None)[0] for label in (0, -1)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *slopes)
