@@ -30,7 +30,8 @@ def strongest(scores: Array, count: Array | int) -> Array:
     >>> strongest(jnp.array([2.0, 5.0, 2.0, 1.0]), 2).tolist()
     [True, True, False, False]
     """
-    bits = jax.lax.bitcast_convert_type(jnp.asarray(scores, jnp.float32), jnp.uint32).ravel()
+    wide = jnp.asarray(scores, jnp.float32)
+    bits = jax.lax.bitcast_convert_type(jnp.where(wide == 0, 0, wide), jnp.uint32).ravel()  # -0.0 equals 0.0
     ordered = jnp.where(bits >> 31 == 1, ~bits, bits | _SIGN_BIT)  # as integers they are ordered as floats are
     count = jnp.asarray(count, jnp.int32)
 

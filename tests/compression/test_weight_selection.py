@@ -26,6 +26,11 @@ def test_strongest_marks_what_a_stable_sort_marks():
         np.testing.assert_array_equal(_marked(scores, count), expected, err_msg=str(trial))
 
 
+def test_zeros_of_both_signs_are_equal():
+    for scores in ([-0.0, 0.0, -1.0], [0.0, -0.0, -1.0]):
+        assert _marked(jnp.array(scores), 1).tolist() == [True, False, False]
+
+
 def test_the_cubic_schedule_is_zhu_and_guptas():
     """Equation 1 with t0 = 20, n dt = 60 of 100 steps."""
     schedule = compression.cubic(0.2, 0.8, 0.1, 0.9)
