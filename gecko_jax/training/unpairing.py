@@ -78,6 +78,7 @@ def similarity(a: Any, b: Any) -> Any:
 
 def _unit(rows: Any) -> Any:
     """Returns the rows scaled to length 1, first by their largest entry, because small squares are 0 in float32."""
+    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))  # TINY is 0 in half precision
     top = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), -1, keepdims=True))
     rows = rows / jnp.where(top > 0, top, 1)
     return rows * jax.lax.rsqrt(jnp.sum(rows**2, -1, keepdims=True) + TINY)

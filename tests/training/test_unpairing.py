@@ -7,6 +7,7 @@ from naive_training import starts_of
 from scipy.special import log_softmax, softmax
 
 from gecko_jax import models, training
+from gecko_jax.training.distillations.mixacm import channel_map
 from gecko_jax.training.unpairing import similarity
 from gecko_jax.trees import take
 from gecko_jax.types import Examples
@@ -49,6 +50,13 @@ def test_similarity_is_a_squared_cosine_at_any_length(scale):
     value, slope = jax.value_and_grad(lambda a: similarity(a, b).sum())(np.float32(scale) * a)
     np.testing.assert_allclose(value, (cosine**2).sum() if scale else 0, rtol=1e-4)
     assert np.isfinite(slope).all()
+
+
+def test_what_has_vanished_has_no_direction_in_half_precision():
+    zeros, ones = np.zeros((2, 3), np.float16), np.ones((2, 3), np.float16)
+    value, slope = jax.value_and_grad(lambda a: similarity(a, ones).sum())(zeros)
+    assert value == 0 and np.isfinite(slope).all()
+    assert not np.any(channel_map(zeros[:, None])) and np.allclose(channel_map(ones[:, None]), 3**-0.5)
 
 
 def test_what_cannot_be_unpaired_is_refused():

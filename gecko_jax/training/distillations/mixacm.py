@@ -103,6 +103,8 @@ def channel_map(activations: Array) -> Array:
     >>> [round(float(each), 3) for each in channel_map(jnp.array([[[3.0, 0.0], [3.0, 8.0]]]))[0]]
     [0.6, 0.8]
     """
+    # In float32 at least: TINY is 0 in half precision.
+    activations = activations.astype(jnp.promote_types(activations.dtype, jnp.float32))
     means = jnp.mean(activations.reshape(activations.shape[0], -1, activations.shape[-1]), 1)
     return means * jax.lax.rsqrt(jnp.sum(means**2, -1, keepdims=True) + TINY)
 
