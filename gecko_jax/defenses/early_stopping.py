@@ -13,8 +13,10 @@ import numpy as np
 from gecko_jax import checks, files, training
 from gecko_jax.defenses.defense import Defense, check_reference
 from gecko_jax.digests import array_digest
+from gecko_jax.models.removed_weights import DROP
 from gecko_jax.training.agreement import loss_of
 from gecko_jax.training.hook_checks import check_observer
+from gecko_jax.training.schedules import LEARNING_RATE
 from gecko_jax.types import Array, Examples, Model, Variables
 
 FILE = "early_stopping.npz"  # in a run's folder: the best epochs so far, so that a killed run loses none
@@ -22,6 +24,9 @@ FILE = "early_stopping.npz"  # in a run's folder: the best epochs so far, so tha
 
 def early_stopping() -> Defense:
     """Builds training that keeps each model's variables of the epoch with the least mean loss on reference rows.
+
+    If a schedule changes a collection, as pruning and polynomial activations do, the choice is among the epochs in
+    which all of them had their last values, because a network in between is not the one to deploy.
 
     All `epochs` are trained; `Fit.metrics` has "reference_loss" [epochs, m] beside the metric, and `Fit.loss` is of all
     epochs. With private gradients the choice reads no member, and epsilon covers it.
@@ -40,7 +45,8 @@ def early_stopping() -> Defense:
     ) -> training.Fit:
         rows = check_reference("early_stopping", reference, data)
         loss = loss_of(options.get("gradients"), options.get("loss")) or options.get("loss")
-        best, observe = _Best(rows, options.get("folder")), options.pop("observe", None)
+        scheduled = set(options.get("schedules") or {}) - {LEARNING_RATE, DROP}
+        best, observe = _Best(rows, options.get("folder"), scheduled), options.pop("observe", None)
         check_observer(observe)
 
         def watch(epoch: int, variables: Variables) -> None:
@@ -63,9 +69,12 @@ class _Best:
     Args:
       rows: the reference rows.
       folder: of the run; None: in memory alone.
+      scheduled: names of the collections that a schedule changes; an epoch with other values of them starts the choice
+        afresh.
     """
 
-    def __init__(self, rows: Examples, folder: str | os.PathLike[str] | None):
+    def __init__(self, rows: Examples, folder: str | os.PathLike[str] | None, scheduled: set[str]):
+        self.scheduled = scheduled
         self.path = None if folder is None else Path(folder) / FILE
         self.digest = array_digest(*jax.tree.leaves((rows.x, rows.y)))
         self.losses: dict[int, np.ndarray] = {}
@@ -77,12 +86,12 @@ class _Best:
         """Takes up an epoch (from 1), its mean losses [m] and its variables [m, ...]."""
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(variables)]
         self.losses[epoch] = losses
-        if not self.leaves:
+        if not self.leaves or self._is_changed(variables):
             self.epoch, self.leaves = np.full(len(losses), epoch), [leaf.copy() for leaf in leaves]
-        elif (better := losses < self._best_losses()).any():
+        elif (better := (losses < (best := self._best_losses())) | np.isnan(best)).any():
             self.epoch[better] = epoch
-            for best, leaf in zip(self.leaves, leaves, strict=True):
-                best[better] = leaf[better]
+            for stored, leaf in zip(self.leaves, leaves, strict=True):
+                stored[better] = leaf[better]
         if self.path:
             self._write(self.path)
 
@@ -98,6 +107,14 @@ class _Best:
     def variables(self, like: Variables) -> Variables:
         """Returns the best variables [m, ...] in the structure of others."""
         return jax.tree.unflatten(jax.tree.structure(like), self.leaves)
+
+    def _is_changed(self, variables: Variables) -> bool:
+        """Returns whether a scheduled collection has other values than in the best epochs."""
+        best = self.variables(variables)
+        pairs = zip(
+            *(jax.tree.leaves([tree[name] for name in self.scheduled]) for tree in (best, variables)), strict=True
+        )
+        return not all(np.array_equal(before, now) for before, now in pairs)
 
     def _best_losses(self) -> np.ndarray:
         return np.array([self.losses[epoch][model] for model, epoch in enumerate(self.epoch)])

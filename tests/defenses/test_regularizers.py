@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 from gecko_jax import losses, models, quantizers, training
 from gecko_jax.defenses import early_stopping, l2, temperature
+from gecko_jax.defenses.early_stopping import _Best
 from gecko_jax.types import Batch
 
 OPTIONS = dict(epochs=3, batch_size=8, seed=0)
@@ -109,6 +110,24 @@ def test_early_stopping_continues_and_knows_its_rows(network, rows, members, ref
     training.fit_ensemble(network, rows, members, **options)
     with pytest.raises(ValueError, match="none of epochs 1, 2, 3, 4, 5 and 1 more, which were trained without"):
         early_stopping().train(network, rows, members, reference=reference, **options)
+
+
+def test_early_stopping_chooses_among_networks_that_may_be_deployed(reference):
+    """A network with fewer zeros, before the end of a schedule, is not an earlier epoch of the pruned one."""
+    shares, losses = (0.0, 0.4, 0.8, 0.8, 0.8), ([1, 1], [0, 2], [9, 4], [8, 6], [np.nan, 5])
+    epochs = [
+        ({"params": {"w": np.full((2, 1), i)}, "pruning": {"share": np.full(2, share)}}, np.array(loss, float))
+        for i, (share, loss) in enumerate(zip(shares, losses, strict=True), 1)
+    ]
+    for scheduled, chosen in (({"pruning"}, [4, 3]), (set(), [2, 1])):
+        best = _Best(reference, None, scheduled)
+        for epoch, (variables, loss) in enumerate(epochs, 1):
+            best.see(epoch, loss, variables)
+        assert best.variables(epochs[0][0])["params"]["w"][:, 0].tolist() == chosen == best.epoch.tolist()
+    first = _Best(reference, None, set())
+    for epoch, loss in ((1, np.nan), (2, 3.0)):  # a loss that is not a number is no best one
+        first.see(epoch, np.array([loss]), {"w": np.full((1, 1), epoch)})
+    assert first.epoch.tolist() == [2]
 
 
 def test_temperature_divides_the_logits():
