@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gecko_jax import checks, training
@@ -47,7 +48,8 @@ def adversarial_regularization(
       learning_rate: of the attacker's Adam.
 
     Raises:
-      ValueError: an argument out of bounds; when it trains, no reference rows, or gradients of the caller's.
+      ValueError: an argument out of bounds; when it trains, no reference rows or unlabeled ones, or gradients of the
+        caller's.
 
     Source: Nasr, Shokri and Houmansadr, "Machine learning with membership privacy using adversarial regularization"
       (2018, arXiv 1807.05852), algorithm 1.
@@ -63,8 +65,9 @@ def adversarial_regularization(
     def train(
         model: Model, data: Examples, member: Array, *, reference: Examples | None = None, **options
     ) -> training.Fit:
-        rows = check_reference("adversarial_regularization", reference, data)
-        settings = (strength, steps, widths, learning_rate, count_classes(model, data))
+        rows, classes = check_reference("adversarial_regularization", reference, data), count_classes(model, data)
+        _check_labels(np.asarray(rows.y), classes)
+        settings = (strength, steps, widths, learning_rate, classes)
         build = functools.partial(_trained, settings)
         return fit_objective("adversarial_regularization", build, (model, data, member), options, pair_rows(rows, data))
 
@@ -100,6 +103,16 @@ def attacker_loss(of_members: Array, of_others: Array, real: Array) -> Array:
     """
     gain = jax.nn.log_sigmoid(of_members) + jax.nn.log_sigmoid(-of_others)
     return -training.mean_over(real, gain)
+
+
+def _check_labels(label: np.ndarray, classes: int) -> None:
+    """Raises ValueError unless the labels of the reference rows are class numbers, which the attacker reads."""
+    if label.ndim != 1 or label.dtype.kind not in "iu" or label.min() < 0 or label.max() >= classes:
+        raise ValueError(
+            f"reference.y has dtype {label.dtype}, shape {label.shape} and values {label.min()} to {label.max()}; "
+            f"expected class numbers, 0 to {classes - 1}. The attacker would know unlabeled rows by their labels: "
+            "label them, or take a defense that reads no labels of them, such as dmp."
+        )
 
 
 @functools.lru_cache(maxsize=64)

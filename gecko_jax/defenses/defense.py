@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
+
 from gecko_jax import checks, training
+from gecko_jax.trees import named_leaves, row_count
 from gecko_jax.types import Array, Examples, Model
 
 Train = Callable[..., training.Fit]
@@ -86,7 +90,8 @@ def check_reference(defense: str, reference: Examples | None, data: Examples) ->
       data: the pool that is trained on and evaluated.
 
     Raises:
-      ValueError: no reference rows, or rows whose ids are in the pool.
+      ValueError: no reference rows, or rows whose ids are in the pool; inputs of other names or types than the pool's,
+        or that are NaN or infinite.
     """
     if reference is None:
         raise ValueError(
@@ -94,6 +99,20 @@ def check_reference(defense: str, reference: Examples | None, data: Examples) ->
             "evaluated: reference=Examples(x, y, id)."
         )
     checks.not_empty("reference.id", reference.id)
+    row_count("reference", reference)
+    ours, theirs = (dict(named_leaves(rows.x)) for rows in (data, reference))
+    if set(ours) != set(theirs):
+        raise ValueError(f"reference.x holds {sorted(theirs)} and data.x {sorted(ours)}; expected the same names.")
+    for name, leaf in theirs.items():
+        label = f"reference.x[{name!r}]" if name else "reference.x"
+        is_real, was_real = (jnp.issubdtype(np.asarray(each).dtype, jnp.floating) for each in (leaf, ours[name]))
+        if is_real != was_real:
+            raise ValueError(
+                f"{label} has dtype {np.asarray(leaf).dtype}, and that of the pool {np.asarray(ours[name]).dtype}: "
+                "unprepared rows would pass for other ones. Prepare both alike."
+            )
+        if is_real:
+            checks.finite(label, leaf)
     shared = sorted(set(map(int, data.id)) & set(map(int, reference.id)))
     if shared:
         raise ValueError(

@@ -93,6 +93,15 @@ def test_reference_rows_are_needed_and_are_not_of_the_pool(name, network, rows, 
     with pytest.raises(ValueError, match=r"reference shares 2 ids with the pool \(3, 23\)"):
         shared = reference._replace(id=np.r_[3, 23, 1002:1016])
         defense.train(network, rows, members, reference=shared, **OPTIONS)
+    hole = np.where(np.arange(16)[:, None] == 3, np.nan, reference.x).astype(np.float32)
+    for message, x in {
+        r"reference.x holds 6 entries that are NaN or infinite, the first at index \(3, 0\)": hole,
+        "reference.x has dtype uint8, and that of the pool float32: unprepared rows": hole.astype(bool).astype(
+            np.uint8
+        ),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            defense.train(network, rows, members, reference=reference._replace(x=x), **OPTIONS)
 
 
 @pytest.mark.parametrize("name", ANSWERS)

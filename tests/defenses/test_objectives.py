@@ -162,13 +162,18 @@ def test_what_they_cannot_read_is_refused_by_name(network, rows, members, refere
     options = dict(reference=reference, epochs=1)
     tokens = rows._replace(x=(rows.x > 0).astype(np.int32))
     with pytest.raises(ValueError, match=r"data.x has dtype int32, and mixup adds shares of two rows"):
-        DEFENSES["mixup_mmd"]().train(network, tokens, members, **options)
+        of_tokens = reference._replace(x=(reference.x > 0).astype(np.int32))
+        DEFENSES["mixup_mmd"]().train(network, tokens, members, reference=of_tokens, epochs=1)
     with pytest.raises(ValueError, match="the network has no hidden layer, and NeuGuard balances those"):
         DEFENSES["neuguard"]().train(models.create("mlp", 3, hidden=()), rows, members, **options)
     with pytest.raises(ValueError, match=r"outputs of shape \(1, 1\); expected logits \(rows, classes\) of two"):
         DEFENSES["relaxloss"]().train(models.create("mlp", 1, hidden=()), rows, members, **options)
     with pytest.raises(ValueError, match="batch_size=1 must be at least 2"):
         DEFENSES["ppb"]().train(network, rows, members, batch_size=1, **options)
+    for label in (np.full(16, -1), reference.y + 0.5, reference.y + 1):
+        with pytest.raises(ValueError, match=r"reference.y has dtype .* expected class numbers, 0 to 2"):
+            unlabeled = options | {"reference": reference._replace(y=label)}
+            DEFENSES["adversarial_regularization"]().train(network, rows, members, **unlabeled)
     with pytest.raises(ValueError, match="extra_per_model=True does not go with defense 'adversarial_regularization'"):
         DEFENSES["adversarial_regularization"]().train(
             network, rows, members, extra={"a": np.ones((2, 24))}, extra_per_model=True, **options
