@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gecko_jax import checks, training
+from gecko_jax import checks, keys, training
 from gecko_jax.datasets.hashing import hashes
 from gecko_jax.defenses.answers import log_probabilities
 from gecko_jax.defenses.defense import Answer, Defense, check_reference, train_plainly
-from gecko_jax.defenses.memguard_noise import Search, attacker_logits, find_logits
+from gecko_jax.defenses.memguard_noise import Search, attacker_logits, check_search, find_logits
 from gecko_jax.types import Array, Examples, Model
 
 
@@ -39,7 +39,8 @@ def memguard(
       search: how the noise is sought; None: the paper's settings.
 
     Raises:
-      ValueError: an argument out of bounds; when it trains or is fitted, no reference rows.
+      ValueError: an argument out of bounds; when it trains or is fitted, no reference rows; when it trains, private
+        gradients, because the answers are fitted on members without privacy.
 
     Source: Jia et al., "MemGuard: defending against black-box membership inference attacks via adversarial examples"
       (CCS 2019, arXiv 1909.10594), algorithms 1 and 2.
@@ -50,17 +51,26 @@ def memguard(
     checks.positive("distortion", distortion)
     checks.in_range("distortion", distortion, 0, 2)
     hidden = checks.sizes("hidden", hidden, "the widths of the attacker's hidden layers")
-    epochs, settings = checks.integer("epochs", epochs, 1), search or Search()
+    epochs, settings = checks.integer("epochs", epochs, 1), check_search(search or Search())
 
     def train(
         model: Model, data: Examples, member: Array, *, reference: Examples | None = None, **options
     ) -> training.Fit:
         check_reference("memguard", reference, data)
+        gradients = options.get("gradients")
+        if gradients is not None and not getattr(gradients, "plain", False):
+            raise ValueError(
+                "gradients may be private, and the answers of defense 'memguard' are fitted on the members themselves: "
+                "no epsilon of the training covers them. Leave gradients out, or release a privately trained model by "
+                "another defense, such as temperature."
+            )
         return train_plainly(model, data, member, **options)
 
     def fit_answer(members: Array, others: Array, seed: int = 0) -> Answer:
-        rows = [np.sort(log_probabilities(part), axis=1) for part in (members, others)]
-        params = fit_attacker(hidden, epochs)(*map(jnp.float32, rows), seed)
+        parts = {"members": members, "others": others}
+        rows = [np.sort(log_probabilities(checks.not_empty(name, part)), axis=1) for name, part in parts.items()]
+        start = np.uint32(keys.checked_seed(seed) % 2**32)
+        params = fit_attacker(hidden, epochs)(*map(jnp.float32, rows), start)
 
         def answer(outputs: Array, ids: Array) -> np.ndarray:
             logarithms = log_probabilities(outputs)
@@ -83,10 +93,10 @@ def fit_attacker(hidden: tuple[int, ...], epochs: int) -> Any:
 
     def fit(members, others, seed):
         widths = (members.shape[1], *hidden, 1)
-        keys = jax.random.split(jax.random.key(seed), len(widths) - 1)
+        draws = jax.random.split(jax.random.key(seed), len(widths) - 1)
         params = [
             (jax.random.normal(key, (a, b)) * jnp.sqrt(2.0 / a), jnp.zeros(b))
-            for key, a, b in zip(keys, widths[:-1], widths[1:], strict=True)
+            for key, a, b in zip(draws, widths[:-1], widths[1:], strict=True)
         ]
 
         def loss(params):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax import checks
 from gecko_jax.types import Array
 
 
@@ -26,6 +27,23 @@ class Search(NamedTuple):
     weights: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
     steps: int = 300
     step_size: float = 0.1
+
+
+def check_search(search: Search) -> Search:
+    """Returns the settings, hashable; raises ValueError for those under which no noise would be sought.
+
+    Args:
+      search: settings.
+
+    >>> check_search(Search(weights=[0.1])).weights
+    (0.1,)
+    """
+    weights = checks.not_empty("search.weights", tuple(search.weights))
+    for weight in weights:
+        checks.positive("search.weights", weight)
+    checks.at_least("search.label_weight", checks.finite("search.label_weight", search.label_weight), 0)
+    checks.positive("search.step_size", search.step_size)
+    return search._replace(weights=weights, steps=checks.integer("search.steps", search.steps, 1))
 
 
 def attacker_logits(params: Any, log_posteriors: Array) -> Array:

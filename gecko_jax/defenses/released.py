@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gecko_jax import training
+from gecko_jax import checks, training
+from gecko_jax.datasets.batches import check_members
 from gecko_jax.defenses.defense import Defense, check_reference
-from gecko_jax.trees import take
+from gecko_jax.trees import row_count, take
 from gecko_jax.types import Array, Examples, Model
 
 
@@ -42,7 +43,7 @@ def released(
       Logits of a defense without answers of its own, else log-probabilities.
 
     Raises:
-      ValueError: no reference rows, and the defense learns from some.
+      ValueError: no reference rows, or members that are not bool [m, n], and the defense learns from them.
 
     >>> from gecko_jax import models
     >>> from gecko_jax.defenses import temperature
@@ -59,10 +60,12 @@ def released(
         if defense.answer is None:
             return logits
         return np.stack([defense.answer(one, asked.id) for one in logits])
-    known = check_reference(defense.name, reference, data)
+    known, is_member = check_reference(defense.name, reference, data), np.atleast_2d(np.asarray(member))
+    checks.shape("member", is_member, (len(logits), row_count("data", data)))
+    check_members(is_member)  # numbers 0 and 1 would select two rows
     answers = []
-    for i, (one, is_member) in enumerate(zip(logits, np.asarray(member), strict=True)):
+    for i, (one, mine) in enumerate(zip(logits, is_member, strict=True)):
         of = take(variables, i)
-        members = training.predict(model, of, take(data.x, is_member)) if rows is not None else one[is_member]
+        members = training.predict(model, of, take(data.x, mine)) if rows is not None else one[mine]
         answers.append(defense.fit_answer(members, training.predict(model, of, known.x), seed)(one, asked.id))
     return np.stack(answers)

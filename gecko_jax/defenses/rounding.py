@@ -9,6 +9,8 @@ from gecko_jax.defenses.answers import log_probabilities, released_logarithms
 from gecko_jax.defenses.defense import Defense
 from gecko_jax.types import Array
 
+MAX_DIGITS = 15  # of a float64
+
 
 def rounding(digits: int = 1) -> Defense:
     """Builds answers whose probabilities are rounded to some decimal digits.
@@ -16,7 +18,7 @@ def rounding(digits: int = 1) -> Defense:
     A probability of 0 is released as half a unit of the last digit, which is how an attacker reads it.
 
     Args:
-      digits: at least 1.
+      digits: at least 1, at most 15.
 
     Raises:
       ValueError: digits out of bounds.
@@ -26,7 +28,7 @@ def rounding(digits: int = 1) -> Defense:
     >>> np.exp(rounding(1).answer(np.log([[0.66, 0.34]]), np.array([0]))).round(3)
     array([[0.7, 0.3]])
     """
-    digits = checks.integer("digits", digits, 1)
+    checks.in_range("digits", checks.integer("digits", digits, 1), 1, MAX_DIGITS)
 
     def answer(outputs: Array, ids: Array) -> np.ndarray:
         del ids

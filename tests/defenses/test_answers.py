@@ -43,6 +43,8 @@ def test_rounding_takes_few_values_and_keeps_a_tied_label():
     p = np.exp(rounding(1).answer(LOGITS, IDS))
     before = np.maximum(np.round(softmax(LOGITS, axis=1), 1), 0.05)
     np.testing.assert_allclose(p, before / before.sum(1, keepdims=True), rtol=1e-5)
+    with pytest.raises(ValueError, match="digits=400 must lie between 1 and 15"):
+        rounding(400)
     tied = rounding(1).answer(np.log([[0.45, 0.46, 0.09]]), IDS[:1])  # both are 0.5
     assert tied.argmax() == 1
 
@@ -105,6 +107,29 @@ def test_released_fits_each_model_by_its_own_members(network, rows, members, ref
     assert asked.shape == (2, 16, 3)
     with pytest.raises(ValueError, match="reads reference rows, and reference=None"):
         released(defense, network, fitted.variables, rows, members)
+
+
+def test_memguard_refuses_what_would_leave_answers_unguarded(network, rows, members, reference, guarded):
+    ours, others, _ = guarded
+    for search, message in {
+        Search(weights=()): "search.weights is empty",
+        Search(weights=(0.0,)): "search.weights=0.0 must be",
+        Search(steps=0): "search.steps=0 must be at least 1",
+        Search(step_size=-0.1): "search.step_size=-0.1 must be",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            memguard(search=search)
+    small = memguard(hidden=(2,), epochs=1, search=Search(weights=(0.1,), steps=1))
+    for parts in ((ours[:0], others), (ours, others[:0])):
+        with pytest.raises(ValueError, match=r"(members|others) is empty"):
+            small.fit_answer(*parts)
+    assert small.fit_answer(ours, others, 2**32 - 1)(others, np.arange(60)).shape == (60, 4)
+    trained = training.fit_ensemble(network, rows, members, epochs=1, batch_size=8).variables
+    for wrong, message in ((members.astype(int), "member has dtype int64"), (members.T, r"member has shape \(24, 2\)")):
+        with pytest.raises(ValueError, match=message):
+            released(small, network, trained, rows, wrong, reference=reference)
+    with pytest.raises(ValueError, match="gradients may be private, and the answers of defense 'memguard' are fitted"):
+        small.train(network, rows, members, reference=reference, gradients=lambda *batch: batch)
 
 
 def test_masked_scores_do_not_pass_for_privacy():
