@@ -125,7 +125,7 @@ def test_early_stopping_chooses_among_networks_that_may_be_deployed(reference):
             best.see(epoch, loss, variables)
         assert best.variables(epochs[0][0])["params"]["w"][:, 0].tolist() == chosen == best.epoch.tolist()
     first = _Best(reference, None, set())
-    for epoch, loss in ((1, np.nan), (2, 3.0)):  # a loss that is not a number is no best one
+    for epoch, loss in ((1, np.nan), (2, 3.0)):  # a loss that is not a number gives way to any that is
         first.see(epoch, np.array([loss]), {"w": np.full((1, 1), epoch)})
     assert first.epoch.tolist() == [2]
 
