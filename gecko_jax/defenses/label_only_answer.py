@@ -17,7 +17,7 @@ def label_only_answer(margin: float = 1e-3) -> Defense:
     What an attack still finds is in the labels.
 
     Args:
-      margin: above 0; when it answers, at most 1 - 1 / classes.
+      margin: above 0; when it answers, below 1 - 1 / classes.
 
     Raises:
       ValueError: a margin out of bounds.
