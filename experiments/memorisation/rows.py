@@ -19,7 +19,7 @@ from experiments.memorisation.bases import Bases
 from experiments.memorisation.config import QUARTERS, Config
 from experiments.memorisation.data import Corpus, Trial, trial
 from experiments.memorisation.methods import METHODS
-from gecko_jax import costs
+from gecko_jax import costs, reports
 from gecko_jax.digests import value_digest
 from gecko_jax.files import write_atomic
 from gecko_jax.json_values import dumps
@@ -79,7 +79,8 @@ def measured(study: Study, name: str) -> Measured:
     base = study.bases[method.base]
     settings = {key: value for key, value in flags.to_dict(config).items() if key not in NOT_IN_A_ROW}
     variables = [leaf for _, leaf in named_leaves(base.variables)]
-    key = value_digest(dumps(settings), dumps(method), study.corpus.digest, *variables, studies.code_digest())
+    program = studies.code_digest(), dumps(reports.environment()["versions"])  # another JAX rounds differently
+    key = value_digest(dumps(settings), dumps(method), study.corpus.digest, *variables, *program)
     path = Path(config.output) / "rows" / f"{name}.json"
     record = _read(path, key)
     prepared = None
