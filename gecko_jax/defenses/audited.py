@@ -59,7 +59,7 @@ def audit_defense(
     *,
     reference: Examples | None = None,
     attack: Iterable | str | None = None,
-    on_labels: Iterable | str | None = None,
+    on_labels: Iterable | None = None,
     **options: Any,
 ) -> DefenseAudit:
     """Trains m models with a defense and audits each of them by the others.
@@ -75,14 +75,15 @@ def audit_defense(
       member: bool [m, n], drawn by independent coins (`datasets.coins`); m is 2 or more.
       reference: rows that the defense reads, neither members nor evaluated.
       attack: the attacks on what is released; None for every listed one that can run. See `audit.audit_models`.
-      on_labels: the attacks on labels; None: `label_attacks`.
+      on_labels: a list of attacks that read labels alone; None: `label_attacks`.
       **options: of `training.fit_ensemble`: epochs, batch_size, seed, folder, ...
 
     Returns:
       A DefenseAudit.
 
     Raises:
-      ValueError: fewer than two models, or what the defense, `fit_ensemble` or the audits refuse.
+      ValueError: fewer than two models, an attack of on_labels that reads scores, or what the defense, `fit_ensemble`
+        or the audits refuse.
 
     >>> from gecko_jax import models
     >>> from gecko_jax.defenses import label_only_answer
@@ -97,15 +98,34 @@ def audit_defense(
     (True, 2)
     """
     models = checks.at_least("number of models (rows of member)", len(np.atleast_2d(member)), 2)
+    if not isinstance(defense, Defense):
+        raise ValueError(f"defense={defense!r} is not a Defense; pass one of the table, such as DEFENSES['dropout']().")
+    by_label = label_attacks(models) if on_labels is None else _reading_labels(on_labels)
     needed = reference if "reference" in defense.reads else None
     fitted = defense.train(model, data, member, reference=needed, **options)
     answers = released(defense, model, fitted.variables, data, member, reference=needed, seed=options.get("seed") or 0)
     scores = audit.audit_models(answers, data.y, member, attack)
-    labels = audit.audit_ensemble(model, fitted.variables, data, member, on_labels or label_attacks(models))
+    labels = audit.audit_ensemble(model, fitted.variables, data, member, by_label)
     findings = (*masking(scores, labels), *((UNREAD_DELAY.format(defense.name),) if defense.delay else ()))
     for note in findings:
         warnings.warn(note, stacklevel=2)
     return DefenseAudit(defense.name, fitted, answers, scores, labels, (*findings, *scores.warnings))
+
+
+def _reading_labels(on_labels: Iterable) -> list:
+    """Returns the attacks; raises ValueError for one that reads scores, which the models themselves would show it."""
+    if isinstance(on_labels, str):
+        raise ValueError(f"on_labels={on_labels!r} must be a list of attacks, such as ['gap', 'label_only'].")
+    chosen = checks.not_empty("on_labels", list(on_labels))
+    for each in chosen:
+        attack = attacks.ATTACKS[checks.one_of("on_labels", each, attacks.ATTACKS)]() if isinstance(each, str) else each
+        read = attack.signal if isinstance(attack.signal, (tuple, list)) else [attack.signal]
+        if scores := [signal.name for signal in read if signal.outputs != "labels"]:
+            raise ValueError(
+                f"on_labels names {attack.name!r}, which reads {scores[0]!r} and not labels alone: it would run on the "
+                "scores that the defense hides. Name it in attack=, which runs on what is released."
+            )
+    return chosen
 
 
 def masking(scores: audit.Report, labels: audit.Report) -> tuple[str, ...]:

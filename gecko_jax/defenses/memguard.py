@@ -30,7 +30,8 @@ def memguard(
     3. They are released with the chance p = min(1, distortion / |noise|_1), else the posteriors as they are. The draw
        is a function of the record's id, so that repeated queries see one answer.
 
-    The label stays, and with it every attack on labels. Training is as it is.
+    The label stays, and with it every attack on labels. Training is as it is. Who knows the ids and the seed of the
+    answers knows which of them are noised: deploy with a seed that nobody else has.
 
     Args:
       distortion: expected L1 norm of the noise, above 0, at most 2.

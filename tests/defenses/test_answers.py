@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -159,3 +160,21 @@ def test_an_audit_of_a_defense_runs_label_attacks_beside(network):
     assert result.answers.shape == (4, 60, 3) and result.defense == "label_only_answer"
     np.testing.assert_allclose(np.exp(result.answers).max(-1), 1 / 3 + 1e-3)
     np.testing.assert_allclose(log_softmax(result.answers, axis=-1), result.answers, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "on_labels, words",
+    [
+        (["gap", "loss"], "on_labels names 'loss', which reads 'loss' and not labels alone"),
+        (["lira"], "on_labels names 'lira', which reads 'phi' and not labels alone"),
+        (["gapp"], "on_labels='gapp' is not known. Did you mean 'gap'"),
+        ("gap", "on_labels='gap' must be a list of attacks"),
+        ([], "on_labels is empty"),
+    ],
+)
+def test_an_attack_on_scores_does_not_pass_for_one_on_labels(on_labels, words):
+    """It would read the scores of the models themselves, which the defense never releases."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        audit_defense(label_only_answer(), None, None, np.ones((4, 9), bool), on_labels=on_labels)
+    with pytest.raises(ValueError, match="defense='ppb' is not a Defense"):
+        audit_defense("ppb", None, None, np.ones((4, 9), bool))
