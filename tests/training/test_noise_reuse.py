@@ -53,7 +53,7 @@ def correlation(a, b):
     return abs(np.corrcoef(a, b)[0, 1])
 
 
-LIMIT = 4 / np.sqrt(START["params"]["kernel"].size)  # 4 sigma of 0
+LIMIT = 6 / np.sqrt(START["params"]["kernel"].size)  # 6 sigma of 0: some seeds below are secret, drawn anew each time
 
 VARIANTS = {
     "as it is": {},
@@ -135,7 +135,7 @@ def test_runs_that_differ_share_no_coins(monkeypatch):
     one, again, neighbor, secret = sizes(seed=7), sizes(seed=7), sizes(seed=7, pool=NEIGHBOR), sizes()
     np.testing.assert_array_equal(one, again)
     for a, b in itertools.combinations([one, neighbor, secret], 2):
-        assert correlation(a, b) < 4 / np.sqrt(256)
+        assert correlation(a, b) < 6 / np.sqrt(256)
 
 
 def test_a_secret_seed_stays_in_its_folder_and_the_run_goes_on(tmp_path, monkeypatch):
