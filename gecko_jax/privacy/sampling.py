@@ -71,7 +71,7 @@ def steps_per_epoch(sampling: Sampling) -> int:
     return -(-sampling.n // sampling.cap)
 
 
-def _above(n: int, rate: float, size: int) -> float:
+def probability_above(n: int, rate: float, size: int) -> float:
     """Returns P(Binomial(n, rate) > size) by the incomplete beta function, which is exact in the far tail, too."""
     return 0.0 if size >= n else float(special.betainc(size + 1, n - size, rate))
 
@@ -81,7 +81,7 @@ def _slots(n: int, rate: float, steps: int) -> int:
     low, high = -1, n  # low overflows too often, high does not
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if steps * _above(n, rate, middle) < MAX_OVERFLOW else (middle, high)
+        low, high = (low, middle) if steps * probability_above(n, rate, middle) < MAX_OVERFLOW else (middle, high)
     return max(high, 1)
 
 

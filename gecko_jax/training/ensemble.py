@@ -28,6 +28,7 @@ from gecko_jax.training.predict import check_entries
 from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog, epoch_means
 from gecko_jax.training.schedules import Schedule, for_model, tabulate
+from gecko_jax.training.segments import by_segments
 from gecko_jax.training.start import check_init, start_states
 from gecko_jax.training.step import UpdateRule, make_step
 from gecko_jax.trees import row_count, take, trainable_patterns
@@ -176,7 +177,7 @@ def fit_ensemble(
     # 5. Lay the models out on the devices, and compile the epoch of a group of them.
     arrangement = layout.choose(model, shapes, batch.x, len(ids))
     groups = DeviceGroups(arrangement, len(ids))
-    run_epoch = compiled_epoch(rule, arrangement, plan.skips)
+    run_epoch = by_segments(compiled_epoch(rule, arrangement, plan.skips), groups.place, plan, arrangement.width)
     shared = groups.share(pool._replace(own_extra=None))
     pools = [shared._replace(own_extra=groups.place(take(pool.own_extra, rows))) for rows in groups.rows]
 
@@ -192,7 +193,7 @@ def fit_ensemble(
         with runtime.progress(epochs - done, label) as bar:
             for epoch in range(done, epochs):
                 work = batch_plan.plan_epoch(plan, epoch)
-                parts = [groups.place(work.row(rows)) for rows in groups.rows]
+                parts = [work.row(rows) for rows in groups.rows]
                 inputs = list(zip(placed, pools, parts, strict=True))
                 results = [run_epoch(*each) for each in inputs]  # all groups are under way before one is waited for
                 placed = [state for state, _ in results]

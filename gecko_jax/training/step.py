@@ -33,14 +33,17 @@ class Epoch(NamedTuple):
     Attributes:
       indices: int32 [steps, b], rows of the data.
       weight: float32 [steps, b].
-      key: data (uint32 words) of the model's key in this epoch; step s draws from fold_in(key, s).
+      key: data (uint32 words) of the model's key in this epoch; step s draws from fold_in(key, first + s).
       scheduled: {name: its value in this epoch}, the factor "learning_rate" among them; see `schedules`.
+      first: int32, the number of the first of these steps in the epoch that they were cut from; None: 0, the whole
+        epoch. (A step's program, by which runs are told apart, has no such argument.)
     """
 
     indices: Array
     weight: Array
     key: Array
     scheduled: Mapping[str, Any]
+    first: Array | None = None
 
     def row(self, model: Array | int) -> Epoch:
         """Returns the rows and draws of one of several models, or of some of them."""
@@ -82,7 +85,8 @@ def make_step(rule: UpdateRule, skips: bool) -> Step:
         x, y, extra = take((data.x, data.y, data.extras), rows)
         batch = Batch(x, y, epoch.weight[number], extra)
         key_data: Any = epoch.key
-        key = jax.random.fold_in(jax.random.wrap_key_data(key_data), number)
+        drawn = number if epoch.first is None else epoch.first + number
+        key = jax.random.fold_in(jax.random.wrap_key_data(key_data), drawn)
         grads, metrics = rule.gradients(state.variables, batch, key)
         reached = getattr(rule.gradients, "live", _all_of)(state.variables, batch, key)
         new = _updated(rule, state, grads, metrics, reached, (epoch.scheduled[LEARNING_RATE], batch.x))

@@ -17,7 +17,7 @@ from jax import lax
 
 from gecko_jax.privacy.per_example.graph import is_float
 from gecko_jax.privacy.per_example.plan import Site
-from gecko_jax.privacy.per_example.rows import shared
+from gecko_jax.privacy.per_example.rows import branches_block, shared
 from gecko_jax.programs import read, run_step
 from gecko_jax.types import Array
 
@@ -99,12 +99,14 @@ def sum_over_finite(is_finite: Array, product: Callable[..., Array], *rows: Arra
     """Computes product(*rows), a sum over the rows' leading axis [b], without the rows that are not finite.
 
     A factor of 0 is not enough, because 0 * NaN is NaN. Cleaning copies the largest arrays there are, and is rarely
-    needed: so it stands in a branch.
+    needed: so it stands in a branch, except where a branch blocks the device for longer than the copy takes.
     """
 
     def clean(x):
         return jnp.where(is_finite.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)
 
+    if branches_block():
+        return product(*map(clean, rows))
     return lax.cond(shared(jnp.sum(~is_finite)) == 0, lambda: product(*rows), lambda: product(*map(clean, rows)))
 
 
