@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import gc
+import importlib.metadata
 import io
 import os
 import pathlib
@@ -28,6 +29,9 @@ FLAGS = {
     # programs just as users run them, a third slower: XLA_FLAGS=--xla_backend_optimization_level=3 scripts/test.sh.
     "--xla_backend_optimization_level": 0,
 }
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    # Its new emitters double the time of compiling; later versions know no others, and no such flag.
+    FLAGS["--xla_cpu_use_fusion_emitters"] = "false"
 for flag, value in FLAGS.items():
     if flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}={value}".strip()

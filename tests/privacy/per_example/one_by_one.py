@@ -5,11 +5,14 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+# Compiling is all the time that these tests take, and half of it is LLVM's optimization of programs that run once.
+OPTIONS = {"xla_backend_optimization_level": 0}
+
 
 def clipped_by_hand(loss, params, batch, clip_norm=1.0, weight=None):
     """(sum, norms [b]) of loss(params, example, key=None) over the examples of weight 1."""
     leaves, structure = jax.tree.flatten(batch)
-    one = jax.jit(jax.grad(lambda params, example: loss(params, example, None)))
+    one = jax.jit(jax.grad(lambda params, example: loss(params, example, None)), compiler_options=OPTIONS)
     total, norms = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf)), params), []
     for i in range(len(leaves[0])):
         gradient = one(params, structure.unflatten([leaf[i] for leaf in leaves]))

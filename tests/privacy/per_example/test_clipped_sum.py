@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import zoo
+from one_by_one import OPTIONS
 
 from gecko_jax import clippings
 from gecko_jax.privacy.per_example import microbatch
@@ -20,13 +21,10 @@ from gecko_jax.trees import named_leaves
 KEY = jax.random.key(3)
 FLAT = clippings.quantile(1.0)  # `at` any threshold it is flat clipping
 
-# Compiling is all the time that these tests take, and half of it is LLVM's optimization of programs that run once.
-QUICKLY = {"xla_backend_optimization_level": 0}
-
 
 def compiled(function):
     """The function jitted; a new function, so that nothing is reused that was traced with other parts."""
-    return jax.jit(lambda *args: function(*args), compiler_options=QUICKLY)
+    return jax.jit(lambda *args: function(*args), compiler_options=OPTIONS)
 
 
 def params_of(variables):
