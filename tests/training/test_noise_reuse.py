@@ -53,7 +53,7 @@ def correlation(a, b):
     return abs(np.corrcoef(a, b)[0, 1])
 
 
-LIMIT = 6 / np.sqrt(START["params"]["kernel"].size)  # 6 sigma of 0: some seeds below are secret, drawn anew each time
+LIMIT = 6 / np.sqrt(START["params"]["kernel"].size)  # 6 sigma of 0: some seeds below are secret, other ones each time
 
 VARIANTS = {
     "as it is": {},
