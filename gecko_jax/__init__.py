@@ -18,6 +18,7 @@ _ROOMS = (
     "costs",
     "datasets",
     "defenses",
+    "devices",
     "digests",
     "encrypted",
     "extras",

@@ -69,6 +69,7 @@ def private_gradients(
     *,
     method: str = "auto",
     microbatch: int | None = None,
+    precision: str | None = None,
     count_noise: float | None = None,
     noise: Callable[[Array, Any, Any], Any] = gaussian,
     trainable: Sequence[str] | None = None,
@@ -95,7 +96,7 @@ def private_gradients(
       clipping: a rule of `gecko_jax.clippings`; an adaptive one needs the model of `with_threshold`.
       noise_multiplier: standard deviation of the noise over the sum's sensitivity under add-or-remove.
       expected_batch_size: rate * n of the sampling.
-      method, microbatch: see `clipped_sum`.
+      method, microbatch, precision: see `clipped_sum`. Sums are in float32 unless a lower precision is named.
       count_noise: standard deviation of the noise on an adaptive rule's count, of which each example moves at most 1/2
         (Andrew et al. 2021 take expected_batch_size / 20, the default); the accountant's `count_noise_multiplier`.
       noise: (key, tree, std) -> noise; `privacy.secure_gaussian(...)` has a cryptographic source. `tree` holds the sums
@@ -131,7 +132,7 @@ def private_gradients(
     if count_noise is not None and not adaptive:
         raise ValueError(f"count_noise={count_noise} needs an adaptive rule; {clipping.name!r} counts nothing.")
     count_noise = expected_batch_size / 20 if count_noise is None else _check_deviation("count_noise", count_noise)
-    clip = clipped(loss, method, microbatch, expected_batch_size)
+    clip = clipped(loss, method, microbatch, expected_batch_size, precision)
     states = getattr(loss, "updates", None)  # of `example_loss`
 
     def gradients(variables, batch, key):

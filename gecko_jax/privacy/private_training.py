@@ -95,7 +95,7 @@ def private_training(
         `group_epsilon`. `limit_rows_per_user` sees to it that nobody has more.
       users: the names [n] of the people whom the examples belong to. If one of them has more than `records`, a warning
         and `str(epsilon)` say that epsilon does not protect people. None: unknown, and then epsilon cannot tell.
-      **options: of `private_gradients`: method, microbatch, count_noise, noise.
+      **options: of `private_gradients`: method, microbatch, precision (the format of products), count_noise, noise.
 
     Returns:
       A PrivateTraining.

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gecko_jax import surroundings
+from gecko_jax import devices, surroundings
 from gecko_jax.models import convolutions_as_matmul
 from gecko_jax.training.layout import Layout
 from gecko_jax.training.pool import Data
@@ -38,7 +38,8 @@ def compiled_epoch(
     def several(states: State, data: Data, epochs: Epoch):
         if layout.width == 1:  # a vmap of one would still turn products into batched ones
             return jax.tree.map(lambda leaf: leaf[None], run(take(states, 0), data.of(0), epochs.row(0)))
-        return jax.vmap(run, in_axes=(0, data_axes, epoch_axes))(states, data, epochs)
+        with devices.side_by_side(layout.width // layout.devices):
+            return jax.vmap(run, in_axes=(0, data_axes, epoch_axes))(states, data, epochs)
 
     def traced(states, data, epochs):
         if not layout.matmul:

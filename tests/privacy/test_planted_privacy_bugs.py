@@ -73,7 +73,7 @@ BUGS = {
     ),
     "one key for all steps": (
         training_step, "make_step",
-        "jax.random.fold_in(jax.random.wrap_key_data(key_data), number)", "jax.random.wrap_key_data(key_data)",
+        "jax.random.fold_in(jax.random.wrap_key_data(key_data), drawn)", "jax.random.wrap_key_data(key_data)",
         steps.check_noise_of_each_step,
     ),
     "replace-one charged as add-or-remove": (

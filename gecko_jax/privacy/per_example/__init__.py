@@ -14,6 +14,7 @@
 
 Around it: `paths.py` says which parameters have a gradient at all, `weights.py` which rows are real, `states.py` what
 else a forward pass may change; `rows.py` cuts padding off, and `microbatch.py` and `looped.py` bound the memory.
+`choice.py` picks the way for a device (`vmapped.py` forms all gradients), and `precision.py` the format of products.
 
 A network of two layers, h = A x and loss = b . h - y, whose gradients are known: of A it is b x^T, of b it is h.
 

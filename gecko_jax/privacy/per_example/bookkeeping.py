@@ -32,11 +32,13 @@ class PerExampleGradients(NamedTuple):
       squared: [b, leaves] squared norm of each example's gradient of each parameter.
       results: pytree of the loss function, [b, ...].
       weighted: (factors [b, leaves], is_finite [b]) -> the sums of factor * gradient, in the parameters' tree.
+      formed: for each leaf, whether an array holds every example's gradient of it.
     """
 
     squared: Array
     results: Any
     weighted: Callable[[Array, Array], Any]
+    formed: tuple[bool, ...]
 
 
 def bookkeep(function: Callable[..., Any], params: Any, examples: Any) -> PerExampleGradients:
@@ -67,7 +69,8 @@ def bookkeep(function: Callable[..., Any], params: Any, examples: Any) -> PerExa
             sums[position] = gradients.weighted(factors[:, position], is_finite).astype(sums[position].dtype)
         return structure.unflatten(sums)
 
-    return PerExampleGradients(jnp.stack(squared, axis=1), result.unflatten(results), weighted)
+    formed = tuple(i in by_leaf and by_leaf[i].formed for i in range(len(leaves)))
+    return PerExampleGradients(jnp.stack(squared, axis=1), result.unflatten(results), weighted, formed)
 
 
 def _with_zero(function):

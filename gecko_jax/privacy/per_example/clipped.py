@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gecko_jax import checks
+from gecko_jax import checks, devices
 from gecko_jax.clippings.trial import try_outside_traces
-from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example.bookkeeping import PerExampleGradients, bookkeep
+from gecko_jax.privacy.per_example.choice import choose
 from gecko_jax.privacy.per_example.looped import with_windows
-from gecko_jax.privacy.per_example.microbatch import microbatch_of
 from gecko_jax.privacy.per_example.paths import check_trains, gradient_paths
+from gecko_jax.privacy.per_example.precision import PRECISIONS, computed_in
 from gecko_jax.privacy.per_example.rows import ClippedSum, by_microbatches, by_row, sizes, with_static_sizes
-from gecko_jax.privacy.per_example.sites import from_gradients
+from gecko_jax.privacy.per_example.vmapped import by_vmap
 from gecko_jax.privacy.per_example.weights import check_weights, weight_of
 from gecko_jax.trees import example_shapes, named_leaves, row_count, select_leaves, with_leaves
 from gecko_jax.types import Array, Clipping
@@ -28,13 +28,26 @@ LossFn = Callable[..., Any]  # (variables, example, key) -> scalar, or (scalar, 
 
 
 def clipped_sum(
-    loss: LossFn, clipping: Clipping, method: str = "auto", microbatch: int | None = None
+    loss: LossFn,
+    clipping: Clipping,
+    method: str = "auto",
+    microbatch: int | None = None,
+    precision: str | None = None,
 ) -> Callable[..., tuple[Any, Array]]:
     """Sums clipped gradients: sum_i scale(|g_i|) g_i, with g_i the gradient of one example's loss.
 
     Guarantee: adding or removing one example moves the sum by at most `clipping.sensitivity` in the L2 norm, replacing
     one by at most twice that. The loss is traced for one example, so no example sees another. Norms are computed in
-    float32 at least, and overestimated where cancellation leaves only rounding. The sum has no noise yet.
+    float32 at least, and overestimated if cancellation leaves only rounding. The sum has no noise yet.
+
+    | precision | products of the loss and its gradients | products of the sum |
+    |---|---|---|
+    | None | as JAX has it: float32 on a CPU; by default TF32 on an NVIDIA GPU, bfloat16 on a TPU | float32 |
+    | "float32" | float32 | float32 |
+    | "tensorfloat32", "bfloat16" | in this format; float32 on a CPU | in this format |
+
+    The guarantee holds in every format. In the last row each norm is raised by what rounding may add to a share (a
+    factor of 1.002 or 1.016 for a dense layer, more if several rows are multiplied by one matrix).
 
     | an example's gradient | its share of the sum |
     |---|---|
@@ -50,7 +63,9 @@ def clipped_sum(
       loss: (variables, example, key) -> scalar, or (scalar, aux). One example: any pytree.
       clipping: a rule of `gecko_jax.clippings`.
       method: "bookkeeping" (one backward pass for all examples), "vmap" (each example's gradient is formed), or "auto".
-      microbatch: examples at a time, which bounds the memory; None: all at once, or what "auto" chooses.
+      microbatch: examples at a time, which bounds the memory; None: all at once, or what "auto" chooses. On a GPU or
+        TPU "auto" takes all at once if they fit half of its memory.
+      precision: the format of products, see the table. `jax.default_matmul_precision` is JAX's own setting.
 
     Returns:
       (variables, batch, key=None, weight=None) -> (sum, norms). The sum has the tree of variables["params"] (of
@@ -59,8 +74,8 @@ def clipped_sum(
       padding; None: batch.weight of a `types.Batch`, and 1 for any other batch.
 
     Raises:
-      ValueError: an unknown method, a rule that breaks its bound, a loss that is not a scalar, a parameter that no
-        group of the rule names; when called, leaves of different lengths, or weights other than 0 and 1.
+      ValueError: an unknown method or precision, a rule that breaks its bound, a loss that is not a scalar, a parameter
+        that no group of the rule names; when called, leaves of different lengths, or weights other than 0 and 1.
 
     Source: Abadi et al., CCS 2016 (arXiv 1607.00133), Algorithm 1; book-keeping: Bu et al. 2022 (arXiv 2210.00038).
 
@@ -70,13 +85,17 @@ def clipped_sum(
     >>> total(jnp.zeros(2), jnp.array([[3.0, 4.0], [0.0, 0.5]]))[0].tolist()
     [0.6000000238418579, 1.2999999523162842]
     """
-    full = clipped(loss, method, microbatch)
+    full = clipped(loss, method, microbatch, precision=precision)
     try_outside_traces(clipping)
     return lambda variables, batch, key=None, weight=None: full(clipping, variables, batch, key, weight)[:2]
 
 
 def clipped(
-    loss: LossFn, method: str = "auto", microbatch: int | None = None, expected: float | None = None
+    loss: LossFn,
+    method: str = "auto",
+    microbatch: int | None = None,
+    expected: float | None = None,
+    precision: str | None = None,
 ) -> Callable[..., ClippedSum]:
     """Builds a clipped sum whose rule is an argument, such as one step's rule of an adaptive clipping.
 
@@ -86,6 +105,7 @@ def clipped(
       loss, method, microbatch: see `clipped_sum`.
       expected: mean number of real rows of a sampled batch: programs for a few sizes about it are compiled, which skip
         the padding. None: batches have no padding to skip.
+      precision: see `clipped_sum`.
 
     Returns:
       (clipping, variables, batch, key=None, weight=None, live=None) -> ClippedSum. `live` is one bool for each leaf of
@@ -100,11 +120,16 @@ def clipped(
     [4.0, 0.5]
     """
     checks.one_of("method", method, METHODS)
+    if precision is not None:
+        checks.one_of("precision", precision, PRECISIONS)
     if microbatch is not None:
         microbatch = checks.integer("microbatch", microbatch, 1)
-    gradients_of = by_vmap if method == "vmap" else bookkeep
 
     def run(clipping: Clipping, variables, batch, key=None, weight=None, live=None) -> ClippedSum:
+        with computed_in(precision):
+            return total(clipping, variables, batch, key, weight, live)
+
+    def total(clipping: Clipping, variables, batch, key, weight, live) -> ClippedSum:
         try_outside_traces(clipping)
         params, function = _of_params(loss, variables)
         size = row_count("batch", batch)
@@ -122,8 +147,9 @@ def clipped(
         params, function = _of_live(params, function, live)
         _check_scalar(function, params, examples)
         columns = _columns(clipping, params)
-        chunk = microbatch or (microbatch_of(function, params, examples, size) if method == "auto" else size)
-        looped = chunk < size and method != "vmap" and jax.default_backend() == "cpu"
+        way, chunk = choose(method, microbatch, function, params, examples, size)
+        gradients_of = by_vmap if way == "vmap" else bookkeep
+        looped = chunk < size and way != "vmap" and not devices.is_accelerator()
         computed = with_windows(function) if looped else function
 
         def part(rows, chosen):
@@ -137,8 +163,8 @@ def clipped(
         else:
             clipped_rows = part(examples, real)
         if real is not None:
-            total = jax.tree.map(lambda leaf: leaf * valid, clipped_rows.sum)
-            clipped_rows = clipped_rows._replace(sum=total, norms=clipped_rows.norms * valid)
+            checked = jax.tree.map(lambda leaf: leaf * valid, clipped_rows.sum)
+            clipped_rows = clipped_rows._replace(sum=checked, norms=clipped_rows.norms * valid)
         return clipped_rows._replace(sum=_with_zeros(clipped_rows.sum, all_params, live))
 
     return run
@@ -221,22 +247,3 @@ def _clip(
     if real is not None:
         norms = jnp.where((real > 0)[:, None], norms, 0)
     return ClippedSum(total, norms if clipping.groups else norms[:, 0], gradients.results)
-
-
-def by_vmap(function, params, examples) -> PerExampleGradients:
-    """Computes each example's gradient by vmap."""
-    replayed = graphs.replayed(function)
-
-    def value(params, example):
-        results = replayed(params, example)
-        leaves, structure = jax.tree.flatten(results)
-        return leaves[0], structure.unflatten(leaves)
-
-    gradients, results = jax.vmap(jax.grad(value, has_aux=True), in_axes=(None, 0))(params, examples)
-    leaves, structure = jax.tree.flatten(gradients)
-    each_leaf = [from_gradients(leaf) for leaf in leaves]
-
-    def weighted(factors, is_finite):
-        return structure.unflatten([each.weighted(factors[:, i], is_finite) for i, each in enumerate(each_leaf)])
-
-    return PerExampleGradients(jnp.stack([each.squared for each in each_leaf], axis=1), results, weighted)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gecko_jax.privacy.per_example.plan import Site
+from gecko_jax.privacy.per_example.precision import products_of_sums
 from gecko_jax.privacy.per_example.sites import (
     SiteGradients,
     at_least_float32,
@@ -27,6 +28,7 @@ from gecko_jax.privacy.per_example.sites import (
     gram,
     max_magnitude,
     sum_over_finite,
+    with_rounded_sums,
 )
 from gecko_jax.privacy.per_example.table_site import equal_indices, rows_by_index
 from gecko_jax.types import Array
@@ -117,7 +119,7 @@ def _squared(factors: Factors) -> Array:
 
     of_rights = gram(right / of_all)
     bounds = all_pairs(jnp.broadcast_to(lengths, across.shape), between_rows(of_products)) * between_rows(of_rights)
-    squared = at_least_rounding(all_pairs(across, of_products) * of_rights, bounds)
+    squared = with_rounded_sums(at_least_rounding(all_pairs(across, of_products) * of_rights, bounds), bounds)
     return jnp.square(of_all[:, 0, 0]) * squared
 
 
@@ -126,7 +128,8 @@ def _weighted(factors: Factors, each: Array, is_finite: Array) -> Array:
     index, rows, left, right = factors
 
     def add_up(index, rows, left, right):
-        total = left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+        precision = products_of_sums().precision
+        total = jnp.matmul(left.reshape(-1, left.shape[-1]).T, right.reshape(-1, right.shape[-1]), precision=precision)
         return total.at[index.reshape(-1)].add(rows.reshape(-1, rows.shape[-1]))
 
     each = each[:, None, None]

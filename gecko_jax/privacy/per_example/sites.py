@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gecko_jax import devices
 from gecko_jax.privacy.per_example.graph import is_float
 from gecko_jax.privacy.per_example.plan import Site
+from gecko_jax.privacy.per_example.precision import products_of_sums
 from gecko_jax.privacy.per_example.rows import branches_block, shared
 from gecko_jax.programs import read, run_step
 from gecko_jax.types import Array
@@ -32,10 +34,12 @@ class SiteGradients(NamedTuple):
       squared: [b] squared norm of each example's gradient of the weight.
       weighted: (factors [b], is_finite [b] bool) -> sum of factor * gradient over the finite examples, in
         the weight's shape.
+      formed: whether the array that holds them all is made after all.
     """
 
     squared: Array
     weighted: Callable[[Array, Array], Array]
+    formed: bool = False
 
 
 def outputs(site: Site, plain: dict[int, Array]) -> Callable[[Sequence[Array], Sequence[Array]], list[Array]]:
@@ -95,6 +99,21 @@ def at_least_rounding(products: Array, bounds: Array) -> Array:
     return jnp.maximum(jnp.sum(products, axis=(1, 2)), MIN_RELATIVE_SUM * jnp.sum(bounds, axis=(1, 2)))
 
 
+def with_rounded_sums(squared: Array, bounds: Array | None = None) -> Array:
+    """Raises squared norms [b] by what the products of the sum may round: see `precision`.
+
+    Args:
+      squared: [b].
+      bounds: products of the rows' lengths, [b, t, t], whose sum is (sum_t |a_t| |c_t|)^2; None if there is one row.
+    """
+    rounding = products_of_sums().rounding
+    if not rounding:
+        return squared
+    if bounds is None:
+        return squared * (1 + rounding) ** 2
+    return jnp.square(jnp.sqrt(squared) + rounding * jnp.sqrt(jnp.sum(bounds, axis=(1, 2))))
+
+
 def sum_over_finite(is_finite: Array, product: Callable[..., Array], *rows: Array) -> Array:
     """Computes product(*rows), a sum over the rows' leading axis [b], without the rows that are not finite.
 
@@ -115,9 +134,16 @@ def from_gradients(gradients: Array, finish: Callable[[Array], Array] = lambda t
     flat = at_least_float32(gradients).reshape(len(gradients), -1)
 
     def weighted(factors, is_finite):
-        return finish(sum_over_finite(is_finite, jnp.matmul, factors, flat).reshape(gradients.shape[1:]))
+        return finish(sum_over_finite(is_finite, sum_of_rows, factors, flat).reshape(gradients.shape[1:]))
 
-    return SiteGradients(squares(gradients), weighted)
+    return SiteGradients(squares(gradients), weighted, formed=True)
+
+
+def sum_of_rows(factors: Array, rows: Array) -> Array:
+    """Sums factor * row, [b] and [b, d] -> [d], in float32: on an accelerator a product would be rounded to less."""
+    if devices.is_accelerator():
+        return jnp.sum(factors[:, None] * rows, axis=0)
+    return jnp.matmul(factors, rows)
 
 
 def ghost_is_cheaper(t: int, d: int, p: int) -> bool:
@@ -148,16 +174,18 @@ def outer(a: Array, g: Array) -> SiteGradients:
     if t == 1:
         of_g = max_magnitude(g, (2,))
         of_all, squared = of_a * of_g, squares(a / of_a) * squares(g / of_g)
+        squared = with_rounded_sums(squared)
     else:
         scaled = g * of_a
         of_all = max_magnitude(scaled, (1, 2))
         of_rows, of_backs = gram(a / of_a), gram(scaled / of_all)
-        squared = at_least_rounding(of_rows * of_backs, between_rows(of_rows) * between_rows(of_backs))
+        products, bounds = of_rows * of_backs, between_rows(of_rows) * between_rows(of_backs)
+        squared = with_rounded_sums(at_least_rounding(products, bounds), bounds)
     squared = jnp.square(of_all[:, 0, 0]) * squared
 
     def weighted(factors, is_finite):
         def product(a, g):
-            return a.reshape(-1, d).T @ g.reshape(-1, p)
+            return jnp.matmul(a.reshape(-1, d).T, g.reshape(-1, p), precision=products_of_sums().precision)
 
         return sum_over_finite(is_finite, product, a, factors[:, None, None] * g)
 
