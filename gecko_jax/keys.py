@@ -117,6 +117,21 @@ def _root(seed: int) -> jax.Array:
     return jax.random.wrap_key_data(jnp.asarray(np.frombuffer(words, np.uint32)[: shape[0]]))
 
 
+def cipher_words(seed: int) -> np.ndarray:
+    """Returns a cipher's key of 256 bits for a seed, unrelated to the keys that JAX's generators get of the same seed.
+
+    Args:
+      seed: in 0..2^32-1, or a `secret_seed()`: the key is as hard to guess as the seed.
+
+    Returns:
+      uint32 [8], from SHA-256.
+
+    >>> cipher_words(secret_seed()).shape
+    (8,)
+    """
+    return np.frombuffer(_sha256(b"cipher" + checked_seed(seed).to_bytes(SECRET_BITS // 8, "big")), np.uint32)
+
+
 def stream(seed: int | jax.Array, *words: str | int) -> jax.Array:
     """Returns a JAX key for a purpose.
 

@@ -9,13 +9,15 @@
 
 A loop of your own takes the parts: `poisson`, `draw`, `calibrate_noise`, `private_gradients`, `epsilon`. Seed its
 batches and keys by `secret_seed()`, a new one for each run: two runs with one seed share their noise, and the second
-cancels that of the first. `fit` does so by itself.
+cancels that of the first. `fit` does so by itself. `noise=chacha_gaussian` is cryptographic noise, whose keys a loop of
+your own takes from `secret_key()`.
 
 An example is one row, and not a person: pass `users=` to private_training, see users.py. Words without training:
 `word_noise`, metric privacy of texts.
 
-Where things are: sampling.py and draws.py (who takes part), noise.py, gradients.py (the private step), per_example/
-(the clipped sum, with a map), accounting/ (epsilon, delta, calibration), private_training.py (all from one call).
+Where things are: sampling.py and draws.py (who takes part), noise.py, cipher_noise.py, chacha.py, gradients.py (the
+private step), per_example/ (the clipped sum, with a map), accounting/ (epsilon, delta, calibration),
+private_training.py (all from one call).
 """
 
 from gecko_jax.keys import secret_seed
@@ -25,6 +27,8 @@ from gecko_jax.privacy.accounting.epsilon import Epsilon, delta, epsilon
 from gecko_jax.privacy.accounting.groups import group_epsilon
 from gecko_jax.privacy.accounting.phases import Phase
 from gecko_jax.privacy.augmentation import augmented, chained, flip, shift
+from gecko_jax.privacy.cipher_keys import secret_key
+from gecko_jax.privacy.cipher_noise import chacha_gaussian
 from gecko_jax.privacy.draws import draw
 from gecko_jax.privacy.example_loss import example_loss
 from gecko_jax.privacy.gradients import private_gradients, with_threshold
@@ -49,6 +53,7 @@ __all__ = [
     "affordable_steps",
     "augmented",
     "calibrate_noise",
+    "chacha_gaussian",
     "chained",
     "clipped",
     "clipped_sum",
@@ -64,6 +69,7 @@ __all__ = [
     "poisson",
     "private_gradients",
     "private_training",
+    "secret_key",
     "secret_seed",
     "secure_gaussian",
     "shift",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gecko_jax import checks
 from gecko_jax.clippings.trial import try_rule
 from gecko_jax.hooks import with_collection
+from gecko_jax.privacy.cipher_keys import needs_cipher, plain_key, step_keys
 from gecko_jax.privacy.noise import gaussian
 from gecko_jax.privacy.noise_trial import try_noise
 from gecko_jax.privacy.per_example.clipped import LossFn, clipped
@@ -35,12 +36,14 @@ class PrivateSettings(NamedTuple):
       expected_batch_size: what the noised sum is divided by.
       trainable: expressions of the parameters that are trained; None: all.
       sampling: the Sampling that the run's epsilon covers; None if unknown.
+      needs_cipher: whether the noise draws from keys of ChaCha20 alone, see `cipher_noise`.
     """
 
     noise_multiplier: float
     expected_batch_size: float
     trainable: tuple[str, ...] | None = None
     sampling: Sampling | None = None
+    needs_cipher: bool = False
 
 
 def with_threshold(model: Model, clipping: AdaptiveClipping) -> Model:
@@ -99,7 +102,7 @@ def private_gradients(
       method, microbatch, precision: see `clipped_sum`. Sums are in float32 unless a lower precision is named.
       count_noise: standard deviation of the noise on an adaptive rule's count, of which each example moves at most 1/2
         (Andrew et al. 2021 take expected_batch_size / 20, the default); the accountant's `count_noise_multiplier`.
-      noise: (key, tree, std) -> noise; `privacy.secure_gaussian(...)` has a cryptographic source. `tree` holds the sums
+      noise: (key, tree, std) -> noise; `privacy.chacha_gaussian` is cryptographic, on the device. `tree` holds the sums
         of the trained parameters only. A function of your own is tried here, once (`try_noise`).
       trainable: regular expressions searched in the parameters' paths ("Dense_1/kernel"): only these are trained. None:
         all. A frozen parameter has no part in the norm, gets no noise, and its gradient is exactly 0. The same holds
@@ -134,10 +137,11 @@ def private_gradients(
     count_noise = expected_batch_size / 20 if count_noise is None else _check_deviation("count_noise", count_noise)
     clip = clipped(loss, method, microbatch, expected_batch_size, precision)
     states = getattr(loss, "updates", None)  # of `example_loss`
+    noise_of_count = noise if getattr(noise, "is_cryptographic", False) else _scalar_gaussian
 
     def gradients(variables, batch, key):
         real, valid = check_weights("batch.weight", weight_of(batch), row_count("batch", batch))
-        of_loss, of_noise, of_count = jax.random.split(key, 3)
+        of_loss, of_noise, of_count = step_keys(key)
         rule, updates = clipping, states(variables, batch, jax.random.fold_in(of_loss, 0)) if states else {}
         if isinstance(rule, AdaptiveClipping):
             threshold = _threshold(variables, rule)
@@ -155,18 +159,23 @@ def private_gradients(
             share = by_row(lambda row: exceeds(row, threshold), norms)
             share = jnp.where(jnp.all(jnp.isfinite(norms), axis=1), share, 0)
             # Counted from the middle, as Andrew et al. do: one example moves the sum by 1/2, not by 1.
-            centered = jnp.sum(jnp.where(real, share - 0.5, 0)) + count_noise * jax.random.normal(of_count)
+            centered = jnp.sum(jnp.where(real, share - 0.5, 0)) + noise_of_count(of_count, jnp.zeros(()), count_noise)
             new = valid * adaptive.update(threshold, centered / expected_batch_size + 0.5)
             updates = {**updates, THRESHOLD: {"threshold": new}}
         return private, _metrics(summed.results, real, valid, updates)
 
     def live(variables, batch, key):
-        return trained_leaves(loss, variables, batch, key, trainable)
+        return trained_leaves(loss, variables, batch, plain_key(key), trainable)
 
     gradients.live = live
     gradients.loss = getattr(loss, "loss", None)  # of `example_loss`
-    gradients.settings = PrivateSettings(float(noise_multiplier), float(expected_batch_size), trainable)
+    settings = PrivateSettings(float(noise_multiplier), float(expected_batch_size), trainable)
+    gradients.settings = settings._replace(needs_cipher=needs_cipher(noise))
     return gradients
+
+
+def _scalar_gaussian(key: Array, like: Array, std: float) -> jax.Array:
+    return std * jax.random.normal(key, like.shape)
 
 
 def _check_deviation(name: str, value: float) -> float:

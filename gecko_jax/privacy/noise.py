@@ -1,11 +1,12 @@
 """Gaussian noise for the private sum, from JAX's generator or from a cryptographic one.
 
     gaussian(key, sums, std)                 JAX's generator (threefry): repeatable
+    chacha_gaussian(key, sums, std)          ChaCha20 on the device, in cipher_noise.py: the fastest that is secure
     gaussian_from_words(words, sums, std)    inside a compiled step that is given words = source(words_needed(sums))
     secure_gaussian(source)(key, sums, std)  inside a compiled step, a scan too: the host is asked at every execution
 
 An adversary who guesses the state of the generator subtracts the noise. Threefry keyed by 64 bits from a seed is good
-enough to study privacy; to promise it, use a source below: `os_words`, or the faster `aes_words`.
+enough to study privacy; to promise it, use ChaCha20, or a source of the host: `os_words`, the faster `aes_words`.
 
 Guarantee: every entry gets an independent draw from N(0, std^2), one for each leaf, model and key. No source is
 hardened against the rounding of floating point (Mironov, CCS 2012): float32 sums are not a discrete Gaussian mechanism.
@@ -166,6 +167,7 @@ def secure_gaussian(source: Words) -> Callable[[Array, Any, Any], Any]:
         words = io_callback(lambda *_: source(count), shape, *mapped)
         return gaussian_from_words(words, tree, std)
 
+    draw.is_cryptographic = True
     return draw
 
 

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.privacy.cipher_keys import key_of_seed, needs_cipher
+
 Noise = Callable[[Any, Any, Any], Any]
 
 MAX_FALSE_ALARM = 1e-11  # probability that one of some hundred comparisons fails for correct noise
@@ -60,29 +62,28 @@ def _try(noise: Noise, std: float, traced: bool) -> None:
     function = draw if traced else lambda key, trees: draw(key, trees, stds)
     compiled = jax.jit(function, compiler_options=options)
     rest = ([np.float32(s) for s in stds],) if traced else ()
-    drawn = []
+    make_key, drawn = key_of_seed if needs_cipher(noise) else jax.random.key, []
     for seed in (7, 8):
-        for tree, noised, s in zip(trees, compiled(jax.random.key(seed), trees, *rest), stds, strict=True):
+        for tree, noised, s in zip(trees, compiled(make_key(seed), trees, *rest), stds, strict=True):
             _check_like(noised, tree, s)
             drawn.append({name: np.asarray(leaf, np.float64) / s for name, leaf in noised.items()})
     for noised, s in zip(drawn, stds * 2, strict=True):
         _check_normal(noised, s)
     _check_unrelated(drawn, stds)
-    _check_side_by_side(noise, stds[0], options)
+    _check_side_by_side(noise, stds[0], jax.random.split(make_key(9), 2), options)
 
 
 def _refuse(std: float, what: str) -> None:
     raise ValueError(
         f"noise: asked for standard deviation {std:.6g}, this function gives {what}. The accountant prices independent "
-        "Gaussian noise of the standard deviation asked for, new for every key: use privacy.gaussian or "
-        "privacy.secure_gaussian(source), or wrap them."
+        "Gaussian noise of the standard deviation asked for, new for every key: use privacy.gaussian, "
+        "privacy.chacha_gaussian or privacy.secure_gaussian(source), or wrap them."
     )
 
 
-def _check_side_by_side(noise: Noise, std: float, options: dict[str, Any] | None) -> None:
+def _check_side_by_side(noise: Noise, std: float, keys: Any, options: dict[str, Any] | None) -> None:
     """Checks that models that train side by side, each with its own key, get different noise, callbacks or not."""
     tree = {"a": np.zeros(SHAPES["a"], np.float32)}
-    keys = jax.random.split(jax.random.key(9), 2)
     try:
         one, other = jax.jit(jax.vmap(lambda key: noise(key, tree, std)), compiler_options=options)(keys)["a"]
     except Exception:  # no batching rule: such noise serves one model at a time, and raises otherwise

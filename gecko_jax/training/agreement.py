@@ -12,6 +12,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.losses.cross_entropy import check_classes
+from gecko_jax.privacy.cipher_keys import key_shape
 from gecko_jax.privacy.sampling import Sampling, check_sampling
 from gecko_jax.surroundings import surroundings
 from gecko_jax.trees import example_shapes, shapes
@@ -163,7 +164,7 @@ def _trace(gradients: Any, structure: Any, shapes: tuple[Any, ...], around: Any)
     """Returns the shapes of a step's metrics."""
     del around
     variables, batch = jax.tree.unflatten(structure, shapes)
-    return jax.eval_shape(gradients, variables, batch, jax.eval_shape(lambda: jax.random.key(0)))[1]
+    return jax.eval_shape(gradients, variables, batch, key_shape(gradients))[1]
 
 
 def _check_labels(y: Array, classes: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from gecko_jax import checks, keys
 from gecko_jax.datasets import batches
 from gecko_jax.datasets.batches import Batches, check_members
+from gecko_jax.privacy.cipher_keys import key_of_seed, wrap_key
 from gecko_jax.privacy.draws import draw_unchecked
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training.schedules import Schedules
@@ -31,6 +32,7 @@ class BatchPlan(NamedTuple):
       batch_size: rows of a batch, if each epoch passes over all members.
       sampling: how batches are drawn instead, or None.
       schedules: what changes with time.
+      ciphers: whether the keys of the steps are ChaCha20's, for noise that needs them.
     """
 
     member: np.ndarray
@@ -40,6 +42,7 @@ class BatchPlan(NamedTuple):
     batch_size: int
     sampling: Sampling | None
     schedules: Schedules
+    ciphers: bool = False
 
     @property
     def slots(self) -> int:
@@ -118,7 +121,7 @@ def plan_epoch(plan: BatchPlan, epoch: int) -> Epoch:
     """Returns one epoch's rows, keys and scheduled values for all models."""
     order = _order(plan, epoch)
     ids = np.array(plan.model_ids, np.uint32)
-    model_keys = _model_keys(_roots(plan.seeds), np.uint32(epoch), ids)
+    model_keys = _model_keys(_roots(plan.seeds, plan.ciphers), np.uint32(epoch), ids)
     return Epoch(order.indices, order.weight, np.asarray(model_keys), plan.schedules.at(epoch))
 
 
@@ -141,9 +144,10 @@ def _drawn(plan: BatchPlan, row: int, epoch: int) -> Batches:
 
 
 @functools.lru_cache(maxsize=64)
-def _roots(seeds: tuple[int, ...]) -> np.ndarray:
+def _roots(seeds: tuple[int, ...], ciphers: bool) -> np.ndarray:
     """Returns the data of the key that each model's steps branch from, uint32 [m, words]."""
-    known = {seed: np.asarray(jax.random.key_data(keys.stream(seed, "steps"))) for seed in set(seeds)}
+    root: Any = key_of_seed if ciphers else lambda seed: seed
+    known = {seed: np.asarray(jax.random.key_data(keys.stream(root(seed), "steps"))) for seed in set(seeds)}
     return np.stack([known[seed] for seed in seeds])
 
 
@@ -152,7 +156,7 @@ def _model_keys(roots: Array, epoch: Array, ids: Array) -> Array:
     """Returns the data of one key a model for an epoch, uint32 [m, words], because host arrays are cheap to slice."""
 
     def one(root: Any, model_id: Any) -> Any:
-        key = jax.random.fold_in(jax.random.wrap_key_data(root), epoch)
+        key = jax.random.fold_in(wrap_key(root), epoch)
         return jax.random.key_data(jax.random.fold_in(key, model_id))
 
     return jax.vmap(one)(roots, ids)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.privacy.cipher_keys import plain_key, wrap_key
 from gecko_jax.programs import layer_path
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import with_scheduled
@@ -63,7 +64,7 @@ def _first_bad_layer(model: Model, step: Step, inputs: tuple[State, Data, Epoch]
     compiled = jax.jit(step)
     for number in range(until):
         state, _ = compiled(state, data, rows, jnp.int32(number))
-    key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(rows.key)), until)
+    key = plain_key(jax.random.fold_in(wrap_key(rows.key), until))
     return _first_bad(model, state, data.x, np.asarray(rows.indices[until]), key)
 
 

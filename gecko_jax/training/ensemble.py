@@ -161,14 +161,14 @@ def fit_ensemble(
         check_init(init, shapes, len(ids))
     check_frozen(shapes, trainable, init)
     check_fits(model, gradients, shapes, batch, Batch(data.x, data.y, None, extra))
-    plan = plan._replace(schedules=for_model(timetable, model, shapes, batch.x))
+    plan = plan._replace(schedules=for_model(timetable, model, shapes, batch.x), ciphers=seeds.needs_cipher(gradients))
     check_hooks(model, shapes, batch.x)
     check_penalty(gradients, shapes, batch)
     check_unread(gradients, model, shapes, batch.x, is_fresh=init is None)
 
     # 4. Start: the seed, the variables, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)
-    root = seeds.resolve(seed, private, folder)
+    root = seeds.resolve(seed, private, folder, gradients)
     run = Run(rule, loss, plan, start_states(rule, first, root, ids, init), pool)
     identity = run_identity.settings(run) if private or folder is not None else {}
     model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)

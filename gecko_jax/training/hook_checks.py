@@ -16,6 +16,7 @@ from gecko_jax import checks
 from gecko_jax.models.fine_tuning import PARTS
 from gecko_jax.models.range_penalty import WEIGHT
 from gecko_jax.models.removed_weights import GROWTH, MASKS
+from gecko_jax.privacy.cipher_keys import key_shape
 from gecko_jax.programs import flow, trace
 from gecko_jax.trees import named_leaves, trainable_leaves
 from gecko_jax.types import Model, Variables
@@ -95,7 +96,7 @@ def check_penalty(gradients: Any, variables: Variables, batch: Any) -> None:
     check_growth(gradients, variables)
     if WEIGHT not in variables:
         return
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = key_shape(gradients)
     program, (slopes, _) = trace(gradients, variables, batch, key)
     marks = [name.partition("/")[0] == WEIGHT for name, _ in named_leaves(variables)]
     marks += [False] * len(jax.tree.leaves((batch, key)))

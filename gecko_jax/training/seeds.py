@@ -10,6 +10,7 @@ import numpy as np
 
 from gecko_jax import keys, programs, runtime
 from gecko_jax.files import write_secret
+from gecko_jax.privacy.cipher_keys import key_shape, needs_cipher
 from gecko_jax.privacy.gradients import PRIVATE_SCOPE
 from gecko_jax.training.objectives import GradFn
 from gecko_jax.trees import shapes
@@ -37,8 +38,7 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
     if getattr(gradients, "plain", False):
         return False
     arguments = shapes((variables, batch))
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    program, _ = programs.trace(gradients, *arguments, key)
+    program, _ = programs.trace(gradients, *arguments, key_shape(gradients))
     steps = list(programs.every_step(program))
     if not hasattr(gradients, "settings") and any(PRIVATE_SCOPE in step.scope for step in steps):
         raise ValueError(
@@ -57,19 +57,26 @@ def is_private(gradients: GradFn, variables: Variables, batch: Batch) -> bool:
     return False
 
 
-def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | None) -> int:
+def resolve(seed: int | None, private: bool, folder: str | os.PathLike[str] | None, gradients: GradFn) -> int:
     """Returns the seed that a run uses.
 
     Args:
       seed: the user's. None: 0 for a plain run, a secret for a private one.
       private: see `is_private`.
       folder: of the run. A secret seed is stored in its file `secret_seed` (mode 600) and read again to continue.
+      gradients: of the run; noise of a cipher is as hard to guess as the seed, which must be secret.
 
     Raises:
-      ValueError: a seed out of range, or a folder whose secret is damaged or gone.
+      ValueError: a seed out of range, a typed seed for a cipher, or a folder whose secret is damaged or gone.
       OSError: a secret that cannot be written.
     """
     if seed is not None:
+        if keys.checked_seed(seed) <= keys.MAX_SEED and needs_cipher(gradients):
+            raise ValueError(
+                f"seed={seed!r} is not secret, and noise of privacy.chacha_gaussian is as hard to guess as its seed: "
+                "all 2^32 are soon tried. Leave seed out, or pass privacy.secret_seed(). To repeat a study, and in a "
+                "Recipe, whose seeds have 32 bits, take noise=privacy.gaussian: it has the same distribution."
+            )
         return keys.checked_seed(seed)
     if not private:
         return 0

@@ -12,6 +12,7 @@ import optax
 from jax import lax
 
 from gecko_jax.hooks import scale_updates
+from gecko_jax.privacy.cipher_keys import wrap_key
 from gecko_jax.privacy.gradients import THRESHOLD
 from gecko_jax.training.objectives import GradFn
 from gecko_jax.training.pool import Data
@@ -84,9 +85,8 @@ def make_step(rule: UpdateRule, skips: bool) -> Step:
         rows = epoch.indices[number]
         x, y, extra = take((data.x, data.y, data.extras), rows)
         batch = Batch(x, y, epoch.weight[number], extra)
-        key_data: Any = epoch.key
         drawn = number if epoch.first is None else epoch.first + number
-        key = jax.random.fold_in(jax.random.wrap_key_data(key_data), drawn)
+        key = jax.random.fold_in(wrap_key(epoch.key), drawn)
         grads, metrics = rule.gradients(state.variables, batch, key)
         reached = getattr(rule.gradients, "live", _all_of)(state.variables, batch, key)
         new = _updated(rule, state, grads, metrics, reached, (epoch.scheduled[LEARNING_RATE], batch.x))

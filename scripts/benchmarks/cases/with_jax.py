@@ -224,9 +224,13 @@ def noise_ways(case: Case, multiplier: float, peers: bool) -> dict[tuple[str, st
         ("JAX", "plain"): lambda: without,
         ("ours", "without noise"): lambda: private(0.0, nothing),
         ("ours", "threefry"): lambda: private(multiplier, privacy.gaussian),
+        ("ours", "ChaCha20"): lambda: private(multiplier, privacy.chacha_gaussian),
         ("ours", "AES-256"): lambda: private(multiplier, privacy.secure_gaussian(privacy.aes_words())),
     }
     if peers:
         steps |= {(PEER, label(m)): lambda m=m: theirs(m) for m in MICROBATCHES}
-    arguments = (case.variables, case.examples, jnp.ones(size), jax.random.key(1))
-    return {key: lambda make=make: runner(make(), *arguments) for key, make in steps.items()}
+    arguments, keys = (case.variables, case.examples, jnp.ones(size)), {("ours", "ChaCha20"): privacy.secret_key()}
+    return {
+        way: lambda way=way, make=make: runner(make(), *arguments, keys.get(way, jax.random.key(1)))
+        for way, make in steps.items()
+    }

@@ -86,7 +86,7 @@ def test_a_small_run_of_all_sections_without_peers(tmp_path, monkeypatch, run_sc
     assert "WRONG" not in done.stdout and "does not work" not in done.stdout
     figures = json.loads(file.read_text())
     assert set(figures["clipping"]["MLP"]["ways"]) == {"JAX plain", "JAX vmap(grad)", "ours auto", "ours vmap"}
-    assert set(figures["noise"]["MLP"]["ways"]) >= {"ours threefry", "ours AES-256"}
+    assert set(figures["noise"]["MLP"]["ways"]) >= {"ours threefry", "ours ChaCha20", "ours AES-256"}
     assert figures["poisson"]["MLP"]["ratio"] > 0
     assert figures["memory"]["MLP"]["bytes"]["vmap(grad)"] > 2 * 4 * 7840  # every example's gradient, float32
     assert "torch" not in figures and figures["jax"]
