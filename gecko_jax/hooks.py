@@ -7,7 +7,7 @@ Hooks are chains, so that transforms compose: each adds its own and keeps those 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -54,6 +54,26 @@ def scale_updates(model: Model, variables: Variables, x: Array, updates: Any, se
     for rates in model.rates:
         updates = jax.tree.map(lambda update, factor: update * factor, updates, select(rates(variables, x)))
     return updates
+
+
+def refuse_collection(owner: str, name: str, options: Mapping[str, Any]) -> None:
+    """Raises ValueError for a schedule or a start of a collection that a way of training adds and sets itself.
+
+    Args:
+      owner: the way of training, for the message.
+      name: of the collection.
+      options: of `training.fit_ensemble`, as the caller gave them.
+
+    >>> refuse_collection("continuation", "share", {"schedules": {"share": lambda share: 1.0}})
+    Traceback (most recent call last):
+    ...
+    ValueError: schedules holds 'share', which 'continuation' sets itself, and yours would be overwritten; leave it out.
+    """
+    for option in ("schedules", "init"):
+        if isinstance(given := options.get(option), Mapping) and name in given:
+            raise ValueError(
+                f"{option} holds {name!r}, which {owner!r} sets itself, and yours would be overwritten; leave it out."
+            )
 
 
 def with_collection(

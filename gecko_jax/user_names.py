@@ -63,6 +63,25 @@ def normalized_names(argument: str, users: Any) -> np.ndarray:
     return np.array(names)
 
 
+def with_one_spelling(argument: str, users: Any) -> np.ndarray:
+    """Returns names as `normalized_names` does if they are text, and numbers as they are.
+
+    Args:
+      argument: what the caller calls the names, which the message shows.
+      users: names or numbers [n].
+
+    Raises:
+      ValueError: see `normalized_names`.
+
+    >>> with_one_spelling("users", ["Ann ", "Ann"]).tolist(), with_one_spelling("users", [7, 8]).tolist()
+    (['Ann', 'Ann'], [7, 8])
+    """
+    names = np.asarray(users)
+    if names.dtype.kind in "US" or all(isinstance(name, (str, bytes)) for name in names):
+        return normalized_names(argument, names)
+    return names
+
+
 def _text(place: str, name: Any) -> str:
     """Returns a name as text; `place` is where it stands, for the message."""
     if isinstance(name, (bytes, bytearray)):

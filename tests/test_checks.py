@@ -61,6 +61,16 @@ def test_a_good_value_comes_back(check, value, bounds):
         (checks.not_empty, np.zeros((0, 3)), (), ["limit is empty", "at least one row"]),
         (checks.finite, [[0, NAN], [INF, 0]], (), ["limit holds 2 entries", "index (0, 1)"]),
         (checks.finite, NAN, (), ["limit holds 1 entry that is NaN", "index ()"]),
+        (checks.numbers, 1.0, ("shares",), ["limit=1.0 must be a sequence of numbers: shares"]),
+        (checks.numbers, np.float32(1), ("shares",), ["must be a sequence of numbers"]),
+        (checks.numbers, np.zeros(()), ("shares",), ["must be a sequence of numbers"]),
+        (checks.numbers, "12", ("shares",), ["limit='12' must be a sequence"]),
+        (checks.numbers, (1, "2"), ("shares",), ["must hold finite numbers, not '2': shares"]),
+        (checks.numbers, [[1.0]], ("shares",), ["must hold finite numbers, not [1.0]"]),
+        (checks.numbers, (1.0, NAN), ("shares",), ["must hold finite numbers, not nan"]),
+        (checks.numbers, (None,), ("shares",), ["must hold finite numbers, not None"]),
+        (checks.sizes, 64, ("widths",), ["limit=64 must be a sequence of integers: widths"]),
+        (checks.entries, None, ("paths",), ["limit=None must be a sequence of paths"]),
     ],
 )
 def test_a_bad_value_is_named(check, value, bounds, said):
@@ -93,3 +103,8 @@ def test_what_is_no_number_is_named(value):
                   lambda: checks.in_range("z", value, 0, 1), lambda: checks.integer("z", value, 0)):  # fmt: skip
         with pytest.raises(ValueError, match=f"z={re.escape(repr(value))} must"):
             check()
+
+
+def test_several_numbers_come_back_as_those_of_python():
+    values = checks.numbers("shares", iter([np.float32(0.5), np.int8(2), np.array(1.5)]), "shares")
+    assert values == (0.5, 2.0, 1.5) and set(map(type, values)) == {float}

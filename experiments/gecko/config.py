@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from experiments.flags import Setting, field, idle
-from experiments.gecko.methods import METHODS
+from experiments.gecko.methods import FLOAT_NETWORK, METHODS
 from experiments.gecko.networks import IMAGES, NETWORKS, Place, is_normalized, places
 from gecko_jax import checks, datasets
 from gecko_jax.clippings import CLIPPINGS
@@ -157,6 +157,18 @@ class Config:
         if METHODS[method].epsilon is not None and is_normalized(network):
             options["normalize"] = "group"
         return METHODS[method].model(NETWORKS[network].model, num_classes, **options)
+
+    def note(self, network: str, method: str) -> str:
+        """Returns what a row's table says of it: of a private row that another normalization is in BatchNorm's place.
+
+        >>> Config().note("resnet20", "dp_eps8"), Config().note("mlp", "dp_eps8")
+        ("Full precision's, with GroupNorm in BatchNorm's place", 'as Full precision')
+        """
+        note = METHODS[method].note
+        if METHODS[method].epsilon is None or not is_normalized(network):
+            return note
+        normalized = "with GroupNorm in BatchNorm's place"
+        return f"Full precision's, {normalized}" if note == FLOAT_NETWORK else f"{note}, {normalized}"
 
     def teacher(self, network: str, method: str) -> str | None:
         """Returns the network that teaches a row, as its row of full precision is; None if nothing teaches it."""

@@ -86,7 +86,7 @@ def measured(config: Config, data: Dataset, member: np.ndarray, row: Trained, fo
                 figures |= attack_figures(report, attack, columns)
     if tail := audited.loss_tail.get(TAIL):
         figures["loss_tail"] = reports.percent(tail)
-    note, notes = method.note, [*masking(audited, labels), *audited.warnings]
+    note, notes = config.note(row.architecture, row.method), [*masking(audited, labels), *audited.warnings]
     if row.epsilon is not None:
         figures["epsilon"] = row.epsilon.estimate()
         note = "; ".join((note, *map(str, row.epsilon.phases)))

@@ -47,7 +47,7 @@ class Polynomial(Activation):
         return np.array(self._checked())[:, None]
 
     def _checked(self) -> tuple[float, ...]:
-        values = tuple(float(value) for value in checks.finite("ascending", self.ascending))
+        values = checks.numbers("ascending", self.ascending, "coefficients, the constant first")
         if len(values) < 2:
             raise ValueError(f"ascending={values!r} must hold at least two coefficients, of 1 and of x.")
         return values

@@ -22,7 +22,7 @@ from gecko_jax.audit.attribute_record import AttributeInference
 from gecko_jax.audit.validity.containers import is_sparse
 from gecko_jax.metrics.intervals import clopper_pearson
 from gecko_jax.types import Array, Estimate
-from gecko_jax.user_names import normalized_names
+from gecko_jax.user_names import with_one_spelling
 
 
 def attribute_inference(
@@ -73,8 +73,7 @@ def attribute_inference(
     checks.finite("features", checks.not_empty("features", features.astype(np.float64)))
     trait = checks.shape("trait", np.asarray(checks.unmasked("trait", trait)), features.shape[:1])
     group = checks.shape("group", np.asarray(checks.unmasked("group", group)), features.shape[:1])
-    if group.dtype.kind in "US" or all(isinstance(name, (str, bytes)) for name in group):
-        group = normalized_names("group", group)
+    group = with_one_spelling("group", group)
     if trait.dtype.kind == "f":
         raise ValueError(f"trait has dtype {trait.dtype}; expected text or integers: put numbers into ranges first.")
     (values, label), (names, place) = _named("trait", trait), _named("group", group)

@@ -22,6 +22,9 @@ NAMES = {"logits": "logits", "probs": "probabilities", "predicted": "labels"}  #
 AT = "@"  # between a signal and the reference model that it was read off
 SLICE = "slice:"  # before the name of a slice
 POPULATION = "population_"  # before the name of an array of outputs, of labels, or of a signal
+OF_RECORDS = (*NAMES, *SIGNALS, "y")  # arrays that records and a population have
+READ = (*OF_RECORDS, "member", "classes", "users", *(POPULATION + name for name in OF_RECORDS))
+IDS = "id"  # of the records, which may stand in the file and are not read
 
 
 def from_predictions(
@@ -42,7 +45,8 @@ def from_predictions(
         loss of a reference model named "pretrained", and `users` [n] names the users to audit instead of records.
         An array "slice:night" [n] bool marks records to report separately as "night". `population_logits` [z, c] or
         [m, z, c] (or `population_probs`) and `population_y` [z], or `population_loss` [z] or [m, z], are of z other
-        records, that none of the models was trained on. Other arrays are not read.
+        records, that none of the models was trained on. An array `id` [n] is not read; others
+        are refused.
       attacks: the attacks to run; None for every listed attack that has enough models. See `audit`.
       classes: the label that each column stands for, in place of the file's.
       slices: name -> bool [n], records to report separately, beside the file's.
@@ -55,7 +59,8 @@ def from_predictions(
     Raises:
       FileNotFoundError: no such file.
       ValueError: a file that is not a complete .npz, an array that is missing, or one of a wrong shape, type or range;
-        a slice or a population that is given twice; a second file with members, or with other classes.
+        an array of another name; signals beside outputs; a slice or a population that is given twice; a second file
+        with members, or with other classes.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -87,10 +92,12 @@ def from_predictions(
             values, member, attacks, references=references, users=users, records=records, slices=marked,
             population=others,
         )  # fmt: skip
-    if references is not None or users is not None:
-        beside = checks.listed([name for name in arrays if AT in name or name == "users"])
-        raise ValueError(f"{path} holds {beside} beside outputs; they belong to signals, such as 'loss'.")
     (name,) = outputs
+    if beside := [each for each in arrays if each in (*SIGNALS, "users") or (AT in each and SLICE not in each)]:
+        raise ValueError(
+            f"{path} holds {checks.listed(beside)} beside {name!r}; an audit is of outputs or of signals, such as "
+            "'loss', and what belongs to these. Save them in two files."
+        )
     array = arrays[name]
     if array.ndim not in (1, 2, 3):
         raise ValueError(f"{name} has shape {array.shape}; expected (records, classes) or (models, ...).")
@@ -119,7 +126,7 @@ def _population(
     classes: Sequence | Array | None,
 ) -> tuple[dict[str, np.ndarray], str]:
     """Returns the population's arrays by the names that records have, and where they come from; {} without one."""
-    inside = {name: arrays[POPULATION + name] for name in (*NAMES, *SIGNALS, "y") if POPULATION + name in arrays}
+    inside = {name: arrays[POPULATION + name] for name in OF_RECORDS if POPULATION + name in arrays}
     if other is None:
         return inside, f"{path}, in arrays named {POPULATION!r}...,"
     if inside:
@@ -164,10 +171,16 @@ def _references(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> di
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Returns the arrays that an audit reads, of those in the file."""
+    """Returns the arrays of a file but its ids; raises ValueError for a name that no audit reads."""
+    unknown: list[str] = []
+
+    def is_read(name: str) -> bool:
+        known = name in READ or AT in name or name.startswith(SLICE)
+        unknown.extend([name] * (not known and name != IDS))
+        return known
+
     try:
-        known = {*NAMES, *SIGNALS, "y", "member", "classes", "users"}
-        return read_arrays(path, lambda name: name in known or AT in name or name.startswith((SLICE, POPULATION)))
+        arrays = read_arrays(path, is_read)
     except FileNotFoundError:
         raise FileNotFoundError(f"path={str(path)!r} does not exist; np.savez(path, logits=...) writes one.") from None
     except ValueError as error:
@@ -176,3 +189,6 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             f"path={str(path)!r} is not a complete .npz of plain arrays ({reason}); it may be truncated. "
             "Save it again with np.savez(path, logits=..., y=..., member=...)."
         ) from error
+    for name in unknown:
+        checks.one_of(f"{path}: the array", name, (*READ, IDS, f"{SLICE}NAME", f"SIGNAL{AT}REFERENCE"))
+    return arrays

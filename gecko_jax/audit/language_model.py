@@ -18,6 +18,7 @@ from gecko_jax.metrics.roc import as_member
 from gecko_jax.privacy import Epsilon
 from gecko_jax.trees import row_count
 from gecko_jax.types import Array, Examples, Model, Variables
+from gecko_jax.user_names import with_one_spelling
 
 RATE = 0.15  # share of the tokens that one mask hides
 COINS = 20  # that agree by chance once in a million
@@ -94,6 +95,9 @@ def audit_language_model(
         raise ValueError(f"neighbors={neighbors} are proposed by a reference: pass references=, or neighbors=0.")
     if by_user and rows.user is None:
         raise ValueError("by_user=True needs rows.user, the author of each row: give documents their users.")
+    if rows.user is not None:  # they may have been replaced since the rows were cut
+        checks.shape("rows.user", rows.user, (len(rows.tokens),))
+        rows = rows._replace(user=with_one_spelling("rows.user", rows.user))
 
     def examples(tokens: np.ndarray) -> list[Examples]:
         each = rows._replace(tokens=tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from gecko_jax import checks
 from gecko_jax.types import Array
@@ -29,7 +30,8 @@ def cluster(weights: Array, bits: int, present: Array | None = None, steps: int 
       is not present).
 
     Raises:
-      ValueError: bits out of range, weights that are not floats, or a mask of another shape.
+      ValueError: bits out of range, weights that are not floats, a mask of another shape; NaN or infinity among the
+        weights, which have no mean (not inside `jax.jit` and `jax.vmap`, where the values are not known).
 
     Source: Han, Mao & Dally, "Deep compression", ICLR 2016 (arXiv 1510.00149), section 3.
 
@@ -44,6 +46,8 @@ def cluster(weights: Array, bits: int, present: Array | None = None, steps: int 
         raise ValueError(f"weights have type {dtype}, in which a mean is rounded; expected floats. Convert them first.")
     if present is not None:
         checks.shape("present", present, jnp.shape(weights))
+    if not isinstance(weights, Tracer) and not isinstance(present, Tracer):  # values that are traced are not known
+        checks.finite("weights", weights if present is None else jnp.where(present, weights, 0))
     flat = jnp.ravel(weights).astype(jnp.promote_types(dtype, jnp.float32))  # half types count no further than 256
     there = jnp.ones(flat.shape, bool) if present is None else jnp.ravel(present)
     low, high = (function(jnp.where(there, flat, end)) for function, end in ((jnp.min, jnp.inf), (jnp.max, -jnp.inf)))

@@ -19,10 +19,13 @@ def even(shapes: Shapes, density: float) -> dict[str, float]:
       shapes: {name: shape} of the kernels.
       density: share of the weights that are there, above 0 to 1.
 
+    Raises:
+      ValueError: a density out of range, or a kernel without a weight.
+
     >>> even({"dense1": (10, 10), "dense2": (10, 5)}, 0.2)
     {'dense1': 0.2, 'dense2': 0.2}
     """
-    checks.in_range("density", checks.positive("density", density), 0, 1)
+    _check(shapes, density)
     return dict.fromkeys(shapes, density)
 
 
@@ -41,13 +44,16 @@ def erdos_renyi(shapes: Shapes, density: float) -> dict[str, float]:
     Returns:
       {name: density}; the sum of density * size over the kernels is the wanted number of weights.
 
+    Raises:
+      ValueError: a density out of range, or a kernel without a weight.
+
     Source: Evci et al., "Rigging the lottery", ICML 2020 (arXiv 1911.11134), section 3; for two axes it is that of
     Mocanu et al., 2018 (SET).
 
     >>> {name: round(share, 3) for name, share in erdos_renyi({"dense1": (100, 100), "dense2": (100, 10)}, 0.2).items()}
     {'dense1': 0.142, 'dense2': 0.781}
     """
-    checks.in_range("density", checks.positive("density", density), 0, 1)
+    _check(shapes, density)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     ratios = {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()}
     full: set[str] = set()
@@ -59,6 +65,12 @@ def erdos_renyi(shapes: Shapes, density: float) -> dict[str, float]:
             return {name: 1.0 if name in full else float(np.clip(scale * ratios[name], 0, 1)) for name in sizes}
         full.add(max(crowded, key=lambda name: ratios[name]))
     return dict.fromkeys(sizes, 1.0)
+
+
+def _check(shapes: Shapes, density: float) -> None:
+    checks.in_range("density", checks.positive("density", density), 0, 1)
+    for name, shape in shapes.items():
+        checks.sizes(f"shapes[{name!r}]", checks.not_empty(f"shapes[{name!r}]", shape), "the axes of a kernel")
 
 
 DENSITIES: dict[str, Callable[[Shapes, float], dict[str, float]]] = {"erk": erdos_renyi, "even": even}

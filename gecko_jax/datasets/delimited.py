@@ -52,7 +52,7 @@ class Table(NamedTuple):
 def _read_text(path: Path) -> np.ndarray:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="ascii") as lines:
+        with opener(path, "rt", encoding="utf-8-sig") as lines:
             return np.loadtxt(lines, np.int16, delimiter=",", comments=None, quotechar='"', ndmin=2)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: corrupt gzip file ({error}); delete it and get it again.") from error

@@ -60,7 +60,7 @@ def adversarial_regularization(
     strength = float(checks.positive("strength", strength))
     learning_rate = float(checks.positive("learning_rate", learning_rate))
     steps = checks.integer("attacker_steps", attacker_steps, 1)
-    widths = checks.sizes("widths", checks.not_empty("widths", tuple(widths)), "the widths of the attacker's layers")
+    widths = checks.not_empty("widths", checks.sizes("widths", widths, "the widths of the attacker's layers"))
 
     def train(
         model: Model, data: Examples, member: Array, *, reference: Examples | None = None, **options

@@ -15,6 +15,7 @@ from gecko_jax.defenses.defense import Defense, check_reference
 from gecko_jax.digests import array_digest
 from gecko_jax.models.removed_weights import DROP
 from gecko_jax.training.agreement import loss_of
+from gecko_jax.training.evaluation import check_rows
 from gecko_jax.training.hook_checks import check_observer
 from gecko_jax.training.schedules import LEARNING_RATE
 from gecko_jax.types import Array, Examples, Model, Variables
@@ -32,7 +33,8 @@ def early_stopping() -> Defense:
     epochs. With private gradients the choice reads no member, and epsilon covers it.
 
     Raises:
-      ValueError: when it trains, no reference rows, or rows of the pool among them; a folder whose run read others.
+      ValueError: when it trains, no reference rows, rows of the pool among them, or rows that the loss does not read
+        (labels out of range); a folder whose run read others.
 
     Source: as a defense, Song and Mittal, "Systematic evaluation of privacy risks" (2021), section 4.2.
 
@@ -46,6 +48,7 @@ def early_stopping() -> Defense:
         rows = check_reference("early_stopping", reference, data)
         loss = loss_of(options.get("gradients"), options.get("loss")) or options.get("loss")
         scheduled = set(options.get("schedules") or {}) - {LEARNING_RATE, DROP}
+        check_rows("reference", model, rows, data, loss)
         best, observe = _Best(rows, options.get("folder"), scheduled), options.pop("observe", None)
         check_observer(observe)
 

@@ -11,7 +11,7 @@ import numpy as np
 from gecko_jax import checks, losses, training
 from gecko_jax.datasets.hashing import ranks
 from gecko_jax.defenses.defense import PRIVATE_WAY, refuse_options
-from gecko_jax.hooks import with_collection
+from gecko_jax.hooks import refuse_collection, with_collection
 from gecko_jax.trees import take, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Model, Variables
 
@@ -25,11 +25,13 @@ class Trained(NamedTuple):
       model: the network with the collections beside its parameters.
       gradients: of `training.objective_gradients`.
       starts: {name of a collection: variables of the network -> its first value}.
+      schedules: {name of a collection: its value by the share of the run that is done}.
     """
 
     model: Model
     gradients: training.GradFn
     starts: Mapping[str, Callable[[Variables], Any]]
+    schedules: Mapping[str, Callable[[float], float]] | None = None
 
 
 def with_state(model: Model, starts: Mapping[str, Callable[[Variables], Any]]) -> Model:
@@ -56,12 +58,17 @@ def fit_objective(
       paired: of `pair_rows`, which the objective reads; None: it reads none.
 
     Raises:
-      ValueError: gradients of the caller's; extras of each model's own beside reference rows.
+      ValueError: gradients of the caller's; a schedule or a start of a collection of the defense's; extras of each
+        model's own beside reference rows, or that go by their name.
     """
     (model, data, member), options = pool, dict(options)
     refuse_options(defense, options, ("gradients",), PRIVATE_WAY)
     loss = options.pop("loss", None) or losses.cross_entropy()
     trained = build(model, loss, trainable_patterns(options.get("trainable")))
+    for name in trained.starts:
+        refuse_collection(defense, name, options)
+    if trained.schedules:
+        options["schedules"] = {**(options.get("schedules") or {}), **trained.schedules}
     if options.get("init") is not None:
         begun = jax.jit(jax.vmap(lambda each: {name: start(each) for name, start in trained.starts.items()}))
         options["init"] = {**options["init"], **jax.tree.map(np.asarray, begun(options["init"]))}
@@ -71,7 +78,13 @@ def fit_objective(
                 f"extra_per_model=True does not go with defense {defense!r}, whose reference rows all models share. "
                 "Train the models one by one, each with extras that are shared."
             )
-        options["extra"] = {**(options.pop("extra", None) or {}), REFERENCE: paired}
+        extra = options.pop("extra", None) or {}
+        if REFERENCE in extra:
+            raise ValueError(
+                f"extra holds {REFERENCE!r}, which defense {defense!r} sets itself, and yours would be overwritten; "
+                "give that entry another name."
+            )
+        options["extra"] = {**extra, REFERENCE: paired}
     options["gradients"] = trained.gradients
     fitted = training.fit_ensemble(trained.model, data, member, **options)
     variables = {name: tree for name, tree in fitted.variables.items() if name not in trained.starts}

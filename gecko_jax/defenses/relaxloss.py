@@ -48,8 +48,11 @@ def relaxloss(alpha: float = 0.5, upper: float = 1.0) -> Defense:
         del reference
         count_classes(model, data)
         epochs = checks.integer("epochs", options.get("epochs", DEFAULT_EPOCHS), 1)
-        options["schedules"] = {**(options.get("schedules") or {}), PHASE: _alternating(epochs)}
-        build = functools.partial(_trained, (alpha, float(upper)))
+        phases = {PHASE: _alternating(epochs)}
+
+        def build(*network) -> Trained:
+            return _trained((alpha, float(upper)), *network)._replace(schedules=phases)
+
         return fit_objective("relaxloss", build, (model, data, member), {**options, "epochs": epochs})
 
     return Defense("relaxloss", train)

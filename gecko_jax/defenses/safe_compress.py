@@ -14,8 +14,10 @@ import numpy as np
 from gecko_jax import checks, keys, metrics, training
 from gecko_jax.compression import cosine_drop
 from gecko_jax.defenses.defense import PRIVATE_WAY, Defense, check_reference, refuse_options
+from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.models import dynamic_sparse, without_pruning_state
 from gecko_jax.models.removed_weights import GROWTH
+from gecko_jax.training.evaluation import check_rows
 from gecko_jax.trees import take
 from gecko_jax.types import Array, Examples, Loss, Model, Variables
 
@@ -42,7 +44,8 @@ def safe_compress(density: float = 0.05, drop: float = 0.5, rounds: int = 4) -> 
       rounds: at least 1; no more than there are epochs are made.
 
     Raises:
-      ValueError: settings out of range; when it trains, no reference rows or rows of the pool among them, options that
+      ValueError: settings out of range; when it trains, no reference rows, rows of the pool among them, or rows that
+        the loss does not read (labels out of range), a loss that does not report an accuracy, options that
         it sets itself, private gradients (the simulated attack reads members), schedules of collections.
 
     Source: Zhu et al., "Safety and performance, why not both?", ASE 2022 (arXiv 2208.05969). Which candidates are made
@@ -63,6 +66,9 @@ def safe_compress(density: float = 0.05, drop: float = 0.5, rounds: int = 4) -> 
         refuse_options("safe_compress", options, SET_HERE, "Leave it out")
         member = np.atleast_2d(np.asarray(member))
         loss, epochs = options.pop("loss", None), checks.integer("epochs", options.pop("epochs", 10), 1)
+        check_rows("reference", model, rows, data, loss)
+        if (metric := metric_of(loss or cross_entropy()).name) != "accuracy":
+            raise ValueError(f"safe_compress reads accuracies, and the loss reports {metric!r}: train a classifier.")
         seed, folder = keys.checked_seed(options.pop("seed", None) or 0), options.pop("folder", None)
         schedules = _factors(options.pop("schedules", None))
         options["optimizer"] = training.masked_momentum(options.pop("optimizer", None) or training.optimizer())
@@ -162,10 +168,6 @@ def _safety(
     for number, mine in enumerate(member):
         one, trained = take(plain, number), take(data, np.flatnonzero(mine))
         inside, outside = (training.evaluate(model, one, part, loss, batch_size=size) for part in (trained, reference))
-        if "accuracy" not in outside.metrics:
-            raise ValueError(
-                f"safe_compress reads accuracies, and the loss reports {sorted(outside.metrics)}: train a classifier."
-            )
         losses = np.concatenate([inside.losses, outside.losses])
         fpr, tpr, _ = metrics.roc_curve(-losses, np.arange(len(losses)) < len(inside.losses))
         scores.append(outside.metrics["accuracy"] / (0.5 + 0.5 * float(np.max(tpr - fpr))))

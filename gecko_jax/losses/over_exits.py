@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gecko_jax.checks import at_least, finite
+from gecko_jax.checks import at_least, numbers
 from gecko_jax.losses.cross_entropy import cross_entropy
 from gecko_jax.losses.example_metrics import metric_of
 from gecko_jax.losses.shapes import float_outputs
@@ -27,7 +27,8 @@ def over_exits(loss: Loss | None = None, weights: Sequence[float] | None = None)
         of a step does not depend on how many exits there are.
 
     Raises:
-      ValueError: weights that are not finite, below 0 or all 0; when traced, other outputs or another number of exits.
+      ValueError: weights that are not a sequence of finite numbers, below 0 or all 0; when traced, other outputs or
+        another number of exits.
 
     Source: Kaya, Hong and Dumitras, "Shallow-Deep Networks", ICML 2019 (arXiv 1810.07052), section 3, where the early
     exits' weights rise during training to .15, .3, .45, ... and the last exit's is 1; here they are constant.
@@ -37,12 +38,12 @@ def over_exits(loss: Loss | None = None, weights: Sequence[float] | None = None)
     >>> round(float(over_exits(weights=(0.5, 0.5, 1.0)).apply(outputs, Batch(None, 1, None))), 4)  # 2 log 2
     1.3863
     """
-    numbers = None if weights is None else tuple(float(weight) for weight in weights)
-    for number in numbers or ():
-        at_least("weights", finite("weights", number), 0)
-    if numbers is not None and not sum(numbers):
-        raise ValueError(f"weights={numbers} are all 0, so that nothing would be trained. Give one exit a weight.")
-    return _over_exits(loss or cross_entropy(), numbers)
+    each = None if weights is None else numbers("weights", weights, "one weight for each exit")
+    for weight in each or ():
+        at_least("weights", weight, 0)
+    if each is not None and not sum(each):
+        raise ValueError(f"weights={each} are all 0, so that nothing would be trained. Give one exit a weight.")
+    return _over_exits(loss or cross_entropy(), each)
 
 
 @functools.cache

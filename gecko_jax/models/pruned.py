@@ -7,14 +7,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from gecko_jax import checks
+from gecko_jax.compression import strongest
 from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.pruning_groups import GRANULARITIES, group_numbers, kept_groups
 from gecko_jax.models.removed_weights import (
     MASKS,
     SHARE,
+    check_finite,
     check_not_shared,
     check_path,
     check_start,
@@ -124,15 +127,18 @@ def prune_once(model: Model, variables: Variables, x: Array, std: float | None =
         whose removed weights stay removed.
       x: inputs [b, ...]; only shapes and types matter.
       std: remove each weight not above `std` times the standard deviation of its kernel's weights, before what the
-        share removes, with std at least 0; the model is then pruned(network, share=0.0, granularity="weight"). 0.0
-        marks the weights that are 0 already as removed, so that they are stored sparse. None: the share alone decides.
+        share removes, with std at least 0 and so small that each kernel keeps a weight (inside jax.vmap, where the
+        values are not known, the largest one stays); the model is then pruned(network, share=0.0,
+        granularity="weight"). 0.0 marks the weights that are 0 already as removed, so that they are stored sparse.
+        None: the share alone decides.
 
     Returns:
       Variables of `model`: the network's, the removed weights at zero, and the masks.
 
     Raises:
-      ValueError: a model that `pruned` was not put on; variables that it does not have, or not all of its network; a
-        `std` below 0, or one with other granularities than "weight".
+      ValueError: a model that `pruned` was not put on; variables that it does not have, or not all of its network, or
+        that hold NaN or infinity; a `std` below 0, one that would empty a kernel, or one with other granularities than
+        "weight".
 
     Source: Han et al., 2015 (arXiv 1506.02626): prune and retrain, the threshold `std` times a layer's deviation.
 
@@ -149,15 +155,30 @@ def prune_once(model: Model, variables: Variables, x: Array, std: float | None =
     leaves = dict(named_leaves({name: tree for name, tree in variables.items() if name != SHARE}))
     check_start(variables, dict(named_leaves(fresh)))
     start = map_named(lambda name, leaf: leaves.get(name, leaf), fresh)
+    weights = dict(named_leaves(start["params"]))
+    check_finite({name: weights[name] for name in fresh[MASKS]})
     if std is not None:
         checks.in_range("std", std, 0, math.inf)
-        weights, masks = dict(named_leaves(start["params"])), {}
-        for name, mask in fresh[MASKS].items():
-            if mask.size != weights[name].size:
-                raise ValueError(f'std={std!r} removes single weights; the model prunes groups. Take "weight".')
-            masks[name] = (jnp.abs(weights[name]) > std * jnp.std(weights[name])).ravel()
-        start[MASKS] = masks
+        if any(mask.size != weights[name].size for name, mask in fresh[MASKS].items()):
+            raise ValueError(f'std={std!r} removes single weights; the model prunes groups. Take "weight".')
+        start[MASKS] = {name: _above(name, weights[name], std) for name in fresh[MASKS]}
     return dict(finish_update(model, start, x))
+
+
+def _above(name: str, kernel: Array, std: float) -> Array:
+    """Returns which weights are above `std` standard deviations, bool [size]; some are, unless all are 0."""
+    size = jnp.abs(kernel).ravel()
+    mask = size > std * jnp.std(kernel)
+    emptied = ~mask.any() & (size > 0).any()
+    if isinstance(emptied, Tracer):  # of several networks at once, whose values are not known: the largest one stays
+        return jnp.where(emptied, strongest(size, 1), mask)
+    if emptied:
+        raise ValueError(
+            f"std={float(std):g} would remove all weights of {name}, the largest of which is {float(size.max()):.3g}; "
+            f"their standard deviation is {float(jnp.std(kernel)):.3g}. Pass a std below "
+            f"{float(size.max() / jnp.std(kernel)):.3g}."
+        )
+    return mask
 
 
 def at_zero(variables: Variables, params: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from gecko_jax import checks
 from gecko_jax.models.trace import find_rule
@@ -57,6 +58,19 @@ def check_start(variables: Variables, expected: Mapping[str, Any]) -> None:
         )
     for name, leaf in present.items():
         checks.shape(f"variables[{name!r}]", leaf, expected[name].shape)
+
+
+def check_finite(kernels: Mapping[str, Any]) -> None:
+    """Raises ValueError if a kernel holds NaN or infinity, which would decide what becomes of its other weights.
+
+    Inside `jax.jit` and `jax.vmap` values are not known, and nothing is checked.
+
+    Args:
+      kernels: {name: weights}.
+    """
+    for name, leaf in kernels.items():
+        if not isinstance(leaf, Tracer):
+            checks.finite(f"variables['params/{name}']", leaf)
 
 
 def check_not_shared(variables: Variables) -> None:

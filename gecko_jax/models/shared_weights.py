@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from gecko_jax import checks, surroundings
 from gecko_jax.compression import MAX_CODEBOOK_BITS, cluster, look_up
 from gecko_jax.models.blueprint import with_step
-from gecko_jax.models.removed_weights import CODES, check_path, check_start, kernels_at, without_training_state
+from gecko_jax.models.removed_weights import (
+    CODES,
+    check_finite,
+    check_path,
+    check_start,
+    kernels_at,
+    without_training_state,
+)
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Array, Model, Variables
 
@@ -87,7 +94,8 @@ def start_shared(model: Model, variables: Variables, x: Array) -> dict[str, Any]
       x: inputs [b, ...]; only shapes and types matter.
 
     Raises:
-      ValueError: a model without shared weights, or variables of another network or not all of its own.
+      ValueError: a model without shared weights, variables of another network or not all of its own, or kernels that
+        hold NaN or infinity.
 
     >>> from gecko_jax import models
     >>> network, x = models.create("mlp", 4, hidden=(8,)), jnp.ones((1, 8))
@@ -102,6 +110,7 @@ def start_shared(model: Model, variables: Variables, x: Array) -> dict[str, Any]
     if not codes:
         raise ValueError("model shares no weights: pass shared_weights(network, bits), and the network's variables.")
     check_start(trained, {**expected, **{f"params/{name}": shape for name, shape in codes.items()}})
+    check_finite({name: leaf for name, leaf in named_leaves(trained["params"]) if name in codes})
 
     @surroundings.jit
     def start(trained):

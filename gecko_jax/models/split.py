@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gecko_jax import checks, programs
 from gecko_jax.models.module_outputs import Reached, changed_outputs
+from gecko_jax.models.multi_exit import EXITS
 from gecko_jax.trees import named_leaves, row_count, shapes, take
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
@@ -53,8 +54,8 @@ def split(model: Model, path: str, x: Any, quantizer: Quantizer | None = None) -
     Raises:
       ValueError: no row; a path that no module has, a module that is called twice or runs inside nn.jit, nn.remat,
         nn.scan or nn.vmap, or whose output is not an array of floats [b, ...]; a network in which something else than
-        this output reaches the layers behind it (a skip connection, an exit before it); a quantizer of weights, or one
-        with a state.
+        this output reaches the layers behind it (a skip connection, an exit at this module or before it); a quantizer
+        of weights, or one with a state.
 
     >>> from gecko_jax import models
     >>> model, x = models.create("mlp", 3, hidden=(8, 4)), jnp.ones((5, 6))
@@ -95,6 +96,12 @@ def split(model: Model, path: str, x: Any, quantizer: Quantizer | None = None) -
     read_by_tail, skips = _readers(
         lambda variables, rows, sent: _from(model, path, variables, sent, rows, None), variables, row, sent
     )
+    if skips and EXITS in variables["params"]:
+        raise ValueError(
+            f"path={path!r}: exits of this multi-exit model read what is computed up to this module, which the tail "
+            "would not get. Split before its first exit; or split the network that multi_exit was put on, with the "
+            "variables without params['exits'], and let the device answer by models.until_exit."
+        )
     if skips:
         raise ValueError(
             f"path={path!r}: the layers behind this module read the input, or something before it, by another way (a "

@@ -10,7 +10,7 @@ from gecko_jax import checks
 from gecko_jax.reports.roles import RATES, better_end, columns_of, role_of
 from gecko_jax.reports.rows import Column, Row, Table
 from gecko_jax.reports.text import format_value, interval, number
-from gecko_jax.reports.units import quantity, scale
+from gecko_jax.reports.units import highest_rate, quantity
 from gecko_jax.types import Estimate
 
 
@@ -175,7 +175,7 @@ def _amount(name: str, value: float | str, column: Column) -> float:
       ValueError: as `quantity` does, and for one that every model or none keeps to: below 0, or above 1 of a rate.
     """
     amount = quantity(name, value, column.unit)
-    if role_of(column.key) in RATES and amount > 1 / scale(column.unit)[0]:
+    if role_of(column.key) in RATES and amount > highest_rate(column.unit):
         raise ValueError(f"{name}={value} bounds {column.heading}, a rate: give at most 1, such as 0.55 or 55%.")
     if name in LIMITS and amount < 0:
         raise ValueError(f"{name}={value} must be at least 0: no model has less than nothing.")

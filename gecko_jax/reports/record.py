@@ -120,7 +120,7 @@ def read_record(folder: str | os.PathLike[str], complete: bool = False) -> Study
                 f"{path} is not there; a record is record.json and results.csv, and without record.json it was not "
                 "finished. Run it again."
             )
-        texts[name] = path.read_bytes().decode()
+        texts[name] = path.read_bytes().decode("utf-8-sig")
     try:
         study = _loads(texts["record.json"])
         digests = json.loads(texts["record.json"]).get("files")

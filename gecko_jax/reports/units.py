@@ -28,6 +28,15 @@ def scale(unit: str) -> tuple[float, str]:
     return 1.0, unit
 
 
+def highest_rate(unit: str) -> float:
+    """Returns the rate 1 in a unit.
+
+    >>> highest_rate("%"), highest_rate("")
+    (100.0, 1.0)
+    """
+    return 1 / scale(unit)[0]
+
+
 def quantity(name: str, value: float | str, unit: str) -> float:
     """Returns a quantity in a column's unit.
 

@@ -50,7 +50,7 @@ def distill(
       **options: of `fit_ensemble`.
 
     Raises:
-      ValueError: a loss that does not read a teacher, or a teacher of another shape than declared.
+      ValueError: a loss that does not read a teacher, a teacher of another shape than declared, or extras of yours.
 
     Source: Duddu et al., arXiv 2010.00912, section 4.2.
 
@@ -63,6 +63,12 @@ def distill(
     loss = loss_of(options.get("gradients"), loss) or loss or symmetric_cross_entropy()
     if "teacher" not in loss.reads:
         raise ValueError(f"loss {loss.name!r} does not read a teacher and would distill nothing: call fit_ensemble.")
+    for name in ("extra", "extra_per_model"):
+        if name in options:
+            raise ValueError(
+                f"{name} is set by distill itself: pass the logits as teacher, and teacher_per_model. A loss that "
+                "reads more takes fit_ensemble(extra={'teacher': logits, ...})."
+            )
     extra = {"teacher": teacher}
     return fit_ensemble(student, data, member, loss=loss, extra=extra, extra_per_model=teacher_per_model, **options)
 

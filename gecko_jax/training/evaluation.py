@@ -12,7 +12,7 @@ import numpy as np
 from gecko_jax import surroundings
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.training.objectives import check_scalar
-from gecko_jax.training.pool import check_reads
+from gecko_jax.training.pool import check_reads, first_row
 from gecko_jax.training.predict import ROWS_PER_CALL, check_entries, count_rows
 from gecko_jax.trees import by_blocks, example_shapes, outputs_by_row, row_count, take
 from gecko_jax.types import Batch, Examples, Loss, Model, Variables
@@ -62,21 +62,60 @@ def evaluate(
     >>> result.losses.round(2).tolist(), result.metrics  # log 2 each; the first class wins a tie
     ([0.6899999976158142, 0.6899999976158142, 0.6899999976158142, 0.6899999976158142], {'accuracy': 0.75})
     """
-    loss = loss or cross_entropy()
-    check_reads(loss, extra)
-    for name, tree in {"data.x": data.x, "data.y": data.y, "extra": extra}.items():
-        check_entries(name, tree)
-    batch = jax.tree.map(np.asarray, Batch(data.x, data.y, np.ones(count_rows("data", data), np.float32), extra))
-    rows = count_rows("data", batch)
-    score, metric, variables = _losses(model, loss), metric_of(loss), jax.device_put(variables)
-    one = take(batch, slice(0, 1))
-    check_scalar(loss.name, jax.eval_shape(score, variables, one)[0].shape[1:])
-    if loss.check:
-        outputs = jax.eval_shape(lambda variables, x: model.apply(variables, x)[0], variables, one.x)
-        loss.check(example_shapes(outputs), batch)
+    loss, variables = loss or cross_entropy(), jax.device_put(variables)
+    batch = _checked("data", model, variables, Batch(data.x, data.y, None, extra), loss)
+    score, metric, rows = _losses(model, loss), metric_of(loss), len(batch.weight)
     size = min(batch_size, rows)
     losses, scores = by_blocks(lambda index: score(variables, take(batch, index)), rows, size, full=True)
     return Evaluation(losses, {metric.name: metric.summary(scores.mean(0, dtype=np.float64))})
+
+
+def check_rows(name: str, model: Model, rows: Examples, pool: Examples, loss: Loss | None = None) -> None:
+    """Raises ValueError for rows that `evaluate` will refuse, before the model is trained.
+
+    Args:
+      name: what the caller calls the rows, which the message shows.
+      model: that is to be trained.
+      rows: to be evaluated later.
+      pool: to be trained on.
+      loss: see `evaluate`.
+
+    Raises:
+      ValueError: as `evaluate`.
+
+    >>> from gecko_jax import models
+    >>> rows = Examples(np.zeros((1, 3), np.float32), np.array([7]), np.arange(1))
+    >>> check_rows("reference", models.create("mlp", 2, hidden=()), rows, pool=rows)
+    Traceback (most recent call last):
+    ...
+    ValueError: reference.y holds labels 7 to 7; the model has logits for 0 to 1.
+    """
+    variables = jax.eval_shape(model.init, jax.random.key(0), first_row(pool))
+    try:
+        _checked(name, model, variables, Batch(rows.x, rows.y, None, None), loss or cross_entropy())
+    except ValueError as error:
+        if not str(error).startswith("x "):  # as a model calls its inputs
+            raise
+        raise ValueError(f"{name}.{error}") from error
+
+
+def _checked(name: str, model: Model, variables: Variables, data: Batch, loss: Loss) -> Batch:
+    """Returns the rows as host arrays of weight 1, after all checks of `evaluate`."""
+    check_reads(loss, data.extra)
+    for label, tree in {f"{name}.x": data.x, f"{name}.y": data.y, "extra": data.extra}.items():
+        check_entries(label, tree)
+    weight = np.ones(count_rows(name, Examples(data.x, data.y, None)), np.float32)
+    batch = jax.tree.map(np.asarray, data._replace(weight=weight))
+    count_rows(name, batch)
+    one = take(batch, slice(0, 1))
+    check_scalar(loss.name, jax.eval_shape(_losses(model, loss), variables, one)[0].shape[1:])
+    if loss.check:
+        outputs = jax.eval_shape(lambda variables, x: model.apply(variables, x)[0], variables, one.x)
+        try:
+            loss.check(example_shapes(outputs), batch)
+        except ValueError as error:  # a loss knows its rows by the name that training gives them
+            raise ValueError(str(error).replace("data.", f"{name}.")) from error
+    return batch
 
 
 def evaluate_ensemble(

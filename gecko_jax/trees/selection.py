@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from gecko_jax import checks
 from gecko_jax.trees.paths import named_leaves
 
 
@@ -96,7 +97,8 @@ def trainable_patterns(trainable: Sequence[str] | str | None) -> tuple[str, ...]
     """
     if trainable is None:
         return None
-    patterns = (trainable,) if isinstance(trainable, str) else tuple(trainable)
+    is_one = isinstance(trainable, str)
+    patterns = (trainable,) if is_one else checks.entries("trainable", trainable, "regular expressions")
     if not patterns:
         raise ValueError(
             f"trainable={trainable!r} trains nothing: name what is trained by regular expressions that are searched in "

@@ -107,3 +107,30 @@ def test_populations_that_are_none(tmp_path):
             audit.from_predictions(saved(tmp_path, **arrays), ["gap"])
     with pytest.raises(ValueError, match="population= has no moved copies"):
         audit.audit_models(LOGITS, Y, MEMBER, ["rmia"], queries=[LOGITS], population=(OTHERS, OTHER_Y))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"population_los": [0.0]}, "the array='population_los' is not known. Did you mean 'population_loss'"),
+        ({"user": [0.0]}, "the array='user' is not known. Did you mean 'users'"),
+        ({"slices:night": NIGHT}, "the array='slices:night' is not known"),
+        ({"unread": np.array([{}], object)}, "Known: logits, probs, predicted, .*member, classes, users"),
+        ({"loss@": [0.0]}, "expected the name of a signal"),
+    ],
+)
+def test_an_array_that_no_audit_reads_is_refused(tmp_path, arrays, words):
+    signals, ids = dict(loss=loss(LOGITS, Y), member=MEMBER), np.arange(N)
+    for path in (saved(tmp_path, **signals, **arrays), tmp_path / "a.npz"):
+        with pytest.raises(ValueError, match=words):
+            audit.from_predictions(path, ["loss"])
+    if "loss@" not in arrays:
+        np.savez(tmp_path / "b.npz", loss=loss(OTHERS, OTHER_Y), **arrays)
+        with pytest.raises(ValueError, match=f"b.npz: {words}" if words.startswith("the") else words):
+            audit.from_predictions(saved(tmp_path, **signals, id=ids), ["rmia"], population=tmp_path / "b.npz")
+
+
+def test_signals_beside_outputs_are_refused(tmp_path):
+    path = saved(tmp_path, logits=LOGITS, loss=loss(LOGITS, Y), y=Y, member=MEMBER)
+    with pytest.raises(ValueError, match="holds loss beside 'logits'; an audit is of outputs or of signals"):
+        audit.from_predictions(path)

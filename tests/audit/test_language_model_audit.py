@@ -152,3 +152,16 @@ def test_what_does_not_fit_together_is_refused(change, words):
 def test_a_bag_needs_tokens():
     with pytest.raises(ValueError, match="tokens has dtype float64"):
         audit.bag_of_tokens(np.zeros((2, 2)))
+
+
+def test_authors_that_were_replaced_are_one_person_in_any_spelling():
+    """A claim for one row says nothing of a person's rows, however their name is spelled in each."""
+    owners = np.repeat([f"author {i}" for i in range(N // 2)], 2)
+    spelled = np.array([name if i % 2 else f" {name}" for i, name in enumerate(owners)])
+    member = np.repeat(np.random.default_rng(1).random(N // 2) < 0.5, 2)
+    rows = ROWS._replace(document=np.arange(N))
+    for user in (owners, spelled):
+        with pytest.raises(ValueError, match="members were drawn by user, with up to 2 rows"):
+            audit.audit_language_model(MODEL, TABLES[0], rows._replace(user=user), member, claimed_epsilon=CLAIM)
+    with pytest.raises(ValueError, match=r"rows.user has shape \(5,\)"):
+        audit.audit_language_model(MODEL, TABLES[0], rows._replace(user=owners[:5]), member)

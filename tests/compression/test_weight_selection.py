@@ -142,3 +142,20 @@ def test_gaps_lead_back_to_the_places(density):
                                   ([-1, 2], 3, "span -1..2")]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             compression.mask_from_gaps(levels, bits, 400)
+
+
+@pytest.mark.parametrize("shares", compression.DENSITIES.values())
+def test_a_kernel_without_a_weight_has_no_density(shares):
+    for shape in ((0, 5), (3, 0), ()):
+        with pytest.raises(ValueError, match=r"shapes\['b'\]"):
+            shares({"a": (4, 4), "b": shape}, 0.5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_without_a_mean_are_not_clustered(value):
+    weights = np.array([0.0, 1.0, value, 2.0], np.float32)
+    with pytest.raises(ValueError, match=r"weights holds 1 entry that is NaN or infinite, the first at index \(2,\)"):
+        compression.cluster(weights, 1)
+    centroids, codes = compression.cluster(weights, 1, np.isfinite(weights))  # what was removed takes no part
+    np.testing.assert_allclose(centroids, [0.5, 2.0])
+    assert codes.tolist() == [0, 0, compression.REMOVED, 1]

@@ -82,7 +82,7 @@ def test_prepare_writes_what_load_then_reads(tmp_path, place):
         ("t.csv", b"1,0,1,1\n", "4 columns; expected 5"),
         ("t.csv", b"1,0,1,1,0\n2,0,1\n", "number of columns changed"),
         ("t.csv", b"label,a,b,c,d\n1,0,1,1,0\n", "could not convert.*without a head"),
-        ("t.csv", "1,0,1,1,0\n2,0,é,0,1\n".encode(), "ascii"),
+        ("t.csv", "1,0,1,1,0\n2,0,é,0,1\n".encode(), "could not convert string 'é'"),
         ("t.csv", b"0,0,1,1,0\n", r"row 0 has label 0; expected 1\.\.3"),
         ("t.csv", b"1,0,1,1,0\n4,0,1,1,0\n", r"row 1 has label 4; expected 1\.\.3"),
         ("t.csv", b"1,0,1,1,0\n2,0,1,2,0\n", "feature 2 of row 1 is 2; expected 0 or 1"),
@@ -162,3 +162,10 @@ def test_damaged_labels_are_named(tmp_path, labels, message):
     (tmp_path / "labels").write_text(labels)
     with pytest.raises(ValueError, match=message):
         read(tmp_path / "feats", 4, 3, "labels")
+
+
+def test_a_byte_order_mark_is_no_number(tmp_path):
+    (tmp_path / "toy.csv").write_bytes(b"\xef\xbb\xbf" + _text())
+    x, y = read(tmp_path / "toy.csv", 4, 3)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)

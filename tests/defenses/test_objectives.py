@@ -11,10 +11,10 @@ from scipy.special import log_softmax, rel_entr, softmax
 
 from gecko_jax import losses, models, quantizers, training
 from gecko_jax.defenses import DEFENSES, adversarial_regularization, relaxloss
-from gecko_jax.defenses.adversarial_regularization import _trained, attacker_loss
+from gecko_jax.defenses.adversarial_regularization import ATTACKER, _trained, attacker_loss
 from gecko_jax.defenses.mixup_mmd import _trained as mixup_trained
 from gecko_jax.defenses.mixup_mmd import squared_mmd
-from gecko_jax.defenses.neuguard import class_means, imbalance
+from gecko_jax.defenses.neuguard import MEANS, class_means, imbalance
 from gecko_jax.defenses.objective import REFERENCE, pair_rows
 from gecko_jax.defenses.ppb import pair_divergence
 from gecko_jax.defenses.relaxloss import flattened_cross_entropy
@@ -178,3 +178,19 @@ def test_what_they_cannot_read_is_refused_by_name(network, rows, members, refere
         DEFENSES["adversarial_regularization"]().train(
             network, rows, members, extra={"a": np.ones((2, 24))}, extra_per_model=True, **options
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "collection"),
+    [("relaxloss", "relaxloss_phase"), ("neuguard", MEANS), ("adversarial_regularization", ATTACKER)],
+)
+def test_what_a_defense_sets_beside_the_parameters_is_refused(name, collection, network, rows, members, reference):
+    for option in ("schedules", "init"):
+        given = {option: {collection: lambda share: 0.0}}
+        with pytest.raises(ValueError, match=f"{option} holds '{collection}', which '{name}' sets itself"):
+            DEFENSES[name]().train(network, rows, members, reference=reference, **given)
+
+
+def test_an_extra_of_the_reference_rows_name_is_refused(network, rows, members, reference):
+    with pytest.raises(ValueError, match="extra holds 'reference', which defense 'mixup_mmd' sets itself"):
+        DEFENSES["mixup_mmd"]().train(network, rows, members, reference=reference, extra={REFERENCE: rows.y})

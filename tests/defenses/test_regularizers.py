@@ -9,7 +9,7 @@ import pytest
 from scipy.special import log_softmax
 
 from gecko_jax import losses, models, quantizers, training
-from gecko_jax.defenses import early_stopping, l2, temperature
+from gecko_jax.defenses import DEFENSES, early_stopping, l2, temperature
 from gecko_jax.defenses.early_stopping import _Best
 from gecko_jax.types import Batch
 
@@ -137,3 +137,24 @@ def test_temperature_divides_the_logits():
     )
     with pytest.raises(ValueError, match="temperature=0 must be a finite number above 0"):
         temperature(0)
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "safe_compress"])
+def test_reference_rows_that_the_loss_cannot_read_are_named_before_training(name, network, rows, members, reference):
+    def train(**options):
+        started = lambda *_: pytest.fail("the training has begun")  # noqa: E731
+        optimizer = optax.GradientTransformation(started, started)
+        DEFENSES[name]().train(network, rows, members, **{"reference": reference, "optimizer": optimizer} | options)
+
+    with pytest.raises(ValueError, match=r"^reference\.y holds labels 0 to 3; the model has logits for 0 to 2"):
+        train(reference=reference._replace(y=np.where(reference.y == 2, 3, reference.y)))
+    with pytest.raises(ValueError, match=r"^reference\.x has shape \(1, 7\), which the variables were not made for"):
+        train(reference=reference._replace(x=np.zeros((16, 7), np.float32)))
+    with pytest.raises(ValueError, match="reads extra.*teacher"):
+        train(loss=losses.kullback_leibler())
+
+
+def test_a_loss_without_an_accuracy_is_refused_before_a_sparse_network_is_trained(network, rows, members, reference):
+    loss = losses.cross_entropy()._replace(metric=losses.macro_f1())
+    with pytest.raises(ValueError, match="safe_compress reads accuracies, and the loss reports 'macro_f1'"):
+        DEFENSES["safe_compress"]().train(network, rows, members, reference=reference, loss=loss)

@@ -173,3 +173,17 @@ def test_bad_levels_are_named():
         integer.pack_bits([0], 9)
     with pytest.raises(ValueError, match="words hold 8 bits"):
         integer.unpack_bits(np.zeros(1, np.uint8), 1, 9)
+
+
+@pytest.mark.parametrize("scheme", ["float", "xnor"])
+def test_variables_of_several_models_are_refused(filled, scheme):
+    model, variables = example(filled, scheme)
+    several = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), variables)
+    with pytest.raises(ValueError, match=r"shape \(2, .*\); the model's has \(.*They are of 2 models .* pack one"):
+        integer.pack(model, several, X)
+    one = {**variables, "params": {**variables["params"], "logits": several["params"]["logits"]}}
+    with pytest.raises(ValueError, match=r"variables\['params/logits/bias'\] has shape \(2, 5\)"):
+        integer.pack(model, one, X)
+    with pytest.raises(ValueError, match="has shape .* Pass the variables of this model"):
+        wider = models.create("lenet", 5, channels=(3, 8), hidden=13, normalize=True)
+        integer.pack(model, filled(wider, X), X)

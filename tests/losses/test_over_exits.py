@@ -42,3 +42,9 @@ def test_a_teacher_teaches_every_exit_and_the_metric_is_the_last_exit_s():
 def test_other_outputs_are_refused(outputs, weights, words):
     with pytest.raises(ValueError, match=words):
         losses.over_exits(weights=weights).apply(outputs, EXAMPLE)
+
+
+@pytest.mark.parametrize("weights", [1.0, np.float32(1), "1", [[1.0, 1.0]], (1.0, None), (1.0, float("nan"))])
+def test_weights_are_a_sequence_of_numbers(weights):
+    with pytest.raises(ValueError, match="weights=.*one weight for each exit"):
+        losses.over_exits(weights=weights)

@@ -186,3 +186,19 @@ def test_what_cannot_be_is_refused(refused, words):
 
 def init(model):
     return jax.eval_shape(model.init, jax.random.key(0), X)
+
+
+@pytest.mark.parametrize("around", [lambda model: model, lambda model: models.early_exit(model, 0.6)])
+def test_a_cut_comes_before_the_first_exit(filled, around):
+    model = models.multi_exit(NET, "^block2$")
+    variables, split = filled(model, X), around(model)
+    parts = models.split(split, "block1", X)
+    params = variables["params"]
+    sent = np.maximum(X @ params["dense1"]["kernel"] + params["dense1"]["bias"], 0)
+    np.testing.assert_allclose(parts.head.apply(variables, X)[0], sent, rtol=1e-5)
+    ours, wanted = parts.tail.apply(variables, jnp.asarray(sent))[0], split.apply(variables, X)[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, wanted)
+    assert any("exits/block2" in name for name in parts.server) and not any("exits" in name for name in parts.device)
+    for path in ("block2", "logits"):
+        with pytest.raises(ValueError, match=f"path='{path}': exits of this multi-exit model .* before its first exit"):
+            models.split(split, path, X)

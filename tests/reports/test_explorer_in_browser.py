@@ -249,3 +249,32 @@ def test_a_budget_goes_with_its_unit_and_a_device_needs_bytes(tab, tmp_path):
     path.write_text(reports.explorer_html(Study("t", "", (Row("a", bare),), unitless)), encoding="utf-8")
     tab.open(path, 1280)
     assert not tab.run("document.getElementById('explorer-device')")
+
+
+def test_a_limit_at_which_no_model_can_be_is_left_out_and_said(tab, tmp_path):
+    columns = (Column("test", "Test", "%", 1, "high"), Column("auc", "AUC", "", 3, "low"), Column("file", "File", "B"))
+    figures = {"test": Estimate(80.0, unit="%"), "auc": Estimate(0.6), "file": Estimate(10.0, unit="B")}
+    sizes = reports.CostBreakdowns("Parts", (
+        reports.Breakdown("a", "Nothing", "B", "counted", ("codes", "raw"), (0, 0)),
+        reports.Breakdown("a", "Some", "B", "counted", ("codes", "raw"), (1, 3)),
+    ))  # fmt: skip
+    path = tmp_path / "limits.html"
+    path.write_text(reports.explorer_html(reports.Study("t", "", (Row("a", figures),), columns, (sizes,))))
+    for number, (role, text, message) in enumerate([
+        ("leak", "1.5", "The limit 1.5 of AUC is left out: give 0 to 1, a rate."),
+        ("leak", "-0.1", "The limit -0.1 of AUC is left out"),
+        ("accuracy", "101", "The limit 101 % of Test is left out: give 0 to 100 %, a rate."),
+        ("flash", "-1", "The limit -1 B of File is left out: give at least 0."),
+    ]):  # fmt: skip
+        tab.open(path, 1280, address=f"#{role}={text}" if number == 0 else "")
+        if number:
+            tab.write(f"#explorer-limit-{role}", text)
+        assert texts(tab, "#explorer-status")[0].startswith(message)
+        assert tab.run(f"document.getElementById('explorer-limit-{role}').getAttribute('aria-invalid')") == "true"
+        assert texts(tab, "td.verdict") == [] and names(tab, ".point:not(.out)") == ["a"]
+        tab.write(f"#explorer-limit-{role}", "0.5")
+        assert "left out" not in texts(tab, "#explorer-status")[0] and len(texts(tab, "td.verdict")) == 1
+        assert tab.run("document.querySelectorAll('[aria-invalid=true]').length") == 0
+    tab.click("#explorer-table tbody button")
+    assert tab.run("[...document.querySelectorAll('.fill')].map(e => e.style.width)") == ["0%", "0%", "25%", "75%"]
+    assert tab.errors == []

@@ -27,7 +27,7 @@ def name_of(path):
 
 
 def test_there_are_files_to_check():
-    assert ROOT / "gecko_jax" / "checks.py" in SOURCES and ROOT / "pyproject.toml" in TEXTS
+    assert ROOT / "gecko_jax" / "hooks.py" in SOURCES and ROOT / "pyproject.toml" in TEXTS
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

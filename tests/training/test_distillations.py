@@ -170,3 +170,17 @@ def test_layers_that_cannot_be_compared_are_refused(pool, member, teachers):
                             (["block9"], "layer='block9' is not known")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             mixacm(layers).train(SMALL, pool, member[:2], teachers)
+
+
+@pytest.mark.parametrize(("name", "collection"), [("continuation", "continuation"), ("mixacm", BESIDE)])
+def test_a_collection_that_a_distillation_sets_is_refused(name, collection, pool, member, teachers, starts):
+    options = {"schedules": {collection: lambda share: 1.0}, "init": {**starts, collection: {"share": np.ones(2)}}}
+    for option, value in options.items():
+        with pytest.raises(ValueError, match=f"{option} holds '{collection}', which '{name}' sets itself"):
+            distillation(name).train(SMALL, pool, member[:2], teachers, **{option: value})
+
+
+def test_extras_of_a_caller_s_are_refused(pool, member, teachers):
+    for option in ("extra", "extra_per_model"):
+        with pytest.raises(ValueError, match=f"{option} is set by distill itself"):
+            training.distill(SMALL, pool, member[:1], np.zeros((len(pool.y), 10)), **{option: {}})

@@ -11,7 +11,7 @@ from gecko_jax import checks
 from gecko_jax.audit.reading.readings import Readings
 from gecko_jax.privacy import Epsilon
 from gecko_jax.types import Array
-from gecko_jax.user_names import normalized_names
+from gecko_jax.user_names import with_one_spelling
 
 
 class Users(NamedTuple):
@@ -112,8 +112,7 @@ def users_of(users: Array, records: int) -> Users:
     array = checks.shape("users", np.asarray(checks.unmasked("users", users)), (records,))
     if array.dtype.kind not in "biuUSO":
         raise ValueError(f"users has dtype {array.dtype}; expected a name or a number for each record.")
-    if array.dtype.kind in "US" or all(isinstance(name, (str, bytes)) for name in array):
-        array = normalized_names("users", array)
+    array = with_one_spelling("users", array)
     try:
         names, index, counts = np.unique(array, return_inverse=True, return_counts=True)
     except TypeError:

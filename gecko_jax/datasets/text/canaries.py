@@ -54,7 +54,7 @@ def draw(
     [2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0]
     """
     template = checked_template(template)
-    steps = checks.sizes("ladder", checks.not_empty("ladder", tuple(ladder)), "repetitions of a secret")
+    steps = checks.not_empty("ladder", checks.sizes("ladder", ladder, "repetitions of a secret"))
     if len(set(steps)) < len(steps):
         raise ValueError(f"ladder={steps!r} names a number twice; raise each= for more secrets of one number.")
     checks.integer("each", each, 1)

@@ -74,6 +74,16 @@ class Documents(NamedTuple):
         )
 
 
+def check_users(documents: Documents) -> None:
+    """Raises ValueError unless each document has its author, or none has one: a column may have been replaced.
+
+    Args:
+      documents: any.
+    """
+    if documents.user is not None:
+        checks.shape("documents.user", documents.user, (len(documents.text),))
+
+
 def from_texts(
     texts: Iterable[str],
     user: Sequence[str] | np.ndarray | None = None,

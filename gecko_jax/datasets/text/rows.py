@@ -14,7 +14,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.datasets.hashing import check_ids, hashes
-from gecko_jax.datasets.text.documents import Documents, Span
+from gecko_jax.datasets.text.documents import Documents, Span, check_users
 from gecko_jax.datasets.text.tokenization import MASK, PADDING, Tokenizer
 from gecko_jax.types import Examples
 
@@ -116,6 +116,7 @@ def rows(documents: Documents, tokenizer: Tokenizer, length: int, min_tokens: in
     checks.integer("length", length, 2)
     checks.in_range("min_tokens", checks.integer("min_tokens", min_tokens, 2), 2, length)
     check_ids(documents.id)
+    check_users(documents)
     if np.abs(documents.id.astype(np.float64)).max(initial=0) >= 2**42:
         raise ValueError("documents have ids of 2^42 or more, which leave no room for their rows; number them afresh.")
     parts, document, place, size, offset = [], [], [], [], []

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gecko_jax import checks
-from gecko_jax.datasets.text.documents import Documents
+from gecko_jax.datasets.text.documents import Documents, check_users
 from gecko_jax.datasets.text.pieces import Piece, cut_rows, encode, fill
 from gecko_jax.datasets.text.spans import Policy, all_spans
 from gecko_jax.types import Examples
+from gecko_jax.user_names import normalized_names
 
 UNITS = ("secret", "document", "user")
 IGNORED = -1  # a label that does not count in the loss
@@ -71,6 +72,17 @@ class SelectiveRows(NamedTuple):
         """Returns which labels of `second` belong to a secret: bool [n, length - 1]."""
         return self.place[:, 1:] > 0
 
+    def users(self) -> np.ndarray:
+        """Returns the names of the rows' authors, [n], in one spelling each.
+
+        Raises:
+          ValueError: unknown authors, another number of names than of rows, or names of which it is not clear whether
+            they are one person: counted as two, nobody would have as many rows as one of them has.
+        """
+        if self.user is None:
+            raise ValueError("rows.user is None: the authors are unknown. Give the documents their users.")
+        return normalized_names("rows.user", checks.shape("rows.user", self.user, np.shape(self.document)))
+
     def rows_per(self, unit: str) -> int:
         """Returns the most rows with a secret that one unit has: what `records` must be for it to be protected.
 
@@ -78,15 +90,13 @@ class SelectiveRows(NamedTuple):
           unit: "secret" (one text, wherever it occurs), "document" (all its secrets) or "user".
 
         Raises:
-          ValueError: an unknown unit, or "user" without users.
+          ValueError: an unknown unit, or "user" without users; see `users`.
         """
         checks.one_of("unit", unit, UNITS)
-        if unit == "user" and self.user is None:
-            raise ValueError("rows.user is None: the authors are unknown. Give the documents their users.")
+        owner = self.document if unit != "user" else self.users()
         counts: Counter[Any] = Counter()
         for i, numbers in enumerate(self.secrets):
             if numbers:
-                owner = self.user if unit == "user" and self.user is not None else self.document
                 counts.update(set(numbers) if unit == "secret" else [owner[i]])
         return max(counts.values(), default=0)
 
@@ -125,6 +135,7 @@ def selective_rows(
     length = checks.integer("length", length, 2)
     secret_length = checks.integer("secret_length", secret_length, 1)
     checks.in_range("secret_length", secret_length, 1, length - 1)
+    check_users(documents)
     padding, marker = int(tokenizer.padding), int(tokenizer.mask)
     rows, numbers, cut = [], {}, 0
     passages = all_spans(policy, documents.text)

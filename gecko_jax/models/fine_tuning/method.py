@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gecko_jax.checks import entries
 from gecko_jax.trees import named_leaves, trainable_leaves
 from gecko_jax.types import Model, Variables
 
@@ -65,7 +66,7 @@ def check_paths(name: str, paths: Sequence[str] | str) -> tuple[str, ...]:
     Raises:
       ValueError: no expression, something else than text, or an invalid expression.
     """
-    patterns = (paths,) if isinstance(paths, str) else tuple(paths)
+    patterns = (paths,) if isinstance(paths, str) else entries(name, paths, "regular expressions of paths")
     if not patterns:
         raise ValueError(f"{name}={paths!r} names no path; expected regular expressions, such as 'attention/query$'.")
     for pattern in patterns:

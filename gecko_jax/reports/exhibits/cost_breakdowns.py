@@ -55,7 +55,7 @@ class CostBreakdowns(NamedTuple):
     note: str = ""
 
     def check(self, table: Table) -> None:
-        """Raises ValueError unless each breakdown has one size of at least 0 for each part, and a kind."""
+        """Raises ValueError unless each breakdown has one finite size of at least 0 for each part, and a kind."""
         del table
         checks.not_empty(f"breakdowns of {self.name!r}", self.breakdowns)
         seen = set()
@@ -67,7 +67,7 @@ class CostBreakdowns(NamedTuple):
             checks.one_of(f"kind of {where}", each.kind, KINDS)
             check_same_length(where, {"parts": each.parts, "sizes": each.sizes})
             for size in each.sizes:
-                checks.in_range(f"size in {where}", size, 0, float("inf"))
+                checks.at_least(f"size in {where}", checks.finite(f"size in {where}", size), 0)
 
     def draw(self, table: Table, prefix: str) -> Drawing:
         """Returns a table for each cost, one line a row."""

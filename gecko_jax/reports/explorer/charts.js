@@ -64,7 +64,7 @@ function costBars(row) {
     const sum = parts.reduce((all, part) => all + part[1], 0);
     const bars = parts.map(([name, size, text]) => make("li", {},
       make("span", {}, name),
-      make("span", { class: "track" }, make("span", { class: "fill", style: `width:${(100 * size) / sum}%` })),
+      make("span", { class: "track" }, make("span", { class: "fill", style: `width:${sum ? (100 * size) / sum : 0}%` })),
       make("b", {}, text)));
     return make("div", {}, make("h5", {}, `${heading}: ${total} (${kind})`), make("ul", { class: "bars" }, ...bars));
   });

@@ -98,9 +98,24 @@ function drawStatus() {
   const all = `${rows.length} ${rows.length === 1 ? "model" : "models"}`;
   const fit = fitting.length === 1 ? "fits" : "fit";
   const on = `${best.size} ${best.size === 1 ? "is" : "are"} on the Pareto front.`;
-  if (!bounds().length) status.textContent = `Of ${all}, ${on}`;
-  else if (fitting.length) status.textContent = `${fitting.length} of ${all} ${fit} the budgets; ${on}`;
-  else status.textContent = `None of ${all} fits the budgets. ${closest()}`;
+  let said = `None of ${all} fits the budgets. ${closest()}`;
+  if (!bounds().length) said = `Of ${all}, ${on}`;
+  else if (fitting.length) said = `${fitting.length} of ${all} ${fit} the budgets; ${on}`;
+  status.textContent = [...impossible(), said].join(" ");
+}
+
+// Says which limits are left out, and marks their fields.
+function impossible() {
+  const out = written().filter((bound) => !isPossible(bound));
+  for (const { role } of study.budgets) {
+    const field = document.getElementById(`explorer-limit-${role}`);
+    field?.setAttribute("aria-invalid", String(out.some((bound) => bound.role === role)));
+  }
+  return out.map(({ column, text }) => {
+    const { highest } = column;
+    const ends = highest === null ? "at least 0" : `${withUnit(`0 to ${brief(highest)}`, column)}, a rate`;
+    return `The limit ${withUnit(text, column)} of ${column.heading} is left out: give ${ends}.`;
+  });
 }
 
 // Says which budgets fail by themselves and how near the nearest model is, since they are the first to change.

@@ -35,13 +35,19 @@ const gap = (value, column) => withUnit(brief(value), column.unit === "%" ? { un
 const titled = (column) => (column.unit ? `${column.heading}, ${column.unit}` : column.heading);
 const brief = (value) => Number(value.toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 9 });
 
-// Returns the budgets that hold: those with a number in their field.
-function bounds() {
+// Returns the budgets with a number in their field.
+function written() {
   return study.budgets
     .map((budget) => ({ ...budget, column: columns.get(state.keys[budget.role]), text: state.limits[budget.role] }))
     .filter((bound) => bound.text.trim() !== "" && Number.isFinite(Number(bound.text)))
     .map((bound) => ({ ...bound, limit: Number(bound.text) }));
 }
+
+// Tells whether a model can be at a limit: none has less than nothing, and no rate is above 1.
+const isPossible = ({ limit, column }) => limit >= 0 && limit <= (column.highest ?? Infinity);
+
+// Returns the budgets that hold.
+const bounds = () => written().filter(isPossible);
 
 // Returns how far a figure is on the wrong side of a budget; 0 or less if it keeps to it.
 function excess(figure, { sense, limit }) {

@@ -10,7 +10,7 @@ import numpy as np
 from gecko_jax.reports.curves import Curve, owner
 from gecko_jax.reports.exhibits import CostBreakdowns, ReliabilityDiagrams, RocCurves
 from gecko_jax.reports.exhibits.reliability_diagrams import error_text
-from gecko_jax.reports.roles import ROLES, better_end, columns_of, role_of
+from gecko_jax.reports.roles import RATES, ROLES, better_end, columns_of, role_of
 from gecko_jax.reports.rows import Column, Row
 from gecko_jax.reports.study import Study
 from gecko_jax.reports.text import (
@@ -22,7 +22,7 @@ from gecko_jax.reports.text import (
     number,
     short,
 )
-from gecko_jax.reports.units import scale
+from gecko_jax.reports.units import highest_rate, scale
 
 DEVICES = (
     ("64 kB flash, 20 kB RAM", {"flash": 64_000, "ram": 20_000}),
@@ -87,7 +87,9 @@ def _column(column: Column) -> dict[str, Any]:
     size, base = scale(column.unit)
     bytes_per_unit = size if base == "B" else None
     texts = {"key": column.key, "heading": column.heading, "unit": column.unit}
-    return texts | {"better": better_end(column), "role": role_of(column.key), "scale": bytes_per_unit}
+    role = role_of(column.key)
+    highest = highest_rate(column.unit) if role in RATES else None
+    return texts | {"better": better_end(column), "role": role, "scale": bytes_per_unit, "highest": highest}
 
 
 def _row(study: Study, row: Row) -> dict[str, Any]:

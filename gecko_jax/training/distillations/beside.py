@@ -21,7 +21,7 @@ def fit_beside(name: str, start: Variables, student: Model, data: Examples, memb
     """Trains students that carry one more collection, which the returned variables no longer hold.
 
     Args:
-      name: of the collection.
+      name: of the collection; the caller has refused a user's own by `hooks.refuse_collection`.
       start: its first value, with a leading axis of the m students.
       student: the model without the collection.
       data, member: see `fit_ensemble`.

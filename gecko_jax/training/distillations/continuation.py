@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.checks import at_least, finite, integer
+from gecko_jax.hooks import refuse_collection
 from gecko_jax.losses import accuracy, annealed_hinge
 from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
 from gecko_jax.losses.distillation import teacher_logits
@@ -41,7 +42,8 @@ def continuation(temperature: int = 20, margin: float = 1.0, labels_at: float = 
         Annealing-KD, but for the change of the objective, with margin=0.
 
     Raises:
-      ValueError: settings out of bounds; when trained, options that are fixed.
+      ValueError: settings out of bounds; when trained, options that are fixed, a schedule or a start of the collection
+        "continuation" among them.
 
     Source: Jafari et al., "Continuation KD" (EMNLP 2022 findings, arXiv 2212.05998), equations 3 to 5 and 7.
 
@@ -61,6 +63,7 @@ def continuation(temperature: int = 20, margin: float = 1.0, labels_at: float = 
 
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options("continuation", options)
+        refuse_collection("continuation", SHARE, options)
         start = {"share": np.zeros(len(np.atleast_2d(member)), np.float32)}
         model = beside(student, SHARE, {"share": jax.ShapeDtypeStruct((), np.float32)})
         options["schedules"] = {**(options.get("schedules") or {}), SHARE: _share_done}

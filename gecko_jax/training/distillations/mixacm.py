@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gecko_jax.checks import at_least, finite, listed, one_of, positive
+from gecko_jax.hooks import refuse_collection
 from gecko_jax.keys import stream
 from gecko_jax.losses import accuracy
 from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
@@ -85,6 +86,7 @@ def mixacm(
 
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options("mixacm", options)
+        refuse_collection("mixacm", TEACHER, options)
         start = teacher.for_each(len(np.atleast_2d(member)))
         model = beside(student, TEACHER, example_shapes(start))
         trainable = trainable_patterns(options.get("trainable"))

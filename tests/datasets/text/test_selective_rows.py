@@ -142,3 +142,30 @@ def test_changed_rows_are_refused():
     for redacted, row in ((swapped, 0), (shown, 1)):
         with pytest.raises(ValueError, match=rf"rows.redacted\[{row}\] is not rows.tokens\[{row}\]"):
             check_rows(rows._replace(redacted=redacted))
+
+
+def test_owners_that_were_replaced_are_checked_and_counted_as_one_person():
+    """Two spellings of one person would make the most rows of a person half of what they are."""
+    texts = ["a {1} b", "c {2} d", "e f {3}", "g h i"]
+    rows = selective_rows(from_texts(texts, user=["Ann", "Ann", "Bo", "Ann"]), bytes_tokenizer(), 20, BRACED, 5)
+    assert rows.rows_per("user") == 2  # Ann's third row has no secret
+    spelled = rows._replace(user=np.array(["Ann", " Ann", "Ann ", "Bo"]))
+    assert check_rows(spelled).rows_per("user") == 3
+    for changed, words in [
+        (rows._replace(user=np.array(["Ann", "ann", "Bo", "Cy"])), "are they one person"),
+        (rows._replace(user=np.array(["Ann", "Ann", "Bo"])), r"rows.user has shape \(3,\); expected \(4\)"),
+        (rows._replace(user=["Ann", None, "Bo", "Cy"]), "rows.user.1. is None"),
+    ]:
+        for read in (check_rows, lambda rows: rows.rows_per("user")):
+            with pytest.raises(ValueError, match=words):
+                read(changed)
+    for changed, words in [
+        (rows._replace(document=rows.document[:3]), r"rows.document has shape \(3,\)"),
+        (rows._replace(secrets=rows.secrets[1:]), r"rows.secrets has shape \(3,\)"),
+        (rows._replace(secrets=((), *rows.secrets[1:])), r"rows.secrets\[0\] lists 0 secrets, .* marks 1"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            check_rows(changed)
+    with pytest.raises(ValueError, match=r"documents.user has shape \(5,\); expected \(4\)"):
+        longer = from_texts(texts)._replace(user=np.array(["Ann"] * 5))
+        selective_rows(longer, bytes_tokenizer(), 20, BRACED, 5)

@@ -111,3 +111,9 @@ def test_bad_rows_are_refused():
         with pytest.raises(ValueError, match="rate="):
             ROWS.masked(0, rate)
     assert (text.rows(NOTES, BYTES, 12, min_tokens=12).tokens > 0).all()
+
+
+def test_every_document_has_its_author():
+    documents = text.from_texts(["abc", "de"])._replace(user=np.array(["ann"] * 3))
+    with pytest.raises(ValueError, match=r"documents.user has shape \(3,\); expected \(2\)"):
+        text.rows(documents, text.bytes_tokenizer(), 4)
