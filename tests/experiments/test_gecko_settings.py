@@ -176,15 +176,13 @@ def test_expected_figures_are_those_of_the_preset():
 
 def test_a_private_row_says_which_network_it_is():
     """Its float network, if that has no BatchNorm; else the one in which something else normalizes."""
-    config = Config()
-    x = np.zeros((1, 32, 32, 3), np.float32)
+    config, x = Config(), np.zeros((1, 32, 32, 3), np.float32)
     for network in ("mlp", "resnet20"):
-        same = []
+        private, full = (config.network(network, name, 10) for name in ("dp_eps8", "full"))
+        parameters, others = (jax.eval_shape(each.init, jax.random.key(0), x) for each in (private, full))
+        same = jax.tree.structure(parameters) == jax.tree.structure(others)
         for name in ("dp_eps8", "dp_eps2", "dp_binary"):
-            model, full = (config.network(network, each, 10) for each in (name, "full"))
-            shapes = [jax.eval_shape(each.init, jax.random.key(0), x) for each in (model, full)]
-            same.append(jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1]))
-            assert ("GroupNorm in BatchNorm's place" in config.note(network, name)) == (not same[-1])
+            assert ("GroupNorm in BatchNorm's place" in config.note(network, name)) == (not same)
         assert config.note(network, "full") == METHODS["full"].note
     assert config.note("mlp", "dp_eps8") == METHODS["dp_eps8"].note == "as Full precision"
     assert config.note("resnet20", "dp_eps2") == "Full precision's, with GroupNorm in BatchNorm's place"
