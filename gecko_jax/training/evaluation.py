@@ -64,7 +64,7 @@ def evaluate(
     """
     loss, variables = loss or cross_entropy(), jax.device_put(variables)
     batch = _checked("data", model, variables, Batch(data.x, data.y, None, extra), loss)
-    score, metric, rows = _losses(model, loss), metric_of(loss), len(batch.weight)
+    score, metric, rows = _losses(model, loss), metric_of(loss), row_count("data", batch)
     size = min(batch_size, rows)
     losses, scores = by_blocks(lambda index: score(variables, take(batch, index)), rows, size, full=True)
     return Evaluation(losses, {metric.name: metric.summary(scores.mean(0, dtype=np.float64))})
