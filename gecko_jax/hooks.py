@@ -70,7 +70,7 @@ def refuse_collection(owner: str, name: str, options: Mapping[str, Any]) -> None
     ValueError: schedules holds 'share', which 'continuation' sets itself, and yours would be overwritten; leave it out.
     """
     for option in ("schedules", "init"):
-        if isinstance(given := options.get(option), Mapping) and name in given:
+        if isinstance(value := options.get(option), Mapping) and name in value:
             raise ValueError(
                 f"{option} holds {name!r}, which {owner!r} sets itself, and yours would be overwritten; leave it out."
             )

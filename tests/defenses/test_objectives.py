@@ -186,9 +186,9 @@ def test_what_they_cannot_read_is_refused_by_name(network, rows, members, refere
 )
 def test_what_a_defense_sets_beside_the_parameters_is_refused(name, collection, network, rows, members, reference):
     for option in ("schedules", "init"):
-        given = {option: {collection: lambda share: 0.0}}
+        options = {option: {collection: lambda share: 0.0}}
         with pytest.raises(ValueError, match=f"{option} holds '{collection}', which '{name}' sets itself"):
-            DEFENSES[name]().train(network, rows, members, reference=reference, **given)
+            DEFENSES[name]().train(network, rows, members, reference=reference, **options)
 
 
 def test_an_extra_of_the_reference_rows_name_is_refused(network, rows, members, reference):
