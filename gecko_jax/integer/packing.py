@@ -15,7 +15,6 @@ This module runs on the host: NumPy in and out.
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -25,9 +24,10 @@ import numpy as np
 from gecko_jax.compression import REMOVED
 from gecko_jax.integer.codes import MAX_CODE_BITS, code_book, grid, pack_bits, unpack_bits
 from gecko_jax.integer.places import Places, present_at, shortest_places
+from gecko_jax.integer.variable_shapes import check_one_model
 from gecko_jax.models.quantized import STATES, weight_quantizers
 from gecko_jax.models.removed_weights import CODES, MASKS, without_training_state
-from gecko_jax.trees import named_leaves, path_name, shapes
+from gecko_jax.trees import path_name
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
 ALIGNMENT = 4  # bytes; each array in a file starts at a multiple, because a device reads words in place
@@ -130,33 +130,6 @@ def pack(model: Model, variables: Variables, x: Array) -> PackedModel:
             tensor = _coded(path, quantizer, states.get(f"weight:{name}", ()), leaf)
         tensors.append(_without_zeros(tensor) if name in sparse else tensor)
     return PackedModel(tuple(tensors))
-
-
-def check_one_model(model: Model, variables: Variables, x: Any) -> None:
-    """Raises ValueError unless each variable has the shape that it has in the model.
-
-    Args:
-      model, variables, x: as of `pack`.
-    """
-    leaves, structure = jax.tree.flatten(x)
-    expected = _expected(model, structure, tuple(shapes(leaves)))
-    for name, leaf in named_leaves(variables):
-        shape = tuple(np.shape(leaf))
-        if name not in expected or shape == expected[name]:
-            continue
-        way = "Pass the variables of this model."
-        if shape[1:] == expected[name]:
-            way = (
-                f"They are of {shape[0]} models with a leading axis: pack one, jax.tree.map(lambda leaf: leaf[0], "
-                "variables)."
-            )
-        raise ValueError(f"variables[{name!r}] has shape {shape}; the model's has {expected[name]}. {way}")
-
-
-@functools.lru_cache(maxsize=64)
-def _expected(model: Model, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, tuple[int, ...]]:
-    variables = jax.eval_shape(model.init, jax.random.key(0), jax.tree.unflatten(structure, leaves))
-    return {name: tuple(leaf.shape) for name, leaf in named_leaves(variables)}
 
 
 def _with_codebook(path: tuple[str, ...], centroids: np.ndarray, codes: np.ndarray) -> PackedTensor:

@@ -1,6 +1,6 @@
 """Products of +-1 vectors on packed words: one XNOR and a population count do 32 multiply-accumulates.
 
-    dot(x, w) = 2 popcount(xnor(x, w)) - n = n - 2 popcount(xor(x, w))
+dot(x, w) = 2 popcount(xnor(x, w)) - n = n - 2 popcount(xor(x, w))
 """
 
 from __future__ import annotations
