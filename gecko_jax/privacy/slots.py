@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from gecko_jax.privacy.sampling import Sampling, check_sampling, probability_above
 
-DEVIATIONS = (0, 1, 2, 3)  # standard deviations above the mean at which a program is compiled, beside all slots
+DEVIATIONS = (0, 1, 2, 3, 4)  # standard deviations above the mean at which a program is compiled, beside all slots
 SLOT_MULTIPLE = 8  # of matrix units: products over other numbers of rows are padded or slow
 
 
 def slot_sizes(sampling: Sampling) -> tuple[int, ...]:
-    """Lists the slots that batches may be computed in: the mean, up to three deviations more, and all slots.
+    """Lists the slots that batches may be computed in: the mean, up to four deviations more, and all slots.
 
     Args:
       sampling: how batches are drawn.
@@ -30,7 +30,7 @@ def slot_sizes(sampling: Sampling) -> tuple[int, ...]:
 
     >>> from gecko_jax.privacy.sampling import poisson
     >>> slot_sizes(poisson(60_000, 256, 14_063))
-    (256, 272, 288, 304, 399)
+    (256, 272, 288, 304, 320, 399)
     """
     cap = check_sampling(sampling).cap
     if sampling.kind == "shuffled":

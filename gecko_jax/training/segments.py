@@ -47,15 +47,12 @@ class Segmentation(NamedTuple):
 
 
 def segmentation(sampling: Sampling | None, steps: int, models: int) -> Segmentation | None:
-    """Chooses how the epochs of a run are divided, None: not at all.
-
-    The longest segments of SEGMENT_STEPS whose expected slots are at most MAX_SLOTS_OVER_MEAN times the mean batch, or
-    within MIN_GAIN of those of single steps.
+    """Chooses how the epochs of a run are divided on the default backend, None: not at all.
 
     Args:
       sampling: how batches are drawn; None: passes over all members, which have no padding worth a choice.
       steps: of an epoch.
-      models: side by side in one program: the largest of their batches decides.
+      models: side by side in one program.
 
     >>> from gecko_jax.privacy.sampling import poisson
     >>> segmentation(poisson(60_000, 256, 14_040), steps=234, models=1) is None  # on a CPU
@@ -63,9 +60,24 @@ def segmentation(sampling: Sampling | None, steps: int, models: int) -> Segmenta
     """
     if sampling is None or not branches_block() or sampling.steps < MIN_STEPS_OF_RUN:
         return None
+    division = divide(sampling, steps, models)
+    return division if len(division.sizes) > 1 else None
+
+
+def divide(sampling: Sampling, steps: int, models: int) -> Segmentation:
+    """Divides an epoch into the longest segments of SEGMENT_STEPS that waste few slots.
+
+    The expected slots are at most MAX_SLOTS_OVER_MEAN times the mean batch, or within MIN_GAIN of those of single
+    steps. The largest batch of a segment decides, over its steps and over all models.
+
+    Args:
+      sampling, steps, models: see `segmentation`.
+
+    >>> from gecko_jax.privacy.sampling import poisson
+    >>> divide(poisson(60_000, 256, 14_040), steps=234, models=1)
+    Segmentation(steps=6, sizes=(256, 272, 288, 304, 320, 399))
+    """
     sizes = slot_sizes(sampling)
-    if len(sizes) == 1:
-        return None
     relative = {
         length: expected_slots(sampling, sizes, length * models) / sampling.batch_size for length in SEGMENT_STEPS
     }

@@ -11,14 +11,14 @@ from gecko_jax.privacy.slots import expected_slots, slot_sizes
 @pytest.mark.parametrize(
     "sampling, sizes",
     [
-        (privacy.poisson(60_000, 256, 14_063), (256, 272, 288, 304, 399)),
+        (privacy.poisson(60_000, 256, 14_063), (256, 272, 288, 304, 320, 399)),
         (privacy.poisson(60_000, 32, 1000), (32, 40, 48, 56, 83)),
         (privacy.truncated_poisson(60_000, 256, 1000, cap=288), (256, 272, 288)),
         (privacy.poisson(40, 40, 10), (40,)),  # all in every batch
         (privacy.shuffled(1000, 300, epochs=2), (300,)),
     ],
 )
-def test_sizes_are_the_mean_and_three_deviations(sampling, sizes):
+def test_sizes_are_the_mean_and_four_deviations(sampling, sizes):
     assert slot_sizes(sampling)[:-1] == sizes[:-1] and slot_sizes(sampling)[-1] == sampling.cap
     assert len(slot_sizes(sampling)) == len(sizes)
 

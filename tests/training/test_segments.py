@@ -63,10 +63,10 @@ def test_slots_stay_within_the_promise(gpu, batch_size, models):
 
 def test_many_models_and_odd_epochs(gpu):
     sampling = privacy.poisson(60_000, 256, steps=1000)
-    assert segmentation(sampling, 234, 1) == Segmentation(6, (256, 272, 288, 304, sampling.cap))  # 39 times 6
+    assert segmentation(sampling, 234, 1) == Segmentation(6, (256, 272, 288, 304, 320, sampling.cap))  # 39 times 6
     assert segmentation(sampling, 233, 1).steps == 8  # a prime: one step is left over
     assert segmentation(sampling, 3, 1).steps == 3
-    assert segmentation(sampling, 234, 64).steps < 8  # none keeps the promise: the largest of 64 is 1.15 means
+    assert segmentation(privacy.poisson(60_000, 32, 1000), 234, 1).steps == 1
 
 
 def test_what_is_not_divided(gpu, monkeypatch):

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gecko_jax import clippings, privacy
+from gecko_jax.privacy.per_example.rows import sizes
+from gecko_jax.training.segments import divide, segments
 from gecko_jax.types import Batch
+from scripts.benchmarks.cases.timing import Key
 from scripts.benchmarks.cases.with_jax import CLIP_NORM, Case, compiled, flat, make, naive, ours, plain
 
 
-def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str], Callable[[], Any]], np.ndarray, str]:
-    """`steps` gradients each, on Poisson batches and on batches of exactly `rows`; no noise, whose cost is the same.
+class PoissonCase(NamedTuple):
+    """Attributes:
+    ways: `steps` gradients each, on Poisson batches and on batches of the mean size.
+    expected: the largest batch's clipped sum over the mean size, from its real rows alone.
+    drawn: what was drawn, in words.
+    slots: mean slots that a step computes over the mean size, by way: counted, not timed.
+    """
 
-    Returns:
-      ways; the largest batch's clipped sum over `rows`, from its real rows alone; what was drawn, in words.
+    ways: dict[Key, Callable[[], Any]]
+    expected: np.ndarray
+    drawn: str
+    slots: dict[Key, float]
+
+
+def poisson_case(name: str, rows: int, steps: int, on_cpu: bool) -> PoissonCase:
+    """Builds gradients of Poisson batches and of batches of exactly `rows`; no noise, whose cost is the same.
+
+    On an accelerator all steps of a size are one program: to start each alone would take longer than to compute it.
     """
     n, pool = 60_000, 4096  # n examples to draw from; the number of them that is in memory
     sampling = privacy.poisson(n, rows, 14_063)
     drawn = privacy.draw(sampling, seed=0, first_step=0, steps=steps)
     case = make(name, pool)
-    order = np.argsort(drawn.weight.sum(1))  # the last is the largest, and so not empty
-    indices, weight = jnp.asarray(drawn.indices[order] % pool), jnp.asarray(drawn.weight[order])
-    exact = jnp.asarray(np.random.default_rng(1).integers(0, pool, (steps, rows)))
-    counts = drawn.weight.sum(1)[order].astype(int)
+    largest = drawn.weight.sum(1).argmax()
+    order = [*(step for step in range(steps) if step != largest), largest]  # the last is not empty
+    indices, weight = drawn.indices[order] % pool, drawn.weight[order]
+    counts = weight.sum(1).astype(int)
+    exact = np.random.default_rng(1).integers(0, pool, (steps, rows))
+    ones = np.ones((steps, rows), np.float32)
 
     def one(variables, example, key=None):
         return case.one(variables, (example.x, example.y), key)
@@ -42,32 +61,57 @@ def poisson_ways(name: str, rows: int, steps: int) -> tuple[dict[tuple[str, str]
         total = privacy.clipped_sum(one, clippings.flat(CLIP_NORM))(variables, batch)[0]
         return jax.tree.map(lambda leaf: leaf / rows, total)
 
-    def built(function, chosen, real):
+    whole_run = [(0, steps, None)]
+    in_segments = list(segments(weight[None], divide(sampling, steps, 1)))
+    separate = [(step, step + 1, None) for step in range(steps)]
+
+    def built(function, chosen, real, division):
         def step(variables, data, chosen, real, key):
             return function(variables, Batch(*(leaf[chosen] for leaf in data), real), key)
 
+        def several(*arguments):
+            variables, data, chosen, real, key = arguments
+            start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(first, *arguments))
+            body = lambda before, batch: (step(variables, data, *batch, key), None)  # noqa: E731
+            return lax.scan(body, start, (chosen, real))[0]
+
+        def first(variables, data, chosen, real, key):
+            return step(variables, data, chosen[0], real[0], key)
+
         key = jax.random.key(0)
-        program = compiled(step, case.variables, case.examples, chosen[0], real[0], key)
-        batches = [(chosen[t], real[t]) for t in range(steps)]
+        parts = [(jnp.asarray(chosen[a:b, :c]), jnp.asarray(real[a:b, :c])) for a, b, c in division]
+        make_program = lambda part: compiled(first if on_cpu else several, case.variables, case.examples, *part, key)  # noqa: E731
+        programs = {part[0].shape: make_program(part) for part in parts}
 
         def run():
-            for each in batches:
-                result = jax.block_until_ready(program(case.variables, case.examples, *each, key))
-            return result
+            for part in parts:
+                result = programs[part[0].shape](case.variables, case.examples, *part, key)
+                if on_cpu:
+                    jax.block_until_ready(result)
+            return jax.block_until_ready(result)
 
         return run
 
+    division = separate if on_cpu else whole_run
     ways = {
-        ("ours", "exact size"): lambda: built(gradient(None), exact, jnp.ones((steps, rows))),
-        ("ours", "Poisson"): lambda: built(gradient(None), indices, weight),
-        ("ours", "Poisson, microbatch 32"): lambda: built(gradient(32), indices, weight),
-        ("ours", "Poisson, clipped_sum alone"): lambda: built(every_slot, indices, weight),
+        ("ours", "exact size"): lambda: built(gradient(None), exact, ones, division),
+        ("ours", "Poisson"): lambda: built(gradient(None), indices, weight, division),
+        ("ours", "Poisson, microbatch 32"): lambda: built(gradient(32), indices, weight, division),
+        ("ours", "Poisson, clipped_sum alone"): lambda: built(every_slot, indices, weight, division),
     }
-    real = indices[-1, : counts[-1]]
-    expected = compiled(naive(case), case.variables, tuple(leaf[real] for leaf in case.examples))
-    total = expected(case.variables, tuple(leaf[real] for leaf in case.examples))
+    if not on_cpu:
+        ways["ours", "Poisson, in segments"] = lambda: built(gradient(None), indices, weight, in_segments)
+    choices = np.array(sizes(rows, sampling.cap))
+    slots = {
+        ("ours", "Poisson"): choices[np.searchsorted(choices, counts)].mean() / rows,
+        ("ours", "Poisson, clipped_sum alone"): sampling.cap / rows,
+        ("ours", "Poisson, in segments"): sum((b - a) * c for a, b, c in in_segments) / steps / rows,
+    }
+    real = jnp.asarray(indices[-1, : counts[-1]])
+    examples = tuple(leaf[real] for leaf in case.examples)
+    total = compiled(naive(case), case.variables, examples)(case.variables, examples)
     words = f"{counts.min()} to {counts.max()} rows, mean {counts.mean():.1f}, in {sampling.cap} slots"
-    return ways, flat(total) / rows, words
+    return PoissonCase(ways, flat(total) / rows, words, slots)
 
 
 def memory_of(case: Case, rows: int, most: float) -> tuple[dict[str, int], int, dict[str, Callable[[], Any]]]:
