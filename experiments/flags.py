@@ -100,6 +100,17 @@ def define(config_cls: type[C], presets: Mapping[str, C], default: str | None = 
     return Definition(config_cls, presets, values)
 
 
+def add_switch(definition: Definition, name: str, help: str) -> None:
+    """Adds a flag, off by default, that is not a setting: it changes what a command does, and not what a run gives.
+
+    Args:
+      definition: from `define`.
+      name: of the flag.
+      help: what it does.
+    """
+    absl_flags.DEFINE_bool(name, False, help, flag_values=definition.values, module_name="flags")
+
+
 def parse(definition: Definition, argv: Sequence[str] | None = None) -> Any:
     """Returns the preset, its fields changed by the flags.
 

@@ -1,5 +1,8 @@
 """Runs a study: each of its parts to a table, a page and a record, compared with the expected figures.
 
+With `--estimate` it trains nothing and prints how long the training of each row takes. The preset "paper", which is for
+a GPU, prints that before it starts.
+
 What every study's record holds (settings, code, seeds, environment) is filled in and checked here before anything is
 trained, so that a record that cannot be written does not cost the training. The code's digest is of the program that
 ran, even if its files are edited meanwhile.
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +23,7 @@ from gecko_jax import reports
 from gecko_jax.digests import sha256
 from gecko_jax.training import NotFinite
 
+ESTIMATE, FOR_A_GPU = "estimate", "paper"
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -36,6 +41,47 @@ class Part(NamedTuple):
     make: Callable[[], reports.Study]
     seeds: Sequence[int]
     after: Callable[[reports.Study], str] = lambda study: ""
+
+
+class CommandLine(NamedTuple):
+    """A study as it is run from the command line.
+
+    Attributes:
+      command: what an error message begins with.
+      home: the study's own folder. Its `workload.py` has `workload(config)`, which lists the training of all rows.
+      config_cls: its settings, with a field `output`, the folder of all parts.
+      presets: name -> settings, of those whose figures are in `home`/expected.
+      parts: settings -> its tables.
+    """
+
+    command: str
+    home: pathlib.Path
+    config_cls: type
+    presets: Mapping[str, Any]
+    parts: Callable[[Any], Iterable[Part]]
+
+
+def main(study: CommandLine, argv: Sequence[str] | None = None) -> None:
+    """Runs a study by its flags, or with `--estimate` tells how long it would take.
+
+    Args:
+      study: what to run.
+      argv: the program's name and its arguments; None: sys.argv.
+
+    Raises:
+      SystemExit: a bad flag, `--help`, or a part that cannot be made or written.
+    """
+    definition = flags.define(study.config_cls, study.presets)
+    flags.add_switch(definition, ESTIMATE, "train nothing; print how long the training of each row takes here")
+    config = flags.parse(definition, argv)
+    is_dry_run = definition.values[ESTIMATE].value
+    if is_dry_run or definition.values.preset == FOR_A_GPU:
+        from experiments import estimates
+
+        rows = importlib.import_module(f"experiments.{study.home.name}.workload").workload(config)
+        print(estimates.table(estimates.estimate(rows)) + "\n", flush=True)
+    if not is_dry_run:
+        run(study.command, config, study.presets, study.home, study.parts(config))
 
 
 def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Path, parts: Iterable[Part]) -> None:

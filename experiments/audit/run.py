@@ -1,6 +1,6 @@
 """Runs the study: trains and attacks every row, then compares attacks on one network; prints both tables.
 
-python -m experiments.audit.run [--preset=quick|fashion_mnist|paper] [--help]
+python -m experiments.audit.run [--preset=quick|fashion_mnist|paper] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("audit"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.audit.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
-        studies.run("audit", config, PRESETS, Path(__file__).parent, parts(config))
+        studies.main(studies.CommandLine("audit", Path(__file__).parent, Config, PRESETS, parts), argv)
 
 
 def parts(config) -> Iterator[studies.Part]:

@@ -1,6 +1,6 @@
 """Runs the study: trains every rule with every optimizer, prints the tables and says where the reports lie.
 
-    python -m experiments.dp_clipping.run [--preset=quick|fashion_mnist|paper] [--help]
+python -m experiments.dp_clipping.run [--preset=quick|fashion_mnist|paper] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ NOTES = (
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("dp_clipping"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.dp_clipping.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
-        studies.run("dp_clipping", config, PRESETS, Path(__file__).parent, parts(config))
+        studies.main(studies.CommandLine("dp_clipping", Path(__file__).parent, Config, PRESETS, parts), argv)
 
 
 def parts(config) -> Iterator[studies.Part]:

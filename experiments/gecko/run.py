@@ -1,6 +1,6 @@
 """Runs the study: trains, attacks and prices every row, prints the table and says where the report lies.
 
-python -m experiments.gecko.run [--preset=quick|fashion_mnist|location|paper] [--help]
+python -m experiments.gecko.run [--preset=quick|fashion_mnist|location|paper] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("gecko"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.gecko.config import Config
         from experiments.gecko.presets import PRESETS
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
-        studies.run("gecko", config, PRESETS, Path(__file__).parent, parts(config))
+        studies.main(studies.CommandLine("gecko", Path(__file__).parent, Config, PRESETS, parts), argv)
 
 
 def parts(config) -> Iterator[studies.Part]:

@@ -1,6 +1,6 @@
 """Runs the study: trains teacher and students, attacks them, runs the student on ciphertexts, and prints the tables.
 
-python -m experiments.he_friendly.run [--preset=quick|ablation|fashion_mnist|three_classes] [--help]
+python -m experiments.he_friendly.run [--preset=quick|ablation|fashion_mnist|three_classes] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("he_friendly"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.he_friendly.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
-        studies.run("he_friendly", config, PRESETS, Path(__file__).parent, parts(config))
+        studies.main(studies.CommandLine("he_friendly", Path(__file__).parent, Config, PRESETS, parts), argv)
 
 
 def parts(config) -> Iterator[studies.Part]:

@@ -1,6 +1,6 @@
 """Runs the study: pre-trains, fine-tunes and attacks every row, and prints the tables.
 
-python -m experiments.memorisation.run [--preset=quick|mails|paper] [--help]
+python -m experiments.memorisation.run [--preset=quick|mails|paper] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("experiments.memorisation"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.memorisation.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
-        studies.run("experiments.memorisation", config, PRESETS, Path(__file__).parent, parts(config))
+        home = Path(__file__).parent
+        studies.main(studies.CommandLine("experiments.memorisation", home, Config, PRESETS, parts), argv)
 
 
 def parts(config) -> Iterator[studies.Part]:

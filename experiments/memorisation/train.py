@@ -91,11 +91,7 @@ def prepare(config: Config, method: Method, base: Base, fixed: float, x: np.ndar
       fixed: the validation perplexity of the float base, of which the crossings of all rows are shares.
       x: token rows [n, t], of which only shape and type matter.
     """
-    tied = {"tied": True} if base.tied and method.tuning in ("head", "embedding") else {}
-    tuning = fine_tuning.FINE_TUNINGS[method.tuning](**method.options, **tied)
-    model, trainable = tuning.apply(base.model), tuning.trainable
-    if method.trainable is not None:
-        trainable = tuple(each.format(last=config.layers - 1) for each in method.trainable)
+    model, trainable = tuned(config, method, base.model, base.tied)
     private = None
     if method.epsilon is not None:
         private = privacy.private_training(
@@ -113,6 +109,22 @@ def prepare(config: Config, method: Method, base: Base, fixed: float, x: np.ndar
     key = keys.stream(config.seed, "memorization", "start")
     starts = fine_tuning.start(model, base.variables, key, x[:1], models=config.models + 1)
     return Prepared(model, trainable, base, starts, fixed, private)
+
+
+def tuned(config: Config, method: Method, model: Model, is_tied: bool) -> tuple[Model, tuple[str, ...] | None]:
+    """Returns the tuned model of a row and the paths that it trains.
+
+    Args:
+      config: the settings.
+      method: the row.
+      model: its base.
+      is_tied: whether the base's head and embedding are one table.
+    """
+    tied = {"tied": True} if is_tied and method.tuning in ("head", "embedding") else {}
+    tuning = fine_tuning.FINE_TUNINGS[method.tuning](**method.options, **tied)
+    if method.trainable is None:
+        return tuning.apply(model), tuning.trainable
+    return tuning.apply(model), tuple(each.format(last=config.layers - 1) for each in method.trainable)
 
 
 def trained_parameters(prepared: Prepared) -> int:

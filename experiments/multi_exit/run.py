@@ -1,6 +1,6 @@
 """Runs the study: trains and measures every row, prints the table and says where the report lies.
 
-python -m experiments.multi_exit.run [--preset=quick] [--help]
+python -m experiments.multi_exit.run [--preset=quick] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from experiments import command
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("multi_exit"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.multi_exit.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
+        def parts(config):
+            return [studies.Part("", lambda: study(config), range(config.models))]
 
-        def make():
-            from experiments.multi_exit import measure
+        studies.main(studies.CommandLine("multi_exit", Path(__file__).parent, Config, PRESETS, parts), argv)
 
-            return measure.study(config)
 
-        part = studies.Part("", make, range(config.models))
-        studies.run("multi_exit", config, PRESETS, Path(__file__).parent, [part])
+def study(config):
+    """Returns the one table of the study."""
+    from experiments.multi_exit import measure
+
+    return measure.study(config)
 
 
 if __name__ == "__main__":

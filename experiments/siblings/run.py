@@ -1,6 +1,6 @@
 """Runs the study: trains, attacks and measures every row, prints the table and says where the report lies.
 
-python -m experiments.siblings.run [--preset=quick|location] [--help]
+python -m experiments.siblings.run [--preset=quick|location] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from experiments import command
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("siblings"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.siblings.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
+        def parts(config):
+            return [studies.Part("", lambda: study(config), range(config.models))]
 
-        def make():
-            from experiments.siblings import measure
+        studies.main(studies.CommandLine("siblings", Path(__file__).parent, Config, PRESETS, parts), argv)
 
-            return measure.study(config)
 
-        studies.run("siblings", config, PRESETS, Path(__file__).parent, [studies.Part("", make, range(config.models))])
+def study(config):
+    """Returns the one table of the study."""
+    from experiments.siblings import measure
+
+    return measure.study(config)
 
 
 if __name__ == "__main__":

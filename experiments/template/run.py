@@ -1,6 +1,6 @@
 """Runs the study: trains and measures every row, prints the table and says where the report lies.
 
-python -m experiments.template.run [--preset=quick] [--help]
+python -m experiments.template.run [--preset=quick] [--estimate] [--help]
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from experiments import command
 def main(argv: list[str] | None = None) -> None:
     """Parses the flags and runs."""
     with command.reported("template"):
-        from experiments import flags, studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
+        from experiments import studies  # here, so that Ctrl-C while JAX is loaded ends as it does later
         from experiments.template.config import PRESETS, Config
 
-        config = flags.parse(flags.define(Config, PRESETS), argv)
+        def parts(config):
+            return [studies.Part("", lambda: study(config), range(config.models))]
 
-        def make():
-            from experiments.template import measure
+        studies.main(studies.CommandLine("template", Path(__file__).parent, Config, PRESETS, parts), argv)
 
-            return measure.study(config)
 
-        part = studies.Part("", make, range(config.models))
-        studies.run("template", config, PRESETS, Path(__file__).parent, [part])
+def study(config):
+    """Returns the one table of the study."""
+    from experiments.template import measure
+
+    return measure.study(config)
 
 
 if __name__ == "__main__":

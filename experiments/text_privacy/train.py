@@ -33,10 +33,15 @@ class Trained(NamedTuple):
     mechanism: privacy.WordNoise | None = None
 
 
+def network(config: Config, notes: Notes) -> Model:
+    """Returns the transformer of all rows."""
+    sizes = dict(layers=2, width=config.width, heads=4, max_length=config.length)
+    return models.create("transformer", notes.tokenizer.vocabulary, **sizes)
+
+
 def base_of(config: Config, notes: Notes) -> tuple[Model, Variables]:
     """Trains the base, whose variables every row starts from."""
-    sizes = dict(layers=2, width=config.width, heads=4, max_length=config.length)
-    model = models.create("transformer", notes.tokenizer.vocabulary, **sizes)
+    model = network(config, notes)
     fitted = training.fit(
         model,
         notes.public.causal(),
