@@ -150,7 +150,7 @@ def timed_step(work: Work, count: float) -> Timed:
 def _trainer(work: Work, models: int, rows: int, steps: int) -> Callable[[int], Any]:
     """Returns epochs -> a fit of made rows, of `steps` steps an epoch."""
     n = rows * steps
-    model, gradients = gradients_of(work, float(rows))
+    model, gradients = gradients_of(work, rows)
 
     def repeated(leaf: Any) -> np.ndarray:
         return np.repeat(np.asarray(leaf[:1]), n, axis=0)

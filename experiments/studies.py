@@ -74,14 +74,20 @@ def main(study: CommandLine, argv: Sequence[str] | None = None) -> None:
     definition = flags.define(study.config_cls, study.presets)
     flags.add_switch(definition, ESTIMATE, "train nothing; print how long the training of each row takes here")
     config = flags.parse(definition, argv)
-    is_dry_run = definition.values[ESTIMATE].value
-    if is_dry_run or definition.values.preset == FOR_A_GPU:
-        from experiments import estimates
+    if definition.values[ESTIMATE].value:
+        _print_estimate(study, config)
+        return
+    parts = list(study.parts(config))
+    if definition.values.preset == FOR_A_GPU and any(_finished(part, config) is None for part in parts):
+        _print_estimate(study, config)
+    run(study.command, config, study.presets, study.home, parts)
 
-        rows = importlib.import_module(f"experiments.{study.home.name}.workload").workload(config)
-        print(estimates.table(estimates.estimate(rows)) + "\n", flush=True)
-    if not is_dry_run:
-        run(study.command, config, study.presets, study.home, study.parts(config))
+
+def _print_estimate(study: CommandLine, config: Any) -> None:
+    from experiments import estimates
+
+    rows = importlib.import_module(f"experiments.{study.home.name}.workload").workload(config)
+    print(estimates.table(estimates.estimate(rows)) + "\n", flush=True)
 
 
 def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Path, parts: Iterable[Part]) -> None:
@@ -99,7 +105,7 @@ def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Pat
     """
     for part in parts:
         folder = pathlib.Path(config.output) / part.name
-        if (study := finished(folder, flags.to_dict(config))) is None:
+        if (study := _finished(part, config)) is None:
             try:
                 study = reports.write_record(folder, _made(part, config), {"report.html": reports.html})
             except (OSError, ValueError, NotFinite) as error:
@@ -160,6 +166,10 @@ def finished(folder: pathlib.Path, config: Mapping[str, Any]) -> reports.Study |
     then, now = study.record.get("environment", {}).get("versions"), reports.environment()["versions"]
     same = study.record.get("config") == config and study.record.get("code") == code_digest() and then == now
     return study if same else None
+
+
+def _finished(part: Part, config: Any) -> reports.Study | None:
+    return finished(pathlib.Path(config.output) / part.name, flags.to_dict(config))
 
 
 def compare_with_expected(

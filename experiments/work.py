@@ -77,19 +77,20 @@ def private_steps(members: int, batch_size: int, epochs: int) -> int:
     return epochs * max(1, round(members / batch_size))
 
 
-def gradients_of(work: Work, rows: float) -> tuple[Model, Any]:
+def gradients_of(work: Work, rows: int, microbatch: int | None = None) -> tuple[Model, Any]:
     """Returns the network as it is trained, and its gradient function, as training takes them.
 
     Args:
       work: the row.
       rows: of a step; of a private row the expected ones.
+      microbatch: of a private row, see `privacy.clipped_sum`; None: what the library chooses here.
     """
     trainable = trainable_patterns(work.trainable)
     if work.clipping is None:
         return work.model, training.batch_gradients(work.model, work.loss, trainable)
-    model, options = work.model, {}
+    model, options = work.model, {"microbatch": microbatch}
     if isinstance(work.clipping, AdaptiveClipping):
-        model, options = privacy.with_threshold(model, work.clipping), {"count_noise": rows / 20}
+        model, options["count_noise"] = privacy.with_threshold(model, work.clipping), rows / 20
     of_one = privacy.example_loss(model, work.loss)
     return model, privacy.private_gradients(of_one, work.clipping, 1.0, rows, trainable=trainable, **options)
 
@@ -100,8 +101,12 @@ def step_operations(work: Work) -> float:
     The gradient function's own program is read, so that the norms and weighted sums of private training count. The
     rows are the batch's; the padding of Poisson batches does not count, and neither does elementwise work on
     activations.
+
+    Raises:
+      ValueError: a network with products in a loop that ends on a condition.
     """
-    model, gradients = gradients_of(work, work.batch_size)
+    # All rows at once: a loop over microbatches ends at the last real row, and has no turns that could be counted.
+    model, gradients = gradients_of(work, work.batch_size, microbatch=work.batch_size)
     one = take((work.like.x, work.like.y), slice(0, 1))
     variables = jax.eval_shape(model.init, jax.random.key(0), one[0])
 
@@ -118,7 +123,7 @@ def step_operations(work: Work) -> float:
 
 
 def _macs(program: programs.Program) -> float:
-    """Counts the multiply-accumulates of a program; a loop that ends on a condition counts as one turn."""
+    """Counts the multiply-accumulates of a program."""
     total = 0.0
     for step in program.steps:
         if step.name in COUNTS:
@@ -126,6 +131,11 @@ def _macs(program: programs.Program) -> float:
             total += step.repeats * COUNTS[step.name](step, left, right)
         elif step.bodies:
             inner = [_macs(body) for body in step.bodies]
+            if step.name == "while" and any(inner):
+                raise ValueError(
+                    "operations cannot be counted: the network has products in a loop that ends on a condition, whose "
+                    "turns are not known before it runs. Use jax.lax.scan, or run the study without an estimate."
+                )
             turns = step.params["length"] if step.name == "scan" else 1
             total += step.repeats * turns * (max(inner) if step.name == "cond" else sum(inner))
     return total

@@ -56,7 +56,7 @@ create() { tpu create "$NAME" "--accelerator-type=$TYPE" "--version=$VERSION" ${
 
 setup() {
   local archive
-  if [[ -n "$DRY_RUN" ]]; then archive=/tmp/gecko_jax.tar.gz; else archive="$(mktemp --suffix=.tar.gz)"; fi
+  archive="$(mktemp --dry-run --suffix=.tar.gz)"
   call git -C "$ROOT" archive --format=tar.gz "--output=$archive" HEAD
   tpu scp "$archive" "$NAME:gecko_jax.tar.gz" --worker=all
   # The images have Python 3.10, which is too old; uv brings one along.

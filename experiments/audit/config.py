@@ -3,7 +3,7 @@
   preset         command                                                  time
   quick          python -m experiments.audit.run                          about 3 minutes on 2 cores
   fashion_mnist  python -m experiments.audit.run --preset=fashion_mnist   about 50 minutes on 2 cores
-  paper          python -m experiments.audit.run --preset=paper           a GPU's work
+  paper          python -m experiments.audit.run --preset=paper           about one GPU-hour (modeled)
 
 The figures are in expected/ and README.md beside this file. The rows are those of experiments.gecko.methods, and
 trained as they are there; their settings are there too.
@@ -96,11 +96,11 @@ PRESETS = {
         output="runs/audit_paper",
         architectures=("lenet",),
         records=60000,
-        models=64,
-        epochs=(75,),
-        fine_tuning_epochs=(75,),
+        models=32,
+        epochs=(18,),
+        fine_tuning_epochs=(18,),
         delta=1e-5,
-        dp_epochs=(75,),
+        dp_epochs=(18,),
         dp_batch_size=512,
         dp_learning_rate=3e-3,
         strength_hidden=(256,),

@@ -3,7 +3,7 @@
   preset         command                                                       time
   quick          python -m experiments.dp_clipping.run                         about 6 minutes on 2 cores
   fashion_mnist  python -m experiments.dp_clipping.run --preset=fashion_mnist  about 40 minutes on 2 cores
-  paper          python -m experiments.dp_clipping.run --preset=paper          a GPU's work
+  paper          python -m experiments.dp_clipping.run --preset=paper          about one GPU-hour (modeled)
 
 The figures are in expected/ and README.md beside this file.
 """
@@ -159,9 +159,9 @@ PRESETS = {
         dataset="fashion_mnist",
         output="runs/dp_clipping_paper",
         network="cnn",
-        models=8,
+        models=32,
         held_out=0.1,
-        epochs=30,
+        epochs=40,
         batch_size=512,
         epsilon=2.0,
         delta=1e-5,

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.gecko.config import Config, with_needs
 from experiments.gecko.methods import METHODS, Method
-from experiments.sizes import sizes_of
+from experiments.data_sizes import sizes_of
 from experiments.work import Work, private_steps, steps_of
 from gecko_jax import clippings, losses
 

@@ -4,7 +4,7 @@
   quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
   notes     python -m experiments.memorisation.run --preset=notes      all rows and tables: 9 minutes on 2 cores
   mails     python -m experiments.memorisation.run --preset=mails      an hour on 2 cores; needs three packages
-  paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files and a GPU
+  paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files; about one GPU-hour (modeled)
 
 What came out is in expected/ and in README.md beside this file.
 """
@@ -111,8 +111,9 @@ _COMPRESSION = Setting(lambda c: "compression" in c.tables, "compression among -
 
 # setting -> (whether something reads it, what it needs to be read); locations and what is always read are not here
 EFFECTS = {
-    **dict.fromkeys(("vocabulary", "layers", "width", "heads", "public_rows", "public_batch", "public_rate"),
-                    _PRETRAINS),
+    **dict.fromkeys(
+        ("vocabulary", "layers", "width", "heads", "public_rows", "public_batch", "public_rate"), _PRETRAINS
+    ),
     "ablations": _ABLATION,
     "small_width": _COMPRESSION,
 }
@@ -127,5 +128,5 @@ PRESETS = {
     "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc"),
                     tables=("upper", "crossing", "best")),
     "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",
-                    length=256, tables=("crossing", "best")),
+                    length=128, tables=("crossing", "best")),
 }  # fmt: skip

@@ -27,8 +27,8 @@ def workload(config: Config) -> list[Work]:
     tables = {"ablation": config.ablations, "compression": COMPRESSION}
     names = [name for table in config.tables for name in tables.get(table, config.methods)]
     names = list(dict.fromkeys(names))
-    made = {"tied", "small"} & {METHODS[name].base for name in names}
-    works = list(_pretraining(config, ["float", *sorted(made)])) if config.weights is None else []
+    bases = ["float", *sorted({"tied", "small"} & {METHODS[name].base for name in names})]
+    works = list(_pretraining(config, bases)) if config.weights is None else []
     return works + [_row(config, name) for name in names]
 
 

@@ -37,6 +37,17 @@ def test_operations_of_an_mlp_are_those_counted_by_hand():
     assert private > work.step_operations(mlp()), "the norms of the examples' gradients are products, too"
 
 
+def test_a_private_step_of_large_batches_counts_all_its_rows():
+    """Its rows are computed by microbatches, in a loop that ends where the data end."""
+    like = Examples(np.zeros((1, 16, 16, 3), np.float32), np.zeros(1, np.int32), np.zeros(1))
+    network = models.create("lenet", 3, channels=(2, 2), hidden=4)
+    few, many = (
+        work.step_operations(Work("r", network, like, 1, 1, rows, clipping=clippings.flat(1.0))) for rows in (256, 2560)
+    )
+    fixed = 10 * sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(network.init, jax.random.key(0), like.x)))
+    assert many - fixed == 10 * (few - fixed)
+
+
 def test_loops_count_once_a_turn_and_branches_by_the_larger():
     w, x = jnp.ones((3, 3)), jnp.ones((2, 3))
 
@@ -46,6 +57,11 @@ def test_loops_count_once_a_turn_and_branches_by_the_larger():
     def branched(w, x):
         return jax.lax.cond(x[0, 0] > 0, lambda: x @ w @ w, lambda: x)
 
+    def ends_on_a_condition(w, x):
+        return jax.lax.while_loop(lambda x: x[0, 0] < 9, lambda x: x @ w, x)
+
+    with pytest.raises(ValueError, match="loop that ends on a condition"):
+        work._macs(programs.trace(ends_on_a_condition, w, x)[0])
     once = 2 * 3 * 3
     assert work._macs(programs.trace(scanned, w, x)[0]) == 7 * once
     assert work._macs(programs.trace(branched, w, x)[0]) == 2 * once
@@ -154,6 +170,9 @@ def test_the_preset_for_a_card_is_estimated_before_it_starts(tmp_path, capsys, m
     monkeypatch.setattr(studies, "code_digest", lambda: "code")
     studies.main(line, ["try", f"--preset={preset}"])
     assert (tmp_path / preset / "record.json").exists()
+    studies.main(line, ["try", f"--preset={preset}"])
+    again = capsys.readouterr().out
+    assert "Nothing changed" in again and "Training in all" not in again, "there is nothing to wait for"
 
 
 def test_every_study_lists_its_training():

@@ -61,9 +61,7 @@ def read_tables(params, example, key):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_a_table_is_read_at_indices_of_any_type(dtype):
     rng = np.random.default_rng(1)
-    params = {
-        f"{mode} {rows}": rng.normal(size=(rows, 2)).astype(np.float32) for rows in ROWS[dtype] for mode in MODES
-    }
+    params = {f"{mode} {rows}": rng.normal(size=(rows, 2)).astype(np.float32) for rows in ROWS[dtype] for mode in MODES}
     check_every_method(read_tables, params, {str(rows): indices(dtype, rows, rng) for rows in ROWS[dtype]})
 
 
