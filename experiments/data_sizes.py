@@ -18,7 +18,7 @@ PUBLISHED = {
     "fashion_mnist": (60_000, (28, 28, 1), 10),
     "mnist": (60_000, (28, 28, 1), 10),
     **{
-        table.name: (round(TRAINED_SHARE * table.rows), (table.features,), table.classes)
+        table.name: (round(TRAINED_SHARE * (table.rows or 0)), (table.features,), table.classes)
         for table in (location.TABLE, purchase.TABLE, texas.TABLE)
     },
 }

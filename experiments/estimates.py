@@ -166,7 +166,7 @@ def _trainer(work: Work, models: int, rows: int, steps: int) -> Callable[[int], 
     sampling = None if work.clipping is None else privacy.poisson(n, rows, steps)
 
     def fit(epochs: int) -> Any:
-        drawn = {} if sampling is None else {"sampling": sampling._replace(steps=steps * epochs)}
+        drawn: dict[str, Any] = {} if sampling is None else {"sampling": sampling._replace(steps=steps * epochs)}
         return training.fit_ensemble(
             model, Examples(x, y, np.arange(n)), np.ones((models, n), bool), epochs=epochs, batch_size=rows,
             **options, **drawn,

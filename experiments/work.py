@@ -88,7 +88,8 @@ def gradients_of(work: Work, rows: int, microbatch: int | None = None) -> tuple[
     trainable = trainable_patterns(work.trainable)
     if work.clipping is None:
         return work.model, training.batch_gradients(work.model, work.loss, trainable)
-    model, options = work.model, {"microbatch": microbatch}
+    model = work.model
+    options: dict[str, Any] = {"microbatch": microbatch}
     if isinstance(work.clipping, AdaptiveClipping):
         model, options["count_noise"] = privacy.with_threshold(model, work.clipping), rows / 20
     of_one = privacy.example_loss(model, work.loss)
@@ -116,7 +117,8 @@ def step_operations(work: Work) -> float:
 
     x, y = jax.tree.map(shape, one)
     extra = {name: jax.ShapeDtypeStruct((work.batch_size, *each), np.float32) for name, each in work.extra.items()}
-    batch = Batch(x, y, jax.ShapeDtypeStruct((work.batch_size,), np.float32), extra or None)
+    weight: Any = jax.ShapeDtypeStruct((work.batch_size,), np.float32)
+    batch = Batch(x, y, weight, extra or None)
     program, _ = programs.trace(gradients, variables, batch, jax.random.key(0))
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
     return 2.0 * _macs(program) + UPDATE_OPERATIONS * parameters

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from experiments.audit.config import Config
 from experiments.audit.few_shadows import PRUNED_SHARE
-from experiments.gecko import workload as gecko
 from experiments.data_sizes import sizes_of
+from experiments.gecko import workload as gecko
 from experiments.work import Work, steps_of
 from gecko_jax import models
 

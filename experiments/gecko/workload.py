@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.data_sizes import sizes_of
 from experiments.gecko.config import Config, with_needs
 from experiments.gecko.methods import METHODS, Method
-from experiments.data_sizes import sizes_of
 from experiments.work import Work, private_steps, steps_of
 from gecko_jax import clippings, losses
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from experiments.he_friendly import data, train
 from experiments.he_friendly.config import Config
@@ -34,10 +35,11 @@ def workload(config: Config) -> list[Work]:
 def _rows(config: Config, loaded: Dataset, table: str, network, names, sizes: tuple[int, int, int]) -> Iterator[Work]:
     members, epochs, models = sizes
     for name in names:
-        method, options = METHODS[name], {}
+        method = METHODS[name]
+        options: dict[str, Any] = {}
         if method.distilled:
             loss = losses.kullback_leibler(config.temperature, config.alpha, label_weight=1.0)
-            options = dict(loss=loss, extra={"teacher": (loaded.num_classes,)})
+            options = dict(loss=loss, extra={"teacher": (loaded.num_classes or 1,)})
         yield Work(
             f"{table}: {method.label}", network(method), take(loaded.train, slice(0, 1)), models,
             steps_of(members, config.batch_size, epochs), config.batch_size,

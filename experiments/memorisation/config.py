@@ -4,7 +4,7 @@
   quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
   notes     python -m experiments.memorisation.run --preset=notes      all rows and tables: 9 minutes on 2 cores
   mails     python -m experiments.memorisation.run --preset=mails      an hour on 2 cores; needs three packages
-  paper     python -m experiments.memorisation.run --preset=paper      GPT-2 on your own text; needs files; about one GPU-hour (modeled)
+  paper     python -m experiments.memorisation.run --preset=paper      GPT-2, your own text; about one GPU-hour (modeled)
 
 What came out is in expected/ and in README.md beside this file.
 """
@@ -128,5 +128,5 @@ PRESETS = {
     "mails": Config(output="runs/memorisation_mails", private="mails", public=("austen", "perl_doc"),
                     tables=("upper", "crossing", "best")),
     "paper": Config(output="runs/memorisation_paper", private="private.jsonl", weights="gpt2/model.safetensors",
-                    length=128, tables=("crossing", "best")),
+                    length=88, tables=("crossing", "best")),
 }  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from experiments.data_sizes import sizes_of
 from experiments.multi_exit.config import Config
 from experiments.multi_exit.measure import PATHS
-from experiments.data_sizes import sizes_of
 from experiments.work import Work, steps_of
 from gecko_jax import losses, models
 

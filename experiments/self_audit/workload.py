@@ -30,7 +30,7 @@ class Game(NamedTuple):
     models: int = 1
 
 
-SAMPLED = Game(steps=PART["steps"], rate=PART["rate"])
+SAMPLED = Game(steps=int(PART["steps"]), rate=PART["rate"])
 # Those that are not listed are a plain game, of four full batches.
 GAMES = {
     "one full batch": Game(steps=1, factor=5),
@@ -70,6 +70,6 @@ def _game(name: str, played: Game, config: Config, fits: int) -> Work:
 
 def _digits(fits: int) -> Work:
     data, steps = datasets.load("digits"), DIGITS_EPOCHS * round(DIGITS_ROWS / DIGITS_BATCH)
-    model, like = models.create("mlp", data.num_classes, hidden=(32,)), take(data.train, slice(0, 1))
+    model, like = models.create("mlp", data.num_classes or 1, hidden=(32,)), take(data.train, slice(0, 1))
     rule, loss = clippings.flat(1.0), losses.cross_entropy()
     return Work("input canaries", model, like, 1, steps, DIGITS_BATCH, loss, rule, fits=fits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from experiments.siblings.config import Config
 from experiments.siblings.train import Trainer, load, rules
 from experiments.work import Work, steps_of
@@ -17,7 +19,7 @@ def workload(config: Config) -> list[Work]:
     data = load(config)
     trainer, like = Trainer(config, data), take(data.pool.train, slice(0, 1))
     network, small = trainer.network(config.hidden), trainer.network(config.small)
-    taught = dict(loss=losses.kullback_leibler(), extra={"teacher": (data.pool.num_classes or 1,)})
+    taught: dict[str, Any] = dict(loss=losses.kullback_leibler(), extra={"teacher": (data.pool.num_classes or 1,)})
 
     def each(name: str, model: Model, fits: float = 1, **options) -> Work:
         steps = steps_of(config.pool_rows // 2, config.batch_size, config.epochs)

@@ -1,4 +1,4 @@
-"""What a study's training takes: operations in closed form, rows scaled from timed ones, and a dry run that trains none."""
+"""What a study's training takes: operations in closed form, rows scaled from timed ones, a dry run that trains none."""
 
 from __future__ import annotations
 
