@@ -4,7 +4,7 @@
   quick     python -m experiments.memorisation.run                     under 4 minutes on 2 idle cores
   notes     python -m experiments.memorisation.run --preset=notes      all rows and tables: 9 minutes on 2 cores
   mails     python -m experiments.memorisation.run --preset=mails      an hour on 2 cores; needs three packages
-  paper     python -m experiments.memorisation.run --preset=paper      GPT-2, your own text; about one GPU-hour (modeled)
+  paper     python -m experiments.memorisation.run --preset=paper      your own text and GPT-2; one GPU-hour (modeled)
 
 What came out is in expected/ and in README.md beside this file.
 """
