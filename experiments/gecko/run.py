@@ -1,6 +1,6 @@
 """Runs the study: trains, attacks and prices every row, prints the table and says where the report lies.
 
-python -m experiments.gecko.run [--preset=quick|fashion_mnist|location|paper] [--estimate] [--help]
+python -m experiments.gecko.run [--preset=quick|fashion_mnist|location|cifar10|paper] [--estimate] [--help]
 """
 
 from __future__ import annotations

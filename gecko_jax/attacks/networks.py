@@ -44,7 +44,11 @@ def shokri() -> Attack:
 def hybrid() -> Attack:
     """Scores the log odds of a member by a network on the three largest posteriors and on which exit answered.
 
-    It is `salem` on the answers of a multi-exit model, with the exit's number beside, known or inferred.
+    It is `salem` on the answers of a multi-exit model, with the exit's number beside, known or inferred:
+
+      answered = models.answers(exits, threshold=0.9)         exits: logits [m, n, exits, classes] of m models
+      read = signals.posteriors_and_exit(answered.logits, answered.exit, count=exits.shape[-2])
+      audit.audit_models(answered.logits, y, member, ["hybrid"], probed={"exit_posteriors": read})
 
     Source: Li et al., "Auditing Membership Leakages of Multi-Exit Networks", CCS 2022 (arXiv 2208.11180), section 5.
 

@@ -7,6 +7,10 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = with_range_penalty(model, activations.pillar())     a penalty on the inputs of activations
     model = multi_exit(model, r"block\d"); early_exit(model, threshold=0.9)    exits; and which of them answers
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
+    model = pruned(model, 0.9, "weight"); start = prune_once(model, trained, x)     for fit(model, data, init=start)
+    model = shared_weights(model, bits=2); start = start_shared(model, trained, x)
+    model = dynamic_sparse(model, 0.1, growth="gradient")       a fixed number of weights, dropped and grown (RigL)
+    smaller = remove_filters(model, trained, x, share=0.5)      a smaller model and its variables
     model = fine_tuning.lora(rank=8).apply(model)               low-rank factors beside frozen weights
     save(folder, model, variables, x); load(folder)
 

@@ -78,7 +78,8 @@ def from_linen(
                 shapes = jax.tree.map(jnp.shape, x)
                 raise ValueError(
                     f"x has shape {shapes}, which the variables were not made for: {str(error).partition(' (http')[0]} "
-                    "Pass inputs of the shape that the model was trained on."
+                    "Pass inputs of the shape that the model was trained on; of the variables of several models (a "
+                    "leading axis), take one: trees.take(variables, 0)."
                 ) from error
             except InvalidRngError as error:
                 name = re.search(r'needs PRNG for "(.+?)"', str(error))

@@ -212,8 +212,8 @@ def check_collections(schedules: Schedules, variables: Variables) -> None:
             there = sorted(set(variables) - set(NOT_SCHEDULED))
             raise ValueError(
                 f"schedules[{name!r}] would change nothing, because the model has no collection {name!r} "
-                f"(it has {there or 'none'} beside its parameters). Leave it out, or use a layer that reads it: the "
-                'activation "quadratic" reads "transition".'
+                f"(it has {there or 'none'} beside its parameters). Leave it out, or use what reads it: the "
+                'activation "quadratic" reads "transition", models.pruned "pruning", models.dynamic_sparse "drop".'
             )
         for leaf in jax.tree.leaves(variables[name]):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):

@@ -13,7 +13,7 @@ from gecko_jax import surroundings
 from gecko_jax.checks import finite, positive
 from gecko_jax.losses import accuracy, cross_entropy
 from gecko_jax.models import input_gradients
-from gecko_jax.training.distillations.distillation import Teacher, check_options
+from gecko_jax.training.distillations.distillation import Teacher, check_options, check_teacher
 from gecko_jax.training.ensemble import Fit, fit_ensemble
 from gecko_jax.training.objectives import GradFn, mean_loss, mean_over, objective_gradients
 from gecko_jax.trees import by_blocks, take, trainable_patterns
@@ -50,6 +50,7 @@ def unpair(model: Model, data: Examples, member: Any, sibling: Teacher, *, weigh
     (1, 1)
     """
     check_options("unpair", options)
+    check_teacher("sibling", sibling)
     gradients = _gradients(model, float(positive("weight", weight)), trainable_patterns(options.get("trainable")))
     if sibling.per_model:
         each = sibling.for_each(len(np.atleast_2d(member)))

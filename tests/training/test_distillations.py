@@ -184,3 +184,19 @@ def test_extras_of_a_caller_s_are_refused(pool, member, teachers):
     for option in ("extra", "extra_per_model"):
         with pytest.raises(ValueError, match=f"{option} is set by distill itself"):
             training.distill(SMALL, pool, member[:1], np.zeros((len(pool.y), 10)), **{option: {}})
+
+
+@pytest.mark.parametrize("name", sorted(training.DISTILLATIONS))
+def test_a_teacher_that_is_not_a_teacher_is_refused(name, pool, member):
+    with pytest.raises(ValueError, match="teacher is of type ndarray; expected training.Teacher"):
+        distillation(name).train(SMALL, pool, member[:2], np.zeros((len(pool.y), 10)))
+
+
+def test_one_assistant_outside_a_list_is_refused():
+    with pytest.raises(ValueError, match=r"assistants\(\[model\]\)"):
+        training.DISTILLATIONS["assistants"](MIDDLE)
+
+
+def test_variables_of_several_models_are_named(pool, starts):
+    with pytest.raises(ValueError, match=r"take one: trees\.take\(variables, 0\)"):
+        SMALL.apply(starts, pool.x[:1])

@@ -65,3 +65,8 @@ def test_what_cannot_be_unpaired_is_refused():
         training.unpair(LINEAR, DATA, np.ones((1, 12), bool), sibling, weight=0)
     with pytest.raises(ValueError, match="gradients is set by 'unpair' itself"):
         training.unpair(LINEAR, DATA, np.ones((1, 12), bool), sibling, gradients=True)
+
+
+def test_a_sibling_that_is_not_a_teacher_is_refused():
+    with pytest.raises(ValueError, match="sibling is of type ndarray; expected training.Teacher"):
+        training.unpair(LINEAR, DATA, np.ones((1, 12), bool), np.zeros((12, 4)))

@@ -10,7 +10,13 @@ import jax
 from gecko_jax.checks import not_empty
 from gecko_jax.losses import kullback_leibler
 from gecko_jax.training.distillation import distill
-from gecko_jax.training.distillations.distillation import Distillation, Teacher, check_options, stage_options
+from gecko_jax.training.distillations.distillation import (
+    Distillation,
+    Teacher,
+    check_options,
+    check_teacher,
+    stage_options,
+)
 from gecko_jax.training.ensemble import Fit
 from gecko_jax.training.pool import first_row
 from gecko_jax.types import Examples, Model
@@ -29,8 +35,8 @@ def assistants(models: Sequence[Model], temperature: float = 4.0, weight: float 
       temperature, weight: of `losses.kullback_leibler`.
 
     Raises:
-      ValueError: no assistant; when trained, an assistant with more parameters than its teacher or fewer than its
-        pupil, and options that are fixed.
+      ValueError: no assistant, or one outside a list; when trained, an assistant with more parameters than its teacher
+        or fewer than its pupil, a teacher that is not a Teacher, and options that are fixed.
 
     Source: Mirzadeh et al., "Improved knowledge distillation via teacher assistant" (AAAI 2020, arXiv 1902.03393),
       equation 3.
@@ -43,11 +49,14 @@ def assistants(models: Sequence[Model], temperature: float = 4.0, weight: float 
     >>> assistants([middle]).train(small, data, np.ones((1, 4), bool), teacher, epochs=1).loss.shape
     (1, 1)
     """
+    if isinstance(models, Model):
+        raise ValueError("models is one Model; expected a list, also of one: assistants([model]).")
     chain = tuple(not_empty("models", tuple(models)))
     loss = kullback_leibler(temperature, weight)
 
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options("assistants", options)
+        check_teacher("teacher", teacher)
         _check_sizes([teacher.model, *chain, student], data)
         for number, assistant in enumerate(chain):
             stage = stage_options(options, f"assistant_{number + 1}")

@@ -16,7 +16,7 @@ from gecko_jax.losses.cross_entropy import check_classes, label_cross_entropy
 from gecko_jax.losses.distillation import teacher_logits
 from gecko_jax.losses.shapes import class_numbers
 from gecko_jax.training.distillations.beside import beside, fit_beside
-from gecko_jax.training.distillations.distillation import Distillation, Teacher, check_options
+from gecko_jax.training.distillations.distillation import Distillation, Teacher, check_options, check_teacher
 from gecko_jax.training.ensemble import Fit
 from gecko_jax.training.objectives import GradFn, mean_loss, objective_gradients
 from gecko_jax.trees import trainable_patterns
@@ -64,6 +64,7 @@ def continuation(temperature: int = 20, margin: float = 1.0, labels_at: float = 
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options("continuation", options)
         refuse_collection("continuation", SHARE, options)
+        check_teacher("teacher", teacher)
         start = {"share": np.zeros(len(np.atleast_2d(member)), np.float32)}
         model = beside(student, SHARE, {"share": jax.ShapeDtypeStruct((), np.float32)})
         options["schedules"] = {**(options.get("schedules") or {}), SHARE: _share_done}

@@ -90,6 +90,7 @@ def by_loss(name: str, loss: Loss) -> Distillation:
 
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options(name, options)
+        check_teacher("teacher", teacher)
         logits = teacher.logits(data.x)
         return distill(student, data, member, logits, loss, teacher_per_model=teacher.per_model, **options)
 
@@ -107,6 +108,20 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         if options.get(option) not in (None, False):
             private = ": private ones would cover the student, and not its teacher" if option in PRIVATE else ""
             raise ValueError(f"{option} is set by {name!r} itself, and yours would be ignored; leave it out{private}.")
+
+
+def check_teacher(argument: str, teacher: Any) -> None:
+    """Raises ValueError for anything but a Teacher, such as logits or a bare model.
+
+    Args:
+      argument: its name.
+      teacher: what was passed.
+    """
+    if not isinstance(teacher, Teacher):
+        raise ValueError(
+            f"{argument} is of type {type(teacher).__name__}; expected training.Teacher(model, variables), because "
+            "more than logits is read of it or may be. Students of saved logits: training.distill(..., teacher=logits)."
+        )
 
 
 def stage_options(options: Mapping[str, Any], stage: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gecko_jax.losses.distillation import teacher_logits
 from gecko_jax.losses.shapes import class_numbers
 from gecko_jax.programs import layer_path
 from gecko_jax.training.distillations.beside import beside, fit_beside
-from gecko_jax.training.distillations.distillation import Distillation, Teacher, check_options
+from gecko_jax.training.distillations.distillation import Distillation, Teacher, check_options, check_teacher
 from gecko_jax.training.ensemble import Fit
 from gecko_jax.training.objectives import GradFn, mean_loss, mean_over, objective_gradients
 from gecko_jax.trees import example_shapes, trainable_patterns
@@ -87,6 +87,7 @@ def mixacm(
     def train(student: Model, data: Examples, member: Any, teacher: Teacher, **options: Any) -> Fit:
         check_options("mixacm", options)
         refuse_collection("mixacm", TEACHER, options)
+        check_teacher("teacher", teacher)
         start = teacher.for_each(len(np.atleast_2d(member)))
         model = beside(student, TEACHER, example_shapes(start))
         trainable = trainable_patterns(options.get("trainable"))
