@@ -216,5 +216,5 @@ def test_a_file_holds_references_and_users(tmp_path):
     with pytest.raises(ValueError, match="array 'los@pretrained'; expected the name of a signal, '@' and"):
         audit.from_predictions(path)
     np.savez(path, logits=np.zeros((N, 2)), member=MEMBER[0], y=np.zeros(N, int), users=USERS)
-    with pytest.raises(ValueError, match="holds users beside outputs"):
+    with pytest.raises(ValueError, match="holds users beside 'logits'; an audit is of outputs or of signals"):
         audit.from_predictions(path)

@@ -54,10 +54,8 @@ BUGS = {
         full,
     ),
     "one key for all steps": (
-        [(step, "make_step", "jax.random.fold_in(jax.random.wrap_key_data(key_data), number)",
-          "jax.random.wrap_key_data(key_data)"),
-         (batch_plan, "_model_keys", "jax.random.wrap_key_data(root), epoch",
-          "jax.random.wrap_key_data(root), 0 * epoch")],
+        [(step, "make_step", "jax.random.fold_in(wrap_key(epoch.key), drawn)", "wrap_key(epoch.key)"),
+         (batch_plan, "_model_keys", "wrap_key(root), epoch", "wrap_key(root), 0 * epoch")],
         lambda: full(epsilon=1.0, **PART),
     ),
     "the same key at every call": (

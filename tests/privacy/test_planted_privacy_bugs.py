@@ -73,7 +73,7 @@ BUGS = {
     ),
     "one key for all steps": (
         training_step, "make_step",
-        "jax.random.fold_in(jax.random.wrap_key_data(key_data), drawn)", "jax.random.wrap_key_data(key_data)",
+        "jax.random.fold_in(wrap_key(epoch.key), drawn)", "wrap_key(epoch.key)",
         steps.check_noise_of_each_step,
     ),
     "replace-one charged as add-or-remove": (
@@ -83,11 +83,13 @@ BUGS = {
     ),
     # The adaptive count
     "the count without noise": (
-        gradients, "private_gradients", " + count_noise * jax.random.normal(of_count)", "", steps.check_count_noise,
+        gradients, "private_gradients", " + noise_of_count(of_count, jnp.zeros(()), count_noise)", "",
+        steps.check_count_noise,
     ),
     "the count noised with the sum's key": (
         gradients, "private_gradients",
-        "jax.random.normal(of_count)", "jax.random.normal(jax.random.split(of_noise, 1)[0], (3,))[0]",
+        "noise_of_count(of_count, jnp.zeros(()), count_noise)",
+        "count_noise * jax.random.normal(jax.random.split(of_noise, 1)[0], (3,))[0]",
         steps.check_count_noise,
     ),
     "the count over the drawn batch": (
