@@ -60,7 +60,7 @@ def refuse_collection(owner: str, name: str, options: Mapping[str, Any]) -> None
     """Raises ValueError for a schedule or a start of a collection that a way of training adds and sets itself.
 
     Args:
-      owner: the way of training, for the message.
+      owner: name of the training method; shown in the error message.
       name: of the collection.
       options: of `training.fit_ensemble`, as the caller gave them.
 

@@ -83,7 +83,7 @@ def with_one_spelling(argument: str, users: Any) -> np.ndarray:
 
 
 def _text(place: str, name: Any) -> str:
-    """Returns a name as text; `place` is where it stands, for the message."""
+    """Returns a name as text; an error message says `place` for where it stands."""
     if isinstance(name, (bytes, bytearray)):
         try:
             return name.decode()

@@ -14,7 +14,7 @@ def sizes(name: str, values: Iterable[Any], meaning: str, count: int | None = No
     Args:
       name: of the argument.
       values: such as the widths of a network's layers.
-      meaning: what they are, for the message.
+      meaning: what the numbers stand for; shown in the error message.
       count: how many there must be; any number if None.
 
     Raises:
@@ -38,7 +38,7 @@ def numbers(name: str, values: Iterable[Any], meaning: str) -> tuple[float, ...]
     Args:
       name: of the argument.
       values: such as one weight for each exit.
-      meaning: what they are, for the message.
+      meaning: what the entries stand for; shown in the error message.
 
     Raises:
       ValueError: a lone number, a text, or an entry that is not a finite real number.
@@ -63,7 +63,7 @@ def entries(name: str, values: Any, expected: str) -> tuple[Any, ...]:
     Args:
       name: of the argument.
       values: a sequence.
-      expected: what it holds, for the message.
+      expected: what the argument should hold; shown in the error message.
 
     >>> entries("layers", None, "paths of modules")
     Traceback (most recent call last):

@@ -72,7 +72,7 @@ CHACHA20: Any = extended.define_prng_impl(
 
 
 def secret_key() -> jax.Array:
-    """Draws a key of 256 bits from the operating system's cryptographic generator, for a loop of your own.
+    """Draws a 256-bit key from the operating system's cryptographic generator, for a training loop of your own.
 
     Keep it secret, and draw a new one for each run: two runs with one key share their noise.
 

@@ -75,7 +75,7 @@ def check_rows(name: str, model: Model, rows: Examples, pool: Examples, loss: Lo
 
     Args:
       name: what the caller calls the rows, which the message shows.
-      model: that is to be trained.
+      model: the model to be trained.
       rows: to be evaluated later.
       pool: to be trained on.
       loss: see `evaluate`.

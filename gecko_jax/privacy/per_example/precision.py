@@ -50,8 +50,8 @@ def computed_in(precision: str | None) -> Iterator[None]:
     """Computes a loss, its gradients and their clipped sum in a format, in whatever is traced within the block.
 
     Args:
-      precision: one of PRECISIONS, for all products; None: the loss and its gradients as
-        `jax.default_matmul_precision` says, the sum in float32.
+      precision: one of PRECISIONS, which all products use. None: the loss and its gradients follow
+        `jax.default_matmul_precision`, and the sum is in float32.
     """
     if precision is None:  # a CPU has no lower format, and its programs need not ask for float32
         products = Products(lax.Precision.HIGHEST if devices.is_accelerator() else None, 0.0)
