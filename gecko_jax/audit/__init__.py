@@ -38,6 +38,7 @@ from gecko_jax.audit.report.paired import differences
 from gecko_jax.audit.report.privacy_claim import ClaimRefuted
 from gecko_jax.audit.report.report import Report
 from gecko_jax.audit.report.side_by_side import page
+from gecko_jax.audit.scoring.attack_plan import check_attacks
 from gecko_jax.audit.scoring.selection import best_of
 from gecko_jax.audit.single_model import audit_model
 from gecko_jax.audit.validity.bag_of_tokens import bag_of_tokens
@@ -57,6 +58,7 @@ __all__ = [
     "bag_of_tokens",
     "best_of",
     "by_user",
+    "check_attacks",
     "differences",
     "from_predictions",
     "from_signals",

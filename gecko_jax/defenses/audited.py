@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gecko_jax import attacks, audit, checks, signals, training
+from gecko_jax import attacks, audit, checks, metrics, signals, training
 from gecko_jax.defenses.defense import Defense
 from gecko_jax.defenses.released import released
-from gecko_jax.types import Array, Examples, Model
+from gecko_jax.types import Array, Estimate, Examples, Model
 
 
 class DefenseAudit(NamedTuple):
@@ -24,7 +25,7 @@ class DefenseAudit(NamedTuple):
       answers: what they release [m, n, classes].
       scores: the audit of what they release.
       labels: the audit of the labels that they predict, and of nothing else.
-      warnings: sentences that a reader must know; the first one if scores are masked.
+      warnings: sentences that a reader must know; the first one if labels show more than scores.
     """
 
     defense: str
@@ -66,7 +67,7 @@ def audit_defense(
 
     Targets and shadows share the recipe, the answers included: that is the attacker who knows the defense. Attacks on
     labels run beside those on scores, because a defense that only masks scores leaves the labels as they were; the
-    result then says so, with a warning.
+    result then says so, with a warning. Attacks are checked before anything is trained.
 
     Args:
       defense: of `DEFENSES`.
@@ -101,6 +102,8 @@ def audit_defense(
     if not isinstance(defense, Defense):
         raise ValueError(f"defense={defense!r} is not a Defense; pass one of the table, such as DEFENSES['dropout']().")
     by_label = label_attacks(models) if on_labels is None else _reading_labels(on_labels)
+    attack = attack if attack is None or isinstance(attack, str) else list(attack)
+    audit.check_attacks(attack, models)
     needed = reference if "reference" in defense.reads else None
     fitted = defense.train(model, data, member, reference=needed, **options)
     answers = released(defense, model, fitted.variables, data, member, reference=needed, seed=options.get("seed") or 0)
@@ -129,10 +132,11 @@ def _reading_labels(on_labels: Iterable) -> list:
 
 
 def masking(scores: audit.Report, labels: audit.Report) -> tuple[str, ...]:
-    """Returns a warning if attacks on labels find more than those on scores; () if they do not.
+    """Returns a warning if attacks on labels find more than those on scores; () if that is not resolved.
 
     The strongest attack of each side, by its mean AUC and by its mean accuracy, is compared: scores hold the label, so
-    that an attack on them which finds less than one on labels was misled by the defense and not stopped.
+    that an attack on them which finds less than one on labels was misled by the defense and not stopped. Of three
+    targets or more the paired differences decide, by their 95 % interval; of fewer the two intervals, apart or not.
 
     Args:
       scores, labels: of `DefenseAudit`.
@@ -141,23 +145,41 @@ def masking(scores: audit.Report, labels: audit.Report) -> tuple[str, ...]:
     >>> y, member = np.tile([0, 1], 20), np.tile([True, True, False, False], 10)
     >>> logits = 9 * np.where(member[:, None], np.eye(2)[y], -np.eye(2)[y])  # right on members alone
     >>> by_labels, by_scores = audit_model(logits, y, member, ["gap"]), audit_model(0 * logits, y, member, ["loss"])
-    >>> [note[:41] for note in masking(by_scores, by_labels)]
-    ['Scores are masked and labels still leak: ']
+    >>> [note[:53] for note in masking(by_scores, by_labels)]
+    ['Attacks on labels find more than those on scores: gap']
     """
     parts = []
     for metric, words in (("auc", "AUC"), ("attack_accuracy", "accuracy")):
-        by_labels, by_scores = (
-            max(((name, row[metric].value) for name, row in report.rows.items()), key=lambda each: each[1])
-            for report in (labels, scores)
+        best, other = (
+            max(report.rows, key=lambda name: report.rows[name][metric].value) for report in (labels, scores)
         )
-        if by_labels[1] > by_scores[1] + MIN_EXCESS:
-            name, value = by_labels
-            parts.append(f"{name} on labels has {words} {value:.3f}, the best attack on scores {by_scores[1]:.3f}")
+        if _excess(labels, best, scores, other, metric) > MIN_EXCESS:
+            ahead, behind = _shown(labels.rows[best][metric]), _shown(scores.rows[other][metric])
+            parts.append(f"{best} on labels has {words} {ahead}, the best attack on scores ({other}) {behind}")
     if not parts:
         return ()
     return (
-        f"Scores are masked and labels still leak: {'; '.join(parts)}. Judge the defense by the attacks on labels.",
+        f"Attacks on labels find more than those on scores: {'; '.join(parts)}. Scores hold the labels, so these "
+        "scores mislead the attacks on them (masking), or too few of those ran. Judge the defense by the attacks on "
+        "labels.",
     )
+
+
+def _shown(figure: Estimate) -> str:
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _excess(labels: audit.Report, best: str, scores: audit.Report, other: str, metric: str) -> float:
+    """Returns by how much an attack on labels is ahead of one on scores, at the lower end of the 95 % interval."""
+    if len(labels.targets) < MIN_PAIRS:
+        return _end(labels.rows[best][metric].low) - _end(scores.rows[other][metric].high)
+    ahead = [target[best][metric].value for target in labels.targets]
+    return _end(metrics.paired_difference(ahead, [target[other][metric].value for target in scores.targets]).low)
+
+
+def _end(end: float | None) -> float:
+    """Returns an end of an interval; NaN, which resolves nothing, if there is none."""
+    return math.nan if end is None else end
 
 
 UNREAD_DELAY = (
@@ -165,4 +187,5 @@ UNREAD_DELAY = (
     "attacks.hybrid reads exits that probes.exits_from_times guesses; experiments.multi_exit shows how."
 )
 MIN_MODELS_FOR_LIRA = 4  # a shadow that stands in for the target leaves it two
-MIN_EXCESS = 0.005  # of an attack on labels over all on scores, before it is called masking
+MIN_EXCESS = 0.005  # of an attack on labels over all on scores, before a reader is warned
+MIN_PAIRS = 3  # Student's t interval of two differences is 13 times as wide as their spread

@@ -58,6 +58,24 @@ def plan_attacks(
     return AttackPlan(choices, by_name(attacks), why, _replaced_signals(choices))
 
 
+def check_attacks(attacks: Iterable | str | None, models: int) -> None:
+    """Raises ValueError for attacks that `audit_models` would refuse of a number of classifiers; nothing is run.
+
+    For a caller who trains first and audits afterwards.
+
+    Args:
+      attacks: as of `audit_models`; a list, because an iterator would be used up here.
+      models: how many there are, each a target with the others as shadows.
+
+    >>> check_attacks(["loss", "lira"], models=4)
+    >>> check_attacks(["los"], models=4)
+    Traceback (most recent call last):
+    ...
+    ValueError: attack='los' is not known. Did you mean 'loss'? ...
+    """
+    plan_attacks(attacks, checks.at_least("models", models, 2) - 1, Available())
+
+
 def _replaced_signals(choices: Sequence[Choice]) -> list[str]:
     """Returns notes about listed attacks whose usual signal is not there, and which one they read instead."""
     replaced: dict[str, list[str]] = {}
