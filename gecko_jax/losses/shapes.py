@@ -6,6 +6,7 @@ range of class numbers, is checked by `Loss.check` on the host.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,9 +28,11 @@ def float_outputs(reader: str, outputs: Any, axes: tuple[str, ...]) -> Array:
     expected = f"one array of outputs ({', '.join(axes)}) for each example"
     if not (hasattr(outputs, "shape") and hasattr(outputs, "dtype")):
         entries = f" of {len(outputs)} entries" if hasattr(outputs, "__len__") else ""
+        exits = isinstance(outputs, Mapping) and "exits" in outputs
+        hint = " For a network with several exits take losses.over_exits()." if exits else ""
         raise ValueError(
             f"{reader} reads {expected}; the model returns a {type(outputs).__name__}{entries}. Return that array "
-            "alone, wrap the module in one whose __call__ picks it out, or pass a types.Loss of your own."
+            f"alone, wrap the module in one whose __call__ picks it out, or pass a types.Loss of your own.{hint}"
         )
     if outputs.ndim < len(axes) - 1 if "..." in axes else outputs.ndim != len(axes):
         way = "Reduce the other axes in the module (by a mean, by the last step, or flatten before the last Dense)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +49,8 @@ def answers(exits: Array, threshold: float) -> Answers:
     [1, 2]
     """
     checks.in_range("threshold", checks.positive("threshold", threshold), 0, 1)
+    if isinstance(exits, Mapping):
+        raise ValueError(f"exits is a dict of {checks.listed(exits)}; pass one array of logits: outputs[{EXITS!r}].")
     if jnp.ndim(exits) < 2:
         raise ValueError(f"exits has shape {jnp.shape(exits)}; expected logits [..., exits, classes].")
     if not isinstance(exits, Tracer):

@@ -31,3 +31,18 @@ def test_it_is_audited_as_any_other_signal(name):
 def test_without_the_signal_the_message_says_where_it_comes_from(name, words):
     with pytest.raises(ValueError, match=words):
         audit.audit_models(LOGITS, Y, MEMBER, attacks=[name])
+
+
+@pytest.mark.parametrize(
+    ("audited", "words"),
+    [
+        (lambda exits: audit.audit_models(exits, Y, MEMBER, ["loss"]), r"models.answers\(outputs\['exits'\]"),
+        (lambda exits: audit.audit_versions({"a": exits, "b": exits}, Y, MEMBER), "version 'a': outputs hold exits"),
+        (lambda exits: audit.audit_models(LOGITS, Y, MEMBER, ["loss"], queries=[exits]), "outputs hold exits"),
+        (lambda exits: audit.audit_models(LOGITS, Y, MEMBER, ["loss"], population=(exits, Y)), "outputs hold exits"),
+        (lambda _: audit.audit_models(None, Y, MEMBER, ["loss"]), "outputs=None is not an array"),
+    ],
+)
+def test_all_exits_together_are_not_what_a_network_releases(audited, words):
+    with pytest.raises(ValueError, match=words):
+        audited({"exits": np.stack([LOGITS, LOGITS], 2)})

@@ -169,6 +169,8 @@ BINARY = models.quantized(NET, [("", quantizers.binary(), None)])
         (lambda: models.answers(np.zeros((2, 3)), 0.0), "threshold=0.0"),
         (lambda: models.answers(np.zeros((2, 3)), 1.5), "threshold=1.5"),
         (lambda: models.answers(np.full((1, 2, 3), np.nan), 0.5), "exits"),
+        (lambda: models.answers({"exits": np.zeros((1, 2, 3))}, 0.5), r"pass one array of logits: outputs\['exits'\]"),
+        (lambda: losses.cross_entropy().apply({"exits": X}, None), r"take losses.over_exits\(\)"),
         (lambda: exits_of(jnp.zeros((2, 3))), r"outputs are shape \(2, 3\)"),
         (lambda: models.split(models.from_linen(Skipping()), "Dense_1", X), "a skip connection"),
         (lambda: models.split(NET, "blok", X), "is called 0 times"),

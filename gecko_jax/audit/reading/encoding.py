@@ -54,7 +54,7 @@ def encode(
       ValueError: outputs that are not what `kind` says they are, a label that `classes` does not name.
     """
     checks.one_of("outputs", kind, (*outputs.OUTPUTS, *outputs.OTHER_OUTPUTS))
-    given, *queries = (np.asarray(checks.unmasked("outputs", one)) for one in (given, *queries))
+    given, *queries = (_as_array(one) for one in (given, *queries))
     if kind in outputs.OTHER_OUTPUTS:
         if classes is not None:
             raise ValueError(f"classes= names the columns of a classifier, and outputs={kind!r}; leave it out.")
@@ -83,6 +83,18 @@ def encode(
         class_names.as_classes(names, readings.model_outputs().shape[-1])
     logits = checks.shape("logits", readings.model_outputs(), (None,) * (len(models) + 2))
     return Encoded(readings, check_labels(y, *logits.shape[-2:]), kind, names)
+
+
+def _as_array(given: Any) -> np.ndarray:
+    """Returns outputs as an array; ValueError for several named outputs, and for none."""
+    if isinstance(given, Mapping):
+        raise ValueError(
+            f"outputs hold {checks.listed(given)}; an audit reads one array. Pass what is released: of a network with "
+            "several exits models.answers(outputs['exits'], threshold).logits."
+        )
+    if (array := np.asarray(checks.unmasked("outputs", given))).ndim == 0:
+        raise ValueError(f"outputs={given!r} is not an array; expected the outputs of every record.")
+    return array
 
 
 def encode_population(
