@@ -20,7 +20,9 @@ def csv_lines(path: pathlib.Path, header: Sequence[str]) -> Iterator[tuple[str, 
         lines = iter(functools.partial(_next, path, reader), None)
         first = next(lines, [])
         if first != list(header):
-            raise ValueError(f"{path} begins with {','.join(first)!r}; expected the header {','.join(header)!r}.")
+            is_expected = "tolerance" in first and "tolerance" not in header
+            hint = " It is a table of expected figures; a run writes its own into results.csv." if is_expected else ""
+            raise ValueError(f"{path} begins with {','.join(first)!r}; expected the header {','.join(header)!r}.{hint}")
         for fields in filter(None, lines):
             where = f"{path}, line {reader.line_num}"
             if len(fields) != len(header):

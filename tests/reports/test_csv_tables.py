@@ -43,3 +43,9 @@ def test_a_study_is_read_whose_files_an_editor_has_marked(tmp_path, study):
     for name in ("results.csv", "record.json"):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
     assert reports.read_record(tmp_path) == reports.read_results(tmp_path / "results.csv") == written
+
+
+def test_an_expected_table_is_not_taken_for_a_runs_figures(tmp_path):
+    (tmp_path / "quick.csv").write_text(EXPECTED, encoding="utf-8")
+    with pytest.raises(ValueError, match="quick.csv begins .* a table of expected figures; a run .* results.csv"):
+        reports.read_results(tmp_path / "quick.csv")
