@@ -6,6 +6,7 @@ from random_circuits import secrets
 
 from gecko_jax.encrypted.parameters import choose
 from gecko_jax.encrypted.seal_backend import SealBackend
+from gecko_jax.encrypted.seal_secrets import SealSecrets
 from gecko_jax.encrypted.simulated_backend import SimulatedBackend
 
 PARAMETERS = choose(5, 8192)
@@ -14,9 +15,9 @@ PERIODIC = np.tile(VALUES[:64], PARAMETERS.slots // 64)
 RUNS = 6
 
 
-def sides():
+def sides(client=None):
     """(backend, encrypt, decrypt) of SEAL and of the simulation."""
-    client = secrets(PARAMETERS)
+    client = client or secrets(PARAMETERS)
     backend = SealBackend(PARAMETERS, client.relin_keys(), client.galois_keys([1]), client.context)
     simulated = SimulatedBackend(PARAMETERS)
     return (backend, client.encrypt, client.decrypt), (simulated, simulated.encrypt, simulated.decrypt)
@@ -65,13 +66,18 @@ def test_noise_is_seals(name):
     assert np.sqrt(np.mean(real[quiet] ** 2) / np.mean(simulated[quiet] ** 2)) == pytest.approx(1, abs=0.15)
 
 
+def rotation_spread(backend, encrypt, decrypt, runs):
+    errors = [decrypt(backend.rotate(encrypt(VALUES), 1)) - np.roll(VALUES, -1) for _ in range(runs)]
+    return np.sqrt(np.mean(np.square(errors), axis=0))
+
+
 def test_key_switching_is_noisiest_where_the_root_is_near_one():
-    spreads = []
-    for runs, (backend, encrypt, decrypt) in zip((RUNS, 60), sides(), strict=True):
-        errors = [decrypt(backend.rotate(encrypt(VALUES), 1)) - np.roll(VALUES, -1) for _ in range(runs)]
-        spreads.append(np.sqrt(np.mean(np.square(errors), axis=0)))
-    real, simulated = spreads
+    """One key's error is the same in each run, so that a slot is as noisy as the simulation says on average only.
+
+    Of one key the ratio below has a standard deviation of 0.13 about 0.87; of four it is 5 of them from both bounds.
+    """
+    real = np.sqrt(np.mean([rotation_spread(*sides(SealSecrets(PARAMETERS))[0], RUNS) ** 2 for _ in range(4)], axis=0))
+    simulated = rotation_spread(*sides()[1], 60)
     noisiest = np.argsort(simulated)[-30:]
     assert np.argmax(simulated) == 0 and simulated[0] > 5 * np.median(simulated)
-    # One key's error is the same in each run, so that a slot is as noisy as the simulation says on average only.
     assert 1 / 2 < np.sqrt(np.mean((real / simulated)[noisiest] ** 2)) < 2
