@@ -30,7 +30,8 @@ FLAGS = {
     "--xla_backend_optimization_level": 0,
 }
 if importlib.metadata.version("jaxlib").startswith("0.10."):
-    # Its new emitters double the time of compiling; later versions know no others, and no such flag.
+    # Its new emitters double the time of compiling; later versions know no others, and no such flag. Who tests the
+    # programs just as users run them adds --xla_cpu_use_fusion_emitters=true as well.
     FLAGS["--xla_cpu_use_fusion_emitters"] = "false"
 for flag, value in FLAGS.items():
     if flag not in os.environ.get("XLA_FLAGS", ""):
