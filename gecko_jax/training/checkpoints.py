@@ -82,7 +82,7 @@ class Checkpoints:
         """Returns (epochs done, tree) of the last complete checkpoint, as host arrays; None if there is none.
 
         Args:
-          like: a tree of the same structure, shapes and types.
+          like: a tree of the same structure, shapes and types, or of shapes alone.
 
         Raises:
           ValueError: if the checkpoint is damaged.
@@ -90,7 +90,8 @@ class Checkpoints:
         done = self._manager.latest_step()
         if done is None:
             return None
-        target = jax.tree.map(lambda leaf: np.empty(np.shape(leaf), np.asarray(leaf).dtype), _with_sum(like))
+        expected = {"tree": like, "sum": np.uint32(0)}
+        target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), expected)
         try:
             stored = self._manager.restore(done, args=self._orbax.args.StandardRestore(target))
             if _sum(stored["tree"]) != int(stored["sum"]):

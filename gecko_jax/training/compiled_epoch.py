@@ -11,23 +11,30 @@ import numpy as np
 
 from gecko_jax import devices, surroundings
 from gecko_jax.models import convolutions_as_matmul
+from gecko_jax.training import device_groups
 from gecko_jax.training.layout import Layout
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import with_scheduled
 from gecko_jax.training.step import Epoch, State, Step, UpdateRule, make_step, scanned_epoch
-from gecko_jax.trees import take
+from gecko_jax.trees import example_shapes, shapes, take
+
+RunEpoch = Callable[[State, Data, Epoch], tuple[State, tuple[Any, ...]]]
 
 
-@functools.lru_cache(maxsize=64)
-def compiled_epoch(
-    rule: UpdateRule, layout: Layout, skips: bool
-) -> Callable[[State, Data, Epoch], tuple[State, tuple[np.ndarray, ...]]]:
+def compiled_epoch(rule: UpdateRule, layout: Layout, skips: bool) -> RunEpoch:
     """Builds (states, data, epochs) -> (states, (losses, metrics, counts) [width, steps]) of a group of models.
+
+    On an accelerator the states that are passed are donated: the new ones take their place in memory.
 
     Args:
       rule, skips: see `step.make_step`.
       layout: how the group is laid out; states and epochs have a leading axis of `layout.width` models.
     """
+    return _compiled_epoch(rule, layout, skips, device_groups.on_accelerator())
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_epoch(rule: UpdateRule, layout: Layout, skips: bool, donates: bool) -> RunEpoch:
     step = make_step(rule, skips)
     run = scanned_epoch(step)
     if not layout.scan:
@@ -47,7 +54,7 @@ def compiled_epoch(
         with convolutions_as_matmul():
             return several(states, data, epochs)
 
-    return surroundings.jit(traced)
+    return surroundings.jit(traced, donate_argnums=(0,) if donates else ())
 
 
 def _step_loop(step):
@@ -74,7 +81,8 @@ def program_text(step: Step, states: State, data: Data, epochs: Epoch) -> str:
 
     Args:
       step: the step.
-      states, data, epochs: those of all models.
+      states, data, epochs: those of all models, or their shapes.
     """
-    shapes = jax.tree.map(jax.typeof, (take(states, 0), data.of(0), epochs.row(0), np.int32(0)))
-    return jax.jit(step).lower(*shapes).as_text()
+    own = data._replace(own_extra=example_shapes(data.own_extra))
+    one = example_shapes(states), own, epochs.row(0), np.int32(0)
+    return jax.jit(step).lower(*shapes(one)).as_text()

@@ -16,20 +16,26 @@ from gecko_jax.trees import take
 AXIS = "model"
 
 
+def on_accelerator() -> bool:
+    """Returns whether training runs beside the host's memory: states are made there, donated and copied back rarely."""
+    return jax.default_backend() != "cpu"
+
+
 class DeviceGroups:
     """Divides m models into groups. The last group repeats the last model until it is full.
 
     Attributes:
       rows: for each group the models in it, int [width].
+      mesh: of its devices, along the axis of models; None for one device.
     """
 
     def __init__(self, layout: Layout, models: int):
         self.models = models
         starts = range(0, models, layout.width)
         self.rows = [np.minimum(np.arange(start, start + layout.width), models - 1) for start in starts]
-        self._mesh: Any = None
+        self.mesh: Any = None
         if layout.devices > 1:
-            self._mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
+            self.mesh = runtime.mesh(AXIS, jax.local_devices()[: layout.devices])
 
     def place(self, tree: Any) -> Any:
         """Spreads a group's tree over the devices by its leading axis of models; a scalar goes to each device."""
@@ -37,17 +43,21 @@ class DeviceGroups:
 
     def share(self, tree: Any) -> Any:
         """Copies a tree that all models read to each device."""
-        return jax.device_put(tree) if self._mesh is None else self._put(tree, lambda leaf: PartitionSpec())
+        return jax.device_put(tree) if self.mesh is None else self._put(tree, lambda leaf: PartitionSpec())
 
     def _put(self, tree: Any, spec) -> Any:
-        if self._mesh is None:
+        if self.mesh is None:
             return tree
-        return jax.device_put(tree, jax.tree.map(lambda leaf: NamedSharding(self._mesh, spec(leaf)), tree))
+        return jax.device_put(tree, jax.tree.map(lambda leaf: NamedSharding(self.mesh, spec(leaf)), tree))
 
     def split(self, tree: Any) -> list[Any]:
-        """Splits a tree with leading axis m into one placed tree a group."""
+        """Splits a tree with leading axis m into one placed tree a group, in arrays of their own."""
         return [self.place(take(tree, rows)) for rows in self.rows]
 
     def join(self, groups: Sequence[Any]) -> Any:
-        """Joins the groups' trees into one tree of host arrays with leading axis m."""
-        return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves])[: self.models], *groups)
+        """Joins the groups' trees into one tree of host arrays with leading axis m, which are nobody else's.
+
+        All leaves are on their way before one is waited for. They are copied even if they lie in the host's memory,
+        because a program may write the next states where these stand.
+        """
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: self.models], *jax.device_get(list(groups)))

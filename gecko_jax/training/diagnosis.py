@@ -12,6 +12,7 @@ import numpy as np
 
 from gecko_jax.privacy.cipher_keys import plain_key, wrap_key
 from gecko_jax.programs import layer_path
+from gecko_jax.training.feed import Place
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import with_scheduled
 from gecko_jax.training.step import Epoch, State, Step
@@ -37,26 +38,35 @@ class NotFinite(FloatingPointError):
 
 
 def check_losses(
-    losses: np.ndarray, model: Model, step: Step, inputs: tuple[State, Data, Epoch], ids: Sequence[int], epoch: int
+    losses: np.ndarray, model: Model, step: Step, inputs: tuple[State, Data, Epoch], ids: Sequence[int], place: Place
 ) -> None:
-    """Raises NotFinite if a loss is NaN or infinite; the epoch is replayed to name the layer.
+    """Raises NotFinite if a loss is NaN or infinite; the portion is replayed to name the layer.
 
     Args:
-      losses: [m, steps] of a group of models in an epoch.
+      losses: [m, steps] of a group of models in a portion of an epoch.
       model, step: what was trained, and its step function.
-      inputs: the group's states, data and work, as they were at the epoch's start.
+      inputs: the group's states, data and work, as they were at the portion's start.
       ids: [m], the models' IDs.
-      epoch: its number, for the message.
+      place: where the portion stands in the run, for the message.
     """
     bad = np.argwhere(~np.isfinite(losses.T))
     if len(bad):
         until, row = (int(index) for index in bad[0])
-        layer = _first_bad_layer(model, step, inputs, row, until)
-        raise NotFinite(ids[row], epoch, until, layer, float(losses[row, until]))
+        layer = _first_bad_layer(model, step, inputs, (row, until), place.indices[row, until])
+        raise NotFinite(ids[row], place.epoch, place.first + until, layer, float(losses[row, until]))
 
 
-def _first_bad_layer(model: Model, step: Step, inputs: tuple[State, Data, Epoch], row: int, until: int) -> str:
-    """Returns what is not finite first in the step `until` of a model, the `row`-th of its group."""
+def _first_bad_layer(
+    model: Model, step: Step, inputs: tuple[State, Data, Epoch], at: tuple[int, int], named: np.ndarray
+) -> str:
+    """Returns what is not finite first in a step.
+
+    Args:
+      model, step, inputs: see `check_losses`.
+      at: (number of the model in its group, number of the step in the portion).
+      named: the step's rows of the user's data.
+    """
+    row, until = at
     states, data, work = inputs
     state, rows = take(states, row), work.row(row)
     data = data.of(row)
@@ -64,8 +74,8 @@ def _first_bad_layer(model: Model, step: Step, inputs: tuple[State, Data, Epoch]
     compiled = jax.jit(step)
     for number in range(until):
         state, _ = compiled(state, data, rows, jnp.int32(number))
-    key = plain_key(jax.random.fold_in(wrap_key(rows.key), until))
-    return _first_bad(model, state, data.x, np.asarray(rows.indices[until]), key)
+    key = plain_key(jax.random.fold_in(wrap_key(rows.key), until + int(rows.first or 0)))
+    return _first_bad(model, state, take(data.x, np.asarray(rows.indices[until])), named, key)
 
 
 def check_trained(variables: Variables, ids: Sequence[int], epochs: int, steps: np.ndarray, loss: np.ndarray) -> None:
@@ -83,9 +93,8 @@ def check_trained(variables: Variables, ids: Sequence[int], epochs: int, steps: 
             raise NotFinite(ids[row], epochs - 1, int(steps[row]) - 1, f"{name!r}, after the step", float(loss[row]))
 
 
-def _first_bad(model: Model, state: State, x: Any, rows: np.ndarray, key: Array) -> str:
+def _first_bad(model: Model, state: State, batch: Any, rows: np.ndarray, key: Array) -> str:
     """Returns what is not finite first in a step on these rows: an input, a variable, a layer's output, or the loss."""
-    batch = take(x, rows)
     for leaf in jax.tree.leaves(batch):
         if (bad := ~np.isfinite(np.asarray(leaf)).reshape(len(rows), -1).all(1)).any():
             return f"the input x, in row {int(rows[np.argmax(bad)])} of the data"

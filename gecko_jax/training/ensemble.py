@@ -18,7 +18,8 @@ from gecko_jax.training import batch_plan, layout, run_identity, seeds
 from gecko_jax.training.agreement import check_batch_size, check_fits, loss_of, resolve_trainable
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
-from gecko_jax.training.diagnosis import check_losses, check_trained
+from gecko_jax.training.diagnosis import check_trained
+from gecko_jax.training.feed import Resident
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.hook_checks import check_frozen, check_hooks, check_observer, check_penalty, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
@@ -29,8 +30,9 @@ from gecko_jax.training.run_identity import Run
 from gecko_jax.training.run_log import RunLog, epoch_means
 from gecko_jax.training.schedules import Schedule, for_model, tabulate
 from gecko_jax.training.segments import by_segments
-from gecko_jax.training.start import check_init, start_states
-from gecko_jax.training.step import UpdateRule, make_step
+from gecko_jax.training.start import Start, check_init
+from gecko_jax.training.step import UpdateRule
+from gecko_jax.training.trainer import Trainer
 from gecko_jax.trees import row_count, take, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
@@ -166,48 +168,46 @@ def fit_ensemble(
     check_penalty(gradients, shapes, batch)
     check_unread(gradients, model, shapes, batch.x, is_fresh=init is None)
 
-    # 4. Start: the seed, the variables, and for a private run seeds that no other run shares.
-    private = seeds.is_private(gradients, shapes, batch)
-    root = seeds.resolve(seed, private, folder, gradients)
-    run = Run(rule, loss, plan, start_states(rule, first, root, ids, init), pool)
-    identity = run_identity.settings(run) if private or folder is not None else {}
-    model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)
-    plan = plan._replace(seeds=model_seeds)
-
-    # 5. Lay the models out on the devices, and compile the epoch of a group of them.
+    # 4. Lay the models out on the devices, and compile the epoch of a group of them.
     arrangement = layout.choose(model, shapes, batch.x, len(ids))
     groups = DeviceGroups(arrangement, len(ids))
     run_epoch = by_segments(compiled_epoch(rule, arrangement, plan.skips), groups.place, plan, arrangement.width)
-    shared = groups.share(pool._replace(own_extra=None))
-    pools = [shared._replace(own_extra=groups.place(take(pool.own_extra, rows))) for rows in groups.rows]
+
+    # 5. Start: the seed, the states, and for a private run seeds that no other run shares.
+    private = seeds.is_private(gradients, shapes, batch)
+    root = seeds.resolve(seed, private, folder, gradients)
+    start = Start(rule, first, root, ids, init)
+    is_identified = private or folder is not None  # by a digest of the states, which are not copied back otherwise
+    run = Run(rule, loss, plan, start.on_host(groups) if is_identified else start.shapes, pool)
+    identity = run_identity.settings(run) if is_identified else {}
+    model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)
+    plan = plan._replace(seeds=model_seeds)
 
     # 6. Restore what the folder holds of this run; another one is not continued.
     history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, metric
     metric = metric_of(loss) if getattr(gradients, "loss", None) else Metric("metric", loss.apply)
     described = functools.partial(run_identity.record, identity, seeds.described(seed, private), run)
     with RunLog(folder, described, CHECKPOINT_INTERVAL_SECONDS, metric.name) as log:
-        done, states, history = log.restore(run.start, history)
-        placed = groups.split(states)
+        done, restored, history = log.restore(start.shapes, history)
+        begin = functools.partial(groups.split, restored) if done else functools.partial(start.placed, groups)
+        run = run._replace(plan=plan, start=start.shapes)  # the states on the host are no longer needed
+        feed = Resident(pool, plan, groups)
+        trainer = Trainer(run, groups, run_epoch, feed, begin, done)
 
         # 7. Train, epoch by epoch and group by group.
         with runtime.progress(epochs - done, label) as bar:
-            for epoch in range(done, epochs):
-                work = batch_plan.plan_epoch(plan, epoch)
-                parts = [work.row(rows) for rows in groups.rows]
-                inputs = list(zip(placed, pools, parts, strict=True))
-                results = [run_epoch(*each) for each in inputs]  # all groups are under way before one is waited for
-                placed = [state for state, _ in results]
-                for rows, each, (_, step_metrics) in zip(groups.rows, inputs, results, strict=True):
-                    losses, scores, counts = (np.asarray(column) for column in step_metrics)
-                    check_losses(losses, model, make_step(rule, plan.skips), each, [ids[row] for row in rows], epoch)
-                    history[:, epoch, rows] = epoch_means(losses, scores, counts, metric)
+            for epoch, columns in trainer.epochs(range(done, epochs)):
+                losses, scores, counts = columns
+                history[:, epoch] = epoch_means(losses, scores, counts, metric)
                 if observe:  # before the checkpoint, so that no epoch is restored that was never observed
-                    observe(epoch + 1, groups.join(placed).variables)
-                log.epoch_done(epoch, epochs, history, functools.partial(groups.join, placed))
+                    observe(epoch + 1, trainer.variables())
+                states = functools.cache(trainer.states)  # copied at most once
+                log.epoch_done(epoch, epochs, history, states)
+                trainer.remember(epoch + 1, states, CHECKPOINT_INTERVAL_SECONDS)
                 bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
 
     # 8. Finish: check the last update, which no loss has seen.
-    variables = groups.join(placed).variables
+    variables = trainer.variables()
     check_trained(variables, ids, epochs, plan.steps, history[0, -1])
     return Fit(variables, history[0], {metric.name: history[1]})
 

@@ -31,7 +31,7 @@ class Run(NamedTuple):
       rule: the parts of an update.
       loss: for its name.
       plan: how the epochs are filled.
-      start: states of all models.
+      start: states of all models on the host; their shapes if no digest of them is needed.
       pool: all rows.
     """
 
