@@ -16,6 +16,7 @@ from gecko_jax.training.layout import Layout
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import with_scheduled
 from gecko_jax.training.step import Epoch, State, Step, UpdateRule, make_step, scanned_epoch
+from gecko_jax.training.stored import shape_of
 from gecko_jax.trees import example_shapes, shapes, take
 
 RunEpoch = Callable[[State, Data, Epoch], tuple[State, tuple[Any, ...]]]
@@ -83,6 +84,5 @@ def program_text(step: Step, states: State, data: Data, epochs: Epoch) -> str:
       step: the step.
       states, data, epochs: those of all models, or their shapes.
     """
-    own = data._replace(own_extra=example_shapes(data.own_extra))
-    one = example_shapes(states), own, epochs.row(0), np.int32(0)
-    return jax.jit(step).lower(*shapes(one)).as_text()
+    pool = jax.tree.map(shape_of, data._replace(own_extra=None))._replace(own_extra=example_shapes(data.own_extra))
+    return jax.jit(step).lower(example_shapes(states), pool, *shapes((epochs.row(0), np.int32(0)))).as_text()

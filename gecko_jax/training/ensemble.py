@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from gecko_jax import checks, runtime
+from gecko_jax import checks
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, layout, run_identity, seeds
@@ -19,7 +19,7 @@ from gecko_jax.training.agreement import check_batch_size, check_fits, loss_of, 
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_trained
-from gecko_jax.training.feed import Resident
+from gecko_jax.training.feed import feed_of
 from gecko_jax.training.gradients import GradFn, batch_gradients
 from gecko_jax.training.hook_checks import check_frozen, check_hooks, check_observer, check_penalty, check_unread
 from gecko_jax.training.layer_schedules import LayerSchedule
@@ -27,12 +27,12 @@ from gecko_jax.training.optimizers import optimizer as named_optimizer
 from gecko_jax.training.pool import batch_shapes, check_reads, examples_of, first_row, pool_of
 from gecko_jax.training.predict import check_entries
 from gecko_jax.training.run_identity import Run
-from gecko_jax.training.run_log import RunLog, epoch_means
+from gecko_jax.training.run_log import RunLog
 from gecko_jax.training.schedules import Schedule, for_model, tabulate
 from gecko_jax.training.segments import by_segments
 from gecko_jax.training.start import Start, check_init
 from gecko_jax.training.step import UpdateRule
-from gecko_jax.training.trainer import Trainer
+from gecko_jax.training.trainer import Trainer, Watch
 from gecko_jax.trees import row_count, take, trainable_patterns
 from gecko_jax.types import Array, Batch, Examples, Loss, Metric, Model, Variables
 
@@ -84,7 +84,9 @@ def fit_ensemble(
 
     Args:
       model: the architecture that all share.
-      data: the pool of examples, n rows; x and y may be pytrees.
+      data: the pool of examples, n rows; x and y may be pytrees. Rows of x need not be in memory: whatever has a shape,
+        a dtype and rows by a slice or by rising indices will do (np.memmap, a data set of h5py or zarr). If they are
+        too many for the device, the rows of the next steps are read while it computes, to the same bits on a CPU.
       member: bool [m, n], who trains on what.
       loss: a per-example loss of classes, numbers, sequences or outputs of your own; None: that of `gradients`, or
         cross-entropy. What it `reads` must be in `extra`.
@@ -191,20 +193,10 @@ def fit_ensemble(
         done, restored, history = log.restore(start.shapes, history)
         begin = functools.partial(groups.split, restored) if done else functools.partial(start.placed, groups)
         run = run._replace(plan=plan, start=start.shapes)  # the states on the host are no longer needed
-        feed = Resident(pool, plan, groups)
-        trainer = Trainer(run, groups, run_epoch, feed, begin, done)
+        trainer = Trainer(run, groups, run_epoch, feed_of(pool, plan, groups), begin, done)
 
-        # 7. Train, epoch by epoch and group by group.
-        with runtime.progress(epochs - done, label) as bar:
-            for epoch, columns in trainer.epochs(range(done, epochs)):
-                losses, scores, counts = columns
-                history[:, epoch] = epoch_means(losses, scores, counts, metric)
-                if observe:  # before the checkpoint, so that no epoch is restored that was never observed
-                    observe(epoch + 1, trainer.variables())
-                states = functools.cache(trainer.states)  # copied at most once
-                log.epoch_done(epoch, epochs, history, states)
-                trainer.remember(epoch + 1, states, CHECKPOINT_INTERVAL_SECONDS)
-                bar.step(f"loss {history[0, epoch].mean():.3f}  {metric.name} {history[1, epoch].mean():.3f}")
+        # 7. Train, portion by portion and group by group.
+        trainer.train(history, metric, log, Watch(label, observe))
 
     # 8. Finish: check the last update, which no loss has seen.
     variables = trainer.variables()

@@ -11,6 +11,7 @@ import numpy as np
 
 from gecko_jax import checks
 from gecko_jax.training.predict import count_rows
+from gecko_jax.training.stored import stored
 from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import Batch, Dataset, Examples, Loss
 
@@ -53,7 +54,7 @@ def first_row(data: Examples) -> Any:
 
 
 def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None, per_model: bool) -> Data:
-    """Returns the rows of a run as host arrays.
+    """Returns the rows of a run as host arrays, those of x where they are stored.
 
     Args:
       data, extra: see `fit_ensemble`.
@@ -76,7 +77,7 @@ def pool_of(data: Examples, member: np.ndarray, extra: Mapping[str, Any] | None,
                 f"because extra_per_model={per_model} (of training.distill: teacher_per_model)."
             )
     extra = jax.tree.map(np.asarray, extra)
-    return Data(data.x, data.y, *((None, extra) if per_model else (extra, None)))
+    return Data(jax.tree.map(stored, data.x), data.y, *((None, extra) if per_model else (extra, None)))
 
 
 def check_reads(loss: Loss, extra: Mapping[str, Any] | None, known: bool = True) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gecko_jax import surroundings
 from gecko_jax.checks import unmasked
+from gecko_jax.training.stored import in_blocks, is_stored, stored
 from gecko_jax.trees import by_blocks, named_leaves, outputs_by_row, row_count, take
 from gecko_jax.types import Model, Variables
 
@@ -91,12 +92,15 @@ def check_entries(name: str, tree: Any) -> None:
     """
     for path, leaf in named_leaves(tree):
         where = f"{name}[{path!r}]" if path else name
-        array = np.asarray(unmasked(where, leaf))
-        stored = jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype.kind in "iu" else array.dtype
-        if stored != array.dtype and array.size:
-            bounds = np.iinfo(stored)
-            if array.min() < bounds.min or array.max() > bounds.max:
+        array = leaf if is_stored(leaf) else np.asarray(unmasked(where, leaf))
+        dtype = np.dtype(array.dtype)
+        cut_to = jax.dtypes.canonicalize_dtype(dtype) if dtype.kind in "iu" else dtype
+        if cut_to == dtype:
+            continue
+        bounds = np.iinfo(cut_to)
+        for (block,) in in_blocks(stored(array)) if is_stored(array) else [(array,)]:
+            if block.size and (block.min() < bounds.min or block.max() > bounds.max):
                 raise ValueError(
-                    f"{where} holds {array.min()}..{array.max()}, which JAX cuts to {stored}; expected {bounds.min} to "
+                    f"{where} holds {block.min()}..{block.max()}, which JAX cuts to {cut_to}; expected {bounds.min} to "
                     f"{bounds.max}. Number tokens and ids from 0, or pass quantities as float32."
                 )

@@ -20,8 +20,9 @@ from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
 from gecko_jax.training.pool import Data
 from gecko_jax.training.step import State, UpdateRule, make_step
+from gecko_jax.training.stored import in_blocks
 from gecko_jax.trees import named_leaves, take
-from gecko_jax.types import Array, Loss
+from gecko_jax.types import Loss
 
 
 class Run(NamedTuple):
@@ -99,8 +100,10 @@ def private_seeds(seed: int, shared: dict[str, Any], run: Run) -> tuple[int, ...
     return tuple(seed_of(model, model_id) for model, model_id in enumerate(plan.model_ids))
 
 
-def _row_digests(arrays: Sequence[Array]) -> np.ndarray:
+def _row_digests(arrays: Sequence[Any]) -> np.ndarray:
     """Returns SHA-256 of each row, uint8 [n, 32], because models share rows, which need not be hashed again."""
-    parts = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
-    joined = b"".join(bytes.fromhex(sha256(*(row.tobytes() for row in rows))) for rows in zip(*parts, strict=True))
-    return np.frombuffer(joined, np.uint8).reshape(len(parts[0]), 32)
+    digests = []
+    for blocks in in_blocks(*arrays):
+        parts = [np.ascontiguousarray(block).reshape(len(block), -1) for block in blocks]
+        digests += [bytes.fromhex(sha256(*(row.tobytes() for row in rows))) for rows in zip(*parts, strict=True)]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), 32)
