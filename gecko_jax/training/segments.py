@@ -23,6 +23,7 @@ from gecko_jax.privacy.per_example.rows import branches_block
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.privacy.slots import expected_slots, slot_sizes
 from gecko_jax.training.batch_plan import BatchPlan
+from gecko_jax.training.compiled_epoch import RunEpoch
 from gecko_jax.training.pool import Data
 from gecko_jax.training.step import Epoch, State
 
@@ -30,8 +31,6 @@ SEGMENT_STEPS = (8, 4, 2, 1)  # a start costs the host about .1 ms; beyond 8 ste
 MAX_SLOTS_OVER_MEAN = 1.125  # expected slots over the mean batch: few runs then have more than 1.15, what is promised
 MIN_GAIN = 1.05  # a shorter segment must save as much, if none keeps the promise (many models side by side)
 MIN_STEPS_OF_RUN = 200  # a shorter run would spend more time on compiling several sizes than it saves
-
-RunEpoch = Callable[[State, Data, Epoch], tuple[State, tuple[Any, ...]]]
 
 
 class Segmentation(NamedTuple):
