@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
-import math
 import numbers
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 ROW_BYTES = 16  # of a row's digest: two of 10^9 different rows share one with probability 10^-20
-BYTES_PER_READ = 2**26  # of an array that is not in memory
 NAME_BYTES = 8  # of a digest that is printed or names a file
 
 
@@ -56,8 +53,7 @@ def array_digest(*arrays: Any) -> str:
     """Returns 32 hexadecimal digits of the SHA-256 over arrays' shapes, types and bytes, in their order.
 
     Args:
-      *arrays: of any shapes and numeric types; None counts as "no array here". What is not in memory, such as a data
-        set of h5py, is read by blocks of rows.
+      *arrays: of any shapes and numeric types; None counts as "no array here".
 
     >>> array_digest(np.zeros(2)) == array_digest(np.zeros((2, 1)))
     False
@@ -67,23 +63,11 @@ def array_digest(*arrays: Any) -> str:
         if array is None:
             running.update(b"none")
             continue
-        blocks = _blocks(array)
-        first = next(blocks)
-        running.update(f"{np.shape(array) or first.shape}{first.dtype}".encode())
-        for block in itertools.chain([first], blocks):
+        blocks = array.in_blocks() if hasattr(array, "in_blocks") else [array := np.ascontiguousarray(array)]
+        running.update(f"{array.shape}{array.dtype}".encode())
+        for block in blocks:  # of rows, if they are not in memory
             running.update(block.view(np.uint8).reshape(-1) if block.size else b"")
     return running.hexdigest()[:32]
-
-
-def _blocks(array: Any) -> Iterator[np.ndarray]:
-    """Yields an array in blocks of its rows; one that is in memory, or small, as one."""
-    size = math.prod(np.shape(array)) * np.dtype(array.dtype).itemsize if hasattr(array, "dtype") else 0
-    if isinstance(array, np.ndarray) or (size <= BYTES_PER_READ and hasattr(array, "__array__")) or not size:
-        yield np.ascontiguousarray(array)
-        return
-    rows = max(BYTES_PER_READ * len(array) // size, 1)
-    for start in range(0, len(array), rows):
-        yield np.ascontiguousarray(array[start : start + rows])
 
 
 def value_digest(*values: Any) -> str:
@@ -109,8 +93,7 @@ def value_digest(*values: Any) -> str:
         if array.dtype.kind in "OT":
             running.update(f"{array.shape}values".encode() + b"".join(map(_framed, array.reshape(-1).tolist())))
         else:
-            array = _canonical(array)
-            running.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+            running.update(f"{(array := _canonical(array)).shape}{array.dtype}".encode() + array.tobytes())
     return running.hexdigest()
 
 

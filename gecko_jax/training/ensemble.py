@@ -86,7 +86,7 @@ def fit_ensemble(
       model: the architecture that all share.
       data: the pool of examples, n rows; x and y may be pytrees. Rows of x need not be in memory: whatever has a shape,
         a dtype and rows by a slice or by rising indices will do (np.memmap, a data set of h5py or zarr). If they are
-        too many for the device, the rows of the next steps are read while it computes, to the same bits on a CPU.
+        too many for the device, the rows of the next steps are read while it computes, with the same draws.
       member: bool [m, n], who trains on what.
       loss: a per-example loss of classes, numbers, sequences or outputs of your own; None: that of `gradients`, or
         cross-entropy. What it `reads` must be in `extra`.

@@ -1,7 +1,7 @@
 """What the groups of a run are trained on: its epochs in portions, with the rows where the devices read them.
 
 Rows that fit stay on the devices. Others are streamed: the host reads the rows of the next steps while the devices
-compute. Both give a model the same rows, keys and weights, in the same order.
+compute. Both give a model the same rows, keys and weights, in the same order; a sum may be rounded otherwise.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Streamed:
     def _of_group(self, models: np.ndarray, part: Epoch) -> tuple[Data, Epoch]:
         """Returns the rows of a group's steps, and the steps with the numbers that these rows have there."""
         rows = np.asarray(part.indices).reshape(-1)
-        own = jax.tree.map(lambda leaf: read_rows(leaf[models[0]], rows)[None], self._pool.own_extra)
+        each_own = jax.tree.map(lambda leaf: read_rows(leaf[models[0]], rows)[None], self._pool.own_extra)
         read = jax.tree.map(lambda leaf: read_rows(leaf, rows), self._pool._replace(own_extra=None))
-        placed = self._groups.share(read)._replace(own_extra=self._groups.place(own))
+        placed = self._groups.share(read)._replace(own_extra=self._groups.place(each_own))
         return placed, part._replace(indices=np.arange(len(rows), dtype=np.int32).reshape(part.indices.shape))

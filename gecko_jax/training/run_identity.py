@@ -104,6 +104,6 @@ def _row_digests(arrays: Sequence[Any]) -> np.ndarray:
     """Returns SHA-256 of each row, uint8 [n, 32], because models share rows, which need not be hashed again."""
     digests = []
     for blocks in in_blocks(*arrays):
-        parts = [np.ascontiguousarray(block).reshape(len(block), -1) for block in blocks]
+        parts = [block.reshape(len(block), -1) for block in blocks]
         digests += [bytes.fromhex(sha256(*(row.tobytes() for row in rows))) for rows in zip(*parts, strict=True)]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), 32)

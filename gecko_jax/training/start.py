@@ -125,8 +125,10 @@ def group_initializer(rule: UpdateRule, mesh: Any):
         return lax.map(lambda model_id: _state(rule, jax.random.fold_in(key, model_id), x), ids)
 
     if mesh is not None:
-        whole, split = PartitionSpec(), PartitionSpec(AXIS)
-        several = jax.shard_map(several, mesh=mesh, in_specs=(whole, split, whole), out_specs=split, check_vma=False)
+        everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
+        several = jax.shard_map(
+            several, mesh=mesh, in_specs=(everywhere, split, everywhere), out_specs=split, check_vma=False
+        )
     return surroundings.jit(several)
 
 

@@ -16,38 +16,43 @@ import numpy as np
 BYTES_PER_READ = 2**26
 
 
-class MappedRows:
-    """A memory map whose pages are given back as soon as rows have been read: they stay in the system's own cache.
+class StoredRows:
+    """Rows that are read when they are asked for.
 
-    Otherwise every page that was ever read would count as this process's memory.
+    The pages of a memory map are given back as soon as they have been read: they stay in the system's own cache, but
+    would otherwise count as this process's memory.
 
     Args:
-      mapped: an array [n, ...] that is a memory map, or a view of one.
+      source: an array [n, ...] that is not in memory.
     """
 
-    def __init__(self, mapped: np.ndarray):
-        self._mapped, self.shape, self.dtype = mapped, mapped.shape, mapped.dtype
+    def __init__(self, source: Any):
+        self._source, self.shape, self.dtype = source, tuple(source.shape), np.dtype(source.dtype)
 
     def __len__(self) -> int:
-        return len(self._mapped)
+        return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        rows = np.array(self._mapped[index])
-        source = memory_map(self._mapped)
+        rows = np.array(self._source[index])
+        mapped: Any = memory_map(self._source)
         # A copy-on-write map ("c") keeps what was written to it in those pages alone.
-        if getattr(source, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        if mapped is not None and getattr(mapped, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
             with contextlib.suppress(OSError, ValueError):  # a closed map, or a system that does not do it
-                source._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[union-attr]
+                mapped._mmap.madvise(mmap.MADV_DONTNEED)
         return rows
+
+    def in_blocks(self) -> Iterator[np.ndarray]:
+        """Yields all rows, block by block."""
+        return (block for (block,) in in_blocks(self))
 
 
 def stored(leaf: Any) -> Any:
-    """Returns an array as it is to be read: a memory map as MappedRows, anything else as it is.
+    """Returns an array as it is to be read: one that is not in memory as StoredRows, anything else as it is.
 
     Args:
       leaf: an array [n, ...] of any kind.
     """
-    return leaf if memory_map(leaf) is None else MappedRows(leaf)
+    return StoredRows(leaf) if is_stored(leaf) else leaf
 
 
 def is_stored(leaf: Any) -> bool:
@@ -97,7 +102,7 @@ def in_blocks(*leaves: Any) -> Iterator[list[np.ndarray]]:
     count = len(leaves[0])
     rows = max(BYTES_PER_READ * count // max(sum(map(byte_count, leaves)), 1), 1)
     for start in range(0, count, rows):
-        yield [np.asarray(leaf[start : start + rows]) for leaf in leaves]
+        yield [np.ascontiguousarray(leaf[start : start + rows]) for leaf in leaves]
 
 
 def read_rows(leaf: Any, rows: np.ndarray) -> np.ndarray:

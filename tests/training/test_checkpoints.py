@@ -206,3 +206,10 @@ def test_another_run_is_told_by_what_it_computes(pool, tmp_path, what, monkeypat
     with pytest.raises(ValueError, match=message):
         fit_of(pool, tmp_path, **second)
     assert json.loads((tmp_path / "run.json").read_text())["jax"] == jax.__version__
+
+
+def test_a_start_in_double_precision_is_restored(pool, tmp_path):
+    """It is trained and stored in single precision, and what is read must be what was stored."""
+    start = jax.tree.map(np.float64, start_of(MLP, pool.x))
+    first = fit_of(pool, tmp_path, init=start)
+    assert_same_bits(fit_of(pool, tmp_path, init=start), first)
