@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gecko_jax import runtime
+from gecko_jax import devices, runtime
 from gecko_jax.training.layout import Layout
 from gecko_jax.trees import take
 
@@ -18,7 +18,7 @@ AXIS = "model"
 
 def on_accelerator() -> bool:
     """Returns whether training runs beside the host's memory: states are made there, donated and copied back rarely."""
-    return jax.default_backend() != "cpu"
+    return devices.is_accelerator()
 
 
 class DeviceGroups:
