@@ -7,7 +7,7 @@ rows that it never saw.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,8 @@ def distill(
       **options: of `fit_ensemble`.
 
     Raises:
-      ValueError: a loss that does not read a teacher, a teacher of another shape than declared, or extras of yours.
+      ValueError: a loss that does not read a teacher, a teacher that is not logits or of another shape than declared,
+        or extras of yours.
 
     Source: Duddu et al., arXiv 2010.00912, section 4.2.
 
@@ -69,6 +70,11 @@ def distill(
                 f"{name} is set by distill itself: pass the logits as teacher, and teacher_per_model. A loss that "
                 "reads more takes fit_ensemble(extra={'teacher': logits, ...})."
             )
+    if not hasattr(teacher, "shape") and not isinstance(teacher, (list, Mapping)):
+        raise ValueError(
+            f"teacher is a {type(teacher).__name__}; expected logits [n, classes]: training.predict(model, variables, "
+            "data.x), or of a training.Teacher its logits(data.x)."
+        )
     extra = {"teacher": teacher}
     return fit_ensemble(student, data, member, loss=loss, extra=extra, extra_per_model=teacher_per_model, **options)
 

@@ -84,6 +84,13 @@ def test_a_loss_that_reads_no_teacher_is_refused(mlp, pool, member, teacher):
         training.distill(mlp, pool, member, teacher, loss=losses.cross_entropy())
 
 
+@pytest.mark.parametrize("given", [None, "run/teacher", lambda x: x, "Teacher"])
+def test_a_teacher_that_is_not_logits_is_refused_with_the_way_out(mlp, pool, member, given):
+    wrong = training.Teacher(mlp, {}) if given == "Teacher" else given
+    with pytest.raises(ValueError, match=r"teacher is a \w+; expected logits .* its logits\(data.x\)"):
+        training.distill(mlp, pool, member, wrong)
+
+
 @given(
     st.integers(1, 4).flatmap(
         lambda m: st.lists(st.sets(st.integers(0, 11), min_size=4), min_size=m, max_size=m)

@@ -38,6 +38,10 @@ ONLY_THRESHOLDS = (
     "Pass recipe=, pool=, shadows= and key= to audit(), or audit several models: audit_models, or --models=4 of the "
     "script that trains."
 )
+UNREAD_SHADOWS = (
+    "Only threshold attacks were tried: none read the target's shadow models, which are there, and with which attacks "
+    "often find several times as much. Name one that does, such as 'rmia' or 'lira', or leave attacks out."
+)
 NOTED = "it could not be run; a note says why"
 
 
@@ -110,7 +114,7 @@ def compose(
         warnings=(
             *setting.blind.warnings,
             *setting.warnings,
-            *[ONLY_THRESHOLDS] * threshold_only,
+            *[UNREAD_SHADOWS if setting.shadows else ONLY_THRESHOLDS] * threshold_only,
             *figures.resolution_warnings(member),
             *of_slices.warnings,
         ),

@@ -45,6 +45,10 @@ def test_without_shadows_table_page_and_json_say_so(alone, several, tmp_path):
     logits, y, member = outputs()
     asked = audit.audit_models(logits, y, member, [attacks.loss(), attacks.gap()])
     assert ONLY in asked.table() and not any(asked.tried.values())
+    (warning,) = [each for each in asked.warnings if each.startswith(ONLY)]
+    assert "'lira'" in warning and "recipe=" not in warning  # the shadows are there: another attack is the way out
+    (warning,) = [each for each in alone.warnings if each.startswith(ONLY)]
+    assert "recipe=" in warning
 
 
 def test_the_gate_refuses_thresholds_alone_before_it_compares(alone, several):
