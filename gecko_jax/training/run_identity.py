@@ -18,6 +18,7 @@ from gecko_jax import keys
 from gecko_jax.digests import array_digest, sha256
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
+from gecko_jax.training.feed import is_streamed
 from gecko_jax.training.pool import Data
 from gecko_jax.training.step import State, UpdateRule, make_step
 from gecko_jax.training.stored import in_blocks
@@ -74,6 +75,7 @@ def record(shared: dict[str, Any], seed: int | str, run: Run) -> dict[str, Any]:
         "data": array_digest(*jax.tree.leaves(run.pool), run.plan.member),
         "start": array_digest(*jax.tree.leaves(run.start)),
         "trainable": run.rule.trainable and list(run.rule.trainable),
+        "rows": "streamed" if is_streamed(run.pool) else "in memory",  # a streamed sum may be rounded otherwise
     }
 
 

@@ -72,7 +72,7 @@ def test_several_models_are_the_same(pool, member):
     assert len(rows.reads) == 2 * 5 and max(rows.reads) <= 60  # a step of eight models at a time, each row once
 
 
-def test_a_private_run_in_a_folder_is_the_same_run_in_memory_and_on_a_disk(pool, mapped, tmp_path):
+def test_a_private_run_is_the_same_in_memory_and_on_a_disk_and_goes_on_where_it_began(pool, mapped, tmp_path):
     from gecko_jax import clippings, losses
 
     run = privacy.private_training(
@@ -87,7 +87,9 @@ def test_a_private_run_in_a_folder_is_the_same_run_in_memory_and_on_a_disk(pool,
     )
     first = training.fit(run.model, mapped, folder=tmp_path / "run", seed=3, **run.options)
     assert_close(training.fit(run.model, pool, seed=3, **run.options), first)  # with the noise of the same run
-    assert_same_bits(training.fit(run.model, pool, folder=tmp_path / "run", seed=3, **run.options), first)
+    assert_same_bits(training.fit(run.model, mapped, folder=tmp_path / "run", seed=3, **run.options), first)
+    with pytest.raises(ValueError, match="holds another run .*rows.*'streamed'.*'in memory'"):
+        training.fit(run.model, pool, folder=tmp_path / "run", seed=3, **run.options)  # would round otherwise, in silence
 
 
 def test_a_nan_is_told_by_its_step_of_the_epoch_and_its_row_of_the_data(mlp, pool, tmp_path):
