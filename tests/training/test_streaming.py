@@ -89,7 +89,7 @@ def test_a_private_run_is_the_same_in_memory_and_on_a_disk_and_goes_on_where_it_
     assert_close(training.fit(run.model, pool, seed=3, **run.options), first)  # with the noise of the same run
     assert_same_bits(training.fit(run.model, mapped, folder=tmp_path / "run", seed=3, **run.options), first)
     with pytest.raises(ValueError, match="holds another run .*rows.*'streamed'.*'in memory'"):
-        training.fit(run.model, pool, folder=tmp_path / "run", seed=3, **run.options)  # would round otherwise, in silence
+        training.fit(run.model, pool, folder=tmp_path / "run", seed=3, **run.options)  # would round otherwise
 
 
 def test_a_nan_is_told_by_its_step_of_the_epoch_and_its_row_of_the_data(mlp, pool, tmp_path):
