@@ -151,9 +151,7 @@ class _Walk:
 
     def open(self, jaxpr: Any, consts: Sequence[Constant], inputs: Sequence[int | Constant], scope: str, repeats: int):
         """Adds the steps of a jaxpr; returns its outputs."""
-        known: dict[Any, int | Constant] = dict(
-            zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True)
-        )
+        known: dict[Any, int | Constant] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
 
         def read(atom):
             return Constant(atom.val) if isinstance(atom, core.Literal) else known[atom]

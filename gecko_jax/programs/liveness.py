@@ -9,11 +9,19 @@ from gecko_jax.programs.flatten import Constant, Step
 
 
 class Lifetime(NamedTuple):
-    """An array in memory: its bytes, the step that writes it, and the last step that reads it."""
+    """An array in memory, alive in all steps written <= t <= read.
+
+    Attributes:
+      bytes: its size.
+      written: the step that writes it.
+      read: the last step that reads it.
+      alignment: bytes of which its address must be a multiple.
+    """
 
     bytes: int
     written: int
     read: int
+    alignment: int = 1
 
 
 def needed(steps: Sequence[Step], results: Iterable[int | Constant]) -> frozenset[int]:
