@@ -26,6 +26,7 @@ from gecko_jax.checks import at_least, lookup, one_of
 from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models import fine_tuning
 from gecko_jax.models.alexnet import AlexNet
+from gecko_jax.models.autoencoder import FCAutoencoder
 from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
@@ -56,7 +57,9 @@ from gecko_jax.models.quantized import float_weights, quantized, weight_quantize
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
 from gecko_jax.models.resnet import ResNet20
+from gecko_jax.models.resnet8 import ResNet8
 from gecko_jax.models.saving import SavedModel, load, save
+from gecko_jax.models.separable import DSCNN, MobileNetV1
 from gecko_jax.models.shared_weights import looked_up, shared_weights, start_shared
 from gecko_jax.models.sizes import check_sizes
 from gecko_jax.models.split import Split, split
@@ -70,11 +73,14 @@ CLASSIFIERS = {  # of images and features
     "alexnet": AlexNet,
     "alexnet32": AlexNet32,
     "densenet40": DenseNet40,
+    "ds_cnn": DSCNN,
     "lenet": LeNet,
     "mlp": MLP,
+    "mobilenet_v1": MobileNetV1,
     "mobilenet_v2": MobileNetV2,
     "nin": NiN,
     "resnet20": ResNet20,
+    "resnet8": ResNet8,
     "squeezenet": SqueezeNet,
     "vgg11": VGG11,
     "vgg13": VGG13,
@@ -82,7 +88,8 @@ CLASSIFIERS = {  # of images and features
     "vgg19": VGG19,
 }
 LANGUAGE_MODELS = {"masked_transformer": MaskedTransformer, "transformer": Transformer}  # of token rows
-MODELS = {**CLASSIFIERS, **LANGUAGE_MODELS}
+AUTOENCODERS = {"fc_autoencoder": FCAutoencoder}  # of features, with as many outputs
+MODELS = {**CLASSIFIERS, **LANGUAGE_MODELS, **AUTOENCODERS}
 
 
 def create(name: str, num_classes: int, **options) -> Model:
@@ -92,8 +99,11 @@ def create(name: str, num_classes: int, **options) -> Model:
       name: "mlp" (Gecko's Architecture 2), "lenet" (Architecture 1) or "alexnet" (for images of at least 63 x 63);
         for images of 32 x 32 "alexnet32", "densenet40", "mobilenet_v2", "nin", "resnet20", "squeezenet", "vgg11",
         "vgg13", "vgg16" or "vgg19", of which densenet40, mobilenet_v2 and resnet20 have BatchNorm unless `normalize`
-        says otherwise; "transformer" (each token's successor) or "masked_transformer" (tokens that a mask hides).
-      num_classes: number of outputs; 1 for regression; the vocabulary of a transformer.
+        says otherwise; of MLPerf Tiny "ds_cnn" (spectrograms of 49 x 10), "mobilenet_v1" with width=0.25 (96 x 96
+        pixels), "resnet8" (32 x 32) and "fc_autoencoder", all with BatchNorm; "transformer" (each token's successor) or
+        "masked_transformer" (tokens that a mask hides).
+      num_classes: number of outputs; 1 for regression; the vocabulary of a transformer; of an autoencoder the numbers
+        of an input.
       **options: fields of the architecture: order, activation and its activation_options ({"constant": True}),
         normalize (False, True or "batch", "group", "layer"); hidden; channels and pooling ("max" or "average") of
         networks for images; width, a factor on the filters of those for 32 x 32, and what else their classes list;
@@ -129,6 +139,7 @@ def create(name: str, num_classes: int, **options) -> Model:
 
 
 __all__ = [
+    "AUTOENCODERS",
     "CLASSIFIERS",
     "LANGUAGE_MODELS",
     "MODELS",
@@ -136,14 +147,18 @@ __all__ = [
     "AlexNet32",
     "Answers",
     "Call",
+    "DSCNN",
     "DenseNet40",
+    "FCAutoencoder",
     "LeNet",
     "MLP",
     "MaskedTransformer",
+    "MobileNetV1",
     "MobileNetV2",
     "NiN",
     "PrunedHeads",
     "ResNet20",
+    "ResNet8",
     "Rule",
     "SavedModel",
     "SmallerModel",

@@ -3,8 +3,8 @@
   Composed        the settings that a network hands to its parts: order, activation, normalization
   ImageNetwork    a network of images [batch, height, width, channels], with a factor on its numbers of filters
 
-A convolution is padded by the same number of pixels on all sides, as the papers' own code does, and never by "SAME",
-which at a stride of 2 pads the end alone.
+A convolution is padded by the same number of pixels on all sides, as the papers' own code does, and not by "SAME",
+which at a stride of 2 pads the end alone. The networks of MLPerf Tiny are padded by "SAME", as their references are.
 """
 
 from __future__ import annotations
