@@ -2,7 +2,7 @@
 
   preset         command                                                                  time on 2 cores
   quick          python -m experiments.gecko.run                                          under 2 minutes
-  fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist                   about 1.5 hours
+  fashion_mnist  python -m experiments.gecko.run --preset=fashion_mnist                   about 2.5 hours
   location       python -m experiments.gecko.run --preset=location --data_dir=DIR         about 1 hour
   cifar10        python -m experiments.gecko.run --preset=cifar10 --data_dir=DIR          a GPU's work
   paper          python -m experiments.gecko.run --preset=paper --data_dir=DIR            about one GPU-hour (modeled)
@@ -36,6 +36,10 @@ COMPRESSED_ROWS = (
     "rigl",
     "ppb70",
 )
+FASHION_ROWS = (
+    *("retrained", "pruned50", "pruned90", "shared8", "shared2", "temperature5", "label_only_answer"),
+    *("label_smoothing", "early_stopping", "adversarial_regularization", "relaxloss", "dmp", "kcd"),
+)
 IMAGE_ROWS = ("nin", "alexnet32", "vgg13", "squeezenet", "mobilenet_v2")  # networks for CIFAR-10 that the paper attacks
 CIFAR10 = tuple(f"cifar10:{network}" for network in IMAGE_ROWS)
 
@@ -52,8 +56,9 @@ PRESETS = {
         dataset="fashion_mnist",
         output="runs/gecko_fashion_mnist",
         architectures=("mlp", "lenet"),
-        methods=PAPER_ROWS,
+        methods=("full", "normalized", *PAPER_ROWS[1:], *FASHION_ROWS),
         models=3,
+        reference=0.2,
         epochs=(15, 3),
         fine_tuning_epochs=(10, 2),
         delta=1e-5,
