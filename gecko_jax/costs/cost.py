@@ -20,7 +20,8 @@ from gecko_jax.costs.precisions import Precisions
 from gecko_jax.costs.program import forward_pass
 from gecko_jax.integer.packed_file import StoredBytes, stored_bytes
 from gecko_jax.integer.packing import PackedModel, pack
-from gecko_jax.models.quantized import STATES, weight_quantizers
+from gecko_jax.models.quantized_layers import weight_quantizers
+from gecko_jax.models.removed_weights import STATES
 from gecko_jax.models.trace import trace
 from gecko_jax.programs import peak_bytes
 from gecko_jax.text_tables import aligned

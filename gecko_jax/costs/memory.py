@@ -19,7 +19,7 @@ from collections.abc import Callable
 from gecko_jax.costs.precisions import Precisions, type_bits
 from gecko_jax.costs.primitives import COUNTS
 from gecko_jax.costs.program import Forward, Product, forward_pass
-from gecko_jax.models.quantized import weight_quantizers
+from gecko_jax.models.quantized_layers import weight_quantizers
 from gecko_jax.models.trace import trace
 from gecko_jax.programs import Lifetime
 from gecko_jax.trees import take
@@ -91,9 +91,7 @@ def liveness(forward: Forward, input_bits: Callable[[Product], int]) -> list[Lif
     for n in forward.inputs:  # the input arrives in its own type, whoever reads it
         read.setdefault(n, 0)
         bits[n] = _width(avals[n])
-    tensors = [
-        Lifetime(-(-math.prod(avals[n].shape) * bits[n] // 8), home[n], last) for n, last in read.items()
-    ]
+    tensors = [Lifetime(-(-math.prod(avals[n].shape) * bits[n] // 8), home[n], last) for n, last in read.items()]
     return sorted(tensors, key=lambda tensor: tensor.written)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import dtypes
 
 from gecko_jax.costs.program import Forward, Product
-from gecko_jax.models.quantized import STATES
+from gecko_jax.models.removed_weights import STATES
 from gecko_jax.models.trace import Call
 from gecko_jax.types import Quantizer
 

@@ -25,8 +25,8 @@ from gecko_jax.compression import REMOVED
 from gecko_jax.integer.codes import MAX_CODE_BITS, code_book, grid, pack_bits, unpack_bits
 from gecko_jax.integer.places import Places, present_at, shortest_places
 from gecko_jax.integer.variable_shapes import check_one_model
-from gecko_jax.models.quantized import STATES, weight_quantizers
-from gecko_jax.models.removed_weights import CODES, MASKS, without_training_state
+from gecko_jax.models.quantized_layers import weight_quantizers
+from gecko_jax.models.removed_weights import CODES, MASKS, STATES, without_training_state
 from gecko_jax.trees import path_name
 from gecko_jax.types import Array, Model, Quantizer, Variables
 
@@ -170,7 +170,12 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
             f"{name} has type {dtype}; quantizer {quantizer.name!r} takes real floats. Give this layer no rule."
         )
     assert quantizer.codes is not None  # `pack` stores the weights of all others as they are
-    values, scale, bits = quantizer.codes(state, leaf)
+    values, scale, bits, zero_point = quantizer.codes(state, leaf)
+    if np.any(np.asarray(zero_point) != 0):
+        raise ValueError(
+            f"{name}: quantizer {quantizer.name!r} returns codes with zero_point={zero_point}, for which a packed file "
+            "has no place. Take a scheme for weights, whose zero point is 0."
+        )
     if bits != quantizer.bits:
         raise ValueError(
             f"{name}: quantizer {quantizer.name!r} declares bits={quantizer.bits} and returns codes of {bits} bits; "

@@ -53,7 +53,15 @@ from gecko_jax.models.nin import NiN
 from gecko_jax.models.normalization import kind_of
 from gecko_jax.models.pooling import POOLS, average_pool, max_pool
 from gecko_jax.models.pruned import prune_once, pruned, without_pruning_state
-from gecko_jax.models.quantized import float_weights, quantized, weight_quantizers
+from gecko_jax.models.quantized import quantized
+from gecko_jax.models.quantized_layers import (
+    Grid,
+    float_weights,
+    input_grids,
+    input_quantizers,
+    weight_codes,
+    weight_quantizers,
+)
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
 from gecko_jax.models.resnet import ResNet20
@@ -150,6 +158,7 @@ __all__ = [
     "DSCNN",
     "DenseNet40",
     "FCAutoencoder",
+    "Grid",
     "LeNet",
     "MLP",
     "MaskedTransformer",
@@ -185,6 +194,8 @@ __all__ = [
     "generate",
     "heads_of",
     "input_gradients",
+    "input_grids",
+    "input_quantizers",
     "load",
     "load_gpt2",
     "logits_shape",
@@ -202,6 +213,7 @@ __all__ = [
     "start_shared",
     "trace",
     "until_exit",
+    "weight_codes",
     "weight_quantizers",
     "with_collection",
     "with_dropout",

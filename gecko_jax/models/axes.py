@@ -167,9 +167,9 @@ def bound(quantizer: Quantizer, axes: WeightAxes, shape: tuple[int, ...]) -> Qua
         bits = []
 
         def of_one(state, w):
-            values, scale, width = codes_of_layer(state, w)
-            bits.append(width)
-            return values, jnp.asarray(scale)
+            layer = codes_of_layer(state, w)
+            bits.append(layer.bits)
+            return layer.values, jnp.asarray(layer.scale)
 
         values, scale = each(of_one)(state, split(w))
         return Codes(join(values), join_scale(scale) if scale.ndim else scale, bits[0])

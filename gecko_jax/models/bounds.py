@@ -11,7 +11,8 @@ import numpy as np
 
 from gecko_jax import checks, keys
 from gecko_jax.activations import BoundedRelu
-from gecko_jax.models.quantized import STATES, weight_quantizers
+from gecko_jax.models.quantized_layers import weight_quantizers
+from gecko_jax.models.quantizer_states import state_of, without_states
 from gecko_jax.models.trace import layer_input
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import surroundings, traced_under
@@ -126,7 +127,6 @@ def with_flipped_bits(
         checks.shape("fixed_point", np.asarray(fixed_point), (2,))
         checks.in_range("fixed_point[0]", checks.integer("fixed_point[0]", fixed_point[0], 2), 2, MAX_FIXED_POINT_BITS)
         checks.in_range("fixed_point[1]", checks.integer("fixed_point[1]", fixed_point[1], 0), 0, fixed_point[0] - 1)
-    states = variables["params"].get(STATES, {})
     flips = 0
 
     def stored(name: str, leaf: Any) -> tuple[np.ndarray, np.ndarray | float, int] | None:
@@ -143,8 +143,9 @@ def with_flipped_bits(
         if name not in quantizers:
             return None
         quantizer = quantizers[name]
-        codes = quantizer.codes(states.get(f"weight:{name}", ()), leaf) if quantizer.codes else None
-        if codes is None or not np.issubdtype(np.asarray(codes.values).dtype, np.integer) or codes.bits < 2:
+        state = state_of(quantizer, variables, f"weight:{name}", leaf)
+        codes = quantizer.codes(state, leaf) if quantizer.codes else None
+        if codes is None or not _in_twos_complement(np.asarray(codes.values), codes.bits):
             raise ValueError(
                 f"{name} is quantized by {quantizer.name!r}, whose codes are not integers of 2 bits or more in two's "
                 "complement. Take quantizers.uniform(bits)."
@@ -162,8 +163,15 @@ def with_flipped_bits(
         words = np.where(words >= 2 ** (bits - 1), words - 2**bits, words)
         return (words * scale).astype(np.asarray(leaf).dtype)
 
-    params = {name: tree for name, tree in variables["params"].items() if name != STATES}
-    return {**variables, "params": map_named(flipped, params)}, flips
+    network = without_states(variables)
+    return {**network, "params": map_named(flipped, network["params"])}, flips
+
+
+def _in_twos_complement(values: np.ndarray, bits: int) -> bool:
+    """Tells whether codes are integers of two bits or more that two's complement holds."""
+    if not np.issubdtype(values.dtype, np.integer) or bits < 2:
+        return False
+    return not values.size or bool(values.min() >= -(2 ** (bits - 1)) and values.max() < 2 ** (bits - 1))
 
 
 def _bounded_paths(model: Model, shapes: Variables, x: Any) -> dict[str, tuple[int, ...]]:

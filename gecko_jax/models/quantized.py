@@ -1,7 +1,7 @@
 """Model -> Model: the same network computed with quantized weights and layer inputs, chosen by path.
 
 A pure transform of the parameter tree quantizes the weights, and an interceptor the inputs: a user's own Flax module
-works unchanged. What a scheme learns (a step, a range) lives in params["quantizers"] and is trained with the rest.
+works unchanged. `quantizer_states` says where a scheme keeps what it learns (a step) or measures (a range).
 """
 
 from __future__ import annotations
@@ -15,13 +15,23 @@ import jax
 from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import rules_as_json, with_step
 from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
+from gecko_jax.models.quantizer_states import (
+    changed_ranges,
+    check_measured,
+    put_states,
+    recorder,
+    state_of,
+    with_states_of,
+    without_states,
+)
 from gecko_jax.models.removed_weights import MASKS, STATES, check_zero_stays
-from gecko_jax.models.rules import check_rule, planned, warn_of_unreached, weight_names
+from gecko_jax.models.rules import check_rule, planned, warn_of_unreached
 from gecko_jax.models.trace import kernel_of, layer_input, traced
 from gecko_jax.programs import layer_path
+from gecko_jax.quantizers.ranges import RANGES
 from gecko_jax.surroundings import surroundings, traced_under
 from gecko_jax.trees import map_named, named_leaves
-from gecko_jax.types import Array, Model, Quantizer, Rule, Variables
+from gecko_jax.types import Model, Rule
 
 
 def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequence[str] = ("first", "last")) -> Model:
@@ -71,7 +81,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
     def plan_of(variables, x):
         """Returns what the rules do, a function of shapes alone."""
-        variables = _without_states(variables)
+        variables = without_states(variables)
         return planned(rules, float_layers, traced(model, variables, x), variables["params"])
 
     def weights(variables, x):
@@ -81,30 +91,32 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
     def init(key, x):
         variables = model.init(key, x)
-        if STATES in variables["params"]:
-            raise ValueError(f"model has a layer {STATES!r}, the place of what quantizers learn; rename that layer.")
+        if STATES in variables["params"] or RANGES in variables:
+            raise ValueError(
+                f"model has a layer {STATES!r} or a collection {RANGES!r}, the places of what quantizers learn and "
+                "measure; rename it."
+            )
         plan, states = plan_of(variables, x), {}
         warn_of_unreached(plan)
         check_zero_stays([name for name in variables.get(MASKS, {}) if name in plan.weights], rules)
         for name, leaf in named_leaves(variables["params"]):
             if quantizer := plan.weights.get(name):
-                states[f"weight:{name}"] = quantizer.init(leaf)
+                states[f"weight:{name}"] = quantizer, quantizer.init(leaf)
 
         def observe(next_fun, args, kwargs, context):
             if (path := _layer_of(context)) in plan.rules and (quantizer := plan.rules[path].input):
                 seen = layer_input(args, kwargs)
                 check_input(quantizer, seen, context.module)
-                states.setdefault(f"input:{path}", quantizer.init(seen))  # a layer called twice: from its first call
+                if f"input:{path}" not in states:  # a layer called twice: from its first call
+                    states[f"input:{path}"] = quantizer, quantizer.init(seen)
             return next_fun(*args, **kwargs)
 
         with nn.intercept_methods(observe), traced_under(_key(plan, "observe")):
             model.apply(variables, x)
-        states = {name: state for name, state in states.items() if jax.tree.leaves(state)}
-        return {**variables, "params": {**variables["params"], STATES: states}} if states else variables
+        return put_states(variables, states)
 
     def apply(variables, x, *, key=None, train=False):
-        states = variables["params"].get(STATES, {})
-        variables = _without_states(variables)
+        stored, variables = variables, without_states(variables)
         plan = plan_of(variables, x)
         warn_of_unreached(plan)
 
@@ -112,13 +124,14 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
             if (quantizer := plan.weights.get(name)) is None:
                 return leaf
             draw = stream(key, STATES, name) if train and key is not None else None
-            return quantizer.apply(states.get(f"weight:{name}", ()), leaf, key=draw)
+            return quantizer.apply(state_of(quantizer, stored, f"weight:{name}", leaf), leaf, key=draw)
 
-        seen = set()
+        seen, measured = set(), {}
 
         def quantize_input(next_fun, args, kwargs, context):
-            quantizer = plan.rules[path].input if (path := _layer_of(context)) in plan.rules else None
-            if quantizer is None:
+            path = _layer_of(context)
+            quantizer = plan.rules[path].input if path in plan.rules else None
+            if path is None or quantizer is None:
                 return next_fun(*args, **kwargs)
 
             def inner(x_hat):
@@ -127,8 +140,15 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
                 return next_fun(**{**kwargs, next(iter(kwargs)): x_hat})
 
             seen.add(path)
-            state = states.get(f"input:{path}", ())
-            return with_quantized_input(quantizer, state, layer_input(args, kwargs), inner, context.module)
+            value, name = layer_input(args, kwargs), f"input:{path}"
+            if record := recorder(quantizer):
+                record(path, value)
+                return next_fun(*args, **kwargs)
+            state = measured[name] if name in measured else state_of(quantizer, stored, name, value)
+            if quantizer.observe and train:
+                state = measured[name] = quantizer.observe(state, value)
+            check_measured(quantizer, state, path)
+            return with_quantized_input(quantizer, state, value, inner, context.module)
 
         def run(variables, x):
             with nn.intercept_methods(quantize_input):
@@ -136,13 +156,14 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
         variables = {**variables, "params": map_named(quantize_weight, variables["params"])}
         with traced_under(_key(plan, rules, float_layers)):
-            result = run(variables, x)
+            outputs, updates = run(variables, x)
+        updates = {**updates, **changed_ranges(stored, measured)}
         inputs = {path for path, rule in plan.rules.items() if rule.input}
         if inputs - seen:  # nn.jit may have kept its program from an equal call; what is hidden does not show again
             with traced_under(_key(plan, object())):
                 jax.eval_shape(lambda variables, x: run(variables, x)[0], variables, x)
         check_seen(sorted(inputs - seen))
-        return result
+        return outputs, updates
 
     def per_weight(variables, x, default, of):
         """Maps of(quantizer) over the parameters that a rule quantizes, and `default` over the others."""
@@ -159,17 +180,12 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
     def changing(hook):
         """A hook of the model, which knows nothing of what the quantizers learn."""
-
-        def with_states(variables, x):
-            new = hook(_without_states(variables), x)
-            return {**new, "params": {**new["params"], **_states(variables["params"])}}
-
-        return with_states
+        return lambda variables, x: with_states_of(hook(without_states(variables), x), variables)
 
     def scaling(factors):
         def with_states(variables, x):
-            states = jax.tree.map(lambda leaf: 1.0, _states(variables["params"]))
-            return {**factors(_without_states(variables), x), **states}
+            ones = jax.tree.map(lambda leaf: 1.0, variables["params"].get(STATES, {}))
+            return {**factors(without_states(variables), x), **({STATES: ones} if ones else {})}
 
         return with_states
 
@@ -190,58 +206,9 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
     return with_step(transformed, "quantized", settings, before=model.blueprint)
 
 
-def weight_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, Quantizer]:
-    """Returns the quantizer of each weight that the model's rules quantize, {"Dense_0/kernel": quantizer}.
-
-    Each takes the weight as it is stored, whichever its axes are: `codes` and `apply` with the state
-    params["quantizers"]["weight:" + name], or ().
-
-    Args:
-      model: a float or quantized model.
-      variables, x: its variables and a batch of inputs [b, ...], or their shapes.
-
-    Raises:
-      ValueError: as of a call of the model.
-
-    >>> from gecko_jax import models, quantizers
-    >>> model, x = models.from_linen(nn.Dense(3)), jax.numpy.ones((2, 4))
-    >>> model = quantized(model, [(".*", quantizers.binary(), None)], float_layers=())
-    >>> {name: each.name for name, each in weight_quantizers(model, model.init(jax.random.key(0), x), x).items()}
-    {'kernel': 'binary'}
-    """
-    return dict(model.weights(variables, x)) if model.weights else {}
-
-
-def float_weights(model: Model, variables: Variables, x: Array) -> list[str]:
-    """Returns the names of the weights that stay in float: of two axes or more, biases and normalizations left out.
-
-    Args:
-      model, variables, x: as of `weight_quantizers`.
-
-    >>> import jax.numpy as jnp
-    >>> from gecko_jax import models, quantizers
-    >>> model = quantized(models.create("mlp", 3, hidden=(4, 4)), [Rule(path="dense2", weight=quantizers.xnor())])
-    >>> x = jnp.ones((1, 5))
-    >>> float_weights(model, model.init(jax.random.key(0), x), x)
-    ['dense1/kernel', 'logits/kernel']
-    """
-    quantized_names = weight_quantizers(model, variables, x)
-    params = _without_states(variables)["params"]
-    return [name for name in weight_names(traced(model, variables, x), params) if name not in quantized_names]
-
-
 def _key(plan, *parts) -> Any:
     """Returns a key for programs that layers keep themselves (nn.jit); None if no input inside of one is quantized."""
     return (*parts, surroundings()) if plan.nested else None
-
-
-def _without_states(variables: Variables) -> dict[str, Any]:
-    params = {name: leaf for name, leaf in variables["params"].items() if name != STATES}
-    return {**variables, "params": params}
-
-
-def _states(params: Variables) -> dict[str, Any]:
-    return {STATES: params[STATES]} if STATES in params else {}
 
 
 def _layer_of(context: nn.module.InterceptorContext) -> str | None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gecko_jax.models.convolution import hooked, padded_with_ones
+from gecko_jax.models.quantizer_states import lacks_zero
 from gecko_jax.programs import layer_path
 from gecko_jax.surroundings import replaced
 from gecko_jax.types import Array, Quantizer
@@ -32,7 +33,7 @@ def check_input(quantizer: Quantizer, x: Array, layer: nn.Module) -> None:
             f"rules: input {quantizer.name!r} at {path!r} ({kind}), whose inputs are {x.dtype}: indices cannot be "
             "quantized. Give that layer a rule of its own, with input None, before this one."
         )
-    if quantizer.bits > 1:
+    if not lacks_zero(quantizer):
         return
     zeros = isinstance(layer, (nn.ConvTranspose, nn.ConvLocal))
     if isinstance(layer, nn.Conv):
@@ -60,7 +61,7 @@ def with_quantized_input(quantizer: Quantizer, state: Any, x: Array, inner, laye
     """
     check_input(quantizer, x, layer)  # here too: a float model's variables may come without this model's init
     x_hat = quantizer.apply(state, x)
-    if quantizer.bits == 1 and isinstance(layer, nn.Conv):
+    if isinstance(layer, nn.Conv) and lacks_zero(quantizer):
         with hooked(layer, padded_with_ones):
             y = inner(x_hat)
     else:

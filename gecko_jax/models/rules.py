@@ -64,7 +64,13 @@ def check_rule(rule: Rule | tuple) -> Rule:
     if rule.input is not None and not rule.input.inputs:
         raise ValueError(
             f"rules: {rule.input.name!r} for {rule.path!r} serves weights alone: over a layer's inputs it would couple "
-            "the examples of a batch. For inputs take binary(), xnor_input() or uniform(bits, max_abs=...)."
+            "the examples of a batch. For inputs take binary(), uniform(bits, max_abs=...), or one of "
+            "gecko_jax.quantizers whose name ends in _input, such as xnor_input()."
+        )
+    if rule.weight is not None and not rule.weight.weights:
+        raise ValueError(
+            f"rules: {rule.weight.name!r} for {rule.path!r} serves inputs alone: its grid is that of a layer's inputs. "
+            "For weights take the scheme without _input, such as int8() or lsq(bits)."
         )
     return rule
 

@@ -10,7 +10,8 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   k-bit           uniform(k)          uniform(k, max_abs=...)    any
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
-straight-through gradient, which its docstring states.
+straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
+parameters; what it measures (a range) is in the collection "quantizer_ranges", which `models.calibrate` sets.
 """
 
 from gecko_jax.quantizers.base import sign, straight_through

@@ -72,6 +72,49 @@ def clip_gradient(x: Array, limit: float = 1.0) -> Array:
     return jnp.where(jnp.abs(wide(x)) <= limit, x, jax.lax.stop_gradient(x))
 
 
+def clip_through(x: Array, low: Array | float, high: Array | float) -> Array:
+    """Clips x to low..high, with gradient 1{low <= x <= high}, and none to the ends.
+
+    Args:
+      x: any shape.
+      low, high: broadcast against x.
+
+    >>> jax.vmap(jax.grad(lambda x: clip_through(x, 0.0, 1.0)))(jnp.array([-1.5, 0.0, 1.0, 1.5])).tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+    return jnp.where((low <= x) & (x <= high), x, jax.lax.stop_gradient(jnp.clip(x, low, high)))
+
+
+def above_zero(x: Array, least: float = 1e-30) -> Array:
+    """Returns |x| and at least `least`: a trained step that has crossed zero still has a gradient, of the other sign.
+
+    Args:
+      x: any shape.
+      least: above 0. XLA would flush smaller numbers to 0.
+
+    >>> above_zero(jnp.array([-0.5, 0.25])).tolist()
+    [0.5, 0.25]
+    """
+    return jnp.where(jnp.abs(x) >= least, jnp.abs(x), least)
+
+
+def check_bits(name: str, bits: int, least: int, advice: str) -> int:
+    """Returns bits, an integer from `least` to 8.
+
+    Args:
+      name: of the argument's owner; shown in the error message.
+      bits: of a code.
+      least: 1 or 2.
+      advice: what to take instead; shown in the error message.
+
+    Raises:
+      ValueError: anything else.
+    """
+    if not (isinstance(bits, int) and not isinstance(bits, bool) and least <= bits <= 8):
+        raise ValueError(f"{name}: bits={bits!r} must be an integer from {least} to 8; {advice}.")
+    return bits
+
+
 def filter_axes(w: Array) -> tuple[int, ...]:
     """Returns all axes but the last: a scheme is given a layer's weight with its outputs (filters) last."""
     return tuple(range(w.ndim - 1))

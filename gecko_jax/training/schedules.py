@@ -24,6 +24,7 @@ import numpy as np
 from gecko_jax import checks
 from gecko_jax.activations import MIXTURE, TRANSITION
 from gecko_jax.privacy.gradients import THRESHOLD
+from gecko_jax.quantizers.ranges import RANGES
 from gecko_jax.training.averaging import AVERAGE
 from gecko_jax.training.layer_schedules import LayerSchedule, PlacedSchedule, check_ramp, checked_value, places_of
 from gecko_jax.types import Model, Variables
@@ -33,7 +34,7 @@ Schedule = Callable[[float], float]  # share of the run that is done, 0 to below
 LEARNING_RATE = "learning_rate"
 # What a collection must hold in the last epoch, because that is what is deployed.
 FINAL_VALUES = {TRANSITION: 1.0, MIXTURE: 0.0}
-NOT_SCHEDULED = ("params", "batch_stats", THRESHOLD, AVERAGE)  # trained or measured: a schedule would undo that
+NOT_SCHEDULED = ("params", "batch_stats", RANGES, THRESHOLD, AVERAGE)  # trained or measured: a schedule would undo that
 
 
 def constant(share: float) -> float:

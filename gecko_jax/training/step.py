@@ -14,6 +14,7 @@ from jax import lax
 from gecko_jax.hooks import scale_updates
 from gecko_jax.privacy.cipher_keys import wrap_key
 from gecko_jax.privacy.gradients import THRESHOLD
+from gecko_jax.quantizers.ranges import RANGES
 from gecko_jax.training.objectives import GradFn
 from gecko_jax.training.pool import Data
 from gecko_jax.training.schedules import LEARNING_RATE, with_scheduled
@@ -139,7 +140,8 @@ def _of_trained_layers(updates: Variables, before: Variables, trainable, params,
 
     collections = {}
     for collection, tree in updates.items():
-        if collection in before and collection != THRESHOLD:  # an adaptive rule's threshold belongs to no layer
+        # An adaptive rule's threshold belongs to no layer, and a range to the layers before it.
+        if collection in before and collection not in (THRESHOLD, RANGES):
             leaves = (name for name, _ in named_leaves(tree))
             tree = jax.tree.map(lambda new, old: choose(next(leaves), new, old), tree, before[collection])  # noqa: B023
         collections[collection] = tree

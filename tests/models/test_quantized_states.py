@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gecko_jax import models, quantizers
-from gecko_jax.models.quantized import STATES
+from gecko_jax.models.removed_weights import STATES
 from gecko_jax.quantizers import straight_through
 from gecko_jax.types import Model, Quantizer
 

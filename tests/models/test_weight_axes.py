@@ -12,7 +12,7 @@ import pytest
 from module_generator import PIECES, D, Generated, T, axes_of, generated
 
 from gecko_jax import integer, models, quantizers
-from gecko_jax.models.quantized import STATES
+from gecko_jax.models.removed_weights import STATES
 from gecko_jax.quantizers import straight_through
 from gecko_jax.trees import map_named, named_leaves
 from gecko_jax.types import Quantizer

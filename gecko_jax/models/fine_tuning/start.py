@@ -10,7 +10,7 @@ import numpy as np
 
 from gecko_jax import checks, keys, programs, surroundings
 from gecko_jax.models.fine_tuning.part import PARTS
-from gecko_jax.models.quantized import STATES
+from gecko_jax.models.removed_weights import STATES
 from gecko_jax.trees import map_named, named_leaves, take
 from gecko_jax.types import Model, Variables
 

@@ -15,6 +15,7 @@ import jax
 from flax.errors import FlaxError
 
 from gecko_jax.programs import flow, trace
+from gecko_jax.quantizers.ranges import RANGES
 from gecko_jax.trees import map_named, named_leaves, shapes
 from gecko_jax.types import Array, Model, Variables
 
@@ -141,6 +142,13 @@ def _refuse(changed: set[str]) -> None:
     names = sorted({name.rpartition("/")[0].partition("/")[2] or name for name in changed})
     if names:
         collections = ", ".join(sorted({name.partition("/")[0] for name in changed}))
+        if collections == RANGES:
+            raise Statistics(
+                f"rules: {names} measure the range of the batch's inputs, which no noise covers: the run would not be "
+                "private, whatever its epsilon. Take ranges that training leaves alone, int8_input(decay=None), and "
+                "calibrate them on public inputs before: models.calibrate(model, variables, public_x); or a range that "
+                "is trained: lsq_plus_input(bits), pact(bits)."
+            )
         raise Statistics(
             f"layers {names} keep statistics over the batch ({collections}): one example moves the gradients of all "
             "others, and clipping bounds nothing. Train with nn.GroupNorm or nn.LayerNorm instead: "
