@@ -8,6 +8,7 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   XNOR-Net        xnor()              xnor_input()               BatchNorm -> sign -> layer (order "xnor")
   TWN             ternary()           None (float)               any
   k-bit           uniform(k)          uniform(k, max_abs=...)    any
+  DoReFa-Net      dorefa(k)           dorefa_input(k)            any
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
 straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
@@ -17,6 +18,7 @@ parameters; what it measures (a range) is in the collection "quantizer_ranges", 
 from gecko_jax.quantizers.base import sign, straight_through
 from gecko_jax.quantizers.binary import binary
 from gecko_jax.quantizers.binary_connect import binary_connect
+from gecko_jax.quantizers.dorefa import dorefa, dorefa_input
 from gecko_jax.quantizers.identity import identity
 from gecko_jax.quantizers.ternary import ternary
 from gecko_jax.quantizers.uniform import uniform
@@ -36,12 +38,18 @@ QUANTIZERS = {
     "uniform2": lambda: uniform(2),
     "uniform4": lambda: uniform(4),
     "uniform8": lambda: uniform(8),
+    "dorefa1": lambda: dorefa(1),
+    "dorefa4": lambda: dorefa(4),
+    "dorefa1_input": lambda: dorefa_input(1),
+    "dorefa4_input": lambda: dorefa_input(4),
 }
 
 __all__ = [
     "QUANTIZERS",
     "binary",
     "binary_connect",
+    "dorefa",
+    "dorefa_input",
     "identity",
     "sign",
     "straight_through",
