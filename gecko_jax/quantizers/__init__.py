@@ -9,6 +9,7 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   TWN             ternary()           None (float)               any
   k-bit           uniform(k)          uniform(k, max_abs=...)    any
   DoReFa-Net      dorefa(k)           dorefa_input(k)            any
+  PACT            dorefa(k)           pact(k)                    any, pact in ReLU's place
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
 straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
@@ -20,6 +21,7 @@ from gecko_jax.quantizers.binary import binary
 from gecko_jax.quantizers.binary_connect import binary_connect
 from gecko_jax.quantizers.dorefa import dorefa, dorefa_input
 from gecko_jax.quantizers.identity import identity
+from gecko_jax.quantizers.pact import pact
 from gecko_jax.quantizers.ternary import ternary
 from gecko_jax.quantizers.uniform import uniform
 from gecko_jax.quantizers.xnor import xnor, xnor_input
@@ -42,6 +44,7 @@ QUANTIZERS = {
     "dorefa4": lambda: dorefa(4),
     "dorefa1_input": lambda: dorefa_input(1),
     "dorefa4_input": lambda: dorefa_input(4),
+    "pact4": lambda: pact(4),
 }
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "dorefa",
     "dorefa_input",
     "identity",
+    "pact",
     "sign",
     "straight_through",
     "ternary",
