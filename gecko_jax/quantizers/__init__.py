@@ -10,6 +10,7 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   k-bit           uniform(k)          uniform(k, max_abs=...)    any
   DoReFa-Net      dorefa(k)           dorefa_input(k)            any
   PACT            dorefa(k)           pact(k)                    any, pact in ReLU's place
+  LSQ             lsq(k)              lsq_input(k)               any
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
 straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
@@ -21,6 +22,7 @@ from gecko_jax.quantizers.binary import binary
 from gecko_jax.quantizers.binary_connect import binary_connect
 from gecko_jax.quantizers.dorefa import dorefa, dorefa_input
 from gecko_jax.quantizers.identity import identity
+from gecko_jax.quantizers.lsq import lsq, lsq_input
 from gecko_jax.quantizers.pact import pact
 from gecko_jax.quantizers.ternary import ternary
 from gecko_jax.quantizers.uniform import uniform
@@ -45,6 +47,8 @@ QUANTIZERS = {
     "dorefa1_input": lambda: dorefa_input(1),
     "dorefa4_input": lambda: dorefa_input(4),
     "pact4": lambda: pact(4),
+    "lsq4": lambda: lsq(4),
+    "lsq4_input": lambda: lsq_input(4),
 }
 
 __all__ = [
@@ -54,6 +58,8 @@ __all__ = [
     "dorefa",
     "dorefa_input",
     "identity",
+    "lsq",
+    "lsq_input",
     "pact",
     "sign",
     "straight_through",
