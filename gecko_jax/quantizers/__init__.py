@@ -11,6 +11,7 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   DoReFa-Net      dorefa(k)           dorefa_input(k)            any
   PACT            dorefa(k)           pact(k)                    any, pact in ReLU's place
   LSQ             lsq(k)              lsq_input(k)               any
+  LSQ+            lsq_plus(k)         lsq_plus_input(k)          any
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
 straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
@@ -23,6 +24,7 @@ from gecko_jax.quantizers.binary_connect import binary_connect
 from gecko_jax.quantizers.dorefa import dorefa, dorefa_input
 from gecko_jax.quantizers.identity import identity
 from gecko_jax.quantizers.lsq import lsq, lsq_input
+from gecko_jax.quantizers.lsq_plus import lsq_plus, lsq_plus_input
 from gecko_jax.quantizers.pact import pact
 from gecko_jax.quantizers.ternary import ternary
 from gecko_jax.quantizers.uniform import uniform
@@ -49,6 +51,8 @@ QUANTIZERS = {
     "pact4": lambda: pact(4),
     "lsq4": lambda: lsq(4),
     "lsq4_input": lambda: lsq_input(4),
+    "lsq_plus4": lambda: lsq_plus(4),
+    "lsq_plus4_input": lambda: lsq_plus_input(4),
 }
 
 __all__ = [
@@ -60,6 +64,8 @@ __all__ = [
     "identity",
     "lsq",
     "lsq_input",
+    "lsq_plus",
+    "lsq_plus_input",
     "pact",
     "sign",
     "straight_through",
