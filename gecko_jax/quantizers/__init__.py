@@ -12,6 +12,7 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   PACT            dorefa(k)           pact(k)                    any, pact in ReLU's place
   LSQ             lsq(k)              lsq_input(k)               any
   LSQ+            lsq_plus(k)         lsq_plus_input(k)          any
+  TTQ             ttq()               None (float)               any
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
 straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
@@ -27,6 +28,7 @@ from gecko_jax.quantizers.lsq import lsq, lsq_input
 from gecko_jax.quantizers.lsq_plus import lsq_plus, lsq_plus_input
 from gecko_jax.quantizers.pact import pact
 from gecko_jax.quantizers.ternary import ternary
+from gecko_jax.quantizers.ttq import ttq
 from gecko_jax.quantizers.uniform import uniform
 from gecko_jax.quantizers.xnor import xnor, xnor_input
 
@@ -53,6 +55,7 @@ QUANTIZERS = {
     "lsq4_input": lambda: lsq_input(4),
     "lsq_plus4": lambda: lsq_plus(4),
     "lsq_plus4_input": lambda: lsq_plus_input(4),
+    "ttq": ttq,
 }
 
 __all__ = [
@@ -70,6 +73,7 @@ __all__ = [
     "sign",
     "straight_through",
     "ternary",
+    "ttq",
     "uniform",
     "xnor",
     "xnor_input",
