@@ -13,6 +13,7 @@ Known networks arise by composition, `models.quantized(model, [models.Rule(path=
   LSQ             lsq(k)              lsq_input(k)               any
   LSQ+            lsq_plus(k)         lsq_plus_input(k)          any
   TTQ             ttq()               None (float)               any
+  integers        int8(), int4()      int8_input(), int4_input() any
 
 Every scheme computes its scales in float32 at least, returns values in the weights' own type, and passes a
 straight-through gradient, which its docstring states. What a scheme learns (a step, a level) is among the model's
@@ -24,6 +25,8 @@ from gecko_jax.quantizers.binary import binary
 from gecko_jax.quantizers.binary_connect import binary_connect
 from gecko_jax.quantizers.dorefa import dorefa, dorefa_input
 from gecko_jax.quantizers.identity import identity
+from gecko_jax.quantizers.int4 import int4, int4_input
+from gecko_jax.quantizers.int8 import int8, int8_input
 from gecko_jax.quantizers.lsq import lsq, lsq_input
 from gecko_jax.quantizers.lsq_plus import lsq_plus, lsq_plus_input
 from gecko_jax.quantizers.pact import pact
@@ -56,6 +59,10 @@ QUANTIZERS = {
     "lsq_plus4": lambda: lsq_plus(4),
     "lsq_plus4_input": lambda: lsq_plus_input(4),
     "ttq": ttq,
+    "int8": int8,
+    "int8_input": int8_input,
+    "int4": int4,
+    "int4_input": int4_input,
 }
 
 __all__ = [
@@ -65,6 +72,10 @@ __all__ = [
     "dorefa",
     "dorefa_input",
     "identity",
+    "int4",
+    "int4_input",
+    "int8",
+    "int8_input",
     "lsq",
     "lsq_input",
     "lsq_plus",
