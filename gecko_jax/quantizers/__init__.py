@@ -23,6 +23,7 @@ parameters; what it measures (a range) is in the collection "quantizer_ranges", 
 from gecko_jax.quantizers.base import sign, straight_through
 from gecko_jax.quantizers.binary import binary
 from gecko_jax.quantizers.binary_connect import binary_connect
+from gecko_jax.quantizers.bit_budget import bit_operations, over_budget, trained_bits, weight_bytes
 from gecko_jax.quantizers.dorefa import dorefa, dorefa_input
 from gecko_jax.quantizers.identity import identity
 from gecko_jax.quantizers.int4 import int4, int4_input
@@ -69,6 +70,7 @@ __all__ = [
     "QUANTIZERS",
     "binary",
     "binary_connect",
+    "bit_operations",
     "dorefa",
     "dorefa_input",
     "identity",
@@ -80,12 +82,15 @@ __all__ = [
     "lsq_input",
     "lsq_plus",
     "lsq_plus_input",
+    "over_budget",
     "pact",
     "sign",
     "straight_through",
     "ternary",
+    "trained_bits",
     "ttq",
     "uniform",
+    "weight_bytes",
     "xnor",
     "xnor_input",
 ]
