@@ -156,8 +156,13 @@ BUGS = {
         lambda: shares.check_sensitivity(shares.contributions("flat")),
     ),
     "ghost norms of terms that cancel": (
-        sites, "at_least_rounding", "MIN_RELATIVE_SUM * jnp.sum(bounds, axis=(1, 2))", "0.0",
+        sites, "at_least_rounding", "jnp.maximum(total, MIN_RELATIVE_SUM * bound)",
+        "jnp.maximum(jnp.sum(products, axis=(1, 2)), 0.0)",
         lambda: shares.check_sensitivity(shares.contributions("flat")),
+    ),
+    "ghost norms of terms that half cancel": (
+        sites, "at_least_rounding", "total + SUM_ROUNDING * bound", "total",
+        lambda: shares.check_sensitivity(shares.contributions("flat"), shares.HALF_CANCELED),
     ),
     "norms in half precision": (
         sites, "squares", "jnp.square(at_least_float32(x).reshape(len(x), -1))", "jnp.square(x.reshape(len(x), -1))",

@@ -16,6 +16,7 @@ from test_clipped_sum import FLAT, KEY, by_hand, case_of, check_equal, compiled,
 
 from gecko_jax import clippings
 from gecko_jax.privacy.per_example.clipped import clipped, clipped_sum
+from gecko_jax.types import Clipping
 
 ROUNDING = 1 + 3e-6
 GROUPS = {"kernel": 0.5, "bias|table": 2.0, "scale": 1e-3}
@@ -34,52 +35,116 @@ def every_site(params, row, key):
     return jnp.sum(row["g"] * (row["x"] @ params["kernel"])) + jnp.sum(row["h"] * table) + 1e-3 * params["scale"]
 
 
-def contributions(*names):
+def with_cast(params, row, key):
+    """The same, and a matrix of float32 that the loss casts to the format of its inputs."""
+    product = row["x"] @ params["float32_kernel"].astype(row["x"].dtype)
+    return every_site(params, row, key) + jnp.sum(row["g"] * product)
+
+
+def one_of(by_name):
+    """(number, sensitivity) -> the rule of that number; numbers are traced, so that one program serves all rules."""
+    scales = [rule.scale for rule in by_name.values()]
+    groups = next(iter(by_name.values())).groups
+    return lambda number, bound: Clipping("one of", lambda t: jax.lax.switch(number, scales, t), bound, groups)
+
+
+def contributions(*names, dtype="float32"):
     """A compiled (batch) -> {rule: (its sensitivity, what each example by itself adds to the sum [b, ...])}."""
-    params = {"kernel": (WIDE, WIDE), "bias": (2,), "table": (3, 2), "scale": ()}
-    params = {name: jnp.zeros(shape) for name, shape in params.items()}
+    half, wide = dtype != "float32", (WIDE, WIDE)
+    shapes = {"kernel": wide, "bias": (2,), "table": (3, 2), "scale": ()} | ({"float32_kernel": wide} if half else {})
+    dtypes = {name: "float32" if name == "float32_kernel" else dtype for name in shapes}
+    params = {name: jnp.zeros(shape, dtypes[name]) for name, shape in shapes.items()}
+    by_name, total = rules(names), clipped(with_cast if half else every_site)
 
     def alone(batch):
-        def one(weight, rule):
-            return clipped(every_site)(rule, params, batch, None, weight).sum
+        results = {}
+        for grouped in (False, True):
+            chosen = {name: rule for name, rule in by_name.items() if bool(rule.groups) == grouped}
+            if not chosen:
+                continue
+            bounds, make = jnp.stack([jnp.float32(rule.sensitivity) for rule in chosen.values()]), one_of(chosen)
 
-        by_name = rules(names)
-        sums = {name: jax.vmap(lambda w: one(w, by_name[name]))(jnp.eye(B)) for name in by_name}  # noqa: B023
-        return {name: (rule.sensitivity, sums[name]) for name, rule in by_name.items()}
+            def one(number, bound, weight, make=make):
+                return total(make(number, bound), params, batch, None, weight).sum
+
+            of_rule = jax.vmap(one, in_axes=(None, None, 0))
+            sums = jax.vmap(of_rule, in_axes=(0, 0, None))(jnp.arange(len(bounds)), bounds, jnp.eye(B))
+            for number, name in enumerate(chosen):
+                results[name] = bounds[number], jax.tree.map(lambda leaf: leaf[number], sums)  # noqa: B023
+        return results
 
     return compiled(alone)
 
 
-# Powers of 10 of x, g and h: squares that vanish, and sums that cancel.
-UNEVEN = (-19.4, 4.0, 4.0, -9.0), (18.4, 0.0, 0.0, 0.0), (-5.0, -5.0, -5.0, 4.0)
+# Powers of 10 of x, g and h: squares that vanish; and of what is left of sums that cancel.
+UNEVEN = (-19.4, 4.0, 4.0, -9.0), (18.4, 0.0, 0.0, 0.0), (-5.0, -5.0, -5.0, 4.0), (0.0, -4.5, -4.5, -6.0)
+HALF_CANCELED = (*UNEVEN[:3], (0.0, -2.0, -1.5, -1.0))
 
 
-def check_sensitivity(function, sizes=UNEVEN):
-    """No example adds more than the sensitivity, whatever the sizes of inputs and of cotangents."""
+def lengths_of_shares(function, sizes, dtype="float32"):
+    """{rule: (sensitivity, lengths [b] of the examples' shares)} for inputs and cotangents of these sizes."""
     rng = np.random.default_rng(6)
     x, g, h = rng.normal(size=(B, 2, WIDE)), rng.normal(size=(B, 2, WIDE)), rng.normal(size=(B, 4, 2))
-    x[1:, 1], g[1:, 1] = x[1:, 0] + 3e-5 * x[1:, 1], -g[1:, 0]  # terms that cancel but for a rest
-    h[1:, 2:] = -h[1:, :2] * (1 + 1e-6)
+    *sizes, rests = sizes
+    rest = 10.0 ** np.asarray(rests[1:])[:, None]
+    x[1:, 1], g[1:, 1] = x[1:, 0] + rest * x[1:, 1], -g[1:, 0]  # terms that cancel but for a rest
+    h[1:, 2:] = -h[1:, :2] * (1 + rest[..., None])
     x, g, h = (10.0 ** np.asarray(size)[:, None, None] * each for size, each in zip(sizes, (x, g, h), strict=True))
     with np.errstate(over="ignore"):
-        batch = {name: value.astype(np.float32) for name, value in {"x": x, "g": g, "h": h}.items()}
+        batch = {name: value.astype(jnp.dtype(dtype)) for name, value in {"x": x, "g": g, "h": h}.items()}
     batch["tokens"] = np.asarray([[0, 1, 0, 1], [2, 2, 2, 2], [0, 1, 2, 2], [1, 1, 0, 0]])
+    lengths = {}
     for name, (sensitivity, sums) in function(batch).items():
         flat = np.concatenate([np.asarray(leaf, np.float64).reshape(B, -1) for leaf in sums.values()], axis=1)
-        lengths = np.linalg.norm(flat, axis=1)
-        assert (lengths <= float(sensitivity) * ROUNDING).all(), f"{name}: {lengths} over {float(sensitivity)}"
+        lengths[name] = float(sensitivity), np.linalg.norm(flat, axis=1)
+    return lengths
 
 
-COMPILED = []
+def check_sensitivity(function, sizes=UNEVEN, dtype="float32"):
+    """No example adds more than the sensitivity, whatever the sizes of inputs and of cotangents."""
+    for name, (sensitivity, lengths) in lengths_of_shares(function, sizes, dtype).items():
+        assert (lengths <= sensitivity * ROUNDING).all(), f"{name}: {lengths} over {sensitivity}"
+
+
+@functools.cache
+def all_contributions(dtype):
+    return contributions(*clippings.CLIPPINGS, dtype=dtype)
+
+
+def sizes_of(limit):
+    return st.tuples(*[st.tuples(*[st.floats(-each, limit)] * B) for each, limit in [(limit, limit)] * 3 + [(6, 0)]])
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
-@given(st.tuples(*[st.tuples(*[st.floats(-20, 20)] * B)] * 3))
+@given(sizes_of(20))
 @example(UNEVEN)
-@example(((-20.0, 20.0, -20.0, 20.0), (-20.0, 20.0, 20.0, -20.0), (0.0, 20.0, -20.0, 0.0)))
+@example(HALF_CANCELED)
+@example(((-20.0, 20.0, -20.0, 20.0), (-20.0, 20.0, 20.0, -20.0), (0.0, 20.0, -20.0, 0.0), UNEVEN[3]))
 def test_no_example_adds_more_than_the_sensitivity(sizes):
-    COMPILED or COMPILED.append(contributions(*clippings.CLIPPINGS))
-    check_sensitivity(COMPILED[0], sizes)
+    check_sensitivity(all_contributions("float32"), sizes)
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(sizes_of(20))
+@example(HALF_CANCELED)
+def test_no_example_adds_more_in_bfloat16(sizes):
+    check_sensitivity(all_contributions("bfloat16"), sizes, "bfloat16")
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(sizes_of(5))  # 65,504 is the largest number, and what is below 3e-8 is 0
+@example(((2.0, 2.0, -2.0, 1.0), (2.0, 2.0, 2.0, 2.0), (-3.0, 2.0, 4.0, 4.0), (0.0, -2.5, -2.0, -1.5)))
+def test_no_example_adds_more_in_float16(sizes):
+    check_sensitivity(all_contributions("float16"), sizes, "float16")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_shares_in_half_precision_reach_the_sensitivity(dtype):
+    """A bound that no share comes near would say nothing: the norms of rounded gradients are those of float32."""
+    lengths = lengths_of_shares(all_contributions(dtype), [[1.0] * B] * 3 + [[0.0] * B], dtype)
+    for name in ("flat", "automatic_vanilla", "quantile"):
+        sensitivity, shares = lengths[name]
+        np.testing.assert_allclose(shares[0], sensitivity, rtol=3e-6)  # its terms do not cancel
 
 
 def check_padding(method="bookkeeping", microbatch=None):
