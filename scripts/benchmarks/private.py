@@ -13,11 +13,13 @@ memory: what a step allocates, its temporaries and the gradient that it gives, a
 
 All ways of a case take turns. Figures are medians, compilation left out: CPU time on a CPU; wall time on an
 accelerator, where PyTorch runs on the same card. Before it is timed, each way must give the clipped sum that one
-gradient at a time gives in its framework, to 1e-3 (1e-2 on an accelerator, whose products are rounded to TF32); else it
-is shown as wrong.
+gradient at a time gives in its framework in float32, up to the rounding of the format that it is timed in (`rounding`);
+else it is shown as wrong. On an accelerator it must also give it in float32, up to the rounding of float32.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 from absl import app, flags, logging
 
@@ -72,11 +74,41 @@ def base_of(key: timing.Key) -> timing.Key:
     return ("PyTorch" if key[0] in ("PyTorch", "Opacus") else "JAX", "plain")
 
 
-def differs(result, expected, on_cpu: bool) -> str | None:
-    import numpy as np
+class Judge:
+    """Calls a clipped sum of a case right or wrong: in the format that it is timed in, or in float32."""
 
-    error = float(np.linalg.norm(result - expected) / np.linalg.norm(expected))
-    return None if error < (1e-3 if on_cpu else 1e-2) else f"WRONG: off by {error:.1e} of the sum's length"
+    def __init__(self, case, rows: int):
+        import jax
+
+        from scripts.benchmarks.cases import rounding, with_jax
+
+        self.rows, self.clip_norm, self._rounding = rows, with_jax.CLIP_NORM, rounding
+        self._chain = rounding.chain_of(with_jax.naive(case), case.variables, case.examples)
+        self._format = rounding.format_of(jax.default_backend(), jax.config.jax_default_matmul_precision)
+
+    def __call__(self, result, expected, in_float32: bool = False, scale: float = 1.0) -> str | None:
+        """What is wrong with the sum, times a scale, of at most `rows` examples; None if it is right."""
+        import numpy as np
+
+        name = "float32" if in_float32 else self._format
+        length = np.linalg.norm(expected) / scale
+        limit = self._rounding.tolerance(self._chain, name, self.rows, self.clip_norm, length)
+        return self._rounding.judged(result, expected, limit)
+
+
+@contextlib.contextmanager
+def in_float32(key: timing.Key):
+    """A block in which what is compiled or run on this side multiplies in float32."""
+    if key[0] in ("PyTorch", "Opacus"):
+        from scripts.benchmarks.cases import with_torch as theirs
+
+        with theirs.exactly():
+            yield
+    else:
+        import jax
+
+        with jax.default_matmul_precision("float32"):
+            yield
 
 
 def torch_case(name: str, rows: int, on_cpu: bool):
@@ -86,13 +118,13 @@ def torch_case(name: str, rows: int, on_cpu: bool):
     from scripts.benchmarks.cases import with_torch as theirs
 
     torch.set_num_threads(FLAGS.threads if on_cpu else torch.get_num_threads())
-    torch.set_float32_matmul_precision("highest" if on_cpu else "high")  # as JAX has it on either
+    theirs.set_format(exact=on_cpu)  # as JAX has it on either
     device = "cpu" if on_cpu or not torch.cuda.is_available() else "cuda"
     return theirs, theirs.Case(name, *mine.inputs(name, rows), device)
 
 
-def compared(ways, base, wrong, clock) -> timing.Times:
-    ready, broken = timing.checked(ways, wrong)
+def compared(ways, base, wrong, clock, exactly=None) -> timing.Times:
+    ready, broken = timing.checked(ways, wrong, exactly)
     return timing.Times(timing.by_turns(ready, base, FLAGS.repeats, clock), broken)
 
 
@@ -117,18 +149,18 @@ def clipping(on_cpu, clock):
     for name, rows in chosen():
         what, batch, promised, asked = CASES[name]
         case = mine.make(name, rows)
-        expected = {"JAX": mine.flat(mine.runner(mine.naive(case), case.variables, case.examples)())}
+        expected, judge = {"JAX": mine.flat(mine.reference(case))}, Judge(case, rows)
         ways, flat = mine.clipping_ways(case, FLAGS.peers), {"JAX": mine.flat}
         if FLAGS.peers:
             theirs, torchs = torch_case(name, rows, on_cpu)
             expected["PyTorch"], flat["PyTorch"] = theirs.flat(theirs.naive(torchs)), theirs.flat
             ways |= theirs.ways(torchs)
 
-        def wrong(key, result, expected=expected, flat=flat):
+        def wrong(key, result, in_float32=False, expected=expected, flat=flat, judge=judge):
             side = base_of(key)[0]
-            return None if key[1] == "plain" else differs(flat[side](result), expected[side], on_cpu)
+            return None if key[1] == "plain" else judge(flat[side](result), expected[side], in_float32)
 
-        times = compared(ways, ("JAX", "plain"), wrong, clock)
+        times = compared(ways, ("JAX", "plain"), wrong, clock, None if on_cpu else in_float32)
         print(f"\nclipping: {name}, {what}, batch {rows}")
         verdict = concluded(times, ("ours", "auto"), promised, asked, rows == batch)
         record[name] = {"rows": rows, "ways": timing.figures(times, base_of), "verdict": verdict}
@@ -179,7 +211,11 @@ def poisson(on_cpu, clock):
     usual = ("ours", "Poisson" if on_cpu else "Poisson, in segments")  # as training.fit runs them
     for name, rows in chosen("MLP", "CNN"):
         case = own.poisson_case(name, rows, STEPS, on_cpu)
-        wrong = lambda key, result, e=case.expected: None if key == exact else differs(mine.flat(result), e, on_cpu)  # noqa: E731
+        judge = Judge(mine.make(name, 1), rows)
+
+        def wrong(key, result, e=case.expected, judge=judge, rows=rows):
+            return None if key == exact else judge(mine.flat(result), e, scale=1 / rows)
+
         times = compared(case.ways, exact, wrong, clock)
         ratio = times.ratio(usual, exact)
         judged = rows == CASES[name][1]

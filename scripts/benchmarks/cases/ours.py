@@ -15,7 +15,7 @@ from gecko_jax.privacy.per_example.rows import sizes
 from gecko_jax.training.segments import divide, segments
 from gecko_jax.types import Batch
 from scripts.benchmarks.cases.timing import Key
-from scripts.benchmarks.cases.with_jax import CLIP_NORM, Case, compiled, flat, make, naive, ours, plain
+from scripts.benchmarks.cases.with_jax import CLIP_NORM, Case, compiled, flat, make, naive, ours, plain, reference
 
 
 class PoissonCase(NamedTuple):
@@ -109,7 +109,7 @@ def poisson_case(name: str, rows: int, steps: int, on_cpu: bool) -> PoissonCase:
     }
     real = jnp.asarray(indices[-1, : counts[-1]])
     examples = tuple(leaf[real] for leaf in case.examples)
-    total = compiled(naive(case), case.variables, examples)(case.variables, examples)
+    total = reference(case._replace(examples=examples))
     words = f"{counts.min()} to {counts.max()} rows, mean {counts.mean():.1f}, in {sampling.cap} slots"
     return PoissonCase(ways, flat(total) / rows, words, slots)
 

@@ -37,19 +37,27 @@ class Times(NamedTuple):
 
 
 def checked(
-    ways: dict[Key, Callable[[], Any]], wrong: Callable[[Key, Any], str | None]
+    ways: dict[Key, Callable[[], Any]],
+    wrong: Callable[..., str | None],
+    exactly: Callable[[Key], Any] | None = None,
 ) -> tuple[dict[Key, Callable[[], Any]], dict[Key, str]]:
     """Builds each way and runs it once; (those that work, why the others do not). A failure is a result: it is shown.
 
     Args:
       ways: way -> function that builds it and returns `run`.
-      wrong: (way, what its run gave) -> what is wrong with it, or None.
+      wrong: (way, what its run gave) -> what is wrong with it, or None; a third argument True: it ran within `exactly`.
+      exactly: way -> context in which it is built and run once more, before; None: it is not.
     """
     ready, broken = {}, {}
     for key, build in ways.items():
+        problem = None
         try:
-            run = build()
-            problem = wrong(key, run())
+            if exactly:
+                with exactly(key):
+                    problem = wrong(key, build()(), True)
+            if problem is None:
+                run = build()
+                problem = wrong(key, run())
         except Exception as error:
             problem = f"does not work: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:110]}"
         if problem is None:

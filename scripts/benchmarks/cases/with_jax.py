@@ -140,6 +140,12 @@ def naive(case: Case) -> Callable[..., Any]:
     return step
 
 
+def reference(case: Case) -> Any:
+    """The clipped sum of the case by `naive`, with products in float32 on every device."""
+    with jax.default_matmul_precision("float32"):
+        return runner(naive(case), case.variables, case.examples)()
+
+
 def ours(case: Case, method: str = "auto", microbatch: int | None = None) -> Callable[..., Any]:
     total = privacy.clipped_sum(case.one, clippings.flat(CLIP_NORM), method, microbatch)
 

@@ -7,6 +7,7 @@ a function without arguments that returns `run`; `run()` does one step and waits
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -127,6 +128,23 @@ def flat(tensors: list[Any]) -> np.ndarray:
     return np.concatenate([tensor.detach().double().cpu().numpy().ravel() for tensor in tensors])
 
 
+def set_format(exact: bool) -> None:
+    """Multiplies in float32, or in TF32 on a card that has it; convolutions have a setting of their own."""
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    torch.backends.cudnn.allow_tf32 = not exact
+
+
+@contextlib.contextmanager
+def exactly():
+    """A block in which products and convolutions are in float32."""
+    before = torch.get_float32_matmul_precision() == "highest"
+    set_format(exact=True)
+    try:
+        yield
+    finally:
+        set_format(before)
+
+
 def plain(case: Case, update: bool) -> Callable[[], list[Any]]:
     model, loss = case.model(), nn.CrossEntropyLoss()
     parameters = list(model.parameters())
@@ -144,8 +162,9 @@ def plain(case: Case, update: bool) -> Callable[[], list[Any]]:
     return run
 
 
+@exactly()
 def naive(case: Case) -> list[Any]:
-    """The oracle: one backward pass an example, clipped, summed."""
+    """The oracle: one backward pass an example in float32, clipped, summed."""
     model, loss = case.model(), nn.CrossEntropyLoss()
     parameters = list(model.parameters())
     total = [torch.zeros_like(p) for p in parameters]
