@@ -35,7 +35,7 @@ def trained_bits(step: Array, max_abs: Array) -> Array:
       max_abs: the largest value, in the same unit; of the same shape or one that broadcasts to it.
 
     Returns:
-      Whole numbers of at least 2, as floats, of the broadcast shape.
+      Integers of at least 2, as floats, of the broadcast shape.
 
     Source: Uhlich et al. 2020, a uniform quantizer by its step and its range.
 
