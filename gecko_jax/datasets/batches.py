@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gecko_jax import checks, keys
+from gecko_jax.types import Array
 
 
 class Batches(NamedTuple):
@@ -25,6 +26,30 @@ class Batches(NamedTuple):
 
     indices: np.ndarray
     weight: np.ndarray
+
+
+def as_members(member: Array) -> np.ndarray:
+    """Returns an array [m, n] of memberships, with one row if it has one axis; `check_members` judges what it holds.
+
+    Args:
+      member: [n] or [m, n].
+
+    Raises:
+      ValueError: what is not an array of numbers, such as a loss that was meant for another argument.
+
+    >>> as_members([True, False]).shape
+    (1, 2)
+    """
+    try:
+        array = np.asarray(member)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"member is a {type(member).__name__}; expected bool [m, n], or [n] of one model. Pass a loss and other "
+            "options by name: loss=, epochs=."
+        )
+    return np.atleast_2d(array)
 
 
 def check_members(member: np.ndarray, model_ids: Sequence[int] | None = None) -> tuple[np.ndarray, Sequence[int]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import checks, training
-from gecko_jax.datasets.batches import check_members
+from gecko_jax.datasets.batches import as_members, check_members
 from gecko_jax.defenses.defense import Defense, check_reference
 from gecko_jax.trees import row_count, take
 from gecko_jax.types import Array, Examples, Model
@@ -60,7 +60,7 @@ def released(
         if defense.answer is None:
             return logits
         return np.stack([defense.answer(one, asked.id) for one in logits])
-    known, is_member = check_reference(defense.name, reference, data), np.atleast_2d(np.asarray(member))
+    known, is_member = check_reference(defense.name, reference, data), as_members(member)
     checks.shape("member", is_member, (len(logits), row_count("data", data)))
     check_members(is_member)  # numbers 0 and 1 would select two rows
     answers = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from gecko_jax import checks, keys, metrics, training
 from gecko_jax.compression import cosine_drop
+from gecko_jax.datasets.batches import as_members
 from gecko_jax.defenses.defense import PRIVATE_WAY, Defense, check_reference, refuse_options
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.models import dynamic_sparse, without_pruning_state
@@ -64,7 +65,7 @@ def safe_compress(density: float = 0.05, drop: float = 0.5, rounds: int = 4) -> 
         rows = check_reference("safe_compress", reference, data)
         refuse_options("safe_compress", options, ("gradients",), PRIVATE_WAY)
         refuse_options("safe_compress", options, SET_HERE, "Leave it out")
-        member = np.atleast_2d(np.asarray(member))
+        member = as_members(member)
         loss, epochs = options.pop("loss", None), checks.integer("epochs", options.pop("epochs", 10), 1)
         check_rows("reference", model, rows, data, loss)
         if (metric := metric_of(loss or cross_entropy()).name) != "accuracy":

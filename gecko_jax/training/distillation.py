@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gecko_jax import checks, keys
-from gecko_jax.datasets.batches import check_members
+from gecko_jax.datasets.batches import as_members, check_members
 from gecko_jax.losses import symmetric_cross_entropy
 from gecko_jax.training.agreement import loss_of
 from gecko_jax.training.ensemble import Fit, fit_ensemble
@@ -141,7 +141,7 @@ def check_students(member: Array, student_ids: Sequence[int] | None) -> tuple[np
     >>> check_students(np.ones(3, bool), [4])
     (array([[ True,  True,  True]]), [4])
     """
-    member, ids = check_members(np.atleast_2d(np.asarray(member)))
+    member, ids = check_members(as_members(member))
     if student_ids is None:
         return member, ids
     ids = [checks.integer("student_ids", each, 0) for each in student_ids]

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from gecko_jax import checks
+from gecko_jax.datasets.batches import as_members
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, layout, run_identity, seeds
@@ -141,7 +142,7 @@ def fit_ensemble(
     loss, is_known = loss or cross_entropy(), loss is not None or gradients is None
     for name, tree in {"data.x": data.x, "data.y": data.y, "member": member, "extra": extra}.items():
         check_entries(name, tree)
-    member = np.atleast_2d(np.asarray(member))
+    member = as_members(member)
     pool = pool_of(data, member, extra, extra_per_model)
     check_reads(loss, extra, is_known)
     epochs = checks.integer("epochs", epochs, 1)
@@ -226,7 +227,8 @@ def fit(model: Model, data: Examples, member: Array | None = None, **options) ->
     ((2,), ['rmse'])
     """
     rows = row_count("data", examples_of(data))
-    member = np.ones(rows, bool) if member is None else np.asarray(checks.unmasked("member", member))
+    as_members(member := np.ones(rows, bool) if member is None else checks.unmasked("member", member))
+    member = np.asarray(member)
     checks.shape("member", member, (rows,))
     if options.get("init") is not None:
         options["init"] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], options["init"])

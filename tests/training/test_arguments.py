@@ -21,6 +21,8 @@ def taught(teacher, **options):
 BAD = {
     "member of other rows": (dict(member=ALL[:, :50]), r"member has shape \(2, 50\); expected \(any, 60\)"),
     "member of numbers": (dict(member=ALL.astype(int)), r"member has dtype int64; expected bool"),
+    "a loss in the place of members": (dict(member=losses.cross_entropy()), r"member is a Loss; expected bool .* loss="),
+    "members of different lengths": (dict(member=[[True], [True, False]]), r"member is a list; expected bool \[m, n\]"),
     "a model without members": (dict(member=ONE_EMPTY), r"member\[1\] selects no rows"),
     "no models": (dict(member=ALL[:0]), r"member is empty"),
     "no epochs": (dict(epochs=0), r"epochs=0 must be at least 1"),
@@ -70,6 +72,11 @@ def test_data_of_no_rows_or_of_different_lengths(mlp, pool):
         training.fit(mlp, type(pool)(pool.x[:0], pool.y[:0], pool.id[:0]))
     with pytest.raises(ValueError, match=r"data.y has 60 rows, data.x has 59"):
         training.fit(mlp, pool._replace(x=pool.x[:59]))
+
+
+def test_a_loss_is_passed_by_name_to_one_model_too(mlp, pool):
+    with pytest.raises(ValueError, match="member is a Loss; expected bool .* loss="):
+        training.fit(mlp, pool, losses.cross_entropy())
 
 
 def test_one_model_takes_one_row_of_members(mlp, pool):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.datasets.batches import as_members
 from gecko_jax.hooks import with_collection
 from gecko_jax.training.ensemble import Fit, fit_ensemble
 from gecko_jax.training.pool import first_row
@@ -27,7 +28,7 @@ def fit_beside(name: str, start: Variables, student: Model, data: Examples, memb
       data, member: see `fit_ensemble`.
       **options: of `fit_ensemble`, with `gradients` of the model `beside(student, name, start)`.
     """
-    member = np.atleast_2d(np.asarray(member))
+    member = as_members(member)
     if (init := options.get("init")) is None:
         ids, one = options.get("model_ids"), first_row(data)
         ids = range(len(member)) if ids is None else ids
