@@ -55,14 +55,20 @@ def _written_out(*state: jax.Array) -> list[jax.Array]:
 
 
 def _in_a_loop(*state: jax.Array) -> list[jax.Array]:
-    """Computes a round in each turn, on four columns at once; then shifts the rows so that diagonals are columns."""
+    """Computes two rounds in each turn, each on four columns at once.
 
-    def one_round(number: jax.Array, rows: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        way = jnp.where(number % 2 == 0, 1, -1)  # after a round on diagonals, back
-        rows = _quarter_round(*rows)
+    The rows are shifted between the two, so that diagonals are columns, and back after them. With one round in a turn
+    the shift would depend on its number: such a gather takes longer than one of constant places.
+    """
+
+    def shifted(rows: tuple[jax.Array, ...], way: int) -> tuple[jax.Array, ...]:
         return rows[0], *(jnp.take(rows[by], (np.arange(4) + by * way) % 4, axis=0, mode="clip") for by in (1, 2, 3))
 
-    rows = lax.fori_loop(0, _ROUNDS, one_round, tuple(jnp.stack(state[start : start + 4]) for start in (0, 4, 8, 12)))
+    def two_rounds(_, rows: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        return shifted(_quarter_round(*shifted(_quarter_round(*rows), 1)), -1)
+
+    rows = tuple(jnp.stack(state[start : start + 4]) for start in (0, 4, 8, 12))
+    rows = lax.fori_loop(0, _ROUNDS // 2, two_rounds, rows)
     return [row[place] for row in rows for place in range(4)]
 
 
