@@ -21,7 +21,7 @@ def taught(teacher, **options):
 BAD = {
     "member of other rows": (dict(member=ALL[:, :50]), r"member has shape \(2, 50\); expected \(any, 60\)"),
     "member of numbers": (dict(member=ALL.astype(int)), r"member has dtype int64; expected bool"),
-    "a loss in the place of members": (dict(member=losses.cross_entropy()), r"member is a Loss; expected bool .* loss="),
+    "a loss for members": (dict(member=losses.cross_entropy()), r"member is a Loss; expected bool .* loss="),
     "members of different lengths": (dict(member=[[True], [True, False]]), r"member is a list; expected bool \[m, n\]"),
     "a model without members": (dict(member=ONE_EMPTY), r"member\[1\] selects no rows"),
     "no models": (dict(member=ALL[:0]), r"member is empty"),
