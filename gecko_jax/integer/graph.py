@@ -1,0 +1,174 @@
+"""A frozen network: integers in, integers out, the very model that a device runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gecko_jax.integer.execution import run_node
+from gecko_jax.integer.gap import Gap, gap_of
+from gecko_jax.integer.nodes import Add, IntegerTensor, Node, Requantize, Rescale, Reshape, Threshold, Weighted
+from gecko_jax.programs import Lifetime
+from gecko_jax.text_tables import aligned
+from gecko_jax.types import Array, Model, Variables
+
+
+class PayloadBytes(NamedTuple):
+    """The bytes of a network's constants.
+
+    Attributes:
+      weights: codes, packed at their bits, each node's rounded up to bytes.
+      biases: 4 bytes for each output that is rescaled.
+      multipliers: 5 bytes, a multiplier and a shift, for each factor.
+      thresholds: 4 bytes for each output of one bit.
+    """
+
+    weights: int
+    biases: int
+    multipliers: int
+    thresholds: int
+
+    @property
+    def total(self) -> int:
+        """Bytes in all."""
+        return sum(self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IntegerGraph:
+    """An integer network; `freeze` makes it.
+
+    Attributes:
+      tensors: all activations.
+      nodes: in the order in which they run.
+      input, output: numbers of the tensors that go in and come out.
+
+    >>> import flax.linen as nn
+    >>> from gecko_jax import models
+    >>> from gecko_jax.integer import freeze
+    >>> model, x = models.from_linen(nn.Dense(2)), np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    >>> variables = {"params": {"kernel": np.eye(3, 2, dtype=np.float32), "bias": np.ones(2, np.float32)}}
+    >>> graph = freeze(model, variables, x)
+    >>> codes = graph.run(graph.encode(x))
+    >>> bool((graph.decode(codes) == graph.predict(x)).all()), codes[3].tolist()
+    (True, [101, 127])
+    >>> graph.gap(model, variables, x).agreement, graph.cost().total, [each.bytes for each in graph.lifetimes()]
+    (1.0, 20, [3, 2])
+    >>> print(graph.table())
+    node      layer  output  bits    scale  zero
+    Dense w2  (top)       2     8  0.00713  -128
+    """
+
+    tensors: tuple[IntegerTensor, ...]
+    nodes: tuple[Node, ...]
+    input: int
+    output: int
+
+    def encode(self, x: Array) -> Array:
+        """Returns the int8 codes of inputs [b, *shape]: round(x / scale) + zero point, half away from zero, clipped."""
+        tensor = self.tensors[self.input]
+        _check_rows(x, tensor)
+        x = jnp.asarray(x, jnp.float32)
+        if tensor.bits == 1:
+            return jnp.where(x >= 0, np.int8(1), np.int8(-1))
+        ratio = x / np.float32(tensor.scale)
+        codes = jnp.sign(ratio) * jnp.floor(jnp.abs(ratio) + 0.5) + tensor.zero_point
+        return jnp.clip(codes, tensor.low, tensor.high).astype(jnp.int8)
+
+    def run(self, x: Array) -> Array:
+        """Computes the output's codes with integers alone; it may be compiled and mapped.
+
+        Args:
+          x: int8 codes [b, *shape], or floats, which are encoded first.
+
+        Returns:
+          int8 codes [b, *shape of the output].
+
+        Raises:
+          ValueError: inputs of another shape or type.
+        """
+        if jnp.issubdtype(jnp.result_type(x), jnp.floating):
+            x = self.encode(x)
+        tensor = self.tensors[self.input]
+        _check_rows(x, tensor)
+        if jnp.result_type(x) != jnp.int8:
+            raise ValueError(
+                f"x is {jnp.result_type(x)}; expected int8 codes, or floats, which are encoded. Bytes of an image are "
+                "not codes: pass them as the numbers that the network was trained on."
+            )
+        return self._compiled(x)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return jax.jit(self._run_nodes)
+
+    def _run_nodes(self, codes: Array) -> Array:
+        values: dict[int, Array] = {self.input: codes}
+        for node in self.nodes:
+            read = [self.tensors[number] for number in node.inputs]
+            inputs = [values[number] for number in node.inputs]
+            values[node.output] = run_node(node, inputs, read, self.tensors[node.output])
+        return values[self.output]
+
+    def decode(self, codes: Array) -> Array:
+        """Returns the float32 numbers that the output's codes stand for."""
+        tensor = self.tensors[self.output]
+        return (jnp.asarray(codes).astype(jnp.float32) - tensor.zero_point) * np.float32(tensor.scale)
+
+    def predict(self, x: Array) -> Array:
+        """Returns the outputs as float32 numbers: the network as a predictor."""
+        return self.decode(self.run(x))
+
+    def gap(self, model: Model, variables: Variables, x: Array) -> Gap:
+        """Compares the outputs with those of a model, float or fake-quantized, on inputs [b, *shape]; print it."""
+        return gap_of(self, model, variables, x)
+
+    def cost(self) -> PayloadBytes:
+        """Counts the bytes of all constants."""
+        weighted = [node for node in self.nodes if isinstance(node, Weighted)]
+        weights = sum(-(-node.weights.size * node.weight_bits // 8) for node in weighted)
+        rescaled = [node.stage for node in self.nodes if isinstance(node, (Weighted, Add, Requantize))]
+        factors = sum(stage.multipliers.size for stage in rescaled if isinstance(stage, Rescale))
+        factors += sum(len(node.multipliers) for node in self.nodes if isinstance(node, Add))
+        biases = sum(node.bias.size for node in weighted if isinstance(node.stage, Rescale))
+        thresholds = sum(stage.values.size for stage in rescaled if not isinstance(stage, Rescale))
+        thresholds += sum(node.values.size for node in self.nodes if isinstance(node, Threshold))
+        return PayloadBytes(weights, 4 * biases, 5 * factors, 4 * thresholds)
+
+    def lifetimes(self) -> tuple[Lifetime, ...]:
+        """Returns when each buffer of one example is written and last read, in steps; step 0 is the first node.
+
+        The input is written before the first node, and the output is read after the last. A reshaped tensor shares its
+        input's buffer, and a code takes one byte.
+        """
+        owner = list(range(len(self.tensors)))
+        written, read = {self.input: 0}, {self.input: 0}
+        for step, node in enumerate(self.nodes):
+            if isinstance(node, Reshape):
+                owner[node.output] = owner[node.inputs[0]]
+            written.setdefault(owner[node.output], step)
+            for number in (*node.inputs, node.output):
+                read[owner[number]] = step
+        read[owner[self.output]] = max(len(self.nodes) - 1, 0)
+        return tuple(Lifetime(self.tensors[number].size, step, read[number]) for number, step in written.items())
+
+    def table(self) -> str:
+        """Returns the nodes as a short text table."""
+        rows = [("node", "layer", "output", "bits", "scale", "zero")]
+        for node in self.nodes:
+            tensor = self.tensors[node.output]
+            kind = type(node).__name__ + (f" w{node.weight_bits}" if isinstance(node, Weighted) else "")
+            size = "x".join(map(str, tensor.shape))
+            row = (kind, node.path or "(top)", size, str(tensor.bits), f"{tensor.scale:.4g}", str(tensor.zero_point))
+            rows.append(row)
+        return "\n".join(aligned(rows, left=2, rule=False))
+
+
+def _check_rows(x: Any, tensor: IntegerTensor) -> None:
+    if jnp.ndim(x) != len(tensor.shape) + 1 or jnp.shape(x)[1:] != tensor.shape:
+        raise ValueError(f"x has shape {jnp.shape(x)}; expected {('b', *tensor.shape)}.")
