@@ -31,7 +31,7 @@ from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
-from gecko_jax.models.convolution import convolutions_as_matmul
+from gecko_jax.models.convolution import convolutions_as_matmul, ungrouped_convolutions
 from gecko_jax.models.densenet import DenseNet40
 from gecko_jax.models.dropout import with_dropout
 from gecko_jax.models.dynamic_sparse import dynamic_sparse
@@ -183,6 +183,7 @@ __all__ = [
     "average_pool",
     "calibrated_bounds",
     "convolutions_as_matmul",
+    "ungrouped_convolutions",
     "create",
     "early_exit",
     "exit_paths",

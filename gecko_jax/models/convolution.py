@@ -12,7 +12,7 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax import lax
 
-from gecko_jax.convolutions import add_border, as_matmul, explicit_padding
+from gecko_jax.convolutions import add_border, as_matmul, as_ungrouped, explicit_padding
 from gecko_jax.types import Array
 
 Convolution = Callable[..., Array]
@@ -55,12 +55,34 @@ def convolutions_as_matmul():
     return nn.intercept_methods(_by_matmul)
 
 
-def _choose(inner: Convolution) -> Convolution:
-    return as_matmul if inner is lax.conv_general_dilated else inner
+def ungrouped_convolutions():
+    """Returns a context in which `nn.Conv`s of models side by side, under `vmap`, hold no convolution with groups.
+
+    Otherwise as `convolutions_as_matmul`.
+
+    >>> import flax.linen as nn, jax, jax.numpy as jnp
+    >>> x = jnp.ones((1, 4, 4, 2))
+    >>> with ungrouped_convolutions():
+    ...     nn.Conv(2, (3, 3), feature_group_count=2).init_with_output(jax.random.key(0), x)[0].shape
+    (1, 4, 4, 2)
+    """
+    return nn.intercept_methods(_ungrouped)
 
 
-def _by_matmul(next_fun, args, kwargs, context):  # one object: programs are kept by the interceptors they ran under
-    if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
-        with hooked(context.module, _choose):
-            return next_fun(*args, **kwargs)
-    return next_fun(*args, **kwargs)
+def _interceptor(convolution: Convolution):
+    """Builds what lets each `nn.Conv` compute a convolution of XLA's by another function."""
+
+    def choose(inner: Convolution) -> Convolution:
+        return convolution if inner is lax.conv_general_dilated else inner
+
+    def intercept(next_fun, args, kwargs, context):
+        if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
+            with hooked(context.module, choose):
+                return next_fun(*args, **kwargs)
+        return next_fun(*args, **kwargs)
+
+    return intercept
+
+
+# One object each, because programs are kept by the interceptors that they ran under.
+_by_matmul, _ungrouped = _interceptor(as_matmul), _interceptor(as_ungrouped)

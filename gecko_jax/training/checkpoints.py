@@ -24,7 +24,16 @@ from gecko_jax import json_values
 from gecko_jax.digests import array_digest
 from gecko_jax.files import write_atomic
 
+RECORD = "run.json"
 MAX_VALUE_CHARACTERS = 100  # of a value of another run, in the message that names it
+
+
+def stored_record(folder: str | os.PathLike[str] | None) -> dict[str, Any] | None:
+    """Returns what identifies the run that a folder holds; None if it holds none, or one that cannot be read."""
+    try:
+        return None if folder is None else dict(json.loads((Path(folder) / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):  # `Checkpoints` says what is wrong
+        return None
 
 
 class Checkpoints:
@@ -54,7 +63,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._steps, options=options)
 
     def _claim(self, run: dict[str, Any]) -> None:
-        path = self.folder / "run.json"
+        path = self.folder / RECORD
         if not path.exists():
             if self._steps.exists():
                 raise ValueError(

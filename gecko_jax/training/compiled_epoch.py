@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from gecko_jax import devices, surroundings
-from gecko_jax.models import convolutions_as_matmul
 from gecko_jax.training import device_groups
 from gecko_jax.training.layout import Layout
 from gecko_jax.training.pool import Data
@@ -46,13 +45,11 @@ def _compiled_epoch(rule: UpdateRule, layout: Layout, skips: bool, donates: bool
     def several(states: State, data: Data, epochs: Epoch):
         if layout.width == 1:  # a vmap of one would still turn products into batched ones
             return jax.tree.map(lambda leaf: leaf[None], run(take(states, 0), data.of(0), epochs.row(0)))
-        with devices.side_by_side(layout.width // layout.devices):
+        with devices.side_by_side(layout.width_of_device):
             return jax.vmap(run, in_axes=(0, data_axes, epoch_axes))(states, data, epochs)
 
     def traced(states, data, epochs):
-        if not layout.matmul:
-            return several(states, data, epochs)
-        with convolutions_as_matmul():
+        with layout.context():
             return several(states, data, epochs)
 
     return surroundings.jit(traced, donate_argnums=(0,) if donates else ())

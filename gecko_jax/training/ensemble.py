@@ -18,6 +18,7 @@ from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, layout, run_identity, seeds
 from gecko_jax.training.agreement import check_batch_size, check_fits, loss_of, resolve_trainable
 from gecko_jax.training.compiled_epoch import compiled_epoch
+from gecko_jax.training.convolution_form import Example, with_form
 from gecko_jax.training.device_groups import DeviceGroups
 from gecko_jax.training.diagnosis import check_trained
 from gecko_jax.training.feed import feed_of
@@ -173,6 +174,7 @@ def fit_ensemble(
 
     # 4. Lay the models out on the devices, and compile the epoch of a group of them.
     arrangement = layout.choose(model, shapes, batch.x, len(ids))
+    arrangement = with_form(arrangement, rule, Example(shapes, batch, plan.ciphers), folder)
     groups = DeviceGroups(arrangement, len(ids))
     run_epoch = by_segments(compiled_epoch(rule, arrangement, plan.skips), groups.place, plan, arrangement.width)
 
@@ -181,7 +183,7 @@ def fit_ensemble(
     root = seeds.resolve(seed, private, folder, gradients)
     start = Start(rule, first, root, ids, init)
     is_identified = private or folder is not None  # by a digest of the states, which are not copied back otherwise
-    run = Run(rule, loss, plan, start.on_host(groups) if is_identified else start.shapes, pool)
+    run = Run(rule, loss, plan, start.on_host(groups) if is_identified else start.shapes, pool, arrangement.form)
     identity = run_identity.settings(run) if is_identified else {}
     model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)
     plan = plan._replace(seeds=model_seeds)

@@ -8,15 +8,17 @@ is what fills the device.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextlib
+from typing import Any, NamedTuple
 
 import jax
 
-from gecko_jax.models import Call, trace
+from gecko_jax.models import Call, convolutions_as_matmul, trace, ungrouped_convolutions
 from gecko_jax.types import Array, Model, Variables
 
 MAX_MODELS_PER_CPU = 4  # of dense layers
 MAX_MODELS_PER_ACCELERATOR = 128
+CONVOLUTIONS, WINDOWS = FORMS = ("convolutions", "windows")
 
 
 class Layout(NamedTuple):
@@ -27,12 +29,25 @@ class Layout(NamedTuple):
       devices: devices that the model axis is sharded over.
       scan: one program an epoch; else one a step, in a Python loop.
       matmul: convolutions as matrix products over patches.
+      form: of convolutions on an accelerator, one of FORMS; see `convolution_form`.
     """
 
     width: int
     devices: int
     scan: bool
     matmul: bool
+    form: str = CONVOLUTIONS
+
+    @property
+    def width_of_device(self) -> int:
+        """Returns how many models one device trains side by side."""
+        return self.width // self.devices
+
+    def context(self) -> contextlib.AbstractContextManager[Any]:
+        """Returns the context in which a step of this layout is traced."""
+        if self.matmul:
+            return convolutions_as_matmul()
+        return ungrouped_convolutions() if self.form == WINDOWS else contextlib.nullcontext()
 
 
 def choose(model: Model, variables: Variables, x: Array, models: int) -> Layout:

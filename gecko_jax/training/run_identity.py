@@ -19,11 +19,14 @@ from gecko_jax.digests import array_digest, sha256
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
 from gecko_jax.training.compiled_epoch import program_text
 from gecko_jax.training.feed import is_streamed
+from gecko_jax.training.layout import CONVOLUTIONS
 from gecko_jax.training.pool import Data
 from gecko_jax.training.step import State, UpdateRule, make_step
 from gecko_jax.training.stored import in_blocks
 from gecko_jax.trees import named_leaves, take
 from gecko_jax.types import Loss
+
+FORM = "form of convolutions"  # an entry of the record; without it they are XLA's
 
 
 class Run(NamedTuple):
@@ -35,6 +38,7 @@ class Run(NamedTuple):
       plan: how the epochs are filled.
       start: states of all models on the host; their shapes if no digest of them is needed.
       pool: all rows.
+      form: of convolutions, one of `layout.FORMS`.
     """
 
     rule: UpdateRule
@@ -42,6 +46,7 @@ class Run(NamedTuple):
     plan: BatchPlan
     start: State
     pool: Data
+    form: str = CONVOLUTIONS
 
 
 def settings(run: Run) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def settings(run: Run) -> dict[str, Any]:
         "extra": [name for name, _ in named_leaves(run.pool.extras)],
         "sampling": plan.sampling and list(plan.sampling),
         "program (model, loss, gradients, optimizer)": sha256(program)[:32],
-    }
+    } | ({FORM: run.form} if run.form != CONVOLUTIONS else {})
 
 
 def record(shared: dict[str, Any], seed: int | str, run: Run) -> dict[str, Any]:
