@@ -31,6 +31,7 @@ from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
 from gecko_jax.models.bounds import calibrated_bounds, with_flipped_bits
+from gecko_jax.models.calibration import calibrate
 from gecko_jax.models.convolution import convolutions_as_matmul, ungrouped_convolutions
 from gecko_jax.models.densenet import DenseNet40
 from gecko_jax.models.dropout import with_dropout
@@ -181,6 +182,7 @@ __all__ = [
     "answers",
     "apply_gated",
     "average_pool",
+    "calibrate",
     "calibrated_bounds",
     "convolutions_as_matmul",
     "ungrouped_convolutions",

@@ -16,10 +16,12 @@ from gecko_jax.keys import stream
 from gecko_jax.models.blueprint import rules_as_json, with_step
 from gecko_jax.models.quantized_inputs import check_input, check_seen, with_quantized_input
 from gecko_jax.models.quantizer_states import (
+    bypassed,
+    bypasses_input,
+    bypasses_weight,
     changed_ranges,
     check_measured,
     put_states,
-    recorder,
     state_of,
     with_states_of,
     without_states,
@@ -121,7 +123,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
         warn_of_unreached(plan)
 
         def quantize_weight(name, leaf):
-            if (quantizer := plan.weights.get(name)) is None:
+            if (quantizer := plan.weights.get(name)) is None or bypasses_weight(name):
                 return leaf
             draw = stream(key, STATES, name) if train and key is not None else None
             return quantizer.apply(state_of(quantizer, stored, f"weight:{name}", leaf), leaf, key=draw)
@@ -141,8 +143,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
             seen.add(path)
             value, name = layer_input(args, kwargs), f"input:{path}"
-            if record := recorder(quantizer):
-                record(path, value)
+            if bypasses_input(quantizer, path, value):
                 return next_fun(*args, **kwargs)
             state = measured[name] if name in measured else state_of(quantizer, stored, name, value)
             if quantizer.observe and train:
@@ -208,7 +209,7 @@ def quantized(model: Model, rules: Sequence[Rule | tuple], float_layers: Sequenc
 
 def _key(plan, *parts) -> Any:
     """Returns a key for programs that layers keep themselves (nn.jit); None if no input inside of one is quantized."""
-    return (*parts, surroundings()) if plan.nested else None
+    return (*parts, bypassed(), surroundings()) if plan.nested else None
 
 
 def _layer_of(context: nn.module.InterceptorContext) -> str | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax.models.quantizer_states import check_measured, state_of, without_states
+from gecko_jax.models.quantizer_states import Bypass, bypassing, check_measured, state_of, without_states
 from gecko_jax.models.rules import weight_names
 from gecko_jax.models.trace import trace, traced
 from gecko_jax.trees import named_leaves
@@ -121,7 +121,9 @@ def input_quantizers(model: Model, variables: Variables, x: Array) -> dict[str, 
     >>> {path: each.name for path, each in input_quantizers(model, model.init(jax.random.key(0), x), x).items()}
     {'logits': 'pact4'}
     """
-    return {call.path: call.inputs for call in trace(model, variables, x) if call.inputs is not None}
+    with bypassing(Bypass(inputs=True)):  # the variables may hold no states yet
+        calls = trace(model, variables, x)
+    return {call.path: call.inputs for call in calls if call.inputs is not None}
 
 
 def input_grids(model: Model, variables: Variables, x: Array) -> dict[str, Grid]:

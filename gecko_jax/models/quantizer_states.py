@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,23 @@ from gecko_jax.models.removed_weights import STATES
 from gecko_jax.quantizers.ranges import RANGES
 from gecko_jax.types import Array, Quantizer, Variables
 
-Record = Callable[[str, Array], None]
-_RECORD: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
+
+class Bypass(NamedTuple):
+    """What a model leaves in float for a while, although its rules quantize it.
+
+    Attributes:
+      weights: names of parameters; None for all.
+      inputs: whether all inputs stay in float.
+      record: (path, inputs) -> nothing, called with the inputs whose grid follows their range, which stay in float.
+    """
+
+    weights: frozenset[str] | None = frozenset()
+    inputs: bool = False
+    record: Callable[[str, Array], None] | None = None
+
+
+_NOTHING = Bypass()
+_BYPASS: contextvars.ContextVar[Bypass] = contextvars.ContextVar("bypass", default=_NOTHING)
 
 
 def without_states(variables: Variables) -> dict[str, Any]:
@@ -101,18 +116,33 @@ def changed_ranges(variables: Variables, states: dict[str, Any]) -> dict[str, An
 
 
 @contextlib.contextmanager
-def recording(record: Record) -> Iterator[None]:
-    """Leaves inputs whose grid follows their range in float, and calls record(path, inputs) with them."""
-    token = _RECORD.set(record)
+def bypassing(bypass: Bypass) -> Iterator[None]:
+    """Leaves some weights and inputs of every quantized model in float, while a program is traced."""
+    token = _BYPASS.set(bypass)
     try:
         yield
     finally:
-        _RECORD.reset(token)
+        _BYPASS.reset(token)
 
 
-def recorder(quantizer: Quantizer) -> Record | None:
-    """Returns the function that records the inputs of a quantizer while they are calibrated; None otherwise."""
-    return _RECORD.get() if quantizer.from_range is not None else None
+def bypassed() -> Bypass:
+    """Returns what is left in float now."""
+    return _BYPASS.get()
+
+
+def bypasses_weight(name: str) -> bool:
+    """Tells whether a weight is left in float now."""
+    weights = _BYPASS.get().weights
+    return weights is None or name in weights
+
+
+def bypasses_input(quantizer: Quantizer, path: str, x: Array) -> bool:
+    """Tells whether a layer's inputs are left in float now, and records them if they are to be."""
+    bypass = _BYPASS.get()
+    if bypass.record is None or quantizer.from_range is None:
+        return bypass.inputs
+    bypass.record(path, x)
+    return True
 
 
 def lacks_zero(quantizer: Quantizer) -> bool:

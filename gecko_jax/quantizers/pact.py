@@ -12,7 +12,7 @@ MIN_LEVEL = 1e-30
 
 
 @with_blueprint
-def pact(bits: int, level: float = 6.0) -> Quantizer:
+def pact(bits: int, level: float = 4.0) -> Quantizer:
     """Quantizes inputs: x_hat = round(y (2^k - 1) / alpha) * alpha / (2^k - 1), y = clip(x, 0, alpha) (eq. 1-2).
 
     The gradients are dx = g 1{0 <= x < alpha} and d alpha = sum of g 1{x >= alpha} (eq. 3). alpha is a parameter of the
