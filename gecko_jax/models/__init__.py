@@ -7,6 +7,7 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = with_range_penalty(model, activations.pillar())     a penalty on the inputs of activations
     model = multi_exit(model, r"block\d"); early_exit(model, threshold=0.9)    exits; and which of them answers
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
+    variables = reconstruct(model, calibrate(model, trained, x), x)     post-training quantization of a float network
     model = pruned(model, 0.9, "weight"); start = prune_once(model, trained, x)     for fit(model, data, init=start)
     model = shared_weights(model, bits=2); start = start_shared(model, trained, x)
     model = dynamic_sparse(model, 0.1, growth="gradient")       a fixed number of weights, dropped and grown (RigL)
@@ -65,6 +66,7 @@ from gecko_jax.models.quantized_layers import (
 )
 from gecko_jax.models.range_penalty import with_range_penalty, without_penalty_state
 from gecko_jax.models.rates import with_rates
+from gecko_jax.models.reconstruction import reconstruct
 from gecko_jax.models.resnet import ResNet20
 from gecko_jax.models.resnet8 import ResNet8
 from gecko_jax.models.saving import SavedModel, load, save
@@ -209,6 +211,7 @@ __all__ = [
     "prune_once",
     "pruned",
     "quantized",
+    "reconstruct",
     "remove_filters",
     "save",
     "split",
