@@ -40,6 +40,7 @@ from gecko_jax.models.dynamic_sparse import dynamic_sparse
 from gecko_jax.models.early_exit import Answers, answers, early_exit, until_exit
 from gecko_jax.models.features import with_features
 from gecko_jax.models.filters import remove_filters
+from gecko_jax.models.folding import fold_batch_norm
 from gecko_jax.models.generation import generate
 from gecko_jax.models.gpt2 import load_gpt2
 from gecko_jax.models.head_search import PrunedHeads, prune_heads
@@ -195,6 +196,7 @@ __all__ = [
     "fine_tuning",
     "finish_update",
     "float_weights",
+    "fold_batch_norm",
     "from_linen",
     "generate",
     "heads_of",
