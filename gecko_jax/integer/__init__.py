@@ -5,7 +5,7 @@
   binary_dense, binary_conv    the quantized layers of a network by these products
   plan_arena, check_arena      one block of memory for all activations, planned before the network runs
   tflm_greedy, offline_plan    what TFLM would plan by itself, and a plan in the form that it obeys
-  freeze -> IntegerGraph       a traced model as integers alone: run, predict, cost
+  freeze -> IntegerGraph       a traced model as integers alone: run, predict, cost, arena
 
 What a model costs on a device is in `gecko_jax.costs`.
 """

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gecko_jax.integer.arena import ArenaPlan, plan_arena
 from gecko_jax.integer.execution import run_node
 from gecko_jax.integer.gap import Gap, gap_of
 from gecko_jax.integer.nodes import Add, IntegerTensor, Node, Requantize, Rescale, Reshape, Threshold, Weighted
@@ -57,6 +58,8 @@ class IntegerGraph:
     >>> codes = graph.run(graph.encode(x))
     >>> bool((graph.decode(codes) == graph.predict(x)).all()), codes[3].tolist()
     (True, [101, 127])
+    >>> graph.arena().offsets, graph.buffers()
+    ((0, 3), {0: 0, 1: 1})
     >>> graph.gap(model, variables, x).agreement, graph.cost().total, [each.bytes for each in graph.lifetimes()]
     (1.0, 20, [3, 2])
     >>> print(graph.table())
@@ -140,22 +143,42 @@ class IntegerGraph:
         thresholds += sum(node.values.size for node in self.nodes if isinstance(node, Threshold))
         return PayloadBytes(weights, 4 * biases, 5 * factors, 4 * thresholds)
 
+    def buffers(self) -> dict[int, int]:
+        """Returns the buffer of each tensor, {number of the tensor: number of the buffer}.
+
+        Each has its own but a reshaped tensor, which shares its input's.
+        """
+        buffers, count = {self.input: 0}, 1
+        for node in self.nodes:
+            shared = isinstance(node, Reshape)
+            buffers[node.output] = buffers[node.inputs[0]] if shared else count
+            count += not shared
+        return buffers
+
     def lifetimes(self) -> tuple[Lifetime, ...]:
         """Returns when each buffer of one example is written and last read, in steps; step 0 is the first node.
 
-        The input is written before the first node, and the output is read after the last. A reshaped tensor shares its
-        input's buffer, and a code takes one byte.
+        The input is written before the first node, and the output is read after the last. A code takes one byte.
         """
-        owner = list(range(len(self.tensors)))
-        written, read = {self.input: 0}, {self.input: 0}
+        buffers, written, read = self.buffers(), {0: 0}, {0: 0}
         for step, node in enumerate(self.nodes):
-            if isinstance(node, Reshape):
-                owner[node.output] = owner[node.inputs[0]]
-            written.setdefault(owner[node.output], step)
+            written.setdefault(buffers[node.output], step)
             for number in (*node.inputs, node.output):
-                read[owner[number]] = step
-        read[owner[self.output]] = max(len(self.nodes) - 1, 0)
-        return tuple(Lifetime(self.tensors[number].size, step, read[number]) for number, step in written.items())
+                read[buffers[number]] = step
+        read[buffers[self.output]] = max(len(self.nodes) - 1, 0)
+        sizes = {buffer: self.tensors[number].size for number, buffer in buffers.items()}
+        return tuple(Lifetime(sizes[buffer], step, read[buffer]) for buffer, step in written.items())
+
+    def arena(self, alignment: int = 1) -> ArenaPlan:
+        """Plans one block of memory for all activations of one example.
+
+        Args:
+          alignment: bytes of which every buffer's address must be a multiple, such as 4 for reads of whole words.
+
+        Returns:
+          A plan with one offset for each buffer: tensor t lies at `plan.offsets[graph.buffers()[t]]`.
+        """
+        return plan_arena([each._replace(alignment=alignment) for each in self.lifetimes()])
 
     def table(self) -> str:
         """Returns the nodes as a short text table."""

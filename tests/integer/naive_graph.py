@@ -88,9 +88,10 @@ def average(node, x, read):
     return tiled(rows)
 
 
-def run(graph, codes):
-    """Codes of the output, int64."""
-    values = {graph.input: np.asarray(codes, np.int64)}
+def run(graph, codes, values=None):
+    """Codes of the output, int64; `values` holds those of the tensors."""
+    values = {} if values is None else values
+    values[graph.input] = np.asarray(codes, np.int64)
     for node in graph.nodes:
         inputs, reads = [values[n] for n in node.inputs], [graph.tensors[n] for n in node.inputs]
         x, read, written = inputs[0], reads[0], graph.tensors[node.output]
