@@ -22,14 +22,17 @@ _CONTEXT = jax.make_user_context(default_value=None)
 _CLASSES = {name: value for name, value in vars(nn).items() if isinstance(value, type)}
 
 
-def _linen() -> dict[tuple[str, str], Any]:
-    """Returns {(name, ""): the class of that name in Linen, (name, method): the method of the class as imported}."""
+def _places() -> dict[tuple[str, str], tuple[Any, str]]:
+    """Returns (live namespace, attribute) of Linen's classes, keys (name, ""), and their methods, (name, method)."""
     modules = [(name, value) for name, value in _CLASSES.items() if issubclass(value, nn.Module)]
-    methods = {(name, method): vars(value).get(method) for name, value in modules for method in ("__call__", "attend")}
-    return {(name, ""): vars(nn).get(name) for name in _CLASSES} | methods
+    methods = {(name, method): (vars(value), method) for name, value in modules for method in ("__call__", "attend")}
+    return {(name, ""): (vars(nn), name) for name in _CLASSES} | methods
 
 
-_ORIGINAL = _linen()
+_PLACES = _places()
+_ORIGINAL = {key: namespace.get(attribute) for key, (namespace, attribute) in _PLACES.items()}
+# Every call of a program asks whether one has changed, so that what to ask is prepared.
+_ASKED = [(key, namespace.get, attribute, _ORIGINAL[key]) for key, (namespace, attribute) in sorted(_PLACES.items())]
 
 
 def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
@@ -38,10 +41,7 @@ def replaced() -> tuple[tuple[tuple[str, str], Any], ...]:
     >>> replaced()
     ()
     """
-    now = _linen()
-    if now == _ORIGINAL:
-        return ()
-    return tuple((name, now[name]) for name in sorted(now) if now[name] is not _ORIGINAL[name])
+    return tuple((key, get(attribute)) for key, get, attribute, original in _ASKED if get(attribute) is not original)
 
 
 @contextlib.contextmanager

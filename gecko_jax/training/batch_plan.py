@@ -126,20 +126,24 @@ def plan_epoch(plan: BatchPlan, epoch: int) -> Epoch:
 
 
 def _order(plan: BatchPlan, epoch: int) -> Batches:
-    drawn = [_drawn(plan, row, epoch) for row in range(len(plan.model_ids))]
+    steps = plan.steps  # counted once, because it reads the members of all models
+    if plan.sampling is None and len(set(plan.seeds)) == 1:
+        max_steps = int(steps.max())
+        return batches(plan.member, plan.batch_size, plan.seeds[0], epoch, steps=max_steps, model_ids=plan.model_ids)
+    drawn = [_drawn(plan, row, epoch, steps) for row in range(len(plan.model_ids))]
     return Batches(np.stack([each.indices for each in drawn]), np.stack([each.weight for each in drawn]))
 
 
-def _drawn(plan: BatchPlan, row: int, epoch: int) -> Batches:
+def _drawn(plan: BatchPlan, row: int, epoch: int, steps: np.ndarray) -> Batches:
     """Returns one model's batches of an epoch, from its members alone; a sampling draws them at its own rate."""
     member, seed, model_id = plan.member[row], plan.seeds[row], plan.model_ids[row]
     if plan.sampling is None:
-        steps = int(plan.steps.max())
-        order = batches(member[None], plan.batch_size, seed, epoch, steps=steps, model_ids=[model_id])
+        max_steps = int(steps.max())
+        order = batches(member[None], plan.batch_size, seed, epoch, steps=max_steps, model_ids=[model_id])
         return Batches(order.indices[0], order.weight[0])
-    rows, steps = np.flatnonzero(member).astype(np.int32), int(plan.steps[row])
+    rows, steps_of_model = np.flatnonzero(member).astype(np.int32), int(steps[row])
     of_members = plan.sampling._replace(n=len(rows), batch_size=plan.sampling.rate * len(rows))
-    order = draw_unchecked(of_members, seed, epoch * steps, steps, model_id)
+    order = draw_unchecked(of_members, seed, epoch * steps_of_model, steps_of_model, model_id)
     return Batches(rows[order.indices], order.weight)
 
 
