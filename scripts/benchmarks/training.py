@@ -10,6 +10,9 @@ over models, epochs and batches that are already tensors (no DataLoader).
 A fit of ours has a fixed cost of some 35 ms of CPU (shapes are traced, states are made), which is inside the figures:
 on shorter runs than these (4,000 rows of the MLP, 512 of the LeNet, 5 epochs of the 64) our ratios are lower. The 64
 are the shadow models of an audit: as many steps as half a minute of the PyTorch loop.
+
+"products s" is the time of the same run's matrix products alone, each in the faster of the two libraries, measured in
+the same rounds; "share" is that over ours. It is the roofline: nearer to 1, less is left to gain, see `cases.products`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import time
 from absl import app, flags, logging
 
 from experiments import command
+from scripts.benchmarks.cases import products
 
 flags.DEFINE_integer("repeats", 5, "How often each side is timed.", lower_bound=1)
 flags.DEFINE_integer("threads", 1, "Threads of either side.", lower_bound=1)
@@ -52,7 +56,10 @@ def main(argv):
 
     torch.set_num_threads(FLAGS.threads)
     print(f"jax {jax.__version__}, torch {torch.__version__}, threads {FLAGS.threads}, batch {BATCH}, Adam, float32")
-    print(f"{'case':26}{'ours s':>10}{'torch s':>10}{'ratio':>8}{'promised':>10}{'first run s':>13}")
+    columns = (
+        f"{'ours s':>10}{'torch s':>10}{'ratio':>8}{'promised':>10}{'products s':>12}{'share':>7}{'first run s':>13}"
+    )
+    print(f"{'case':26}{columns}")
     for name, (shape, models, rows, epochs, promised) in CASES.items():
         if FLAGS.only and name not in FLAGS.only:
             continue
@@ -60,11 +67,13 @@ def main(argv):
         ours, theirs = ours_case(*case), torch_case(torch, *case)
         first = timed(ours)
         timed(theirs)
-        pairs = [(timed(ours), timed(theirs)) for _ in range(FLAGS.repeats)]
-        ratio = statistics.median(b / a for a, b in pairs)
-        mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+        step, steps = products.alone(torch, layers(name, shape), time.process_time), models * epochs * -(-rows // BATCH)
+        rounds = [(timed(ours), timed(theirs), steps * step()) for _ in range(FLAGS.repeats)]
+        ratio, share = (statistics.median(each[i] / each[0] for each in rounds) for i in (1, 2))
+        mine, other, floor = (statistics.median(column) for column in zip(*rounds, strict=True))
         verdict = "" if ratio >= 1 else "  torch wins"
-        print(f"{name:26}{mine:10.3f}{other:10.3f}{ratio:8.2f}{promised:10.1f}{first:13.1f}{verdict}", flush=True)
+        line = f"{name:26}{mine:10.3f}{other:10.3f}{ratio:8.2f}{promised:10.1f}{floor:12.3f}{share:7.2f}{first:13.1f}"
+        print(line + verdict, flush=True)
 
 
 def timed(function) -> float:
@@ -81,21 +90,36 @@ def data(shape, rows):
     return random.random((rows, *shape), np.float32), random.integers(0, 10, rows).astype(np.int32)
 
 
+def model_of(name):
+    from gecko_jax import models as architectures
+
+    if "LeNet" in name:
+        return architectures.create("lenet", 10)
+    if "CNN" in name:
+        return architectures.from_linen(_cnn())
+    return architectures.create("mlp", 10, hidden=(int(name.split("-")[1]),))
+
+
+def layers(name, shape):
+    """The layers that one batch passes, with their shapes."""
+    import jax
+    import numpy as np
+
+    from gecko_jax.models import trace
+
+    model, x = model_of(name), np.zeros((BATCH, *shape), np.float32)
+    return trace(model, jax.eval_shape(model.init, jax.random.key(0), x), x)
+
+
 def ours_case(name, shape, models, rows, epochs):
     import numpy as np
 
-    from gecko_jax import models as architectures
     from gecko_jax import training
     from gecko_jax.types import Examples
 
     x, y = data(shape, rows)
     examples, member = Examples(x, y, np.arange(rows)), np.ones((models, rows), bool)
-    if "LeNet" in name:
-        model = architectures.create("lenet", 10)
-    elif "CNN" in name:
-        model = architectures.from_linen(_cnn())
-    else:
-        model = architectures.create("mlp", 10, hidden=(int(name.split("-")[1]),))
+    model = model_of(name)
     return lambda: training.fit_ensemble(model, examples, member, epochs=epochs, batch_size=BATCH)
 
 
