@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gecko_jax.integer.freezing.reader import Blocks, Comparison, Read, Reader, View
+from gecko_jax.integer.freezing.reader import Blocks, Comparison, Read, Reader, View, Within
 from gecko_jax.integer.freezing.spatial import (
     read_convolution,
     read_padding,
@@ -136,12 +136,23 @@ def _extreme(reader: Reader, step: Step, inputs: Values) -> Any:
     if not _unbroadcast(reader, step, value):
         return None
     low, high = (bound, np.array(np.inf)) if step.name == "max" else (np.array(-np.inf), bound)
-    return reader.elementwise(value, "clamp", {"low": low, "high": high})
+    return _clipped(reader, value, low, high)
+
+
+def _clipped(reader: Reader, value: Any, low: np.ndarray, high: np.ndarray) -> View:
+    """Returns a clip; one of a clip is one clip."""
+    view = reader.view(value)
+    before = reader.operations[view.operation]
+    if before.kind == "clamp" and all(each.size == 1 for each in (low, high, *before.settings.values())):
+        first, last = before.settings["low"], before.settings["high"]
+        view = View(before.inputs[0], view.shape)
+        low, high = np.clip(first, low, high), np.clip(last, low, high)
+    return reader.elementwise(view, "clamp", {"low": low, "high": high})
 
 
 def _clamp(reader: Reader, step: Step, inputs: Values) -> Any:
     low, value, high = inputs
-    return reader.elementwise(value, "clamp", {"low": low, "high": high}) if not (_data(low) or _data(high)) else None
+    return None if _data(low) or _data(high) else _clipped(reader, value, low, high)
 
 
 def _neg(reader: Reader, step: Step, inputs: Values) -> Any:
@@ -162,8 +173,27 @@ def _compared(reader: Reader, step: Step, inputs: Values) -> Any:
     return Comparison(reader.view(value), threshold, name in ("gt", "le"), name in ("lt", "le"))
 
 
+def _both(reader: Reader, step: Step, inputs: Values) -> Any:
+    if not all(isinstance(each, Comparison) for each in inputs) or inputs[0].view != inputs[1].view:
+        return None
+    ends = {(each.strict, each.negated): each.threshold for each in inputs}
+    if ends.keys() != {(False, False), (True, True)}:  # x >= low, and not x > high
+        return None
+    return Within(inputs[0].view, ends[False, False], ends[True, True])
+
+
+def _where_within(reader: Reader, within: Within, outside: Any, inside: Any) -> Any:
+    """Reads what gives a clip another gradient at its ends: the data in the range, and the clipped data outside."""
+    if inside != within.view or not isinstance(outside, View):
+        return None
+    clipped = _clipped(reader, inside, within.low, within.high)
+    return clipped if clipped == outside else None
+
+
 def _select(reader: Reader, step: Step, inputs: Values) -> Any:
     which, *cases = inputs
+    if isinstance(which, Within):
+        return _where_within(reader, which, *cases)
     if not isinstance(which, Comparison) or len(cases) != 2 or any(_data(each) for each in cases):
         return None
     if any(np.unique(each).size != 1 for each in cases):
@@ -183,6 +213,7 @@ PRIMITIVES: dict[str, Read] = {
     **dict.fromkeys(("ge", "gt", "le", "lt"), _compared),
     **dict.fromkeys(("reduce_window_max", "reduce_window_sum"), read_windows),
     **dict.fromkeys(("reduce_max", "reduce_sum"), read_reduction),
+    "and": _both,
     "clamp": _clamp,
     "conv_general_dilated": read_convolution,
     "div": _div,

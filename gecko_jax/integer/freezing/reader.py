@@ -34,6 +34,14 @@ class Comparison(NamedTuple):
     negated: bool
 
 
+class Within(NamedTuple):
+    """Whether data lie in a range: low <= x <= high."""
+
+    view: View
+    low: np.ndarray
+    high: np.ndarray
+
+
 class Blocks(NamedTuple):
     """An image cut into side x side blocks: [n, h / side, side, w / side, side, channels]."""
 
@@ -95,10 +103,12 @@ class Reader:
         Args:
           why: what about it is not supported; by default its primitive is not.
         """
-        path = layer_of(self.step.scope)
-        place = f"layer {path!r} ({self.kinds[path]})" if path else f"the network itself ({self.kinds.get('', '?')})"
         what = why or f"computes {self.step.name!r} of the data"
-        return ValueError(f"{place} {what}, which an integer network has not. It may hold {SUPPORTED}.")
+        return ValueError(f"{self._place()} {what}, which an integer network has not. It may hold {SUPPORTED}.")
+
+    def _place(self) -> str:
+        path = layer_of(self.step.scope)
+        return f"layer {path!r} ({self.kinds[path]})" if path else f"the network itself ({self.kinds.get('', '?')})"
 
     def view(self, value: Any) -> View:
         """Returns a value as a View: windows that were joined become a pool."""
@@ -133,6 +143,11 @@ class Reader:
           constants: its settings that broadcast against the value.
           **settings: the others.
         """
+        if any(np.isnan(constant).any() for constant in constants.values()):
+            raise ValueError(
+                f"{self._place()} has a quantizer whose range was never calibrated. Train the model, or measure its "
+                "ranges on data with models.calibrate(model, variables, x)."
+            )
         view = self.view(value)
         vectors = self._vectors(view, constants)
         if vectors is None:
