@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
-from test_clipped_properties import B, HALF_CANCELED, all_contributions, check_sensitivity, lengths_of_shares, sizes_of
+from test_clipped_properties import HALF_CANCELED, B, all_contributions, check_sensitivity, lengths_of_shares, sizes_of
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
