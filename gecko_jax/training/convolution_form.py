@@ -31,7 +31,7 @@ from gecko_jax.training.checkpoints import stored_record
 from gecko_jax.training.layout import CONVOLUTIONS, FORMS, WINDOWS, Layout
 from gecko_jax.training.run_identity import FORM
 from gecko_jax.training.step import UpdateRule
-from gecko_jax.types import Batch, Variables
+from gecko_jax.types import Batch, Model, Variables
 
 TIMED_RUNS = 3  # of each form, by turns; the fastest counts
 
@@ -62,13 +62,17 @@ def with_form(layout: Layout, rule: UpdateRule, example: Example, folder: str | 
       folder: of the run; None: it has none.
 
     Returns:
-      The layout with its form; as it is on a CPU, or if no device trains several models with convolutions.
+      The layout with its form; as it is on a CPU, or for a model without a convolution.
     """
-    if not devices.is_accelerator():
+    if not devices.is_accelerator() or not _convolves(rule.model, example):
         return layout
     record = stored_record(folder)
     form = record.get(FORM, CONVOLUTIONS) if record is not None else _chosen(layout, rule, example)
     return layout._replace(form=_agreed(form if form in FORMS else CONVOLUTIONS))
+
+
+def _convolves(model: Model, example: Example) -> bool:
+    return any(call.kind.startswith("Conv") for call in trace(model, example.variables, example.batch.x))
 
 
 def _agreed(form: str) -> str:
@@ -81,8 +85,8 @@ def _agreed(form: str) -> str:
 
 
 def _chosen(layout: Layout, rule: UpdateRule, example: Example) -> str:
-    models, calls = layout.width_of_device, trace(rule.model, example.variables, example.batch.x)
-    if models == 1 or not any(call.kind.startswith("Conv") for call in calls):
+    models = layout.width_of_device
+    if models == 1:
         return CONVOLUTIONS
     traced = {form: traced_gradient(layout._replace(form=form), rule, example) for form in FORMS}
     if _has_convolution(traced[WINDOWS]):  # one that is not an nn.Conv's: it has only this form
