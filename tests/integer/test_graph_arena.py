@@ -67,9 +67,12 @@ def test_a_network_runs_in_its_arena(resnet):
 
 
 def test_the_bytes_are_those_counted_by_hand(resnet):
-    """Input, stem (read by the sum), two convolutions, sum, ...: 256 bytes at 4 channels, 96 at 6 and half size."""
+    """256 bytes at 4 channels, 96 at 6 and half size; three of the first are alive at once, in a convolution and a sum."""
     plan = resnet.arena()
     assert [each.bytes for each in resnet.lifetimes()] == [128, 256, 256, 256, 256, 96, 96, 96, 96, 6, 3]
+    # Input; stem, two convolutions, sum; shortcut, two convolutions, sum; mean, which a reshape shares; outputs.
+    written, read = [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 10], [0, 3, 2, 3, 5, 7, 6, 7, 8, 10, 10]
+    assert [each[1:3] for each in resnet.lifetimes()] == list(zip(written, read, strict=True))
     assert (plan.bytes, plan.bound, plan.optimal) == (3 * 256, 3 * 256, True)
     assert check_arena(resnet.lifetimes(), plan.offsets) == 768
     buffers = resnet.buffers()
