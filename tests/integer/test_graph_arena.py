@@ -67,7 +67,7 @@ def test_a_network_runs_in_its_arena(resnet):
 
 
 def test_the_bytes_are_those_counted_by_hand(resnet):
-    """256 bytes at 4 channels, 96 at 6 and half size; three of the first are alive at once, in a convolution and a sum."""
+    """256 bytes at 4 channels, 96 at 6 and half size; three of the first live at once, in convolutions and in a sum."""
     plan = resnet.arena()
     assert [each.bytes for each in resnet.lifetimes()] == [128, 256, 256, 256, 256, 96, 96, 96, 96, 6, 3]
     # Input; stem, two convolutions, sum; shortcut, two convolutions, sum; mean, which a reshape shares; outputs.
