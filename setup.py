@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "gecko_jax/__init__.py").re
 # What the library imports only in the functions that need it; gecko_jax/extras.py says which extra a package is in.
 EXTRAS = {
     "crypto": ["cryptography"],
+    "export": ["unicorn", "ziglang"],  # a C compiler for microcontrollers, and a processor to run its code on
     "fe": ["pymife"],  # gecko_jax.encrypted.functional
     "he": ["tenseal"],  # its sealapi is what gecko_jax.encrypted computes with
     "reports": ["matplotlib"],
@@ -21,7 +22,7 @@ EXTRAS = {
 EXTRAS["audit"] = [*EXTRAS["reports"], *EXTRAS["sklearn"]]
 # Also for scripts/.
 EXTRAS["experiments"] = [*EXTRAS["audit"], *EXTRAS["crypto"], *EXTRAS["fe"], *EXTRAS["he"]]
-EXTRAS["experiments"] += [*EXTRAS["text"], *EXTRAS["tfds"]]
+EXTRAS["experiments"] += [*EXTRAS["export"], *EXTRAS["text"], *EXTRAS["tfds"]]
 EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
 EXTRAS["cuda"] = ["jax[cuda13]"]
 EXTRAS["tpu"] = ["jax[tpu]"]
@@ -74,7 +75,9 @@ setup(
     # With it, an editable install puts the whole checkout on the path: experiments and scripts run from any folder,
     # although they are not in the wheel.
     package_dir={"": "."},
-    package_data={"gecko_jax": ["py.typed", "reports/explorer/*.css", "reports/explorer/*.js"]},
+    package_data={
+        "gecko_jax": ["py.typed", "export/c99/kernels/*.c", "reports/explorer/*.css", "reports/explorer/*.js"],
+    },
     install_requires=[
         "absl-py",
         "dp-accounting",

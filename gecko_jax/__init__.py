@@ -21,6 +21,7 @@ _ROOMS = (
     "devices",
     "digests",
     "encrypted",
+    "export",
     "extras",
     "files",
     "hooks",

@@ -12,6 +12,8 @@ EXTRAS = {
     "tenseal": "he",
     "tensorflow_datasets": "tfds",
     "tokenizers": "text",
+    "unicorn": "export",
+    "ziglang": "export",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import setuptools
 
-from gecko_jax import audit, datasets, extras, privacy
+from gecko_jax import audit, datasets, export, extras, privacy
 from gecko_jax.encrypted import functional
 from gecko_jax.encrypted.parameters import choose
 from gecko_jax.encrypted.seal_secrets import SealSecrets
@@ -25,6 +25,8 @@ DOORS = {
     "tenseal": lambda: SealSecrets(choose(1, 4096)),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
     "tokenizers": lambda: datasets.text.learn_bpe(["public text"]),
+    "unicorn": lambda: export.Emulated(export.Elf((), {}, {}), "model"),
+    "ziglang": lambda: export.build_elf({}),
 }
 
 

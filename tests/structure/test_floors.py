@@ -14,7 +14,7 @@ FLOORS = {
     "1": "activations clippings compression datasets losses metrics programs quantizers signals",
     "2": "attacks models privacy",
     "3": "integer probes reports training",
-    "4": "audit costs encrypted",
+    "4": "audit costs encrypted export",
     "5": "defenses",
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values(), start=-1) for room in rooms.split()}

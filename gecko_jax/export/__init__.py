@@ -1,0 +1,13 @@
+"""A frozen network as what devices run: each exporter writes a folder with the artifact and its checksums.
+
+to_c(graph, folder)         C99 with static arrays and one arena, no runtime
+c_bytes(graph)              its bytes of flash and memory, counted
+build_elf({name: folder})   C compiled for the Cortex-M4, and the bytes of its sections
+Emulated(elf, name)         runs it on an emulated Cortex-M4, and counts instructions
+"""
+
+from gecko_jax.export.c99 import CBytes, c_bytes, to_c
+from gecko_jax.export.elf import Elf, read_elf
+from gecko_jax.export.emulated import Emulated, build_elf
+
+__all__ = ["CBytes", "Elf", "Emulated", "build_elf", "c_bytes", "read_elf", "to_c"]

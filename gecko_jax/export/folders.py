@@ -1,0 +1,51 @@
+"""What all exporters write: a folder with the artifact, a test vector, and checksums that are written last."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from gecko_jax.files import write_together
+from gecko_jax.integer.graph import IntegerGraph
+
+CHECKSUMS = "SHA256SUMS"
+VECTORS = 16
+
+
+def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes | str]) -> pathlib.Path:
+    """Writes the files of an artifact and SHA256SUMS, as `sha256sum -c` reads it; a folder without it is incomplete.
+
+    Args:
+      folder: where the files go; created if absent.
+      contents: file name -> its content.
+
+    Returns:
+      The folder.
+
+    Raises:
+      OSError: a folder that cannot be written.
+    """
+    write_together(folder, contents, CHECKSUMS, _sums)
+    return pathlib.Path(folder)
+
+
+def _sums(digests: dict[str, str]) -> str:
+    return "".join(f"{digest}  {file}\n" for file, digest in digests.items())
+
+
+def random_codes(graph: IntegerGraph, count: int, seed: int) -> np.ndarray:
+    """Draws int8 codes [count, *shape] that the network's input may have.
+
+    Args:
+      graph: whose input it is.
+      count: of examples.
+      seed: of the draw.
+    """
+    tensor, rng = graph.tensors[graph.input], np.random.default_rng(seed)
+    shape = (count, *tensor.shape)
+    if tensor.bits == 1:
+        return rng.choice(np.array([-1, 1], np.int8), shape)
+    return rng.integers(tensor.low, tensor.high, shape, np.int8, endpoint=True)
