@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from gecko_jax import integer, models, quantizers
+from gecko_jax.integer.freezing import weights
+from gecko_jax.types import Codes
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 IMAGES = np.random.default_rng(0).normal(size=(4, 4, 4, 2)).astype(np.float32)
@@ -48,8 +50,9 @@ def frozen(module, x=X, rules=None, change=lambda variables: variables):
         (lambda x: jax.numpy.where(x > 0, 1.0, 0.0), "layer 'inner' .*-a and \\+a"),
         (lambda x: jax.numpy.clip(x, -np.arange(1.0, 7)[None], 1.0), "layer 'inner' clips each channel"),
         (lambda x: jax.numpy.round(300 * x), "layer '(inner|after)' rounds to the integers"),
+        (lambda x: x / jax.numpy.zeros(()), "layer 'inner' .*divides by 0"),
     ],
-    ids="gelu softmax square layernorm reversed leaky half_bit bounds fine_grid".split(),
+    ids="gelu softmax square layernorm reversed leaky half_bit bounds fine_grid zero".split(),
 )
 def test_a_step_that_integers_have_not_is_named_with_its_layer(step, named):
     with pytest.raises(ValueError, match=named):
@@ -73,6 +76,19 @@ def test_a_sum_that_leaves_int32_is_named():
 
 def two_valued(variables):
     return jax.tree.map(lambda leaf: np.where(np.arange(leaf.size) > 9, 0.3, 0.1).reshape(leaf.shape), variables)
+
+
+def test_an_image_without_a_pixel_is_refused():
+    with pytest.raises(ValueError, match="makes an image without a pixel, \\(0, 0, 3\\)"):
+        frozen(nn.Conv(3, (5, 5), padding="VALID"), IMAGES)
+
+
+def test_codes_that_cannot_be_negated_become_int8_afresh():
+    codes = Codes(np.array([[-128], [3]], np.int8), np.array([[0.5]]), 8)
+    assert weights.find_codes(codes.values * 0.5, [codes]) is None
+    assert weights.find_codes(codes.values * 0.5, [codes._replace(values=np.array([[-127], [3]], np.int8))]) is None
+    good = codes._replace(values=np.array([[-127], [3]], np.int8))
+    assert weights.find_codes(good.values * 0.5, [codes, good]).values.tolist() == [[-127], [3]]
 
 
 def test_bits_are_not_bordered_with_zeros():

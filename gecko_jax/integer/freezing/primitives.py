@@ -90,6 +90,8 @@ def _div(reader: Reader, step: Step, inputs: Values) -> Any:
     value, constant = inputs
     if not _data(value) or _data(constant):
         return None
+    if not np.all(constant):
+        raise reader.refusal("divides by 0")
     return _scaled(reader, step, value, 1 / constant.astype(np.float64))
 
 

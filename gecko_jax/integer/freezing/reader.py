@@ -128,6 +128,8 @@ class Reader:
 
     def new(self, kind: str, inputs: Sequence[int], shape: tuple[int, ...], settings: dict[str, Any]) -> View:
         """Returns the result of a new operation, which is measured."""
+        if 0 in shape:
+            raise self.refusal(f"makes an image without a pixel, {tuple(shape)}")
         operation = self._new(kind, tuple(inputs), shape, settings, self.step.outputs[0])
         return View(self.operations.add(operation), (self.rows, *shape))
 
@@ -191,6 +193,8 @@ class Reader:
     def without_pad(self, source: int, padding: Any) -> tuple[int, Any, float | None]:
         """Returns (operation, padding, the border's number or None) with a padding step made part of its reader."""
         padding = tuple((int(low), int(high)) for low, high in padding)
+        if any(min(pair) < 0 for pair in padding):
+            raise self.refusal("cuts an image by a negative border")
         operation = self.operations[source]
         if operation.kind != "pad":
             return source, padding, None

@@ -33,6 +33,8 @@ class WeightCodes(NamedTuple):
 def find_codes(weights: np.ndarray, known: Sequence[Codes]) -> WeightCodes | None:
     """Finds the codes of weights that are quantized already; None if they are not.
 
+    Codes of -128 are left alone, because a falling BatchNorm would make 128 of them: such weights become int8 afresh.
+
     Args:
       weights: outputs last, as the model computes with them.
       known: `Codes` of the model's quantizers, as NumPy arrays.
@@ -42,7 +44,13 @@ def find_codes(weights: np.ndarray, known: Sequence[Codes]) -> WeightCodes | Non
         scale = np.asarray(codes.scale, np.float64)
         values = np.asarray(codes.values, np.float64)
         spread = scale.size == 1 or scale.shape[-1:] == (outputs,) and scale.size == outputs
-        if values.size != weights.size or values.shape[-1] != outputs or not spread or codes.zero_point:
+        if (
+            values.size != weights.size
+            or values.shape[-1] != outputs
+            or not spread
+            or codes.zero_point
+            or values.min() < -MAX_INT8
+        ):
             continue
         if np.allclose((values * scale).reshape(weights.shape), weights, rtol=SAME, atol=SAME * size):
             scales = np.broadcast_to(scale.reshape(-1), (outputs,)).astype(np.float64)
@@ -74,7 +82,7 @@ def folded(codes: WeightCodes | None, weights: np.ndarray, factors: np.ndarray) 
         scales = np.where(scales > 0, scales, 0.0)
         values = np.round(scaled / np.where(scales > 0, scales, 1.0))
         return WeightCodes(np.clip(values, -MAX_INT8, MAX_INT8).astype(np.int8), scales, 8)
-    values = (codes.values * np.sign(factors)).astype(np.int8)  # codes of -128, which int8 cannot negate, are refused
+    values = (codes.values * np.sign(factors)).astype(np.int8)
     bits = max(codes.bits, 2) if np.any(factors == 0) else codes.bits
     return WeightCodes(values, (codes.scales * np.abs(factors)).astype(np.float32).astype(np.float64), bits)
 
