@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "gecko_jax/__init__.py").re
 # What the library imports only in the functions that need it; gecko_jax/extras.py says which extra a package is in.
 EXTRAS = {
     "crypto": ["cryptography"],
-    "export": ["unicorn", "ziglang"],  # a C compiler for microcontrollers, and a processor to run its code on
+    "export": ["flatbuffers", "onnx", "tflite", "unicorn", "ziglang"],  # gecko_jax.export
     "fe": ["pymife"],  # gecko_jax.encrypted.functional
     "he": ["tenseal"],  # its sealapi is what gecko_jax.encrypted computes with
     "reports": ["matplotlib"],
@@ -27,12 +27,15 @@ EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
 EXTRAS["cuda"] = ["jax[cuda13]"]
 EXTRAS["tpu"] = ["jax[tpu]"]
 EXTRAS["test"] = [
+    "ai-edge-litert",  # runs exported networks, as the two below
     "basedpyright",
     "hypothesis",
+    "onnxruntime",
     "pytest",
     "pytest-xdist",
     "ruff",
     "setuptools>=77",  # installs the checkout, and builds the wheel in a test
+    "tflite-micro",
     *EXTRAS["experiments"],
 ]
 

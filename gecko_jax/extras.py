@@ -6,11 +6,13 @@ import importlib.util
 
 EXTRAS = {
     "cryptography": "crypto",
+    "flatbuffers": "export",
     "matplotlib": "reports",
     "mife": "fe",
     "sklearn": "sklearn",
     "tenseal": "he",
     "tensorflow_datasets": "tfds",
+    "tflite": "export",
     "tokenizers": "text",
     "unicorn": "export",
     "ziglang": "export",

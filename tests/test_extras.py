@@ -9,21 +9,30 @@ import numpy as np
 import pytest
 import setuptools
 
-from gecko_jax import audit, datasets, export, extras, privacy
+from gecko_jax import audit, datasets, export, extras, integer, privacy
 from gecko_jax.encrypted import functional
 from gecko_jax.encrypted.parameters import choose
 from gecko_jax.encrypted.seal_secrets import SealSecrets
+from gecko_jax.integer import nodes
 from gecko_jax.reports import svg
 from gecko_jax.types import Examples
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+WINDOWS = integer.IntegerGraph(
+    (nodes.IntegerTensor("input", (2, 2, 1), 1.0), nodes.IntegerTensor("pool", (1, 1, 1), 1.0)),
+    (nodes.MaxPool("pool", (0,), 1, (2, 2), (2, 2), ((0, 0), (0, 0))),),
+    0,
+    1,
+)
 DOORS = {
     "cryptography": lambda: privacy.aes_words()(4),
+    "flatbuffers": lambda: export.to_tflite(WINDOWS, "unwritten"),
     "matplotlib": lambda: svg.figure(100),
     "mife": lambda: functional.Authority(2),
     "sklearn": lambda: datasets.load("digits"),
     "tenseal": lambda: SealSecrets(choose(1, 4096)),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),
+    "tflite": lambda: export.to_tflite(WINDOWS, "unwritten"),
     "tokenizers": lambda: datasets.text.learn_bpe(["public text"]),
     "unicorn": lambda: export.Emulated(export.Elf((), {}, {}), "model"),
     "ziglang": lambda: export.build_elf({}),

@@ -4,10 +4,12 @@ to_c(graph, folder)         C99 with static arrays and one arena, no runtime
 c_bytes(graph)              its bytes of flash and memory, counted
 build_elf({name: folder})   C compiled for the Cortex-M4, and the bytes of its sections
 Emulated(elf, name)         runs it on an emulated Cortex-M4, and counts instructions
+to_tflite(graph, folder)    a full-int8 .tflite file for LiteRT and TensorFlow Lite Micro, bit for bit
 """
 
 from gecko_jax.export.c99 import CBytes, c_bytes, to_c
 from gecko_jax.export.elf import Elf, read_elf
 from gecko_jax.export.emulated import Emulated, build_elf
+from gecko_jax.export.litert import to_tflite
 
-__all__ = ["CBytes", "Elf", "Emulated", "build_elf", "c_bytes", "read_elf", "to_c"]
+__all__ = ["CBytes", "Elf", "Emulated", "build_elf", "c_bytes", "read_elf", "to_c", "to_tflite"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 from collections.abc import Mapping
@@ -49,3 +50,34 @@ def random_codes(graph: IntegerGraph, count: int, seed: int) -> np.ndarray:
     if tensor.bits == 1:
         return rng.choice(np.array([-1, 1], np.int8), shape)
     return rng.integers(tensor.low, tensor.high, shape, np.int8, endpoint=True)
+
+
+def vector_files(graph: IntegerGraph) -> dict[str, bytes]:
+    """Returns inputs.npy and outputs.npy: int8 codes, and what `graph.run` makes of them.
+
+    Args:
+      graph: a frozen network.
+    """
+    x = random_codes(graph, VECTORS, 0)
+    return {"inputs.npy": _npy(x), "outputs.npy": _npy(np.asarray(graph.run(x)))}
+
+
+def _npy(values: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def codes_table(graph: IntegerGraph) -> str:
+    """Returns a Markdown table of what the codes of the input and of the output stand for.
+
+    Args:
+      graph: a frozen network.
+    """
+    rows = ["| | shape | scale | zero point | codes |", "|---|---|---|---|---|"]
+    for side, number in ("input", graph.input), ("output", graph.output):
+        tensor = graph.tensors[number]
+        shape = " x ".join(map(str, tensor.shape))
+        codes = f"{tensor.low} to {tensor.high}" if tensor.bits > 1 else "-1 and +1"
+        rows.append(f"| {side} | {shape} | {np.float32(tensor.scale)!s} | {tensor.zero_point} | {codes} |")
+    return "\n".join(rows)
