@@ -1,7 +1,7 @@
 """Runs a study: each of its parts to a table, a page and a record, compared with the expected figures.
 
 With `--estimate` it trains nothing and prints how long the training of each row takes. The preset "paper", which is for
-a GPU, prints that before it starts.
+a GPU, prints that before it starts. Several processes run a study as one program (`experiments.processes`).
 
 What every study's record holds (settings, code, seeds, environment) is filled in and checked here before anything is
 trained, so that a record that cannot be written does not cost the training. The code's digest is of the program that
@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import flags
-from gecko_jax import reports
+from experiments import flags, processes
+from gecko_jax import hosts, reports
 from gecko_jax.digests import sha256
 from gecko_jax.training import NotFinite
 
@@ -73,14 +73,20 @@ def main(study: CommandLine, argv: Sequence[str] | None = None) -> None:
     """
     definition = flags.define(study.config_cls, study.presets)
     flags.add_switch(definition, ESTIMATE, "train nothing; print how long the training of each row takes here")
+    processes.add_flags(definition)
     config = flags.parse(definition, argv)
+    several = processes.join(definition) > 1
     if definition.values[ESTIMATE].value:
+        if several:
+            raise ValueError(f"--{ESTIMATE} times one process: leave the others out, with --num_processes=1.")
         _print_estimate(study, config)
         return
-    parts = list(study.parts(config))
-    if definition.values.preset == FOR_A_GPU and any(_finished(part, config) is None for part in parts):
-        _print_estimate(study, config)
-    run(study.command, config, study.presets, study.home, parts)
+    with processes.own_output(config) as own:
+        parts = list(study.parts(own))
+        paper = definition.values.preset == FOR_A_GPU and not several
+        if paper and any(_finished(part, config) is None for part in parts):
+            _print_estimate(study, config)
+        run(study.command, own, study.presets, study.home, parts)
 
 
 def _print_estimate(study: CommandLine, config: Any) -> None:
@@ -90,6 +96,7 @@ def _print_estimate(study: CommandLine, config: Any) -> None:
     print(estimates.table(estimates.estimate(rows)) + "\n", flush=True)
 
 
+@hosts.guarded
 def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Path, parts: Iterable[Part]) -> None:
     """Makes each part that is not there yet, prints its table and says where its report lies.
 
@@ -105,13 +112,18 @@ def run(command: str, config: Any, presets: Mapping[str, Any], home: pathlib.Pat
     """
     for part in parts:
         folder = pathlib.Path(config.output) / part.name
-        if (study := _finished(part, config)) is None:
+        study = _finished(part, config) if hosts.is_main() else None
+        if not hosts.from_main(lambda: study is not None):  # noqa: B023
             try:
-                study = reports.write_record(folder, _made(part, config), {"report.html": reports.html})
+                study = _made(part, config)
+                if hosts.is_main():
+                    study = reports.write_record(folder, study, {"report.html": reports.html})
             except (OSError, ValueError, NotFinite) as error:
                 raise SystemExit(f"{command}: {error}") from error
         else:
             print("Nothing changed since this study was run; delete its folder to run it again.\n")
+        if study is None or not hosts.is_main():
+            continue
         print(reports.table(study))
         if below := part.after(study):
             print(f"\n{below}")

@@ -25,6 +25,7 @@ _ROOMS = (
     "extras",
     "files",
     "hooks",
+    "hosts",
     "integer",
     "json_values",
     "keys",

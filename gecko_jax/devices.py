@@ -20,6 +20,7 @@ import jax
 from gecko_jax import checks
 
 _MODELS: ContextVar[int] = ContextVar("models side by side", default=1)
+_AS_ONE: ContextVar[bool] = ContextVar("as one process", default=False)
 
 
 class Room(NamedTuple):
@@ -92,3 +93,27 @@ def side_by_side(models: int) -> Iterator[None]:
         yield
     finally:
         _MODELS.reset(token)
+
+
+def rows_over_processes() -> bool:
+    """Tells whether the rows of a batch may lie on the devices of several processes.
+
+    >>> rows_over_processes()
+    False
+    """
+    return jax.process_count() > 1 and not _AS_ONE.get()
+
+
+@contextlib.contextmanager
+def as_one_process() -> Iterator[None]:
+    """Traces whatever the block traces as a single process would, because a run is the same on any number of them.
+
+    >>> with as_one_process():
+    ...     rows_over_processes()
+    False
+    """
+    token = _AS_ONE.set(True)
+    try:
+        yield
+    finally:
+        _AS_ONE.reset(token)

@@ -11,7 +11,7 @@ from experiments.memorisation import gpt2
 from experiments.memorisation.config import PARTS, Config
 from experiments.memorisation.data import Corpus, Trial
 from experiments.memorisation.reading import LOSS, RowLosses, perplexity, trial_losses
-from gecko_jax import models, privacy, quantizers, training
+from gecko_jax import hosts, models, privacy, quantizers, training
 from gecko_jax.digests import value_digest
 from gecko_jax.models.saving import MARKER_FILE
 from gecko_jax.types import Model, Variables
@@ -85,9 +85,10 @@ class Bases:
         settings = {each: flags.to_dict(config)[each] for each in PRETRAINING}
         identity = value_digest(settings, options, corpus.public.tokens)
         folder, rows = Path(config.output) / "bases" / f"{name}-{identity}", corpus.public.causal()
-        if (folder / "model" / MARKER_FILE).exists():
-            saved = models.load(folder / "model")
-            return saved.model, saved.variables
+        is_there = (folder / "model" / MARKER_FILE).exists
+        stored = hosts.from_main(lambda: models.load(folder / "model").variables if is_there() else None)
+        if stored is not None:
+            return model, stored
         fitted = training.fit(
             model,
             rows,

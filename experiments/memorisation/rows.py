@@ -19,7 +19,7 @@ from experiments.memorisation.bases import Bases
 from experiments.memorisation.config import QUARTERS, Config
 from experiments.memorisation.data import Corpus, Trial, trial
 from experiments.memorisation.methods import METHODS
-from gecko_jax import costs, reports
+from gecko_jax import costs, hosts, reports
 from gecko_jax.digests import value_digest
 from gecko_jax.files import write_atomic
 from gecko_jax.json_values import dumps
@@ -82,7 +82,7 @@ def measured(study: Study, name: str) -> Measured:
     program = studies.code_digest(), dumps(reports.environment()["versions"])  # another JAX rounds differently
     key = value_digest(dumps(settings), dumps(method), study.corpus.digest, *variables, *program)
     path = Path(config.output) / "rows" / f"{name}.json"
-    record = _read(path, key)
+    record = hosts.from_main(lambda: _read(path, key))
     prepared = None
     for seed in range(config.models):
         if str(seed) in record["models"]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gecko_jax import checks, files, training
+from gecko_jax import checks, files, hosts, training
 from gecko_jax.defenses.defense import Defense, check_reference
 from gecko_jax.digests import array_digest
 from gecko_jax.models.removed_weights import DROP
@@ -82,7 +82,7 @@ class _Best:
         self.digest = array_digest(*jax.tree.leaves((rows.x, rows.y)))
         self.losses: dict[int, np.ndarray] = {}
         self.epoch, self.leaves = np.zeros(0, int), []
-        if self.path and self.path.exists():
+        if self.path:
             self._read(self.path)
 
     def see(self, epoch: int, losses: np.ndarray, variables: Variables) -> None:
@@ -95,7 +95,7 @@ class _Best:
             self.epoch[better] = epoch
             for stored, leaf in zip(self.leaves, leaves, strict=True):
                 stored[better] = leaf[better]
-        if self.path:
+        if self.path and hosts.is_main():
             self._write(self.path)
 
     def history(self, epochs: int) -> np.ndarray:
@@ -131,7 +131,9 @@ class _Best:
         files.write_atomic(path, buffer.getvalue())
 
     def _read(self, path: Path) -> None:
-        arrays = files.read_arrays(path)
+        arrays = hosts.from_main(lambda: files.read_arrays(path) if path.exists() else None)
+        if arrays is None:
+            return
         if str(arrays["reference"]) != self.digest:
             raise ValueError(
                 f"{str(path)!r} holds the best epochs on other reference rows: pass those of the first run, or name a "

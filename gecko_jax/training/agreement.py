@@ -104,6 +104,17 @@ def check_batch_size(gradients: Any, batch_size: int, member: np.ndarray) -> Non
         )
 
 
+def are_rows_apart(gradients: Any) -> bool:
+    """Returns whether rows of weight 0 may be added to a batch without a change: private gradients never mix rows.
+
+    Their draws of a row must not depend on the number of rows either, which JAX's default generator guarantees.
+
+    Args:
+      gradients: a GradFn; a private one carries its `settings`.
+    """
+    return hasattr(gradients, "settings") and bool(jax.config.jax_threefry_partitionable)
+
+
 def loss_of(gradients: Any, loss: Loss | None) -> Loss | None:
     """Returns the loss of the gradients, or None if it is not known.
 

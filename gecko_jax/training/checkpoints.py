@@ -2,7 +2,8 @@
 
 Orbax writes to a temporary folder and renames it. A half-written checkpoint is therefore never read. Orbax does not
 notice a flipped bit, because of which a checksum of the state is stored with it and compared. The file run.json beside
-it says what the run was asked to do. A folder that holds another run is refused, not continued.
+it says what the run was asked to do. A folder that holds another run is refused, not continued. Of several processes
+the first alone opens it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gecko_jax import json_values
+from gecko_jax import hosts, json_values
 from gecko_jax.digests import array_digest
 from gecko_jax.files import write_atomic
 
@@ -59,7 +60,12 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._claim(json_values.plain(run))
             self._remove_half_written()
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        several: dict[str, Any] = {}
+        if hosts.count() > 1:  # Orbax would wait for the other processes, which have no part in this
+            self._steps.mkdir(exist_ok=True)
+            alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+            several = dict(multiprocessing_options=alone, create=False)
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False, **several)
         self._manager = ocp.CheckpointManager(self._steps, options=options)
 
     def _claim(self, run: dict[str, Any]) -> None:

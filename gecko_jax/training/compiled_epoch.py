@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from gecko_jax import devices, surroundings
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gecko_jax import devices, hosts, surroundings
 from gecko_jax.training import device_groups
 from gecko_jax.training.layout import Layout
 from gecko_jax.training.pool import Data
@@ -38,7 +40,7 @@ def _compiled_epoch(rule: UpdateRule, layout: Layout, skips: bool, donates: bool
     step = make_step(rule, skips)
     run = scanned_epoch(step)
     if not layout.scan:
-        return _step_loop(surroundings.jit(step))
+        return _step_loop(surroundings.jit(_over_processes(step, layout, PartitionSpec())))
     axes: Any = (0, 0, 0, None)
     data_axes, epoch_axes = Data(None, None, None, 0), Epoch(*axes)
 
@@ -52,7 +54,28 @@ def _compiled_epoch(rule: UpdateRule, layout: Layout, skips: bool, donates: bool
         with layout.context():
             return several(states, data, epochs)
 
+    traced = _over_processes(traced, layout, PartitionSpec(device_groups.AXIS))
     return surroundings.jit(traced, donate_argnums=(0,) if donates else ())
+
+
+def _over_processes(run: Callable[..., Any], layout: Layout, spec: PartitionSpec) -> Callable[..., Any]:
+    """Returns the function with its states where they were and its metrics on all devices, where each host reads them.
+
+    Args:
+      run: (...) -> (states, metrics).
+      layout: of the group.
+      spec: of the states.
+    """
+    if hosts.count() == 1:
+        return run
+
+    def pinned(*arguments):
+        states, metrics = run(*arguments)
+        mesh = device_groups.mesh_of(layout)
+        states = jax.lax.with_sharding_constraint(states, NamedSharding(mesh, spec))
+        return states, jax.lax.with_sharding_constraint(metrics, NamedSharding(mesh, PartitionSpec()))
+
+    return pinned
 
 
 def _step_loop(step):
@@ -75,11 +98,13 @@ def _step_loop(step):
 def program_text(step: Step, states: State, data: Data, epochs: Epoch) -> str:
     """Returns one model's step as XLA's input, which identifies what a run computes, to the last constant.
 
-    It differs if model, loss, gradients, optimizer or JAX's version differ. It does not depend on the layout.
+    It differs if model, loss, gradients, optimizer or JAX's version differ. It depends on neither
+    the layout nor the number of processes.
 
     Args:
       step: the step.
       states, data, epochs: those of all models, or their shapes.
     """
     pool = jax.tree.map(shape_of, data._replace(own_extra=None))._replace(own_extra=example_shapes(data.own_extra))
-    return jax.jit(step).lower(example_shapes(states), pool, *shapes((epochs.row(0), np.int32(0)))).as_text()
+    with devices.as_one_process():
+        return jax.jit(step).lower(example_shapes(states), pool, *shapes((epochs.row(0), np.int32(0)))).as_text()

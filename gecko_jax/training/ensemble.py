@@ -11,12 +11,12 @@ import jax
 import numpy as np
 import optax
 
-from gecko_jax import checks
+from gecko_jax import checks, hosts
 from gecko_jax.datasets.batches import as_members
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.training import batch_plan, layout, run_identity, seeds
-from gecko_jax.training.agreement import check_batch_size, check_fits, loss_of, resolve_trainable
+from gecko_jax.training.agreement import are_rows_apart, check_batch_size, check_fits, loss_of, resolve_trainable
 from gecko_jax.training.compiled_epoch import compiled_epoch
 from gecko_jax.training.convolution_form import Example, with_form
 from gecko_jax.training.device_groups import DeviceGroups
@@ -56,6 +56,7 @@ class Fit(NamedTuple):
     metrics: dict[str, np.ndarray]
 
 
+@hosts.guarded
 def fit_ensemble(
     model: Model,
     data: Examples,
@@ -173,25 +174,29 @@ def fit_ensemble(
     check_unread(gradients, model, shapes, batch.x, is_fresh=init is None)
 
     # 4. Lay the models out on the devices, and compile the epoch of a group of them.
-    arrangement = layout.choose(model, shapes, batch.x, len(ids))
+    arrangement = layout.choose(model, shapes, batch.x, len(ids), pads=are_rows_apart(gradients))
     arrangement = with_form(arrangement, rule, Example(shapes, batch, plan.ciphers), folder)
     groups = DeviceGroups(arrangement, len(ids))
-    run_epoch = by_segments(compiled_epoch(rule, arrangement, plan.skips), groups.place, plan, arrangement.width)
+    run_epoch = by_segments(compiled_epoch(rule, arrangement, plan.skips), groups.place_epoch, plan, arrangement)
 
     # 5. Start: the seed, the states, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)
     root = seeds.resolve(seed, private, folder, gradients)
     start = Start(rule, first, root, ids, init)
-    is_identified = private or folder is not None  # by a digest of the states, which are not copied back otherwise
+    # By a digest of the states, which are not copied back otherwise.
+    is_identified = private or folder is not None or hosts.count() > 1
     run = Run(rule, loss, plan, start.on_host(groups) if is_identified else start.shapes, pool, arrangement.form)
     identity = run_identity.settings(run) if is_identified else {}
     model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)
     plan = plan._replace(seeds=model_seeds)
+    described = functools.partial(run_identity.record, identity, seeds.described(seed, private), run)
+    if hosts.count() > 1:
+        is_observed, is_kept = observe is not None, folder is not None
+        hosts.check_same("training", described() | {"a folder is given": is_kept, "observe is given": is_observed})
 
     # 6. Restore what the folder holds of this run; another one is not continued.
     history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, metric
     metric = metric_of(loss) if getattr(gradients, "loss", None) else Metric("metric", loss.apply)
-    described = functools.partial(run_identity.record, identity, seeds.described(seed, private), run)
     with RunLog(folder, described, CHECKPOINT_INTERVAL_SECONDS, metric.name) as log:
         done, restored, history = log.restore(start.shapes, history)
         begin = functools.partial(groups.split, restored) if done else functools.partial(start.placed, groups)

@@ -24,6 +24,7 @@ from gecko_jax.privacy.sampling import Sampling
 from gecko_jax.privacy.slots import expected_slots, slot_sizes
 from gecko_jax.training.batch_plan import BatchPlan
 from gecko_jax.training.compiled_epoch import RunEpoch
+from gecko_jax.training.layout import Layout
 from gecko_jax.training.pool import Data
 from gecko_jax.training.step import Epoch, State
 
@@ -102,16 +103,16 @@ def segments(weight: np.ndarray, division: Segmentation) -> Iterator[tuple[int, 
         yield first, last, cap if full else sizes[int(np.searchsorted(sizes, rows[first:last].max()))]
 
 
-def by_segments(run_epoch: RunEpoch, place: Callable[[Any], Any], plan: BatchPlan, width: int) -> RunEpoch:
+def by_segments(run_epoch: RunEpoch, place: Callable[[Any], Any], plan: BatchPlan, layout: Layout) -> RunEpoch:
     """Builds (states, data, epochs) -> (states, metrics [width, steps]) of epochs that are still on the host.
 
     Args:
       run_epoch: the compiled epoch; see `compiled_epoch`.
-      place: puts a group's Epoch on the devices.
+      place: puts a group's Epoch on the devices, whole batches or divided ones.
       plan: how the epochs are filled.
-      width: models side by side.
+      layout: of the group; a batch whose rows are divided among devices is not cut, because not every size divides.
     """
-    division = segmentation(plan.sampling, int(plan.steps.max()), width)
+    division = segmentation(plan.sampling, int(plan.steps.max()), layout.width) if layout.split == 1 else None
     if division is None:
         return lambda states, data, epochs: run_epoch(states, data, place(epochs))
 

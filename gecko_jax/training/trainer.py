@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gecko_jax import runtime
+from gecko_jax import hosts, runtime
 from gecko_jax.training import device_groups
 from gecko_jax.training.compiled_epoch import RunEpoch
 from gecko_jax.training.device_groups import DeviceGroups
@@ -114,7 +114,10 @@ class Trainer:
             watch.observe(epoch + 1, self.variables())
         states = functools.cache(lambda: self._groups.join(self._placed))  # copied at most once
         log.epoch_done(epoch, history.shape[1], history, states)
-        if device_groups.on_accelerator() and time.monotonic() - self._known_since > log.save_every:
+        is_due = time.monotonic() - self._known_since > log.save_every
+        if hosts.count() > 1:  # whose clocks differ
+            is_due = states.cache_info().currsize > 0
+        if device_groups.on_accelerator() and is_due:
             copied = states()
             self._known, self._known_since = (epoch + 1, lambda: self._groups.split(copied)), time.monotonic()
 
@@ -152,7 +155,10 @@ class Trainer:
         if np.isfinite(losses).all():
             return
         run, rows = self._run, self._groups.rows[group]
-        inputs = (before or self._before(portion))[group], portion.data[group], portion.parts[group]
+        placed = (before or self._before(portion))[group], portion.data[group]
+        if hosts.count() > 1:  # each process repeats the steps alone
+            placed = self._groups.on_host(placed)
+        inputs = *placed, portion.parts[group]
         ids = [run.plan.model_ids[row] for row in rows]
         step = make_step(run.rule, run.plan.skips)
         check_losses(losses, run.rule.model, step, inputs, ids, portion.at(rows))

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "gecko_jax"
 
 FLOORS = {
     "ground": "types checks digests extras json_values text_tables",  # they import no room, not each other either
-    "0": "convolutions devices files hooks keys runtime surroundings trees user_names",
+    "0": "convolutions devices files hooks hosts keys runtime surroundings trees user_names",
     "1": "activations clippings compression datasets losses metrics programs quantizers signals",
     "2": "attacks models privacy",
     "3": "integer probes reports training",

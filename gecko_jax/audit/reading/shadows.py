@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gecko_jax import checks, keys, trees
+from gecko_jax import checks, hosts, keys, trees
 from gecko_jax.audit.reading.model_reader import ModelReader
 from gecko_jax.audit.reading.readings import Readings, stacked
 from gecko_jax.audit.reading.recipe_checks import Shadows, evaluation_doubt
@@ -152,14 +152,14 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
         row, row_key = member[i], jax.random.fold_in(key, int(i))
         start = folder and f"shadow-{asked}-{value_digest(row, jax.random.key_data(row_key))}"
         path = Path(folder) / f"{start}-{recipe.fingerprint}.npz" if folder else None
-        one = read_shadow(path, signals, reader.further_outputs(x)) if path else None
+        one, has_others = hosts.from_main(lambda: _stored(path, start, signals, reader.further_outputs(x)))  # noqa: B023
         if one is None:
-            of_other_recipes += path is not None and any(other != path for other in path.parent.glob(f"{start}-*.npz"))
+            of_other_recipes += has_others
             model = _train(recipe, row, row_key, reader)
             one = reader.read(model, x, y, signals, log.errors)
             if not readings:
                 log.warnings.extend(_evaluation_warnings(reader, model, x, one))
-            if path:
+            if path and hosts.is_main():
                 write_shadow(path, one)
         width = one.model_outputs().shape[-1]
         if columns is not None and width != columns:
@@ -176,6 +176,14 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
             "predict (its code, or a value that it holds, is not the same); they were not used, and new ones were made."
         )
     return [readings[i] for i in range(count)]
+
+
+def _stored(path: Path | None, start: str | None, signals, queries: int) -> tuple[Readings | None, bool]:
+    """Returns the readings in a shadow's file, if it is there, and whether there is one of another recipe."""
+    if path is None:
+        return None, False
+    one = read_shadow(path, signals, queries)
+    return one, one is None and any(other != path for other in path.parent.glob(f"{start}-*.npz"))
 
 
 def _train(recipe: Callable[..., Any], row: np.ndarray, key: jax.Array, reader) -> Any:

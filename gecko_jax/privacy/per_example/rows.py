@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gecko_jax.devices import rows_over_processes
 from gecko_jax.types import Array
 
 MIN_ROWS_FOR_SIZE_SWITCH = 256  # rows of a batch from which programs for several sizes are compiled
@@ -72,14 +73,13 @@ def sizes(expected: float | None, size: int) -> tuple[int, ...]:
     Half of the batches are no larger than the mean. The slots are made for the largest batch of a run, which is half as
     large again. On a GPU all slots are computed, because a branch costs more than the padding of a small network
     (measured on an H200: 1.98 times the exact size against 1.04); `training.fit` hands over fewer slots there
-    (`training.segments`).
+    (`training.segments`). A batch over several processes is not cut.
 
     Args:
       expected: mean number of real rows; None if batches have no padding.
       size: slots of a batch.
     """
-    shared_out = jax.process_count() > 1  # a batch over several processes is not cut
-    if expected is None or size < MIN_ROWS_FOR_SIZE_SWITCH or shared_out or branches_block():
+    if expected is None or size < MIN_ROWS_FOR_SIZE_SWITCH or rows_over_processes() or branches_block():
         return (size,)
     steps = (math.ceil(expected + deviations * math.sqrt(expected)) for deviations in (0, 1, 2))
     return (*(rows for rows in steps if rows < size), size)
