@@ -65,6 +65,9 @@ def own_output(config: Any) -> Iterator[Any]:
     if hosts.is_main():
         yield config
         return
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as nowhere:
-        with contextlib.redirect_stdout(nowhere):
-            yield dataclasses.replace(config, output=folder)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        yield dataclasses.replace(config, output=folder)

@@ -1,4 +1,4 @@
-"""Starts a program in several processes that meet on this machine, and waits for all of them."""
+"""Starts a program as several processes that meet on this machine, and waits for all of them."""
 
 import os
 import pathlib
@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def free_port():
@@ -22,28 +23,37 @@ def environment(devices):
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]),
         "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}".strip(),
     }
 
 
 def run_together(program, processes, devices, folder, seconds=240):
-    """[(exit status, output, seconds until it ended)] of `program COORDINATOR PROCESSES NUMBER FOLDER`."""
-    coordinator, started, ended = f"127.0.0.1:{free_port()}", [], {}
-    begin = time.monotonic()
-    try:
-        for number in range(processes):
-            with open(folder / f"{processes}_{number}.log", "wb") as log:
-                command = [sys.executable, program, coordinator, str(processes), str(number), folder]
-                started.append(subprocess.Popen(command, env=environment(devices), stdout=log, stderr=log))
-        while len(ended) < processes and time.monotonic() - begin < seconds:
-            for number, each in enumerate(started):
-                if number not in ended and each.poll() is not None:
-                    ended[number] = time.monotonic()
-            time.sleep(0.05)
-    finally:
-        for each in started:
-            each.kill()
-            each.wait()
+    """[(exit status, output, when it ended)] of the processes of a program that calls `be_several`."""
+    command = [sys.executable, program, str(processes), f"127.0.0.1:{free_port()}", str(folder)]
+    done = subprocess.run(command, env=environment(devices), capture_output=True, text=True, timeout=seconds)
+    ended = {number: (code, when) for number, code, when in map(str.split, done.stdout.splitlines())}
+    assert len(ended) == processes, done.stderr[-3000:]
     logs = [(folder / f"{processes}_{number}.log").read_text(errors="replace") for number in range(processes)]
-    return [(each.returncode, log, ended[number]) for number, (each, log) in enumerate(zip(started, logs, strict=True))]
+    return [(int(ended[str(number)][0]), log, float(ended[str(number)][1])) for number, log in enumerate(logs)]
+
+
+def be_several(main, processes, coordinator, folder):
+    """Runs main(coordinator, processes, number, folder) in processes that are forked from this one.
+
+    Its imports, which cost more than all else, are done once. No thread runs yet, and no device has been used.
+    """
+    started = {}
+    for number in range(int(processes)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of JAX, which cannot know that it has started nothing
+            started[os.fork()] = number
+        if 0 in started:
+            log = os.open(pathlib.Path(folder) / f"{processes}_{number}.log", os.O_WRONLY | os.O_CREAT)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            main(coordinator, int(processes), number, folder)
+            return
+    while started:
+        process, status = os.wait()
+        print(started.pop(process), os.waitstatus_to_exitcode(status), time.monotonic(), flush=True)

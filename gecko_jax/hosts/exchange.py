@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import pathlib
 import pickle
 from collections.abc import Callable, Mapping
+from json import loads
 from typing import Any, TypeVar
 
 import jax
@@ -45,8 +45,8 @@ def check_same(what: str, facts: Mapping[str, Any]) -> None:
     key, own = f"facts/{next(_numbers)}", jax.process_index()
     mine = {"what is done": what, **_programs(), **facts}
     shown = {name: (sha256(text := dumps(value))[:16], _short(text)) for name, value in mine.items()}
-    store.put_bytes(f"{key}/{own}", json.dumps(shown).encode())
-    each = [json.loads(store.take_bytes(f"{key}/{other}")) for other in range(store.count())]
+    store.put_bytes(f"{key}/{own}", dumps(shown).encode())
+    each = [loads(store.take_bytes(f"{key}/{other}")) for other in range(store.count())]
     _forget(key)
     for name in dict.fromkeys(name for facts in each for name in facts):
         digests, texts = zip(*(facts.get(name, (None, "absent")) for facts in each), strict=True)
@@ -76,16 +76,17 @@ def from_main(read: Callable[[], T]) -> T:
     key = f"main/{next(_numbers)}"
     if store.is_main():
         try:
-            answer = True, read()
+            answer: Any = True, read()
         except Exception as error:  # every process raises it, where the caller expects it
             answer = False, error
-        store.put_bytes(key, _pickled(answer))
+        store.put_bytes(key, _pickled(*answer))
     else:
         answer = pickle.loads(store.take_bytes(key))  # of our own program, from the coordinator that it trusts
     _forget(key)
-    if not answer[0]:
-        raise answer[1]
-    return answer[1]
+    is_value, value = answer
+    if not is_value:
+        raise value
+    return value
 
 
 def broadcast(tree: Any) -> Any:
@@ -117,29 +118,28 @@ def _forget(key: str) -> None:
         store.remove(key)
 
 
-def _pickled(answer: tuple[bool, Any]) -> bytes:
+def _pickled(is_value: bool, value: Any) -> bytes:
     try:
-        content = pickle.dumps(answer)
+        content = pickle.dumps((is_value, value))
         pickle.loads(content)  # an exception with arguments of its own may be pickled and not read again
         return content
     except Exception:  # pickle raises whatever the value's own methods raise
-        if answer[0]:
+        if is_value:
             raise
-        error = answer[1]
-        return pickle.dumps((False, (OSError if isinstance(error, OSError) else ValueError)(str(error))))
+        return pickle.dumps((False, (OSError if isinstance(value, OSError) else ValueError)(str(value))))
 
 
 @functools.cache
 def _programs() -> dict[str, str]:
     """Returns what a process runs: versions, code and settings that change results."""
-    import jaxlib
+    from importlib.metadata import version
 
     root = pathlib.Path(__file__).resolve().parents[1]
     code = sha256(*(f"{path.relative_to(root)} {sha256(path.read_bytes())}\n" for path in sorted(root.rglob("*.py"))))
     settings = ("jax_enable_x64", "jax_threefry_partitionable", "jax_default_matmul_precision", "jax_default_prng_impl")
     return {
         "JAX": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": version("jaxlib"),
         "NumPy": np.__version__,
         "the code of gecko_jax": code[:16],
         "the kind of device": f"{jax.default_backend()} {jax.local_devices()[0].device_kind}",

@@ -39,20 +39,20 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
     if jax.distributed.is_initialized():
         watchdog.start()
         return jax.process_count()
-    given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    arguments = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     if num_processes is not None:
         checks.integer("num_processes", num_processes, 1)
     if num_processes == 1:
         if process_id not in (None, 0):
-            raise ValueError(f"process_id={process_id} must be 0 with num_processes=1: there is no other process.")
+            raise ValueError(f"process_id={process_id} must be 0 with num_processes=1: this process is alone.")
         return 1
-    explicit = all(value is not None for value in given.values())
+    explicit = all(value is not None for value in arguments.values())
     if explicit:
         checks.in_range("process_id", process_id, 0, num_processes - 1)  # pyright: ignore[reportOptionalOperand]
         if not str(coordinator).rpartition(":")[0] or not str(coordinator).rpartition(":")[2].isdigit():
             raise ValueError(f"coordinator={coordinator!r} must be host:port of process 0, such as 10.0.0.1:1234.")
-    elif any(value is not None for value in given.values()):
-        missing = ", ".join(name for name, value in given.items() if value is None)
+    elif any(value is not None for value in arguments.values()):
+        missing = ", ".join(name for name, value in arguments.items() if value is None)
         raise ValueError(
             f"{missing} missing: give coordinator, num_processes and process_id together, or none of them, and the "
             "cluster is asked (Slurm, Cloud TPU, Open MPI, an indexed Job of Kubernetes)."
@@ -82,7 +82,9 @@ def detected_processes() -> int:
     Raises:
       ValueError: a cluster that JAX knows and cannot ask.
     """
-    from jax._src import clusters  # what jax.distributed.initialize asks; there is no public way to ask it first
+    from jax._src import (
+        clusters,  # what jax.distributed.initialize asks; nothing public tells whether it would find one
+    )
 
     for cluster in clusters.ClusterEnv._cluster_types:
         # Every pod is in Kubernetes; only those of an indexed Job are numbered.
@@ -94,7 +96,7 @@ def detected_processes() -> int:
                 return int(cluster.get_process_count())
         except Exception as error:  # its API, or a variable that is not a number
             raise ValueError(
-                f"a cluster was found ({cluster.__name__} of JAX), but it does not say how many processes there are ({error}). "
-                "Give coordinator, num_processes and process_id, or num_processes=1 if this process is alone."
+                f"a cluster was found ({cluster.__name__} of JAX), but it does not say how many processes there are "
+                f"({error}). Give coordinator, num_processes and process_id, or num_processes=1 if it is alone."
             ) from error
     return 1

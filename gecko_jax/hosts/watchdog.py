@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from json import loads
 from typing import Any, TypeVar
 
 import jax
 
 from gecko_jax.hosts import store
+from gecko_jax.json_values import dumps
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,14 +47,15 @@ class Watchdog:
 
     def __init__(self, own: int, stop: Callable[[str], Any], clock: Callable[[], float] = time.monotonic):
         self.own, self._stop, self._clock = own, stop, clock
-        self.depth, self.entered, self.failed, self.is_done = 0, 0, None, False
+        self.depth, self.entered, self.is_done = 0, 0, False
+        self.failed: list[Any] | None = None  # (how many functions had been entered, the error) of the last one
         self._beats, self._seen, self._heard = 0, dict[str, tuple[str, float]](), clock()
         self._apart: dict[str, float] = {}  # since when a process has done something else than this one
 
     def beat(self) -> str:
         """Returns the next beat of this process."""
         self._beats += 1
-        return json.dumps({"beat": self._beats, "failed": self.failed, "done": self.is_done})
+        return dumps({"beat": self._beats, "failed": self.failed, "done": self.is_done})
 
     def look(self, beats: dict[str, str] | None) -> None:
         """Judges the beats of all processes; None: the coordinator did not answer."""
@@ -68,8 +70,8 @@ class Watchdog:
                 continue
             if self._seen.get(name, ("", 0.0))[0] != beat:
                 self._seen[name] = beat, now
-            reason = self._apart_from(name, json.loads(beat))
-            silent, known = now - self._seen[name][1], json.loads(beat)
+            known, silent = loads(beat), now - self._seen[name][1]
+            reason = self._apart_from(name, known)
             if silent > SILENCE_SECONDS and not known["done"]:
                 self._stop(f"process {name} has been silent for {silent:.0f} s: it died or its host is gone")
             if reason is None:
@@ -156,11 +158,13 @@ def _end(reason: str) -> None:
     own, all_of_them = jax.process_index(), store.count()
     sys.stderr.write(f"\ngecko_jax: process {own} of {all_of_them} stops: {reason}. {AGAIN}\n")
     sys.stderr.flush()
+    if own == 0:
+        time.sleep(3 * BEAT_SECONDS)  # the others meet here: first they say what they know
     os._exit(1)
 
 
 def _leave(watchdog: Watchdog) -> None:
-    """Says that this process ends. After an error of its own it waits until the others have heard of it."""
+    """Says that this process ends. If it alone has failed, it waits until the others have heard of it."""
     try:
         store.put(f"beats/{watchdog.own}", watchdog.beat())
         until = time.monotonic() + GRACE_SECONDS + 3 * BEAT_SECONDS
@@ -177,5 +181,5 @@ def _leave(watchdog: Watchdog) -> None:
 
 
 def _all_failed(failed: list[Any]) -> bool:
-    beats = [json.loads(beat) for beat in store.entries("beats").values()]
+    beats = [loads(beat) for beat in store.entries("beats").values()]
     return len(beats) == store.count() and all(each["failed"] and each["failed"][0] == failed[0] for each in beats)

@@ -112,7 +112,8 @@ def are_rows_apart(gradients: Any) -> bool:
     Args:
       gradients: a GradFn; a private one carries its `settings`.
     """
-    return hasattr(gradients, "settings") and bool(jax.config.jax_threefry_partitionable)
+    is_partitionable: Any = jax.config.jax_threefry_partitionable  # pyright: ignore[reportAttributeAccessIssue]
+    return hasattr(gradients, "settings") and bool(is_partitionable)
 
 
 def loss_of(gradients: Any, loss: Loss | None) -> Loss | None:

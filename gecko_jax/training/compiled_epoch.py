@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gecko_jax import devices, hosts, surroundings

@@ -155,10 +155,10 @@ class Trainer:
         if np.isfinite(losses).all():
             return
         run, rows = self._run, self._groups.rows[group]
-        placed = (before or self._before(portion))[group], portion.data[group]
+        state, data = (before or self._before(portion))[group], portion.data[group]
         if hosts.count() > 1:  # each process repeats the steps alone
-            placed = self._groups.on_host(placed)
-        inputs = *placed, portion.parts[group]
+            state, data = self._groups.on_host((state, data))
+        inputs = state, data, portion.parts[group]
         ids = [run.plan.model_ids[row] for row in rows]
         step = make_step(run.rule, run.plan.skips)
         check_losses(losses, run.rule.model, step, inputs, ids, portion.at(rows))

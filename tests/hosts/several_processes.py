@@ -1,4 +1,4 @@
-"""A program that tests start in several processes: `python several_processes.py COORDINATOR PROCESSES NUMBER FOLDER`.
+"""A program that a test starts as several processes: `python several_processes.py PROCESSES COORDINATOR FOLDER`.
 
 Imported, it has the same runs for the single process that they are compared with.
 """
@@ -13,6 +13,7 @@ import sys
 
 import jax
 import numpy as np
+import spawned
 
 from gecko_jax import clippings, hosts, losses, models, privacy, training
 from gecko_jax.hosts import watchdog
@@ -37,12 +38,13 @@ def several_models(batch_size=8, **options):
 
 
 def divided_batches(observe=None, folder=None):
-    """One model, whose rows are divided among all devices, with private noise; its 41 slots need padding."""
-    private = privacy.private_training(
-        MODEL, losses.cross_entropy(), clippings.flat(1.0), n=ROWS, batch_size=24, epochs=4, delta=1e-3, noise_multiplier=1.0
-    )  # fmt: skip
-    options = {**private.options, "epochs": EPOCHS}
-    return training.fit(private.model, rows(), seed=3, **options, observe=observe, folder=folder)
+    """Two models with private noise; the rows of each are divided among the other devices, and need padding for it."""
+    sampling = privacy.poisson(ROWS, 24, EPOCHS)
+    assert sampling.cap % 4
+    of_one = privacy.example_loss(MODEL, losses.cross_entropy())
+    gradients = privacy.private_gradients(of_one, clippings.flat(1.0), 1.0, 24)
+    options = dict(gradients=gradients, sampling=sampling, epochs=EPOCHS, seed=3)
+    return training.fit_ensemble(MODEL, rows(), np.ones((2, ROWS), bool), **options, observe=observe, folder=folder)
 
 
 def arrays(fitted):
@@ -65,7 +67,7 @@ def program(run):
         epoch = original(*arguments)
 
         def call(*inputs):
-            if not texts:
+            if not texts and hosts.is_main():
                 texts.append(epoch.lower(*inputs).compile().as_text())
             return epoch(*inputs)
 
@@ -76,7 +78,7 @@ def program(run):
         run()
     finally:
         ensemble.compiled_epoch = original
-    return [line for line in texts[0].splitlines() if re.search(r"all-|collective|scatter\(|callback|feed", line)]
+    return [line for line in "".join(texts).splitlines() if re.search(r"all-|collective|scatter\(|callback|feed", line)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +93,7 @@ def toy_study(folder):
 
     def parts(config):
         def make():
-            fitted = several_models(folder=pathlib.Path(config.output) / "checkpoints")
+            fitted = several_models(batch_size=6, folder=pathlib.Path(config.output) / "checkpoints")
             figure = reports.Row("three", {"loss": Estimate(*[float(fitted.loss[-1].mean())] * 3)})
             return reports.Study("The toy study", "Three models.", (figure,), (reports.Column("loss", "Loss", "", 2),))
 
@@ -107,34 +109,42 @@ def kill_one(epoch, variables):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(coordinator, processes, number, folder):
-    watchdog.SILENCE_SECONDS = 4.0
-    hosts.join(coordinator, int(processes), int(number))
-    ensemble.CHECKPOINT_INTERVAL_SECONDS = 0
-    folder, own = pathlib.Path(folder), f"{processes}_{number}"
-    results = {"several": arrays(several_models())}
-    if processes == "4":
-        np.savez(folder / f"several_{own}.npz", **results["several"])
-        divided_batches(kill_one, folder / "run")
-        return
-    before = [int(path.name) for path in (folder / "run" / "checkpoints").glob("[0-9]*")]
-    results["divided"] = arrays(divided_batches(lambda epoch, variables: None, folder / "run"))
-    for name, tree in results.items():
-        np.savez(folder / f"{name}_{own}.npz", **tree)
+def four(folder, own):
+    """A run that loses a process; what each one had before is kept."""
+
+    def observe(epoch, variables):
+        np.savez(folder / f"epoch_{own}.npz", **dict(named_leaves(variables)))
+        kill_one(epoch, variables)
+
+    divided_batches(observe, folder / "run")
+
+
+def two(folder, own):
+    """The same run, which goes on; and everything that one process can be told about the other."""
     me = jax.process_index()
+    before = [int(path.name) for path in (folder / "run" / "checkpoints").glob("[0-9]*")]
+    results = {"divided": arrays(divided_batches(lambda epoch, variables: None, folder / "run"))}
     facts = {
+        "restored after": hosts.from_main(lambda: before),
+        "program": program(lambda: results.update(several=arrays(several_models()))),
+        "undivided program": program(lambda: toy_study(folder / "study")),
         "data": message(lambda: training.fit(MODEL, rows(me), epochs=1)),
         "seed": message(lambda: training.fit(MODEL, rows(), epochs=1, seed=me)),
         "from main": hosts.from_main(lambda: [me, "x" * 2_000_000])[0],
         "error": message(lambda: hosts.from_main(lambda: json.loads("{"))),
-        "broadcast": [leaf.tolist() for leaf in hosts.broadcast([np.array([-0.0, me + 1.0]), np.array([True, me > 0])])],
-        "program": program(several_models),
-        "undivided program": program(lambda: several_models(batch_size=6)),
-        "restored after": hosts.from_main(lambda: before),
+        "broadcast": [each.tolist() for each in hosts.broadcast([np.array([-0.0, me]), np.array([me < 1])])],
     }
-    toy_study(folder / "study")
+    for name, tree in results.items():
+        np.savez(folder / f"{name}_{own}.npz", **tree)
     (folder / f"facts_{own}.json").write_text(json.dumps(facts))
 
 
+def main(coordinator, processes, number, folder):
+    watchdog.SILENCE_SECONDS = 4.0
+    hosts.join(coordinator, processes, number)
+    ensemble.CHECKPOINT_INTERVAL_SECONDS = 0
+    {2: two, 4: four}[processes](pathlib.Path(folder), f"{processes}_{number}")
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    spawned.be_several(main, *sys.argv[1:])

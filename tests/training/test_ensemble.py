@@ -49,7 +49,7 @@ LAYOUTS = {
 def test_each_model_is_its_own_naive_loop(mlp, pool, member, starts, expected, layout, monkeypatch):
     """Momentum, too: a model with fewer rows skips steps, which must not let its momentum decay."""
     if LAYOUTS[layout]:
-        monkeypatch.setattr(training.ensemble.layout, "choose", lambda *args: LAYOUTS[layout])
+        monkeypatch.setattr(training.ensemble.layout, "choose", lambda *args, **options: LAYOUTS[layout])
     together = fitted(mlp, pool, member, starts)
     for i, alone in enumerate(expected):
         assert_close(take(together.variables, i), alone.variables)

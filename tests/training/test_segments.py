@@ -10,6 +10,7 @@ from naive_training import assert_close
 from gecko_jax import models, privacy, training
 from gecko_jax.training import segments
 from gecko_jax.training.batch_plan import BatchPlan, plan_epoch
+from gecko_jax.training.layout import Layout
 from gecko_jax.training.schedules import tabulate
 from gecko_jax.training.segments import Segmentation, segmentation
 from gecko_jax.training.step import Epoch
@@ -120,7 +121,7 @@ def test_models_side_by_side_and_a_portion_of_an_epoch():
     epochs = Epoch(indices, weight, "key", {}, first=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "segmentation", lambda *of: Segmentation(2, (8, 12)))
-        run = segments.by_segments(run_epoch, lambda tree: tree, plan, 2)
+        run = segments.by_segments(run_epoch, lambda tree: tree, plan, Layout(2, 1, scan=True, matmul=False))
     states, (_, sums) = run(0, None, epochs)
     assert states == 3 and seen == [(10, 2, 12), (12, 2, 8), (14, 1, 12)]
     np.testing.assert_array_equal(sums, (indices * weight).sum(2))

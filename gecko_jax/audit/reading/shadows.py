@@ -178,7 +178,7 @@ def _read_one_by_one(training: ShadowTraining, member, read_on: Examples, reader
     return [readings[i] for i in range(count)]
 
 
-def _stored(path: Path | None, start: str | None, signals, queries: int) -> tuple[Readings | None, bool]:
+def _stored(path: Path | None, start: Any, signals, queries: int) -> tuple[Readings | None, bool]:
     """Returns the readings in a shadow's file, if it is there, and whether there is one of another recipe."""
     if path is None:
         return None, False
