@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import pathlib
 import pickle
 from collections.abc import Callable, Mapping
@@ -19,9 +18,7 @@ from gecko_jax.json_values import dumps
 
 T = TypeVar("T")
 
-MAX_WAIT_SECONDS = 24 * 3600  # for a slower process; one that is gone ends the wait much earlier
 MAX_SHOWN_CHARACTERS = 60  # of a value that differs
-_numbers = itertools.count()
 
 
 def check_same(what: str, facts: Mapping[str, Any]) -> None:
@@ -42,12 +39,11 @@ def check_same(what: str, facts: Mapping[str, Any]) -> None:
     if store.count() == 1:
         return
     watchdog.start()
-    key, own = f"facts/{next(_numbers)}", jax.process_index()
+    exchange = Exchange(what)
     mine = {"what is done": what, **_programs(), **facts}
     shown = {name: (sha256(text := dumps(value))[:16], _short(text)) for name, value in mine.items()}
-    store.put_bytes(f"{key}/{own}", dumps(shown).encode())
-    each = [loads(store.take_bytes(f"{key}/{other}")) for other in range(store.count())]
-    _forget(key)
+    exchange.put(dumps(shown).encode())
+    each = [loads(exchange.take(other)) for other in range(store.count())]
     for name in dict.fromkeys(name for facts in each for name in facts):
         digests, texts = zip(*(facts.get(name, (None, "absent")) for facts in each), strict=True)
         if len(set(digests)) > 1:
@@ -73,16 +69,15 @@ def from_main(read: Callable[[], T]) -> T:
     if store.count() == 1:
         return read()
     watchdog.start()
-    key = f"main/{next(_numbers)}"
+    exchange = Exchange("reading a file of process 0")
     if store.is_main():
         try:
             answer: Any = True, read()
         except Exception as error:  # every process raises it, where the caller expects it
             answer = False, error
-        store.put_bytes(key, _pickled(*answer))
+        exchange.put(_pickled(*answer))
     else:
-        answer = pickle.loads(store.take_bytes(key))  # of our own program, from the coordinator that it trusts
-    _forget(key)
+        answer = pickle.loads(exchange.take(0))  # of our own program, from the coordinator that it trusts
     is_value, value = answer
     if not is_value:
         raise value
@@ -111,11 +106,45 @@ def broadcast(tree: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
-def _forget(key: str) -> None:
-    """Removes what all processes have read."""
-    store.barrier(f"{key}/read", MAX_WAIT_SECONDS)
-    if store.is_main():
-        store.remove(key)
+class Exchange:
+    """One exchange of all processes, which number theirs alike.
+
+    Args:
+      what: is exchanged.
+
+    Raises:
+      RuntimeError: later, in `take`, if the processes do different things, and would wait for each other for ever.
+    """
+
+    _count, _removed = 0, 0
+
+    def __init__(self, what: str):
+        self._number, self._what = Exchange._count, what
+        Exchange._count += 1
+        store.put(f"at/{jax.process_index()}", dumps([self._number, what]))
+        if store.is_main():  # what all have read is removed; a slower process is not waited for
+            behind = [loads(place)[0] for place in store.entries("at").values()]
+            last = min(behind) if len(behind) == store.count() else 0
+            for number in range(Exchange._removed, last):
+                store.remove(f"exchanged/{number}")
+            Exchange._removed = max(last, Exchange._removed)
+
+    def put(self, content: bytes) -> None:
+        """Leaves this process's content for the others."""
+        store.put_bytes(f"exchanged/{self._number}/{jax.process_index()}", content)
+
+    def take(self, process: int) -> bytes:
+        """Waits for another process's content and returns it."""
+        return store.take_bytes(f"exchanged/{self._number}/{process}", self._check)
+
+    def _check(self) -> None:
+        for process, place in store.entries("at").items():
+            number, what = loads(place)
+            if number == self._number and what != self._what:
+                raise RuntimeError(
+                    f"process {jax.process_index()} is at {self._what!r} and process {process} at {what!r}: they would "
+                    "wait for each other for ever. Every process must run the same lines in the same order."
+                )
 
 
 def _pickled(is_value: bool, value: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,15 +49,20 @@ def entries(folder: str) -> dict[str, str]:
     return {key.removeprefix(start): value for key, value in client().key_value_dir_get(start)}
 
 
-def take_from(key: str) -> str:
-    """Waits for a value and returns it. The watchdog ends the wait if a process is gone."""
+def take_from(key: str, check: Callable[[], None]) -> str:
+    """Waits for a value and returns it. The watchdog ends the wait if a process is gone.
+
+    Args:
+      key: of the value.
+      check: called now and then; raises if the value will not come.
+    """
     while True:
         try:
             return client().blocking_key_value_get(f"{PREFIX}/{key}", WAIT_SECONDS * 1000)
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
-            time.sleep(0)
+        check()
 
 
 def put_bytes(key: str, content: bytes) -> None:
@@ -69,17 +74,12 @@ def put_bytes(key: str, content: bytes) -> None:
     put(f"{key}/parts", str(len(parts)))
 
 
-def take_bytes(key: str) -> bytes:
-    """Waits for a content and returns it."""
-    parts = int(take_from(f"{key}/parts"))
-    return base64.b64decode("".join(take_from(f"{key}/{number}") for number in range(parts)))
+def take_bytes(key: str, check: Callable[[], None]) -> bytes:
+    """Waits for a content and returns it; arguments as of `take_from`."""
+    parts = int(take_from(f"{key}/parts", check))
+    return base64.b64decode("".join(take_from(f"{key}/{number}", check) for number in range(parts)))
 
 
 def remove(folder: str) -> None:
     """Removes the values below a folder."""
     client().key_value_delete(f"{PREFIX}/{folder}/")
-
-
-def barrier(name: str, seconds: int) -> None:
-    """Waits until all processes are here."""
-    client().wait_at_barrier(f"{PREFIX}/{name}", seconds * 1000)

@@ -155,10 +155,10 @@ def _watch(watchdog: Watchdog) -> None:
 
 def _end(reason: str) -> None:
     """Ends this process at once: its main thread may wait in a program that no exception reaches."""
-    own, all_of_them = jax.process_index(), store.count()
-    sys.stderr.write(f"\ngecko_jax: process {own} of {all_of_them} stops: {reason}. {AGAIN}\n")
+    number, processes = jax.process_index(), store.count()
+    sys.stderr.write(f"\ngecko_jax: process {number} of {processes} stops: {reason}. {AGAIN}\n")
     sys.stderr.flush()
-    if own == 0:
+    if number == 0:
         time.sleep(3 * BEAT_SECONDS)  # the others meet here: first they say what they know
     os._exit(1)
 

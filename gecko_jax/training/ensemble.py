@@ -181,6 +181,9 @@ def fit_ensemble(
 
     # 5. Start: the seed, the states, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)
+    passed = {"seed": seed, "folder": folder, "observe": observe, "init": init}
+    asked = {f"{name} is passed": value is not None for name, value in passed.items()}
+    hosts.check_same("the draw of a seed", asked | {"models": len(ids), "is private": private})
     root = seeds.resolve(seed, private, folder, gradients)
     start = Start(rule, first, root, ids, init)
     # By a digest of the states, which are not copied back otherwise.
@@ -190,9 +193,7 @@ def fit_ensemble(
     model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)
     plan = plan._replace(seeds=model_seeds)
     described = functools.partial(run_identity.record, identity, seeds.described(seed, private), run)
-    if hosts.count() > 1:
-        is_observed, is_kept = observe is not None, folder is not None
-        hosts.check_same("training", described() | {"a folder is given": is_kept, "observe is given": is_observed})
+    hosts.check_same("training", described() if hosts.count() > 1 else {})
 
     # 6. Restore what the folder holds of this run; another one is not continued.
     history = np.zeros((2, epochs, len(ids)), np.float32)  # loss, metric

@@ -131,6 +131,8 @@ def two(folder, own):
         "data": message(lambda: training.fit(MODEL, rows(me), epochs=1)),
         "seed": message(lambda: training.fit(MODEL, rows(), epochs=1, seed=me)),
         "from main": hosts.from_main(lambda: [me, "x" * 2_000_000])[0],
+        "order": message(lambda: hosts.check_same("this", {}) if me else hosts.check_same("that", {})),
+        "folder": message(lambda: training.fit(MODEL, rows(), epochs=1, folder=folder / "other" if me else None)),
         "error": message(lambda: hosts.from_main(lambda: json.loads("{"))),
         "broadcast": [each.tolist() for each in hosts.broadcast([np.array([-0.0, me]), np.array([me < 1])])],
     }

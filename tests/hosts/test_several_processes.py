@@ -82,6 +82,10 @@ def test_processes_that_differ_are_refused_everywhere(runs):
         told = facts(runs[0], number)
         start = "ValueError: the 2 processes do not agree before training: "
         assert told["seed"].startswith(f"{start}seed is 0 in process 0 and 1 in process 1.")
+        assert told["folder"].startswith(
+            "ValueError: the 2 processes do not agree before the draw of a seed: folder is"
+        )
+        assert told["order"].startswith("ValueError: the 2 processes do not agree before th")
         assert told["data"].startswith(f"{start}data is ") and "start all with the same" in told["data"]
 
 
