@@ -181,13 +181,11 @@ def fit_ensemble(
 
     # 5. Start: the seed, the states, and for a private run seeds that no other run shares.
     private = seeds.is_private(gradients, shapes, batch)
-    passed = {"seed": seed, "folder": folder, "observe": observe, "init": init}
-    asked = {f"{name} is passed": value is not None for name, value in passed.items()}
-    hosts.check_same("the draw of a seed", asked | {"models": len(ids), "is private": private})
+    passed = {"seed": seed, "folder": folder, "observe": observe, "init": init, "noise": private or None}.items()
+    hosts.check_same("the draw of a seed", {f"{name} is passed": value is not None for name, value in passed})
     root = seeds.resolve(seed, private, folder, gradients)
     start = Start(rule, first, root, ids, init)
-    # By a digest of the states, which are not copied back otherwise.
-    is_identified = private or folder is not None or hosts.count() > 1
+    is_identified = private or folder is not None or hosts.count() > 1  # by a digest of the states, copied back for it
     run = Run(rule, loss, plan, start.on_host(groups) if is_identified else start.shapes, pool, arrangement.form)
     identity = run_identity.settings(run) if is_identified else {}
     model_seeds = run_identity.private_seeds(root, identity, run) if private else (root,) * len(ids)

@@ -11,36 +11,36 @@ from gecko_jax.hosts import exchange, store
 @pytest.fixture
 def values(monkeypatch):
     """The coordinator's values; the test is process 0 of two, and writes for the other one."""
-    held = {}
+    stored = {}
     monkeypatch.setattr(store, "count", lambda: 2)
-    monkeypatch.setattr(store, "put", held.__setitem__)
+    monkeypatch.setattr(store, "put", stored.__setitem__)
     monkeypatch.setattr(exchange.watchdog, "start", lambda: None)
     monkeypatch.setattr(exchange.Exchange, "_count", 0)
     monkeypatch.setattr(exchange.Exchange, "_removed", 0)
 
     def entries(folder):
-        return {key.removeprefix(f"{folder}/"): value for key, value in held.items() if key.startswith(f"{folder}/")}
+        return {key.removeprefix(f"{folder}/"): value for key, value in stored.items() if key.startswith(f"{folder}/")}
 
     def remove(folder):
-        for key in [key for key in held if key.startswith(f"{folder}/")]:
-            del held[key]
+        for key in [key for key in stored if key.startswith(f"{folder}/")]:
+            del stored[key]
 
     def take_from(key, check):
-        if key not in held:
+        if key not in stored:
             check()
-        return held[key]
+        return stored[key]
 
     for name, function in {"entries": entries, "remove": remove, "take_from": take_from}.items():
         monkeypatch.setattr(store, name, function)
-    return held
+    return stored
 
 
 def test_what_all_processes_have_read_is_removed(values):
     for number in range(4):
         assert hosts.from_main(lambda: b"x" * 3_000_000) == b"x" * 3_000_000
         values["at/1"] = f'[{number}, "reading a file of process 0"]'
-    held = {key.split("/")[1] for key in values if key.startswith("exchanged/")}
-    assert held == {"2", "3"}, "the other process was at 2 when this one came to 3"
+    stored = {key.split("/")[1] for key in values if key.startswith("exchanged/")}
+    assert stored == {"2", "3"}, "the other process was at 2 when this one came to 3"
 
 
 def test_processes_that_do_different_things_do_not_wait(values):
