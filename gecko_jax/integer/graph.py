@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from collections import Counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,34 +14,14 @@ import numpy as np
 from gecko_jax.integer.arena import ArenaPlan, plan_arena
 from gecko_jax.integer.execution import run_node
 from gecko_jax.integer.gap import Gap, gap_of
-from gecko_jax.integer.nodes import Add, IntegerTensor, Node, Requantize, Rescale, Reshape, Threshold, Weighted
+from gecko_jax.integer.node_costs import PayloadBytes, node_macs, payload
+from gecko_jax.integer.nodes import IntegerTensor, Node, Reshape, Weighted
 from gecko_jax.programs import Lifetime
 from gecko_jax.text_tables import aligned
 from gecko_jax.types import Array, Model, Variables
 
 
-class PayloadBytes(NamedTuple):
-    """The bytes of a network's constants.
-
-    Attributes:
-      weights: codes, packed at their bits, each node's rounded up to bytes.
-      biases: 4 bytes for each output that is rescaled.
-      multipliers: 5 bytes, a multiplier and a shift, for each factor.
-      thresholds: 4 bytes for each output of one bit.
-    """
-
-    weights: int
-    biases: int
-    multipliers: int
-    thresholds: int
-
-    @property
-    def total(self) -> int:
-        """Bytes in all."""
-        return sum(self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class IntegerGraph:
     """An integer network; `freeze` makes it.
 
@@ -62,9 +43,11 @@ class IntegerGraph:
     ((0, 3), {0: 0, 1: 1})
     >>> graph.gap(model, variables, x).agreement, graph.cost().total, [each.bytes for each in graph.lifetimes()]
     (1.0, 20, [3, 2])
+    >>> graph, graph.macs(), graph.arena().bytes
+    (IntegerGraph(1 nodes, (3,) -> (2,), 20 B), {(2, 8): 6}, 5)
     >>> print(graph.table())
-    node      layer  output  bits    scale  zero
-    Dense w2  (top)       2     8  0.00713  -128
+    layer  node   output  bits  weight bits  bytes  MACs
+    (top)  Dense       2     8            2     20     6
     """
 
     tensors: tuple[IntegerTensor, ...]
@@ -133,15 +116,16 @@ class IntegerGraph:
 
     def cost(self) -> PayloadBytes:
         """Counts the bytes of all constants."""
-        weighted = [node for node in self.nodes if isinstance(node, Weighted)]
-        weights = sum(-(-node.weights.size * node.weight_bits // 8) for node in weighted)
-        rescaled = [node.stage for node in self.nodes if isinstance(node, (Weighted, Add, Requantize))]
-        factors = sum(stage.multipliers.size for stage in rescaled if isinstance(stage, Rescale))
-        factors += sum(len(node.multipliers) for node in self.nodes if isinstance(node, Add))
-        biases = sum(node.bias.size for node in weighted if isinstance(node.stage, Rescale))
-        thresholds = sum(stage.values.size for stage in rescaled if not isinstance(stage, Rescale))
-        thresholds += sum(node.values.size for node in self.nodes if isinstance(node, Threshold))
-        return PayloadBytes(weights, 4 * biases, 5 * factors, 4 * thresholds)
+        return PayloadBytes(*(sum(column) for column in zip(*map(payload, self.nodes), strict=True)))
+
+    def macs(self) -> dict[tuple[int, int], int]:
+        """Counts the multiply-accumulates of one example, {(weight bits, input bits): how many}."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for node in self.nodes:
+            if isinstance(node, Weighted):
+                bits = node.weight_bits, self.tensors[node.inputs[0]].bits
+                counts[bits] += node_macs(node, self.tensors[node.output])
+        return dict(counts)
 
     def buffers(self) -> dict[int, int]:
         """Returns the buffer of each tensor, {number of the tensor: number of the buffer}.
@@ -181,15 +165,22 @@ class IntegerGraph:
         return plan_arena([each._replace(alignment=alignment) for each in self.lifetimes()])
 
     def table(self) -> str:
-        """Returns the nodes as a short text table."""
-        rows = [("node", "layer", "output", "bits", "scale", "zero")]
+        """Returns the nodes as a short text table: what each writes, and its constants and multiply-accumulates."""
+        rows = [("layer", "node", "output", "bits", "weight bits", "bytes", "MACs")]
         for node in self.nodes:
             tensor = self.tensors[node.output]
-            kind = type(node).__name__ + (f" w{node.weight_bits}" if isinstance(node, Weighted) else "")
-            size = "x".join(map(str, tensor.shape))
-            row = (kind, node.path or "(top)", size, str(tensor.bits), f"{tensor.scale:.4g}", str(tensor.zero_point))
-            rows.append(row)
+            size, kind = "x".join(map(str, tensor.shape)), type(node).__name__
+            weights = str(node.weight_bits) if isinstance(node, Weighted) else ""
+            counts = f"{payload(node).total:,}", f"{node_macs(node, tensor):,}"
+            rows.append((node.path or "(top)", kind, size, str(tensor.bits), weights, *counts))
         return "\n".join(aligned(rows, left=2, rule=False))
+
+    def __repr__(self) -> str:
+        shapes = f"{self.tensors[self.input].shape} -> {self.tensors[self.output].shape}"
+        return f"IntegerGraph({len(self.nodes)} nodes, {shapes}, {self.cost().total:,} B)"
+
+    def __str__(self) -> str:
+        return self.table()
 
 
 def _check_rows(x: Any, tensor: IntegerTensor) -> None:

@@ -86,6 +86,13 @@ def test_cost_counts_the_bytes_of_constants(residual):
     assert cost.total == sum(cost)
 
 
+def test_multiply_accumulates_are_counted_by_precision(residual, binary):
+    stem, depthwise, norm, head = 5 * 8 * 9 * 2 * 6, 5 * 8 * 9 * 6, 5 * 8 * 6, 6 * 3
+    assert residual[3].macs() == {(8, 8): stem + depthwise + norm + head}
+    assert binary[3].macs() == {(1, 1): 5 * 4 * 9 * 3 * 5 + 5 * 4 * 9 * 5 * 5 + 2 * 2 * 5 * 4}
+    assert "Depthwise" in str(residual[3]) and len(repr(residual[3])) < 80
+
+
 def test_lifetimes_say_when_a_buffer_is_read_last(residual):
     graph = residual[3]
     image = 5 * 8 * 6
