@@ -27,7 +27,8 @@ EXTRAS["bench"] = ["jax-privacy", "opacus", "torch", *EXTRAS["experiments"]]
 EXTRAS["cuda"] = ["jax[cuda13]"]
 EXTRAS["tpu"] = ["jax[tpu]"]
 EXTRAS["test"] = [
-    "ai-edge-litert",  # runs exported networks, as the two below
+    "ai-edge-litert",  # runs exported networks, as onnxruntime and tflite-micro do
+    "backports-strenum<1.3",  # ai-edge-litert asks for any, and later ones refuse Python 3.11
     "basedpyright",
     "hypothesis",
     "onnxruntime",
