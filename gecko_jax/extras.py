@@ -9,6 +9,7 @@ EXTRAS = {
     "flatbuffers": "export",
     "matplotlib": "reports",
     "mife": "fe",
+    "onnx": "export",
     "sklearn": "sklearn",
     "tenseal": "he",
     "tensorflow_datasets": "tfds",

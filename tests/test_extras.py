@@ -29,6 +29,7 @@ DOORS = {
     "flatbuffers": lambda: export.to_tflite(WINDOWS, "unwritten"),
     "matplotlib": lambda: svg.figure(100),
     "mife": lambda: functional.Authority(2),
+    "onnx": lambda: export.to_onnx(WINDOWS, "unwritten"),
     "sklearn": lambda: datasets.load("digits"),
     "tenseal": lambda: SealSecrets(choose(1, 4096)),
     "tensorflow_datasets": lambda: datasets.load("tfds:iris"),

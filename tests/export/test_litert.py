@@ -92,11 +92,11 @@ def codes_of(graph, x):
 @pytest.mark.parametrize("name", ["images", "vectors"])
 def test_both_interpreters_compute_the_codes_of_the_network(networks, name):
     graph, data = networks[name], encode(with_memory(lower(networks[name])).model, "")
-    x = random_codes(graph, 2000, 1)
+    x = random_codes(graph, 1000, 1)
     expected = codes_of(graph, x)
     assert len(np.unique(expected)) > 20
     np.testing.assert_array_equal(by_litert(data, x), expected)
-    np.testing.assert_array_equal(by_tflm(data, x[:600]), expected[:600])
+    np.testing.assert_array_equal(by_tflm(data, x[:300]), expected[:300])
 
 
 def test_the_networks_have_every_operator(networks):
@@ -175,7 +175,7 @@ def test_a_network_that_litert_would_compute_otherwise_is_refused(networks, tmp_
 
     stage = graph.nodes[0].stage
     other = stage._replace(multipliers=stage.multipliers + np.int32(1))
-    with pytest.raises(ValueError, match=f"layer '{graph.nodes[0].path}' multiplies sums of output 0 by .* derives"):
+    with pytest.raises(ValueError, match=f"layer '{graph.nodes[0].path}' multiplies sums of output 0 by .* give"):
         export.to_tflite(changed(0, stage=other), tmp_path)
     with pytest.raises(ValueError, match="compares sums with thresholds"):
         export.to_tflite(changed(0, stage=nodes.Thresholds(stage.multipliers)), tmp_path)

@@ -53,6 +53,6 @@ def _compare(path: str, own: Sequence, expected: Sequence[tuple[int, int]]) -> N
     for channel, (a, b) in enumerate(zip(own, expected, strict=True)):
         if tuple(a) != tuple(b):
             raise ValueError(
-                f"layer {path!r} multiplies sums of output {channel} by {tuple(a)} (multiplier, shift), and LiteRT "
-                f"derives {tuple(b)} from its scales. Export to C, or put the constant factor into the layer's weights."
+                f"layer {path!r} multiplies sums of output {channel} by {tuple(a)} (multiplier, shift), and the "
+                f"scales of its tensors give {tuple(b)}. Export to C, or put the factor into its weights."
             )
