@@ -1,8 +1,9 @@
-"""The matrix products of a training step, and how long they take alone: the floor under any way of training.
+"""The matrix products of a training step, and how long they take alone: the floor under large layers.
 
 A layer with a kernel takes three products: of its outputs, of its kernel's gradient and, unless it is the first, of its
 inputs' gradient. A convolution's are those over its patches, which are not collected here. Winograd's and other
-convolutions with fewer products could go below this floor.
+convolutions with fewer products could go below this floor. Calling a product costs a few microseconds, which count, so
+that products of less than some 20 microseconds (the 64 small models') take less than this inside a program.
 """
 
 from __future__ import annotations
