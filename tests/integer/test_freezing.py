@@ -198,3 +198,22 @@ def test_inputs_of_each_scheme_have_its_grid():
     assert [graph.tensors[node.inputs[0]].bits for node in graph.nodes] == [4, 4, 4, 4, 4, 8]
     gap = graph.gap(model, variables, x)
     assert gap.mean < 0.6 and gap.largest < 1.6  # the last layer's inputs and weights, and the rounding of the outputs
+
+
+def test_a_sequence_is_an_image_of_width_one():
+    class Heard(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(nn.Conv(5, (3,), strides=2)(x))
+            x = nn.max_pool(nn.relu(nn.Dense(4)(x)), (2,), (2,))
+            return nn.Dense(3)(x.mean(1))
+
+    x = np.random.default_rng(0).normal(size=(32, 9, 2)).astype(np.float32)
+    model = models.from_linen(Heard())
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    graph = integer.freeze(model, variables, x)
+    kinds = [type(node).__name__ for node in graph.nodes]
+    assert kinds == "Reshape Conv Conv MaxPool AveragePool Reshape Dense".split()
+    gap = graph.gap(model, variables, x)
+    assert gap.mean < 1 and gap.largest < 4
+    np.testing.assert_array_equal(graph.run(x[:4]), naive_graph.run(graph, graph.encode(x[:4])))

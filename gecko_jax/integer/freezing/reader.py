@@ -126,6 +126,13 @@ class Reader:
             return view.operation
         return self.operations.add(self._new("reshape", (view.operation,), view.shape[1:], {}))
 
+    def image(self, value: Any) -> int:
+        """Returns the number of an operation whose result is an image; a sequence has width 1."""
+        view = self.view(value)
+        if len(view.shape) == 3:
+            view = View(view.operation, (*view.shape[:2], 1, view.shape[2]))
+        return self.operation(view)
+
     def new(self, kind: str, inputs: Sequence[int], shape: tuple[int, ...], settings: dict[str, Any]) -> View:
         """Returns the result of a new operation, which is measured."""
         if 0 in shape:

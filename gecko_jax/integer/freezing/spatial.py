@@ -10,7 +10,9 @@ from gecko_jax.integer.freezing.reader import Blocks, Reader, View
 from gecko_jax.programs import Step
 
 Values = list[Any]
-IMAGES = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)  # how a convolution names the axes of images with channels last
+# How a convolution names the axes of images, and of sequences, with channels last.
+IMAGES = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)
+SEQUENCES = (0, 2, 1), (2, 1, 0), (0, 2, 1)
 
 
 def read_windows(reader: Reader, step: Step, inputs: Values) -> Any:
@@ -19,11 +21,19 @@ def read_windows(reader: Reader, step: Step, inputs: Values) -> Any:
     sides, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
     plain = all(d == 1 for d in (*params["base_dilation"], *params["window_dilation"]))
     outer = [(sides[axis], strides[axis], tuple(padding[axis])) for axis in (0, -1)]
-    if len(sides) != 4 or not plain or any(each != (1, 1, (0, 0)) for each in outer):
+    if len(sides) not in (3, 4) or not plain or any(each != (1, 1, (0, 0)) for each in outer):
         return None
     kind = "max_pool" if step.name == "reduce_window_max" else "sum_pool"
-    source, shape = reader.operation(inputs[0]), step.avals[0].shape
-    return reader.pool(kind, source, sides[1:3], strides[1:3], padding[1:3], shape[1:3])
+    source, shape = reader.image(inputs[0]), tuple(step.avals[0].shape)
+    size = _two(shape[1:-1], 1)
+    pool = reader.pool(kind, source, _two(sides[1:-1], 1), _two(strides[1:-1], 1), _two(padding[1:-1], (0, 0)), size)
+    return View(pool.operation, shape)
+
+
+def _two(values: Any, other: Any) -> tuple[Any, Any]:
+    """Returns a setting of both axes of an image; of a sequence the second is `other`."""
+    first, second = (*values, other)[:2]
+    return first, second
 
 
 def read_reduction(reader: Reader, step: Step, inputs: Values) -> Any:
@@ -36,10 +46,10 @@ def read_reduction(reader: Reader, step: Step, inputs: Values) -> Any:
             return None
         return reader.pool("max_pool", value.source, side, side, ((0, 0), (0, 0)), shape[1:3])
     view = reader.view(value)
-    if len(view.shape) != 4 or axes != (1, 2):
+    if axes != {3: (1,), 4: (1, 2)}.get(len(view.shape)):
         return None
-    kind, source = "max_pool" if maximum else "sum_pool", reader.operation(view)
-    pool = reader.pool(kind, source, view.shape[1:3], (1, 1), ((0, 0), (0, 0)), (1, 1))
+    kind, source = "max_pool" if maximum else "sum_pool", reader.image(view)
+    pool = reader.pool(kind, source, _two(view.shape[1:-1], 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
     return View(pool.operation, shape)
 
 
@@ -68,14 +78,17 @@ def read_product(reader: Reader, step: Step, inputs: Values) -> Any:
     if isinstance(value, np.ndarray) or not isinstance(weights, np.ndarray) or any(batch) or weights.ndim != 2:
         return None
     view = reader.view(value)
-    if tuple(contracted[0]) != (len(view.shape) - 1,) or len(view.shape) not in (2, 4):
+    if tuple(contracted[0]) != (len(view.shape) - 1,) or len(view.shape) not in (2, 3, 4):
         return None
     weights = weights if tuple(contracted[1]) == (0,) else weights.T
-    source, shape = reader.operation(view), tuple(step.avals[0].shape)
+    shape = tuple(step.avals[0].shape)
     if len(shape) == 2:
-        return reader.new("dense", (source,), shape[1:], {"weights": np.ascontiguousarray(weights, np.float64)})
+        settings = {"weights": np.ascontiguousarray(weights, np.float64)}
+        return reader.new("dense", (reader.operation(view),), shape[1:], settings)
     geometry = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1, "border": 0.0}
-    return reader.new("conv", (source,), shape[1:], {"weights": np.float64(weights[None, None]), **geometry})
+    source, settings = reader.image(view), {"weights": np.asarray(weights[None, None], np.float64), **geometry}
+    image = reader.new("conv", (source,), (*_two(shape[1:-1], 1), shape[-1]), settings)
+    return View(image.operation, shape)
 
 
 def read_convolution(reader: Reader, step: Step, inputs: Values) -> Any:
@@ -83,23 +96,19 @@ def read_convolution(reader: Reader, step: Step, inputs: Values) -> Any:
     value, weights = inputs
     params, shape = step.params, tuple(step.avals[0].shape)
     dims = params["dimension_numbers"]
-    images = (tuple(dims.lhs_spec), tuple(dims.rhs_spec), tuple(dims.out_spec)) == IMAGES
-    if (
-        isinstance(value, np.ndarray)
-        or not isinstance(weights, np.ndarray)
-        or not images
-        or any(each != 1 for each in params["lhs_dilation"])
-    ):
+    axes = tuple(dims.lhs_spec), tuple(dims.rhs_spec), tuple(dims.out_spec)
+    if isinstance(value, np.ndarray) or not isinstance(weights, np.ndarray) or axes not in (IMAGES, SEQUENCES):
         return None
-    if params["batch_group_count"] != 1:
+    if params["batch_group_count"] != 1 or any(each != 1 for each in params["lhs_dilation"]):
         return None
-    source, padding, border = reader.without_pad(reader.operation(value), params["padding"])
+    source, padding, border = reader.without_pad(reader.image(value), _two(params["padding"], (0, 0)))
     settings = {
-        "weights": np.asarray(weights, np.float64),
-        "strides": tuple(params["window_strides"]),
+        "weights": np.asarray(weights if axes == IMAGES else weights[:, None], np.float64),
+        "strides": _two(params["window_strides"], 1),
         "padding": padding,
-        "dilation": tuple(params["rhs_dilation"]),
+        "dilation": _two(params["rhs_dilation"], 1),
         "groups": params["feature_group_count"],
         "border": border or 0.0,
     }
-    return reader.new("conv", (source,), shape[1:], settings)
+    image = reader.new("conv", (source,), (*_two(shape[1:-1], 1), shape[-1]), settings)
+    return View(image.operation, shape)
