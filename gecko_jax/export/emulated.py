@@ -116,10 +116,10 @@ class Emulated:
         """
         extras.require("unicorn", "export.Emulated")
         import unicorn
-        from unicorn import arm_const
+        from unicorn import arm_const, unicorn_py3
 
         self.name, self.elf, self._registers = name, elf, arm_const
-        self._machine: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._machine: Any = unicorn_py3.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._machine.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
         self._hook = unicorn.UC_HOOK_BLOCK
         self._mapped: set[int] = set()
