@@ -67,8 +67,17 @@ KERNEL void put_bits(uint32_t *to, uint32_t at, const uint32_t *from, uint32_t s
 /* The signs of n codes -1 and +1 as bits. */
 KERNEL void pack_signs(uint32_t *to, const int8_t *x, int32_t n) {
   uint32_t word = 0;
-  int32_t i;
-  for (i = 0; i < n; ++i) {
+  int32_t i = 0;
+#ifdef __ARM_FEATURE_DSP
+  /* The signs of four codes at a time: the product moves bits 0, 8, 16 and 24 to 28, 29, 30 and 31. */
+  for (; i + 32 <= n; i += 32) {
+    int32_t j;
+    uint32_t signs = 0;
+    for (j = 0; j < 32; j += 4) signs |= ((((~word_at(x + i + j) >> 7) & 0x01010101u) * 0x10204080u) >> 28) << j;
+    *to++ = signs;
+  }
+#endif
+  for (; i < n; ++i) {
     word |= (uint32_t)(x[i] > 0) << (i & 31);
     if ((i & 31) == 31 || i == n - 1) {
       *to++ = word;

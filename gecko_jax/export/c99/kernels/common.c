@@ -16,6 +16,14 @@ typedef char shifts_are_arithmetic[(-5 >> 1) == -3 ? 1 : -1];
 #define ROLLED
 #endif
 
+#ifdef __ARM_FEATURE_DSP
+INLINE uint32_t word_at(const int8_t *x) {
+  uint32_t word;
+  __builtin_memcpy(&word, x, 4);
+  return word;
+}
+#endif
+
 /* From a sum of products to a code: times 2^left_shift, plus the bias, times multiplier * 2^(shift - 31), and clipped;
    or compared with a threshold. */
 typedef struct {

@@ -1,10 +1,4 @@
 #ifdef __ARM_FEATURE_DSP
-INLINE uint32_t word_at(const int8_t *x) {
-  uint32_t word;
-  __builtin_memcpy(&word, x, 4);
-  return word;
-}
-
 /* The bytes of a word as 16-bit numbers: the even ones, and the odd ones. */
 #define EVEN(word) __sxtb16(word)
 #define ODD(word) __sxtb16(__ror(word, 8))

@@ -5,9 +5,11 @@ typedef struct {
 } threshold_t;
 
 KERNEL void threshold(const threshold_t *t, const int8_t *x, int8_t *y) {
+  const int32_t channels = t->channels, zero_point = t->zero_point, *values = t->values;
+  const int8_t *signs = t->signs;
   int32_t i, channel;
   for (i = 0; i < t->pixels; ++i) {
-    for (channel = 0; channel < t->channels; ++channel, ++x)
-      *y++ = (*x - t->zero_point) * t->signs[channel] >= t->values[channel] ? 1 : -1;
+    for (channel = 0; channel < channels; ++channel)
+      *y++ = (*x++ - zero_point) * signs[channel] >= values[channel] ? 1 : -1;
   }
 }
