@@ -8,6 +8,7 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = multi_exit(model, r"block\d"); early_exit(model, threshold=0.9)    exits; and which of them answers
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
     variables = reconstruct(model, calibrate(model, trained, x), x)     post-training quantization of a float network
+    predict = baked(model, variables, x)         a plain function without parameters, for a converter
     model = pruned(model, 0.9, "weight"); start = prune_once(model, trained, x)     for fit(model, data, init=start)
     model = shared_weights(model, bits=2); start = start_shared(model, trained, x)
     model = dynamic_sparse(model, 0.1, growth="gradient")       a fixed number of weights, dropped and grown (RigL)
@@ -28,6 +29,7 @@ from gecko_jax.hooks import finish_update, with_collection
 from gecko_jax.models import fine_tuning
 from gecko_jax.models.alexnet import AlexNet
 from gecko_jax.models.autoencoder import FCAutoencoder
+from gecko_jax.models.baked import baked
 from gecko_jax.models.batch_norm import without_batch_norm
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.blueprint import with_step
@@ -185,6 +187,7 @@ __all__ = [
     "answers",
     "apply_gated",
     "average_pool",
+    "baked",
     "calibrate",
     "calibrated_bounds",
     "convolutions_as_matmul",
