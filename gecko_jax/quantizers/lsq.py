@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from jax import lax
 
 from gecko_jax.checks import one_of
 from gecko_jax.quantizers.base import (
@@ -199,9 +200,8 @@ def first_step(start: str, ends: tuple[int, int]) -> Callable[[Array, tuple[int,
 
     def mse(w, axes):
         coarsest = top(w, axes)
-        steps = [coarsest * (number / STEPS_TRIED) for number in range(STEPS_TRIED, 0, -1)]
-        errors = jnp.stack([error(w, axes, s) for s in steps])
-        best = jnp.argmin(errors, axis=0)[None]
-        return jnp.take_along_axis(jnp.stack(steps), best, axis=0)[0]
+        shares = jnp.arange(STEPS_TRIED, 0, -1).astype(w.dtype) * (1 / STEPS_TRIED)
+        errors = lax.map(lambda share: error(w, axes, coarsest * share), shares)
+        return coarsest * shares[jnp.argmin(errors, axis=0)]
 
     return {"mean": mean, "max": top, "mse": mse}[start]
