@@ -33,7 +33,7 @@ FLAGS = flags.FLAGS
 
 # name: (input shape, models, rows, epochs, floor that the project promises)
 CASES = {
-    "64 x MLP 64-64-10": ((8, 8, 1), 64, 1000, 25, 20.0),
+    "64 x MLP 64-64-10": ((8, 8, 1), 64, 1000, 25, 10.0),
     "MLP 784-256-10": ((28, 28, 1), 1, 10000, 2, 2.0),
     "CNN 16-32": ((28, 28, 1), 1, 4096, 1, 1.0),  # of the literature on private training: tanh, 8x8 and 4x4 kernels
     "LeNet (Architecture 1)": ((28, 28, 1), 1, 2048, 1, 1.0),
