@@ -30,6 +30,12 @@ def test_there_are_files_to_check():
     assert ROOT / "gecko_jax" / "hooks.py" in SOURCES and ROOT / "pyproject.toml" in TEXTS
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by their names alone, and a whole run would end in an error of collection."""
+    names = [path.name for path in SOURCES if path.name.startswith("test_")]
+    assert sorted(set(names)) == sorted(names)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_file_is_short(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
