@@ -92,7 +92,7 @@ UNEVEN = (-19.4, 4.0, 4.0, -9.0), (18.4, 0.0, 0.0, 0.0), (-5.0, -5.0, -5.0, 4.0)
 HALF_CANCELED = (*UNEVEN[:3], (0.0, -2.0, -1.5, -1.0))
 
 
-SEEDS = 4, 6  # of the inputs' directions: how a sum that cancels is rounded, and what shows it, is the compiler's choice
+SEEDS = 4, 6  # of the inputs' directions: the compiler chooses how a sum that cancels is rounded, and what shows it
 
 
 def lengths_of_shares(function, sizes, dtype="float32", seed=SEEDS[0]):
