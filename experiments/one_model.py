@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments import flags
-from experiments.one_model_config import NORMALIZED, RULE_SETTINGS, SCALED, Config
+from experiments.one_model_config import GIVEN_RANGE, NORMALIZED, RULE_SETTINGS, SCALED, Config
 from gecko_jax import checks, datasets, integer, losses, models, privacy, quantizers, training
 from gecko_jax.clippings import CLIPPINGS, layer_budgets
 from gecko_jax.privacy.gradients import THRESHOLD
@@ -67,6 +67,8 @@ def network(config: Config, num_classes: int) -> Model:
     options |= dict(order=config.order, activation=config.activation, normalize=normalize)
     model = models.create(config.architecture, num_classes, **options)
     weight, inputs = (None if n == "identity" else quantizers.QUANTIZERS[n]() for n in (config.weights, config.inputs))
+    if inputs is not None and config.inputs in GIVEN_RANGE:
+        inputs = quantizers.uniform(inputs.bits, max_abs=config.input_range)
     rule = Rule(path="", weight=weight, input=inputs)
     return models.quantized(model, [rule], config.float_layers) if weight or inputs else model
 

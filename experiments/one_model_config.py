@@ -10,6 +10,7 @@ import dataclasses
 from experiments.flags import Setting, field, idle
 from gecko_jax import activations, checks, datasets, losses, models, quantizers
 from gecko_jax.clippings import CLIPPINGS
+from gecko_jax.costs.energy import READ_PER_BIT
 from gecko_jax.models.blocks import ORDERS
 from gecko_jax.models.normalization import KINDS as NORMS
 from gecko_jax.training import OPTIMIZERS, SCHEDULES
@@ -27,6 +28,10 @@ SCALED = tuple(name for name, network in models.CLASSIFIERS.items() if hasattr(n
 NORMALIZED = tuple(name for name, network in models.CLASSIFIERS.items() if network.normalize)
 # Those that a transition changes: polynomials that grow out of another function, and ReLU that is left at the end.
 CHANGING = ("quadratic", "quadratic_channel", "polynomial", "relu_fit", "gelu_fit", "sigmoid_fit", "mixed_relu")
+
+
+# Symmetric grids, which serve inputs once their end is given: measured on a batch, it would couple the batch's examples.
+GIVEN_RANGE = tuple(name for name in quantizers.QUANTIZERS if name.startswith("uniform"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +53,9 @@ class Config:
     norm: str = field("batch", "which: batch, or group or layer, which private training needs", NORMS)
     weights: str = field("identity", "quantizer of the weights", quantizers.QUANTIZERS)
     inputs: str = field("identity", "quantizer of the layers' inputs", quantizers.QUANTIZERS)
+    input_range: float | None = field(
+        None, f"largest magnitude of a layer's inputs, of --inputs={', '.join(GIVEN_RANGE)}; int8_input measures it"
+    )
     float_layers: tuple[str, ...] | None = field(
         ("first", "last"), "layers that are never quantized; none: all are", ("first", "last")
     )
@@ -74,6 +82,7 @@ class Config:
     threshold: float | None = field(None, "Z of global_norm (none: R), or where global_adapt starts (none: 50 R)")
     gamma: float | None = field(None, "gamma of automatic (none: 0.01), r of psac (none: 0.1)")
     private_teacher: bool = field(False, "train the teacher privately as well; epsilon then covers both")
+    memory: str = field("dram", "memory that the printed costs read the weights from", READ_PER_BIT)
 
     def __post_init__(self):
         if self.float_layers is None:
@@ -87,6 +96,7 @@ class Config:
         checks.one_of("loss", self.loss, losses.CLASS_LOSSES)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
         checks.one_of("schedule", self.schedule, SCHEDULES)
+        checks.one_of("memory", self.memory, READ_PER_BIT)
         checks.at_least("models", self.models, 1)
         if ("teacher" in losses.CLASS_LOSSES[self.loss]().reads) != (self.teacher is not None):
             raise ValueError(
@@ -123,6 +133,7 @@ EFFECTS = {
     ),
     "width": Setting(lambda c: _uses(c, *SCALED), f"{', '.join(SCALED)}, as --architecture or --teacher"),
     "norm": Setting(lambda c: c.normalize or c.order == "xnor" or _uses(c, *NORMALIZED), "--normalize or --order=xnor"),
+    "input_range": Setting(lambda c: c.inputs in GIVEN_RANGE, f"--inputs={' or '.join(GIVEN_RANGE)}"),
     "float_layers": Setting(  # () exempts no layer, which is so of a float network, too
         lambda c: c.weights != "identity" or c.inputs != "identity" or not c.float_layers, "--weights or --inputs"
     ),
@@ -142,6 +153,14 @@ def _check_sizes(config: Config) -> None:
         checks.sizes("channels", config.channels, "one number for each of the alexnet's five convolutions", 5)
     checks.sizes("hidden", config.hidden, "the widths of the mlp")
     checks.positive("width", config.width)
+    if config.input_range is not None:
+        checks.positive("input_range", config.input_range)
+    elif config.inputs in GIVEN_RANGE:
+        raise ValueError(
+            f"inputs={config.inputs!r} without input_range: the grid of a layer's inputs must not depend on the other "
+            "examples of a batch. Give its end, --input_range=4, say, or take --inputs=int8_input, which measures a "
+            "range over all of training (private training refuses that)."
+        )
     for name in config.float_layers:
         checks.one_of("float_layers", name, ("first", "last"))
     for name in ("models", "epochs", "batch_size"):

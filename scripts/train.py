@@ -1,6 +1,7 @@
 """Trains one network of any combination and saves it.
 
     python scripts/train.py --weights=xnor --inputs=xnor_input --order=xnor --output=runs/xnor
+    python scripts/train.py --weights=int8 --inputs=int8_input --float_layers=none --memory=sram_32kB
     python scripts/train.py --loss=symmetric_cross_entropy --teacher=lenet --models=8
     python scripts/train.py --clipping=flat --epsilon=8 --learning_rate=0.02 --epochs=10
     python scripts/train.py --help
@@ -38,7 +39,7 @@ def _main(argv: list[str] | None) -> None:
         print(f"noise multiplier {saved.privacy.noise_multiplier:.4g}; {saved.privacy.epsilon}")
         if saved.privacy.warning:
             print(f"WARNING: {saved.privacy.warning}")
-    print(costs.cost(saved.model, take(saved.variables, 0), data.test.x[:1]).table())
+    print(costs.cost(saved.model, take(saved.variables, 0), data.test.x[:1], config.memory).table())
     print(f"saved in {Path(config.output)}; next: python scripts/audit.py --model={config.output}")
 
 

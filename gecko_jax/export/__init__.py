@@ -6,6 +6,7 @@ build_elf({name: folder})   C compiled for the Cortex-M4, and the bytes of its s
 Emulated(elf, name)         runs it on an emulated Cortex-M4, and counts instructions
 to_onnx(graph, folder)      ONNX on integers, bit for bit, or in the form QDQ
 to_tflite(graph, folder)    a full-int8 .tflite file for LiteRT and TensorFlow Lite Micro, bit for bit
+read_exported(folder)       the network of a folder, once it is sure that the artifact computes it
 """
 
 from gecko_jax.export.c99 import CBytes, c_bytes, to_c
@@ -13,5 +14,18 @@ from gecko_jax.export.elf import Elf, read_elf
 from gecko_jax.export.emulated import Emulated, build_elf
 from gecko_jax.export.litert import to_tflite
 from gecko_jax.export.onnx_folder import to_onnx
+from gecko_jax.export.reading import Exported, read_exported
 
-__all__ = ["CBytes", "Elf", "Emulated", "build_elf", "c_bytes", "read_elf", "to_c", "to_onnx", "to_tflite"]
+__all__ = [
+    "CBytes",
+    "Elf",
+    "Emulated",
+    "Exported",
+    "build_elf",
+    "c_bytes",
+    "read_elf",
+    "read_exported",
+    "to_c",
+    "to_onnx",
+    "to_tflite",
+]

@@ -1,4 +1,4 @@
-"""What all exporters write: a folder with the artifact, a test vector, and checksums that are written last."""
+"""What all exporters write: a folder with the artifact, the integer network, a test vector, and checksums, last."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import numpy as np
 
 from gecko_jax.files import write_together
 from gecko_jax.integer.graph import IntegerGraph
+from gecko_jax.integer.graph_file import encode_graph
 
-CHECKSUMS = "SHA256SUMS"
+CHECKSUMS, GRAPH = "SHA256SUMS", "network.graph"
 VECTORS = 16
 
 
-def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes | str]) -> pathlib.Path:
-    """Writes the files of an artifact and SHA256SUMS, as `sha256sum -c` reads it; a folder without it is incomplete.
+def write_folder(
+    folder: str | os.PathLike[str], contents: Mapping[str, bytes | str], graph: IntegerGraph
+) -> pathlib.Path:
+    """Writes the files of an artifact, the network, and SHA256SUMS, as `sha256sum -c` reads it.
+
+    SHA256SUMS is written last: a folder without it is incomplete.
 
     Args:
       folder: where the files go; created if absent.
       contents: file name -> its content.
+      graph: the network that the artifact computes; it becomes network.graph, which `read_exported` reads.
 
     Returns:
       The folder.
@@ -29,7 +35,7 @@ def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes | 
     Raises:
       OSError: a folder that cannot be written.
     """
-    write_together(folder, contents, CHECKSUMS, _sums)
+    write_together(folder, {**contents, GRAPH: encode_graph(graph)}, CHECKSUMS, _sums)
     return pathlib.Path(folder)
 
 

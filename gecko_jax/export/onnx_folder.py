@@ -20,8 +20,8 @@ def to_onnx(graph: IntegerGraph, folder: str | os.PathLike[str], qdq: bool = Fal
     """Writes a network as ONNX, int8 codes in and int8 codes out.
 
     The folder gets model.onnx, inputs.npy and outputs.npy (codes, and what `graph.run` makes of them), check.py, which
-    compares ONNX Runtime with them and prints the share of outputs that differ, README.md, and SHA256SUMS, which is
-    written last: a folder without it is incomplete.
+    compares ONNX Runtime with them and prints the share of outputs that differ, README.md, network.graph (the network,
+    as `read_exported` reads it), and SHA256SUMS, which is written last: a folder without it is incomplete.
 
     All operators are of standard ONNX. On integers, a runtime computes the codes of `graph.run`, bit for bit. The form
     QDQ (operators on numbers, between QuantizeLinear and DequantizeLinear) is what compilers for accelerators read; a
@@ -47,7 +47,7 @@ def to_onnx(graph: IntegerGraph, folder: str | os.PathLike[str], qdq: bool = Fal
     >>> node = MaxPool("pool", (0,), 1, (2, 2), (2, 2), ((0, 0), (0, 0)))
     >>> folder = to_onnx(IntegerGraph(tuple(tensors), (node,), 0, 1), tempfile.mkdtemp())
     >>> sorted(file.name for file in folder.iterdir())
-    ['README.md', 'SHA256SUMS', 'check.py', 'inputs.npy', 'model.onnx', 'outputs.npy']
+    ['README.md', 'SHA256SUMS', 'check.py', 'inputs.npy', 'model.onnx', 'network.graph', 'outputs.npy']
     """
     readme = _README.format(table=codes_table(graph), form=_FORMS[qdq])
     return write_folder(
@@ -58,6 +58,7 @@ def to_onnx(graph: IntegerGraph, folder: str | os.PathLike[str], qdq: bool = Fal
             **vector_files(graph),
             "README.md": readme,
         },
+        graph,
     )
 
 

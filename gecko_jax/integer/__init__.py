@@ -6,6 +6,7 @@
   plan_arena, check_arena      one block of memory for all activations, planned before the network runs
   tflm_greedy, offline_plan    what TFLM would plan by itself, and a plan in the form that it obeys
   freeze -> IntegerGraph       a traced model as integers alone: run, predict, cost, arena
+  save_graph, load_graph       the integer network as a file
 
 What a model costs on a device is in `gecko_jax.costs`.
 """
@@ -15,6 +16,7 @@ from gecko_jax.integer.binary_layers import binary_conv, binary_dense
 from gecko_jax.integer.codes import pack_bits, unpack_bits
 from gecko_jax.integer.freezing import freeze
 from gecko_jax.integer.graph import IntegerGraph
+from gecko_jax.integer.graph_file import decode_graph, encode_graph, load_graph, save_graph
 from gecko_jax.integer.packed_file import StoredBytes, encode, read, read_packed, stored_bytes, write
 from gecko_jax.integer.packing import PackedModel, PackedTensor, pack, unpack
 from gecko_jax.integer.placement import liveness_bound
@@ -33,8 +35,11 @@ __all__ = [
     "binary_conv",
     "binary_dense",
     "check_arena",
+    "decode_graph",
     "encode",
+    "encode_graph",
     "liveness_bound",
+    "load_graph",
     "offline_plan",
     "freeze",
     "pack",
@@ -44,6 +49,7 @@ __all__ = [
     "plan_arena",
     "read",
     "read_packed",
+    "save_graph",
     "stored_bytes",
     "tflm_greedy",
     "unpack",

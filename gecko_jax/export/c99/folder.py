@@ -25,8 +25,9 @@ def to_c(
 ) -> pathlib.Path:
     """Writes a network as C99 that computes the same codes as `graph.run`, bit for bit.
 
-    The folder gets NAME.h, NAME.c, test_vectors.h, test.c, a Makefile whose `make test` compares them,
-    README.md and SHA256SUMS, which is written last: a folder without it is incomplete.
+    The folder gets NAME.h, NAME.c, test_vectors.h, test.c, a Makefile whose `make test` compares them, README.md,
+    network.graph (the network, as `read_exported` reads it; no device needs it), and SHA256SUMS, which is written last:
+    a folder without it is incomplete.
 
     Args:
       graph: of `integer.freeze`.
@@ -49,7 +50,7 @@ def to_c(
     >>> dense = Dense("Dense_0", (0,), 1, weights, np.ones(1), 1, np.zeros(1, np.int32), stage)
     >>> folder = to_c(IntegerGraph(tensors, (dense,), 0, 1), tempfile.mkdtemp(), "sign")
     >>> sorted(path.name for path in folder.iterdir())
-    ['Makefile', 'README.md', 'SHA256SUMS', 'sign.c', 'sign.h', 'test.c', 'test_vectors.h']
+    ['Makefile', 'README.md', 'SHA256SUMS', 'network.graph', 'sign.c', 'sign.h', 'test.c', 'test_vectors.h']
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _KEYWORDS:
         raise ValueError(f"name={name!r} must be an identifier of C that is not taken, such as 'model'.")
@@ -64,7 +65,7 @@ def to_c(
         .replace("model_", f"{name}_")
         .format(**program.size._asdict(), read_only=program.size.read_only, ram=program.size.ram),
     }
-    return write_folder(folder, contents)
+    return write_folder(folder, contents, graph)
 
 
 def _header(graph: IntegerGraph, program: Program, name: str) -> str:

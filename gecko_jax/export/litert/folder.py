@@ -21,7 +21,8 @@ def to_tflite(graph: IntegerGraph, folder: str | os.PathLike[str]) -> pathlib.Pa
     The folder gets model.tflite, the same bytes in C++ for a microcontroller (model_data.cc, model_data.h),
     operators.h, which registers the operators and says how large the arena is, inputs.npy and outputs.npy (codes, and
     what `graph.run` makes of them), check.py, which compares LiteRT's reference kernels and TFLM with them, README.md,
-    and SHA256SUMS, which is written last: a folder without it is incomplete.
+    network.graph (the network, as `read_exported` reads it), and SHA256SUMS, which is written last: a folder without it
+    is incomplete.
 
     The file holds a plan of the arena, as small as `integer.plan_arena` finds it, and TFLM obeys it. Neither TensorFlow
     nor a converter is needed: each node is one operator, and it is checked that the file's scales give the multipliers
@@ -61,7 +62,7 @@ def to_tflite(graph: IntegerGraph, folder: str | os.PathLike[str]) -> pathlib.Pa
         **vector_files(graph),
         "README.md": _README.format(table=codes_table(graph), file=len(data), arena=planned.arena.bytes),
     }
-    return write_folder(folder, contents)
+    return write_folder(folder, contents, graph)
 
 
 def _source(data: bytes) -> str:
