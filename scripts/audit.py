@@ -1,6 +1,7 @@
 """Audits a saved model, or a file of predictions.
 
     python scripts/audit.py --model=runs/xnor                # or runs/fine_tuned, of scripts/fine_tune.py
+    python scripts/audit.py --model=runs/xnor --exported=fw/   # the integer network that scripts/export.py wrote of it
     python scripts/audit.py --predictions=outputs.npz      # logits or probs [n, c] or [m, n, c], y [n], member [(m,) n]
     python scripts/audit.py --predictions=outputs.npz --classes=cat,dog      # what the columns are, if y is text
     python scripts/audit.py --predictions=losses.npz       # loss or another signal, [n] or [m, n], member alike;
@@ -40,6 +41,12 @@ POPULATION = flags.DEFINE_string(
     "population", None, "An .npz file like --predictions, by the same models, of records that none was trained on."
 )
 OUTPUT = flags.DEFINE_string("output", None, "Where the figures go, as JSON; audit.json beside the input if not set.")
+EXPORTED = flags.DEFINE_string(
+    "exported", None, "Folder of scripts/export.py, of --model: its integer network is audited in place of the model."
+)
+CALIBRATION = flags.DEFINE_string(
+    "calibration", None, "The .npz file that --exported was calibrated on, if any; shadow models need it again."
+)
 
 BESIDE = flags.DEFINE_string("beside", None, "A second saved model or .npz file, audited on the same page.")
 TITLE = flags.DEFINE_string("title", None, "Heading of the page.")
@@ -66,17 +73,27 @@ def main(arguments: list[str]) -> None:
         raise app.UsageError("--classes names the columns of --predictions; a saved model knows its own")
     if POPULATION.value is not None and (MODEL.value or BESIDE.value):
         raise app.UsageError("--population is of the models of --predictions: leave out --model and --beside")
+    if EXPORTED.value and not MODEL.value:
+        raise app.UsageError("--exported holds no membership: name the run that it was exported from, --model=FOLDER")
+    if CALIBRATION.value and not EXPORTED.value:
+        raise app.UsageError("--calibration is of --exported: leave it out")
     beside = Path(MODEL.value) if MODEL.value else Path(PREDICTIONS.value).parent
-    path = Path(OUTPUT.value or beside / "audit.json")
+    path = Path(OUTPUT.value or beside / ("audit_exported.json" if EXPORTED.value else "audit.json"))
     if path.suffix == ".html" or path.is_dir():
         raise ValueError(f"--output={path} must be the name of a JSON file; the page goes beside it, as .html.")
     chosen = _attacks(ATTACKS.value)
     bounds = {metric: flag.value for metric, flag in GATES.items() if flag.value is not None}
     if bounds:
         _check_bounds(bounds)  # before minutes of work
-    report, private = _audited(MODEL.value or PREDICTIONS.value, chosen)
+    if EXPORTED.value:
+        from experiments import exported
+
+        report, private = exported.audit_folder(EXPORTED.value, MODEL.value, chosen, CALIBRATION.value)
+    else:
+        report, private = _audited(MODEL.value or PREDICTIONS.value, chosen)
     other = _audited(BESIDE.value, chosen)[0] if BESIDE.value else None
-    page = _write(path, report, TITLE.value or f"Membership audit of {beside.name or 'predictions'}", other)
+    what = f"{beside.name or 'predictions'}{', as exported' if EXPORTED.value else ''}"
+    page = _write(path, report, TITLE.value or f"Membership audit of {what}", other)
     print(report)
     if private and not report.claim:
         print(f"\naccounted for each model: {private.epsilon}")
@@ -147,6 +164,7 @@ def _write(path: Path, report: Any, title: str, other: Any = None) -> Path:
         names = _names(MODEL.value or PREDICTIONS.value, BESIDE.value)
         audit.page(page, dict(zip(names, (report, other), strict=True)), title, pictures=PICTURES.value)
     beside = [page, *([Path(MODEL.value) / "model.json"] if MODEL.value else [])]  # which names the model's own files
+    beside += [Path(EXPORTED.value) / "SHA256SUMS"] if EXPORTED.value else []
     hashes = {each.name: digests.sha256(each.read_bytes()) for each in beside}
     figures = json.loads(report.to_json()) | {"files": hashes}
     files.write_atomic(path, json_values.dumps(figures, indent=1))

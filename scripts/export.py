@@ -15,7 +15,7 @@ that builds and runs it, and export.json, which names the run by a digest. It ho
 
 from __future__ import annotations
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments import command
 
@@ -32,6 +32,7 @@ HIGH = flags.DEFINE_float("high", 1.0, "The largest number of --calibration=rand
 
 
 def main(arguments: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # JAX says at INFO which accelerators it did not find
     if len(arguments) > 1 or not MODEL.value or not OUTPUT.value:
         raise app.UsageError("give --model=FOLDER and --output=FOLDER")
     if CALIBRATION.value != "random" and (FLAG["low"].present or FLAG["high"].present):
