@@ -72,7 +72,9 @@ def calibration_rows(calibration: Calibration, saved: one_model.Saved, data: Dat
         return np.random.default_rng(0).uniform(calibration.low, calibration.high, shape).astype(np.float32)
     arrays = files.read_arrays(calibration.source, ["x"])
     if "x" not in arrays:
-        raise ValueError(f"{calibration.source} holds no array x; expected public rows x {('n', *data.train.x.shape[1:])}.")
+        raise ValueError(
+            f"{calibration.source} holds no array x; expected public rows x {('n', *data.train.x.shape[1:])}."
+        )
     return _spaced(checks.shape("x", arrays["x"], (None, *data.train.x.shape[1:])), calibration.rows)
 
 
@@ -138,7 +140,7 @@ def read(folder: str | Path, run: str | Path) -> Deployed:
         index, calibration = checks.integer("index", content["index"], 0), dict(content["calibration"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{str(folder)!r} has no valid {RECORD} ({error}); scripts/export.py writes it last. Export the model again."
+            f"{str(folder)!r} has no valid {RECORD} ({error}); scripts/export.py writes it last. Export the run again."
         ) from error
     if content["run"] != _digest(run):
         raise ValueError(
@@ -196,7 +198,11 @@ def _recorded(content: dict[str, Any], path: str | None) -> Calibration:
     if content.get("source") == RANDOM:
         return Calibration(RANDOM, content["rows"], content["low"], content["high"])
     if path is None:
-        raise ValueError("the export was calibrated on a file of public rows; shadow models need it: --calibration=FILE.")
+        raise ValueError(
+            "the export was calibrated on a file of public rows; shadow models need it: --calibration=FILE."
+        )
     if digests.sha256(Path(path).read_bytes()) != content.get("sha256"):
-        raise ValueError(f"--calibration={path} is not the file that the export was calibrated on: its SHA-256 differs.")
+        raise ValueError(
+            f"--calibration={path} is not the file that the export was calibrated on: its SHA-256 differs."
+        )
     return Calibration(path, content["rows"])

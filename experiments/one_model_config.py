@@ -30,7 +30,7 @@ NORMALIZED = tuple(name for name, network in models.CLASSIFIERS.items() if netwo
 CHANGING = ("quadratic", "quadratic_channel", "polynomial", "relu_fit", "gelu_fit", "sigmoid_fit", "mixed_relu")
 
 
-# Symmetric grids, which serve inputs once their end is given: measured on a batch, it would couple the batch's examples.
+# Symmetric grids, which serve inputs if their end is given: measured on a batch, it would couple the batch's examples.
 GIVEN_RANGE = tuple(name for name in quantizers.QUANTIZERS if name.startswith("uniform"))
 
 

@@ -24,7 +24,9 @@ TO = flags.DEFINE_enum("to", "c", ["c", "tflite", "onnx"], "The form of the arti
 OUTPUT = flags.DEFINE_string("output", None, "Folder that the artifact goes to.")
 INDEX = flags.DEFINE_integer("index", 0, "Which of the run's models is exported.", lower_bound=0)
 CALIBRATION = flags.DEFINE_string(
-    "calibration", "members", "members: records that the model was trained on; random; or an .npz file of public rows x."
+    "calibration",
+    "members",
+    "members: records that the model was trained on; random; or an .npz file of public rows x.",
 )
 ROWS = flags.DEFINE_integer("rows", 256, "How many rows the ranges of activations are measured on.", lower_bound=2)
 LOW = flags.DEFINE_float("low", 0.0, "The smallest number of --calibration=random.")

@@ -81,8 +81,8 @@ def read_exported(folder: str | os.PathLike[str]) -> Exported:
     differing = sorted(name for name in {*digests, *expected} if digests.get(name) != expected.get(name))
     if differing:
         raise ValueError(
-            f"{', '.join(differing)} of {str(folder)!r} is not what this library writes for its {GRAPH}: the folder was "
-            "changed, written with a plan of its own, in the form QDQ or by another version. Export the network again."
+            f"{', '.join(differing)} of {str(folder)!r} is not what this library writes for its {GRAPH}: the folder "
+            "was changed, written with a plan of its own, in the form QDQ or by another version. Export the network again."
         )
     return Exported(graph, form, sha256(checksums))
 
@@ -106,11 +106,15 @@ def _read(path: pathlib.Path, digest: str) -> bytes:
     try:
         return read_checked(path, digest)
     except FileNotFoundError:
-        raise ValueError(f"{str(path)!r} is missing, although {CHECKSUMS} names it. Export the network again.") from None
+        raise ValueError(
+            f"{str(path)!r} is missing, although {CHECKSUMS} names it. Export the network again."
+        ) from None
 
 
 def _form(folder: pathlib.Path, names: set[str]) -> str:
-    forms = [form for form, name in (("tflite", "model.tflite"), ("onnx", "model.onnx"), ("c", "Makefile")) if name in names]
+    forms = [
+        form for form, name in (("tflite", "model.tflite"), ("onnx", "model.onnx"), ("c", "Makefile")) if name in names
+    ]
     if len(forms) != 1:
         raise ValueError(f"{str(folder)!r} holds no artifact of one exporter. Export the network again.")
     return forms[0]

@@ -54,7 +54,9 @@ def forge_sums(folder):
 def test_each_changed_missing_or_halved_file_is_refused(folders, tmp_path):
     for form, folder in folders.items():
         for number, name in enumerate(sorted(path.name for path in folder.iterdir())):
-            changes = (b"", (folder / name).read_bytes()[:-7], None) if name != "SHA256SUMS" else (b"", b"one line", None)
+            changes = (
+                (b"", (folder / name).read_bytes()[:-7], None) if name != "SHA256SUMS" else (b"", b"one line", None)
+            )
             for change, content in enumerate(changes):
                 changed = shutil.copytree(folder, tmp_path / f"{form}{number}{change}")
                 (changed / name).unlink()

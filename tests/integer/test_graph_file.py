@@ -59,7 +59,9 @@ def every_node():
         Requantize("to_codes", (5,), 6, one),
         Reshape("flat", (6,), 7),
         Threshold("sign", (7,), 8, ints(*[1, -1] * 4), ints(*range(8))),
-        Dense("", (8,), 9, weights(8, 3), np.ones(3), 4, ints(0, 1, 2), Rescale(ints(*[2**30] * 3), ints(1, 2, 3), -9, 9)),
+        Dense(
+            "", (8,), 9, weights(8, 3), np.ones(3), 4, ints(0, 1, 2), Rescale(ints(*[2**30] * 3), ints(1, 2, 3), -9, 9)
+        ),
     )
     return integer.IntegerGraph(tuple(tensors), nodes, 0, 9)
 
