@@ -13,36 +13,28 @@ from __future__ import annotations
 
 import sys
 
-from absl import app, flags
+from absl import app
 
 from experiments import command
 
 
 def main(arguments: list[str]) -> None:
     """Prints the recommendation for the study that the argument names."""
+    from experiments import budget_flags
     from gecko_jax import reports
-    from gecko_jax.reports.budgets import LIMITS
 
     if len(arguments) != 2:
         raise app.UsageError("give one study: its folder, or its results.csv")
-    values = flags.FLAGS.flag_values_dict()
-    limits = {name: values[name] for name in LIMITS if values[name] is not None}
-    for text in values["budget"]:
-        key, separator, limit = text.partition("=")
-        if not separator or key in limits:
-            raise app.UsageError(f"--budget={text} must be COLUMN=LIMIT, each column once")
-        limits[key] = limit
+    limits = budget_flags.limits()
     result = reports.recommend(reports.read_results(arguments[1]), limits)
     print(result)
     sys.exit(0 if result.fitting else 1)
 
 
 def _run() -> None:
-    from gecko_jax.reports.budgets import LIMITS  # here, so that Ctrl-C while it is loaded ends as it does later
+    from experiments import budget_flags
 
-    for name, limit in LIMITS.items():
-        flags.DEFINE_string(name, None, f"{limit.help}.")
-    flags.DEFINE_multi_string("budget", [], "COLUMN=LIMIT for any other column; its better end decides the side.")
+    budget_flags.define()
     app.run(main)
 
 

@@ -82,7 +82,8 @@ def read_exported(folder: str | os.PathLike[str]) -> Exported:
     if differing:
         raise ValueError(
             f"{', '.join(differing)} of {str(folder)!r} is not what this library writes for its {GRAPH}: the folder "
-            "was changed, written with a plan of its own, in the form QDQ or by another version. Export the network again."
+            "was changed, written with a plan of its own, in the form QDQ, or by another version. Export the network "
+            "again."
         )
     return Exported(graph, form, sha256(checksums))
 
