@@ -30,8 +30,8 @@ COLUMNS = (
     reports.Column("energy", "Energy", "µJ", 3, "low"),
     reports.Column("epsilon", "ε", "", 2, "low"),
     *(
-        reports.Column(f"{prefix}{attack}_{metric}", f"{name} {heading}{', exported' * bool(prefix)}", unit, digits, "low")
-        for prefix in AUDITS
+        reports.Column(f"{prefix}{attack}_{metric}", f"{name} {heading}{where}", unit, digits, "low")
+        for prefix, where in (("", ""), ("exported_", ", exported"))
         for attack, name in ATTACKS.items()
         for metric, heading, unit, digits in (("auc", "AUC", "", 3), ("tpr_at_1pct", "TPR @ 1% FPR", "%", 2))
     ),
@@ -148,12 +148,18 @@ def _row(run: Run) -> reports.Row:
             for metric in ("auc", "tpr_at_1pct"):
                 if attack not in audit["rows"]:
                     continue
-                key, estimate = f"{prefix}{attack}_{metric}", Estimate(**audit["rows"][attack][metric])
+                key, estimate = f"{prefix}{attack}_{metric}", _estimate(audit["rows"][attack][metric])
                 figures[key] = reports.percent(estimate) if metric in FPR_OF_METRIC else estimate
                 if metric in FPR_OF_METRIC and min(audit["nonmembers"]) * FPR_OF_METRIC[metric] < 1 - 1e-9:
                     unresolved.append(key)
     note = privacy.warning if privacy and privacy.warning else ""
     return reports.Row(run.name, figures, note=note, unresolved=unresolved)
+
+
+def _estimate(fields: dict[str, Any]) -> Estimate:
+    """Returns an Estimate from its JSON, in which a number that is not finite is a word."""
+    ends = {end: None if fields[end] is None else float(fields[end]) for end in ("value", "low", "high")}
+    return Estimate(**fields | ends)
 
 
 def _accuracy(correct: np.ndarray) -> Estimate:
@@ -220,6 +226,6 @@ def _less(run: Run, first: Run, warnings: list[str]) -> dict[str, Estimate]:
 def _leaks(prefix: str, attack: str, ours: Sequence[Any], theirs: Sequence[Any]) -> dict[str, Estimate]:
     figures = {}
     for metric, factor, unit in (("auc", 1.0, ""), ("tpr_at_1pct", 100.0, "%")):
-        pair = [[factor * target[attack][metric]["value"] for target in targets] for targets in (ours, theirs)]
+        pair = [[factor * float(target[attack][metric]["value"]) for target in each] for each in (ours, theirs)]
         figures[f"{prefix}{attack}_{metric}"] = metrics.paired_difference(*pair, unit=unit)
     return figures

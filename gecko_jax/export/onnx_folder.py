@@ -120,6 +120,7 @@ _README = """# A network in ONNX
 {table}
 
 `outputs.npy` is what the integer network computes from `inputs.npy`. {form}
+`network.graph` is the network for `gecko_jax`; no runtime needs it.
 """
 
 _FORMS = {

@@ -7,6 +7,7 @@ import pathlib
 
 from gecko_jax import __version__
 from gecko_jax.export.folders import codes_table, vector_files, write_folder
+from gecko_jax.export.litert.cmsis_nn import cmsis_header
 from gecko_jax.export.litert.encoding import encode
 from gecko_jax.export.litert.lowering import lower
 from gecko_jax.export.litert.memory import PlannedModel, with_memory
@@ -19,7 +20,8 @@ def to_tflite(graph: IntegerGraph, folder: str | os.PathLike[str]) -> pathlib.Pa
     """Writes a network as a full-int8 .tflite file that computes the same codes as `graph.run`, bit for bit.
 
     The folder gets model.tflite, the same bytes in C++ for a microcontroller (model_data.cc, model_data.h),
-    operators.h, which registers the operators and says how large the arena is, inputs.npy and outputs.npy (codes, and
+    operators.h, which registers the operators and says how large the arena is, cmsis_nn.h (multipliers, shifts and
+    offsets of the layers, for calls of CMSIS-NN without TFLM), inputs.npy and outputs.npy (codes, and
     what `graph.run` makes of them), check.py, which compares LiteRT's reference kernels and TFLM with them, README.md,
     network.graph (the network, as `read_exported` reads it), and SHA256SUMS, which is written last: a folder without it
     is incomplete.
@@ -58,6 +60,7 @@ def to_tflite(graph: IntegerGraph, folder: str | os.PathLike[str]) -> pathlib.Pa
         "model_data.h": _HEADER,
         "model_data.cc": _source(data),
         "operators.h": _operators(planned),
+        "cmsis_nn.h": cmsis_header(graph),
         "check.py": _CHECK,
         **vector_files(graph),
         "README.md": _README.format(table=codes_table(graph), file=len(data), arena=planned.arena.bytes),
@@ -163,7 +166,8 @@ On a microcontroller, compile `model_data.cc`, and include `operators.h`:
     tflite::MicroInterpreter interpreter(tflite::GetModel(model_data), resolver, arena, arena_size);
 
 The activations take {arena:,} bytes of the arena, as the plan in the file places them; TFLM's own records come on top,
-and `interpreter.arena_used_bytes()` has the sum. Dense layers are convolutions of one pixel, since LiteRT and TFLM
+and `interpreter.arena_used_bytes()` has the sum. `cmsis_nn.h` has the multipliers, shifts and offsets of the layers, for
+programs that call CMSIS-NN themselves. `network.graph` is the network for `gecko_jax`; no device needs it. Dense layers are convolutions of one pixel, since LiteRT and TFLM
 round FULLY_CONNECTED differently. LiteRT's optimized kernels (XNNPACK) round differently too: ask for the reference
 kernels where the codes must be equal.
 """
