@@ -21,6 +21,7 @@ from gecko_jax.trees import row_blocks, take
 from gecko_jax.types import Dataset
 
 FORMAT, VERSION, RECORD = "gecko_jax export", 1, "export.json"
+ARTIFACTS = {"c": "model.c", "tflite": "model.tflite", "onnx": "model.onnx"}
 EXPORTERS = {"c": export.to_c, "tflite": export.to_tflite, "onnx": export.to_onnx}
 MEMBERS, RANDOM = "members", "random"
 ROWS_PER_CALL = 1024
@@ -94,9 +95,16 @@ def freeze(saved: one_model.Saved, data: Dataset, index: int, calibration: Calib
 def write(
     run: str | Path, output: str | Path, to: str, graph: IntegerGraph, index: int, calibration: Calibration
 ) -> Path:
-    """Exports a network of a run, and last writes export.json."""
+    """Exports a network of a run, and last writes export.json.
+
+    Raises:
+      ValueError: a folder with an export in another form, whose files would stay beside the new ones.
+    """
     checks.one_of("to", to, EXPORTERS)
     folder = Path(output)
+    for form, artifact in ARTIFACTS.items():
+        if form != to and (folder / artifact).exists():
+            raise ValueError(f"output={str(folder)!r} holds {artifact}, an export to {form}; name another folder.")
     (folder / RECORD).unlink(missing_ok=True)  # it is of the old files
     EXPORTERS[to](graph, folder)
     content = {"format": FORMAT, "version": VERSION, "run": _digest(run), "index": index}

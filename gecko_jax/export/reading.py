@@ -35,7 +35,7 @@ class Exported(NamedTuple):
 def read_exported(folder: str | os.PathLike[str]) -> Exported:
     """Reads the network of a folder that an exporter wrote, after a check that the artifact is that network.
 
-    Each file must have the SHA-256 that SHA256SUMS names. Then the network is exported again, which must give the same
+    Each file must have the SHA-256 that SHA256SUMS names, and no source file or model may lie beside them. Then the network is exported again, which must give the same
     bytes: a changed artifact is refused even if its checksums were changed with it, and so are its test vectors, which
     are computed again from the network.
 
@@ -47,8 +47,8 @@ def read_exported(folder: str | os.PathLike[str]) -> Exported:
       The network, the form, and a digest of the folder.
 
     Raises:
-      ValueError: a folder that no exporter completed, a file that was changed, removed or damaged, or an artifact that
-        this version of the library would not write for its network.
+      ValueError: a folder that no exporter completed, a file that was changed, removed, damaged or added, or an
+        artifact that this version of the library would not write for its network.
       ImportError: without the packages that the folder's exporter needs.
       OSError: a file that cannot be read.
 
@@ -73,6 +73,12 @@ def read_exported(folder: str | os.PathLike[str]) -> Exported:
     contents = {name: _read(folder / name, digest) for name, digest in digests.items()}
     if GRAPH not in contents:
         raise ValueError(f"{str(folder)!r} holds no {GRAPH}: an older version wrote it. Export the network again.")
+    strangers = [path.name for path in folder.iterdir() if path.suffix in _SHIPPED and path.name not in digests]
+    if strangers:
+        raise ValueError(
+            f"{str(folder)!r} holds {', '.join(sorted(strangers))}, which {CHECKSUMS} does not name: it may ship "
+            "unchecked. Remove what is not of this export, or export to an empty folder."
+        )
     form = _form(folder, set(contents))
     graph = decode_graph(contents[GRAPH], str(folder / GRAPH))
     with tempfile.TemporaryDirectory() as temporary:
@@ -87,6 +93,8 @@ def read_exported(folder: str | os.PathLike[str]) -> Exported:
         )
     return Exported(graph, form, sha256(checksums))
 
+
+_SHIPPED = (".c", ".cc", ".h", ".npy", ".onnx", ".tflite")  # what a build or a runtime would take up; no object files
 
 _EXPORTERS: dict[str, Callable[[IntegerGraph, Any, str], pathlib.Path]] = {
     "c": lambda graph, folder, name: to_c(graph, folder, name),

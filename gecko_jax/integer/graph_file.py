@@ -104,7 +104,7 @@ def decode_graph(content: bytes, name: str = "content") -> IntegerGraph:
         raise ValueError(f"{name} is damaged or truncated: it does not match its SHA-256. Write it again.")
     try:
         return _checked(_graph(json.loads(body[:length]), body[length:]))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError(f"{name} describes no integer network ({error}). Write it again.") from error
 
 
@@ -184,6 +184,11 @@ def _array(payload: bytes, type: str, shape: list[int], at: int) -> np.ndarray:
 
 def _checked(graph: IntegerGraph) -> IntegerGraph:
     """Returns the network if each tensor is written once, before it is read, and the shapes fit together."""
+    for tensor in graph.tensors:
+        integers = (*tensor.shape, tensor.zero_point, tensor.low, tensor.high, tensor.bits)
+        codes_fit = all(type(each) is int for each in integers) and -128 <= tensor.low <= tensor.high <= 127
+        if not (codes_fit and min(tensor.shape, default=1) > 0 and 1 <= tensor.bits <= 8 and 0 < tensor.scale < math.inf):
+            raise ValueError(f"no codes of int8 are described by {tensor}")
     written = {graph.input}
     for node in graph.nodes:
         if not written.issuperset(node.inputs) or node.output in written:

@@ -89,6 +89,7 @@ def change_record(folder, **changes):
         (lambda folder: change_record(folder, version=2), "version 2"),
         (lambda folder: change_record(folder, run="0" * 64), "was exported from another run"),
         (lambda folder: (folder / "SHA256SUMS").unlink(), "no exporter has completed it"),
+        (lambda folder: (folder / "other.c").write_text(""), "holds other.c, which SHA256SUMS does not name"),
     ],
 )
 def test_a_folder_that_is_not_what_was_exported_is_refused(runs, tmp_path, change, message):
@@ -97,6 +98,14 @@ def test_a_folder_that_is_not_what_was_exported_is_refused(runs, tmp_path, chang
     change(folder)
     with pytest.raises(ValueError, match=message):
         exported.read(folder, root / "ternary")
+
+
+def test_two_forms_do_not_share_a_folder(runs):
+    root, _ = runs
+    graph = exported.read(root / "fw", root / "ternary").graph
+    with pytest.raises(ValueError, match="holds model.c, an export to c; name another folder"):
+        exported.write(root / "ternary", root / "fw", "onnx", graph, 0, exported.Calibration())
+    assert exported.read(root / "fw", root / "ternary").form == "c"  # still complete
 
 
 def test_an_export_of_another_run_is_refused_by_the_script(runs, run_script):
@@ -151,8 +160,8 @@ def test_inputs_on_a_given_range(data):
     with pytest.raises(ValueError, match="memory='flash'"):
         one_model.Config(memory="flash")
     model = one_model.network(one_model.Config(hidden=(8,), **TERNARY), data.num_classes)
-    codes = model.rules[0].input.codes((), np.float32([[-9.0, 2.0, 4.0]]))
-    np.testing.assert_array_equal(codes.values, [[-127, 64, 127]])
+    codes = model.rules[0].input.codes((), np.float32([[-9.0, 3.0, 4.0]]))
+    np.testing.assert_array_equal(codes.values, [[-127, 95, 127]])
     assert quantizers.QUANTIZERS["uniform8"]().inputs is False
 
 

@@ -59,6 +59,6 @@ _HEAD = """#pragma once
 #include <stdint.h>
 
 /* What the functions of CMSIS-NN take beside the weights and biases of model.tflite: multipliers and shifts for each
-   output (a positive shift is to the left), offsets (of an input minus its zero point), and the ends of the clip.
+   output (a positive shift is to the left), offsets (minus an input's zero point, an output's own), and the clip.
    arm_convolve_s8, arm_depthwise_conv_s8: cmsis_nn_per_channel_quant_params; dense layers are convolutions of 1 x 1. */
 """
