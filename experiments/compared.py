@@ -110,7 +110,7 @@ def compare(folders: Sequence[str | Path], memory: str = "dram") -> Comparison:
 
 _INTERVALS = (
     "Of several models: means, with Student t intervals over models. Of one: intervals over records, which do not say "
-    "how much another training would differ. A leak is what these attacks found; only an ε bounds what others may find."
+    "how much another training would differ. A leak is what these attacks found; only ε bounds what others may find."
 )
 _COSTS = "Bytes with normalization folded; peak activations by liveness; energy modeled, weights read from {memory}."
 

@@ -161,7 +161,7 @@ def _write(path: Path, report: Any, title: str, other: Any = None) -> Path:
     if other is None:
         report.html(page, title, pictures=PICTURES.value)
     else:
-        names = _names(MODEL.value or PREDICTIONS.value, BESIDE.value)
+        names = _names(EXPORTED.value or MODEL.value or PREDICTIONS.value, BESIDE.value)
         audit.page(page, dict(zip(names, (report, other), strict=True)), title, pictures=PICTURES.value)
     beside = [page, *([Path(MODEL.value) / "model.json"] if MODEL.value else [])]  # which names the model's own files
     beside += [Path(EXPORTED.value) / "SHA256SUMS"] if EXPORTED.value else []

@@ -3,7 +3,7 @@
     python scripts/compare.py runs/*
     python scripts/compare.py runs/float runs/int8 runs/ternary --memory=sram_32kB
     python scripts/compare.py runs/* --max_bytes=64kB --max_auc=0.55 --min_accuracy=90%
-    python scripts/compare.py runs/* --output=studies/all      # a study, for scripts/recommend.py and scripts/explore.py
+    python scripts/compare.py runs/* --output=studies/all      # a study, as scripts/explore.py reads it
 
 The arguments are folders of scripts/train.py. A second table has the differences from the first of them, paired over
 models that were trained on the same members, with 95 % intervals. Leaks are those of audits that lie in the folders:
@@ -20,7 +20,9 @@ from absl import app, flags, logging
 
 from experiments import command
 
-MEMORY = flags.DEFINE_string("memory", "dram", "Memory that weights are read from: sram_8kB, sram_32kB, sram_1MB, dram.")
+MEMORY = flags.DEFINE_enum(
+    "memory", "dram", ["sram_8kB", "sram_32kB", "sram_1MB", "dram"], "Memory that weights are read from."
+)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write the table to, as a study.")
 
 

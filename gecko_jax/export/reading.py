@@ -35,9 +35,9 @@ class Exported(NamedTuple):
 def read_exported(folder: str | os.PathLike[str]) -> Exported:
     """Reads the network of a folder that an exporter wrote, after a check that the artifact is that network.
 
-    Each file must have the SHA-256 that SHA256SUMS names, and no source file or model may lie beside them. Then the network is exported again, which must give the same
-    bytes: a changed artifact is refused even if its checksums were changed with it, and so are its test vectors, which
-    are computed again from the network.
+    Each file must have the SHA-256 that SHA256SUMS names, and no source file or model may lie beside them. Then the
+    network is exported again, which must give the same bytes: a changed artifact is refused even if its checksums were
+    changed with it, and so are its test vectors, which are computed again from the network.
 
     Args:
       folder: of `to_c`, `to_tflite` or `to_onnx`, with no plan of your own and not in the form QDQ, whose runtime

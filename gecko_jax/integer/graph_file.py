@@ -187,7 +187,8 @@ def _checked(graph: IntegerGraph) -> IntegerGraph:
     for tensor in graph.tensors:
         integers = (*tensor.shape, tensor.zero_point, tensor.low, tensor.high, tensor.bits)
         codes_fit = all(type(each) is int for each in integers) and -128 <= tensor.low <= tensor.high <= 127
-        if not (codes_fit and min(tensor.shape, default=1) > 0 and 1 <= tensor.bits <= 8 and 0 < tensor.scale < math.inf):
+        codes_fit = codes_fit and min(tensor.shape, default=1) > 0 and 1 <= tensor.bits <= 8
+        if not codes_fit or not 0 < tensor.scale < math.inf:
             raise ValueError(f"no codes of int8 are described by {tensor}")
     written = {graph.input}
     for node in graph.nodes:

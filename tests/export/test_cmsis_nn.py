@@ -26,9 +26,10 @@ def graph():
     rng = np.random.default_rng(0)
     x, model = rng.normal(size=(16, 6)).astype(np.float32), models.from_linen(Sum())
     shapes = {"Dense_0": (6, 5), "Head.1": (5, 4), "Dense_1": (6, 4)}
+    sizes = {name: {"kernel": shape, "bias": shape[1:]} for name, shape in shapes.items()}
     layers = {
-        name: {"kernel": rng.normal(size=shape).astype(np.float32), "bias": rng.normal(size=shape[1]).astype(np.float32)}
-        for name, shape in shapes.items()
+        name: {part: rng.normal(size=size).astype(np.float32) for part, size in parts.items()}
+        for name, parts in sizes.items()
     }
     model = models.quantized(model, [("Dense_1", quantizers.ternary(), None)], float_layers=())
     return integer.freeze(model, {"params": layers}, x)
@@ -71,9 +72,11 @@ def test_layers_computed_with_the_header_give_the_codes_of_the_network(graph):
             name, factors = lower.upper(), (array(header, f"{lower}_multipliers"), array(header, f"{lower}_shifts"))
             if isinstance(node, Add):
                 offsets = [constant(header, f"{name}_INPUT{n}_OFFSET") for n in (1, 2)]
-                scaled = zip(array(header, f"{lower}_input_multipliers"), array(header, f"{lower}_input_shifts"), strict=True)
+                pairs = (array(header, f"{lower}_input_{what}") for what in ("multipliers", "shifts"))
+                scaled = zip(*pairs, strict=True)
+                left = constant(header, f"{name}_LEFT_SHIFT")
                 sides = [
-                    [requantize((code + offset) << constant(header, f"{name}_LEFT_SHIFT"), *factor) for code in codes[read]]
+                    [requantize((code + offset) << left, *factor) for code in codes[read]]
                     for read, offset, factor in zip(node.inputs, offsets, scaled, strict=True)
                 ]
                 sums, factors = [sum(pair) for pair in zip(*sides, strict=True)], [each * 4 for each in factors]

@@ -170,7 +170,8 @@ def test_figures_and_paired_differences(runs, data):
     (root / "notes").mkdir(exist_ok=True)
     study, differences = compared.compare([root / "float", root / "ternary", root / "notes"], "sram_32kB")
     assert study.notes.warnings == (f"Left out: {root / 'notes'}, which holds no run of scripts/train.py.",)
-    assert [row.name for row in study.rows] == ["float", "ternary"] and [r.name for r in differences.rows] == ["ternary"]
+    assert [row.name for row in study.rows] == ["float", "ternary"]
+    assert [row.name for row in differences.rows] == ["ternary"]
     accuracies = {}
     for row in study.rows:
         saved, _ = one_model.load(root / row.name)

@@ -148,8 +148,8 @@ _README = """# A network in C99
 Write the codes of an input to `model_input()`, call `model_run()`, and read the codes of the output where it points.
 A code is `round(number / scale) + zero point`, half away from zero, clipped to LOW..HIGH; `model.h` has the constants.
 It needs neither a runtime nor malloc nor floating point. On a Cortex-M4 or M7, whose compilers define
-`__ARM_FEATURE_DSP`, products of 8-bit codes are made two at a time, with the same result. `network.graph` is the network
-for `gecko_jax`; no device needs it.
+`__ARM_FEATURE_DSP`, products of 8-bit codes are made two at a time, with the same result. `network.graph` is the
+network for `gecko_jax`; no device needs it.
 
 | bytes (counted) | |
 |---|---|

@@ -166,8 +166,8 @@ On a microcontroller, compile `model_data.cc`, and include `operators.h`:
     tflite::MicroInterpreter interpreter(tflite::GetModel(model_data), resolver, arena, arena_size);
 
 The activations take {arena:,} bytes of the arena, as the plan in the file places them; TFLM's own records come on top,
-and `interpreter.arena_used_bytes()` has the sum. `cmsis_nn.h` has the multipliers, shifts and offsets of the layers, for
-programs that call CMSIS-NN themselves. `network.graph` is the network for `gecko_jax`; no device needs it. Dense layers are convolutions of one pixel, since LiteRT and TFLM
-round FULLY_CONNECTED differently. LiteRT's optimized kernels (XNNPACK) round differently too: ask for the reference
-kernels where the codes must be equal.
+and `interpreter.arena_used_bytes()` has the sum. `cmsis_nn.h` has the multipliers, shifts and offsets of the layers,
+for programs that call CMSIS-NN themselves. `network.graph` is the network for `gecko_jax`; no device needs it. Dense
+layers are convolutions of one pixel, since LiteRT and TFLM round FULLY_CONNECTED differently. LiteRT's optimized
+kernels (XNNPACK) round differently too: ask for the reference kernels where the codes must be equal.
 """
