@@ -71,12 +71,24 @@ def calibration_rows(calibration: Calibration, saved: one_model.Saved, data: Dat
             raise ValueError(f"low={calibration.low} must lie below high={calibration.high}.")
         shape = (calibration.rows, *data.train.x.shape[1:])
         return np.random.default_rng(0).uniform(calibration.low, calibration.high, shape).astype(np.float32)
-    arrays = files.read_arrays(calibration.source, ["x"])
+    arrays, shape = files.read_arrays(calibration.source, ["x"]), data.train.x.shape[1:]
     if "x" not in arrays:
+        raise ValueError(f"{calibration.source} holds no array x; expected public rows x {('n', *shape)}.")
+    rows = checks.shape("x", arrays["x"], (None, *shape)).astype(np.float32)
+    if saved.privacy is not None:
+        _check_public(rows, data.train.x, calibration.source)
+    return _spaced(rows, calibration.rows)
+
+
+def _check_public(rows: np.ndarray, pool: np.ndarray, name: str) -> None:
+    """Raises ValueError if rows that are said to be public are among those that members were drawn from."""
+    known = {row.tobytes() for row in np.asarray(pool, np.float32)}
+    count = sum(row.tobytes() in known for row in rows)
+    if count:
         raise ValueError(
-            f"{calibration.source} holds no array x; expected public rows x {('n', *data.train.x.shape[1:])}."
+            f"{name} holds {count} rows of the private run's own data set, from which its members were drawn; their "
+            "range would leave it without noise. Give public rows."
         )
-    return _spaced(checks.shape("x", arrays["x"], (None, *data.train.x.shape[1:])), calibration.rows)
 
 
 def _spaced(x: np.ndarray, rows: int) -> np.ndarray:
@@ -146,11 +158,12 @@ def read(folder: str | Path, run: str | Path) -> Deployed:
         if content["checksums"] != exported.digest:
             raise ValueError("it was written with other files")
         index, calibration = checks.integer("index", content["index"], 0), dict(content["calibration"])
+        origin = content["run"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{str(folder)!r} has no valid {RECORD} ({error}); scripts/export.py writes it last. Export the run again."
         ) from error
-    if content["run"] != _digest(run):
+    if origin != _digest(run):
         raise ValueError(
             f"{str(folder)!r} was exported from another run than {str(run)!r}: the members would be those of another "
             "model. Name its own run, or export this one again."
@@ -184,6 +197,8 @@ def audit_folder(
     saved, data = one_model.load(run)
     if deployed.index >= len(saved.member):
         raise ValueError(f"{str(folder)!r} names model {deployed.index}; the run has {len(saved.member)}.")
+    if saved.privacy is not None and deployed.calibration.get("source") == MEMBERS:
+        raise ValueError(f"{str(folder)!r} is of a private run, and was calibrated on its members: no epsilon holds.")
     member, epsilon = saved.member[deployed.index], one_model.claim(saved)
     coins = True if epsilon else None  # the coins of a run with a claim are fair
     shadows, others = None, [i for i in range(len(saved.member)) if i != deployed.index]

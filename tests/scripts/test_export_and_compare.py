@@ -126,7 +126,7 @@ def test_a_private_run_is_calibrated_on_no_record_of_its_own(runs, data, tmp_pat
     assert drawn.shape == (50, *data.train.x.shape[1:]) and -1 <= drawn.min() < -0.9 and 1.9 < drawn.max() <= 2
     np.savez(tmp_path / "public.npz", x=data.test.x)
     calibration = exported.Calibration(str(tmp_path / "public.npz"), 10)
-    rows = exported.calibration_rows(calibration, saved, unreadable, 0)
+    rows = exported.calibration_rows(calibration, saved, data, 0)
     np.testing.assert_array_equal(rows[[0, -1]], data.test.x[[0, -1]])
     record = calibration.record()
     assert record["sha256"] == sha256((tmp_path / "public.npz").read_bytes()) and str(tmp_path) not in str(record)
@@ -135,6 +135,9 @@ def test_a_private_run_is_calibrated_on_no_record_of_its_own(runs, data, tmp_pat
     np.savez(tmp_path / "other.npz", x=data.test.x[1:])
     with pytest.raises(ValueError, match="is not the file that the export was calibrated on"):
         exported._recorded(record, str(tmp_path / "other.npz"))
+    np.savez(tmp_path / "mixed.npz", x=np.concatenate([data.test.x, data.train.x[5:7]]))
+    with pytest.raises(ValueError, match="holds 2 rows of the private run's own data set"):
+        exported.calibration_rows(exported.Calibration(str(tmp_path / "mixed.npz")), saved, data, 0)
     np.savez(tmp_path / "empty.npz", y=data.test.y)
     with pytest.raises(ValueError, match="holds no array x"):
         exported.calibration_rows(exported.Calibration(str(tmp_path / "empty.npz")), saved, data, 0)
