@@ -81,7 +81,9 @@ def test_checksums_name_every_file(exported):
     assert {name: digest for digest, name in lines} == {
         path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != "SHA256SUMS"
     }
-    assert {"binary.h", "binary.c", "test_vectors.h", "test.c", "Makefile", "README.md"} == {name for _, name in lines}
+    assert {"binary.h", "binary.c", "test_vectors.h", "test.c", "Makefile", "README.md", "network.graph"} == {
+        name for _, name in lines
+    }
 
 
 @pytest.mark.parametrize(
