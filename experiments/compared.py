@@ -158,8 +158,8 @@ def _row(run: Run) -> reports.Row:
 
 def _estimate(fields: dict[str, Any]) -> Estimate:
     """Returns an Estimate from its JSON, in which a number that is not finite is a word."""
-    ends = {end: None if fields[end] is None else float(fields[end]) for end in ("value", "low", "high")}
-    return Estimate(**fields | ends)
+    low, high = (None if fields[end] is None else float(fields[end]) for end in ("low", "high"))
+    return Estimate(float(fields["value"]), low, high, fields["kind"], fields["unit"], fields["n"])
 
 
 def _accuracy(correct: np.ndarray) -> Estimate:
@@ -226,6 +226,6 @@ def _less(run: Run, first: Run, warnings: list[str]) -> dict[str, Estimate]:
 def _leaks(prefix: str, attack: str, ours: Sequence[Any], theirs: Sequence[Any]) -> dict[str, Estimate]:
     figures = {}
     for metric, factor, unit in (("auc", 1.0, ""), ("tpr_at_1pct", 100.0, "%")):
-        pair = [[factor * float(target[attack][metric]["value"]) for target in each] for each in (ours, theirs)]
-        figures[f"{prefix}{attack}_{metric}"] = metrics.paired_difference(*pair, unit=unit)
+        mine, other = ([factor * float(each[attack][metric]["value"]) for each in one] for one in (ours, theirs))
+        figures[f"{prefix}{attack}_{metric}"] = metrics.paired_difference(mine, other, unit=unit)
     return figures
