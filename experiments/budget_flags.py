@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from absl import app, flags
 
 
@@ -12,6 +14,12 @@ def define() -> None:
     for name, limit in LIMITS.items():
         flags.DEFINE_string(name, None, f"{limit.help}.")
     flags.DEFINE_multi_string("budget", [], "COLUMN=LIMIT for any other column; its better end decides the side.")
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Runs a script's main function with these flags."""
+    define()
+    app.run(main)
 
 
 def limits() -> dict[str, str]:

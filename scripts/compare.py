@@ -18,7 +18,7 @@ import sys
 
 from absl import app, flags, logging
 
-from experiments import command
+from experiments import budget_flags, command
 
 MEMORY = flags.DEFINE_enum(
     "memory", "dram", ["sram_8kB", "sram_32kB", "sram_1MB", "dram"], "Memory that weights are read from."
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX says at INFO which accelerators it did not find
     if len(arguments) < 2:
         raise app.UsageError("give the folders of one or more runs, such as runs/*")
-    from experiments import budget_flags, compared  # here, so that Ctrl-C while JAX is loaded ends as it does later
+    from experiments import compared  # here, so that Ctrl-C while JAX is loaded ends as it does later
     from gecko_jax import reports
 
     limits = budget_flags.limits()
@@ -48,12 +48,5 @@ def main(arguments: list[str]) -> None:
         sys.exit(0 if result.fitting else 1)
 
 
-def _run() -> None:
-    from experiments import budget_flags
-
-    budget_flags.define()
-    app.run(main)
-
-
 if __name__ == "__main__":
-    command.absl_main("compare", _run)
+    command.absl_main("compare", lambda: budget_flags.run(main))

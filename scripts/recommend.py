@@ -15,12 +15,11 @@ import sys
 
 from absl import app
 
-from experiments import command
+from experiments import budget_flags, command
 
 
 def main(arguments: list[str]) -> None:
     """Prints the recommendation for the study that the argument names."""
-    from experiments import budget_flags
     from gecko_jax import reports
 
     if len(arguments) != 2:
@@ -31,12 +30,5 @@ def main(arguments: list[str]) -> None:
     sys.exit(0 if result.fitting else 1)
 
 
-def _run() -> None:
-    from experiments import budget_flags
-
-    budget_flags.define()
-    app.run(main)
-
-
 if __name__ == "__main__":
-    command.absl_main("recommend", _run)
+    command.absl_main("recommend", lambda: budget_flags.run(main))

@@ -14,7 +14,7 @@ class PayloadBytes(NamedTuple):
     Attributes:
       weights: codes, packed at their bits, each node's rounded up to bytes.
       biases: 4 bytes for each output that is rescaled.
-      multipliers: 5 bytes, a multiplier and a shift, for each factor.
+      multipliers: 5 bytes for each factor: a multiplier and a shift.
       thresholds: 4 bytes for each output of one bit.
     """
 

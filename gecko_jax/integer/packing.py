@@ -173,8 +173,8 @@ def _coded(path: tuple[str, ...], quantizer: Quantizer, state: Any, leaf: Array)
     values, scale, bits, zero_point = quantizer.codes(state, leaf)
     if np.any(np.asarray(zero_point) != 0):
         raise ValueError(
-            f"{name}: quantizer {quantizer.name!r} returns codes with zero_point={zero_point}, for which a packed file "
-            "has no place. Take a scheme for weights, whose zero point is 0."
+            f"{name}: quantizer {quantizer.name!r} returns codes with zero_point={zero_point}, and a packed file "
+            "stores none. Take a scheme for weights, whose zero point is 0."
         )
     if bits != quantizer.bits:
         raise ValueError(

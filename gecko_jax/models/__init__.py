@@ -8,7 +8,7 @@ r"""Architectures as `types.Model`s, and transforms from model to model.
     model = multi_exit(model, r"block\d"); early_exit(model, threshold=0.9)    exits; and which of them answers
     model = quantized(model, [Rule(path="", weight=quantizers.xnor())])
     variables = reconstruct(model, calibrate(model, trained, x), x)     post-training quantization of a float network
-    predict = baked(model, variables, x)         a plain function without parameters, for a converter
+    predict = baked(model, variables, x)         a plain function without parameters that converters take
     model = pruned(model, 0.9, "weight"); start = prune_once(model, trained, x)     for fit(model, data, init=start)
     model = shared_weights(model, bits=2); start = start_shared(model, trained, x)
     model = dynamic_sparse(model, 0.1, growth="gradient")       a fixed number of weights, dropped and grown (RigL)

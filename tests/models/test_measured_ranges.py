@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from called_twice import Net
 
 from gecko_jax import clippings, losses, models, privacy, quantizers, training
 from gecko_jax.models.quantizer_states import put_states
@@ -18,17 +19,6 @@ from gecko_jax.types import Batch, Examples
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(6, 4)).astype(np.float32))
-
-
-class Net(nn.Module):
-    """Three layers, the second called twice."""
-
-    def setup(self):
-        self.one, self.two, self.three = nn.Dense(5), nn.Dense(5), nn.Dense(3)
-
-    def __call__(self, x):
-        x = nn.tanh(self.one(x))
-        return self.three(nn.tanh(self.two(nn.tanh(self.two(x)))))
 
 
 FLOAT = models.from_linen(Net())

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from called_twice import Net
 
 from gecko_jax import models, quantizers
 from gecko_jax.models.removed_weights import STATES
@@ -30,17 +31,6 @@ def learned_step():
         return {"step": 2 * jnp.abs(w).mean() / np.sqrt(TOP)}
 
     return Quantizer("learned_step", 4, init, apply, project=lambda w: jnp.clip(w, -1, 1), rate=lambda w: 0.5)
-
-
-class Net(nn.Module):
-    """Three dense layers, the second called twice."""
-
-    def setup(self):
-        self.one, self.two, self.three = nn.Dense(5), nn.Dense(5), nn.Dense(3)
-
-    def __call__(self, x):
-        x = nn.tanh(self.one(x))
-        return self.three(nn.tanh(self.two(nn.tanh(self.two(x)))))
 
 
 LEARNED = learned_step()

@@ -70,8 +70,8 @@ class _Lowering:
         for tensor in (*read, written):
             if tensor.bits == 1:
                 raise ValueError(
-                    f"layer {node.path!r} reads or writes single bits, for which LiteRT has no operator. Export to C, "
-                    "or quantize inputs of layers to 8 bits."
+                    f"layer {node.path!r} reads or writes single bits, and LiteRT has no operator on bits. Export to "
+                    "C, or quantize inputs of layers to 8 bits."
                 )
         inputs = [self.numbers[number] for number in node.inputs]
         if isinstance(node, Reshape):
@@ -83,7 +83,8 @@ class _Lowering:
         elif isinstance(node, (Weighted, Add, Requantize)):
             if not isinstance(node.stage, Rescale):
                 raise ValueError(
-                    f"layer {node.path!r} compares sums with thresholds, for which LiteRT has no operator."
+                    f"layer {node.path!r} compares sums with thresholds, and LiteRT has no operator that does. "
+                    "Export to C, or quantize inputs of layers to 8 bits."
                 )
             check_multipliers(node, read, written)
             if isinstance(node, Weighted):
@@ -93,7 +94,8 @@ class _Lowering:
             else:
                 self.clipped(node, "QUANTIZE", 2, inputs, output, "", None)
         else:
-            raise ValueError(f"layer {node.path!r} is a {type(node).__name__}, for which LiteRT has no operator.")
+            kind = type(node).__name__
+            raise ValueError(f"layer {node.path!r} is a {kind}, and LiteRT has no such operator. Export to C.")
 
     def activation(self, tensor: IntegerTensor, name: str = "", shape: Sequence[int] = ()) -> int:
         scales = np.array([tensor.scale], np.float32)

@@ -66,8 +66,8 @@ class Segment:
         """Returns a tensor, without a shape, for results from `smallest` to `largest` of each channel.
 
         Raises:
-          ValueError: without a place, for the caller to name: a range that is empty or not finite, a grid of more than
-            8 bits or without a code for 0.
+          ValueError: a range that is empty or not finite, a grid of more than 8 bits or without a code for 0. The
+            caller adds the layer's name.
         """
         low, high = float(smallest.min()), float(largest.max())
         if self.rounded:

@@ -129,7 +129,7 @@ def check_bound(bound: np.ndarray, shifts: np.ndarray, place: str) -> None:
     Args:
       bound: from `accumulator_bound`.
       shifts: of the stage that follows; 0 for thresholds.
-      place: the layer, for the message.
+      place: the layer's name, which the message shows.
 
     Raises:
       ValueError: sums that may overflow.
