@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gecko_jax.privacy.per_example import graph as graphs
 from gecko_jax.privacy.per_example import sites as rules
@@ -50,6 +51,8 @@ def bookkeep(function: Callable[..., Any], params: Any, examples: Any) -> PerExa
       examples: pytree with a leading axis [b].
     """
     leaves, structure = jax.tree.flatten(params)
+    # A NumPy batch that a compiled function closes over would reach primitives as it is, which some refuse.
+    examples = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, examples)
     one = example_shapes(examples)
     graph, result = graphs.trace(function, params, one)
     if not graph.depends_on_data(graph.outputs[0]):
