@@ -10,7 +10,7 @@ from typing import Any
 from gecko_jax import __version__, extras
 from gecko_jax.export.folders import codes_table, vector_files, write_folder
 from gecko_jax.export.onnx_nodes import lower
-from gecko_jax.integer.graph import IntegerGraph
+from gecko_jax.integer.graph import IntegerGraph, check_graph
 
 OPSET = 17
 IR_VERSION = 9
@@ -49,6 +49,7 @@ def to_onnx(graph: IntegerGraph, folder: str | os.PathLike[str], qdq: bool = Fal
     >>> sorted(file.name for file in folder.iterdir())
     ['README.md', 'SHA256SUMS', 'check.py', 'inputs.npy', 'model.onnx', 'network.graph', 'outputs.npy']
     """
+    check_graph(graph)
     readme = _README.format(table=codes_table(graph), form=_FORMS[qdq])
     return write_folder(
         folder,

@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from gecko_jax import checks
 from gecko_jax.integer.arena import ArenaPlan, plan_arena
 from gecko_jax.integer.execution import run_node
 from gecko_jax.integer.gap import Gap, gap_of
@@ -59,6 +61,8 @@ class IntegerGraph:
         """Returns the int8 codes of inputs [b, *shape]: round(x / scale) + zero point, half away from zero, clipped."""
         tensor = self.tensors[self.input]
         _check_rows(x, tensor)
+        if not isinstance(x, Tracer):
+            checks.finite("x", x)  # NaN would become a code, and an answer
         x = jnp.asarray(x, jnp.float32)
         if tensor.bits == 1:
             return jnp.where(x >= 0, np.int8(1), np.int8(-1))
@@ -76,7 +80,8 @@ class IntegerGraph:
           int8 codes [b, *shape of the output].
 
         Raises:
-          ValueError: inputs of another shape or type.
+          ValueError: inputs of another shape or type, NaN or infinite, or codes that are not the input's; under a
+            transformation, shape and type alone are checked.
         """
         if jnp.issubdtype(jnp.result_type(x), jnp.floating):
             x = self.encode(x)
@@ -87,6 +92,8 @@ class IntegerGraph:
                 f"x is {jnp.result_type(x)}; expected int8 codes, or floats, which are encoded. Bytes of an image are "
                 "not codes: pass them as the numbers that the network was trained on."
             )
+        if not isinstance(x, Tracer):
+            _check_codes(np.asarray(x), tensor)
         return self._compiled(x)
 
     @functools.cached_property
@@ -181,6 +188,25 @@ class IntegerGraph:
 
     def __str__(self) -> str:
         return self.table()
+
+
+def check_graph(graph: Any) -> IntegerGraph:
+    """Returns what is an IntegerGraph, or raises ValueError with the way to one."""
+    if not isinstance(graph, IntegerGraph):
+        raise ValueError(
+            f"graph is a {type(graph).__name__}; expected an IntegerGraph: integer.freeze(model, variables, "
+            "calibration_x)."
+        )
+    return graph
+
+
+def _check_codes(codes: np.ndarray, tensor: IntegerTensor) -> None:
+    if not codes.size:
+        return
+    low, high = int(codes.min()), int(codes.max())
+    if low < tensor.low or high > tensor.high or (tensor.bits == 1 and not codes.all()):
+        expected = "-1 or +1" if tensor.bits == 1 else f"{tensor.low} to {tensor.high}"
+        raise ValueError(f"x holds codes from {low} to {high}; expected {expected}. Take graph.encode of the numbers.")
 
 
 def _check_rows(x: Any, tensor: IntegerTensor) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from gecko_jax.digests import sha256
 from gecko_jax.files import write_atomic
 from gecko_jax.integer import nodes
-from gecko_jax.integer.graph import IntegerGraph
+from gecko_jax.integer.graph import IntegerGraph, check_graph
 from gecko_jax.integer.nodes import IntegerTensor, Node, Rescale, Thresholds
 from gecko_jax.json_values import dumps
 
@@ -48,6 +48,7 @@ def encode_graph(graph: IntegerGraph) -> bytes:
     >>> encode_graph(IntegerGraph((IntegerTensor("input", (2,), 1.0),), (), 0, 0))[:8]
     b'GECKOINT'
     """
+    check_graph(graph)
     arrays: list[dict[str, Any]] = []
     payload = bytearray()
 

@@ -12,7 +12,7 @@ import numpy as np
 from gecko_jax import surroundings
 from gecko_jax.losses import cross_entropy, metric_of
 from gecko_jax.training.objectives import check_scalar
-from gecko_jax.training.pool import check_reads, first_row
+from gecko_jax.training.pool import check_reads, examples_of, first_row
 from gecko_jax.training.predict import ROWS_PER_CALL, check_entries, count_rows
 from gecko_jax.trees import by_blocks, example_shapes, outputs_by_row, row_count, take
 from gecko_jax.types import Batch, Examples, Loss, Model, Variables
@@ -62,7 +62,8 @@ def evaluate(
     >>> result.losses.round(2).tolist(), result.metrics  # log 2 each; the first class wins a tie
     ([0.6899999976158142, 0.6899999976158142, 0.6899999976158142, 0.6899999976158142], {'accuracy': 0.75})
     """
-    loss, variables = loss or cross_entropy(), jax.device_put(variables)
+    loss, data = loss or cross_entropy(), examples_of(data, "evaluate", "test")
+    variables = jax.device_put(variables)
     batch = _checked("data", model, variables, Batch(data.x, data.y, None, extra), loss)
     score, metric, rows = _losses(model, loss), metric_of(loss), row_count("data", batch)
     size = min(batch_size, rows)

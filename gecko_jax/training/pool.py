@@ -41,10 +41,12 @@ class Data(NamedTuple):
         return self.extra if self.own_extra is None else self.own_extra
 
 
-def examples_of(data: Examples) -> Examples:
-    """Returns the rows to train on; raises ValueError for a Dataset, whose test rows must stay out of training."""
+def examples_of(data: Examples, purpose: str = "train on", split: str = "train") -> Examples:
+    """Returns the rows; raises ValueError for what has no rows, and for a Dataset, which has two kinds of them."""
     if isinstance(data, Dataset):
-        raise ValueError(f"data is the Dataset {data.name!r}; expected rows to train on. Pass data.train.")
+        raise ValueError(f"data is the Dataset {data.name!r}; expected rows to {purpose}. Pass data.{split}.")
+    if not hasattr(data, "x") or not hasattr(data, "y"):
+        raise ValueError(f"data is a {type(data).__name__}; expected rows to {purpose}: Examples(x, y).")
     return data
 
 

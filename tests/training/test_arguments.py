@@ -79,6 +79,16 @@ def test_a_loss_is_passed_by_name_to_one_model_too(mlp, pool):
         training.fit(mlp, pool, losses.cross_entropy())
 
 
+def test_what_holds_no_rows_is_no_data(mlp, pool):
+    variables = start_of(mlp, pool.x)
+    with pytest.raises(ValueError, match=r"data is a dict; expected rows to evaluate: Examples\(x, y\)"):
+        training.evaluate(mlp, pool.x, variables)  # two arguments swapped
+    with pytest.raises(ValueError, match="data is the Dataset 'digits'; expected rows to evaluate. Pass data.test"):
+        training.evaluate(mlp, variables, Dataset("digits", pool, pool, 10))
+    with pytest.raises(ValueError, match=r"data is a ndarray; expected rows to train on: Examples\(x, y\)"):
+        training.fit(mlp, pool.x)
+
+
 def test_one_model_takes_one_row_of_members(mlp, pool):
     with pytest.raises(ValueError, match=r"member has shape \(2, 60\); expected \(60\)"):
         training.fit(mlp, pool, ALL)

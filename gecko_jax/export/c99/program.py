@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gecko_jax.export.c99.statements import Statement, statement
 from gecko_jax.integer import ArenaPlan, check_arena
-from gecko_jax.integer.graph import IntegerGraph
+from gecko_jax.integer.graph import IntegerGraph, check_graph
 from gecko_jax.integer.nodes import Reshape
 
 _INCLUDES = """#include <stdint.h>
@@ -78,7 +78,7 @@ def c_bytes(graph: IntegerGraph, plan: ArenaPlan | None = None) -> CBytes:
 
 def compile_graph(graph: IntegerGraph, plan: ArenaPlan | None = None) -> Program:
     """Turns each node into C, and places each tensor; see `to_c`."""
-    lifetimes = graph.lifetimes()
+    lifetimes = check_graph(graph).lifetimes()
     plan = graph.arena() if plan is None else plan
     arena = check_arena(lifetimes, plan.offsets)
     offsets = {number: plan.offsets[buffer] for number, buffer in graph.buffers().items()}

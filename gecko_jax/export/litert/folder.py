@@ -11,7 +11,7 @@ from gecko_jax.export.litert.cmsis_nn import cmsis_header
 from gecko_jax.export.litert.encoding import encode
 from gecko_jax.export.litert.lowering import lower
 from gecko_jax.export.litert.memory import PlannedModel, with_memory
-from gecko_jax.integer.graph import IntegerGraph
+from gecko_jax.integer.graph import IntegerGraph, check_graph
 
 BYTES_PER_LINE = 20
 
@@ -53,7 +53,7 @@ def to_tflite(graph: IntegerGraph, folder: str | os.PathLike[str]) -> pathlib.Pa
     >>> (folder / "model.tflite").read_bytes()[4:8]
     b'TFL3'
     """
-    planned = with_memory(lower(graph))
+    planned = with_memory(lower(check_graph(graph)))
     data = encode(planned.model, f"gecko_jax {__version__}")
     contents = {
         "model.tflite": data,
