@@ -1,4 +1,4 @@
-"""Inputs that an integer network would answer although they are not its own: NaN, infinity, and codes of another grid."""
+"""Inputs that are not an integer network's own get no answer: NaN, infinity, and codes of another grid."""
 
 import jax
 import numpy as np
