@@ -86,7 +86,9 @@ def compare(folders: Sequence[str | Path], memory: str = "dram") -> Comparison:
             paths.append(path)
         else:
             warnings.append(f"Left out: {path}, which holds no run of scripts/train.py.")
-    checks.not_empty("runs of scripts/train.py among the folders", paths)
+    if not paths:
+        given = checks.listed(map(str, folders))
+        raise ValueError(f"no folder of {given} holds a run of scripts/train.py. Name their --output folders: runs/*.")
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"a run is given twice: {', '.join(map(str, paths))}. Name each once.")
     short = [path.resolve().name for path in paths]
