@@ -87,8 +87,8 @@ def compare(folders: Sequence[str | Path], memory: str = "dram") -> Comparison:
         else:
             warnings.append(f"Left out: {path}, which holds no run of scripts/train.py.")
     if not paths:
-        given = checks.listed(map(str, folders))
-        raise ValueError(f"no folder of {given} holds a run of scripts/train.py. Name their --output folders: runs/*.")
+        names = checks.listed(map(str, folders))
+        raise ValueError(f"no folder of {names} holds a run of scripts/train.py. Name their --output folders: runs/*.")
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"a run is given twice: {', '.join(map(str, paths))}. Name each once.")
     short = [path.resolve().name for path in paths]

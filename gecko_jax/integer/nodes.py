@@ -89,6 +89,11 @@ class Node:
     inputs: tuple[int, ...]
     output: int
 
+    @property
+    def label(self) -> str:
+        """What a message calls the node."""
+        return f"layer {self.path!r}" if self.path else f"a step of the network itself ({type(self).__name__})"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weighted(Node):

@@ -69,7 +69,7 @@ def statement(step: int, node: Node, inputs: list[IntegerTensor], output: Intege
         if isinstance(node, kind):
             return build(step, node, inputs, output)
     raise ValueError(
-        f"{node.path!r} is a {type(node).__name__}, which has no C code; expected one of "
+        f"{node.label} is a {type(node).__name__}, which has no C code; expected one of "
         f"{', '.join(kind.__name__ for kind in _KINDS)}."
     )
 
@@ -148,7 +148,7 @@ def _window(node: Weighted, read: IntegerTensor, output: IntegerTensor) -> dict[
 
 def _image(node: Node, tensor: IntegerTensor) -> tuple[int, ...]:
     if len(tensor.shape) != 3:
-        raise ValueError(f"{node.path!r} reads shape {tensor.shape}; the C code expects (height, width, channels).")
+        raise ValueError(f"{node.label} reads shape {tensor.shape}; the C code expects (height, width, channels).")
     return tensor.shape
 
 
@@ -159,7 +159,7 @@ def _check_sums(node: Weighted, read: IntegerTensor, bias: np.ndarray, left: int
     shift = max(int(node.stage.shifts.max()), 0) if isinstance(node.stage, Rescale) else 0
     if largest << shift >= 2**31 - 1:
         raise ValueError(
-            f"{node.path!r} may sum to {largest} * 2^{shift}, which leaves 32 bits. Use fewer inputs, or weights or "
+            f"{node.label} may sum to {largest} * 2^{shift}, which leaves 32 bits. Use fewer inputs, or weights or "
             "inputs of fewer bits."
         )
 
@@ -169,7 +169,7 @@ def _pool(step: int, node: Any, inputs: list[IntegerTensor], output: IntegerTens
     average = isinstance(node, AveragePool)
     border = average and node.counts_border
     if any(max(pads) >= side for pads, side in zip(node.padding, node.window, strict=True)) and not border:
-        raise ValueError(f"{node.path!r} has windows {node.window} that lie in its border {node.padding} as a whole.")
+        raise ValueError(f"{node.label} has windows {node.window} that lie in its border {node.padding} as a whole.")
     fields = {
         "in_height": height, "in_width": width, "channels": channels,
         "out_height": output.shape[0], "out_width": output.shape[1],

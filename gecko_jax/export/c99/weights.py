@@ -21,7 +21,7 @@ def storage_bits(node: Weighted) -> int:
     low, high = int(node.weights.min(initial=0)), int(node.weights.max(initial=0))
     if node.weight_bits == 1:
         if not np.isin(node.weights, (-1, 1)).all():
-            raise ValueError(f"{node.path!r} has 1-bit weights with codes {low} to {high}; expected -1 and +1 alone.")
+            raise ValueError(f"{node.label} has 1-bit weights with codes {low} to {high}; expected -1 and +1 alone.")
         return 1
     return next(bits for bits in (2, 4, 8) if bits >= min(node.weight_bits, 8) and fits(low, high, bits))
 

@@ -35,7 +35,7 @@ def cmsis_header(graph: IntegerGraph) -> str:
         read, written = [graph.tensors[each] for each in node.inputs], graph.tensors[node.output]
         stage, outputs = node.stage, node.weights.shape[-1] if isinstance(node, Weighted) else 1
         if not isinstance(stage, Rescale):
-            raise ValueError(f"layer {node.path!r} compares sums with thresholds, and has no factors.")
+            raise ValueError(f"{node.label} compares sums with thresholds, and has no factors.")
         parts.append(f"\n/* {node.path or 'the network itself'}: {type(node).__name__} */\n")
         parts.append(_defines(name.upper(), read, written, stage))
         if isinstance(node, Add):

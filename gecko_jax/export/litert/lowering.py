@@ -70,7 +70,7 @@ class _Lowering:
         for tensor in (*read, written):
             if tensor.bits == 1:
                 raise ValueError(
-                    f"layer {node.path!r} reads or writes single bits, and LiteRT has no operator on bits. Export to "
+                    f"{node.label} reads or writes single bits, and LiteRT has no operator on bits. Export to "
                     "C, or quantize inputs of layers to 8 bits."
                 )
         inputs = [self.numbers[number] for number in node.inputs]
@@ -83,7 +83,7 @@ class _Lowering:
         elif isinstance(node, (Weighted, Add, Requantize)):
             if not isinstance(node.stage, Rescale):
                 raise ValueError(
-                    f"layer {node.path!r} compares sums with thresholds, and LiteRT has no operator that does. "
+                    f"{node.label} compares sums with thresholds, and LiteRT has no operator that does. "
                     "Export to C, or quantize inputs of layers to 8 bits."
                 )
             check_multipliers(node, read, written)
@@ -95,7 +95,7 @@ class _Lowering:
                 self.clipped(node, "QUANTIZE", 2, inputs, output, "", None)
         else:
             kind = type(node).__name__
-            raise ValueError(f"layer {node.path!r} is a {kind}, and LiteRT has no such operator. Export to C.")
+            raise ValueError(f"{node.label} is a {kind}, and LiteRT has no such operator. Export to C.")
 
     def activation(self, tensor: IntegerTensor, name: str = "", shape: Sequence[int] = ()) -> int:
         scales = np.array([tensor.scale], np.float32)
@@ -153,7 +153,7 @@ class _Lowering:
         if average and padded and (node.counts_border or not border):
             if not node.counts_border:
                 raise ValueError(
-                    f"layer {node.path!r} averages windows with a border {node.padding} that does not count, which "
+                    f"{node.label} averages windows with a border {node.padding} that does not count, which "
                     'LiteRT has for padding="SAME" only. Pad "SAME" or "VALID".'
                 )
             x, border = self.padded(node, x, read, node.padding, read.zero_point), "VALID"

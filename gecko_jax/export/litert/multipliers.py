@@ -33,7 +33,7 @@ def check_multipliers(node: Weighted | Requantize | Add, read: Sequence[IntegerT
     weights = shifted_weights(node) if isinstance(node, Weighted) else None
     if stage.left_shift and weights is None:
         raise ValueError(
-            f"layer {node.path!r} reads codes of {read[0].bits} bits, and its sums are rounded more finely than LiteRT "
+            f"{node.label} reads codes of {read[0].bits} bits, and its sums are rounded more finely than LiteRT "
             "rounds them. Quantize inputs of layers to 8 bits, or export to C."
         )
     if isinstance(node, Add):
